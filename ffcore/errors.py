@@ -1,0 +1,29 @@
+"""What ffcore says to a user who gave it something that cannot work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user can put right: shown as one line, exit code 2, nothing written."""
+
+
+class RunError(RuntimeError):
+    """Training could not go on: shown as one line, exit code 1, the last checkpoint intact."""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The ending of an error message: ``; did you mean 'x'?`` or the list of what is known.
+
+    >>> closest("overlya", ["overlay", "fourier"])
+    "; did you mean 'overlay'?"
+    >>> closest("zzz", ["overlay", "fourier"])
+    '; known: fourier, overlay'
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
