@@ -1,0 +1,37 @@
+"""``ffcore cp``: a recipe of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ffcore.errors import UserError
+from ffcore.recipe.load import SUFFIXES, dump, find, label, load
+from ffcore.recipe.text import parse
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
+    """Copy a recipe to the file DEST, which must not be there yet.
+
+    Comments are kept, unless there are overrides or a base: then everything is written out.
+    """
+    if dest.suffix not in SUFFIXES:
+        raise UserError(f"{str(dest)!r} should end in .yaml")
+    if not dest.parent.is_dir():
+        raise UserError(f"there is no folder {str(dest.parent)!r}")
+    resolved = dump(load(recipe, overrides))
+    source = find(recipe)
+    text = source.read_text(encoding="utf-8")
+    if overrides or "base" in parse(text, label(source)).data:
+        text = resolved
+    try:
+        with dest.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{str(dest)!r} is there already") from None
+    click.echo(f"wrote {dest}")

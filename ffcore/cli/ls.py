@@ -1,0 +1,35 @@
+"""``ffcore ls``: what there is."""
+
+from __future__ import annotations
+
+import click
+
+from ffcore.cli.console import print_table
+from ffcore.plugin import manager
+from ffcore.plugin.nouns import find_noun
+from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.load import find, names, read
+
+
+@click.command()
+@click.argument("noun", default="recipe")
+def command(noun: str) -> None:
+    """List recipes, or the components of one sort, such as `ffcore ls goodness`."""
+    sort = find_noun(noun)
+    if sort.name == "recipe":
+        print_table(("recipe", "title", "paper"), [_recipe(name) for name in names()])
+        return
+    entries = manager.current().registry.entries(sort.name)
+    rows = [(entry.name, entry.summary, entry.plugin) for entry in entries]
+    print_table((sort.name.replace("_", " "), "summary", "plugin"), rows)
+
+
+def _recipe(name: str) -> tuple[str, str, str]:
+    """A row; nothing is validated, so that a recipe whose plugin is missing is listed too."""
+    try:
+        data = read(find(name)).data
+    except RecipeError as error:
+        return name, f"cannot be read: {error}", ""
+    paper = data.get("paper")
+    figure = paper.get("test_error") if isinstance(paper, dict) else None
+    return name, str(data.get("title", "")), "" if figure is None else f"{figure} %"

@@ -1,0 +1,77 @@
+"""``ffcore``: the group of verbs, and what the exit codes mean.
+
+0: done. 1: the run failed, or a bug. 2: the user can put it right. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ffcore.cli.verbs import Verbs
+from ffcore.errors import RunError, UserError
+from ffcore.plugin import manager
+
+
+def _load_plugins(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
+    if files:
+        manager.use(manager.Plugins.load(files))
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, debug: bool) -> None:
+    ctx.obj["debug"] = debug
+
+
+# both options are eager, so that a plugin's verbs are in the help and its errors have a traceback
+@click.group(cls=Verbs, subcommand_metavar="VERB [ARGS]…")
+@click.option(
+    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+)
+@click.option(
+    "--plugin",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_load_plugins,
+    metavar="PATH",
+    help="Load a Python file as a plugin; may be given again.",
+)
+def group() -> None:
+    """Forward-only learning: local objectives, no gradient across blocks."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments after the program's name; None: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    state = {"debug": False}
+    try:
+        result = group.main(argv, prog_name="ffcore", standalone_mode=False, obj=state)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _report("interrupted", 130)
+    except Exception as error:
+        if state["debug"]:
+            raise
+        if isinstance(error, UserError):
+            return _report(f"error: {error}", 2)
+        if isinstance(error, RunError):
+            return _report(f"error: {error}", 1)
+        said = " ".join(str(error).split())
+        return _report(
+            f"error (bug?): {type(error).__name__}: {said}; run again with --debug for the traceback", 1
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _report(line: str, code: int) -> int:
+    click.echo(line, err=True)
+    return code

@@ -1,0 +1,15 @@
+"""``ffcore schema``: the JSON schema of recipes."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ffcore.recipe.json_schema import recipe_schema
+
+
+@click.command()
+def command() -> None:
+    """Print the JSON schema of recipes, with all installed components, for your editor."""
+    click.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,27 @@
+"""``ffcore show``: a recipe with everything resolved."""
+
+from __future__ import annotations
+
+import click
+
+from ffcore.cli.building import describe
+from ffcore.cli.console import console
+from ffcore.recipe.load import dump, load
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1)
+@click.option("--build", is_flag=True, help="Build it too: shapes and parameter counts (imports torch).")
+def command(recipe: str, overrides: tuple[str, ...], build: bool) -> None:
+    """Print a recipe with base, overrides and defaults resolved.
+
+    Overrides are of the form trainer.max_epochs=2.
+    """
+    loaded = load(recipe, overrides)
+    for line in (loaded.title, loaded.reference):
+        if line:
+            click.echo(f"# {' '.join(line.split())}")
+    click.echo(dump(loaded), nl=False)
+    if build:
+        console().print(describe(loaded))

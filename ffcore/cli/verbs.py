@@ -1,0 +1,70 @@
+"""The verbs: built in, by name, target and help, and those of plugins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ffcore.errors import UserError
+from ffcore.plugin import manager
+from ffcore.plugin.targets import load_target
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A built-in verb.
+
+    Args:
+        target: ``module:command``, imported when the verb is called.
+        help: one line, shown without importing anything.
+    """
+
+    target: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "ls": Verb("ffcore.cli.ls:command", "List recipes, or the components of one sort."),
+    "show": Verb("ffcore.cli.show:command", "Print a recipe with everything resolved."),
+    "plugins": Verb("ffcore.cli.plugins:command", "List plugins and what is wrong with them."),
+    "schema": Verb("ffcore.cli.schema:command", "Print the JSON schema of recipes."),
+    "validate": Verb("ffcore.cli.validate:command", "Check recipes."),
+    "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file of your own."),
+    "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
+    "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The built-in verbs in the order of their table, then those of plugins."""
+        return [*VERBS, *manager.current().registry.names("command")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb.
+
+        Raises:
+            UserError: a plugin's verb is no click command.
+        """
+        if cmd_name in VERBS:
+            command: Any = load_target(VERBS[cmd_name].target)
+            return command  # type: ignore[no-any-return]
+        registry = manager.current().registry
+        if cmd_name not in registry.names("command"):
+            return None
+        entry = registry.get("command", cmd_name)
+        command = entry.load()
+        if not isinstance(command, click.Command):
+            raise UserError(f"{entry.title} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of verbs without importing one."""
+        rows = [(name, verb.help) for name, verb in VERBS.items()]
+        rows += [(one.name, one.summary) for one in manager.current().registry.entries("command")]
+        with formatter.section("Verbs"):
+            formatter.write_dl(rows)

@@ -1,0 +1,184 @@
+"""Arrays of your own, from an .npz file or from memory."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ffcore.data.digest import sha256
+from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.split import stratified
+from ffcore.errors import UserError
+
+REQUIRED = ("x_train", "y_train")
+OPTIONAL = ("x_test", "y_test", "classes")
+
+
+class InMemory(Dataset):
+    """Numpy arrays, or anything numpy can read, such as torch tensors on the CPU.
+
+    Args:
+        x_train: uint8 (N, H, W) with one channel or (N, C, H, W), scaled by 1/255; or floats (N, ...),
+            taken as they are.
+        y_train: classes (N,), integers 0..K-1.
+        x_test: as x_train. Without it the test set is `test_fraction` of the training samples, stratified
+            by class.
+        y_test: as y_train.
+        classes: K names; the numbers 0..K-1 by default.
+        test_fraction: between 0 and 1.
+        seed: of that cut.
+        name: what the set is called in results and errors.
+    """
+
+    def __init__(
+        self,
+        x_train: Any,
+        y_train: Any,
+        x_test: Any = None,
+        y_test: Any = None,
+        *,
+        classes: Sequence[str] | None = None,
+        test_fraction: float = 0.2,
+        seed: int = 0,
+        name: str = "arrays",
+    ) -> None:
+        self.train = (x_train, y_train)
+        self.test = (x_test, y_test)
+        self.classes = classes
+        self.test_fraction = test_fraction
+        self.seed = seed
+        self.name = name
+
+    def load(self) -> ImageSet:
+        """Check and convert the arrays.
+
+        Raises:
+            UserError: an array has the wrong type or shape, or values that are not numbers.
+        """
+        train = self._split("train", *self.train)
+        if (self.test[0] is None) != (self.test[1] is None):
+            raise UserError(f"{self.name}: x_test and y_test go together; give both or neither")
+        test = None if self.test[0] is None else self._split("test", *self.test)
+        parts = {"train": train} | ({} if test is None else {"test": test})
+        classes = self._class_names(list(parts.values()))
+        if test is None:
+            train, test = stratified(train, self._test_count(len(train)), self.seed)
+        return ImageSet(
+            name=self.name,
+            train=train,
+            test=test,
+            classes=classes,
+            scale=1 / 255 if train.x.dtype == np.uint8 else 1.0,
+            provenance={
+                f"{axis}_{part}": hashlib.sha256(np.ascontiguousarray(a).data).hexdigest()
+                for part, split in parts.items()
+                for axis, a in (("x", split.x), ("y", split.y))
+            },
+        )
+
+    def _split(self, part: str, x: Any, y: Any) -> Split:
+        samples = _samples(f"{self.name}: x_{part}", x)
+        labels = _array(f"{self.name}: y_{part}", y)
+        if labels.dtype.kind not in "iu" or labels.ndim != 1:
+            raise UserError(
+                f"{self.name}: y_{part} is {labels.dtype} {labels.shape}; it must be integers (N,), 0..K-1"
+            )
+        if len(samples) != len(labels) or len(samples) == 0:
+            raise UserError(f"{self.name}: {part} has {len(samples)} samples and {len(labels)} labels")
+        return Split(samples, labels.astype(np.int64))
+
+    def _class_names(self, parts: Sequence[Split]) -> tuple[str, ...]:
+        if self.classes is not None:
+            return tuple(str(c) for c in self.classes)
+        largest = max(int(p.y.max()) for p in parts)
+        if largest >= len(parts[0]):
+            raise UserError(
+                f"{self.name}: a label is {largest} but there are {len(parts[0])} training samples; "
+                "number the classes 0..K-1, or name them in `classes`"
+            )
+        return tuple(str(k) for k in range(largest + 1))
+
+    def _test_count(self, n: int) -> int:
+        count = round(self.test_fraction * n)
+        if not 0 < count < n:
+            raise UserError(f"{self.name}: test_fraction={self.test_fraction} of {n} samples is no test set")
+        return count
+
+
+class Arrays(Dataset):
+    """An .npz file with x_train, y_train and, optionally, x_test, y_test and classes; see `InMemory`.
+
+    Args:
+        path: the file.
+        test_fraction: how much of the training samples becomes the test set if the file holds none.
+        seed: of that cut.
+    """
+
+    def __init__(self, path: str, test_fraction: float = 0.2, seed: int = 0) -> None:
+        self.path = path
+        self.test_fraction = test_fraction
+        self.seed = seed
+
+    def load(self) -> ImageSet:
+        """Read the file.
+
+        Raises:
+            UserError: the file is missing or no .npz, an array is missing, or `InMemory` refuses one.
+        """
+        path = Path(self.path).expanduser()
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; set data.path to an .npz file")
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: not an .npz file; numpy.savez writes them")
+        parts = _read(path)
+        if missing := [key for key in REQUIRED if key not in parts]:
+            raise UserError(f"{path}: no {' and no '.join(missing)}; it holds {', '.join(parts)}")
+        known = {key: parts[key] for key in REQUIRED + OPTIONAL if key in parts}
+        # named by its path first, so that errors say which file
+        loaded = InMemory(**known, test_fraction=self.test_fraction, seed=self.seed, name=str(path)).load()
+        return replace(loaded, name=path.stem, provenance={path.name: sha256(path)})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except ValueError as error:  # numpy's refusal to unpickle
+        raise UserError(f"{path}: not an .npz of plain arrays; Python objects are refused") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read, the file is damaged: {error}") from error
+
+
+def _samples(what: str, value: Any) -> np.ndarray:
+    x = _array(what, value)
+    if x.dtype.kind == "f" and x.ndim >= 2:
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused below
+            x = x.astype(np.float32)
+        if not np.isfinite(x).all():
+            raise UserError(f"{what} holds values that are not finite (NaN or infinite)")
+        return x
+    if x.dtype == np.uint8 and x.ndim == 3:
+        return x[:, None]
+    if x.dtype == np.uint8 and x.ndim == 4:
+        if x.shape[1] > 4 >= x.shape[3]:
+            raise UserError(
+                f"{what} is {x.shape}, channels last; it must be (N, C, H, W): transpose(0, 3, 1, 2)"
+            )
+        return x
+    raise UserError(
+        f"{what} is {x.dtype} {x.shape}; it must be uint8 (N, H, W) or (N, C, H, W), or floats (N, ...)"
+    )
+
+
+def _array(what: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged; torch: on a GPU, or requires grad
+        raise UserError(f"{what} is no array: {str(error).splitlines()[0]}") from error

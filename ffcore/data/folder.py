@@ -1,0 +1,118 @@
+"""Folders of image files, one folder per class."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.errors import UserError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+
+class ImageFolder(Dataset):
+    """ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png; `val` stands in for a missing `test`.
+
+    Classes are numbered by the order of their names. Files other than png, jpg, jpeg, bmp and webp are
+    ignored.
+
+    Args:
+        root: ROOT.
+        size: resize every image to size x size pixels, bilinearly; without it all must be of one size.
+        grey: one channel instead of three.
+    """
+
+    def __init__(self, root: str, size: int | None = None, grey: bool = False) -> None:
+        self.root = root
+        self.size = size
+        self.grey = grey
+
+    def load(self) -> ImageSet:
+        """Decode all images into memory.
+
+        Raises:
+            UserError: a folder is missing or empty, the splits' classes differ, or an image is unusable.
+        """
+        if self.size is not None and self.size < 1:
+            raise UserError(f"size={self.size}: must be at least 1 pixel")
+        root = Path(self.root).expanduser()
+        train = root / "train"
+        test = next((root / name for name in ("test", "val") if (root / name).is_dir()), root / "test")
+        classes = _classes(train)
+        if odd := set(classes) ^ set(_classes(test)):
+            name = min(odd)
+            here, there = (train, test) if name in classes else (test, train)
+            raise UserError(f"{there / name}: no such class folder, but there is {here / name}")
+        splits, provenance = [], {}
+        for folder in (train, test):
+            split, provenance[folder.name] = self._read(folder, classes)
+            splits.append(split)
+        return ImageSet(root.resolve().name, splits[0], splits[1], classes, 1 / 255, provenance)
+
+    def _read(self, folder: Path, classes: tuple[str, ...]) -> tuple[Split, str]:
+        files = [(path, label) for label, name in enumerate(classes) for path in _images(folder / name)]
+        digest = hashlib.sha256()  # of all files' names and bytes, in order
+        x: np.ndarray | None = None
+        for row, (path, _) in enumerate(files):
+            data = _bytes(path)
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
+            digest.update(data)
+            pixels = self._decode(path, data)
+            if x is None:
+                x = np.empty((len(files), *pixels.shape), np.uint8)
+            if pixels.shape != x.shape[1:]:
+                raise UserError(
+                    f"{path}: is {_size(pixels)} pixels but {files[0][0]} is {_size(x[0])}; "
+                    "set data.size to resize"
+                )
+            x[row] = pixels
+        assert x is not None  # no class is empty
+        return Split(x, np.array([label for _, label in files], np.int64)), digest.hexdigest()
+
+    def _decode(self, path: Path, data: bytes) -> np.ndarray:
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data)) as file:
+                if file.mode[0] in "IF":  # Pillow would clip them to white
+                    raise UserError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
+                image = file.convert("L" if self.grey else "RGB")
+            if self.size is not None:
+                image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+            pixels = np.asarray(image)
+        except UserError:
+            raise
+        except Exception as error:  # decoders raise whatever they like
+            raise UserError(f"{path}: not a readable image: {str(error).splitlines()[0]}") from error
+        return pixels[None] if self.grey else pixels.transpose(2, 0, 1)
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected one folder per class in it")
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not names:
+        raise UserError(f"{folder}: no class folders in it")
+    return tuple(names)
+
+
+def _images(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not files:
+        raise UserError(f"{folder}: no images in it; expected {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[2]}x{pixels.shape[1]}"

@@ -1,0 +1,141 @@
+"""Batches of a set that lies on the training device.
+
+N samples in the split, B rows in a global batch, n rows of it on this rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffcore.data.images import Split
+from ffcore.errors import UserError
+from ffcore.interfaces.batch import Batch
+
+
+class DeviceLoader:
+    """Batches of a set that lies as uint8 on the training device; no worker processes.
+
+    The order derives from (seed, epoch()) alone, so a resumed run sees the order it would have seen.
+
+    With several ranks each takes a contiguous share of every global batch: shares differ by at most one row,
+    and concatenated by rank they are the batch that one rank would see. All ranks count the same batches, so
+    a last batch of fewer rows than ranks leaves some rank with none (n = 0).
+
+    Args:
+        split: N samples.
+        scale: what stored values are multiplied by.
+        batch_size: B, over all ranks.
+        device: where the set lies, from the first iteration on.
+        shuffle: a new order each epoch, else the stored one.
+        shape: of one sample as handed out; the stored shape by default.
+        seed: of the order.
+        rank: of this process, 0..world-1.
+        world: how many processes share each batch.
+        drop_last: leave out a last batch of fewer than B rows.
+        dtype: of the samples handed out.
+        mean: subtracted after scaling, one per channel or one for all.
+        std: divided by after that, likewise.
+        augment: functions of (x, batch) that return x anew, applied in turn on the device, last of all.
+
+    Attributes:
+        epoch: returns the epoch that an iteration belongs to; the engine sets it to the trainer's.
+
+    Raises:
+        UserError: the batch size does not fit the set or the ranks, or `shape` does not fit the samples.
+    """
+
+    epoch: Callable[[], int]
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        scale: float,
+        batch_size: int,
+        device: torch.device | str = "cpu",
+        shuffle: bool,
+        shape: Sequence[int] | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        drop_last: bool = False,
+        dtype: torch.dtype = torch.float32,
+        mean: Sequence[float] | float = 0.0,
+        std: Sequence[float] | float = 1.0,
+        augment: Sequence[Callable[[Tensor, Batch], Tensor]] = (),
+    ) -> None:
+        stored = split.x.shape[1:]
+        self.shape = tuple(stored if shape is None else shape)
+        if int(np.prod(self.shape)) != int(np.prod(stored)):
+            raise UserError(f"samples of shape {stored} cannot be handed out as {self.shape}")
+        if batch_size < world:
+            raise UserError(f"batch_size={batch_size}: must be at least the number of ranks, {world}")
+        if drop_last and batch_size > len(split):
+            raise UserError(
+                f"batch_size={batch_size}: must be at most the {len(split)} samples, with drop_last"
+            )
+        self.batch_size, self.drop_last, self.shuffle, self.seed = batch_size, drop_last, shuffle, seed
+        self.rank, self.world = rank, world
+        self.dtype = dtype
+        self.augment = tuple(augment)
+        self.epoch = lambda: 0
+        self.device = torch.device(device)
+        # from_numpy warns of arrays that cannot be written to
+        self._x = torch.from_numpy(np.require(split.x, requirements=["C", "W"]))
+        self._y = torch.from_numpy(np.require(split.y, requirements=["C", "W"]))
+        # (x * scale - mean) / std = x * factor - offset
+        per_channel = (-1, *[1] * (len(stored) - 1))
+        inverse = 1 / torch.tensor(std, dtype=torch.float64).reshape(per_channel)
+        # half precision would round the factor: compute in single and round the result
+        self._compute = torch.promote_types(dtype, torch.float32)
+        self._factor = (scale * inverse).to(self._compute)
+        self._offset = (torch.tensor(mean, dtype=torch.float64).reshape(per_channel) * inverse).to(
+            self._compute
+        )
+        self._scales, self._shifts = bool((self._factor != 1).any()), bool((self._offset != 0).any())
+
+    def move(self, device: torch.device | str) -> None:
+        """Say where the set shall lie; it gets there when the next iteration begins."""
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self._y), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._transfer()
+        order = self._order().to(self.device)
+        labels = self._y[order]
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            total = min(self.batch_size, len(order) - start)
+            first, last = (total * r // self.world for r in (self.rank, self.rank + 1))
+            mine = slice(start + first, start + last)
+            batch = Batch(self._gather(order[mine]), labels[mine], order[mine], first, total)
+            for function in self.augment:
+                batch.x = function(batch.x, batch)
+            yield batch
+
+    def _gather(self, index: Tensor) -> Tensor:
+        # index_select makes a copy, so the stored samples are safe from what follows in place
+        x = self._x.index_select(0, index).to(self._compute)
+        if self._scales:
+            x.mul_(self._factor)
+        if self._shifts:
+            x.sub_(self._offset)
+        return x.view(len(index), *self.shape).to(self.dtype)
+
+    def _order(self) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(len(self._y))
+        # SeedSequence mixes well: neighbouring seeds and epochs have nothing in common
+        mixed = np.random.SeedSequence([self.seed, self.epoch()]).generate_state(1, np.uint64)[0]
+        return torch.randperm(len(self._y), generator=torch.Generator().manual_seed(int(mixed)))
+
+    def _transfer(self) -> None:
+        self._x, self._y, self._factor, self._offset = (
+            t.to(self.device) for t in (self._x, self._y, self._factor, self._offset)
+        )

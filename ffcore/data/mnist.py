@@ -1,0 +1,148 @@
+"""MNIST and two sets in its format: four IDX files each, on disk or fetched from their official hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ffcore.data.digest import sha256
+from ffcore.data.download import data_home, fetch
+from ffcore.data.idx import read_idx
+from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.errors import UserError
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+class IdxSet(Dataset):
+    """Ten classes of 28x28 images in four IDX files, each gzipped or not.
+
+    A file is searched in ROOT/FOLDER/raw (torchvision's layout), ROOT/raw and ROOT. One that is found is
+    checked for structure and its sha256 recorded, nothing more: it may be packed anew, or be a set of your
+    own. (All sets use the same file names: only FOLDER tells them apart.) One that is not found is downloaded
+    to ROOT/FOLDER/raw if asked for, its checksum verified.
+
+    Args:
+        root: ROOT; without it the environment variable FFCORE_DATA, or else the user's cache folder.
+        download: fetch what is missing. Without it nothing ever connects.
+    """
+
+    name: ClassVar[str]
+    folder: ClassVar[str]
+    mirrors: ClassVar[tuple[str, ...]]
+    checksums: ClassVar[Mapping[str, str]]  # by file name without .gz, of the .gz file
+    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+    def __init__(self, root: str | None = None, download: bool = False) -> None:
+        self.root = root
+        self.download = download
+
+    def load(self) -> ImageSet:
+        """Find or fetch the four files, and read them.
+
+        Raises:
+            UserError: a file is missing, damaged, of the wrong shape, or could not be downloaded.
+        """
+        root = Path(self.root).expanduser() if self.root else data_home()
+        paths = {part: [self._find(root, file) for file in files] for part, files in FILES.items()}
+        return ImageSet(
+            name=self.name,
+            train=self._read(*paths["train"]),
+            test=self._read(*paths["test"]),
+            classes=self.classes,
+            scale=1 / 255,
+            provenance={p.name: sha256(p) for pair in paths.values() for p in pair},
+        )
+
+    def _find(self, root: Path, file: str) -> Path:
+        home = root / self.folder / "raw"
+        folders = (home, root / "raw", root)
+        for folder in folders:
+            for path in (folder / file, folder / f"{file}.gz"):
+                if path.is_file():
+                    return path
+        if not self.download:
+            raise UserError(
+                f"{self.name}: no {file} or {file}.gz in {', '.join(map(str, folders))}; "
+                "set data.root=FOLDER to where the files are, or data.download=true"
+            )
+        return fetch(f"{file}.gz", self.mirrors, self.checksums[file], home)
+
+    def _read(self, images: Path, labels: Path) -> Split:
+        x, y = read_idx(images), read_idx(labels)
+        if x.shape[1:] != (28, 28) or x.dtype != np.uint8:
+            raise UserError(f"{images}: expected uint8 images (N, 28, 28), found {x.dtype} {x.shape}")
+        if y.ndim != 1 or y.dtype != np.uint8:
+            raise UserError(f"{labels}: expected uint8 labels (N,), found {y.dtype} {y.shape}")
+        if len(x) != len(y):
+            raise UserError(
+                f"{labels}: expected {len(x)} labels, as many as images in {images}, found {len(y)}"
+            )
+        if y.max(initial=0) >= len(self.classes):
+            raise UserError(f"{labels}: expected labels in 0..{len(self.classes) - 1}, found {y.max()}")
+        return Split(x[:, None], y.astype(np.int64))
+
+
+class Mnist(IdxSet):
+    """Handwritten digits, 60,000 + 10,000.
+
+    Reference: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
+    """
+
+    name = "mnist"
+    folder = "MNIST"
+    mirrors: ClassVar[tuple[str, ...]] = (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    )
+    checksums: ClassVar = {
+        "train-images-idx3-ubyte": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte": "md5:d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte": "md5:9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte": "md5:ec29112dd5afa0611ce80d1b7f02629c",
+    }
+
+
+class FashionMnist(IdxSet):
+    """Articles of clothing, 60,000 + 10,000.
+
+    Reference: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv:1708.07747.
+    """
+
+    name = "fashion-mnist"
+    folder = "FashionMNIST"
+    mirrors: ClassVar[tuple[str, ...]] = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
+    checksums: ClassVar = {
+        "train-images-idx3-ubyte": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte": "md5:25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte": "md5:bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+    }
+    classes = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+
+
+class KMnist(IdxSet):
+    """Cursive Japanese characters, 60,000 + 10,000.
+
+    Reference: T. Clanuwat et al., "Deep Learning for Classical Japanese Literature", arXiv:1812.01718.
+    """
+
+    name = "kmnist"
+    folder = "KMNIST"
+    mirrors: ClassVar[tuple[str, ...]] = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
+    checksums: ClassVar = {
+        "train-images-idx3-ubyte": "md5:bdb82020997e1d708af4cf47b453dcf7",
+        "train-labels-idx1-ubyte": "md5:e144d726b3acfaa3e44228e80efcd344",
+        "t10k-images-idx3-ubyte": "md5:5c965bf0a639b31b8f53240b1b52f4d7",
+        "t10k-labels-idx1-ubyte": "md5:7320c461ea6c1c855c0b718fb2a4b134",
+    }
+    classes = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")

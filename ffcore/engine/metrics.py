@@ -1,0 +1,50 @@
+"""How good predictions are: of all evidence together, and of every source alone.
+
+L sources; N samples; K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class Accuracy(Metric):
+    """Confusion of the combined prediction, and the hits of each source of evidence alone.
+
+    Args:
+        sources: number of sources L.
+        classes: number of classes K.
+    """
+
+    full_state_update = False
+    hits: Tensor
+    confusion: Tensor
+
+    def __init__(self, sources: int, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.add_state("hits", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, scores: Tensor, combined: Tensor, y: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            scores: (L, N, K) evidence.
+            combined: (N, K) what the layer contribution makes of it.
+            y: (N,) true classes.
+        """
+        self.hits += (scores.argmax(2) == y).sum(1)
+        pairs = y * self.classes + combined.argmax(1)
+        self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
+
+    def compute(self) -> dict[str, Tensor]:
+        """``accuracy`` (a scalar), ``per_source`` (L,), ``confusion`` (K, K), rows are true classes."""
+        total = self.confusion.sum().clamp(min=1)
+        return {
+            "accuracy": self.confusion.diagonal().sum() / total,
+            "per_source": self.hits / total,
+            "confusion": self.confusion,
+        }

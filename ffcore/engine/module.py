@@ -1,0 +1,188 @@
+"""The LightningModule: feeds batches to an algorithm, keeps time, measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from ffcore.engine.meter import Meter
+from ffcore.engine.metrics import Accuracy
+from ffcore.engine.optimizers import BlockOptimizers
+from ffcore.errors import UserError
+from ffcore.interfaces import Algorithm, Batch, Clock, Component, Draw, LayerContribution, Schedule
+from ffcore.interfaces.draw import mix
+from ffcore.local import LocalBlock, LocalNetwork, OneRank, Stepper
+
+_VALIDATION = 0x76616C  # keeps the random numbers of validation apart from those of learning
+
+MakeOptimizer = Callable[[LocalBlock, Sequence[nn.Parameter]], torch.optim.Optimizer]
+
+
+class ForwardOnly(L.LightningModule):
+    """One algorithm on one network.
+
+    Lightning sees a module that optimises by hand with a single optimiser, so that ``global_step`` is the
+    number of batches. The blocks learn inside the algorithm's pass.
+
+    Args:
+        network: the network.
+        algorithm: which views enter it.
+        contribution: how evidence becomes scores.
+        schedule: which blocks learn when.
+        make_optimizer: a new optimiser for a block and its parameters.
+        lr_factor: factor on all learning rates at a fractional epoch, of so many epochs.
+        seed: keys all random draws.
+        epochs: epochs of the whole run, for schedules.
+        clip: largest gradient norm of a block, or None.
+        accumulate: batches per step.
+    """
+
+    def __init__(
+        self,
+        network: LocalNetwork,
+        algorithm: Algorithm,
+        contribution: LayerContribution,
+        schedule: Schedule,
+        make_optimizer: MakeOptimizer,
+        *,
+        lr_factor: Callable[[float, int], float] = lambda epoch, epochs: 1.0,
+        seed: int = 0,
+        epochs: int = 1,
+        clip: float | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = network
+        self.algorithm = algorithm
+        self.contribution = contribution
+        self.schedule = schedule
+        self.make_optimizer = make_optimizer
+        self.lr_factor = lr_factor
+        self.seed = seed
+        self.epochs = epochs
+        self.clip = clip
+        self.accumulate = accumulate
+        self.meter = Meter()
+        network.record = self.meter.record
+        network.watchers.append(self.meter)
+        contribution.attend(network.sources)
+        self.accuracy = Accuracy(len(network.sources), network.classes)
+        self._windows: tuple[range, ...] | None = None
+        self._advancing = [
+            m for m in self.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
+        ]
+        self._rates: list[tuple[dict[str, Any], float]] = []
+        self._factor = 1.0
+        self._val_losses: dict[str, Tensor] = {}
+
+    # -- learning ---------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> BlockOptimizers:
+        """One optimiser for each block that can learn, behind one for Lightning.
+
+        Raises:
+            UserError: when nothing can learn.
+        """
+        optimizers = {}
+        for name, block in self.network.learners.items():
+            parameters = [p for p in block.parameters() if p.requires_grad]
+            if not parameters:
+                continue
+            optimizers[name] = self.make_optimizer(block, parameters)
+            block.stepper = Stepper(parameters, optimizers[name], self.clip, self.accumulate)
+        if not any(block.stepper is not None for block in self.network.blocks):
+            raise UserError("network: no block has a parameter that could learn")
+        self._rates = [(g, g["lr"]) for o in optimizers.values() for g in o.param_groups]
+        return BlockOptimizers(optimizers)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Let the algorithm learn from one batch."""
+        clock = Clock(self.current_epoch, self.global_step, self.epochs)
+        self._keep_time(clock, batch_idx)
+        batch.draw = Draw(self.seed, clock.step, batch.first, len(batch.x), batch.total, batch.x.device)
+        self.algorithm.learn(batch, self.network)
+        if self.trainer.is_last_batch:  # what a group of accumulated batches has left over
+            for block in self.network.learners.values():
+                if block.stepper is not None:
+                    block.stepper.step()
+        self.optimizers().step()  # type: ignore[union-attr]
+
+    def on_train_epoch_end(self) -> None:
+        """Let closed-form rules solve what they gathered, and show the epoch's losses to the contribution."""
+        for block in self.network.learners.values():
+            block.rule.finish(block, OneRank())
+        if "train.loss" in self.contribution.needs:
+            figures = self.meter.read()
+            losses = [figures.get(b.name, {}).get("loss", 0.0) for b in self.network.blocks]
+            self.contribution.observe("train", torch.tensor(losses, device=self.device), None, None)
+
+    def _keep_time(self, clock: Clock, batch_idx: int) -> None:
+        windows = self.schedule.windows(clock, len(self.network.blocks))
+        if windows != self._windows:
+            self.network.plan(windows)
+            self._windows = windows
+        for component in self._advancing:
+            component.advance(clock)
+        factor = self.lr_factor(clock.epoch + batch_idx / self.trainer.num_training_batches, self.epochs)
+        if factor != self._factor:
+            for group, rate in self._rates:
+                group["lr"] = rate * factor
+            self._factor = factor
+
+    # -- measuring --------------------------------------------------------------------------------------
+
+    def scores(self, x: Tensor) -> Tensor:
+        """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
+        return self.contribution.combine(self.algorithm.scores(x, self.network))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure one batch of the validation split."""
+        evidence = self._measure(batch)
+        if "val.scores" in self.contribution.needs:
+            self.contribution.observe("val", None, evidence, batch.y)
+        if "val.loss" in self.contribution.needs:
+            device = batch.x.device
+            # The same draws at every validation, so that epochs compare.
+            key = mix(self.seed, _VALIDATION)
+            batch.draw = Draw(key, batch_idx, batch.first, len(batch.x), batch.total, device)
+            views = self.algorithm.views(batch, self.network)
+            for name, loss in self.network.losses(views).items():
+                weighted = loss * len(batch.x)
+                self._val_losses[name] = self._val_losses.get(name, torch.zeros_like(loss)) + weighted
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the accuracy on the validation split, and its losses to the contribution."""
+        figures = self.accuracy.compute()
+        if self._val_losses:
+            total = figures["confusion"].sum()
+            losses = [self._val_losses.get(b.name) for b in self.network.blocks]
+            zero = torch.zeros((), device=self.device)
+            stacked = torch.stack([zero if x is None else x / total for x in losses])
+            self.contribution.observe("val", stacked, None, None)
+            self._val_losses = {}
+        self.val_figures = {name: value.tolist() for name, value in figures.items()}
+        self.accuracy.reset()
+        self.log("val_accuracy", figures["accuracy"], sync_dist=False)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure one batch of the test split."""
+        self._measure(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the figures of the test split."""
+        self.test_figures = {name: value.tolist() for name, value in self.accuracy.compute().items()}
+        self.accuracy.reset()
+
+    def _measure(self, batch: Batch) -> Tensor:
+        evidence = self.algorithm.scores(batch.x, self.network)
+        self.accuracy.update(evidence, self.contribution.combine(evidence), batch.y)
+        return evidence
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Batches are made on the device; there is nothing to move."""
+        return batch

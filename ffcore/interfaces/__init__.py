@@ -1,0 +1,48 @@
+"""The contracts between the core and plugins; nothing but torch and typing.
+
+N samples; R rows = all views of a batch, stacked view by view; K classes; L sources of evidence.
+"""
+
+from ffcore.interfaces.algorithm import Algorithm
+from ffcore.interfaces.batch import Batch
+from ffcore.interfaces.blackbox import BlackBox
+from ffcore.interfaces.component import BlockInfo, Clock, Component
+from ffcore.interfaces.contribution import LayerContribution
+from ffcore.interfaces.draw import Draw
+from ffcore.interfaces.goodness import Goodness
+from ffcore.interfaces.inputs import LabelCode, NegativeData
+from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
+from ffcore.interfaces.network import Block, Input, Network, Observer, Source
+from ffcore.interfaces.readout import Readout
+from ffcore.interfaces.rule import LearningRule, Reduce
+from ffcore.interfaces.schedule import Schedule
+from ffcore.interfaces.views import LabelledInput, Out, Views
+
+__all__ = [
+    "Algorithm",
+    "Batch",
+    "BlackBox",
+    "Block",
+    "BlockInfo",
+    "Clock",
+    "Component",
+    "Draw",
+    "Goodness",
+    "Input",
+    "LabelCode",
+    "LabelledInput",
+    "LayerContribution",
+    "LearningRule",
+    "LocalLoss",
+    "NegativeData",
+    "Network",
+    "Objective",
+    "Observer",
+    "Out",
+    "Penalty",
+    "Readout",
+    "Reduce",
+    "Schedule",
+    "Source",
+    "Views",
+]

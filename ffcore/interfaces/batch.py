@@ -1,0 +1,35 @@
+"""One batch as the loader hands it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ffcore.interfaces.draw import Draw
+
+
+@dataclass(slots=True)
+class Batch:
+    """This rank's share of a global batch.
+
+    Attributes:
+        x: (N, *shape) samples, floating point, on the training device.
+        y: (N,) int64 classes.
+        index: (N,) places of the samples in their split.
+        first: place of row 0 in the global batch.
+        total: rows of the global batch over all ranks.
+        draw: the batch's random numbers; the engine sets it before an algorithm sees the batch.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+    first: int
+    total: int
+    draw: Draw | None = None
+
+    def random(self) -> Draw:
+        """The batch's random numbers; asserts that the engine has set them."""
+        assert self.draw is not None, "a batch reaches an algorithm only with its random numbers set"
+        return self.draw

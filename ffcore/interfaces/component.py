@@ -1,0 +1,53 @@
+"""What every part of a recipe has in common, and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where a run stands: ``epoch`` of ``epochs`` (from 0) and the number of batches learned, ``step``."""
+
+    epoch: int
+    step: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockInfo:
+    """What a block's components may know of their place; complete once the dry run has seen the network.
+
+    Attributes:
+        name: the block's name in the recipe, tables and checkpoints.
+        depth: its place in the order of the first calls, from 0.
+        blocks: how many blocks the network has.
+        shape: shape of one sample's activity, without the row dimension.
+        classes: number of classes K.
+        unit_goodness: the block's goodness of an activity that is one everywhere: the number of units for a
+            sum of squares, 1 for a mean, minus the units for a negative sum. 0 where the block has none.
+        group_of: (K,) super-class of every class, where the data set or the recipe has them.
+    """
+
+    name: str
+    depth: int
+    blocks: int
+    shape: tuple[int, ...]
+    classes: int
+    unit_goodness: float = 0.0
+    group_of: Tensor | None = None
+
+
+class Component(nn.Module):
+    """A part that a recipe names: a plain class with typed, documented constructor arguments.
+
+    Parameters of a component learn with the block that it belongs to.
+    """
+
+    def bind(self, info: BlockInfo) -> None:
+        """Learn one's place. Parameters and buffers that depend on shapes are made here."""
+
+    def advance(self, clock: Clock) -> None:
+        """Move temperatures and warm-ups on; called before every batch, results go into buffers."""

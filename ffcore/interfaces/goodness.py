@@ -1,0 +1,38 @@
+"""The contract of goodness functions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from ffcore.interfaces.component import Component
+
+Kind = Literal["energy", "class"]
+
+
+class Goodness(Component):
+    """How good a block finds its activity.
+
+    ``kind`` says what comes out and is checked against the objective when a network is built: ``"energy"``
+    is one number a row, (R,); ``"class"`` is one number a row and class, (R, K).
+    """
+
+    kind: ClassVar[Kind] = "energy"
+
+    @abstractmethod
+    def forward(self, activity: Tensor) -> Tensor:
+        """Goodness of each row: (R, *shape) → (R,) or (R, K)."""
+
+    def vjp(self, activity: Tensor, up: Tensor) -> Tensor | None:
+        """Gradient of a scalar with respect to the activity, in closed form.
+
+        Args:
+            activity: (R, *shape).
+            up: derivative of the scalar with respect to this goodness, (R,) or (R, K).
+
+        Returns:
+            (R, *shape), or None where there is no closed form: autograd does it then.
+        """
+        return None

@@ -1,0 +1,62 @@
+"""The contracts of what enters a network: label codes and negative data."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor
+
+from ffcore.interfaces.component import Component
+from ffcore.interfaces.draw import Draw
+from ffcore.interfaces.network import Input
+
+
+class LabelCode(Component):
+    """How a label is written into an input."""
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+        """Learn the data's shape and number of classes, before anything else is called.
+
+        Returns:
+            Shape of one labelled input, for the network's first layer.
+
+        Raises:
+            ValueError: when so many classes do not fit.
+        """
+        return shape
+
+    @abstractmethod
+    def code(self, y: Tensor | None, n: int) -> Tensor:
+        """(n, M) codes of the classes ``y`` (n,); None gives the neutral code, which favours no class."""
+
+    @abstractmethod
+    def join(self, x: Tensor, code: Tensor) -> Input:
+        """Inputs (N, *shape) with codes (V·N, M), view by view: V·N rows, a tensor or a `LabelledInput`."""
+
+
+class NegativeData(Component):
+    """Where negative data comes from. It never labels a sample with its own class."""
+
+    needs_probabilities: ClassVar[bool] = False
+    """Whether ``probs`` is called: the recipe then needs a readout."""
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+        """Learn the data's shape and number of classes, before anything else is called."""
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+    ) -> tuple[Tensor, Tensor | None]:
+        """Negative samples and the classes they claim.
+
+        Args:
+            x: (N, *shape) positive samples.
+            y: (N,) their classes, or None.
+            probs: (N, K) class probabilities by the network's readout; evaluated only when called.
+            draw: random numbers of this batch.
+
+        Returns:
+            (N, *shape) samples (``x`` itself where only the label is wrong) and (N,) claimed classes or None.
+        """

@@ -1,0 +1,54 @@
+"""The contracts of local losses: objectives on the goodness, penalties on anything a block made."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from ffcore.interfaces.component import Component
+from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.network import Block
+from ffcore.interfaces.views import Out, Views
+
+
+class Objective(Component):
+    """What a block wants of its goodness.
+
+    ``accepts`` is the kind of goodness it can read. ``couples_samples`` says that the loss of one sample
+    depends on the others of the batch (contrast within a batch, batch statistics), so that it has to be
+    gathered over ranks to stay the same.
+    """
+
+    accepts: ClassVar[Kind] = "energy"
+    couples_samples: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """The loss, a scalar: a mean over samples of (R,) or (R, K) goodness."""
+
+
+class Penalty(Component):
+    """A further term of a block's loss: entropy, orthogonality, peer normalisation.
+
+    ``reads_handoff`` keeps the handoff's graph alive for terms that look at it.
+    """
+
+    couples_samples: ClassVar[bool] = False
+    reads_handoff: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, out: Out, block: Block, views: Views) -> Tensor:
+        """The term, a scalar, already weighted."""
+
+
+class LocalLoss(Component):
+    """All terms of a block's loss. Most authors write an Objective or a Penalty and never see this seam."""
+
+    couples_samples: bool = False
+    reads_handoff: bool = False
+
+    @abstractmethod
+    def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
+        """Scalars by name; the block learns on their sum."""

@@ -1,0 +1,84 @@
+"""What components see of blocks and networks, whoever implements them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+from ffcore.interfaces.component import BlockInfo
+from ffcore.interfaces.goodness import Goodness
+from ffcore.interfaces.views import LabelledInput, Out, Views
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source of evidence about the class: a block with a goodness, or a readout."""
+
+    name: str
+    kind: Literal["block", "readout"]
+
+
+class Block(Protocol):
+    """A local block, as losses and learning rules see it."""
+
+    body: nn.Module
+    goodness: Goodness | None
+    info: BlockInfo | None
+
+    def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
+        """The terms of the block's local loss, by name; empty where it has none."""
+
+    def scale(self, samples: int) -> float:
+        """What to multiply a mean over ``samples`` by before its gradient is taken.
+
+        1 where one batch of one rank makes an update. Otherwise the number of samples: gradients add up over
+        batches and ranks, and `update` divides by the total, so that uneven shares stay exact.
+        """
+
+    def update(self, samples: int) -> None:
+        """Use the gradients that lie in ``.grad``: reduce over ranks, clip, step."""
+
+
+Input = Tensor | LabelledInput
+
+
+class Observer(Protocol):
+    """Whoever watches a pass: the updater, the evidence collector, taps, probes."""
+
+    def __call__(self, block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+        """See what ``block`` made of ``inputs``; ``out`` is not yet detached."""
+
+
+class Network(Protocol):
+    """A module with local blocks inside, as an algorithm sees it."""
+
+    classes: int
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The local blocks, in the order of their first call."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Sources of evidence: blocks with a goodness in order, then readouts."""
+
+    @property
+    def readouts(self) -> Iterable[str]:
+        """Names of the readouts."""
+
+    def learn(self, views: Views) -> None:
+        """One pass in which the blocks learn, each before the next one runs."""
+
+    def goodness(self, views: Views) -> list[Tensor]:
+        """One pass without learning: the goodness of every block that has one, (R,) or (R, K) each."""
+
+    def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
+        """One pass in which the blocks do not learn: (R, K) logits of every readout.
+
+        Args:
+            views: usually one neutral view.
+            learn: whether the readouts learn from ``views.y``; their logits are those before the update.
+        """

@@ -1,0 +1,19 @@
+"""The contract of schedules: which blocks learn when, and which share a graph."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from ffcore.interfaces.component import Clock, Component
+
+
+class Schedule(Component):
+    """Tells which blocks learn at a moment of the run."""
+
+    @abstractmethod
+    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+        """Ranges of block indices, ascending and disjoint.
+
+        Blocks of one range share a graph and learn together when its last one has run: a range over
+        everything is backpropagation, ranges of one block are forward-only. Blocks in no range are frozen.
+        """

@@ -1,0 +1,209 @@
+"""A module with local blocks inside, and the three kinds of pass that go through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Block as BlockLike
+from ffcore.interfaces import BlockInfo, Component, Input, Observer, Out, Readout, Source, Views
+from ffcore.local.block import LocalBlock
+from ffcore.local.loss import ReadoutLoss
+from ffcore.local.passing import Pass, Place
+from ffcore.local.updater import Record, Updater
+
+
+class LocalNetwork(nn.Module):
+    """Any PyTorch module with local blocks inside, and readouts beside it.
+
+    A dry run on zeros finds the blocks in the order of their first call and the shapes of what they make, and
+    tells their components (`Component.bind`). All blocks learn in windows of one until `plan` says otherwise.
+
+    Args:
+        body: the module; it may call a block more than once in a pass.
+        shape: shape of one input sample.
+        classes: number of classes K.
+        readouts: readouts by name; each gets a local block of its own.
+        group_of: (K,) super-class of each class, if there are any.
+
+    Raises:
+        UserError: when the body calls no local block.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        shape: Sequence[int],
+        classes: int,
+        readouts: Mapping[str, Readout] | None = None,
+        group_of: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.classes = classes
+        self.shape = tuple(shape)
+        self.readout_blocks = nn.ModuleDict(
+            {name: LocalBlock(r, loss=ReadoutLoss(), name=name) for name, r in (readouts or {}).items()}
+        )
+        self.record: Record | None = None
+        self.watchers: list[Observer] = []
+        self._taps: dict[str, tuple[LocalBlock, ...]] = {}
+        self._blocks = self._dry_run(group_of)
+        self._plan: dict[BlockLike, Place] = {}
+        self.plan([range(i, i + 1) for i in range(len(self._blocks))])
+        self._readout_plan: dict[BlockLike, Place] = {
+            r: Place(i, True, True) for i, r in enumerate(self._readouts.values())
+        }
+
+    @property
+    def blocks(self) -> Sequence[LocalBlock]:
+        """The local blocks in the order of their first call, without the readouts."""
+        return self._blocks
+
+    @property
+    def _readouts(self) -> dict[str, LocalBlock]:
+        return {name: cast(LocalBlock, block) for name, block in self.readout_blocks.items()}
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """Names of the readouts."""
+        return tuple(self.readout_blocks)
+
+    @property
+    def learners(self) -> dict[str, LocalBlock]:
+        """Everything that can learn, by name: blocks, then readouts."""
+        return {block.name: block for block in (*self._blocks, *self._readouts.values())}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Sources of evidence: blocks with a goodness, then readouts."""
+        blocks = [Source(b.name, "block") for b in self._blocks if b.goodness is not None]
+        return (*blocks, *(Source(name, "readout") for name in self.readout_blocks))
+
+    def plan(self, windows: Sequence[range]) -> None:
+        """Set which blocks learn, and which share a graph; see `ffcore.interfaces.Schedule`.
+
+        Raises:
+            UserError: when a window has no loss to learn from, or windows overlap.
+        """
+        plan: dict[BlockLike, Place] = {}
+        for number, window in enumerate(windows):
+            members = [self._blocks[i] for i in window]
+            if all(block.loss is None for block in members):
+                names = ", ".join(block.name for block in members)
+                raise UserError(f"nothing to learn from: no objective in the window of {names}")
+            for block in members:
+                if block in plan:
+                    raise UserError(f"the schedule puts block {block.name} into two windows at once")
+                plan[block] = Place(number, block is members[0], block is members[-1])
+        self._plan = plan
+
+    def forward(self, x: Input) -> Tensor:
+        """What the body makes of ``x``: nothing learns, nobody watches."""
+        return cast(Tensor, self.body(x))
+
+    def learn(self, views: Views) -> None:
+        """One pass in which the blocks learn, each before the next one runs."""
+        updater = Updater(self.record)
+        with Pass(views, (updater, *self.watchers), self._plan):
+            self.body(views.x)
+        updater.close()
+
+    def goodness(self, views: Views) -> list[Tensor]:
+        """One pass without learning: the goodness of every block that has one, in order of the blocks."""
+        seen: dict[BlockLike, Tensor] = {}
+
+        def collect(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+            if out.goodness is not None:
+                seen[block] = out.goodness
+
+        with torch.no_grad(), Pass(views, (collect,), wants_goodness=True):
+            self.body(views.x)
+        return [seen[b] for b in self._blocks if b in seen]
+
+    def losses(self, views: Views) -> dict[str, Tensor]:
+        """One pass without learning: the sum of each block's local loss, by the block's name."""
+        found: dict[str, Tensor] = {}
+
+        def measure(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+            terms = block.losses(out, views)
+            if terms:
+                found[cast(LocalBlock, block).name] = torch.stack(list(terms.values())).sum()
+
+        with torch.no_grad(), Pass(views, (measure,), wants_goodness=True):
+            self.body(views.x)
+        return found
+
+    def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
+        """One pass in which the blocks do not learn: (R, K) logits of every readout.
+
+        Args:
+            views: usually one neutral view.
+            learn: whether the readouts learn from ``views.y``; the logits are those before the update.
+        """
+        handed_on: dict[BlockLike, Tensor] = {}
+
+        def tap(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+            handed_on[block] = out.handoff
+
+        with torch.no_grad(), Pass(views, (tap,)):
+            self.body(views.x)
+        updater = Updater(self.record)
+        observers = (updater, *self.watchers) if learn else ()
+        logits = {}
+        with Pass(views, observers, self._readout_plan if learn else None):
+            for name, readout in self._readouts.items():
+                logits[name] = readout(*(handed_on[b] for b in self._taps[name]))
+        return logits
+
+    def _dry_run(self, group_of: Tensor | None) -> tuple[LocalBlock, ...]:
+        shapes: dict[LocalBlock, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        activities: dict[LocalBlock, Tensor] = {}
+
+        def note(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+            block = cast(LocalBlock, block)
+            shapes.setdefault(block, (tuple(out.activity.shape[1:]), tuple(out.handoff.shape[1:])))
+            activities.setdefault(block, out.activity)
+
+        like = next((p for p in self.body.parameters()), torch.zeros(()))
+        x = torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
+        training = self.training
+        self.eval()
+        with torch.no_grad(), Pass(Views(x=x, roles=("dry-run",), sizes=(2,)), (note,)):
+            self.body(x)
+        self.train(training)
+        if not shapes:
+            raise UserError("network: it calls no local block, so there is nothing that could learn")
+        blocks = tuple(shapes)
+        infos: list[BlockInfo] = []
+        for depth, block in enumerate(blocks):
+            block.name = block.name or f"block{depth + 1}"
+            if block.name in {info.name for info in infos} | set(self.readout_blocks):
+                raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
+            infos.append(self._bind(block, depth, len(blocks), activities[block], group_of))
+        for name, readout in self._readouts.items():
+            body = cast(Readout, readout.body)
+            taps = body.connect(infos, [shapes[b][1] for b in blocks])
+            self._taps[name] = tuple(b for b in blocks if b.name in taps)
+            readout.info = BlockInfo(name, len(blocks), len(blocks), (self.classes,), self.classes)
+        return blocks
+
+    def _bind(
+        self, block: LocalBlock, depth: int, blocks: int, activity: Tensor, group_of: Tensor | None
+    ) -> BlockInfo:
+        info = BlockInfo(block.name, depth, blocks, tuple(activity.shape[1:]), self.classes, 0.0, group_of)
+        for part in (block.body, block.handoff, block.rule, block.goodness):
+            if isinstance(part, Component):
+                part.bind(info)
+        if block.goodness is not None:
+            with torch.no_grad():
+                unit = float(block.goodness(torch.ones_like(activity[:1])).float().mean())
+            info = BlockInfo(block.name, depth, blocks, info.shape, self.classes, unit, group_of)
+        block.info = info
+        if block.loss is not None:
+            block.loss.bind(info)
+        return info

@@ -1,0 +1,73 @@
+"""Topologies that are more than a list: parameter-free residual merges, black boxes between blocks."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.interfaces import BlackBox, LabelledInput
+from ffcore.local.passing import current
+
+Merge = Literal["add", "concat"]
+
+
+class Residual(nn.Module):
+    """``merge(x, items(x))`` with a shortcut that has no parameters.
+
+    The shortcut carries a graph only within a window of the schedule; across windows it is detached.
+
+    Args:
+        items: what the shortcut goes around.
+        merge: "add", which needs equal shapes, or "concat" on dimension 1 with the shortcut first.
+    """
+
+    def __init__(self, items: nn.Module, merge: Merge = "add") -> None:
+        super().__init__()
+        self.items = items
+        self.merge = merge
+
+    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+        """(R, *shape) → (R, *shape) for add, more features for concat.
+
+        Raises:
+            ValueError: when the two shapes cannot be merged.
+        """
+        before = _window()
+        y = cast(Tensor, self.items(x))
+        shortcut = x.dense() if isinstance(x, LabelledInput) else x
+        if _window() != before:
+            shortcut = shortcut.detach()
+        if self.merge == "add":
+            if shortcut.shape != y.shape:
+                raise ValueError(
+                    f"a residual cannot add {tuple(y.shape[1:])} to its input {tuple(shortcut.shape[1:])}; "
+                    "use merge: concat or equal widths"
+                )
+            return shortcut + y
+        if shortcut.shape[2:] != y.shape[2:]:
+            raise ValueError(
+                f"a residual cannot concatenate {tuple(y.shape[1:])} to {tuple(shortcut.shape[1:])}, its input: "
+                "all dimensions but the first must agree"
+            )
+        return torch.cat([shortcut, y], dim=1)
+
+
+def _window() -> int | None:
+    here = current()
+    return None if here is None else here.window
+
+
+class BoxStage(nn.Module):
+    """A black box in its place between blocks: no graph enters it, none leaves it."""
+
+    def __init__(self, box: BlackBox) -> None:
+        super().__init__()
+        self.box = box
+
+    @torch.no_grad()
+    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+        """(R, *shape) → (R, *shape')."""
+        dense = x.dense() if isinstance(x, LabelledInput) else x.detach()
+        return cast(Tensor, self.box(dense)).detach()

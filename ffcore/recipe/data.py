@@ -1,0 +1,37 @@
+"""The ``data`` part of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.strict import Count, Flat, Natural
+
+
+def _count_or_fraction(value: Any) -> int | float:
+    """A whole number of samples, or a fraction below 1; a string as YAML leaves ``1e-1`` counts too."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, bool) or not (0 <= number < 1 or (number >= 1 and number.is_integer())):
+        raise ValueError("should be a fraction of the training set below 1, or a number of samples")
+    return int(number) if number >= 1 or value == 0 else number
+
+
+class DataConfig(Flat):
+    """A data set and how it is dealt out: ``{kind: mnist, batch_size: 100}``."""
+
+    inner: ClassVar[str] = "dataset"
+
+    dataset: Annotated[Spec, Kind("dataset")] = Field(description="the data set")
+    batch_size: Count = Field(default=100, description="samples in a batch, on all ranks together")
+    validation: Annotated[int | float, BeforeValidator(_count_or_fraction)] = Field(
+        default=0.1, description="part of the training set kept for validation: a fraction, or a count"
+    )
+    split_seed: Natural = Field(default=0, description="seed of the split into training and validation")
+    standardise: bool = Field(
+        default=False, description="subtract the training mean, divide by the deviation"
+    )

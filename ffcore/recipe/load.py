@@ -1,0 +1,131 @@
+"""From the name of a recipe to the recipe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ffcore.errors import closest
+from ffcore.plugin import manager
+from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.overrides import apply
+from ffcore.recipe.schema import Recipe
+from ffcore.recipe.text import emit, parse
+from ffcore.recipe.tree import Tree, merge
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def root() -> Path:
+    """The folder of the packaged recipes: in the wheel inside the package, in a checkout beside it."""
+    package = Path(__file__).parents[1]
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def names() -> list[str]:
+    """The names of the recipes that are packaged or registered by a plugin."""
+    return sorted(_known())
+
+
+def find(name_or_path: str) -> Path:
+    """The file of a recipe.
+
+    Args:
+        name_or_path: a path ending in ``.yaml``, or a name such as ``mnist/ff``.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name_or_path.endswith(SUFFIXES):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise RecipeError(f"there is no recipe file {name_or_path!r}")
+        return path
+    known = _known()
+    if name_or_path not in known:
+        hint = closest(name_or_path, known)
+        raise RecipeError(f"there is no recipe {name_or_path!r}{hint}; a path ends in .yaml")
+    paths = known[name_or_path]
+    if len(paths) > 1:
+        raise RecipeError(f"recipe {name_or_path!r} is there twice: {' and '.join(map(str, paths))}")
+    return paths[0]
+
+
+def read(path: Path) -> Tree:
+    """Parse a file and lay it upon its ``base``, if it names one; nothing is validated.
+
+    Raises:
+        RecipeError: a file is missing or cannot be parsed, or is its own base.
+    """
+    return _read(path, ())
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Find, read, override and validate a recipe.
+
+    Args:
+        name_or_path: as for `find`.
+        overrides: ``path=value`` each, such as ``network.0.units=100``; applied in order.
+
+    Raises:
+        RecipeError: with the file and line, or the override, of everything that is wrong.
+    """
+    tree = read(find(name_or_path))
+    for override in overrides:
+        apply(tree, override)
+    try:
+        return Recipe.model_validate(tree.data)
+    except ValidationError as error:
+        raise RecipeError.from_validation(error, tree) from None
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, every default written out; it loads back to an equal recipe."""
+    return emit(recipe.model_dump(mode="json"))
+
+
+def label(path: Path) -> str:
+    """How messages call a recipe file: short if it is packaged or below the working directory."""
+    whole = path.resolve()
+    for folder in (root().resolve(), Path.cwd()):
+        if whole.is_relative_to(folder):
+            return whole.relative_to(folder).as_posix()
+    return os.fspath(path)
+
+
+def _known() -> dict[str, list[Path]]:
+    folder = root()
+    known: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.yaml")):
+        known[path.relative_to(folder).with_suffix("").as_posix()] = [path]
+    for entry in manager.current().registry.entries("recipe"):
+        known.setdefault(entry.name, []).append(Path(entry.target))
+    return known
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> Tree:
+    here = path.resolve()
+    if here in above:
+        chain = " → ".join(label(one) for one in (*above, here))
+        raise RecipeError(f"{label(path)}  base: a recipe is its own base: {chain}")
+    try:
+        tree = parse(path.read_text(encoding="utf-8"), label(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{label(path)}  cannot be read: {error}") from error
+    if "base" not in tree.data:
+        return tree
+    base = tree.data.pop("base")
+    where = tree.origins.pop(("base",))
+    if not isinstance(base, str):
+        raise RecipeError(f"{where}  base: {base!r} should be the name or the path of a recipe")
+    if base.endswith(SUFFIXES):
+        base = os.fspath(path.parent / base)
+    try:
+        file = find(base)
+    except RecipeError as error:
+        raise RecipeError(f"{where}  base: {error}") from error
+    return merge(_read(file, (*above, here)), tree)

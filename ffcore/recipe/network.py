@@ -1,0 +1,108 @@
+"""The ``network`` and ``block`` parts of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+)
+
+from ffcore.plugin.nouns import NOUNS
+from ffcore.recipe.optimizers import OptimizerConfig
+from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.strict import Count, Flat, Strict, as_mapping
+from ffcore.recipe.unions import ByKind
+
+CONTAINERS = tuple(sorted(NOUNS["body"].taken))
+"""The kinds of network items that are not bodies."""
+
+
+class BlockConfig(Strict):
+    """What makes a body learn by itself. What is not set is left to the algorithm."""
+
+    goodness: Annotated[Spec, Kind("goodness")] | None = Field(
+        default=None, description="how good the block finds an activity"
+    )
+    objective: Annotated[Spec, Kind("objective")] | None = Field(
+        default=None, description="the local loss made of goodness"
+    )
+    penalties: dict[str, Annotated[Spec, Kind("penalty")]] = Field(
+        default={}, description="terms added to the local loss, by a name of your own"
+    )
+    handoff: Annotated[Spec, Kind("handoff")] | None = Field(
+        default=None, description="what happens to an activity on its way to the next block"
+    )
+    rule: Annotated[Spec, Kind("rule")] | None = Field(
+        default=None, description="how the block learns; null: by the gradient of its loss"
+    )
+    optimizer: OptimizerConfig | None = Field(
+        default=None, description="the block's own optimiser; null: the recipe's"
+    )
+    per_view: bool = Field(default=False, description="send the views through the body one by one")
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # an explicit null overrides a default and an absent key does not: a dump keeps the difference
+        return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+
+
+def merged(defaults: BlockConfig, override: BlockConfig) -> BlockConfig:
+    """``defaults`` with the fields that ``override`` sets; an explicit null counts as set."""
+    return defaults.model_copy(update={name: getattr(override, name) for name in override.model_fields_set})
+
+
+class BlockItem(Flat):
+    """A local block: ``{kind: dense, units: 2000, repeat: 4}``."""
+
+    inner: ClassVar[str] = "body"
+
+    body: Annotated[Spec, Kind("body", also=CONTAINERS)] = Field(description="the module inside the block")
+    repeat: Count = Field(default=1, description="how many such blocks in a row")
+    name: str | None = Field(default=None, description="name of the block; null: numbered")
+    block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
+
+    @property
+    def kind(self) -> str:
+        """The kind of the body."""
+        return self.body.kind
+
+
+class BoxItem(Strict):
+    """A black box between blocks."""
+
+    kind: Literal["blackbox"] = Field(default="blackbox", description="a black box between blocks")
+    box: Annotated[Spec, Kind("blackbox")] = Field(description="the black box")
+    name: str | None = Field(default=None, description="name of the box; null: numbered")
+
+
+class ResidualItem(Strict):
+    """Items with a shortcut around them."""
+
+    kind: Literal["residual"] = Field(default="residual", description="items with a shortcut around them")
+    merge: Literal["add", "concat"] = Field(default="add", description="how the shortcut comes back in")
+    items: list[NetworkItem] = Field(min_length=1, description="what the shortcut goes around")
+    repeat: Count = Field(default=1, description="how many such groups in a row")
+    name: str | None = Field(default=None, description="name of the group; null: numbered")
+
+
+def _tag(value: Any) -> str:
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind if kind in CONTAINERS else "block"
+
+
+NetworkItem = Annotated[
+    Annotated[ResidualItem, Tag("residual")]
+    | Annotated[BoxItem, Tag("blackbox")]
+    | Annotated[BlockItem, Tag("block")],
+    Discriminator(_tag),
+    BeforeValidator(as_mapping),
+    ByKind("", ("residual", "blackbox", "block")),
+]
+
+ResidualItem.model_rebuild()

@@ -1,0 +1,53 @@
+"""What a recipe may say. Every field has a description; every unknown key is an error."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ffcore.recipe.data import DataConfig
+from ffcore.recipe.lr import Constant, LRSchedule
+from ffcore.recipe.network import BlockConfig, NetworkItem
+from ffcore.recipe.optimizers import Adam, OptimizerConfig
+from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.strict import Count, Natural, Number, Strict
+from ffcore.recipe.trainer import TrainerConfig
+
+
+class Paper(Strict):
+    """What the paper reports, to compare with."""
+
+    test_error: Annotated[Number, Field(ge=0, le=100)] = Field(description="test error in percent")
+    source: str = Field(description="where the number is from and how well it is known, in plain words")
+    epochs: Count | None = Field(default=None, description="how many epochs the paper trained")
+
+
+class Recipe(Strict):
+    """One experiment."""
+
+    name: str = Field(min_length=1, description="short name, also that of the run directory")
+    title: str = Field(default="", description="one line")
+    reference: str = Field(default="", description="the paper: authors, year, where")
+    paper: Paper | None = Field(default=None, description="what the paper reports")
+    description: str = Field(default="", description="what is done, and how it differs from the paper")
+    seed: Natural = Field(default=1, description="seed of weights, order and draws")
+    data: DataConfig = Field(description="the data set, and how it is dealt out")
+    algorithm: Annotated[Spec, Kind("algorithm")] = Field(description="views of a batch, and class scores")
+    network: list[NetworkItem] = Field(min_length=1, description="blocks, shortcuts and black boxes in order")
+    block: BlockConfig = Field(default=BlockConfig(), description="what all blocks have unless they say else")
+    readouts: dict[str, Annotated[Spec, Kind("readout")]] = Field(
+        default={}, description="classifiers that listen to blocks, by a name of your own"
+    )
+    schedule: Annotated[Spec, Kind("schedule")] | None = Field(
+        default=None, description="which blocks learn when; null: as the algorithm has it"
+    )
+    optimizer: OptimizerConfig = Field(default=Adam(), description="the optimiser of every block")
+    readout_optimizer: OptimizerConfig | None = Field(
+        default=None, description="the optimiser of readouts; null: the same"
+    )
+    lr_schedule: LRSchedule = Field(default=Constant(), description="how the learning rate changes")
+    contribution: Annotated[Spec, Kind("contribution")] = Field(
+        default={"kind": "sum"}, validate_default=True, description="how the layers' evidence is combined"
+    )
+    trainer: TrainerConfig = Field(default=TrainerConfig(), description="how long and on what to train")

@@ -1,0 +1,102 @@
+"""The bases of the recipe's own models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from ffcore.recipe.problems import explained, lifted
+from ffcore.recipe.spec import Spec
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+NotBool = BeforeValidator(_no_bool)
+"""pydantic reads ``true`` as 1; in a recipe it is a slip."""
+
+Count = Annotated[int, NotBool, Field(ge=1)]
+Number = Annotated[float, NotBool]
+Natural = Annotated[int, NotBool, Field(ge=0)]
+NonNegative = Annotated[float, NotBool, Field(ge=0)]
+Positive = Annotated[float, NotBool, Field(gt=0)]
+Fraction = Annotated[float, NotBool, Field(ge=0, le=1)]
+
+
+def as_mapping(value: Any) -> Any:
+    """``adam`` is short for ``{kind: adam}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class Strict(BaseModel):
+    """A mapping whose unknown keys are errors that name the nearest known key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    hints: ClassVar[Mapping[str, str]] = {}
+    """What to say about keys that people bring from elsewhere."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise explained(error, cls.model_fields, cls.hints) from None
+
+
+class Flat(Strict):
+    """Fields of its own and the options of one component, written into one mapping.
+
+    ``{kind: mnist, batch_size: 100, root: …}`` is a data set ``{kind: mnist, root: …}`` and a batch size.
+    """
+
+    inner: ClassVar[str]
+    """The field that holds the component."""
+
+    @classmethod
+    def own(cls) -> tuple[str, ...]:
+        """The keys that do not belong to the component."""
+        return tuple(name for name in cls.model_fields if name != cls.inner)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _pour(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        value = as_mapping(value)
+        if isinstance(value, Mapping) and not isinstance(value.get(cls.inner), Spec):
+            own = {key: value[key] for key in cls.own() if key in value}
+            rest = {key: value[key] for key in value if key not in own}
+            value = {**own, cls.inner: rest}
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise lifted(error, cls.inner, cls.own()) from None
+
+    @model_serializer(mode="wrap")
+    def _flatten(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped = handler(self)
+        return {**dumped.pop(self.inner), **dumped}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler.resolve_ref_schema(handler(schema)), "x-flat": cls.inner}

@@ -1,0 +1,43 @@
+"""The ``trainer`` part of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from ffcore.recipe.strict import Count, Positive, Strict
+
+
+def _no_fp16(value: Any) -> Any:
+    if str(value).startswith("16"):
+        raise ValueError("fp16 needs a loss scaler per block, which ffcore does not have; use bf16-mixed")
+    return value
+
+
+Precision = Annotated[Literal["32-true", "bf16-mixed", "64-true"], BeforeValidator(_no_fp16)]
+
+
+class TrainerConfig(Strict):
+    """How long and on what to train."""
+
+    hints: ClassVar[Mapping[str, str]] = {
+        "accumulate_grad_batches": "here it is called 'accumulate'",
+        "gradient_clip_val": "here it is called 'clip'",
+    }
+
+    max_epochs: Count = Field(default=20, description="passes over the training set")
+    max_steps: Count | None = Field(default=None, description="batches after which to stop; null: no limit")
+    devices: Count = Field(default=1, description="processes on each machine, one per device")
+    num_nodes: Count = Field(default=1, description="machines")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="what to compute on")
+    strategy: str = Field(default="auto", description="name of a Lightning strategy; auto: ffcore chooses")
+    precision: Precision = Field(default="32-true", description="number format of weights and products")
+    accumulate: Count = Field(default=1, description="batches per optimiser step")
+    clip: Positive | None = Field(
+        default=None, description="largest gradient norm of a block; null: no limit"
+    )
+    validate_every: Count = Field(default=1, description="epochs between validations")
+    threads: Count | None = Field(default=None, description="torch's threads; null: torch chooses")
+    bar: bool = Field(default=True, description="show a progress bar")

@@ -1,0 +1,43 @@
+"""Unions told apart by ``kind``, with errors in the user's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from ffcore.errors import closest
+from ffcore.recipe.problems import untagged, wrong_kind
+
+
+@dataclass(frozen=True, slots=True)
+class ByKind:
+    """Around a discriminated union: keeps pydantic's tags out of the paths of errors.
+
+    Args:
+        what: what the union is, for messages; empty where a tag is always found.
+        tags: the tags of the union.
+    """
+
+    what: str
+    tags: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(self._validate, handler(source))
+
+    def _validate(self, value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if not first["loc"] and first["type"] == "union_tag_not_found":
+                raise wrong_kind(f"should say which {self.what}{closest('', self.tags)}", None) from None
+            if not first["loc"] and first["type"] == "union_tag_invalid":
+                kind = first["ctx"]["tag"]
+                article = "an" if self.what[0] in "aeiou" else "a"
+                raise wrong_kind(
+                    f"{kind!r} is not {article} {self.what}{closest(kind, self.tags)}", kind
+                ) from None
+            raise untagged(error, self.tags) from None

@@ -1,0 +1,1 @@
+"""Forward-Forward: Hinton 2022, arXiv:2212.13345, and its close relatives."""

@@ -1,0 +1,87 @@
+"""The Forward-Forward algorithm.
+
+N samples; K classes; L sources of evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Algorithm, Batch, LabelCode, NegativeData, Network, Views
+
+
+class ForwardForward(Algorithm):
+    """Every block learns to find positive data good and negative data bad (Hinton 2022, arXiv:2212.13345).
+
+    Positive data are samples with their own label. If the recipe has readouts, each batch also makes one
+    neutral pass (no label) on which they learn, before the blocks do. A class's evidence is the goodness of
+    each block for the sample with that class's label; that of a readout are its logits on a neutral pass.
+
+    Args:
+        labels: how a label is written into an input.
+        negatives: where negative data comes from.
+    """
+
+    def __init__(self, labels: LabelCode, negatives: NegativeData) -> None:
+        super().__init__()
+        self.labels = labels
+        self.negatives = negatives
+
+    def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
+        """See `ffcore.interfaces.Algorithm.prepare`.
+
+        Raises:
+            ValueError: when the negatives need a readout and the recipe has none.
+        """
+        if self.negatives.needs_probabilities and not net_readouts:
+            raise ValueError(
+                "negatives are drawn from a readout's distribution, but the recipe has no readout"
+            )
+        self.classes = classes
+        self.negatives.prepare(shape, classes)
+        return self.labels.prepare(shape, classes)
+
+    def learn(self, batch: Batch, net: Network) -> None:
+        """Readouts on a neutral pass first, then the blocks; negatives see the readout before its update."""
+        logits: dict[str, Tensor] = {}
+        if tuple(net.readouts):
+            logits = net.read(self._neutral(batch.x, batch.y), learn=True)
+        net.learn(self._views(batch, lambda: logits))
+
+    def views(self, batch: Batch, net: Network) -> Views:
+        """N positives, then N negatives."""
+        return self._views(batch, lambda: net.read(self._neutral(batch.x, None)))
+
+    def _views(self, batch: Batch, readouts: Callable[[], dict[str, Tensor]]) -> Views:
+        def probs() -> Tensor:
+            return next(iter(readouts().values())).softmax(1)
+
+        n = len(batch.x)
+        x_negative, y_negative = self.negatives(batch.x, batch.y, probs, batch.random())
+        codes = torch.cat([self.labels.code(batch.y, n), self.labels.code(y_negative, n)])
+        shared = x_negative is batch.x
+        x = self.labels.join(batch.x if shared else torch.cat([batch.x, x_negative]), codes)
+        claim = None if y_negative is None else torch.cat([batch.y, y_negative])
+        return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y, claim=claim)
+
+    def scores(self, x: Tensor, net: Network) -> Tensor:
+        """(L, N, K): goodness of each block under each label, then the readouts' logits."""
+        n, k = len(x), self.classes
+        claim = torch.arange(k, device=x.device).repeat_interleave(n)
+        hypotheses = Views(
+            x=self.labels.join(x, self.labels.code(claim, k * n)),
+            roles=tuple(f"class {c}" for c in range(k)),
+            sizes=(n,) * k,
+            claim=claim,
+        )
+        evidence = [goodness.view(k, n).T for goodness in net.goodness(hypotheses)]
+        if tuple(net.readouts):
+            evidence += [logits.to(evidence[0].dtype) for logits in net.read(self._neutral(x, None)).values()]
+        return torch.stack(evidence)
+
+    def _neutral(self, x: Tensor, y: Tensor | None) -> Views:
+        joined = self.labels.join(x, self.labels.code(None, len(x)))
+        return Views(x=joined, roles=("neutral",), sizes=(len(x),), y=y)

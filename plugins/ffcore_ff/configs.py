@@ -1,0 +1,57 @@
+"""What recipes may say about the parts of this plugin; no torch here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ffcore.plugin.options import Options
+from ffcore.recipe.spec import Kind, Spec
+
+
+class Logistic(Options):
+    """Logistic objective with a threshold."""
+
+    threshold: float | Literal["units"] = Field(
+        default="units", description="θ; units: the goodness of an activity of ones"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="T")
+
+
+class SymBa(Options):
+    """softplus(−α (G⁺ − G⁻))."""
+
+    alpha: float = Field(default=4.0, gt=0, description="α")
+
+
+class Norm(Options):
+    """Normalisation of each row."""
+
+    eps: float = Field(default=1e-8, ge=0, description="added to the divisor")
+
+
+class PeerNormalisation(Options):
+    """Draws every unit's mean activity towards that of its peers."""
+
+    strength: float = Field(default=0.03, ge=0, description="λ")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="μ of the running means")
+    start: float = Field(default=0.5, description="running means before the first batch")
+
+
+class Overlay(Options):
+    """The class over the first K features."""
+
+    strength: float = Field(default=1.0, gt=0, description="value of the class's feature")
+    normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the labelled input")
+
+
+class ForwardForward(Options):
+    """Forward-Forward."""
+
+    labels: Annotated[Spec, Kind("label")] = Field(
+        default={"kind": "overlay"}, validate_default=True, description="how a label is written into an input"
+    )
+    negatives: Annotated[Spec, Kind("negative")] = Field(
+        default={"kind": "wrong-label"}, validate_default=True, description="where negative data comes from"
+    )

@@ -1,0 +1,60 @@
+"""Negative data: samples that the network should find bad.
+
+N samples; K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Draw, NegativeData
+
+
+class _WrongLabels(NegativeData):
+    """The same sample under a wrong label."""
+
+    classes: int
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+        """Note the number of classes.
+
+        Raises:
+            ValueError: when there is only one class, so that no label is wrong.
+        """
+        if classes < 2:
+            raise ValueError(f"wrong labels need at least 2 classes, the data has {classes}")
+        self.classes = classes
+
+
+class WrongLabel(_WrongLabels):
+    """A class drawn evenly from the K − 1 wrong ones."""
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+    ) -> tuple[Tensor, Tensor | None]:
+        """The samples themselves, with wrong classes (N,)."""
+        assert y is not None, "wrong labels need labelled samples"
+        return x, (y + 1 + draw.integers("wrong-label", self.classes - 1)) % self.classes
+
+
+class Hard(_WrongLabels):
+    """A wrong class drawn from the readout's distribution with the true class masked (Hinton 2022, 3.3)."""
+
+    needs_probabilities: ClassVar[bool] = True
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+    ) -> tuple[Tensor, Tensor | None]:
+        """The samples themselves, with likely wrong classes (N,)."""
+        assert y is not None, "wrong labels need labelled samples"
+        # Only wrong classes are laid out, so that no rounding can let the true one through.
+        others = (y.unsqueeze(1) + torch.arange(1, self.classes, device=y.device)) % self.classes
+        # The floor keeps them possible where the readout gives all of its mass to the true class.
+        reach = probs().float().clamp_min(1e-8).gather(1, others).cumsum(1)
+        place = draw.uniform("hard-label").unsqueeze(1) * reach[:, -1:]
+        pick = (reach <= place).sum(1, keepdim=True).clamp_max_(self.classes - 2)
+        return x, others.gather(1, pick).squeeze(1)

@@ -1,0 +1,64 @@
+"""Objectives on the goodness of positive and negative data.
+
+R rows: N positives, then N negatives.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.interfaces import BlockInfo, Objective, Views
+from ffcore.interfaces.goodness import Kind
+
+
+class Logistic(Objective):
+    """−ln σ((G⁺ − θ)/T) − ln(1 − σ((G⁻ − θ)/T)), each a mean over its rows (Hinton 2022, section 2).
+
+    With p = σ((G − θ)/T) its derivative is −(1 − p⁺)/(T·N) for a positive and p⁻/(T·N) for a negative row.
+
+    Args:
+        threshold: θ. "units" is the block's goodness of an activity of ones: the number of units for a sum
+            of squares (Hinton's code), 1 for a mean, minus the units for a negative sum.
+        temperature: T.
+    """
+
+    accepts: ClassVar[Kind] = "energy"
+
+    def __init__(self, threshold: float | Literal["units"] = "units", temperature: float = 1.0) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.temperature = temperature
+        self.theta = 0.0 if isinstance(threshold, str) else float(threshold)
+
+    def bind(self, info: BlockInfo) -> None:
+        """Work out a threshold that was given as "units"."""
+        if self.threshold == "units":
+            self.theta = info.unit_goodness
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R,) → a scalar."""
+        logits = (goodness - self.theta) / self.temperature
+        positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
+        return F.softplus(-positive).mean() + F.softplus(negative).mean()
+
+
+class SymBa(Objective):
+    """softplus(−α (G⁺ − G⁻)) for the two views of one sample, a mean (Lee and Song 2023, arXiv:2303.08418).
+
+    Args:
+        alpha: α.
+    """
+
+    accepts: ClassVar[Kind] = "energy"
+
+    def __init__(self, alpha: float = 4.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R,) → a scalar."""
+        gap = views.of(goodness, "positive") - views.of(goodness, "negative")
+        return F.softplus(-self.alpha * gap).mean()

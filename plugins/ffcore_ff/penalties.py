@@ -1,0 +1,45 @@
+"""Penalties beside the objective."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Block, BlockInfo, Out, Penalty, Views
+
+
+class PeerNormalisation(Penalty):
+    """Draws every unit's mean activity towards that of its peers (Hinton's code).
+
+    m ← μ m + (1 − μ) · batch mean of the positives, and the term is λ Σ_j (m_j − m̄) · mean_n h_nj with m held
+    constant, so that its gradient on h_nj is λ (m_j − m̄)/N. With body activation "relu-pass-through" the
+    gradient reaches silent units and revives them, as in Hinton's code; with "relu" it does not.
+
+    Args:
+        strength: λ.
+        momentum: μ.
+        start: m before the first batch.
+    """
+
+    couples_samples: ClassVar[bool] = True
+    running: Tensor
+
+    def __init__(self, strength: float = 0.03, momentum: float = 0.9, start: float = 0.5) -> None:
+        super().__init__()
+        self.strength = strength
+        self.momentum = momentum
+        self.start = start
+
+    def bind(self, info: BlockInfo) -> None:
+        """Make the running means, one a unit."""
+        self.register_buffer("running", torch.full(info.shape, self.start))
+
+    def forward(self, out: Out, block: Block, views: Views) -> Tensor:
+        """The weighted term; moves the running means on when it is used for learning."""
+        mean = views.of(out.activity, "positive").mean(0)
+        if self.training and torch.is_grad_enabled():
+            self.running.lerp_(mean.detach().to(self.running.dtype), 1 - self.momentum)
+        pull = self.running - self.running.mean()
+        return self.strength * (pull * mean).sum()

@@ -1,0 +1,67 @@
+"""What this plugin registers: names, configs and dotted targets; nothing heavy."""
+
+from __future__ import annotations
+
+from ffcore.plugin import hookimpl
+from ffcore.plugin.options import Options
+from ffcore.plugin.register import Register
+from ffcore_ff import configs
+
+
+@hookimpl
+def ffcore_register_algorithms(register: Register) -> None:
+    """Forward-Forward."""
+    register(
+        "forward-forward",
+        "ffcore_ff.algorithm:ForwardForward",
+        configs.ForwardForward,
+        "positive data good, negative data bad, block by block",
+    )
+
+
+@hookimpl
+def ffcore_register_goodness(register: Register) -> None:
+    """Energies of the activity."""
+    register("sum-squares", "ffcore_ff.goodness:SumSquares", Options, "Σ h²")
+    register("mean-squares", "ffcore_ff.goodness:MeanSquares", Options, "mean of h²")
+    register("negative-sum-squares", "ffcore_ff.goodness:NegativeSumSquares", Options, "−Σ h²")
+
+
+@hookimpl
+def ffcore_register_objectives(register: Register) -> None:
+    """Objectives on two views."""
+    register(
+        "logistic", "ffcore_ff.objectives:Logistic", configs.Logistic, "goodness above or below a threshold"
+    )
+    register("symba", "ffcore_ff.objectives:SymBa", configs.SymBa, "softplus of the gap between the views")
+
+
+@hookimpl
+def ffcore_register_penalties(register: Register) -> None:
+    """Peer normalisation."""
+    register(
+        "peer-normalisation",
+        "ffcore_ff.penalties:PeerNormalisation",
+        configs.PeerNormalisation,
+        "draws mean activities towards their peers'",
+    )
+
+
+@hookimpl
+def ffcore_register_handoffs(register: Register) -> None:
+    """Normalisations of length."""
+    register("rms", "ffcore_ff.handoffs:RMS", configs.Norm, "mean square 1")
+    register("l2", "ffcore_ff.handoffs:L2", configs.Norm, "length 1")
+
+
+@hookimpl
+def ffcore_register_labels(register: Register) -> None:
+    """Label codes."""
+    register("overlay", "ffcore_ff.labels:Overlay", configs.Overlay, "the class over the first features")
+
+
+@hookimpl
+def ffcore_register_negatives(register: Register) -> None:
+    """Negative data."""
+    register("wrong-label", "ffcore_ff.negatives:WrongLabel", Options, "an evenly drawn wrong label")
+    register("hard", "ffcore_ff.negatives:Hard", Options, "a wrong label that the readout finds likely")

@@ -1,0 +1,1 @@
+"""The parts that every algorithm shares: bodies, schedules, contributions, readouts, data sets."""

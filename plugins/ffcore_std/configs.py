@@ -1,0 +1,89 @@
+"""What recipes may say about the parts of this plugin; no torch here.
+
+A conformance test compares each model with the constructor that it stands for.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ffcore.plugin.options import Options
+
+
+class Dense(Options):
+    """h = f(W x + b)."""
+
+    units: int = Field(gt=0, description="number of units")
+    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
+        default="relu", description="f; relu-pass-through lets gradients through silent units"
+    )
+    bias: bool = Field(default=True, description="whether there is a b")
+    init: Literal["uniform", "normal"] = Field(
+        default="uniform", description="uniform: PyTorch's own; normal: N(0, 1/√inputs), b = 0"
+    )
+
+
+class CrossEntropy(Options):
+    """−ln softmax(g)_y."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share spread over all classes")
+
+
+class FromReadout(Options):
+    """One readout alone."""
+
+    name: str | None = Field(default=None, description="the readout's name; not needed where there is one")
+
+
+class Softmax(Options):
+    """Linear softmax on handed-on activities."""
+
+    taps: tuple[str, ...] | None = Field(
+        default=None, description="blocks to read by name; null for all but the first"
+    )
+
+
+class Greedy(Options):
+    """One block after another."""
+
+    epochs: int | None = Field(default=None, gt=0, description="epochs for each block; null: even shares")
+
+
+class Interleaved(Options):
+    """Each block learns during its own span of epochs."""
+
+    spans: list[tuple[int, int]] = Field(description="[first epoch, end) of each block, from 0")
+
+
+class Overlapping(Options):
+    """Shifting windows of several blocks."""
+
+    size: int = Field(default=2, ge=1, description="blocks in a window")
+
+
+class IdxSet(Options):
+    """A set in MNIST's file format."""
+
+    root: str | None = Field(default=None, description="folder with the official files; null: the cache")
+    download: bool = Field(default=False, description="fetch missing files; false never touches the network")
+
+
+class Arrays(Options):
+    """Your own arrays."""
+
+    path: str = Field(
+        description="an .npz with x_train, y_train and, if there is a test split, x_test, y_test"
+    )
+    test_fraction: float = Field(
+        default=0.2, gt=0, lt=1, description="cut from training where there is no test"
+    )
+
+
+class ImageFolder(Options):
+    """Folders of images, one a class."""
+
+    root: str = Field(description="folder with train/<class>/… and test/<class>/…")
+    size: int | None = Field(default=None, gt=0, description="resize to this side; null: all must be equal")
+    grey: bool = Field(default=False, description="one channel instead of three")

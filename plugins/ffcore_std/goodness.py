@@ -1,0 +1,35 @@
+"""Goodness of a block whose activity already is one number a class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from ffcore.interfaces import BlockInfo, Goodness
+from ffcore.interfaces.goodness import Kind
+
+
+class Logits(Goodness):
+    """g_k = h_k: the activity (R, K) is the goodness of each class."""
+
+    kind: ClassVar[Kind] = "class"
+
+    def bind(self, info: BlockInfo) -> None:
+        """Refuse an activity that is not one number a class.
+
+        Raises:
+            ValueError: when the activity's shape is not (K,).
+        """
+        if info.shape != (info.classes,):
+            raise ValueError(
+                f"goodness logits: block {info.name} has activity {info.shape} for {info.classes} classes"
+            )
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """(R, K) → (R, K)."""
+        return activity
+
+    def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
+        """``up`` itself."""
+        return up

@@ -1,0 +1,31 @@
+"""Objectives on goodness of kind "class"."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.interfaces import Objective, Views
+from ffcore.interfaces.goodness import Kind
+
+
+class CrossEntropy(Objective):
+    """−ln softmax(g)_y, a mean over the samples of the first view.
+
+    Args:
+        label_smoothing: share of the target that is spread over all classes.
+    """
+
+    accepts: ClassVar[Kind] = "class"
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, K) → a scalar."""
+        assert views.y is not None, "cross-entropy needs labelled samples"
+        first = goodness[: views.samples]
+        return F.cross_entropy(first, views.y, label_smoothing=self.label_smoothing)

@@ -1,0 +1,93 @@
+"""What this plugin registers: names, configs and dotted targets; nothing heavy."""
+
+from __future__ import annotations
+
+from ffcore.plugin import hookimpl
+from ffcore.plugin.options import Options
+from ffcore.plugin.register import Register
+from ffcore_std import configs
+
+
+@hookimpl
+def ffcore_register_bodies(register: Register) -> None:
+    """Dense layers."""
+    register("dense", "ffcore_std.bodies:Dense", configs.Dense, "fully connected layer")
+
+
+@hookimpl
+def ffcore_register_handoffs(register: Register) -> None:
+    """The handoff that changes nothing."""
+    register("identity", "torch.nn:Identity", Options, "the activity as it is")
+
+
+@hookimpl
+def ffcore_register_goodness(register: Register) -> None:
+    """Goodness of kind "class"."""
+    register("logits", "ffcore_std.goodness:Logits", Options, "the activity itself, one number a class")
+
+
+@hookimpl
+def ffcore_register_objectives(register: Register) -> None:
+    """Objectives on goodness of kind "class"."""
+    register(
+        "cross-entropy",
+        "ffcore_std.objectives:CrossEntropy",
+        configs.CrossEntropy,
+        "−ln softmax(goodness) of the true class",
+    )
+
+
+@hookimpl
+def ffcore_register_contributions(register: Register) -> None:
+    """Contributions without parameters."""
+    register("sum", "ffcore_std.contributions:Sum", Options, "sum over all blocks")
+    register("skip-first", "ffcore_std.contributions:SkipFirst", Options, "sum over all blocks but the first")
+    register("last", "ffcore_std.contributions:Last", Options, "the last block alone")
+    register("readout", "ffcore_std.contributions:FromReadout", configs.FromReadout, "one readout alone")
+
+
+@hookimpl
+def ffcore_register_readouts(register: Register) -> None:
+    """Readouts."""
+    register(
+        "softmax", "ffcore_std.readouts:Softmax", configs.Softmax, "linear softmax on what blocks hand on"
+    )
+
+
+@hookimpl
+def ffcore_register_rules(register: Register) -> None:
+    """The core's default rule, under its name."""
+    register("gradient", "ffcore.local.rules:Gradient", Options, "a gradient step on the local loss")
+
+
+@hookimpl
+def ffcore_register_schedules(register: Register) -> None:
+    """Schedules."""
+    register("joint", "ffcore_std.schedules:Joint", Options, "all blocks on every batch, each by itself")
+    register("one-window", "ffcore_std.schedules:OneWindow", Options, "one graph over everything")
+    register("greedy", "ffcore_std.schedules:Greedy", configs.Greedy, "one block after another")
+    register(
+        "interleaved",
+        "ffcore_std.schedules:Interleaved",
+        configs.Interleaved,
+        "each block during its own span of epochs",
+    )
+    register(
+        "overlapping",
+        "ffcore_std.schedules:Overlapping",
+        configs.Overlapping,
+        "windows of several blocks that shift with every batch",
+    )
+
+
+@hookimpl
+def ffcore_register_datasets(register: Register) -> None:
+    """Data sets that the core can read."""
+    register("digits", "ffcore.data.digits:Digits", Options, "scikit-learn's 1,797 digits, 8×8, embedded")
+    register("mnist", "ffcore.data.mnist:Mnist", configs.IdxSet, "handwritten digits, 28×28")
+    register("fashion-mnist", "ffcore.data.mnist:FashionMnist", configs.IdxSet, "articles of clothing, 28×28")
+    register("kmnist", "ffcore.data.mnist:KMnist", configs.IdxSet, "cursive Japanese, 28×28")
+    register("arrays", "ffcore.data.arrays:Arrays", configs.Arrays, "your own arrays in an .npz file")
+    register(
+        "image-folder", "ffcore.data.folder:ImageFolder", configs.ImageFolder, "your own folders of images"
+    )

@@ -1,0 +1,46 @@
+"""Readouts: classifiers on what blocks hand on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import closest
+from ffcore.interfaces import BlockInfo, Readout
+
+
+class Softmax(Readout):
+    """softmax(W [z_1, z_2, …] + b) on the handed-on (normalised) activities z of some blocks.
+
+    Starts from zero weights, so that its first distribution is uniform. Hinton 2022, section 3.3: all
+    hidden layers but the first, whose activity holds the label.
+
+    Args:
+        taps: names of the blocks to read; None for all but the first (for the first, if it is the only one).
+    """
+
+    linear: nn.Linear
+
+    def __init__(self, taps: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.taps = taps
+
+    def connect(self, blocks: Sequence[BlockInfo], shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
+        """See `ffcore.interfaces.Readout.connect`."""
+        names = [block.name for block in blocks]
+        for name in self.taps or ():
+            if name not in names:
+                raise ValueError(f"readout softmax: there is no block {name!r}{closest(name, names)}")
+        wanted = self.taps if self.taps is not None else tuple(names[1:] or names)
+        width = sum(math.prod(shape) for name, shape in zip(names, shapes, strict=True) if name in wanted)
+        self.linear = nn.Linear(width, blocks[0].classes)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        return wanted
+
+    def forward(self, *activities: Tensor) -> Tensor:
+        """(R, *shape) each → (R, K) logits."""
+        return self.linear(torch.cat([a.flatten(1) for a in activities], dim=1))  # type: ignore[no-any-return]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ffcore.data.images import ImageSet, Split
+from ffcore.errors import UserError
+
+
+def split(n: int = 4, labels: list[int] | None = None, side: int = 2, dtype: type = np.uint8) -> Split:
+    y = np.arange(n) % 2 if labels is None else np.array(labels)
+    return Split(np.zeros((n, 1, side, side), dtype), y.astype(np.int64))
+
+
+def image_set(train: Split, test: Split) -> ImageSet:
+    return ImageSet("toy", train, test, ("a", "b"), 1 / 255, {})
+
+
+def test_a_set_knows_its_shape_and_classes() -> None:
+    data = image_set(split(), split(2))
+    assert data.shape == (1, 2, 2)
+    assert data.num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (Split(np.zeros((3, 1, 2, 2), np.uint8), np.zeros(4, np.int64)), "3 samples but 4 labels"),
+        (split(3, [0, 1, 2]), "labels run from 0 to 2"),
+        (split(3, [0, -1, 1]), "labels run from -1 to 1"),
+        (split(0), "no samples"),
+        (split(dtype=np.float64), "samples are float64"),
+        (Split(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.uint8)), "labels are uint8"),
+    ],
+)
+def test_a_bad_split_is_refused_by_name(bad: Split, message: str) -> None:
+    with pytest.raises(UserError, match=f"toy, train: .*{message}"):
+        image_set(bad, split())
+    with pytest.raises(UserError, match=f"toy, test: .*{message}"):
+        image_set(split(), bad)
+
+
+@pytest.mark.parametrize("other", [split(side=3), split(dtype=np.float32)])
+def test_splits_must_hold_the_same_kind_of_sample(other: Split) -> None:
+    with pytest.raises(UserError, match=r"train samples are .* but test samples are"):
+        image_set(split(), other)
+
+
+def test_no_reader_imports_torch() -> None:
+    readers = ["images", "digits", "idx", "mnist", "download", "arrays", "folder", "split", "statistics"]
+    imports = ", ".join(f"ffcore.data.{reader}" for reader in readers)
+    code = f"import sys, {imports}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

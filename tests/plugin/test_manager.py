@@ -1,0 +1,142 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ffcore.errors import UserError
+from ffcore.plugin import manager
+from ffcore.plugin.manager import Plugins
+
+GOOD = """
+from ffcore.plugin import hookimpl
+@hookimpl
+def ffcore_register_goodness(register):
+    register("NAME", "nowhere:X")
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Make modules of these texts the installed plugins."""
+
+    def _install(**texts):
+        points = []
+        for name, text in texts.items():
+            module = f"{tmp_path.name.replace('-', '_')}_{name}"
+            (tmp_path / f"{module}.py").write_text(text)
+            points.append(EntryPoint(name, module, manager.GROUP))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(manager, "entry_points", lambda group: points)
+        monkeypatch.delenv(manager.DISABLE, raising=False)
+
+    return _install
+
+
+def good(name):
+    return GOOD.replace("NAME", name)
+
+
+def status(plugins):
+    return {info.name: info.status for info in plugins.infos}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (good("x").replace("register(", "1 / 0; register(", 2), "SyntaxError"),
+        (good("x") + "    1 / 0\n", "ZeroDivisionError: division by zero"),
+        (good("x").replace("goodness(register)", "godness(register)"), "PluginValidationError"),
+        (good("x").replace("(register)", "(registry)"), "PluginValidationError"),
+        (good("x").replace("@hookimpl", ""), "no function marked with @hookimpl"),
+        (good("Bad Name"), "no name for a goodness"),
+    ],
+    ids=["import", "exit", "syntax", "call", "misspelt-hook", "misspelt-argument", "no-hookimpl", "name"],
+)
+def test_a_broken_plugin_is_reported_and_stops_nothing_else(install, text, reason):
+    install(bad=text, fine=good("y"))
+    plugins = Plugins.load()
+    assert reason in plugins.broken["bad"]
+    assert status(plugins)["bad"].startswith("broken: ")
+    assert status(plugins)["fine"] == "ok"
+    assert plugins.registry.names("goodness") == ["y"]
+
+
+def test_a_broken_plugin_is_named_when_something_is_not_found(install):
+    install(bad="import no_such_module")
+    with pytest.raises(UserError, match="plugin 'bad', broken: ModuleNotFoundError"):
+        Plugins.load().registry.get("goodness", "x")
+
+
+def test_of_two_plugins_that_clash_the_later_is_broken_and_leaves_nothing(install):
+    install(b=good("x") + '    register("y", "nowhere:Y")\n', a=good("x"))
+    plugins = Plugins.load()
+    assert "'x' is registered twice: by plugins 'a' and 'b'" in plugins.broken["b"]
+    assert plugins.registry.names("goodness") == ["x"]
+    assert [info.name for info in plugins.infos] == ["a", "b"]
+
+
+def test_the_environment_disables_by_name(install, monkeypatch):
+    install(a=good("x"), b=good("y"))
+    monkeypatch.setenv(manager.DISABLE, " a ,")
+    plugins = Plugins.load()
+    assert status(plugins) == {"a": "disabled", "b": "ok"}
+    assert not plugins.broken
+    with pytest.raises(UserError, match="plugin 'a', disabled by FFCORE_DISABLE_PLUGINS"):
+        plugins.registry.get("goodness", "x")
+
+
+def test_the_environment_disables_all(install, monkeypatch):
+    install(a=good("x"), b="1 / 0")
+    monkeypatch.setenv(manager.DISABLE, "all")
+    assert status(Plugins.load()) == {"a": "disabled", "b": "disabled"}
+
+
+def test_disabling_what_is_not_there_is_an_error(install, monkeypatch):
+    install(alpha=good("x"))
+    monkeypatch.setenv(manager.DISABLE, "alpah")
+    with pytest.raises(UserError, match="'alpah', which is not an installed plugin; did you mean 'alpha'"):
+        Plugins.load()
+
+
+def test_a_file_is_a_plugin_and_its_targets_are_found(bare, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(good("x").replace('"nowhere:X"', 'f"{__name__}:X"') + "class X: pass\n")
+    plugins = Plugins.load([str(file)])
+    assert plugins.registry.get("goodness", "x").load().__name__ == "X"
+    assert plugins.infos[-1].origin == str(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("1 / 0", "is broken: ZeroDivisionError"), (good("x") + good("y"), None)]
+)
+def test_a_file_that_was_asked_for_must_work(bare, tmp_path, text, message):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    if message:
+        with pytest.raises(UserError, match=message):
+            Plugins.load([str(file)])
+    else:
+        assert Plugins.load([str(file)]).registry.names("goodness") == ["y"]
+
+
+def test_a_file_may_not_be_missing_come_twice_or_clash(install, tmp_path):
+    install(a=good("x"))
+    missing, twice, clash = (tmp_path / name for name in ("missing.py", "a.py", "other.py"))
+    twice.write_text(good("z"))
+    clash.write_text(good("x"))
+    for file, message in ((missing, "no plugin file"), (twice, "'a' already"), (clash, "'a' and 'other'")):
+        with pytest.raises(UserError, match=message):
+            Plugins.load([str(file)])
+
+
+def test_the_current_plugins_are_those_in_use(fake):
+    assert manager.current() is fake
+    manager.use(None)
+    assert manager.current() is not fake
+    assert manager.current() is manager.current()
+
+
+def test_the_installed_plugins_work(monkeypatch):
+    monkeypatch.delenv(manager.DISABLE, raising=False)
+    assert not Plugins.load().broken
