@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 PIPED_WIDTH = 100
+_REST = 12
+"""The least width of the other columns."""
 
 
 def console() -> Console:
@@ -20,13 +23,14 @@ def console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table whose first column is never broken and whose others wrap."""
+    """Print a table whose first column, the names, is never cut and whose others wrap."""
+    rows = list(rows)
+    longest = max(cell_len(row[0]) for row in [columns, *rows])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0)
+        table.add_column(column, overflow="fold", min_width=None if index else longest)
     for row in rows:
         table.add_row(*row)
     target = console()
-    # a long name widens the table rather than being cut
-    target.width = max(target.width, target.measure(table).minimum)
+    target.width = max(target.width, longest + _REST * (len(columns) - 1))
     target.print(table)

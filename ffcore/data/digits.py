@@ -20,6 +20,10 @@ class Digits(Dataset):
     samples of its test part.
     """
 
+    def peek(self) -> tuple[tuple[int, ...], int]:
+        """One channel of 8×8 pixels, ten classes."""
+        return (1, 8, 8), 10
+
     def load(self) -> ImageSet:
         """Read the set from the scikit-learn installation."""
         from sklearn.datasets import load_digits

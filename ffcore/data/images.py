@@ -78,6 +78,10 @@ class ImageSet:
 class Dataset(ABC):
     """A source of one `ImageSet`; constructor arguments are plain values, as a recipe writes them."""
 
+    def peek(self) -> tuple[tuple[int, ...], int] | None:
+        """Shape of one sample and number of classes, where both are known without reading anything."""
+        return None
+
     @abstractmethod
     def load(self) -> ImageSet:
         """Read the set into memory.

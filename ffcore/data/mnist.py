@@ -30,7 +30,7 @@ class IdxSet(Dataset):
 
     Args:
         root: ROOT; without it the environment variable FFCORE_DATA, or else the user's cache folder.
-        download: fetch what is missing. Without it nothing ever connects.
+        download: fetch what is missing; False never connects; None fetches unless a root was given.
     """
 
     name: ClassVar[str]
@@ -39,9 +39,13 @@ class IdxSet(Dataset):
     checksums: ClassVar[Mapping[str, str]]  # by file name without .gz, of the .gz file
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
-    def __init__(self, root: str | None = None, download: bool = False) -> None:
+    def __init__(self, root: str | None = None, download: bool | None = None) -> None:
         self.root = root
-        self.download = download
+        self.download = root is None if download is None else download
+
+    def peek(self) -> tuple[tuple[int, ...], int]:
+        """One channel of 28×28 pixels."""
+        return (1, 28, 28), len(self.classes)
 
     def load(self) -> ImageSet:
         """Find or fetch the four files, and read them.

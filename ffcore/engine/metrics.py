@@ -5,6 +5,8 @@ L sources; N samples; K classes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -39,6 +41,18 @@ class Accuracy(Metric):
         self.hits += (scores.argmax(2) == y).sum(1)
         pairs = y * self.classes + combined.argmax(1)
         self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
+
+    def figures(self) -> dict[str, Any]:
+        """`compute` as plain numbers and lists, also where there is a single source."""
+        computed = self.compute()
+        # torchmetrics makes a scalar of what has one element
+        per_source = computed["per_source"].reshape(-1).tolist()
+        confusion = computed["confusion"].tolist()
+        return {
+            "accuracy": float(computed["accuracy"]),
+            "per_source": per_source,
+            "confusion": confusion,
+        }
 
     def compute(self) -> dict[str, Tensor]:
         """``accuracy`` (a scalar), ``per_source`` (L,), ``confusion`` (K, K), rows are true classes."""

@@ -76,8 +76,8 @@ class ForwardOnly(L.LightningModule):
         self._advancing = [
             m for m in self.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
         ]
-        self._rates: list[tuple[dict[str, Any], float]] = []
-        self._factor = 1.0
+        self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
+        self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
         self._val_losses: dict[str, Tensor] = {}
 
     # -- learning ---------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class ForwardOnly(L.LightningModule):
             block.stepper = Stepper(parameters, optimizers[name], self.clip, self.accumulate)
         if not any(block.stepper is not None for block in self.network.blocks):
             raise UserError("network: no block has a parameter that could learn")
-        self._rates = [(g, g["lr"]) for o in optimizers.values() for g in o.param_groups]
+        self._rates = [(o, [group["lr"] for group in o.param_groups]) for o in optimizers.values()]
         return BlockOptimizers(optimizers)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -130,8 +130,9 @@ class ForwardOnly(L.LightningModule):
             component.advance(clock)
         factor = self.lr_factor(clock.epoch + batch_idx / self.trainer.num_training_batches, self.epochs)
         if factor != self._factor:
-            for group, rate in self._rates:
-                group["lr"] = rate * factor
+            for optimizer, rates in self._rates:
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
             self._factor = factor
 
     # -- measuring --------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ class ForwardOnly(L.LightningModule):
             stacked = torch.stack([zero if x is None else x / total for x in losses])
             self.contribution.observe("val", stacked, None, None)
             self._val_losses = {}
-        self.val_figures = {name: value.tolist() for name, value in figures.items()}
+        self.val_figures = self.accuracy.figures()
         self.accuracy.reset()
         self.log("val_accuracy", figures["accuracy"], sync_dist=False)
 
@@ -175,7 +176,7 @@ class ForwardOnly(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the test split."""
-        self.test_figures = {name: value.tolist() for name, value in self.accuracy.compute().items()}
+        self.test_figures = self.accuracy.figures()
         self.accuracy.reset()
 
     def _measure(self, batch: Batch) -> Tensor:

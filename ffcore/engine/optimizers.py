@@ -20,9 +20,12 @@ class BlockOptimizers(torch.optim.Optimizer):
 
     def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         self.optimizers = dict(optimizers)
-        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
-        super().__init__([{"params": group["params"]} for group in groups], {})
-        self.param_groups = groups  # the blocks' own, so that whoever sets a learning rate here reaches them
+        super().__init__([{"params": group["params"]} for group in self._groups()], {})
+        self.param_groups = self._groups()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The blocks' own groups, so that whoever sets a learning rate here reaches them."""
+        return [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Mark a batch; the blocks have stepped already."""
@@ -49,3 +52,4 @@ class BlockOptimizers(torch.optim.Optimizer):
             raise ValueError(f"optimiser state of blocks {sorted(blocks)}, not of {sorted(self.optimizers)}")
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(blocks[name])
+        self.param_groups = self._groups()  # torch makes new ones

@@ -48,7 +48,12 @@ class Algorithm(Component):
         """The views that the blocks learn from. May run the net without learning, for hard negatives."""
 
     def learn(self, batch: Batch, net: Network) -> None:
-        """Learn from one batch: one pass over `views`. Recurrent circuits override it."""
+        """Learn from one batch: the readouts from the plain inputs, as `scores` reads them, then the blocks.
+
+        Recurrent circuits override it.
+        """
+        if tuple(net.readouts):
+            net.read(Views(x=batch.x, roles=("all",), sizes=(len(batch.x),), y=batch.y), learn=True)
         net.learn(self.views(batch, net))
 
     def scores(self, x: Tensor, net: Network) -> Tensor:

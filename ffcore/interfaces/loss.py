@@ -28,6 +28,10 @@ class Objective(Component):
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """The loss, a scalar: a mean over samples of (R,) or (R, K) goodness."""
 
+    def boundary(self) -> float | None:
+        """The goodness that divides good from bad, for pictures; None where there is none."""
+        return None
+
 
 class Penalty(Component):
     """A further term of a block's loss: entropy, orthogonality, peer normalisation.

@@ -21,7 +21,8 @@ class LocalNetwork(nn.Module):
     """Any PyTorch module with local blocks inside, and readouts beside it.
 
     A dry run on zeros finds the blocks in the order of their first call and the shapes of what they make, and
-    tells their components (`Component.bind`). All blocks learn in windows of one until `plan` says otherwise.
+    tells their components (`Component.bind`). All blocks with a loss learn in windows of one until `plan`
+    says otherwise.
 
     Args:
         body: the module; it may call a block more than once in a pass.
@@ -54,7 +55,7 @@ class LocalNetwork(nn.Module):
         self._taps: dict[str, tuple[LocalBlock, ...]] = {}
         self._blocks = self._dry_run(group_of)
         self._plan: dict[BlockLike, Place] = {}
-        self.plan([range(i, i + 1) for i in range(len(self._blocks))])
+        self.plan([range(i, i + 1) for i, block in enumerate(self._blocks) if block.loss is not None])
         self._readout_plan: dict[BlockLike, Place] = {
             r: Place(i, True, True) for i, r in enumerate(self._readouts.values())
         }

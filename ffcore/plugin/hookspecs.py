@@ -1,6 +1,6 @@
 """The hooks: what a plugin may implement.
 
-All of them are called once, when the plugins are loaded. The module that implements them is light: it
+All of them are called once, when the plugins are loaded. The module that implements them
 imports no torch, and names its classes by dotted target.
 """
 
@@ -22,8 +22,7 @@ def ffcore_register_goodness(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("sum-squares", "my_ff.goodness:SumSquares", SumSquaresOptions)
@@ -39,8 +38,7 @@ def ffcore_register_objectives(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("logistic", "my_ff.objectives:Logistic", LogisticOptions)
@@ -56,8 +54,7 @@ def ffcore_register_penalties(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("peer-norm", "my_ff.penalties:PeerNorm", PeerNormOptions)
@@ -73,8 +70,7 @@ def ffcore_register_negatives(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("wrong-label", "my_ff.negatives:WrongLabel", WrongLabelOptions)
@@ -90,8 +86,7 @@ def ffcore_register_labels(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("overlay", "my_ff.labels:Overlay", OverlayOptions)
@@ -107,8 +102,7 @@ def ffcore_register_handoffs(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("rms", "my_ff.handoffs:RMS", RMSOptions)
@@ -124,8 +118,7 @@ def ffcore_register_bodies(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("dense", "my_ff.bodies:Dense", DenseOptions)
@@ -141,8 +134,7 @@ def ffcore_register_contributions(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("skip-first", "my_ff.contributions:SkipFirst", SkipFirstOptions)
@@ -158,8 +150,7 @@ def ffcore_register_schedules(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("greedy", "my_ff.schedules:Greedy", GreedyOptions)
@@ -175,8 +166,7 @@ def ffcore_register_readouts(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("softmax", "my_ff.readouts:Softmax", SoftmaxOptions)
@@ -192,8 +182,7 @@ def ffcore_register_rules(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("ridge", "my_ff.rules:Ridge", RidgeOptions)
@@ -209,8 +198,7 @@ def ffcore_register_blackboxes(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("worker", "my_ff.boxes:Worker", WorkerOptions)
@@ -226,8 +214,7 @@ def ffcore_register_algorithms(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("forward-forward", "my_ff.algorithm:FF", FFOptions)
@@ -243,8 +230,7 @@ def ffcore_register_datasets(register: Register) -> None:
     Args:
         register: ``register(name, target, config=None, summary="")``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("mnist", "my_ff.data:MNIST", MNISTOptions)
@@ -260,8 +246,7 @@ def ffcore_register_recipes(register: RegisterRecipe) -> None:
     Args:
         register: ``register(name, path)``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("mnist/my-ff", Path(__file__).with_name("my-ff.yaml"))
@@ -277,8 +262,7 @@ def ffcore_register_report_sections(register: Register) -> None:
     Args:
         register: ``register(name, target)``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("filters", "my_ff.report:filters")
@@ -294,8 +278,7 @@ def ffcore_register_commands(register: Register) -> None:
     Args:
         register: ``register(name, target)``.
 
-    Returns:
-        Nothing.
+    Returns: Nothing.
 
     Example:
         register("sweep", "my_ff.cli:sweep")

@@ -52,11 +52,11 @@ class Plugins:
     """
 
     def __init__(self) -> None:
-        self._missing: dict[str, str] = {}
         self._manager = pluggy.PluginManager("ffcore")
         self._manager.add_hookspecs(hookspecs)
-        self.registry = Registry(self._missing)
         self.broken: dict[str, str] = {}
+        self._disabled: list[str] = []
+        self.registry = Registry(self.broken, self._disabled)
         self.infos: list[PluginInfo] = []
 
     @classmethod
@@ -86,15 +86,13 @@ class Plugins:
         entries: tuple[Entry, ...] = ()
         if disabled:
             status = "disabled"
-            self._missing[name] = f"disabled by {DISABLE}"
+            self._disabled.append(name)
         else:
             try:
                 entries = self._take_in(point.load(), name)
             except (Exception, SystemExit) as error:
-                reason = _reason(error)
-                status = f"broken: {reason}"
-                self.broken[name] = reason
-                self._missing[name] = status
+                self.broken[name] = _reason(error)
+                status = f"broken: {self.broken[name]}"
         self.infos.append(PluginInfo(name, version, _home(point), status, entries))
 
     def _load_file(self, path: Path) -> None:

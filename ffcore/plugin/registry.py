@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,12 +87,14 @@ class Registry:
     """All entries.
 
     Args:
-        missing: plugins that did not get in, with the reason; named when something is not found.
+        broken: plugins that could not be loaded, with the reason; named when something is not found.
+        disabled: plugins that were not wanted; named then too.
     """
 
-    def __init__(self, missing: Mapping[str, str] | None = None) -> None:
+    def __init__(self, broken: Mapping[str, str] | None = None, disabled: Sequence[str] = ()) -> None:
         self._entries: dict[str, dict[str, Entry]] = {noun: {} for noun in NOUNS}
-        self._missing = {} if missing is None else missing
+        self._broken = {} if broken is None else broken
+        self._disabled = disabled
 
     def add(self, entry: Entry) -> None:
         """Take one entry in.
@@ -138,6 +140,7 @@ class Registry:
         return [self._entries[noun][name] for name in self.names(noun)]
 
     def _absent(self) -> str:
-        if not self._missing:
-            return ""
-        return f" (not loaded: {'; '.join(f'plugin {name!r}, {why}' for name, why in self._missing.items())})"
+        said = [f"plugin {name!r} is broken: {reason}" for name, reason in self._broken.items()]
+        if self._disabled:
+            said.append(f"disabled plugins: {', '.join(self._disabled)}")
+        return f" ({'; '.join(said)})" if said else ""

@@ -27,7 +27,7 @@ class RecipeError(UserError):
         """
         said: dict[Path, list[str]] = {}
         for one in error.errors(include_url=False):
-            path = _written(one["loc"], tree.data)
+            path = _written(one, tree.data)
             said.setdefault(path, []).append(_words(one))
         lines = [
             f"{tree.origin(path)}  {dotted(path)}: {', or '.join(dict.fromkeys(messages))}"
@@ -37,10 +37,11 @@ class RecipeError(UserError):
         return cls("\n".join(lines[:MOST] + more))
 
 
-def _written(loc: Path, data: Any) -> Path:
+def _written(one: ErrorDetails, data: Any) -> Path:
     """The part of a path that the user could have written: without the names of union members."""
     path: list[str | int] = []
     node = data
+    loc = one["loc"]
     for depth, part in enumerate(loc):
         if isinstance(node, dict):
             after = loc[depth + 1] if depth + 1 < len(loc) else None
@@ -53,7 +54,8 @@ def _written(loc: Path, data: Any) -> Path:
             path.append(part)
         elif node is None:  # inside something that is not written, such as a default
             path.append(part)
-        else:
+        else:  # what follows are union members, unless it is what is not there
+            path += loc[depth:] if one["type"] == "missing" else ()
             break
     return tuple(path)
 
@@ -66,22 +68,27 @@ def _words(one: ErrorDetails) -> str:
         case problems.UNKNOWN_KEY | "extra_forbidden":
             key = str(one["loc"][-1])
             hint = context.get("hint")
-            return f"unknown key {key!r}" + (f"; {hint}" if hint else closest(key, context.get("known", [])))
+            said = f"unknown key {key!r}" + (f"; {hint}" if hint else closest(key, context.get("known", [])))
         case problems.WRONG_KIND:
-            return str(context["message"])
+            said = str(context["message"])
         case "missing":
-            return "is missing"
+            said = "is missing"
         case "value_error":
-            return f"{value}: {context['error']}"
+            said = _about(value, str(context["error"]))
+        case "model_type" | "dict_type" | "model_attributes_type" | "mapping_type":
+            said = f"{value} should be a mapping"
         case "literal_error":
-            known = [
-                str(name) for name in context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            ]
-            return f"{value} should be {context['expected']}{_near(one['input'], known)}"
+            said = f"{value} should be {context['expected']}{_near(one['input'], context['expected'])}"
         case _:
-            return f"{value}: {one['msg']}".replace(": Input should", " should")
+            said = _about(value, one["msg"].removeprefix("Input "))
+    return said
 
 
-def _near(value: object, known: list[str]) -> str:
-    hint = closest(str(value), known)
+def _about(value: str, message: str) -> str:
+    return f"{value}{'' if message.startswith('should') else ':'} {message}"
+
+
+def _near(value: object, expected: str) -> str:
+    """The nearest of ``'auto', 'cpu' or 'gpu'``, if one is near; the list itself is said already."""
+    hint = closest(str(value), expected.replace("'", "").replace(" or ", ", ").split(", "))
     return hint if hint.startswith("; did") else ""

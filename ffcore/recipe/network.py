@@ -16,7 +16,7 @@ from pydantic import (
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
-from ffcore.recipe.strict import Count, Flat, Strict, as_mapping
+from ffcore.recipe.strict import Count, Flat, NullIsEmpty, Strict, as_mapping
 from ffcore.recipe.unions import ByKind
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))
@@ -32,7 +32,7 @@ class BlockConfig(Strict):
     objective: Annotated[Spec, Kind("objective")] | None = Field(
         default=None, description="the local loss made of goodness"
     )
-    penalties: dict[str, Annotated[Spec, Kind("penalty")]] = Field(
+    penalties: Annotated[dict[str, Annotated[Spec, Kind("penalty")]], NullIsEmpty] = Field(
         default={}, description="terms added to the local loss, by a name of your own"
     )
     handoff: Annotated[Spec, Kind("handoff")] | None = Field(

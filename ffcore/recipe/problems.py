@@ -7,13 +7,16 @@ names that are known. `ffcore.recipe.errors` puts them into words.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import get_args
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, PydanticKnownError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 UNKNOWN_KEY = "unknown_key"
 WRONG_KIND = "wrong_kind"
+
+_PYDANTICS_OWN = frozenset(get_args(ErrorType))
 
 
 def wrong_kind(message: str, value: object) -> ValidationError:
@@ -40,10 +43,9 @@ def lifted(error: ValidationError, inner: str, known: Iterable[str]) -> Validati
     names = set(known)
 
     def change(one: ErrorDetails) -> ErrorDetails:
-        first, *rest = one["loc"]
-        if first == inner:
-            one["loc"] = tuple(rest)
-            if one["type"] == UNKNOWN_KEY and len(rest) == 1:
+        if one["loc"][:1] == (inner,):
+            one["loc"] = one["loc"][1:]
+            if one["type"] == UNKNOWN_KEY and len(one["loc"]) == 1:
                 one["ctx"] = {**one["ctx"], "known": sorted({*one["ctx"]["known"], *names})}
         return one
 
@@ -71,11 +73,8 @@ def _error(details: list[InitErrorDetails]) -> ValidationError:
 
 
 def _init(one: ErrorDetails) -> InitErrorDetails:
-    kind, context = one["type"], dict(one.get("ctx", {}))
-    problem: Any
-    try:
-        problem = PydanticKnownError(kind, context or None)  # type: ignore[arg-type]
-    except KeyError:  # not one of pydantic's own
-        message = context.get("message", one["msg"])
-        problem = PydanticCustomError(kind, "{message}", {**context, "message": message})
-    return InitErrorDetails(type=problem, loc=one["loc"], input=one["input"])
+    name, context = one["type"], dict(one.get("ctx", {}))
+    kind: str | PydanticCustomError = name
+    if name not in _PYDANTICS_OWN:
+        kind = PydanticCustomError(name, "{message}", {"message": one["msg"], **context})
+    return InitErrorDetails(type=kind, loc=one["loc"], input=one["input"], ctx=context)

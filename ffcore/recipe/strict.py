@@ -46,6 +46,14 @@ def as_mapping(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
+def _empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+NullIsEmpty = BeforeValidator(_empty)
+"""For mappings that a recipe lays upon its base: ``null`` takes all of the base's entries away."""
+
+
 class Strict(BaseModel):
     """A mapping whose unknown keys are errors that name the nearest known key."""
 

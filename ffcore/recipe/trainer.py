@@ -39,5 +39,8 @@ class TrainerConfig(Strict):
         default=None, description="largest gradient norm of a block; null: no limit"
     )
     validate_every: Count = Field(default=1, description="epochs between validations")
+    select: Literal["last", "best"] = Field(
+        default="last", description="weights to test: of the last epoch, or best on validation"
+    )
     threads: Count | None = Field(default=None, description="torch's threads; null: torch chooses")
     bar: bool = Field(default=True, description="show a progress bar")

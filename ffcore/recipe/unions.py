@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from ffcore.errors import closest
@@ -17,7 +18,8 @@ class ByKind:
     """Around a discriminated union: keeps pydantic's tags out of the paths of errors.
 
     Args:
-        what: what the union is, for messages; empty where a tag is always found.
+        what: what the union is, for messages; empty where a tag is always found and a kind alone is
+            the members' own affair.
         tags: the tags of the union.
     """
 
@@ -26,6 +28,12 @@ class ByKind:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        full = handler(schema)
+        return {"anyOf": [{"type": "string", "enum": list(self.tags)}, full]} if self.what else full
 
     def _validate(self, value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
         try:

@@ -1,0 +1,1 @@
+"""Runs: train, evaluate, predict, and the folder that a run leaves behind."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ffcore.plugin.options import Options
 from ffcore.recipe.spec import Kind, Spec
@@ -12,6 +12,8 @@ from ffcore.recipe.spec import Kind, Spec
 
 class Logistic(Options):
     """Logistic objective with a threshold."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"threshold": 2.0, "temperature": 3.0}]})
 
     threshold: float | Literal["units"] = Field(
         default="units", description="θ; units: the goodness of an activity of ones"
@@ -42,12 +44,16 @@ class PeerNormalisation(Options):
 class Overlay(Options):
     """The class over the first K features."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"normalise": "l2"}, {"normalise": "none"}]})
+
     strength: float = Field(default=1.0, gt=0, description="value of the class's feature")
     normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the labelled input")
 
 
 class ForwardForward(Options):
     """Forward-Forward."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"negatives": "hard"}]})
 
     labels: Annotated[Spec, Kind("label")] = Field(
         default={"kind": "overlay"}, validate_default=True, description="how a label is written into an input"

@@ -44,6 +44,10 @@ class Logistic(Objective):
         positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
         return F.softplus(-positive).mean() + F.softplus(negative).mean()
 
+    def boundary(self) -> float:
+        """θ."""
+        return self.theta
+
 
 class SymBa(Objective):
     """softplus(−α (G⁺ − G⁻)) for the two views of one sample, a mean (Lee and Song 2023, arXiv:2303.08418).

@@ -1,13 +1,13 @@
 """What recipes may say about the parts of this plugin; no torch here.
 
-A conformance test compares each model with the constructor that it stands for.
+A conformance test compares each model with the constructor that it stands for, and tries its examples.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ffcore.plugin.options import Options
 
@@ -54,6 +54,8 @@ class Greedy(Options):
 class Interleaved(Options):
     """Each block learns during its own span of epochs."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"spans": [[0, 2], [1, 3]]}]})
+
     spans: list[tuple[int, int]] = Field(description="[first epoch, end) of each block, from 0")
 
 
@@ -67,7 +69,9 @@ class IdxSet(Options):
     """A set in MNIST's file format."""
 
     root: str | None = Field(default=None, description="folder with the official files; null: the cache")
-    download: bool = Field(default=False, description="fetch missing files; false never touches the network")
+    download: bool | None = Field(
+        default=None, description="fetch missing files; null: unless a root is given; false: never"
+    )
 
 
 class Arrays(Options):
@@ -79,6 +83,7 @@ class Arrays(Options):
     test_fraction: float = Field(
         default=0.2, gt=0, lt=1, description="cut from training where there is no test"
     )
+    seed: int = Field(default=0, ge=0, description="of that cut")
 
 
 class ImageFolder(Options):

@@ -44,7 +44,7 @@ def status(plugins):
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        (good("x").replace("register(", "1 / 0; register(", 2), "SyntaxError"),
+        ("def", "SyntaxError"),
         (good("x") + "    1 / 0\n", "ZeroDivisionError: division by zero"),
         (good("x").replace("goodness(register)", "godness(register)"), "PluginValidationError"),
         (good("x").replace("(register)", "(registry)"), "PluginValidationError"),
@@ -64,7 +64,7 @@ def test_a_broken_plugin_is_reported_and_stops_nothing_else(install, text, reaso
 
 def test_a_broken_plugin_is_named_when_something_is_not_found(install):
     install(bad="import no_such_module")
-    with pytest.raises(UserError, match="plugin 'bad', broken: ModuleNotFoundError"):
+    with pytest.raises(UserError, match="plugin 'bad' is broken: ModuleNotFoundError"):
         Plugins.load().registry.get("goodness", "x")
 
 
@@ -82,7 +82,7 @@ def test_the_environment_disables_by_name(install, monkeypatch):
     plugins = Plugins.load()
     assert status(plugins) == {"a": "disabled", "b": "ok"}
     assert not plugins.broken
-    with pytest.raises(UserError, match="plugin 'a', disabled by FFCORE_DISABLE_PLUGINS"):
+    with pytest.raises(UserError, match="disabled plugins: a"):
         plugins.registry.get("goodness", "x")
 
 
@@ -107,17 +107,11 @@ def test_a_file_is_a_plugin_and_its_targets_are_found(bare, tmp_path):
     assert plugins.infos[-1].origin == str(file)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"), [("1 / 0", "is broken: ZeroDivisionError"), (good("x") + good("y"), None)]
-)
-def test_a_file_that_was_asked_for_must_work(bare, tmp_path, text, message):
+def test_a_file_that_was_asked_for_must_work(bare, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text(text)
-    if message:
-        with pytest.raises(UserError, match=message):
-            Plugins.load([str(file)])
-    else:
-        assert Plugins.load([str(file)]).registry.names("goodness") == ["y"]
+    file.write_text("1 / 0")
+    with pytest.raises(UserError, match="is broken: ZeroDivisionError"):
+        Plugins.load([str(file)])
 
 
 def test_a_file_may_not_be_missing_come_twice_or_clash(install, tmp_path):

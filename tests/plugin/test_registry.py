@@ -28,9 +28,12 @@ def test_two_plugins_with_one_name_are_both_named_and_nothing_is_added():
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_plugins_that_are_missing():
-    registry = Registry({"bad": "broken: ImportError: x"})
+    registry = Registry({"bad": "ImportError: x"}, ["off"])
     registry.add(entry())
-    with pytest.raises(UserError, match=r"'rmss' is not a handoff; did you mean 'rms'\? .*plugin 'bad', broken"):
+    with pytest.raises(
+        UserError,
+        match=r"'rmss' is not a handoff; did you mean 'rms'.*'bad' is broken: .*disabled plugins: off",
+    ):
         registry.get("handoff", "rmss")
 
 

@@ -2,12 +2,12 @@ from typing import Annotated
 
 import pytest
 from pydantic import ValidationError
+from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Goodness, LabelCode
 from ffcore.plugin.signature import config_from_signature
 from ffcore.recipe.spec import Kind
-from torch import nn
 
 
 class Dense(nn.Module):
@@ -47,8 +47,6 @@ def test_the_model_is_made_once():
 
 
 def test_a_class_without_a_constructor_has_no_options():
-    assert config_from_signature(nn.ReLU).model_fields.keys() == {"inplace"} or True
-
     class Plain(nn.Module):
         pass
 
@@ -68,11 +66,14 @@ def test_contract_classes_become_nested_components(fake):
 
     model = config_from_signature(FF)
     made = model(
-        labels={"kind": "overlay", "scale": 2}, many=["sum-squares"], inner={"kind": "dense", "units": 2}, after="rms"
+        labels={"kind": "overlay", "scale": 2},
+        many=["sum-squares"],
+        inner={"kind": "dense", "units": 2},
+        after="rms",
     )
     assert (made.labels.noun, made.labels.options.scale) == ("label", 2.0)
     assert [one.noun for one in (*made.many, made.inner, made.after)] == ["goodness", "body", "handoff"]
-    with pytest.raises(ValidationError, match="labels.scal"):
+    with pytest.raises(ValidationError, match=r"labels\.scal"):
         model(labels={"kind": "overlay", "scal": 2})
 
 

@@ -1,0 +1,85 @@
+"""ffcore from Python, for scripts and notebooks. Imports torch only when something is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ffcore.data.images import Dataset
+    from ffcore.recipe.schema import Recipe
+    from ffcore.run.predictor import Predictor
+    from ffcore.run.train import Run
+
+
+def train(
+    recipe: str | os.PathLike[str] | Recipe,
+    *,
+    data: Dataset | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    bar: bool = False,
+    **overrides: Any,
+) -> Run:
+    """Train a recipe and write its run folder.
+
+    >>> import ffcore
+    >>> run = ffcore.train("digits/ff", trainer={"max_epochs": 2})  # doctest: +SKIP
+    >>> run.results["test"]["accuracy"]  # doctest: +SKIP
+    0.91
+
+    Args:
+        recipe: a recipe's name, the path of a YAML file, or a recipe.
+        data: a data set in place of the recipe's, such as ``ffcore.data.arrays.InMemory(…)``.
+        run_dir: an empty or new folder; None for ``runs/<recipe>-<time>``.
+        bar: draw a progress bar.
+        overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
+            Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``.
+
+    Raises:
+        ffcore.errors.UserError: when something cannot work; nothing has been written then.
+    """
+    from rich.console import Console
+
+    from ffcore.recipe.load import load
+    from ffcore.recipe.schema import Recipe
+    from ffcore.run.train import train as run_train
+
+    if isinstance(recipe, Recipe):
+        if overrides:
+            raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
+        loaded = recipe
+    else:
+        loaded = load(os.fspath(recipe), _flat(overrides))
+    folder = Path(run_dir) if run_dir is not None else None
+    return run_train(loaded, folder, dataset=data, console=Console() if bar else None)
+
+
+def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None) -> Predictor:
+    """A finished run, ready to predict: ``ffcore.load(run.path).predict(x)``.
+
+    Args:
+        run_dir: a run's folder.
+        checkpoint: "last" or "best"; None for the one that the recipe selects.
+
+    Raises:
+        ffcore.errors.UserError: when the folder is no run.
+    """
+    from ffcore.run.predictor import Predictor
+
+    return Predictor(os.fspath(run_dir), checkpoint)
+
+
+def _flat(overrides: Mapping[str, Any], above: str = "") -> list[str]:
+    import yaml
+
+    flat: list[str] = []
+    for key, value in overrides.items():
+        path = f"{above}{key}"
+        if isinstance(value, Mapping) and value and "kind" not in value:
+            flat += _flat(value, f"{path}.")
+        else:
+            text = yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
+            flat.append(f"{path}={text}")
+    return flat

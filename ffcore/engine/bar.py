@@ -1,0 +1,105 @@
+"""The live picture of a run in the terminal: by time, not by step."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ffcore.engine.module import ForwardOnly
+
+_EVERY = 0.5  # seconds between two looks at the meters: each one waits for the device
+
+
+class Bar(L.Callback):
+    """Progress, validation accuracy, and loss and separation of every block.
+
+    In a terminal it redraws itself at most twice a second. Elsewhere (a file, a pipe) it prints a line an
+    epoch, at most one in ten seconds, and the last.
+
+    Args:
+        console: where to draw.
+        title: what is being trained.
+    """
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.console = console
+        self.title = title
+        self._live: Live | None = None
+        self._next = 0.0
+        self._began = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to draw."""
+        self._began = time.monotonic()
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, auto_refresh=False)
+            self._live.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Redraw if it is time to."""
+        now = time.monotonic()
+        if self._live is not None and now >= self._next:
+            self._next = now + _EVERY
+            self._live.update(self._picture(trainer, pl_module, batch_idx + 1), refresh=True)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Without a terminal, print a line."""
+        now = time.monotonic()
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        if self._live is None and (now >= self._next or last):
+            self._next = now + 10
+            self.console.print(self._line(trainer, pl_module), highlight=False, soft_wrap=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the picture away; a table follows."""
+        self._stop()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._live is not None:
+            self._live.update(Text(""), refresh=True)
+            self._live.stop()
+            self._live = None
+
+    def _line(self, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
+        assert isinstance(pl_module, ForwardOnly)
+        seconds = time.monotonic() - self._began
+        figures = getattr(pl_module, "val_figures", None)
+        accuracy = f"validation {100 * figures['accuracy']:.2f} %" if figures else "not validated yet"
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        return f"{self.title}: {epoch}, {accuracy}, {seconds:.0f} s"
+
+    def _picture(self, trainer: L.Trainer, pl_module: L.LightningModule, batches: int) -> RenderableType:
+        assert isinstance(pl_module, ForwardOnly)
+        of = int(trainer.num_training_batches)
+        done = trainer.current_epoch * of + batches
+        total = (trainer.max_epochs or 1) * of
+        elapsed = time.monotonic() - self._began
+        left = elapsed / done * (total - done)
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(self._line(trainer, pl_module)),
+            ProgressBar(total=total, completed=done, width=24),
+            Text(f"{left:.0f} s left", style="dim"),
+        )
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in ("block", "loss", "separation"):
+            table.add_column(column, justify="left" if column == "block" else "right")
+        for name, figures in pl_module.meter.read().items():
+            row = [f"{figures[key]:.3f}" if key in figures else "" for key in ("loss", "separation")]
+            table.add_row(name, *row)
+        return Group(head, table)

@@ -1,0 +1,97 @@
+"""Which classes are taken for which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ffcore.report.record import Array, RunRecord
+from ffcore.report.section import Picture, Section
+from ffcore.report.style import FRAME, INK, NEGATIVE, POSITIVE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_COUNTS = 20
+"""With more classes than this, colours alone speak."""
+
+
+def confusion(run: RunRecord) -> Section | None:
+    """The confusion matrix of the test data, and the pairs that are confused most."""
+    matrix = matrix_of(run)
+    if matrix is None:
+        return None
+    size = min(max(2.6 + 0.24 * len(matrix), 3.4), 6.5)
+    figure = new_figure(size, size * 0.95)
+    draw_confusion(figure.add_subplot(), run)
+    caption = (
+        "Test samples by true class (rows) and prediction (columns). Blue: share of a class that is right; "
+        "orange: mistakes, the stronger the more of the class they take."
+    )
+    return Section("Confusion", _worst(run, matrix), [Picture("confusion", figure, caption)])
+
+
+def matrix_of(run: RunRecord) -> Array | None:
+    """(K, K) counts, rows are true classes; None where there are none."""
+    matrix = np.array(run.get("test", "confusion") or [], dtype=int)
+    return matrix if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.sum() else None
+
+
+def names_of(run: RunRecord, classes: int) -> list[str]:
+    """Names of so many classes; numbers where the run knows none."""
+    return run.classes if len(run.classes) == classes else [str(k) for k in range(classes)]
+
+
+def _worst(run: RunRecord, matrix: Array) -> str:
+    names = names_of(run, len(matrix))
+    wrong = matrix * (1 - np.eye(len(matrix), dtype=int))
+    pairs = np.argsort(-wrong, axis=None, kind="stable")[:3]
+    told = [
+        f"{names[t]} taken for {names[p]} ({wrong[t, p]}×)"
+        for t, p in (divmod(int(i), len(matrix)) for i in pairs)
+        if wrong[t, p]
+    ]
+    return f"Most often {', '.join(told)}." if told else "No test sample is misclassified."
+
+
+def draw_confusion(ax: Axes, run: RunRecord) -> None:
+    """Counts on two colour scales, so that few mistakes beside many hits can be seen."""
+    matrix = matrix_of(run)
+    assert matrix is not None, "the caller has looked"
+    classes = len(matrix)
+    ax.imshow(_tints(matrix), interpolation="nearest")
+    if classes <= MOST_COUNTS:
+        size = 7 if classes <= 12 else 5
+        for t, p in zip(*np.nonzero(matrix), strict=True):
+            ax.text(p, t, f"{matrix[t, p]}", ha="center", va="center", fontsize=size, color=INK)
+    names = names_of(run, classes)
+    shown = np.arange(0, classes, 1 if classes <= MOST_COUNTS else -(-classes // 10))
+    long = max(len(name) for name in names) > 3
+    ax.set_xticks(shown, [names[k] for k in shown])
+    ax.set_yticks(shown, [names[k] for k in shown])
+    if long:
+        for label in ax.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=0, pad=2)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=FRAME)
+    ax.set_xlabel("predicted")
+    ax.set_ylabel("true", labelpad=6)
+    ax.set_title("Confusion on test data")
+
+
+def _tints(matrix: Array) -> Array:
+    """(K, K, 3): white towards blue on the diagonal, white towards orange off it."""
+    from matplotlib.colors import to_rgb
+
+    share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
+    hit = np.eye(len(matrix), dtype=bool)
+    most = share[~hit].max(initial=0)
+    # A lone mistake in a thousand should not glow as strongly as a habit.
+    wrong = np.sqrt(share / max(most, 0.01)) * 0.85
+    strength = np.where(hit, 0.12 + 0.33 * share, wrong)[..., None]
+    target = np.where(hit[..., None], to_rgb(POSITIVE), to_rgb(NEGATIVE))
+    tints: Array = 1 + (target - 1) * strength
+    return tints

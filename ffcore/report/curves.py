@@ -1,0 +1,80 @@
+"""How learning went, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ffcore.report.colours import colours_of
+from ffcore.report.legend import shared_legend
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Picture, Section
+from ffcore.report.style import INK, MUTED, epoch_axis, fit_scale, mark, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def learning_curves(run: RunRecord) -> Section | None:
+    """Validation error and the blocks' losses over epochs."""
+    draws = [draw for draw, there in ((draw_error, has_error(run)), (draw_losses, has_losses(run))) if there]
+    if not draws:
+        return None
+    figure = new_figure(4.4 * len(draws) + 1, 3.2)
+    for place, draw in enumerate(draws):
+        draw(figure.add_subplot(1, len(draws), place + 1), run)
+    shared_legend(figure, figure.axes, list(colours_of(run)), loc="outside right upper")
+    caption = "Validation error and loss of each block over epochs; colours go from dark to light with depth."
+    return Section("Learning curves", "", [Picture("curves", figure, caption)])
+
+
+def has_error(run: RunRecord) -> bool:
+    """Whether there is a validation accuracy to draw."""
+    return len(run.series("val_accuracy")[0]) > 0
+
+
+def has_losses(run: RunRecord) -> bool:
+    """Whether there is a loss to draw."""
+    return any(len(run.series(f"{name}/loss")[0]) for name in colours_of(run))
+
+
+def draw_error(ax: Axes, run: RunRecord) -> None:
+    """Validation error of every source and of all combined; the test error as a diamond."""
+    seen: list[float] = []
+    colours = colours_of(run)
+    sources = [name for name in colours if len(run.series(f"val/{name}")[0])]
+    for name in sources if len(sources) > 1 else []:
+        epochs, accuracy = run.series(f"val/{name}")
+        ax.plot(epochs, 100 * (1 - accuracy), color=colours[name], label=name, lw=1.1, **mark(len(epochs)))
+        seen += (100 * (1 - accuracy)).tolist()
+    epochs, accuracy = run.series("val_accuracy")
+    label = "combined" if len(sources) > 1 else "validation"
+    ax.plot(epochs, 100 * (1 - accuracy), color=INK, label=label, lw=1.8, **mark(len(epochs)))
+    seen += (100 * (1 - accuracy)).tolist()
+    test = run.get("test", "accuracy")
+    if test is not None and len(epochs):
+        at = run.get("epoch_selected")
+        error = 100 * (1 - test)
+        ax.plot([epochs[-1] if at is None else at], [error], "D", color=INK, mfc="white", ms=5, label="test")
+        seen.append(error)
+    paper = run.get("paper", "test_error")
+    if paper is not None:
+        ax.axhline(paper, color=MUTED, lw=1, ls=(0, (4, 3)), label="test, paper")
+        seen.append(paper)
+    fit_scale(ax, seen)
+    epoch_axis(ax)
+    ax.set_ylabel("error (%)")
+    ax.set_title("Validation error")
+
+
+def draw_losses(ax: Axes, run: RunRecord) -> None:
+    """Loss of every block that has one."""
+    seen: list[float] = []
+    for name, colour in colours_of(run).items():
+        epochs, loss = run.series(f"{name}/loss")
+        if len(epochs):
+            ax.plot(epochs, loss, color=colour, label=name, **mark(len(epochs)))
+            seen += loss.tolist()
+    fit_scale(ax, seen)
+    epoch_axis(ax)
+    ax.set_ylabel("loss")
+    ax.set_title("Loss of each block")

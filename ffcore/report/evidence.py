@@ -1,0 +1,48 @@
+"""How good every source of evidence is alone, and what combining them gains."""
+
+from __future__ import annotations
+
+from ffcore.report.colours import colours_of
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Picture, Section
+from ffcore.report.style import INK, MUTED, new_figure
+from ffcore.report.text import error, markdown_table
+
+
+def evidence(run: RunRecord) -> Section | None:
+    """Error of every block and readout alone, beside that of all combined; None with one source."""
+    test = run.get("test", "per_block_accuracy") or {}
+    val = run.get("val", "per_source") or {}
+    names = list(dict.fromkeys((*test, *val)))
+    if len(names) < 2:
+        return None
+    both = run.get("test", "accuracy"), run.get("val", "accuracy")
+    rows = [(name, error(test.get(name)), error(val.get(name))) for name in names]
+    rows.append(("**combined**", error(both[0]), error(both[1])))
+    body = markdown_table(("source of evidence", "test error", "validation error"), rows)
+    if how := run.get("contribution"):
+        body += f"\n\nCombined by `{how}`; a source that is left out of the vote is measured all the same."
+    if not test:
+        return Section("Blocks alone and combined", body)
+    return Section("Blocks alone and combined", body, [_bars(run, test)])
+
+
+def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
+    colours = colours_of(run)
+    bars = [(name, 100 * (1 - value), colours.get(name, MUTED)) for name, value in accuracies.items()]
+    if (combined := run.get("test", "accuracy")) is not None:
+        bars.append(("combined", 100 * (1 - combined), INK))
+    figure = new_figure(6.4, 0.7 + 0.27 * len(bars))
+    ax = figure.add_subplot()
+    names, errors, fills = zip(*bars, strict=True)
+    places = range(len(bars))
+    drawn = ax.barh(places, errors, color=fills, height=0.68)
+    ax.bar_label(drawn, [f"{value:.2f}" for value in errors], padding=3, fontsize=7.5)
+    ax.set_yticks(places, names)
+    ax.set_ylim(len(bars) - 0.5, -0.5)
+    ax.margins(x=0.1)
+    ax.set_xlim(left=0)
+    ax.grid(False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("test error (%)")
+    return Picture("blocks", figure, "Test error of every source of evidence alone, and of all combined.")

@@ -1,0 +1,141 @@
+"""Whether blocks tell positive from negative data: histograms of goodness, and separation over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ffcore.report.colours import colours_of
+from ffcore.report.legend import shared_legend
+from ffcore.report.record import Array, RunRecord
+from ffcore.report.section import Picture, Section
+from ffcore.report.style import INK, MUTED, NEGATIVE, POSITIVE, epoch_axis, mark, new_figure, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+MOST = 8
+"""Histograms in one picture; deeper networks show evenly spaced blocks."""
+
+
+def goodness(run: RunRecord) -> Section | None:
+    """Goodness of positive and negative data in every block; None where there is no such thing."""
+    pictures = []
+    if blocks := measured_blocks(run):
+        columns, rows = grid_of(min(len(blocks), MOST))
+        figure = new_figure(max(2.3 * columns, 3.4), 1.85 * rows + 0.35)
+        draw_histograms(figure, run)
+        caption = (
+            "Goodness of positive and negative samples on validation data at the end of training. "
+            "AUC: the probability that a positive sample has the larger goodness of the two."
+        )
+        pictures.append(Picture("goodness", figure, caption))
+    if any(len(run.series(f"{name}/separation")[0]) for name in run.blocks):
+        figure = new_figure(6, 3)
+        draw_separation(figure.add_subplot(), run)
+        shared_legend(figure, figure.axes, run.blocks, loc="outside right upper")
+        caption = "Mean goodness of positive less that of negative training data, over epochs."
+        pictures.append(Picture("separation", figure, caption))
+    if not pictures:
+        return None
+    rest = f" Of {len(blocks)} blocks {MOST} are shown, evenly spaced." if len(blocks) > MOST else ""
+    body = "A block separates when its two histograms lie on the two sides of its threshold θ." + rest
+    return Section("Goodness", body if blocks else "", pictures)
+
+
+def measured_blocks(run: RunRecord) -> list[str]:
+    """Blocks with samples of both goodnesses."""
+    return [
+        name
+        for name in run.blocks
+        if len(run.sample(f"goodness/{name}/positive")) and len(run.sample(f"goodness/{name}/negative"))
+    ]
+
+
+def grid_of(panels: int) -> tuple[int, int]:
+    """Columns and rows for this many panels: one row up to four, then two."""
+    columns = panels if panels <= 4 else -(-panels // 2)
+    return columns, -(-panels // columns)
+
+
+def auc(positive: Array, negative: Array) -> float:
+    """Probability that a positive value exceeds a negative one; ties count a half."""
+    ordered = np.sort(negative)
+    below = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
+    return float(below.mean() / (2 * len(negative)))
+
+
+def draw_histograms(figure: FigureBase, run: RunRecord) -> None:
+    """One small histogram a block, and one legend for all."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    names = spread(measured_blocks(run), MOST)
+    columns, rows = grid_of(len(names))
+    has_threshold = False
+    for i, name in enumerate(names):
+        ax = figure.add_subplot(rows, columns, i + 1)
+        threshold = run.sample(f"threshold/{name}")
+        has_threshold |= len(threshold) == 1
+        _draw_one(ax, run, name, threshold)
+        if i % columns == 0:
+            ax.set_ylabel("share")
+        if i >= len(names) - columns:
+            ax.set_xlabel("goodness")
+    keys: list[Patch | Line2D] = [
+        Patch(color=POSITIVE, alpha=0.6, label="positive"),
+        Patch(color=NEGATIVE, alpha=0.6, label="negative"),
+    ]
+    if has_threshold:
+        keys.append(Line2D([], [], color=INK, lw=1, ls="--", label="threshold θ"))
+    figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
+
+
+def _draw_one(ax: Axes, run: RunRecord, name: str, threshold: Array) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    positive, negative = (run.sample(f"goodness/{name}/{side}") for side in ("positive", "negative"))
+    edges = _edges([positive, negative], threshold)
+    for values, colour in ((positive, POSITIVE), (negative, NEGATIVE)):
+        share = np.full(len(values), 1 / len(values))
+        inside = values.clip(edges[0], edges[-1])
+        ax.hist(inside, edges, weights=share, color=colour, alpha=0.42, lw=0)
+        ax.hist(inside, edges, weights=share, color=colour, histtype="step", lw=1.1)
+    if len(threshold) == 1:
+        ax.axvline(float(threshold[0]), color=INK, lw=1, ls="--")
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.grid(False)
+    ax.set_xlim(edges[0], edges[-1])
+    # Labels at the very ends would push the neighbours aside.
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4, prune="both"))
+    ax.set_title(name)
+    ax.set_title(
+        f"AUC {auc(positive, negative):.3f}", loc="right", color=MUTED, fontweight="normal", fontsize=7.5
+    )
+
+
+def _edges(samples: Sequence[Array], threshold: Array) -> list[float]:
+    """Bins that hold the bulk of both samples and the threshold; what lies outside counts in the end bins."""
+    everything = np.concatenate(samples)
+    bins = int(np.clip(2 * np.sqrt(min(map(len, samples))), 12, 40))
+    low, high = np.quantile(everything, [0.002, 0.998])
+    low, high = min(low, *threshold), max(high, *threshold)
+    room = 0.04 * (high - low) or max(abs(high), 1.0) * 0.1
+    return list(np.linspace(low - room, high + room, bins + 1))
+
+
+def draw_separation(ax: Axes, run: RunRecord) -> None:
+    """Separation of every block over epochs."""
+    colours = colours_of(run)
+    for name in run.blocks:
+        epochs, values = run.series(f"{name}/separation")
+        if len(epochs):
+            ax.plot(epochs, values, color=colours[name], label=name, **mark(len(epochs)))
+    ax.axhline(0, color=MUTED, lw=0.7)
+    epoch_axis(ax)
+    ax.set_ylabel("positive − negative goodness")
+    ax.set_title("Separation")

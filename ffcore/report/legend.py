@@ -1,0 +1,38 @@
+"""One legend for the lines of several axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ffcore.report.style import spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+MOST = 8
+"""Sources in a legend; of more, evenly spaced ones: colours go with depth."""
+
+
+def shared_legend(
+    target: FigureBase, drawn: Iterable[Axes], names: Sequence[str], rows: int = 0, **options: Any
+) -> None:
+    """Sources of evidence in order of depth, then the other lines; nothing where there is one line.
+
+    Args:
+        target: the figure that shows the legend.
+        drawn: axes with labelled lines.
+        names: sources in order of depth.
+        rows: rows of a flat legend; 0 for one entry below the other.
+        **options: for matplotlib's legend.
+    """
+    lines: dict[str, Any] = {}
+    for ax in drawn:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            lines.setdefault(label, handle)
+    labels = spread([name for name in names if name in lines], MOST)
+    labels += [label for label in lines if label not in names]
+    if len(labels) > 1:
+        columns = -(-len(labels) // (rows if len(labels) > 5 else 1)) if rows else 1
+        target.legend([lines[label] for label in labels], labels, ncols=columns, **options)

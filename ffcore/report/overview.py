@@ -1,0 +1,114 @@
+"""The one picture that ends a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ffcore.report.colours import colours_of
+from ffcore.report.confusion import draw_confusion, matrix_of
+from ffcore.report.curves import draw_error, draw_losses, has_error, has_losses
+from ffcore.report.goodness import draw_histograms, measured_blocks
+from ffcore.report.images import draw_mistakes, draw_receptive, mistakes_of, weights_of
+from ffcore.report.legend import shared_legend
+from ffcore.report.record import RunRecord
+from ffcore.report.style import MUTED, new_figure
+from ffcore.report.text import count, duration, error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, FigureBase
+
+Panel = tuple[float, Callable[["FigureBase", RunRecord], None]]
+"""How wide it wants to be, and what draws it."""
+
+
+def overview(run: RunRecord) -> Figure:
+    """Curves, confusion, goodness and receptive fields on one sheet of about 12 by 7 inches.
+
+    What the run has no data for is left out, and the rest takes its place.
+    """
+    rows = [row for row in (_upper(run), _lower(run)) if row]
+    figure = new_figure(12, 0.75 + 3.25 * len(rows))
+    heights = [0.7, *[3.2] * len(rows)]
+    strips = np.ravel(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False))
+    for strip, row in zip(strips[1:], rows, strict=True):
+        cells = np.ravel(strip.subfigures(1, len(row), width_ratios=[width for width, _ in row], wspace=0.02))
+        for cell, (_, draw) in zip(cells, row, strict=True):
+            draw(cell, run)
+    _head(strips[0], run)
+    if _upper(run):
+        curves = [ax for cell in strips[1].subfigs for ax in cell.axes]
+        where = {"loc": "upper right", "bbox_to_anchor": (0.998, 0.95), "columnspacing": 1.3}
+        shared_legend(strips[0], curves, list(colours_of(run)), rows=2, **where)
+    return figure
+
+
+def _upper(run: RunRecord) -> list[Panel]:
+    panels: list[tuple[bool, Panel]] = [
+        (has_error(run), (1.2, lambda cell, run: draw_error(cell.add_subplot(), run))),
+        (has_losses(run), (1.2, lambda cell, run: draw_losses(cell.add_subplot(), run))),
+        (matrix_of(run) is not None, (1.1, lambda cell, run: draw_confusion(cell.add_subplot(), run))),
+    ]
+    return [panel for there, panel in panels if there]
+
+
+def _lower(run: RunRecord) -> list[Panel]:
+    blocks = measured_blocks(run)
+    panels: list[tuple[bool, Panel]] = [
+        (bool(blocks), (2.4, _goodness)),
+        (not blocks and len(mistakes_of(run)) > 0, (2.4, _mistakes)),
+        (weights_of(run) is not None, (1.1, _receptive)),
+    ]
+    return [panel for there, panel in panels if there]
+
+
+def _goodness(cell: FigureBase, run: RunRecord) -> None:
+    _title(cell, "Goodness on validation data")
+    draw_histograms(cell, run)
+
+
+def _mistakes(cell: FigureBase, run: RunRecord) -> None:
+    _title(cell, "Misclassified test samples, true → predicted")
+    wrong = mistakes_of(run)[:18]
+    draw_mistakes(cell, run, wrong, columns=-(-len(wrong) // (2 if len(wrong) > 3 else 1)))
+
+
+def _receptive(cell: FigureBase, run: RunRecord) -> None:
+    found = weights_of(run)
+    assert found is not None, "the caller has looked"
+    name, weights = found
+    weights = weights[: 64 if max(weights.shape[2:]) <= 12 else 36]
+    ax = cell.add_subplot()
+    draw_receptive(ax, weights, columns=int(np.ceil(np.sqrt(len(weights)))))
+    ax.set_title(f"Receptive fields of {name}")
+
+
+def _title(cell: FigureBase, text: str) -> None:
+    cell.suptitle(text, x=0.01, ha="left", fontsize=9, fontweight="bold")
+
+
+def _head(strip: FigureBase, run: RunRecord) -> None:
+    """Name and figures of the run."""
+    strip.text(0.008, 0.86, _name(run), fontsize=12, fontweight="bold", va="top")
+    strip.text(0.008, 0.4, _numbers(run), fontsize=8.5, color=MUTED, va="top")
+
+
+def _name(run: RunRecord) -> str:
+    name, title = str(run.get("recipe") or run.path.name), str(run.get("title") or "")
+    text = f"{name} – {title}" if title else name
+    return text if len(text) <= 62 else text[:61].rstrip() + "…"
+
+
+def _numbers(run: RunRecord) -> str:
+    accuracy, paper = run.get("test", "accuracy"), run.get("paper", "test_error")
+    parts = (
+        ("test error {}", accuracy, error),
+        ("paper {} %", paper, "{:.2f}".format),
+        ("{} parameters", run.get("parameters"), count),
+        ("{} epochs", run.get("epochs"), count),
+        ("{} on " + str(run.get("device") or "?"), run.get("wall_s"), duration),
+        ("seed {}", run.get("seed"), str),
+    )
+    return "  ·  ".join(text.format(how(value)) for text, value, how in parts if value is not None)

@@ -1,0 +1,146 @@
+"""A run directory, read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ffcore.errors import UserError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a finished run left behind.
+
+    Any key of ``results``, ``metrics`` and ``figures`` may be absent.
+
+    Args:
+        path: the run directory.
+        config: the resolved recipe.
+        results: the contents of ``results.json``.
+        metrics: the columns of ``metrics.csv``, a value an epoch; None for an empty cell.
+        figures: arrays kept for pictures.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    results: dict[str, Any]
+    metrics: dict[str, list[float | None]]
+    figures: Mapping[str, Array]
+
+    @classmethod
+    def read(cls, run_dir: str | Path) -> RunRecord:
+        """Read a run directory.
+
+        Raises:
+            UserError: it is none, its run has not finished, or one of its files is broken.
+        """
+        path = Path(run_dir)
+        if not path.is_dir():
+            raise UserError(f"there is no run directory {str(path)!r}")
+        if not (path / "results.json").is_file():
+            if (path / "config.yaml").is_file():
+                raise UserError(f"the run in {str(path)!r} has not finished: it has no results.json")
+            raise UserError(f"{str(path)!r} is not a run directory: it has no results.json")
+        return cls(path, _config(path), _results(path), _metrics(path), _figures(path))
+
+    @property
+    def blocks(self) -> list[str]:
+        """Names of the blocks, in order of depth."""
+        if "blocks" in self.results:
+            return [block["name"] for block in self.results["blocks"]]
+        return [column.removesuffix("/loss") for column in self.metrics if column.endswith("/loss")]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Kind (``block`` or ``readout``) of every source of evidence, by name."""
+        return {source["name"]: source["kind"] for source in self.results.get("sources") or []}
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes; empty where they are not known."""
+        return [str(name) for name in self.get("data", "classes") or []]
+
+    def get(self, *keys: str) -> Any:
+        """A value deep in the results, or None: ``run.get("test", "accuracy")``."""
+        value: Any = self.results
+        for key in keys:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(key)
+        return value
+
+    def series(self, column: str) -> tuple[Array, Array]:
+        """Epochs and values of a column, where both are known and finite."""
+        values = self.metrics.get(column) or []
+        epochs = self.metrics.get("epoch", [])
+        pairs = [(e, v) for e, v in zip(epochs, values, strict=False) if e is not None and v is not None]
+        both = np.array(pairs, dtype=float).reshape(-1, 2)
+        both = both[np.isfinite(both).all(1)]
+        return both[:, 0], both[:, 1]
+
+    def sample(self, key: str) -> Array:
+        """The finite values of an array of figures, flat; empty where there are none."""
+        values = np.asarray(self.figures.get(key, ()), dtype=float).ravel()
+        finite: Array = values[np.isfinite(values)]
+        return finite
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.yaml"
+    if not file.is_file():
+        return {}
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(file)!r} is not YAML: {error}") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _results(path: Path) -> dict[str, Any]:
+    file = path / "results.json"
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(file)!r} is not JSON: {error}") from error
+    if not isinstance(results, dict):
+        raise UserError(f"{str(file)!r} holds a {type(results).__name__}, not a mapping")
+    return results
+
+
+def _metrics(path: Path) -> dict[str, list[float | None]]:
+    file = path / "metrics.csv"
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        reader = csv.DictReader(lines, restval="")
+        columns: dict[str, list[float | None]] = {name: [] for name in reader.fieldnames or []}
+        for row in reader:
+            for name, column in columns.items():
+                try:
+                    column.append(float(row[name]) if row[name] else None)
+                except ValueError as error:
+                    raise UserError(f"{str(file)!r}, line {reader.line_num}, {name}: {error}") from error
+    return columns
+
+
+def _figures(path: Path) -> dict[str, Array]:
+    file = path / "figures.npz"
+    if not file.is_file():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{str(file)!r} cannot be read: {error}") from error

@@ -1,0 +1,139 @@
+"""How pictures look: colours, sizes, axes. The one place that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1f2933"  # text, and everything that is about all sources combined
+MUTED = "#7b8794"
+GRID = "#e8ebef"
+FRAME = "#cbd2d9"
+POSITIVE = "#2b6cb0"
+NEGATIVE = "#e07b39"
+READOUTS = ("#b83280", "#d53f8c", "#97266d")
+DPI = 110
+
+_RC: dict[str, Any] = {
+    "font.size": 8,
+    "text.color": INK,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.labelsize": 8,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "legend.handlelength": 1.4,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.dpi": DPI,
+    "text.parse_math": False,  # a class may be called "$"
+}
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Everything drawn inside, by plugins too, looks alike."""
+    from matplotlib import rc_context
+
+    with rc_context(_RC):  # type: ignore[arg-type]
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, whose parts keep clear of each other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(w_pad=0.07, h_pad=0.06)  # type: ignore[call-arg]
+    return figure
+
+
+def depth_colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each block, from dark to light with depth."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    places = [0.35] if len(names) == 1 else np.linspace(0.08, 0.86, len(names)).tolist()
+    ramp = colormaps["viridis"]
+    return {name: to_hex(ramp(place)) for name, place in zip(names, places, strict=True)}
+
+
+def bare(ax: Axes) -> None:
+    """No ticks, no spines, no grid: for pictures of pictures."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def mark(points: int) -> dict[str, Any]:
+    """Line options: the points of a short line are marked, so that a line of one point shows."""
+    return {"marker": "o"} if points <= 12 else {}
+
+
+def epoch_axis(ax: Axes) -> None:
+    """Whole epochs along x."""
+    from matplotlib.ticker import MaxNLocator
+
+    left, right = ax.get_xlim()
+    if right - left < 1:  # one epoch has no neighbours to set the scale
+        ax.set_xlim((left + right) / 2 - 1, (left + right) / 2 + 1)
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("epoch")
+
+
+def fit_scale(ax: Axes, values: Sequence[float]) -> None:
+    """Make the y axis logarithmic, with ticks that read as plain numbers, where the values span enough."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    finite = [v for v in values if np.isfinite(v)]
+    if not finite or min(finite) <= 0 or max(finite) / min(finite) < 4:
+        return
+    low, high = min(finite) / 1.15, max(finite) * 1.15
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    factors = (1, 2, 5) if len(decades) <= 4 else (1,)
+    ticks = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
+    ax.set_yscale("log")
+    ax.set_ylim(low, high)
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def spread(names: Sequence[str], most: int) -> list[str]:
+    """At most so many of the names, evenly spaced, with the first and the last."""
+    if len(names) <= most:
+        return list(names)
+    return [names[i] for i in np.linspace(0, len(names) - 1, most).round().astype(int)]

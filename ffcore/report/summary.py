@@ -1,0 +1,117 @@
+"""The table that says how the run went, beside what the paper says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Section
+from ffcore.report.text import (
+    NOTHING,
+    count,
+    duration,
+    error,
+    markdown_table,
+    memory,
+    percent,
+    standard_error,
+)
+
+
+def summary(run: RunRecord) -> Section:
+    """Result and cost of the run, the paper's result, and how to repeat it."""
+    parts = [_result(run), _circumstances(run)]
+    if command := run.get("command"):
+        parts.append(f"Made by\n\n```console\n$ {command}\n```")
+    return Section("Summary", "\n\n".join(part for part in parts if part))
+
+
+def _result(run: RunRecord) -> str:
+    accuracy, samples = run.get("test", "accuracy"), run.get("data", "test")
+    margin = ""
+    if accuracy is not None and samples:
+        margin = f" ± {100 * standard_error(accuracy, samples):.2f}"
+    ours = error(accuracy).replace(" %", f"{margin} %")
+    paper = run.get("paper")
+    rows = [
+        ("test error", ours, NOTHING),
+        ("test accuracy", percent(accuracy), NOTHING),
+        ("validation accuracy", percent(run.get("val", "accuracy")), NOTHING),
+        ("epochs", count(run.get("epochs")), NOTHING),
+    ]
+    note = (
+        f"The ± is one standard error of {count(samples)} test samples, not of other seeds." if margin else ""
+    )
+    if not paper:
+        text = markdown_table(("", "this run"), [row[:2] for row in rows])
+        return f"{text}\n\n{note}" if note else text
+    theirs = paper["test_error"] / 100
+    paper_epochs = count(paper.get("epochs"))
+    columns = [percent(theirs), percent(1 - theirs), NOTHING, paper_epochs]
+    table = markdown_table(
+        ("", "this run", "paper"), [(*row[:2], cell) for row, cell in zip(rows, columns, strict=True)]
+    )
+    known = f"The paper's figure: {paper['source']}" if paper.get("source") else ""
+    return "\n\n".join(text for text in (table, known, note) if text)
+
+
+def _circumstances(run: RunRecord) -> str:
+    rows: list[tuple[str, Any]] = [
+        ("recipe", run.get("recipe")),
+        ("data", _data(run)),
+        ("validation split", _split(run)),
+        ("parameters", _some(count, run.get("parameters"))),
+        ("blocks", _blocks(run)),
+        ("evidence combined by", run.get("contribution")),
+        ("weights from", _selected(run)),
+        ("steps", _some(count, run.get("steps"))),
+        ("training time", _some(duration, run.get("wall_s"))),
+        ("samples per second", _some(count, run.get("samples_per_s"))),
+        ("peak memory", _some(memory, run.get("peak_memory"))),
+        ("device", _device(run)),
+        ("seed", run.get("seed")),
+        ("commit", run.get("git_commit")),
+        ("versions", ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items())),
+    ]
+    shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    return markdown_table(("circumstance", "value"), shown, numbers=False) if shown else ""
+
+
+def _some(how: Any, value: Any) -> Any:
+    return None if value is None else how(value)
+
+
+def _data(run: RunRecord) -> str:
+    data = run.get("data") or {}
+    sizes = [f"{count(data[part])} {part}" for part in ("train", "validation", "test") if data.get(part)]
+    shape = "×".join(map(str, data.get("shape") or []))
+    return ", ".join(part for part in (str(data.get("name", "")), shape, *sizes) if part)
+
+
+def _split(run: RunRecord) -> str:
+    cut = run.get("split", "validation")
+    if not isinstance(cut, dict):
+        return ""
+    return (
+        f"{count(cut.get('count'))} samples of {cut.get('from', '?')}, drawn with seed {cut.get('seed', '?')}"
+    )
+
+
+def _blocks(run: RunRecord) -> str:
+    return ", ".join(
+        f"{block['name']} ({'×'.join(map(str, block.get('shape', [])))})" for block in run.get("blocks") or []
+    )
+
+
+def _selected(run: RunRecord) -> str:
+    selected = run.get("selected")
+    if selected is None:
+        return ""
+    where = {"last": "the last epoch", "best": "the best epoch on validation data"}.get(selected, selected)
+    epoch = run.get("epoch_selected")
+    return where if epoch is None else f"{where} ({epoch})"
+
+
+def _device(run: RunRecord) -> str:
+    threads = run.get("threads")
+    return f"{run.get('device') or ''}{f', {threads} threads' if threads else ''}"

@@ -1,0 +1,122 @@
+"""What ``ffcore run`` prints at its end, and several runs beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent
+
+Results = Mapping[str, Any]
+
+
+def results_table(results: Results) -> Table:
+    """Result, blocks alone and cost of one run; at most 80 columns wide.
+
+    Args:
+        results: the contents of ``results.json``; any key may be absent.
+
+    Returns:
+        Something for a rich console to print.
+    """
+    paper = results.get("paper") or {}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=_title(results), title_justify="left")
+    table.title_style = "bold"
+    table.add_column("")
+    table.add_column("this run", justify="right")
+    if paper:
+        table.add_column("paper", justify="right")
+        table.caption = Text(f"paper: {paper.get('source', '')}")
+        table.caption_justify = "left"
+    for group in (_quality(results, paper), _alone(results), _cost(results, paper)):
+        for name, ours, theirs in group:
+            table.add_row(*map(Text, (name, ours, theirs) if paper else (name, ours)))
+        if group:
+            table.add_section()
+    return table
+
+
+Rows = list[tuple[str, str, str]]
+
+
+def _title(results: Results) -> Text:
+    name, title = results.get("recipe", "run"), results.get("title", "")
+    return Text(f"{name}: {title}" if title else str(name))
+
+
+def _quality(results: Results, paper: Results) -> Rows:
+    test, val = _of(results, "test", "accuracy"), _of(results, "val", "accuracy")
+    theirs = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
+    rows = [
+        ("test error", error(test), "" if theirs is None else error(theirs)),
+        ("test accuracy", percent(test), "" if theirs is None else percent(theirs)),
+    ]
+    return rows if val is None else [*rows, ("validation accuracy", percent(val), "")]
+
+
+def _alone(results: Results) -> Rows:
+    alone = _of(results, "test", "per_block_accuracy") or {}
+    if len(alone) < 2:
+        return []
+    return [(f"{name} alone, test error", error(value), "") for name, value in alone.items()]
+
+
+def _cost(results: Results, paper: Results) -> Rows:
+    epochs = "" if paper.get("epochs") is None else count(paper["epochs"])
+    rows = [
+        ("parameters", "parameters", count, ""),
+        ("epochs", "epochs", count, epochs),
+        ("training time", "wall_s", duration, ""),
+        ("samples per second", "samples_per_s", count, ""),
+        ("peak memory", "peak_memory", memory, ""),
+    ]
+    return [
+        (name, how(results[key]), theirs) for name, key, how, theirs in rows if results.get(key) is not None
+    ]
+
+
+def compare_table(results: Sequence[Results]) -> Table:
+    """Several runs, a row each.
+
+    Args:
+        results: the contents of their ``results.json``; any key may be absent.
+
+    Returns:
+        Something for a rich console to print.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.caption = "test, paper, val.: error in percent"
+    table.caption_justify = "left"
+    table.add_column("run", overflow="fold")
+    for column in ("seed", "test", "paper", "val.", "epochs", "time", "samples/s", "memory"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run in results:
+        paper = _of(run, "paper", "test_error")
+        cells = (
+            str(run.get("recipe", NOTHING)),
+            str(run.get("seed", NOTHING)),
+            _bare(error(_of(run, "test", "accuracy"))),
+            _bare(percent(None if paper is None else paper / 100)),
+            _bare(error(_of(run, "val", "accuracy"))),
+            count(run.get("epochs")),
+            clock(run.get("wall_s")),
+            count(run.get("samples_per_s")),
+            memory(run.get("peak_memory")),
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _bare(percentage: str) -> str:
+    return percentage.removesuffix(" %")
+
+
+def _of(results: Results, *keys: str) -> Any:
+    value: Any = results
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,89 @@
+"""Numbers and tables as people read them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+NOTHING = "–"
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """A fraction in percent.
+
+    >>> percent(0.9864)
+    '98.64 %'
+    """
+    return NOTHING if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def error(accuracy: float | None, digits: int = 2) -> str:
+    """What is missing to an accuracy, in percent.
+
+    >>> error(0.9864)
+    '1.36 %'
+    """
+    return NOTHING if accuracy is None else percent(1 - accuracy, digits)
+
+
+def standard_error(accuracy: float, samples: int) -> float:
+    """Of an accuracy measured on so many independent samples (binomial)."""
+    return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / samples)
+
+
+def duration(seconds: float | None) -> str:
+    """A time to the precision that anybody cares for.
+
+    >>> duration(3.21), duration(252), duration(7500)
+    ('3.2 s', '4 min 12 s', '2 h 05 min')
+    """
+    if seconds is None:
+        return NOTHING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def clock(seconds: float | None) -> str:
+    """A time in few characters.
+
+    >>> clock(3.21), clock(252), clock(7500)
+    ('0:03', '4:12', '2:05:00')
+    """
+    if seconds is None:
+        return NOTHING
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def count(number: float | None) -> str:
+    """A large number with thin groups.
+
+    >>> count(1834000)
+    '1,834,000'
+    """
+    return NOTHING if number is None else f"{number:,.0f}"
+
+
+def memory(size: float | None) -> str:
+    """Bytes in MiB or GiB.
+
+    >>> memory(3 * 2**30)
+    '3.0 GiB'
+    """
+    if size is None:
+        return NOTHING
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
+    """A table whose first column is on the left; the others are on the right if they are numbers."""
+    lines = [list(columns), ["---", *["---:" if numbers else "---"] * (len(columns) - 1)]]
+    lines += [[re.sub(r"\s*\n\s*", " ", str(cell)).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,112 @@
+"""Writes a run's report into its directory: ``report.md``, ``overview.png`` and ``pictures/``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ffcore.plugin import manager
+from ffcore.report.confusion import confusion
+from ffcore.report.curves import learning_curves
+from ffcore.report.evidence import evidence
+from ffcore.report.goodness import goodness
+from ffcore.report.images import misclassified, receptive_fields
+from ffcore.report.overview import overview
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Section, SectionMaker
+from ffcore.report.style import paper_style
+from ffcore.report.summary import summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SECTIONS: tuple[SectionMaker, ...] = (
+    summary,
+    learning_curves,
+    evidence,
+    goodness,
+    confusion,
+    receptive_fields,
+    misclassified,
+)
+"""The sections of every report, in order; those of plugins follow."""
+
+
+def write_report(run_dir: str | Path, complain: Callable[[str], None] = lambda message: None) -> Path:
+    """Make the report of a finished run from what lies in its directory.
+
+    It is a function of the directory alone, and may be made again at any time.
+
+    Args:
+        run_dir: the run directory.
+        complain: told, in one line, about every section of a plugin that failed; the report goes on without.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        UserError: the directory is no finished run, or one of its files is broken.
+    """
+    run = RunRecord.read(run_dir)
+    pictures = run.path / "pictures"
+    pictures.mkdir(exist_ok=True)
+    parts = [f"# {run.get('title') or run.get('recipe') or run.path.name}", "![Overview](overview.png)"]
+    taken: set[str] = set()
+    with paper_style():
+        _save(overview(run), run.path / "overview.png")
+        for make in SECTIONS:
+            parts += _shown(make(run), pictures, taken)
+        for title, make in _plugin_sections():
+            try:
+                parts += _shown(make(run), pictures, taken)
+            except Exception as error:
+                reason = (str(error).splitlines() or [""])[0]
+                message = f"{title} failed: {type(error).__name__}: {reason}"
+                complain(message)
+                parts.append(f"*{message}*")
+    target = run.path / "report.md"
+    _replace(target, lambda path: path.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
+    return target
+
+
+def _plugin_sections() -> Iterator[tuple[str, SectionMaker]]:
+    """Plugins' sections with their titles; loading is put off, so that its failure is the section's own."""
+    for entry in manager.current().registry.entries("report_section"):
+        yield entry.title, lambda run, entry=entry: entry.load()(run)  # type: ignore[misc]
+
+
+def _shown(section: Section | None, pictures: Path, taken: set[str]) -> list[str]:
+    """A section's markdown; its pictures are saved on the way."""
+    if section is None:
+        return []
+    if not isinstance(section, Section):
+        raise TypeError(f"a section is a ffcore.report.Section or None, not {type(section).__name__}")
+    parts = [f"## {section.title}", section.body]
+    for picture in section.pictures:
+        if picture.name in taken:
+            raise ValueError(f"two pictures are called {picture.name!r}")
+        taken.add(picture.name)
+        file = pictures / f"{picture.name}.png"
+        _save(picture.figure, file)
+        parts += [f"![{picture.caption}]({pictures.name}/{file.name})", f"*{picture.caption}*"]
+    return [part for part in parts if part]
+
+
+def _save(figure: Figure, target: Path) -> None:
+    _replace(target, lambda path: figure.savefig(path, format="png"))
+
+
+def _replace(target: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary name and rename, so that nobody ever sees half a file."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=".tmp", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)  # mkstemp makes files that only their owner may read
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""A recipe's data: opened, cut, and dealt out by loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ffcore.build.components import make
+from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.loader import DeviceLoader
+from ffcore.data.split import cut
+from ffcore.data.statistics import statistics
+from ffcore.errors import UserError
+from ffcore.recipe.schema import Recipe
+
+EVAL_ROWS = 10_000
+"""Rows of one pass when predicting: samples times the classes that each is tried with."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set with its validation split cut off, and how stored values become inputs."""
+
+    images: ImageSet
+    train: Split
+    val: Split | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    recipe: Recipe
+
+    @classmethod
+    def open(cls, recipe: Recipe, dataset: Dataset | None = None) -> Data:
+        """Read the set that the recipe names, or ``dataset`` in its place.
+
+        Raises:
+            UserError: when files are missing or damaged, or the validation split does not fit.
+        """
+        config = recipe.data
+        images = (dataset if dataset is not None else make(config.dataset, "data")).load()
+        try:
+            train, val = cut(images.train, config.validation, config.split_seed)
+        except UserError as error:
+            raise UserError(f"data.validation: {error}") from error
+        mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
+        return cls(images, train, val, mean, std, recipe)
+
+    def loader(self, split: Split, device: torch.device, epoch: Callable[[], int] | None) -> DeviceLoader:
+        """A loader of ``split``; with ``epoch`` it is for learning: shuffled, in the recipe's batches.
+
+        Raises:
+            UserError: when the batch size does not fit.
+        """
+        recipe = self.recipe
+        learning = epoch is not None
+        loader = DeviceLoader(
+            split,
+            scale=self.images.scale,
+            batch_size=recipe.data.batch_size if learning else self.eval_batch,
+            device=device,
+            shuffle=learning,
+            seed=recipe.seed,
+            dtype=torch.float64 if recipe.trainer.precision == "64-true" else torch.float32,
+            mean=self.mean,
+            std=self.std,
+        )
+        if epoch is not None:
+            loader.epoch = epoch
+        return loader
+
+    @property
+    def eval_batch(self) -> int:
+        """Samples of a batch that only predicts."""
+        return max(1, EVAL_ROWS // self.images.num_classes)
+
+    def describe(self) -> dict[str, Any]:
+        """For ``results.json``."""
+        return {
+            "name": self.images.name,
+            "shape": list(self.images.shape),
+            "classes": list(self.images.classes),
+            "train": len(self.train),
+            "validation": len(self.val) if self.val is not None else 0,
+            "test": len(self.images.test),
+            "provenance": dict(self.images.provenance),
+        }
+
+    def meta(self) -> dict[str, Any]:
+        """What a predictor must know of the data, for checkpoints."""
+        return {
+            "shape": list(self.images.shape),
+            "classes": list(self.images.classes),
+            "scale": self.images.scale,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }

@@ -1,0 +1,60 @@
+"""Measure a finished run again, on its own data or on other files of the same form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ffcore.engine.metrics import Accuracy
+from ffcore.errors import UserError
+from ffcore.recipe.load import load as load_recipe
+from ffcore.run import directory
+from ffcore.run.data import Data
+from ffcore.run.predictor import Predictor
+
+
+@torch.no_grad()
+def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Accuracy of a run on one split.
+
+    Args:
+        run_dir: a run's folder.
+        split: "test", "val" or "train".
+        overrides: of the ``data`` part of the run's recipe, such as ``data.root=…``.
+
+    Returns:
+        ``split, samples, accuracy, error, per_block_accuracy``.
+
+    Raises:
+        UserError: when the run or its data cannot be read, or do not fit.
+    """
+    for override in overrides:
+        if not override.startswith("data."):
+            raise UserError(f"override {override!r}: only the run's data may change, data.…=")
+    predictor = Predictor(run_dir)
+    recipe = load_recipe(str(run_dir / directory.CONFIG), overrides)
+    data = Data.open(recipe)
+    if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
+        raise UserError(
+            f"data: {data.images.num_classes} classes of {data.images.shape}; the run was trained on "
+            f"{len(predictor.classes)} of {predictor.shape}"
+        )
+    chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
+    if chosen is None:
+        raise UserError("the run keeps no validation split; use --split test or train")
+    module = predictor.module
+    names = [source.name for source in module.network.sources]
+    accuracy = Accuracy(len(names), len(predictor.classes))
+    for batch in data.loader(chosen, torch.device("cpu"), None):
+        evidence = module.algorithm.scores(batch.x, module.network)
+        accuracy.update(evidence, module.contribution.combine(evidence), batch.y)
+    figures = accuracy.figures()
+    return {
+        "split": split,
+        "samples": len(chosen),
+        "accuracy": figures["accuracy"],
+        "error": round(100 * (1 - figures["accuracy"]), 4),
+        "per_block_accuracy": dict(zip(names, figures["per_source"], strict=True)),
+    }

@@ -1,0 +1,92 @@
+"""The arrays that a report's pictures are drawn from, measured once when a run ends."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffcore.data.loader import DeviceLoader
+from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import Draw
+from ffcore.local import GoodnessLoss
+from ffcore.run.data import Data
+
+Arrays = dict[str, np.ndarray]
+
+
+@torch.no_grad()
+def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
+    """Goodness on validation data, thresholds, receptive fields of the first block, mistakes on the test."""
+    module.eval()
+    arrays = _receptive(module, data.images.shape)
+    val = data.val if data.val is not None else data.train
+    arrays |= _goodness(module, data.loader(val, device, None))
+    arrays |= _examples(module, data.loader(data.images.test, device, None), data)
+    return arrays
+
+
+def save(path: Path, arrays: Arrays) -> None:
+    """Write an ``.npz`` that loads without pickle."""
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def _goodness(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> Arrays:
+    network = module.network
+    blocks = [b for b in network.blocks if b.goodness is not None]
+    if not any(b.goodness is not None and b.goodness.kind == "energy" for b in blocks):
+        return {}
+    found: dict[str, list[Tensor]] = {}
+    seen = 0
+    for step, batch in enumerate(loader):
+        batch.draw = Draw(module.seed, step, batch.first, len(batch.x), batch.total, batch.x.device)
+        views = module.algorithm.views(batch, network)
+        for block, goodness in zip(blocks, network.goodness(views), strict=True):
+            for role in views.roles[:2]:
+                found.setdefault(f"goodness/{block.name}/{role}", []).append(views.of(goodness, role))
+        seen += len(batch.x)
+        if seen >= most:
+            break
+    arrays = {name: _numpy(torch.cat(parts)[:most]) for name, parts in found.items()}
+    for block in blocks:
+        boundary = block.loss.objective.boundary() if isinstance(block.loss, GoodnessLoss) else None
+        if boundary is not None:
+            arrays[f"threshold/{block.name}"] = np.float32(boundary)
+    return arrays
+
+
+def _receptive(module: ForwardOnly, shape: tuple[int, ...], most: int = 64) -> Arrays:
+    first = module.network.blocks[0]
+    for parameter in first.body.parameters():
+        if parameter.dim() >= 2 and parameter[0].numel() == math.prod(shape):
+            strongest = parameter.flatten(1).norm(dim=1).argsort(descending=True)[:most]
+            fields = parameter[strongest].reshape(-1, *shape)
+            return {f"receptive/{first.name}": _numpy(fields)}
+    return {}
+
+
+def _examples(module: ForwardOnly, loader: DeviceLoader, data: Data, most: int = 25) -> Arrays:
+    wrong: list[int] = []
+    said: list[int] = []
+    for batch in loader:
+        guess = module.scores(batch.x).argmax(1)
+        missed = (guess != batch.y).nonzero().flatten()
+        wrong += batch.index[missed].tolist()
+        said += guess[missed].tolist()
+        if len(wrong) >= most:
+            break
+    if not wrong:
+        return {}
+    test = data.images.test
+    return {
+        "examples/x": test.x[wrong[:most]].astype(np.float32) * data.images.scale,
+        "examples/y": test.y[wrong[:most]],
+        "examples/predicted": np.array(said[:most]),
+    }
+
+
+def _numpy(t: Tensor) -> np.ndarray:
+    return t.detach().float().cpu().numpy()

@@ -1,0 +1,91 @@
+"""A trained run, ready to predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffcore.build.assemble import assemble
+from ffcore.engine.module import ForwardOnly
+from ffcore.errors import UserError
+from ffcore.recipe.load import load as load_recipe
+from ffcore.recipe.schema import Recipe
+from ffcore.run import directory
+from ffcore.run.data import EVAL_ROWS
+
+
+class Predictor:
+    """Predicts with the weights of a run.
+
+    Attributes:
+        recipe: the run's recipe.
+        classes: names of the K classes.
+        shape: shape of one sample.
+
+    Args:
+        run_dir: a run's folder.
+        checkpoint: "last" or "best"; None for the one that the run's recipe selects.
+
+    Raises:
+        UserError: when the folder is no run, or its checkpoint does not load.
+    """
+
+    def __init__(self, run_dir: str | Path, checkpoint: str | None = None) -> None:
+        self.path = Path(run_dir)
+        config = self.path / directory.CONFIG
+        if not config.is_file():
+            raise UserError(f"{run_dir}: no run: there is no {directory.CONFIG} in it")
+        self.recipe: Recipe = load_recipe(str(config))
+        name = checkpoint or self.recipe.trainer.select
+        state = _read(self.path / directory.CHECKPOINTS / f"{name}.ckpt")
+        meta: dict[str, Any] = state["ffcore"]["data"]
+        self.shape = tuple(meta["shape"])
+        self.classes = tuple(meta["classes"])
+        self._scale, self._mean, self._std = meta["scale"], meta["mean"], meta["std"]
+        self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes))
+        self.module.load_state_dict(state["state_dict"])
+        if self.recipe.trainer.precision == "64-true":
+            self.module.double()
+        self.module.eval()
+
+    @torch.no_grad()
+    def scores(self, x: Any) -> Tensor:
+        """Combined evidence (N, K) for samples in the form of the training data; the largest wins.
+
+        Args:
+            x: (N, *shape) array or tensor of stored values: bytes as the data set has them (0 to 255; 0 to
+                16 for scikit-learn's digits), or floats for a set of floats. One channel may be left out.
+
+        Raises:
+            UserError: when the shape does not fit.
+        """
+        given = torch.as_tensor(np.asarray(x))
+        if given.dim() == 0 or given[0].numel() != int(np.prod(self.shape)):
+            raise UserError(f"samples of shape {tuple(given.shape[1:])}, the run was trained on {self.shape}")
+        dtype = next(self.module.network.parameters()).dtype
+        inputs = given.reshape(-1, *self.shape).to(dtype) * self._scale
+        per_channel = (-1, *(1,) * (len(self.shape) - 1))
+        mean, std = (torch.tensor(t, dtype=dtype).view(per_channel) for t in (self._mean, self._std))
+        inputs = (inputs - mean) / std
+        rows = max(1, EVAL_ROWS // len(self.classes))
+        return torch.cat([self.module.scores(part) for part in inputs.split(rows)])
+
+    def predict(self, x: Any) -> Tensor:
+        """Class numbers (N,), from samples as for `scores`."""
+        return self.scores(x).argmax(1)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such checkpoint; did the run end?")
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # whatever a damaged file makes torch raise
+        raise UserError(f"{path}: not a checkpoint that loads: {error!s:.80}") from error
+    if "ffcore" not in state:
+        raise UserError(f"{path}: a checkpoint, but not one of ffcore's")
+    return state

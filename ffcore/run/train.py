@@ -1,0 +1,232 @@
+"""One run: from a validated recipe to a folder with results."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.console import Console
+
+from ffcore.build.assemble import assemble
+from ffcore.data.images import Dataset
+from ffcore.engine.bar import Bar
+from ffcore.engine.history import History
+from ffcore.engine.module import ForwardOnly
+from ffcore.errors import UserError
+from ffcore.recipe.load import dump
+from ffcore.recipe.schema import Recipe
+from ffcore.report.write import write_report
+from ffcore.run import directory, environment, figures
+from ffcore.run.data import Data
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run leaves behind.
+
+    Attributes:
+        path: the run's folder.
+        results: the content of its ``results.json``.
+        module: the trained module.
+    """
+
+    path: Path
+    results: dict[str, Any]
+    module: ForwardOnly
+
+
+def train(
+    recipe: Recipe,
+    run_dir: Path | None = None,
+    *,
+    dataset: Dataset | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Train, select, test, and write everything down.
+
+    Nothing is written before the recipe, the data and the network have been found to fit together.
+
+    Args:
+        recipe: the validated recipe.
+        run_dir: a folder that is empty or not there; None for ``runs/<recipe>-<time>``.
+        dataset: data in place of what the recipe names.
+        console: where the bar is drawn; None for nowhere.
+
+    Raises:
+        UserError: when the recipe, the data or the folder cannot work.
+    """
+    _one_device(recipe)
+    directory.check(run_dir)
+    data = Data.open(recipe, dataset)
+    module = assemble(recipe, data.images.shape, data.images.num_classes)
+    if recipe.trainer.threads is not None:
+        torch.set_num_threads(recipe.trainer.threads)
+    path = directory.create(run_dir, recipe.name)
+    directory.write_text(path / directory.CONFIG, dump(recipe))
+    history = History(path / directory.METRICS)
+    checkpoint = _checkpoint(path, data.val is not None)
+    callbacks: list[L.Callback] = [history, checkpoint, _Meta(data.meta())]
+    if console is not None and recipe.trainer.bar:
+        callbacks.append(Bar(console, recipe.name))
+    began = time.perf_counter()
+    with _quiet():
+        trainer = _trainer(recipe, callbacks)
+        device = trainer.strategy.root_device
+        learn = data.loader(data.train, device, lambda: trainer.current_epoch)
+        val = data.loader(data.val, device, None) if data.val is not None else None
+        torch.manual_seed(recipe.seed)  # for bodies that draw by themselves, such as dropout
+        trainer.fit(module, learn, val)
+        epoch = _select(recipe, module, checkpoint)
+        trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
+    module.to(device)
+    results = {
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "seed": recipe.seed,
+        "git_commit": environment.git_commit(),
+        "command": " ".join(["ffcore", *sys.argv[1:]]),
+        "device": environment.device_name(device),
+        "threads": torch.get_num_threads(),
+        "precision": recipe.trainer.precision,
+        "versions": environment.versions(),
+        "parameters": sum(p.numel() for p in module.network.parameters()),
+        "blocks": _blocks(module),
+        "sources": [{"name": s.name, "kind": s.kind} for s in module.network.sources],
+        "contribution": recipe.contribution.kind,
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "selected": recipe.trainer.select,
+        "epoch_selected": epoch,
+        "wall_s": round(time.perf_counter() - began, 3),
+        "train_s": round(history.seconds, 3),
+        "samples_per_s": round(history.samples / max(history.seconds, 1e-9), 1),
+        "peak_memory": environment.peak_memory(device),
+        "data": data.describe(),
+        "split": {
+            "validation": {
+                "from": "train",
+                "count": len(data.val) if data.val is not None else 0,
+                "seed": recipe.data.split_seed,
+            }
+        },
+        "val": _accuracies(module, getattr(module, "val_figures", None)),
+        "test": _accuracies(module, module.test_figures),
+        "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
+    }
+    figures.save(path / directory.FIGURES, figures.measure(module, data, device))
+    directory.write_json(path / directory.RESULTS, results)
+    write_report(path)
+    return Run(path, results, module)
+
+
+class _Meta(L.Callback):
+    """Puts into each checkpoint what a predictor must know of the data."""
+
+    def __init__(self, meta: dict[str, Any]) -> None:
+        self.meta = meta
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["ffcore"] = {"data": self.meta, "version": environment.versions()["ffcore"]}
+
+
+def _one_device(recipe: Recipe) -> None:
+    for field in ("devices", "num_nodes"):
+        count = getattr(recipe.trainer, field)
+        if count != 1:
+            raise UserError(f"trainer.{field}: {count}: this version trains on one device; set it to 1")
+    if recipe.trainer.strategy != "auto":
+        raise UserError(f"trainer.strategy: {recipe.trainer.strategy!r}: this version knows only 'auto'")
+    if recipe.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
+
+
+def _trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
+    config = recipe.trainer
+    return L.Trainer(
+        accelerator=config.accelerator if config.accelerator != "auto" else _accelerator(),
+        devices=1,
+        precision=config.precision,
+        max_epochs=config.max_epochs,
+        max_steps=config.max_steps if config.max_steps is not None else -1,
+        check_val_every_n_epoch=config.validate_every,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _accelerator() -> str:
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
+def _checkpoint(path: Path, validated: bool) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=path / directory.CHECKPOINTS,
+        filename="best" if validated else "last",
+        monitor="val_accuracy" if validated else None,
+        mode="max",
+        save_last=validated,
+        enable_version_counter=False,
+    )
+
+
+def _select(recipe: Recipe, module: ForwardOnly, checkpoint: ModelCheckpoint) -> int:
+    """Load the validation-best weights if the recipe asks for them; the epoch that was chosen, from 1."""
+    if recipe.trainer.select == "last" or not checkpoint.best_model_path:
+        return module.current_epoch
+    best = torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")
+    module.load_state_dict(best["state_dict"])
+    return int(best["epoch"]) + 1
+
+
+def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": b.name,
+            "shape": list(b.info.shape) if b.info is not None else [],
+            "parameters": sum(p.numel() for p in b.parameters()),
+        }
+        for b in module.network.blocks
+    ]
+
+
+def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[str, Any] | None:
+    if measured is None:
+        return None
+    names = [source.name for source in module.network.sources]
+    return {
+        "accuracy": measured["accuracy"],
+        "error": round(100 * (1 - measured["accuracy"]), 4),
+        "per_block_accuracy": dict(zip(names, measured["per_source"], strict=True)),
+        "confusion": measured["confusion"],
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps away Lightning's advertisements, and a warning of its own code that no user can mend."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,39 @@
+"""Checks of data sets and of recipes, which are read but not trained."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ffcore.data.images import ImageSet
+from ffcore.recipe.load import dump, load
+from ffcore.testing.example import Example
+
+
+def check_dataset_loads_to_a_checked_set(example: Example) -> None:
+    """`ImageSet` checks shapes, types and labels itself."""
+    loaded = example.make().load()
+    assert isinstance(loaded, ImageSet), f"load() gives {type(loaded).__name__}, not ImageSet"
+    assert loaded.provenance, "it does not say where its numbers come from"
+
+
+def check_dataset_has_every_class_in_training(example: Example) -> None:
+    """What is never seen cannot be learned."""
+    loaded = example.make().load()
+    missing = sorted(set(range(loaded.num_classes)) - set(np.unique(loaded.train.y).tolist()))
+    assert not missing, f"no training sample of classes {missing}"
+
+
+def check_dataset_loads_the_same_twice(example: Example) -> None:
+    """Order and split included."""
+    once, again = example.make().load(), example.make(seed=1).load()
+    for part in ("train", "test"):
+        one, other = getattr(once, part), getattr(again, part)
+        assert np.array_equal(one.x, other.x), f"{part} samples differ"
+        assert np.array_equal(one.y, other.y), f"{part} labels differ"
+
+
+def check_recipe_loads_and_survives_being_written(example: Example) -> None:
+    """Every key is known; the resolved recipe says the same."""
+    recipe = load(example.entry.name)
+    assert recipe.name, "a recipe has a name"
+    assert dump(recipe) == dump(type(recipe).model_validate(recipe.model_dump(mode="json")))

@@ -1,0 +1,103 @@
+"""Checks of layer contributions and readouts.
+
+L sources; N samples; K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.testing import assert_close
+
+from ffcore.interfaces import LayerContribution, Readout, Source
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import K, N, Placed, numbers, place, single
+
+SOURCES = (*(Source(f"block{i}", "block") for i in (1, 2, 3)), Source("readout", "readout"))
+HANDOFFS = ((5,), (2, 3, 3))
+NEEDS = {"train.loss", "val.loss", "val.scores"}
+
+
+def place_contribution(example: Example, seed: int = 0) -> Placed:
+    """With three blocks and a readout, fed with what it needs."""
+    contribution = _fed(example, seed)
+    scores = numbers(len(SOURCES), N, K)
+    return Placed(contribution, lambda: contribution.combine(scores))
+
+
+def place_readout(example: Example, seed: int = 0) -> Placed:
+    """On two blocks."""
+    readout, names = _connected(example, seed)
+    seen = [numbers(N, *HANDOFFS[int(name[-1]) - 1]) for name in names]
+    return Placed(readout, lambda: readout(*seen))
+
+
+def check_contribution_needs_what_the_engine_has(example: Example) -> None:
+    """Unknown needs would never be fed."""
+    unknown = sorted(example.entry.load().needs - NEEDS)
+    assert not unknown, f"needs {', '.join(unknown)}; there are {', '.join(sorted(NEEDS))}"
+
+
+def check_contribution_gives_a_score_a_class(example: Example) -> None:
+    """(L, N, K) → (N, K), finite."""
+    combined = _fed(example).combine(numbers(len(SOURCES), N, K))
+    assert tuple(combined.shape) == (N, K), f"scores are {tuple(combined.shape)}, not {(N, K)}"
+    assert combined.isfinite().all(), "a score is not finite"
+
+
+def check_contribution_does_not_mind_the_order_of_samples(example: Example) -> None:
+    """A sample's scores depend on its own evidence alone."""
+    contribution, scores = _fed(example), numbers(len(SOURCES), N, K)
+    assert_close(contribution.combine(scores.flip(1)), contribution.combine(scores).flip(0))
+
+
+def check_contribution_leaves_evidence_alone(example: Example) -> None:
+    """The accuracy of each source is measured on it too."""
+    contribution, scores = _fed(example), numbers(len(SOURCES), N, K)
+    before = scores.clone()
+    contribution.combine(scores)
+    assert_close(scores, before, rtol=0, atol=0, msg="the evidence has changed")
+
+
+def check_readout_connects_to_blocks_that_exist(example: Example) -> None:
+    """By their names, each once."""
+    _, names = _connected(example)
+    known = [f"block{i + 1}" for i in range(len(HANDOFFS))]
+    assert names, "reads no block"
+    assert set(names) <= set(known), f"reads {names}, there are {known}"
+    assert len(set(names)) == len(names), f"reads a block twice: {names}"
+
+
+def check_readout_gives_a_logit_a_class(example: Example) -> None:
+    """(R, K), and a scalar loss with a gradient for every parameter."""
+    placed = place_readout(example)
+    readout, logits = placed.part, placed.use()
+    assert isinstance(readout, Readout)
+    assert tuple(logits.shape) == (N, K), f"logits are {tuple(logits.shape)}, not {(N, K)}"
+    loss = readout.loss(logits, single(torch.zeros(N, 1)))
+    assert loss.shape == (), "the loss is no scalar"
+    assert loss.isfinite(), "the loss is not finite"
+    trainable = [p for p in readout.parameters() if p.requires_grad]
+    if trainable:
+        torch.autograd.grad(loss, trainable)
+
+
+def _fed(example: Example, seed: int = 0) -> LayerContribution:
+    """As the engine does it: scores batch by batch, then losses at the end of the epoch."""
+    contribution: LayerContribution = example.make(seed=seed)
+    contribution.attend(SOURCES)
+    losses = torch.tensor([0.9, 0.5, 0.7])
+    if "train.loss" in contribution.needs:
+        contribution.observe("train", losses, None, None)
+    if "val.scores" in contribution.needs:
+        for batch in range(3):
+            scores = numbers(len(SOURCES), 4 * N, K, seed=batch)
+            contribution.observe("val", None, scores, scores.sum(0).argmax(1))
+    if "val.loss" in contribution.needs:
+        contribution.observe("val", losses + 0.1, None, None)
+    return contribution
+
+
+def _connected(example: Example, seed: int = 0) -> tuple[Readout, tuple[str, ...]]:
+    readout: Readout = example.make(seed=seed)
+    infos = [place(shape, f"block{i + 1}", i) for i, shape in enumerate(HANDOFFS)]
+    return readout, tuple(readout.connect(infos, HANDOFFS))

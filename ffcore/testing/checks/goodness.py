@@ -1,0 +1,77 @@
+"""Checks of goodness functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.testing import assert_close
+
+from ffcore.interfaces import Goodness
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import K, N, Placed, numbers, place
+
+SHAPES = {"energy": ((12,), (4, 3, 3)), "class": ((K,), (2 * K,), (2 * K, 3, 3))}
+
+
+def place_goodness(example: Example, seed: int = 0) -> Placed:
+    """On the first activity that it does not refuse."""
+    goodness, shape = next(_placed(example, seed))
+    activity = numbers(N, *shape)
+    return Placed(goodness, lambda: goodness(activity))
+
+
+def check_goodness_one_number_a_row(example: Example) -> None:
+    """An energy is (R,), a class goodness (R, K), for vectors and for maps."""
+    for goodness, shape in _placed(example):
+        made = goodness(numbers(N, *shape))
+        right = (N,) if goodness.kind == "energy" else (N, K)
+        assert tuple(made.shape) == right, f"goodness of {(N, *shape)} is {tuple(made.shape)}, not {right}"
+        assert made.isfinite().all(), "a goodness is not finite"
+
+
+def check_goodness_vjp_equals_autograd(example: Example) -> None:
+    """The closed form, where there is one, is the derivative."""
+    for goodness, shape in _placed(example):
+        goodness.double()
+        activity = numbers(N, *shape, dtype=torch.float64).requires_grad_()
+        made = goodness(activity)
+        up = numbers(*made.shape, seed=1, dtype=torch.float64)
+        mine = goodness.vjp(activity.detach(), up)
+        if mine is not None:
+            (right,) = torch.autograd.grad(made, activity, up)
+            assert_close(mine, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"vjp is not autograd's: {m}")
+
+
+def check_goodness_of_a_row_depends_on_that_row_alone(example: Example) -> None:
+    """Neither the other rows nor their order matter."""
+    for goodness, shape in _placed(example):
+        activity = numbers(N, *shape)
+        whole = goodness(activity)
+        assert_close(goodness(activity[:2]), whole[:2])
+        assert_close(goodness(activity.flip(0)), whole.flip(0))
+
+
+def check_goodness_lets_a_gradient_through(example: Example) -> None:
+    """A block could learn from it."""
+    for goodness, shape in _placed(example):
+        activity = numbers(N, *shape).requires_grad_()
+        (gradient,) = torch.autograd.grad(goodness(activity).square().sum(), activity)
+        assert gradient.isfinite().all(), "the gradient is not finite"
+        assert gradient.abs().sum() > 0, "the gradient is zero everywhere"
+
+
+def _placed(example: Example, seed: int = 0) -> Iterator[tuple[Goodness, tuple[int, ...]]]:
+    """Bound to each activity that it takes; `bind` refuses one with a ValueError."""
+    kind = getattr(example.entry.load(), "kind", None)
+    assert kind in SHAPES, f"kind is {kind!r}, not 'energy' or 'class'"
+    taken = 0
+    for shape in SHAPES[kind]:
+        goodness: Goodness = example.make(seed=seed)
+        try:
+            goodness.bind(place(shape))
+        except ValueError:
+            continue
+        taken += 1
+        yield goodness.eval(), shape
+    assert taken, f"refuses activities of all shapes {SHAPES[kind]}"

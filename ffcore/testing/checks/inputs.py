@@ -1,0 +1,178 @@
+"""Checks of label codes and negative data.
+
+N samples; V views; K classes; M length of a code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from ffcore.interfaces import Draw, Input, LabelCode, LabelledInput, NegativeData
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import K, N, Placed, numbers
+
+SHAPE = (1, 6, 6)
+MANY = 400
+CLASSES = (2, 3, 5, 10, 12)
+
+
+def place_label(example: Example, seed: int = 0) -> Placed:
+    """On small images of K classes."""
+    label, x = _label(example, seed), _images(N)
+    return Placed(label, lambda: _dense(label.join(x, label.code(torch.arange(N) % K, N))))
+
+
+def place_negative(example: Example, seed: int = 0) -> Placed:
+    """On small images of K classes."""
+    negative = _prepared(example.make(seed=seed), K)
+
+    def use() -> Tensor:
+        x, y = _drawn(negative, torch.arange(N) % K, K)
+        return x if y is None else y
+
+    return Placed(negative, use)
+
+
+def check_label_codes_have_one_row_a_sample(example: Example) -> None:
+    """(n, M), with and without classes."""
+    label = _label(example)
+    code, neutral = label.code(torch.arange(N) % K, N), label.code(None, N)
+    assert code.dim() == 2, f"codes are (n, M), these are {tuple(code.shape)}"
+    assert len(code) == N, f"{len(code)} codes for {N} classes"
+    assert code.shape == neutral.shape, "the neutral code differs in shape from those of classes"
+
+
+def check_label_codes_differ_between_classes(example: Example) -> None:
+    """No two classes share a code."""
+    codes = _label(example).code(torch.arange(K), K)
+    apart = torch.cdist(codes, codes) + torch.eye(K)
+    assert (apart > 1e-6).all(), "two classes have the same code"
+
+
+def check_label_neutral_favours_no_class(example: Example) -> None:
+    """One code for all rows: as far from one class as from the next, or the mean over the classes."""
+    label = _label(example)
+    neutral, codes = label.code(None, N), label.code(torch.arange(K), K)
+    assert_close(neutral, neutral[:1].expand_as(neutral), msg="the neutral code differs between rows")
+    away = (codes - neutral[:1]).norm(dim=1)
+    even = torch.allclose(away, away.mean().expand(K), rtol=1e-4, atol=1e-6)
+    assert even or torch.allclose(neutral[0], codes.mean(0), atol=1e-6), "the neutral code favours a class"
+
+
+def check_label_join_gives_a_row_a_code(example: Example) -> None:
+    """V·N rows of the shape that `prepare` promised, view by view, and nothing is changed in place."""
+    label = _label(example)
+    shape = label.prepare(SHAPE, K)
+    x, claim = _images(N), torch.arange(K).repeat_interleave(N)
+    before, codes = x.clone(), label.code(claim, K * N)
+    joined = label.join(x, codes)
+    assert tuple(joined.shape) == (K * N, *shape), f"joined to {tuple(joined.shape)}, not {(K * N, *shape)}"
+    assert tuple(_dense(joined).shape) == tuple(joined.shape), "dense() has another shape"
+    assert_close(x, before, rtol=0, atol=0, msg="join changes its input")
+    for k in range(K):
+        alone = _dense(label.join(x, codes[k * N : (k + 1) * N]))
+        assert_close(_dense(joined)[k * N : (k + 1) * N], alone, msg="a view depends on the other views")
+
+
+def check_label_join_tells_classes_apart(example: Example) -> None:
+    """The same sample under two labels is not the same input."""
+    label, x = _label(example), _images(1)
+    rows = _dense(label.join(x, label.code(torch.arange(K), K))).flatten(1)
+    assert (torch.cdist(rows, rows) + torch.eye(K) > 1e-6).all(), "two labels give the same input"
+
+
+def check_label_base_leaves_room_for_the_code(example: Example) -> None:
+    """A `LabelledInput` has zeros where the code goes."""
+    label, x = _label(example), _images(N)
+    codes = label.code(torch.arange(N) % K, N)
+    joined = label.join(x, codes)
+    if isinstance(joined, LabelledInput):
+        room = joined.base.flatten(1)[:, : joined.code.shape[1]]
+        assert not room.any(), "the base is not zero where the code goes"
+
+
+def check_negative_never_labels_a_sample_with_its_own_class(example: Example) -> None:
+    """For any number of classes and any distribution, certainty included."""
+    for classes in CLASSES:
+        negative = _prepared(example.make(), classes)
+        y = torch.arange(MANY) % classes
+        certain = torch.nn.functional.one_hot(y, classes).float()
+        for seed in range(5):
+            for probs in (None, certain):
+                x, wrong = _drawn(negative, y, classes, seed, probs)
+                assert x.shape == (MANY, *SHAPE), f"negative samples are {tuple(x.shape)}"
+                if wrong is not None:
+                    assert wrong.shape == y.shape, f"claimed classes are {tuple(wrong.shape)}"
+                    assert ((wrong >= 0) & (wrong < classes)).all(), "a claimed class does not exist"
+                    assert not (wrong == y).any(), f"of {classes} classes a sample is given its own"
+
+
+def check_negative_reaches_every_wrong_class(example: Example) -> None:
+    """Where the readout knows nothing, all wrong classes turn up for each class."""
+    for classes in CLASSES:
+        negative = _prepared(example.make(), classes)
+        y = torch.arange(MANY * classes) % classes
+        _, wrong = _drawn(negative, y, classes)
+        if wrong is not None:
+            seen = torch.zeros(classes, classes, dtype=torch.bool)
+            seen[y, wrong] = True
+            assert (seen | torch.eye(classes, dtype=torch.bool)).all(), "some wrong class never turns up"
+
+
+def check_negative_draws_the_same_on_one_rank_and_two(example: Example) -> None:
+    """A rank's rows are those that one rank would have drawn."""
+    negative = _prepared(example.make(), K)
+    x, y = _images(N), torch.arange(N) % K
+    probs = numbers(N, K).softmax(1)
+    whole = negative(x, y, lambda: probs, Draw(1, 2, 0, N, N))
+    for first, rows in ((0, 2), (2, N - 2)):
+        mine = slice(first, first + rows)
+        draw = Draw(1, 2, first, rows, N)
+        share = negative(x[mine], y[mine], lambda mine=mine: probs[mine], draw)
+        assert_close(share[0], whole[0][mine], msg="samples differ between one rank and two")
+        if whole[1] is not None:
+            assert_close(share[1], whole[1][mine], msg="labels differ between one rank and two")
+
+
+def check_negative_leaves_its_input_alone(example: Example) -> None:
+    """Positive samples are still needed."""
+    negative = _prepared(example.make(), K)
+    x, y = _images(N), torch.arange(N) % K
+    before = x.clone(), y.clone()
+    negative(x, y, lambda: torch.full((N, K), 1 / K), Draw(0, 0, 0, N, N))
+    assert_close((x, y), before, rtol=0, atol=0, msg="the positive samples have changed")
+
+
+def _label(example: Example, seed: int = 0) -> LabelCode:
+    label: LabelCode = example.make(seed=seed)
+    label.prepare(SHAPE, K)
+    return label.eval()
+
+
+def _images(n: int) -> Tensor:
+    return numbers(n, *SHAPE).abs()
+
+
+def _dense(joined: Input) -> Tensor:
+    return joined.dense() if isinstance(joined, LabelledInput) else joined
+
+
+def _prepared(negative: Any, classes: int) -> NegativeData:
+    assert isinstance(negative, NegativeData)
+    negative.prepare(SHAPE, classes)
+    return negative
+
+
+def _drawn(
+    negative: NegativeData, y: Tensor, classes: int, seed: int = 0, probs: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    n = len(y)
+    even = torch.full((n, classes), 1 / classes)
+    made: tuple[Tensor, Tensor | None] = negative(
+        _images(n), y, lambda: even if probs is None else probs, Draw(seed, 0, 0, n, n)
+    )
+    return made

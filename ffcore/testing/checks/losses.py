@@ -1,0 +1,110 @@
+"""Checks of objectives and penalties."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from ffcore.interfaces import Objective, Out, Penalty, Views
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import FEATURES, K, N, Placed, network, numbers, pair, place, single
+
+
+def place_objective(example: Example, seed: int = 0) -> Placed:
+    """In a block of eight units."""
+    objective, goodness, views = _heard(example, seed)
+    return Placed(objective, lambda: objective(goodness, views))
+
+
+def place_penalty(example: Example, seed: int = 0) -> Placed:
+    """On a block of eight units."""
+    penalty = _placed(example, seed)
+    return Placed(penalty, lambda: _term(penalty))
+
+
+def check_objective_accepts_a_kind_of_goodness(example: Example) -> None:
+    """The builder compares it with the goodness's kind."""
+    accepts = example.entry.load().accepts
+    assert accepts in ("energy", "class"), f"accepts is {accepts!r}, not 'energy' or 'class'"
+
+
+def check_objective_is_a_finite_scalar(example: Example) -> None:
+    """Also for goodness that is far off."""
+    objective, goodness, views = _heard(example)
+    for scale in (1.0, 100.0, 0.0):
+        loss = objective(scale * goodness, views)
+        assert loss.shape == (), f"the loss has the shape {tuple(loss.shape)}, it is no scalar"
+        assert loss.isfinite(), f"the loss is {loss.item()}"
+
+
+def check_objective_lets_a_gradient_through(example: Example) -> None:
+    """A block could learn from it."""
+    objective, goodness, views = _heard(example)
+    goodness.requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(goodness, views), goodness)
+    assert gradient.isfinite().all(), "the gradient is not finite"
+    assert gradient.abs().sum() > 0, "the gradient is zero everywhere"
+
+
+def check_objective_is_a_mean_over_samples(example: Example) -> None:
+    """Every sample twice gives the same loss, unless ``couples_samples`` says that it need not."""
+    objective, goodness, views = _heard(example)
+    if objective.couples_samples:
+        return
+    once = objective(goodness, views)
+    assert_close(objective(_twice(goodness, views), _doubled(views)), once)
+
+
+def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
+    """Or exactly zero."""
+    term = _term(_placed(example))
+    assert term.shape == (), f"the term has the shape {tuple(term.shape)}, it is no scalar"
+    assert term.isfinite(), f"the term is {term.item()}"
+    assert term.requires_grad or term == 0, "the term has no gradient: it would change nothing"
+
+
+def _heard(example: Example, seed: int = 0) -> tuple[Objective, Tensor, Views]:
+    """An objective with goodness and views that it understands."""
+    objective: Objective = example.make(seed=seed)
+    objective.bind(place((8,)))
+    objective.eval()
+    columns = (K,) if objective.accepts == "class" else ()
+    for views in (pair(numbers(2 * N, FEATURES)), single(numbers(N, FEATURES))):
+        goodness = numbers(views.x.shape[0], *columns, seed=1)
+        try:
+            objective(goodness, views)
+        except KeyError:  # it reads a view of another name
+            continue
+        return objective, goodness, views
+    raise AssertionError("reads views that are neither 'positive' and 'negative' nor 'all'")
+
+
+def _twice(t: Tensor, views: Views) -> Tensor:
+    return torch.cat([part for view in torch.split(t, list(views.sizes)) for part in (view, view)])
+
+
+def _doubled(views: Views) -> Views:
+    assert isinstance(views.x, Tensor)
+    assert views.y is not None
+    return Views(
+        _twice(views.x, views),
+        views.roles,
+        tuple(2 * size for size in views.sizes),
+        y=torch.cat([views.y, views.y]),
+        claim=None if views.claim is None else _twice(views.claim, views),
+    )
+
+
+def _placed(example: Example, seed: int = 0) -> Penalty:
+    penalty: Penalty = example.make(seed=seed)
+    penalty.bind(place((8,)))
+    return penalty
+
+
+def _term(penalty: Penalty) -> Tensor:
+    x = numbers(2 * N, FEATURES)
+    block = network("energy").blocks[0]
+    assert block.goodness is not None
+    activity = block.body(x)
+    return penalty(Out(activity, activity, block.goodness(activity)), block, pair(x))  # type: ignore[no-any-return]

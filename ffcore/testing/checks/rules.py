@@ -1,0 +1,70 @@
+"""Checks of learning rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Block, LearningRule
+from ffcore.interfaces.goodness import Kind
+from ffcore.local import LocalNetwork, OneRank
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import FEATURES, N, Placed, network, numbers, pair, single
+
+KINDS: tuple[Kind, ...] = ("energy", "class")
+
+
+def place_rule(example: Example, seed: int = 0) -> Placed:
+    """What two layers look like after an epoch."""
+    rule: LearningRule = example.make(seed=seed)
+
+    def use() -> Tensor:
+        nets = [net for net, _ in _learned(rule)]
+        return torch.cat([p.detach().flatten() for net in nets for p in net.parameters()])
+
+    return Placed(rule, use)
+
+
+def check_rule_moves_every_block(example: Example) -> None:
+    """With an energy or with a class goodness; it refuses the other with a ValueError."""
+    for net, _ in _learned(example.make()):
+        before = network(net.blocks[0].goodness.kind).blocks  # type: ignore[union-attr]
+        for block, fresh in zip(net.blocks, before, strict=True):
+            pairs = list(zip(block.parameters(), fresh.parameters(), strict=True))
+            assert any((now != then).any() for now, then in pairs), f"{block.name} has not learned"
+            assert all(now.isfinite().all() for now, _ in pairs), f"{block.name} is not finite"
+
+
+def check_rule_reports_detached_losses_of_every_block(example: Example) -> None:
+    """For the record: scalars without a graph."""
+    for net, record in _learned(example.make()):
+        names = {getattr(block, "name", "?") for block, _ in record}
+        assert names == {block.name for block in net.blocks}, f"only {sorted(names)} are reported"
+        for _, terms in record:
+            for name, term in terms.items():
+                assert term.shape == (), f"{name} is no scalar"
+                assert not term.requires_grad, f"{name} drags its graph along"
+
+
+def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, Mapping[str, Tensor]]]]]:
+    """Each sort of network that the rule takes, after three batches and the end of the epoch."""
+    taken = []
+    refused = ""
+    for kind in KINDS:
+        net = network(kind, rule)
+        record: list[tuple[Block, Mapping[str, Tensor]]] = []
+        net.record = lambda block, terms, record=record: record.append((block, terms))
+        try:
+            for step in range(3):
+                x = numbers(2 * N, FEATURES, seed=step)
+                net.learn(pair(x) if kind == "energy" else single(x))
+            for block in net.blocks:
+                rule.finish(block, OneRank())
+        except ValueError as error:
+            refused = str(error)
+            continue
+        taken.append((net, record))
+    assert taken, f"takes neither energies nor class goodness: {refused}"
+    return taken

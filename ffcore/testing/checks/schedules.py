@@ -1,0 +1,69 @@
+"""Checks of schedules."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Clock, Schedule
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import Placed
+
+BLOCKS = range(1, 7)
+EPOCHS = (1, 2, 3, 6, 20)
+STEPS = range(5)
+
+
+def place_schedule(example: Example, seed: int = 0) -> Placed:
+    """Over all clocks that it accepts."""
+    schedule: Schedule = example.make(seed=seed)
+
+    def use() -> Tensor:
+        return torch.tensor([[w.start, w.stop] for _, windows in _all(schedule) for w in windows])
+
+    return Placed(schedule, use)
+
+
+def check_schedule_windows_are_ascending_disjoint_and_in_range(example: Example) -> None:
+    """For one to six blocks and all epochs; a ValueError refuses a run that cannot work."""
+    accepted = 0
+    for blocks, windows in _all(example.make()):
+        accepted += 1
+        ends = [end for window in windows for end in (window.start, window.stop)]
+        assert all(window.step == 1 and len(window) for window in windows), f"{windows}: an empty window"
+        assert ends == sorted(ends), f"{windows} are not ascending and disjoint"
+        assert not ends or (ends[0] >= 0 and ends[-1] <= blocks), f"{windows} of {blocks} blocks"
+    assert accepted, "refuses one to six blocks for all numbers of epochs"
+
+
+def check_schedule_lets_every_block_learn(example: Example) -> None:
+    """At some time of a run that it accepts."""
+    schedule: Schedule = example.make()
+    for blocks in BLOCKS:
+        for epochs in EPOCHS:
+            try:
+                runs = [
+                    schedule.windows(Clock(e, e * len(STEPS) + s, epochs), blocks)
+                    for e in range(epochs)
+                    for s in STEPS
+                ]
+            except ValueError:
+                continue
+            idle = set(range(blocks)) - {i for windows in runs for window in windows for i in window}
+            if not idle:
+                return
+    raise AssertionError("in every run that it accepts some block never learns")
+
+
+def _all(schedule: Schedule) -> list[tuple[int, tuple[range, ...]]]:
+    found = []
+    for blocks in BLOCKS:
+        for epochs in EPOCHS:
+            for epoch in range(epochs):
+                for step in STEPS:
+                    clock = Clock(epoch, epoch * len(STEPS) + step, epochs)
+                    try:
+                        found.append((blocks, schedule.windows(clock, blocks)))
+                    except ValueError:
+                        continue
+    return found

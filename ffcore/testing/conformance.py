@@ -1,0 +1,143 @@
+"""Which checks a component has to pass, and how to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ffcore.errors import UserError, closest
+from ffcore.plugin import manager
+from ffcore.plugin.nouns import NOUNS
+from ffcore.plugin.registry import Entry
+from ffcore.testing import checks
+from ffcore.testing.example import Example, Options, examples_of
+
+Check = Callable[[Example], None]
+_UNUSED = frozenset({"recipe", "report_section", "command"})  # nothing of theirs is constructed
+_ON_FILE = "reads files that only a user has; a data set with examples in its config is loaded"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check of one component with one set of options.
+
+    Attributes:
+        example: the component and its options.
+        check: the check's name.
+        waived: why it is not run, or empty.
+        number: tells examples of one component apart, from 0.
+    """
+
+    example: Example
+    check: str
+    waived: str = ""
+    number: int = 0
+
+    def __str__(self) -> str:
+        entry = self.example.entry
+        which = f"[{self.number}]" if self.number else ""
+        return f"{entry.noun} {entry.name}{which}: {self.check}"
+
+    def run(self) -> None:
+        """Run the check; in pytest a waived one is skipped with its reason.
+
+        Raises:
+            AssertionError: the component breaks its contract.
+        """
+        if self.waived:
+            import pytest
+
+            pytest.skip(self.waived)
+        _find(self.example.entry.noun, self.check)(self.example)
+
+
+def cases(
+    plugin: str | None = None,
+    waive: Mapping[tuple[str, str, str], str] | None = None,
+    examples: Mapping[tuple[str, str], Sequence[Options]] | None = None,
+) -> list[Case]:
+    """Every check of every registered component.
+
+    Args:
+        plugin: only the components of this plugin.
+        waive: reasons not to run a check, by (noun, name, check).
+        examples: options to try a component with, by (noun, name), instead of those it suggests.
+
+    Raises:
+        UserError: no such plugin, a waiver without a reason or without a check that it waives.
+    """
+    waive, examples = dict(waive or {}), dict(examples or {})
+    plugins = manager.current()
+    known = [info.name for info in plugins.infos if info.status == "ok"]
+    if plugin is not None and plugin not in known:
+        raise UserError(f"there is no working plugin {plugin!r}{closest(plugin, known)}")
+    entries = [e for noun in NOUNS for e in plugins.registry.entries(noun) if plugin in (None, e.plugin)]
+    found = [
+        Case(case.example, case.check, waive.get(_key(case), case.waived), case.number)
+        for entry in entries
+        for case in _of(entry, examples.get((entry.noun, entry.name)))
+    ]
+    for key, reason in waive.items():
+        if not reason.strip():
+            raise UserError(f"the waiver of {' '.join(key)!r} gives no reason")
+        if key not in {_key(case) for case in found}:
+            raise UserError(f"there is no check {key[2]!r} of {key[0]} {key[1]!r} to waive")
+    return found
+
+
+def checks_of(noun: str) -> list[str]:
+    """The names of the checks that a component of this noun has to pass.
+
+    >>> "vjp equals autograd" in checks_of("goodness")
+    True
+    """
+    return [*checks.named("entry"), *(_used(noun))]
+
+
+def run_check(noun: str, name: str, check: str, options: Options | None = None) -> None:
+    """Run one check of one registered component, with its own examples or with ``options``.
+
+    Raises:
+        UserError: there is no such component or check.
+        AssertionError: the component breaks its contract.
+    """
+    entry = manager.current().registry.get(noun, name)
+    for one in examples_of(entry) if options is None else [options]:
+        _find(noun, check)(Example(entry, one))
+
+
+def _used(noun: str) -> list[str]:
+    """Checks that need a constructed component."""
+    module = [] if noun in {"dataset", *_UNUSED} else list(checks.named("module"))
+    return [*checks.named(noun), *module]
+
+
+def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
+    whole = Example(entry)
+    found = [Case(whole, check) for check in checks.named("entry")]
+    if entry.noun in _UNUSED:
+        return found + [Case(whole, check) for check in checks.named(entry.noun)]
+    try:
+        tried = examples_of(entry) if given is None else given
+        if entry.noun == "dataset" and given is None and tried == [{}] and entry.schema().model_fields:
+            raise UserError(_ON_FILE)
+    except UserError:  # "options can be tried" says which one; a data set may be on file
+        if entry.noun != "dataset":
+            return found
+        return found + [Case(whole, check, _ON_FILE) for check in _used(entry.noun)]
+    return found + [
+        Case(Example(entry, options), check, "", number)
+        for number, options in enumerate(tried)
+        for check in _used(entry.noun)
+    ]
+
+
+def _key(case: Case) -> tuple[str, str, str]:
+    return case.example.entry.noun, case.example.entry.name, case.check
+
+
+def _find(noun: str, check: str) -> Check:
+    known = {**checks.named("entry"), **checks.named("module"), **checks.named(noun)}
+    if check not in known:
+        raise UserError(f"there is no check {check!r} of {noun}{closest(check, checks_of(noun))}")
+    return known[check]

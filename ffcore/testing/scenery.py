@@ -1,0 +1,128 @@
+"""What stands around a component while it is tried: numbers, views, a block, a network.
+
+N samples; K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffcore.interfaces import BlockInfo, Goodness, LearningRule, Objective, Views
+from ffcore.interfaces.goodness import Kind
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+
+N = 6
+K = 4
+FEATURES = 10
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A component in its place, and one way to use it.
+
+    Attributes:
+        part: the component, bound or prepared.
+        use: what it makes of always the same input.
+    """
+
+    part: nn.Module
+    use: Callable[[], Tensor]
+
+
+def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal numbers, the same for the same arguments."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0) -> BlockInfo:
+    """A block's place in a network of two, with two super-classes."""
+    return BlockInfo(name, depth, 2, shape, K, float(math.prod(shape)), torch.arange(K) // 2)
+
+
+def pair(x: Tensor) -> Views:
+    """(2N, …) as a positive and a negative view."""
+    n = len(x) // 2
+    y = torch.arange(n) % K
+    return Views(x, ("positive", "negative"), (n, n), y=y, claim=torch.cat([y, (y + 1) % K]))
+
+
+def single(x: Tensor) -> Views:
+    """(N, …) as one view."""
+    return Views(x, ("all",), (len(x),), y=torch.arange(len(x)) % K)
+
+
+def energy_of(activity: Tensor) -> Tensor:
+    """Mean square of each row, (R, *shape) → (R,)."""
+    return activity.flatten(1).square().mean(1)
+
+
+class Energy(Goodness):
+    """Mean square of a row."""
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """(R, *shape) → (R,)."""
+        return energy_of(activity)
+
+
+class Classes(Goodness):
+    """The first K units of a row."""
+
+    kind: ClassVar[Kind] = "class"
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """(R, *shape) → (R, K)."""
+        return activity.flatten(1)[:, :K]
+
+
+class Margin(Objective):
+    """softplus of the second half's goodness less the first half's."""
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R,) → a scalar."""
+        positive, negative = goodness.chunk(2)
+        return F.softplus(negative - positive).mean()
+
+
+class Likelihood(Objective):
+    """Cross-entropy with the true class."""
+
+    accepts: ClassVar[Kind] = "class"
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, K) → a scalar."""
+        assert views.y is not None
+        return F.cross_entropy(goodness[: views.samples], views.y)
+
+
+class Layer(nn.Linear):
+    """relu(W x + b)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(R, D) → (R, U)."""
+        return torch.relu(super().forward(input.flatten(1)))
+
+
+def network(kind: Kind, rule: LearningRule | None = None, units: int = 8) -> LocalNetwork:
+    """Two layers with local losses, each with plain gradient descent at hand."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [Layer(FEATURES, units), Layer(units, units)]
+    blocks = [
+        LocalBlock(layer, Energy(), GoodnessLoss(Margin()))
+        if kind == "energy"
+        else LocalBlock(layer, Classes(), GoodnessLoss(Likelihood()))
+        for layer in layers
+    ]
+    for block in blocks:
+        if rule is not None:
+            block.rule = rule
+        parameters = list(block.parameters())
+        block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
+    return LocalNetwork(nn.Sequential(*blocks), (FEATURES,), K)

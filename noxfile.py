@@ -1,0 +1,58 @@
+"""What CI and developers run: ``nox -l`` lists it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style of code and docstrings."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types of ffcore and the plugins, strictly."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, from the checkout."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(name="tests-wheel")
+def tests_wheel(session: nox.Session) -> None:
+    """All tests on the built wheel, in an environment that has nothing else, from another folder."""
+    root = Path.cwd()
+    built = Path(session.create_tmp()) / "dist"
+    session.install("build", "pytest", "hypothesis")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(built), str(root))
+    wheel = max(built.glob("ffcore-*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(str(wheel))
+    elsewhere = session.create_tmp()
+    with session.chdir(elsewhere):
+        session.run("ffcore", "validate", "digits/ff")
+        session.run(
+            *("pytest", "-c", str(root / "pyproject.toml"), "--rootdir", str(root), str(root / "tests")),
+            *("-p", "no:cacheprovider", *session.posargs),
+        )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """What a step costs, beside bare loops."""
+    session.install("-e", ".")
+    session.run("python", "tests/bench/step.py", *session.posargs)

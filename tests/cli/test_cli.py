@@ -1,0 +1,211 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from ffcore.cli import verbs
+from ffcore.cli.main import main
+from ffcore.errors import RunError
+from ffcore.plugin.nouns import NOUNS
+from ffcore.recipe.load import load
+
+FAKE = str(Path(__file__).parents[1] / "plugin" / "fake.py")
+
+
+@pytest.fixture
+def ff(bare, capsys):
+    """Call ffcore with the fake plugin alone: exit code, stdout, stderr."""
+
+    def _ff(*args, plugin=FAKE):
+        code = main(["--plugin", plugin, *map(str, args)])
+        return code, *capsys.readouterr()
+
+    return _ff
+
+
+def test_help_lists_all_verbs_and_imports_none(ff):
+    code, out, _ = ff("--help")
+    assert code == 0
+    assert all(name in out and verb.help in out for name, verb in verbs.VERBS.items())
+    assert "sweep" in out
+
+
+def test_ls_lists_recipes_with_title_and_figure(ff):
+    code, out, _ = ff("ls")
+    assert code == 0
+    (line,) = (line for line in out.splitlines() if "fake/ff" in line)
+    assert "A fake" in line
+    assert "1.37 %" in line
+
+
+def test_ls_lists_components_of_a_noun(ff):
+    out = ff("ls", "goodness")[1]
+    (line,) = (line for line in out.splitlines() if "sum-squares" in line)
+    assert "sum of squares" in line
+    assert "fake" in line
+    assert "did you mean 'objective'" in ff("ls", "objectve")[2]
+
+
+def test_long_names_are_not_cut_in_a_pipe(ff, capsys):
+    from ffcore.cli.console import print_table
+
+    name = "a-very-long-name" * 10
+    print_table(("name", "what"), [(name, "words " * 40)])
+    assert name in capsys.readouterr().out
+
+
+def test_show_prints_a_recipe_that_loads_back(ff, tmp_path):
+    code, out, _ = ff("show", "fake/ff", "trainer.max_epochs=7")
+    assert code == 0
+    assert out.startswith("# A fake\n# Nobody 2022\n")
+    path = tmp_path / "r.yaml"
+    path.write_text(out)
+    assert load(str(path)) == load("fake/ff", ["trainer.max_epochs=7"])
+
+
+def test_show_refuses_what_is_no_override(ff):
+    code, _, err = ff("show", "fake/ff", "epochs")
+    assert code == 2
+    assert err == "error: 'epochs' is not an override; write path=value, such as trainer.max_epochs=2\n"
+
+
+def test_plugins_says_what_is_wrong(ff):
+    code, out, _ = ff("plugins")
+    assert code == 0
+    assert "disabled" in out
+    assert "2 goodness" in out
+    assert "penalty" in out
+
+
+def test_schema_is_json(ff):
+    assert "component.goodness" in json.loads(ff("schema")[1])["$defs"]
+
+
+def test_validate_reports_every_recipe(ff, tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: x\n")
+    code, out, err = ff("validate", "fake/ff", bad, "no/such")
+    assert code == 2
+    assert out == "ok  fake/ff\n"
+    assert "data: is missing" in err
+    assert "there is no recipe 'no/such'" in err
+    assert ff("validate", "fake/ff")[0] == 0
+
+
+def test_build_is_asked_for_what_torch_is_needed_for(ff, monkeypatch):
+    monkeypatch.setattr(
+        "ffcore.cli.building.load_target", lambda target: lambda recipe: f"built {recipe.name}"
+    )
+    assert "built fake-ff" in ff("show", "fake/ff", "--build")[1]
+    assert ff("validate", "fake/ff", "--build")[0] == 0
+
+
+def test_cp_keeps_comments_if_nothing_is_resolved(ff, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    assert ff("cp", "fake/ff", mine)[0] == 0
+    assert mine.read_text().startswith("# a comment that cp keeps\n")
+    code, _, err = ff("cp", "fake/ff", mine)
+    assert code == 2
+    assert "is there already" in err
+
+
+def test_cp_resolves_overrides_and_bases(ff, tmp_path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    ff("cp", "fake/ff", one, "seed=9")
+    assert load(str(one)).seed == 9
+    one.write_text("base: fake/ff\nname: mine\n")
+    ff("cp", one, two)
+    assert "base" not in two.read_text()
+    assert load(str(two)).name == "mine"
+
+
+@pytest.mark.parametrize(("dest", "message"), [("x.txt", "should end in .yaml"), ("no/x.yaml", "no folder")])
+def test_cp_wants_a_place_that_can_be_written(ff, tmp_path, dest, message):
+    code, _, err = ff("cp", "fake/ff", tmp_path / dest)
+    assert code == 2
+    assert message in err
+
+
+def test_a_plugin_brings_a_verb(ff):
+    assert ff("sweep") == (0, "swept\n", "")
+
+
+def test_a_plugin_may_not_take_a_built_in_verb(ff, tmp_path):
+    plugin = tmp_path / "greedy.py"
+    plugin.write_text(
+        "from ffcore.plugin import hookimpl\n"
+        "@hookimpl\n"
+        "def ffcore_register_commands(register):\n"
+        "    register('ls', 'nowhere:ls')\n"
+    )
+    code, _, err = ff("ls", plugin=str(plugin))
+    assert code == 2
+    assert "'ls' is no name for a command: ffcore keeps it for itself" in err
+
+
+def test_all_built_in_verbs_are_kept():
+    assert set(verbs.VERBS) <= NOUNS["command"].taken
+
+
+def test_a_usage_error_exits_2(ff):
+    assert ff("shwo")[0] == 2
+    assert ff("show")[0] == 2
+    assert ff("ls", plugin="no.py")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (RunError("rank 1 died"), 1, "error: rank 1 died\n"),
+        (KeyError("x"), 1, "error (bug?): KeyError: 'x'; run again with --debug for the traceback\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (click.exceptions.Exit(130), 130, ""),
+    ],
+)
+def test_exit_codes(ff, monkeypatch, error, code, said):
+    @click.command()
+    def failing():
+        raise error
+
+    monkeypatch.setattr(verbs, "load_target", lambda target: failing)
+    result, _, err = ff("ls")
+    assert (result, err.lstrip("\n")) == (code, said)
+
+
+def test_debug_shows_the_traceback(ff, monkeypatch):
+    @click.command()
+    def failing():
+        raise KeyError("x")
+
+    monkeypatch.setattr(verbs, "load_target", lambda target: failing)
+    with pytest.raises(KeyError):
+        ff("--debug", "ls")
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["installed-plugins", "fake-plugin"])
+def test_light_verbs_import_nothing_heavy(installed, tmp_path):
+    prefix = [] if installed else ["--plugin", FAKE]
+    recipe = "digits/ff" if installed else "fake/ff"
+    calls = [["ls"], ["ls", "goodness"], ["plugins"], ["schema"], ["--help"]]
+    calls += [["show", recipe], ["validate", recipe], ["cp", recipe, str(tmp_path / "x.yaml")]]
+    code = (
+        "import sys\n"
+        "from ffcore.cli.main import main\n"
+        f"assert not any([main([*{prefix!r}, *call]) for call in {calls!r}])\n"
+        "heavy = {'torch', 'lightning', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    env = None if installed else {"FFCORE_DISABLE_PLUGINS": "all"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_m_is_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "ffcore", "ls", "nouns"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 'nouns' is not a sort of component")

@@ -1,0 +1,47 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ffcore.engine.meter import Meter
+from ffcore.interfaces import Out, Views
+
+BLOCK = SimpleNamespace(name="dense1", loss=object())
+PAIR = Views(torch.zeros(4, 1), ("positive", "negative"), (2, 2))
+
+
+def seen(meter, goodness, views=PAIR, block=BLOCK):
+    meter(block, (), Out(views.x, views.x, goodness), views)
+
+
+def test_means_of_losses_and_of_goodness_by_hand():
+    meter = Meter()
+    for loss, penalty, goodness in ((1.0, 0.5, [1.0, 3.0, 0.0, 1.0]), (2.0, 0.1, [5.0, 7.0, 2.0, 1.0])):
+        meter.record(BLOCK, {"objective": torch.tensor(loss), "peers": torch.tensor(penalty)})
+        seen(meter, torch.tensor(goodness))
+    # positives: means 2 and 6; negatives: 0.5 and 1.5
+    right = {"loss": 1.5, "peers": 0.3, "positive": 4.0, "negative": 1.0, "separation": 3.0}
+    assert meter.read() == {"dense1": pytest.approx(right)}
+
+
+def test_reading_can_start_afresh():
+    meter = Meter()
+    meter.record(BLOCK, {"objective": torch.tensor(1.0)})
+    assert meter.read() == meter.read(reset=True) == {"dense1": {"loss": 1.0}}
+    assert meter.read() == {}
+
+
+def test_only_pairs_of_views_have_a_separation():
+    meter = Meter()
+    meter.record(BLOCK, {"objective": torch.tensor(1.0)})
+    seen(meter, torch.zeros(4), Views(torch.zeros(4, 1), ("all",), (4,)))
+    seen(meter, torch.zeros(4, 3))
+    seen(meter, None)
+    assert meter.read() == {"dense1": {"loss": 1.0}}
+
+
+def test_adding_up_leaves_the_terms_alone():
+    meter, term = Meter(), torch.tensor(1.0)
+    for _ in range(2):
+        meter.record(BLOCK, {"objective": term})
+    assert term == 1.0

@@ -1,0 +1,192 @@
+"""Whole runs, short ones, through Lightning's trainer."""
+
+import copy
+
+import pytest
+import torch
+
+from ffcore.interfaces import LayerContribution
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_global_step_counts_batches_whatever_the_number_of_blocks(module, loader, fit, blocks):
+    trainer = fit(module(blocks), loader(), epochs=2)  # 22 samples in batches of 8
+    assert trainer.global_step == 6
+
+
+def test_max_steps_counts_batches(module, loader, fit):
+    assert fit(module(3), loader(), epochs=9, max_steps=4).global_step == 4
+
+
+def test_the_same_seed_gives_the_same_parameters_to_the_bit(module, loader, fit):
+    made = []
+    for outside in (1, 2):
+        torch.manual_seed(outside)
+        made.append(module())
+        fit(made[-1], loader(), epochs=2)
+    one, other = (m.network.state_dict() for m in made)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_another_seed_gives_other_draws(module, loader, fit):
+    one, other = module(), module()
+    other.seed = 2
+    for made in (one, other):
+        fit(made, loader())
+    torch.testing.assert_close(module().network.state_dict(), module().network.state_dict())
+    assert not torch.equal(*(next(m.network.parameters()) for m in (one, other)))
+
+
+def test_every_batch_has_draws_of_its_own(module, loader, fit):
+    made, seen = module(seed=7), []
+    learn = made.algorithm.learn
+
+    def spy(batch, net):
+        draw = batch.random()
+        seen.append((draw.seed, draw.step, draw.first, draw.rows, draw.total))
+        learn(batch, net)
+
+    made.algorithm.learn = spy
+    fit(made, loader(), epochs=2)
+    sizes = (8, 8, 6, 8, 8, 6)
+    assert seen == [(7, step, 0, size, size) for step, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("precision", "weights"), [("bf16-mixed", torch.float32), ("64-true", torch.float64)]
+)
+def test_runs_in_other_precisions(module, loader, fit, precision, weights):
+    made = module(readouts={"readout": "softmax"})
+    before = copy.deepcopy(made.network.state_dict())
+    fit(made, loader(), loader(shuffle=False), precision=precision)
+    for name, p in made.network.named_parameters():
+        assert p.dtype == weights, name
+        assert p.isfinite().all(), name
+        assert not torch.equal(p.to(before[name].dtype), before[name]), name
+    assert 0 <= made.val_figures["accuracy"] <= 1
+
+
+def test_a_leftover_of_accumulation_is_flushed_at_the_end_of_the_epoch(module, loader, fit):
+    accumulated = module(trainer={"accumulate": 9})
+    one_batch = module()
+    one_batch.seed = accumulated.seed
+    for made in (accumulated, one_batch):  # draws differ with the batching, so take them out
+        made.algorithm.negatives.forward = lambda x, y, probs, draw: (x, (y + 1) % 3)
+    fit(accumulated, loader(batch_size=8))
+    fit(one_batch, loader(batch_size=22))
+    torch.testing.assert_close(
+        accumulated.network.state_dict(), one_batch.network.state_dict(), rtol=0, atol=1e-6
+    )
+    assert not torch.equal(next(accumulated.network.parameters()), next(module().network.parameters()))
+
+
+def test_frozen_blocks_are_as_the_schedule_says(module, loader, fit):
+    made = module(2, schedule="greedy", trainer={"max_epochs": 2})
+    start = copy.deepcopy(made.network.state_dict())
+    fit(made, loader(), epochs=1)
+    same = {name: torch.equal(p, start[name]) for name, p in made.network.named_parameters()}
+    assert [all(s for name, s in same.items() if name.startswith(f"body.dense{i}")) for i in (1, 2)] == [
+        False,
+        True,
+    ]
+
+
+class Rates:
+    """What every block's optimiser has for a learning rate, batch by batch."""
+
+    def __init__(self, made):
+        self.seen, learn = [], made.algorithm.learn
+
+        def spy(batch, net):
+            blocks = net.learners.values()
+            self.seen.append([g["lr"] for b in blocks for g in b.stepper.optimizer.param_groups])
+            learn(batch, net)
+
+        made.algorithm.learn = spy
+
+
+def test_the_factor_on_learning_rates_reaches_every_block(module, loader, fit):
+    made = module(2, readouts={"readout": "softmax"}, readout_optimizer={"kind": "sgd", "lr": 1.0})
+    made.lr_factor, made.epochs = lambda epoch, epochs: 1 / (1 + epoch), 2
+    rates = Rates(made)
+    fit(made, loader(batch_size=11), epochs=2)
+    right = [[0.1 * f, 0.1 * f, f] for f in (1.0, 1 / 1.5, 1 / 2, 1 / 2.5)]
+    torch.testing.assert_close(rates.seen, right)
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(module, loader, fit, tmp_path):
+    def fresh():
+        made = module(2, optimizer={"kind": "adam", "lr": 0.01}, trainer={"max_epochs": 4})
+        made.lr_factor = lambda epoch, epochs: 1 / (1 + epoch)
+        train = loader()
+        train.epoch = lambda: made.current_epoch
+        return made, train
+
+    whole, train = fresh()
+    fit(whole, train, epochs=4)
+    half, train = fresh()
+    fit(half, train, epochs=2).save_checkpoint(tmp_path / "half.ckpt")
+    resumed, train = fresh()
+    fit(resumed, train, epochs=4, ckpt_path=tmp_path / "half.ckpt")
+    one, other = whole.network.state_dict(), resumed.network.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Curious(LayerContribution):
+    needs = frozenset({"train.loss", "val.loss", "val.scores"})
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def observe(self, split, losses, scores, y):
+        self.seen.append((split, losses, scores, y))
+
+    def combine(self, scores):
+        return scores.sum(0)
+
+
+def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
+    made = module(2, optimizer={"kind": "sgd", "lr": 0.0})
+    made.contribution = curious = Curious()
+    train, val = loader(batch_size=11), loader(n=12, batch_size=5, shuffle=False)
+    # labels that are drawn make the loss depend on the batch: take the next class instead
+    made.algorithm.negatives.forward = lambda x, y, probs, draw: (x, (y + 1) % 3)
+    fit(made, train, val)
+    batches = list(val)
+    scores = [s for split, losses, s, _ in curious.seen if split == "val" and losses is None]
+    assert len(scores) == 3
+    for seen, batch in zip(scores, batches, strict=True):
+        torch.testing.assert_close(seen, made.algorithm.scores(batch.x, made.network))
+    assert torch.equal(torch.cat([y for *_, y in curious.seen if y is not None]), torch.arange(12) % 3)
+    for split, data in (("train", train), ("val", val)):
+        (found,) = [losses for s, losses, *_ in curious.seen if s == split and losses is not None]
+        torch.testing.assert_close(found, mean_losses(made, data))
+
+
+def mean_losses(made, data):
+    """Weighted by samples: the loss is a mean over them and nothing learns."""
+    total, n = 0, 0
+    for batch in data:
+        batch.draw = object()
+        losses = made.network.losses(made.algorithm.views(batch, made.network))
+        total = total + len(batch.x) * torch.stack([losses[b.name].detach() for b in made.network.blocks])
+        n += len(batch.x)
+    return total / n
+
+
+def test_validation_says_how_good_the_combined_scores_are(module, loader, fit):
+    made, val = module(), loader(n=12, batch_size=5, shuffle=False)
+    trainer = fit(made, loader(), val)
+    right = torch.cat([made.scores(b.x).argmax(1) == b.y for b in val]).float().mean()
+    assert made.val_figures["accuracy"] == pytest.approx(right.item())
+    assert trainer.callback_metrics["val_accuracy"].item() == pytest.approx(right.item())
+    assert torch.tensor(made.val_figures["confusion"]).sum() == 12
+
+
+def test_testing_keeps_its_figures(module, loader, fit):
+    made = module()
+    trainer = fit(made, loader())
+    trainer.test(made, loader(n=9, shuffle=False), verbose=False)
+    assert torch.tensor(made.test_figures["confusion"]).sum() == 9
+    assert len(made.test_figures["per_source"]) == 2

@@ -1,0 +1,198 @@
+"""One block: what it hands on, what it keeps, what it leaves alone."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import BlackBox, Penalty, Views
+from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Pass, Stepper, Updater
+from ffcore.testing.scenery import Energy, Margin
+
+N, D = 4, 5
+
+
+def pair(x):
+    return Views(x, ("positive", "negative"), (len(x) // 2,) * 2)
+
+
+def rows(n=2 * N, seed=0):
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed))
+
+
+def block(body=None, lr=0.1, **kwargs):
+    made = LocalBlock(body or nn.Linear(D, D), Energy(), GoodnessLoss(Margin()), **kwargs)
+    parameters = list(made.parameters())
+    made.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=lr))
+    return made
+
+
+def test_what_is_handed_on_was_computed_before_the_update():
+    net = LocalNetwork(block(), (D,), 2)
+    seen = []
+    net.body.register_forward_hook(lambda module, args, out: seen.append(out))
+    before = net.body.body(rows()).detach()
+    net.learn(pair(rows()))
+    assert torch.equal(seen[0], before)
+    assert not torch.equal(net.body.body(rows()), before)
+
+
+def test_what_is_handed_on_never_requires_grad():
+    net = LocalNetwork(nn.Sequential(block(), block(), block()), (D,), 2)
+    seen = []
+    for b in net.blocks:
+        b.register_forward_hook(lambda module, args, out: seen.append((args[0], out)))
+    net.learn(pair(rows()))
+    assert len(seen) == 3
+    assert not any(t.requires_grad for both in seen for t in both)
+
+
+class Handed(Penalty):
+    """Reads what the block hands on."""
+
+    reads_handoff = True
+
+    def forward(self, out, block, views):
+        return out.handoff.square().mean()
+
+
+def test_a_penalty_on_the_handoff_has_its_gradient_and_the_graph_ends_there():
+    body = nn.Linear(D, D)
+    first = LocalBlock(body, Energy(), GoodnessLoss(Margin(), {"handed": Handed()}), nn.Tanh())
+    net = LocalNetwork(nn.Sequential(first, block()), (D,), 2)
+    seen = []
+    first.register_forward_hook(lambda module, args, out: seen.append(out))
+    net.learn(pair(rows()))
+    assert not seen[0].requires_grad
+    twin = copy.deepcopy(body)
+    twin.zero_grad()
+    h = twin(rows())
+    positive, negative = h.square().mean(1).chunk(2)
+    (nn.functional.softplus(negative - positive).mean() + h.tanh().square().mean()).backward()
+    torch.testing.assert_close(body.weight.grad, twin.weight.grad)
+
+
+def test_a_leaf_that_requires_grad_gets_its_gradient():
+    b = block(lr=0.0)
+    x = rows().requires_grad_()
+    net = LocalNetwork(b, (D,), 2)
+    net.learn(pair(x))
+    right = x.detach().requires_grad_()
+    positive, negative = b.goodness(b.body(right)).chunk(2)
+    nn.functional.softplus(negative - positive).mean().backward()
+    torch.testing.assert_close(x.grad, right.grad)
+
+
+def test_an_input_with_a_history_gets_no_gradient():
+    leaf = rows().requires_grad_()
+    net = LocalNetwork(block(), (D,), 2)
+    net.learn(pair(leaf * 2))
+    assert leaf.grad is None
+
+
+def test_a_block_that_runs_twice_in_a_pass_learns_twice():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.b = block()
+
+        def forward(self, x):
+            return self.b(self.b(x))
+
+    net = LocalNetwork(Twice(), (D,), 2)
+    twin = copy.deepcopy(net.body.b.body)
+    x = rows()
+    for _ in range(2):
+        h = twin(x)
+        positive, negative = h.square().mean(1).chunk(2)
+        gradients = torch.autograd.grad(
+            nn.functional.softplus(negative - positive).mean(), list(twin.parameters())
+        )
+        x = h.detach()
+        with torch.no_grad():
+            for p, g in zip(twin.parameters(), gradients, strict=True):
+                p.sub_(0.1 * g)
+    net.learn(pair(rows()))
+    torch.testing.assert_close(net.body.b.body.state_dict(), twin.state_dict(), rtol=0, atol=1e-6)
+
+
+def test_per_view_is_separate_passes_for_batch_statistics():
+    body = nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D))
+    net = LocalNetwork(block(body, lr=0.0, per_view=True), (D,), 2)
+    seen = []
+    net.body.register_forward_hook(lambda module, args, out: seen.append(out))
+    x = rows()
+    net.train()
+    twin = copy.deepcopy(body).train()
+    net.learn(pair(x))
+    torch.testing.assert_close(seen[0], torch.cat([twin(x[:N]), twin(x[N:])]))
+    torch.testing.assert_close(body[1].running_mean, twin[1].running_mean)
+
+
+def test_a_body_may_hand_on_something_else_than_its_activity():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, 2 * x
+
+    b = LocalBlock(Two(), Energy())
+    with Pass(pair(rows()), wants_goodness=True) as here:
+        handed_on = b(rows())
+    assert torch.equal(handed_on, 2 * rows())
+    torch.testing.assert_close(here.views.upstream, [rows().square().mean(1)])
+
+
+def test_a_pass_without_learning_leaves_no_graph_and_changes_nothing():
+    net = LocalNetwork(nn.Sequential(block(), block()), (D,), 2)
+    before = copy.deepcopy(net.state_dict())
+    assert not any(g.requires_grad for g in net.goodness(pair(rows())))
+    assert not any(loss.requires_grad for loss in net.losses(pair(rows())).values())
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_black_box_sees_no_graph_and_hands_none_on():
+    class Box(BlackBox):
+        def forward(self, x):
+            self.saw_grad = x.requires_grad or torch.is_grad_enabled()
+            return x.sign()
+
+    box = Box()
+    net = LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2)
+    net.learn(pair(rows()))
+    assert box.saw_grad is False
+    leaf = rows().requires_grad_()
+    assert not BoxStage(box)(leaf).requires_grad
+
+
+def test_names_are_unique():
+    body = nn.Sequential(block(name="one"), block(name="one"))
+    with pytest.raises(UserError, match="'one' is taken twice"):
+        LocalNetwork(body, (D,), 2)
+
+
+def test_a_module_without_a_local_block_is_refused():
+    with pytest.raises(UserError, match="calls no local block"):
+        LocalNetwork(nn.Linear(D, D), (D,), 2)
+
+
+def test_blocks_know_their_place():
+    net = LocalNetwork(nn.Sequential(block(), block(nn.Linear(D, 3))), (D,), 2)
+    infos = [b.info for b in net.blocks]
+    assert [(i.name, i.depth, i.blocks, i.shape, i.classes) for i in infos] == [
+        ("block1", 0, 2, (D,), 2),
+        ("block2", 1, 2, (3,), 2),
+    ]
+    assert infos[0].unit_goodness == 1.0
+
+
+def test_the_updater_says_what_each_block_lost():
+    record = []
+    net = LocalNetwork(nn.Sequential(block(), block()), (D,), 2)
+    updater = Updater(lambda b, terms: record.append((b.name, dict(terms))))
+    with Pass(pair(rows()), (updater,), net._plan):
+        net(rows())
+    assert [(name, list(terms)) for name, terms in record] == [
+        ("block1", ["objective"]),
+        ("block2", ["objective"]),
+    ]

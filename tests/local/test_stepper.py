@@ -1,0 +1,125 @@
+"""Between gradients and step: accumulation, ranks, clipping."""
+
+import copy
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from ffcore.interfaces import Views
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore.testing.scenery import Energy, Margin
+
+D = 5
+
+
+def pair(x):
+    """Samples x (N, 2, D), each with a positive and a negative row."""
+    return Views(torch.cat([x[:, 0], x[:, 1]]), ("positive", "negative"), (len(x),) * 2)
+
+
+def network(depth=2, **options):
+    torch.manual_seed(0)
+    blocks = [LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Margin())) for _ in range(depth)]
+    net = LocalNetwork(nn.Sequential(*blocks), (D,), 2)
+    for block in net.blocks:
+        parameters = list(block.parameters())
+        block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.5), **options)
+    return net
+
+
+def samples(n):
+    return torch.randn(n, 2, D, generator=torch.Generator().manual_seed(1))
+
+
+def assert_equal_weights(one, other):
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=1e-6)
+
+
+def test_uneven_micro_batches_make_the_step_of_one_large_batch():
+    x = samples(20)
+    large, small = network(), network(accumulate=4)
+    large.learn(pair(x))
+    before = copy.deepcopy(small.state_dict())
+    for part in torch.split(x, [3, 8, 2, 7]):
+        torch.testing.assert_close(small.state_dict(), before, rtol=0, atol=0)
+        small.learn(pair(part))
+    assert_equal_weights(small, large)
+
+
+def test_a_leftover_group_steps_with_the_samples_it_has():
+    x = samples(9)
+    large, small = network(), network(accumulate=4)
+    large.learn(pair(x))
+    for part in torch.split(x, [5, 4]):
+        small.learn(pair(part))
+    for block in small.blocks:
+        block.stepper.step()
+    assert_equal_weights(small, large)
+
+
+def test_a_step_without_batches_does_nothing():
+    net = network(accumulate=2)
+    before = copy.deepcopy(net.state_dict())
+    for block in net.blocks:
+        block.stepper.step()
+    torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
+
+
+class TwoRanks:
+    """Sums over two threads."""
+
+    world = 2
+
+    def __init__(self):
+        self.barrier = threading.Barrier(2, timeout=10)
+        self.parts = {}
+
+    def sum(self, t):
+        self.parts[threading.get_ident()] = t.clone()
+        self.barrier.wait()
+        total = sum(self.parts.values())
+        self.barrier.wait()
+        return t.copy_(total)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_uneven_shards_on_two_ranks_make_the_step_of_one_rank(accumulate):
+    x = samples(20)
+    large = network()
+    large.learn(pair(x))
+    reduce = TwoRanks()
+    ranks = [network(accumulate=accumulate, reduce=reduce) for _ in range(2)]
+    shards = torch.split(x, [13, 7])
+
+    def work(net, shard):
+        for part in shard.chunk(accumulate):
+            net.learn(pair(part))
+
+    threads = [threading.Thread(target=work, args=both) for both in zip(ranks, shards, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert_equal_weights(ranks[0], ranks[1])
+    assert_equal_weights(ranks[0], large)
+
+
+def test_the_gradient_is_clipped_block_by_block():
+    free, held = network(), network(clip=1e-3)
+    start = copy.deepcopy(free.state_dict())
+    for net in (free, held):
+        net.learn(pair(100 * samples(6)))
+    for name in ("0", "1"):
+        for net, clipped in ((free, False), (held, True)):
+            moved = [
+                (p - start[key]).flatten()
+                for key, p in net.state_dict().items()
+                if key.startswith(f"body.{name}.")
+            ]
+            length = torch.cat(moved).norm() / 0.5
+            if clipped:
+                torch.testing.assert_close(length, torch.tensor(1e-3), rtol=1e-2, atol=0)
+            else:
+                assert length > 1e-2

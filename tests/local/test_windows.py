@@ -1,0 +1,144 @@
+"""Blocks of one window share a graph; everything else is detached."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Views
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Residual, Stepper
+from ffcore.testing.scenery import Energy, Margin
+
+N, D = 4, 5
+
+
+def views(width=D):
+    x = torch.randn(2 * N, width, generator=torch.Generator().manual_seed(3))
+    return Views(x, ("positive", "negative"), (N, N))
+
+
+def block(width_in=D, width_out=D, loss=True):
+    body = nn.Sequential(nn.Linear(width_in, width_out), nn.Tanh())
+    made = LocalBlock(body, Energy() if loss else None, GoodnessLoss(Margin()) if loss else None)
+    parameters = list(made.parameters())
+    made.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
+    return made
+
+
+def network(body, windows):
+    net = LocalNetwork(body, (D,), 2)
+    net.plan(windows)
+    return net
+
+
+def loss(h):
+    positive, negative = h.square().mean(1).chunk(2)
+    return nn.functional.softplus(negative - positive).mean()
+
+
+def stepped(module, value):
+    """Parameters after a step of plain gradient descent."""
+    parameters = list(module.parameters())
+    gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+    return [p if g is None else p - 0.1 * g for p, g in zip(parameters, gradients, strict=True)]
+
+
+def test_one_window_is_ordinary_backpropagation():
+    net = network(nn.Sequential(block(loss=False), block(loss=False), block()), [range(3)])
+    plain = nn.Sequential(*(copy.deepcopy(b.body) for b in net.blocks))
+    right = stepped(plain, loss(plain(views().x)))
+    net.learn(views())
+    assert_same([p for b in net.blocks for p in b.parameters()], right)
+
+
+def test_a_window_of_two_shares_a_graph_and_the_third_block_does_not():
+    net = network(nn.Sequential(block(), block(), block()), [range(2), range(2, 3)])
+    a, b, c = (copy.deepcopy(x.body) for x in net.blocks)
+    h1 = a(views().x)
+    h2 = b(h1)
+    pair = nn.ModuleList([a, b])
+    right = [*stepped(pair, loss(h1) + loss(h2)), *stepped(c, loss(c(h2.detach())))]
+    net.learn(views())
+    assert_same([p for x in net.blocks for p in x.parameters()], right)
+
+
+@pytest.mark.parametrize("learning", [0, 1, 2])
+def test_frozen_blocks_stay_as_they_are_to_the_bit(learning):
+    net = network(nn.Sequential(block(), block(), block()), [range(learning, learning + 1)])
+    before = [copy.deepcopy(b.state_dict()) for b in net.blocks]
+    net.learn(views())
+    for i, (b, then) in enumerate(zip(net.blocks, before, strict=True)):
+        same = all(torch.equal(now, then[name]) for name, now in b.state_dict().items())
+        assert same == (i != learning)
+
+
+@pytest.mark.parametrize("merge", ["add", "concat"])
+@pytest.mark.parametrize("one_window", [True, False])
+def test_a_shortcut_carries_a_graph_within_a_window_only(merge, one_window):
+    last = block(D if merge == "add" else 2 * D)
+    body = nn.Sequential(block(), Residual(nn.Sequential(block()), merge), last)
+    net = network(body, [range(3)] if one_window else [range(i, i + 1) for i in range(3)])
+    a, b, c = (copy.deepcopy(x.body) for x in net.blocks)
+
+    def join(x, y):
+        return x + y if merge == "add" else torch.cat([x, y], 1)
+
+    h1 = a(views().x)
+    if one_window:
+        h2 = b(h1)
+        h3 = c(join(h1, h2))
+        right = stepped(nn.ModuleList([a, b, c]), loss(h1) + loss(h2) + loss(h3))
+    else:
+        h2 = b(h1.detach())
+        h3 = c(join(h1, h2).detach())
+        right = [*stepped(a, loss(h1)), *stepped(b, loss(h2)), *stepped(c, loss(h3))]
+    net.learn(views())
+    assert_same([p for x in net.blocks for p in x.parameters()], right)
+
+
+def test_a_shortcut_from_a_window_that_ended_inside_it_is_detached():
+    net = network(
+        nn.Sequential(block(), Residual(nn.Sequential(block(), block())), block()), [range(2), range(2, 4)]
+    )
+    a, b, c, d = (copy.deepcopy(x.body) for x in net.blocks)
+    h1 = a(views().x)
+    h2 = b(h1)
+    h3 = c(h2.detach())
+    h4 = d(h1.detach() + h3)
+    right = stepped(nn.ModuleList([a, b, c, d]), loss(h1) + loss(h2) + loss(h3) + loss(h4))
+    net.learn(views())
+    assert_same([p for x in net.blocks for p in x.parameters()], right)
+
+
+def test_a_window_whose_last_block_never_runs_is_an_error():
+    class Shy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.skips = block(), block(), False
+
+        def forward(self, x):
+            x = self.a(x)
+            return x if self.skips else self.b(x)
+
+    net = network(Shy(), [range(2)])
+    net.body.skips = True
+    with pytest.raises(RuntimeError, match="block1 ran, but the last block of their window did not"):
+        net.learn(views())
+
+
+def test_a_window_without_a_loss_is_refused():
+    net = LocalNetwork(nn.Sequential(block(loss=False), block()), (D,), 2)
+    with pytest.raises(UserError, match="no objective in the window of block1"):
+        net.plan([range(1)])
+
+
+def test_overlapping_windows_are_refused():
+    net = LocalNetwork(nn.Sequential(block(), block()), (D,), 2)
+    with pytest.raises(UserError, match="block2 into two windows"):
+        net.plan([range(2), range(1, 2)])
+
+
+def assert_same(now, right):
+    torch.testing.assert_close([p.detach() for p in now], [p.detach() for p in right], rtol=0, atol=1e-6)

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from ffcore.build.assemble import assemble
+from ffcore.errors import UserError
+from ffcore.interfaces import Batch, Draw, Views
+from ffcore.recipe.schema import Recipe
+
+N, K, SHAPE = 6, 3, (1, 3, 3)
+
+
+def module(readouts=None, **algorithm):
+    recipe = {
+        "name": "test",
+        "data": "digits",
+        "algorithm": {"kind": "forward-forward", **algorithm},
+        "network": [{"kind": "dense", "units": 5, "repeat": 2}],
+        "block": {"goodness": "sum-squares", "objective": "logistic", "handoff": "rms"},
+        "readouts": readouts or {},
+    }
+    return assemble(Recipe.model_validate(recipe), SHAPE, K)
+
+
+def batch():
+    x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(0))
+    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+
+
+def test_views_are_samples_with_their_own_and_with_wrong_labels():
+    made = module()
+    views = made.algorithm.views(batch(), made.network)
+    assert (views.roles, views.sizes) == (("positive", "negative"), (N, N))
+    assert views.claim[:N].tolist() == batch().y.tolist()
+    assert not (views.claim[N:] == batch().y).any()
+    rows = views.x.dense().flatten(1)
+    assert rows[:, :K].argmax(1).tolist() == views.claim.tolist()
+    ratio = rows[:N, K:] / rows[N:, K:]
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))  # the same pixels, normalised
+
+
+def test_scores_are_those_of_a_pass_for_each_class():
+    made = module({"readout": "softmax"})
+    torch.nn.init.normal_(made.network.readout_blocks["readout"].body.linear.weight)
+    x, labels = batch().x, made.algorithm.labels
+    scores = made.algorithm.scores(x, made.network)
+    assert scores.shape == (3, N, K)
+    for k in range(K):
+        joined = labels.join(x, labels.code(torch.full((N,), k), N))
+        alone = made.network.goodness(Views(joined.dense(), ("one",), (N,)))
+        torch.testing.assert_close(scores[:2, :, k], torch.stack(alone))
+    neutral = Views(labels.join(x, labels.code(None, N)), ("neutral",), (N,))
+    torch.testing.assert_close(scores[2], made.network.read(neutral)["readout"])
+
+
+def test_hard_negatives_need_a_readout():
+    with pytest.raises(UserError, match=r"algorithm: .*the recipe has no readout"):
+        module(negatives="hard")
+
+
+def test_hard_negatives_see_the_readout_before_its_update():
+    made = module({"readout": "softmax"}, negatives="hard")
+    made.configure_optimizers()
+    seen = []
+    forward = made.algorithm.negatives.forward
+
+    def spy(x, y, probs, draw):
+        seen.append(probs())
+        return forward(x, y, probs, draw)
+
+    made.algorithm.negatives.forward = spy
+    made.algorithm.learn(batch(), made.network)
+    torch.testing.assert_close(seen[0], torch.full((N, K), 1 / K))  # the readout started from zero
+    assert made.network.readout_blocks["readout"].body.linear.weight.any()  # and has learned since

@@ -1,0 +1,23 @@
+import torch
+
+from ffcore_ff.handoffs import L2, RMS
+
+
+def test_rms_makes_the_squares_sum_to_the_number_of_units():
+    for shape in ((7,), (3, 4, 4)):
+        z = RMS()(torch.randn(5, *shape, generator=torch.Generator().manual_seed(0)))
+        units = z[0].numel()
+        torch.testing.assert_close(z.square().flatten(1).sum(1), torch.full((5,), float(units)))
+
+
+def test_rms_takes_off_no_mean():
+    torch.testing.assert_close(RMS()(torch.tensor([[3.0, 3.0]])), torch.tensor([[1.0, 1.0]]))
+
+
+def test_l2_makes_length_one():
+    torch.testing.assert_close(L2()(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.6, 0.8]]))
+
+
+def test_silent_rows_stay_silent():
+    for handoff in (RMS(), L2()):
+        assert not handoff(torch.zeros(1, 4)).any()

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from ffcore.interfaces import Source
+from ffcore_std.contributions import FromReadout, Last, SkipFirst, Sum
+
+BLOCKS = [Source("a", "block"), Source("b", "block"), Source("c", "block")]
+READOUTS = [Source("soft", "readout"), Source("ridge", "readout")]
+SCORES = torch.tensor([[[1.0, 10.0]], [[2.0, 20.0]], [[4.0, 40.0]], [[8.0, 80.0]], [[16.0, 160.0]]])
+
+
+@pytest.mark.parametrize(
+    ("contribution", "right"),
+    [
+        (Sum(), [[7.0, 70.0]]),
+        (SkipFirst(), [[6.0, 60.0]]),
+        (Last(), [[4.0, 40.0]]),
+        (FromReadout("soft"), [[8.0, 80.0]]),
+        (FromReadout("ridge"), [[16.0, 160.0]]),
+    ],
+)
+def test_by_hand(contribution, right):
+    contribution.attend([*BLOCKS, *READOUTS])
+    assert contribution.combine(SCORES).tolist() == right
+
+
+def test_skip_first_uses_the_only_block():
+    contribution = SkipFirst()
+    contribution.attend([BLOCKS[0], READOUTS[0]])
+    assert contribution.combine(SCORES[:2]).tolist() == [[1.0, 10.0]]
+
+
+def test_the_only_readout_needs_no_name():
+    contribution = FromReadout()
+    contribution.attend([*BLOCKS, READOUTS[0]])
+    assert contribution.combine(SCORES[:4]).tolist() == [[8.0, 80.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "message"),
+    [
+        ("x", [*BLOCKS, *READOUTS], "no readout 'x'; the recipe's readouts: soft, ridge"),
+        (None, [*BLOCKS, *READOUTS], "the recipe's readouts: soft, ridge"),
+        (None, BLOCKS, "add one under `readouts`"),
+    ],
+)
+def test_a_missing_readout_is_an_error(name, sources, message):
+    with pytest.raises(ValueError, match=message):
+        FromReadout(name).attend(sources)
+
+
+@pytest.mark.parametrize("contribution", [Sum, SkipFirst, Last])
+def test_no_block_is_an_error(contribution):
+    with pytest.raises(ValueError, match="no block has a goodness"):
+        contribution().attend(READOUTS)

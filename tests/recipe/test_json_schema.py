@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from ffcore.recipe.json_schema import recipe_schema
+
+
+@pytest.fixture
+def schema(fake):
+    return recipe_schema()
+
+
+def kinds(node):
+    return {one["properties"]["kind"]["const"]: one for one in node["oneOf"] if one["type"] == "object"}
+
+
+def test_it_is_json_without_markers_and_every_reference_resolves(schema):
+    text = json.dumps(schema)
+    assert "x-component" not in text
+    assert "x-flat" not in text
+    for part in text.split('"$ref": "#/$defs/')[1:]:
+        assert part.partition('"')[0] in schema["$defs"]
+
+
+def test_every_installed_component_is_there_with_its_options(schema):
+    found = kinds(schema["$defs"]["component.goodness"])
+    assert set(found) == {"sum-squares", "mean-squares"}
+    algorithm = kinds(schema["$defs"]["component.algorithm"])["forward-forward"]
+    assert algorithm["properties"]["labels"]["$ref"] == "#/$defs/component.label"
+
+
+def test_data_and_blocks_are_flat(schema):
+    images = kinds(schema["$defs"]["DataConfig"])["images"]
+    assert {"kind", "root", "batch_size", "validation"} <= set(images["properties"])
+    dense = kinds(schema["$defs"]["BlockItem"])["dense"]
+    assert {"kind", "units", "repeat", "block"} <= set(dense["properties"])
+    assert dense["required"] == ["kind", "units"]
+
+
+def test_a_component_may_hold_its_own_sort(schema):
+    chain = kinds(schema["$defs"]["component.handoff"])["chain"]
+    assert chain["properties"]["parts"]["items"]["$ref"] == "#/$defs/component.handoff"
+
+
+def test_a_component_that_cannot_be_imported_is_there_without_options(fake):
+    from ffcore.plugin.registry import Entry
+
+    fake.registry.add(Entry("goodness", "lost", "nowhere:Lost", None, "", "fake"))
+    assert "cannot be loaded" in kinds(recipe_schema()["$defs"]["component.goodness"])["lost"]["description"]
+
+
+def test_a_kind_alone_is_allowed(schema):
+    assert schema["$defs"]["component.goodness"]["oneOf"][0]["enum"] == ["mean-squares", "sum-squares"]
+    assert schema["properties"]["optimizer"]["anyOf"][0]["enum"] == ["sgd", "adam", "adamw", "rmsprop"]

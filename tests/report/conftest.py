@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ffcore.plugin import manager
+
+CLOTHES = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
+FakeRun = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def no_plugins() -> Iterator[manager.Plugins]:
+    plugins = manager.Plugins()
+    manager.use(plugins)
+    yield plugins
+    manager.use(None)
+
+
+@pytest.fixture
+def fake_run(tmp_path: Path) -> FakeRun:
+    def make(**options: Any) -> Path:
+        return write_run(tmp_path / "run", **options)
+
+    return make
+
+
+def write_run(
+    path: Path,
+    blocks: int = 2,
+    epochs: int = 5,
+    goodness: bool = True,
+    shape: tuple[int, ...] = (1, 8, 8),
+    classes: list[str] | None = None,
+    without: tuple[str, ...] = (),
+) -> Path:
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    names = [f"dense{i + 1}" for i in range(blocks)]
+    sources = names if goodness else names[-1:]
+    classes = classes or [str(k) for k in range(4)]
+    results = _results(names, sources, classes, shape, rng)
+    (path / "config.yaml").write_text("name: fake\n")
+    (path / "results.json").write_text(json.dumps({k: v for k, v in results.items() if k not in without}))
+    _write_metrics(path / "metrics.csv", names, sources, epochs, goodness)
+    figures: dict[str, Any] = {
+        f"receptive/{names[0]}": rng.normal(size=(20, *shape)),
+        "examples/x": rng.random((6, *shape)),
+        "examples/y": np.arange(6) % len(classes),
+        "examples/predicted": np.arange(1, 7) % len(classes),
+    }
+    for depth, name in enumerate(names if goodness else []):
+        figures[f"goodness/{name}/positive"] = rng.normal(12 - depth, 2, 300).astype("float32")
+        figures[f"goodness/{name}/negative"] = rng.normal(8, 2, 300).astype("float32")
+        figures[f"threshold/{name}"] = np.array(10.0)
+    np.savez(path / "figures.npz", **figures)
+    return path
+
+
+def _results(
+    names: list[str], sources: list[str], classes: list[str], shape: Any, rng: Any
+) -> dict[str, Any]:
+    confusion = rng.integers(0, 4, (len(classes),) * 2) + 90 * np.eye(len(classes), dtype=int)
+    accuracy = float(confusion.trace() / confusion.sum())
+    alone = {name: accuracy - 0.02 * (i + 1) for i, name in enumerate(sources)}
+    return {
+        "recipe": "fake-ff",
+        "title": "A fake | run",
+        "seed": 3,
+        "git_commit": "abc1234",
+        "device": "cpu",
+        "threads": 2,
+        "versions": {"torch": "2.13"},
+        "parameters": 123456,
+        "epochs": 5,
+        "steps": 500,
+        "wall_s": 75.0,
+        "samples_per_s": 12345.6,
+        "peak_memory": 300 * 2**20,
+        "data": {
+            "name": "fake",
+            "shape": list(shape),
+            "classes": classes,
+            "train": 900,
+            "validation": 100,
+            "test": int(confusion.sum()),
+            "provenance": {},
+        },
+        "split": {"validation": {"from": "train", "count": 100, "seed": 0}},
+        "blocks": [{"name": name, "shape": [64], "parameters": 100} for name in names],
+        "val": {"accuracy": 0.95, "per_source": alone},
+        "test": {
+            "accuracy": accuracy,
+            "error": 100 * (1 - accuracy),
+            "per_block_accuracy": alone,
+            "confusion": confusion.tolist(),
+        },
+        "paper": {"test_error": 1.36, "source": "Hinton 2022, section 3.3, read from the text", "epochs": 60},
+        "sources": [{"name": name, "kind": "block"} for name in sources],
+        "contribution": "skip-first",
+        "selected": "last",
+        "epoch_selected": 5,
+        "command": "ffcore run fake/ff seed=3",
+    }
+
+
+def _write_metrics(path: Path, names: list[str], sources: list[str], epochs: int, goodness: bool) -> None:
+    columns = ["epoch", "val_accuracy", *(f"val/{name}" for name in sources)]
+    for name in names:
+        columns += [f"{name}/{what}" for what in ("loss", "positive", "negative", "separation")]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        for epoch in range(1, epochs + 1):
+            row: dict[str, Any] = {"epoch": epoch}
+            for depth, name in enumerate(names):
+                row[f"{name}/loss"] = (depth + 1) / epoch
+                if goodness:
+                    row[f"{name}/separation"] = epoch * (1 + depth)
+            if epoch != 2:  # an epoch without validation
+                row |= {"val_accuracy": 1 - 0.5 / epoch}
+                row |= {f"val/{name}": 1 - 0.6 / epoch for name in sources}
+            writer.writerow(row)

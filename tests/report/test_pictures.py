@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ffcore.report import RunRecord
+from ffcore.report.confusion import confusion
+from ffcore.report.evidence import evidence
+from ffcore.report.goodness import auc, grid_of
+from ffcore.report.images import misclassified, receptive_fields
+from ffcore.report.style import fit_scale, new_figure, spread
+from ffcore.report.summary import summary
+from tests.report.conftest import FakeRun
+
+
+def test_auc_is_the_probability_that_a_positive_is_larger() -> None:
+    rng = np.random.default_rng(0)
+    positive, negative = rng.integers(0, 9, 50), rng.integers(0, 8, 70)
+    pairs = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    assert auc(positive, negative) == pytest.approx(pairs.mean())
+
+
+@pytest.mark.parametrize(("panels", "grid"), [(1, (1, 1)), (4, (4, 1)), (5, (3, 2)), (8, (4, 2))])
+def test_grid_has_one_row_up_to_four(panels: int, grid: tuple[int, int]) -> None:
+    assert grid_of(panels) == grid
+
+
+def test_spread_keeps_the_first_and_the_last() -> None:
+    assert spread(list("abcdefg"), 3) == ["a", "d", "g"]
+    assert spread(["a"], 3) == ["a"]
+
+
+@pytest.mark.parametrize(("values", "scale"), [([1, 90], "log"), ([1, 2], "linear"), ([0, 90], "linear")])
+def test_scale_is_logarithmic_where_the_values_span_enough(values: list[float], scale: str) -> None:
+    ax = new_figure(1, 1).add_subplot()
+    fit_scale(ax, values)
+    assert ax.get_yscale() == scale
+
+
+def test_weights_that_are_no_image_are_skipped(fake_run: FakeRun) -> None:
+    run = fake_run()
+    np.savez(run / "figures.npz", **{"receptive/dense1": np.ones((8, 64))})
+    assert receptive_fields(RunRecord.read(run)) is None
+
+
+def test_examples_that_are_right_are_not_shown(fake_run: FakeRun) -> None:
+    run = fake_run()
+    x = np.zeros((2, 1, 4, 4))
+    np.savez(run / "figures.npz", **{"examples/x": x, "examples/y": [0, 1], "examples/predicted": [0, 1]})
+    section = misclassified(RunRecord.read(run))
+    assert section is not None
+    assert section.pictures == []
+
+
+def test_most_frequent_mistakes_are_told(fake_run: FakeRun) -> None:
+    run = fake_run(without=("data",))
+    results = json.loads((run / "results.json").read_text())
+    results["test"]["confusion"] = [[9, 0, 1], [7, 9, 0], [0, 0, 9]]
+    (run / "results.json").write_text(json.dumps(results))
+    section = confusion(RunRecord.read(run))
+    assert section is not None
+    assert section.body == "Most often 1 taken for 0 (7×), 0 taken for 2 (1×)."
+
+
+def test_one_source_alone_is_not_compared(fake_run: FakeRun) -> None:
+    assert evidence(RunRecord.read(fake_run(blocks=1))) is None
+
+
+def test_summary_has_the_papers_figure_and_how_well_it_is_known(fake_run: FakeRun) -> None:
+    body = summary(RunRecord.read(fake_run())).body
+    assert "| 1.36 % |" in body
+    assert "read from the text" in body
+    assert "$ ffcore run fake/ff seed=3" in body

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+
+from ffcore.report import RunRecord, compare_table, results_table
+from tests.report.conftest import FakeRun
+
+
+def printed(table: Any) -> str:
+    console = Console(width=80, file=StringIO())
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def row(text: str, start: str) -> str:
+    return next(" ".join(line.split()) for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_result_stands_beside_the_papers(fake_run: FakeRun) -> None:
+    run = RunRecord.read(fake_run())
+    text = printed(results_table(run.results))
+    assert row(text, "test error").endswith("1.36 %")
+    assert row(text, "epochs") == "epochs 5 60"
+    assert row(text, "dense1 alone").endswith("%")
+    assert "Hinton 2022" in text
+
+
+def test_without_a_paper_there_is_no_column_for_it(fake_run: FakeRun) -> None:
+    text = printed(results_table(RunRecord.read(fake_run(without=("paper",))).results))
+    assert "paper" not in text
+    assert row(text, "epochs") == "epochs 5"
+
+
+def test_names_are_not_markup() -> None:
+    assert "[bold]x: [/]" in printed(results_table({"recipe": "[bold]x", "title": "[/]"}))
+    assert "[bold]x" in printed(compare_table([{"recipe": "[bold]x"}]))
+
+
+def test_results_may_be_empty() -> None:
+    assert "test error" in printed(results_table({}))
+
+
+def test_runs_stand_in_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
+    results = RunRecord.read(fake_run()).results
+    text = printed(compare_table([results, results | {"recipe": "mnist-resnet", "wall_s": 7500}]))
+    assert "2:05:00" in text
+    assert "…" not in text
+    assert "mnist-resnet" in text

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ffcore.errors import UserError
+from ffcore.plugin.manager import Plugins
+from ffcore.plugin.registry import Entry
+from ffcore.report import Picture, RunRecord, Section, write_report
+from ffcore.report.style import new_figure
+from tests.report.conftest import CLOTHES, FakeRun
+
+
+def pictures(run: Path) -> set[str]:
+    return {file.stem for file in (run / "pictures").iterdir()}
+
+
+def add_section(plugins: Plugins, target: object) -> None:
+    plugins.registry.add(Entry("report_section", "mine", target, None, "", "someone"))
+
+
+def test_report_shows_every_picture_it_writes(fake_run: FakeRun) -> None:
+    run = fake_run()
+    text = write_report(run).read_text()
+    assert pictures(run) == {
+        "curves",
+        "blocks",
+        "goodness",
+        "separation",
+        "confusion",
+        "receptive",
+        "misclassified",
+    }
+    assert all(f"(pictures/{name}.png)" in text for name in pictures(run))
+    assert (run / "overview.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_report_can_be_made_again_and_is_the_same(fake_run: FakeRun) -> None:
+    run = fake_run()
+    first = write_report(run).read_bytes(), (run / "overview.png").read_bytes()
+    assert (write_report(run).read_bytes(), (run / "overview.png").read_bytes()) == first
+
+
+def test_nothing_temporary_is_left_behind(fake_run: FakeRun) -> None:
+    run = fake_run()
+    write_report(run)
+    assert not [path for path in run.rglob("*") if path.suffix == ".tmp"]
+    if os.name == "posix":
+        assert (run / "report.md").stat().st_mode & 0o044, "others may read it"
+
+
+def test_run_without_goodness_has_no_goodness_section(fake_run: FakeRun) -> None:
+    run = fake_run(goodness=False)
+    assert "## Goodness" not in write_report(run).read_text()
+    assert {"goodness", "separation", "blocks"}.isdisjoint(pictures(run))
+
+
+@pytest.mark.parametrize("blocks", [1, 5, 20])
+def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
+    write_report(fake_run(blocks=blocks))
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_any_number_of_epochs_can_be_drawn(fake_run: FakeRun, epochs: int) -> None:
+    write_report(fake_run(epochs=epochs))
+
+
+def test_colour_images_and_long_class_names(fake_run: FakeRun) -> None:
+    write_report(fake_run(shape=(3, 5, 5), classes=CLOTHES))
+
+
+def test_missing_keys_are_left_out(fake_run: FakeRun) -> None:
+    keys = ("paper", "data", "test", "val", "blocks", "sources", "split", "versions", "command", "wall_s")
+    text = write_report(fake_run(without=keys)).read_text()
+    assert "None" not in text
+
+
+def test_missing_files_are_left_out(fake_run: FakeRun) -> None:
+    run = fake_run()
+    (run / "metrics.csv").unlink()
+    (run / "figures.npz").unlink()
+    write_report(run)
+    assert pictures(run) == {"blocks", "confusion"}
+
+
+def test_run_that_knows_next_to_nothing_still_has_a_report(fake_run: FakeRun) -> None:
+    run = fake_run()
+    (run / "metrics.csv").unlink()
+    (run / "figures.npz").unlink()
+    (run / "results.json").write_text("{}")
+    assert write_report(run).read_text().startswith("# run")
+
+
+def test_run_that_diverged_can_be_drawn(fake_run: FakeRun) -> None:
+    run = fake_run()
+    metrics = run / "metrics.csv"
+    metrics.write_text(metrics.read_text().replace("0.5", "nan"))
+    write_report(run)
+
+
+def test_section_of_a_plugin_is_added(fake_run: FakeRun, no_plugins: Plugins) -> None:
+    def mine(run: RunRecord) -> Section:
+        return Section("Mine", run.get("recipe"), [Picture("own", new_figure(1, 1), "a caption")])
+
+    add_section(no_plugins, mine)
+    run = fake_run()
+    assert "## Mine\n\nfake-ff\n\n![a caption](pictures/own.png)" in write_report(run).read_text()
+
+
+def test_plugin_section_may_have_nothing_to_say(fake_run: FakeRun, no_plugins: Plugins) -> None:
+    add_section(no_plugins, lambda run: None)
+    said: list[str] = []
+    write_report(fake_run(), said.append)
+    assert said == []
+
+
+def broken(run: RunRecord) -> Section:
+    raise KeyError("nothing\nhere")
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (broken, "KeyError"),
+        (lambda run: "text", "TypeError: a section is"),
+        (
+            lambda run: Section("A", "", [Picture("curves", new_figure(1, 1), "")]),
+            "two pictures are called 'curves'",
+        ),
+        ("no_such_module:section", "cannot be loaded"),
+    ],
+)
+def test_failing_plugin_section_is_one_line_and_stops_nothing(
+    fake_run: FakeRun, no_plugins: Plugins, target: object, reason: str
+) -> None:
+    add_section(no_plugins, target)
+    said: list[str] = []
+    text = write_report(fake_run(), said.append).read_text()
+    assert len(said) == 1
+    assert reason in said[0]
+    assert "\n" not in said[0]
+    assert "report section 'mine' of plugin 'someone' failed" in text
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", ""])
+def test_picture_name_must_be_that_of_a_file(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be called"):
+        Picture(name, new_figure(1, 1), "")
+
+
+def test_directory_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run directory"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_the_report_imports_neither_torch_nor_matplotlib() -> None:
+    code = "import sys, ffcore.report; print({'torch', 'lightning', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
