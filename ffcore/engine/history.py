@@ -63,7 +63,7 @@ class History(L.Callback):
         self._validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's row and begin new sums."""
+        """Write the epoch's row."""
         assert isinstance(pl_module, ForwardOnly)
         self._stop()
         row: dict[str, Any] = {
@@ -79,7 +79,7 @@ class History(L.Callback):
                 pl_module.network.sources, pl_module.val_figures["per_source"], strict=True
             ):
                 row[f"val/{source.name}"] = hits
-        for block, figures in pl_module.meter.read(reset=True).items():
+        for block, figures in pl_module.meter.read().items():
             row |= {f"{block}/{name}": value for name, value in figures.items()}
         self._write(row, "a")
 

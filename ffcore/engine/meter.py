@@ -13,7 +13,7 @@ from ffcore.local import LocalBlock
 
 
 class Meter:
-    """Mean loss of every block, and mean goodness of every view, since the last reading.
+    """Mean loss of every block, and mean goodness of every view, since the last reset.
 
     It is a network's record of losses and one of its watchers. Nothing here waits for a device but `read`.
     """
@@ -39,7 +39,11 @@ class Meter:
         if len(views.sizes) == 2 and views.sizes[0] == views.sizes[1]:
             self._add(name, "goodness", goodness.detach().view(2, -1).mean(1))
 
-    def read(self, reset: bool = False) -> dict[str, dict[str, float]]:
+    def reset(self) -> None:
+        """Begin new sums."""
+        self._sums, self._batches = {}, {}
+
+    def read(self) -> dict[str, dict[str, float]]:
         """Means by block and figure; ``separation`` is the goodness of the first view less the second's."""
         figures: dict[str, dict[str, float]] = {}
         for name, sums in self._sums.items():
@@ -53,8 +57,6 @@ class Meter:
                     mine |= {"positive": positive, "negative": negative, "separation": positive - negative}
                 else:
                     mine[what] = float(total) / batches
-        if reset:
-            self._sums, self._batches = {}, {}
         return figures
 
     def _add(self, name: str, what: str, value: Tensor) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from ffcore.engine.meter import Meter
 from ffcore.engine.metrics import Accuracy
 from ffcore.engine.optimizers import BlockOptimizers
-from ffcore.errors import UserError
 from ffcore.interfaces import Algorithm, Batch, Clock, Component, Draw, LayerContribution, Schedule
 from ffcore.interfaces.draw import mix
 from ffcore.local import LocalBlock, LocalNetwork, OneRank, Stepper
@@ -83,11 +82,7 @@ class ForwardOnly(L.LightningModule):
     # -- learning ---------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> BlockOptimizers:
-        """One optimiser for each block that can learn, behind one for Lightning.
-
-        Raises:
-            UserError: when nothing can learn.
-        """
+        """One optimiser for each block that can learn, behind one for Lightning."""
         optimizers = {}
         for name, block in self.network.learners.items():
             parameters = [p for p in block.parameters() if p.requires_grad]
@@ -95,8 +90,6 @@ class ForwardOnly(L.LightningModule):
                 continue
             optimizers[name] = self.make_optimizer(block, parameters)
             block.stepper = Stepper(parameters, optimizers[name], self.clip, self.accumulate)
-        if not any(block.stepper is not None for block in self.network.blocks):
-            raise UserError("network: no block has a parameter that could learn")
         self._rates = [(o, [group["lr"] for group in o.param_groups]) for o in optimizers.values()]
         return BlockOptimizers(optimizers)
 
@@ -111,6 +104,10 @@ class ForwardOnly(L.LightningModule):
                 if block.stepper is not None:
                     block.stepper.step()
         self.optimizers().step()  # type: ignore[union-attr]
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's sums; callbacks and the module itself read them when it ends."""
+        self.meter.reset()
 
     def on_train_epoch_end(self) -> None:
         """Let closed-form rules solve what they gathered, and show the epoch's losses to the contribution."""

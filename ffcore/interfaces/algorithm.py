@@ -47,22 +47,26 @@ class Algorithm(Component):
     def views(self, batch: Batch, net: Network) -> Views:
         """The views that the blocks learn from. May run the net without learning, for hard negatives."""
 
-    def learn(self, batch: Batch, net: Network) -> None:
-        """Learn from one batch: the readouts from the plain inputs, as `scores` reads them, then the blocks.
+    def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
+        """A view of inputs (N, *shape) that names no class: readouts read it, and learn on it with ``y``."""
+        return Views(x=x, roles=("all",), sizes=(len(x),), y=y)
 
-        Recurrent circuits override it.
-        """
+    def learn(self, batch: Batch, net: Network) -> None:
+        """Learn from one batch: the readouts first, then the blocks. Recurrent circuits override it."""
         if tuple(net.readouts):
-            net.read(Views(x=batch.x, roles=("all",), sizes=(len(batch.x),), y=batch.y), learn=True)
+            net.read(self.neutral(batch.x, batch.y), learn=True)
         net.learn(self.views(batch, net))
 
-    def scores(self, x: Tensor, net: Network) -> Tensor:
-        """Evidence of every source for every class, (L, N, K), from inputs (N, *shape).
+    def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
+        """Evidence of every block that has a goodness, (N, K) each, from inputs (N, *shape).
 
-        The default suits goodness of kind "class": one pass over the plain inputs.
+        The default suits goodness of kind "class": one neutral pass.
         """
-        views = Views(x=x, roles=("all",), sizes=(len(x),))
-        evidence = net.goodness(views)
+        return net.goodness(self.neutral(x))
+
+    def scores(self, x: Tensor, net: Network) -> Tensor:
+        """Evidence of every source for every class, (L, N, K): blocks, then readouts on a neutral pass."""
+        evidence = self.evidence(x, net)
         if tuple(net.readouts):
-            evidence += list(net.read(views).values())
-        return torch.stack(evidence)
+            evidence += net.read(self.neutral(x)).values()
+        return torch.stack([of_source.to(x.dtype) for of_source in evidence])

@@ -88,13 +88,17 @@ class LocalNetwork(nn.Module):
     def plan(self, windows: Sequence[range]) -> None:
         """Set which blocks learn, and which share a graph; see `ffcore.interfaces.Schedule`.
 
+        A window without any parameter, such as a pooling block alone, has nothing to learn and is left out.
+
         Raises:
-            UserError: when a window has no loss to learn from, or windows overlap.
+            UserError: when a window has parameters but no loss to learn from, or windows overlap.
         """
         plan: dict[BlockLike, Place] = {}
         for number, window in enumerate(windows):
             members = [self._blocks[i] for i in window]
             if all(block.loss is None for block in members):
+                if not any(parameter.requires_grad for b in members for parameter in b.parameters()):
+                    continue
                 names = ", ".join(block.name for block in members)
                 raise UserError(f"nothing to learn from: no objective in the window of {names}")
             for block in members:

@@ -48,8 +48,8 @@ class Residual(nn.Module):
             return shortcut + y
         if shortcut.shape[2:] != y.shape[2:]:
             raise ValueError(
-                f"a residual cannot concatenate {tuple(y.shape[1:])} to {tuple(shortcut.shape[1:])}, its input: "
-                "all dimensions but the first must agree"
+                f"a residual cannot concatenate {tuple(y.shape[1:])} to {tuple(shortcut.shape[1:])}, its "
+                "input: all dimensions but the first must agree"
             )
         return torch.cat([shortcut, y], dim=1)
 

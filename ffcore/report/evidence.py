@@ -12,7 +12,7 @@ from ffcore.report.text import error, markdown_table
 def evidence(run: RunRecord) -> Section | None:
     """Error of every block and readout alone, beside that of all combined; None with one source."""
     test = run.get("test", "per_block_accuracy") or {}
-    val = run.get("val", "per_source") or {}
+    val = run.get("val", "per_block_accuracy") or {}
     names = list(dict.fromkeys((*test, *val)))
     if len(names) < 2:
         return None

@@ -54,7 +54,7 @@ def _goodness(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> Ar
     for block in blocks:
         boundary = block.loss.objective.boundary() if isinstance(block.loss, GoodnessLoss) else None
         if boundary is not None:
-            arrays[f"threshold/{block.name}"] = np.float32(boundary)
+            arrays[f"threshold/{block.name}"] = np.array(boundary, dtype=np.float32)
     return arrays
 
 

@@ -44,16 +44,21 @@ class ForwardForward(Algorithm):
         self.negatives.prepare(shape, classes)
         return self.labels.prepare(shape, classes)
 
+    def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
+        """The samples with the neutral label code."""
+        joined = self.labels.join(x, self.labels.code(None, len(x)))
+        return Views(x=joined, roles=("neutral",), sizes=(len(x),), y=y)
+
     def learn(self, batch: Batch, net: Network) -> None:
         """Readouts on a neutral pass first, then the blocks; negatives see the readout before its update."""
         logits: dict[str, Tensor] = {}
         if tuple(net.readouts):
-            logits = net.read(self._neutral(batch.x, batch.y), learn=True)
+            logits = net.read(self.neutral(batch.x, batch.y), learn=True)
         net.learn(self._views(batch, lambda: logits))
 
     def views(self, batch: Batch, net: Network) -> Views:
         """N positives, then N negatives."""
-        return self._views(batch, lambda: net.read(self._neutral(batch.x, None)))
+        return self._views(batch, lambda: net.read(self.neutral(batch.x)))
 
     def _views(self, batch: Batch, readouts: Callable[[], dict[str, Tensor]]) -> Views:
         def probs() -> Tensor:
@@ -67,8 +72,8 @@ class ForwardForward(Algorithm):
         claim = None if y_negative is None else torch.cat([batch.y, y_negative])
         return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y, claim=claim)
 
-    def scores(self, x: Tensor, net: Network) -> Tensor:
-        """(L, N, K): goodness of each block under each label, then the readouts' logits."""
+    def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
+        """Goodness of each block for the samples under each label, (N, K) each."""
         n, k = len(x), self.classes
         claim = torch.arange(k, device=x.device).repeat_interleave(n)
         hypotheses = Views(
@@ -77,11 +82,4 @@ class ForwardForward(Algorithm):
             sizes=(n,) * k,
             claim=claim,
         )
-        evidence = [goodness.view(k, n).T for goodness in net.goodness(hypotheses)]
-        if tuple(net.readouts):
-            evidence += [logits.to(evidence[0].dtype) for logits in net.read(self._neutral(x, None)).values()]
-        return torch.stack(evidence)
-
-    def _neutral(self, x: Tensor, y: Tensor | None) -> Views:
-        joined = self.labels.join(x, self.labels.code(None, len(x)))
-        return Views(x=joined, roles=("neutral",), sizes=(len(x),), y=y)
+        return [goodness.view(k, n).T for goodness in net.goodness(hypotheses)]

@@ -3,14 +3,11 @@
 import lightning
 import numpy as np
 import pytest
-import torch
 
 from ffcore.build.assemble import assemble
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.recipe.schema import Recipe
-
-torch.set_num_threads(1)  # tiny tensors: threads only wait for each other
 
 N, K, SHAPE = 22, 3, (1, 3, 4)
 

@@ -164,6 +164,22 @@ def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
         torch.testing.assert_close(found, mean_losses(made, data))
 
 
+def test_losses_of_training_are_those_of_the_epoch(module, loader, fit):
+    made, terms = module(1), []
+    made.contribution = curious = Curious()
+    curious.needs = frozenset({"train.loss"})
+    record = made.network.record
+
+    def spy(block, of_block):
+        terms.append(of_block["objective"])
+        record(block, of_block)
+
+    made.network.record = spy
+    fit(made, loader(), epochs=2)
+    seen = torch.stack([losses for _, losses, *_ in curious.seen])
+    torch.testing.assert_close(seen, torch.stack(terms).view(2, 3).mean(1, keepdim=True))
+
+
 def mean_losses(made, data):
     """Weighted by samples: the loss is a mean over them and nothing learns."""
     total, n = 0, 0

@@ -105,7 +105,7 @@ def _results(
         },
         "split": {"validation": {"from": "train", "count": 100, "seed": 0}},
         "blocks": [{"name": name, "shape": [64], "parameters": 100} for name in names],
-        "val": {"accuracy": 0.95, "per_source": alone},
+        "val": {"accuracy": 0.95, "per_block_accuracy": alone},
         "test": {
             "accuracy": accuracy,
             "error": 100 * (1 - accuracy),

@@ -1,3 +1,21 @@
-import torch
+import pytest
 
-torch.set_num_threads(1)  # tiny tensors: threads only wait for each other
+from ffcore.plugin import manager
+from ffcore.plugin.registry import Entry
+
+
+@pytest.fixture
+def plugins():
+    """A registry of this test's own."""
+    plugins = manager.Plugins.load()
+    manager.use(plugins)
+    yield plugins
+    manager.use(None)
+
+
+@pytest.fixture
+def register(plugins):
+    def add(noun, target, config=None, summary="a component"):
+        plugins.registry.add(Entry(noun, "mine", target, config, summary, "std"))
+
+    return add

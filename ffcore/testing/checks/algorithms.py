@@ -37,7 +37,7 @@ def place_algorithm(example: Example, seed: int = 0) -> Placed:
 
 
 def check_algorithm_learns_an_easy_problem(example: Example) -> None:
-    """Four clusters of images, told apart after a minute's worth of batches."""
+    """Four clusters of images, mostly told apart after sixty batches."""
     module, batch = _trained(example), _problem()
     right = (module.scores(batch.x).argmax(1) == batch.y).float().mean()
     assert right >= 0.75, f"right in {right:.0%} of four easy classes after {STEPS} batches"

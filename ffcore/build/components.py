@@ -1,0 +1,46 @@
+"""From a validated `Spec` to the object that it names."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from ffcore.errors import UserError
+from ffcore.plugin import manager
+from ffcore.recipe.spec import Spec
+
+
+def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
+    """Construct a component, and those nested in it.
+
+    Args:
+        spec: which component, with validated options.
+        path: its place in the recipe, for messages.
+        in_shape: shape of one input sample, for components whose constructor asks for it.
+
+    Raises:
+        UserError: with the path, when the component cannot be imported or refuses its options.
+    """
+    target = manager.current().registry.get(spec.noun, spec.kind).load()
+    options = {
+        name: _nested(getattr(spec.options, name), f"{path}.{name}")
+        for name in type(spec.options).model_fields
+    }
+    if in_shape is not None and "in_shape" in inspect.signature(target).parameters:
+        options["in_shape"] = in_shape
+    try:
+        return target(**options)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {spec.kind} refuses its options: {error}") from error
+
+
+def _nested(value: Any, path: str) -> Any:
+    if isinstance(value, Spec):
+        return make(value, path)
+    if isinstance(value, dict):
+        return {key: _nested(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_nested(item, f"{path}.{i}") for i, item in enumerate(value))
+    return value

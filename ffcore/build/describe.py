@@ -1,0 +1,50 @@
+"""What a recipe builds, in a table: shapes, parameters, what each block learns on."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from ffcore.build.assemble import assemble
+from ffcore.build.components import make
+from ffcore.data.images import Dataset
+from ffcore.local import GoodnessLoss, LocalBlock
+from ffcore.recipe.schema import Recipe
+
+
+def describe(recipe: Recipe) -> Table:
+    """Build a recipe and list its blocks and readouts.
+
+    Raises:
+        UserError: when it cannot be built, or its data set has to be read and is not there.
+    """
+    dataset: Dataset = make(recipe.data.dataset, "data")
+    known = dataset.peek()
+    if known is None:
+        images = dataset.load()
+        known = images.shape, images.num_classes
+    network = assemble(recipe, *known).network
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("block", "activity", "parameters", "goodness", "loss"):
+        table.add_column(column, justify="right" if column == "parameters" else "left")
+    for name, block in network.learners.items():
+        shape = "×".join(map(str, block.info.shape)) if block.info is not None else ""
+        goodness = type(block.goodness).__name__ if block.goodness is not None else "–"
+        table.add_row(name, shape, f"{_count(block):,}", goodness, _loss(block))
+    total = sum(p.numel() for p in network.parameters())
+    inputs = "×".join(map(str, known[0]))
+    table.caption = f"input {inputs}, {known[1]} classes, {total:,} parameters"
+    table.caption_justify = "left"
+    return table
+
+
+def _count(block: LocalBlock) -> int:
+    return sum(p.numel() for p in block.parameters())
+
+
+def _loss(block: LocalBlock) -> str:
+    if block.loss is None:
+        return "–"
+    if not isinstance(block.loss, GoodnessLoss):
+        return type(block.loss).__name__
+    parts = (block.loss.objective, *block.loss.penalties.values())
+    return " + ".join(type(part).__name__ for part in parts)

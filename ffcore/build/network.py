@@ -1,0 +1,159 @@
+"""From the ``network``, ``block`` and ``readouts`` parts of a recipe to a network."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from ffcore.build.components import make
+from ffcore.errors import UserError
+from ffcore.interfaces import Algorithm, Goodness, Objective, Readout
+from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Residual
+from ffcore.recipe.network import BlockConfig, BlockItem, BoxItem, NetworkItem, ResidualItem, merged
+from ffcore.recipe.optimizers import OptimizerConfig
+from ffcore.recipe.schema import Recipe
+
+
+class NetworkBuilder:
+    """Builds a recipe's network item by item, keeping track of shapes and names.
+
+    Args:
+        recipe: the validated recipe.
+        algorithm: may replace entries of ``block`` and append a head.
+        shape: shape of one input of the network.
+        classes: number of classes K.
+    """
+
+    def __init__(self, recipe: Recipe, algorithm: Algorithm, shape: tuple[int, ...], classes: int) -> None:
+        self.recipe = recipe
+        self.algorithm = algorithm
+        self.shape = shape
+        self.classes = classes
+        self.optimizers: dict[str, OptimizerConfig] = {}
+        self._x = torch.zeros(2, *shape)  # what the items built so far make of zeros
+        self._numbers: dict[str, int] = {}
+
+    def build(self) -> LocalNetwork:
+        """The whole network, its components bound.
+
+        Raises:
+            UserError: with the path in the recipe, when parts do not fit together.
+        """
+        imposed = BlockConfig.model_validate(dict(self.algorithm.block))
+        stages = self._stages(self.recipe.network, "network", imposed)
+        if self.algorithm.head is not None:
+            head = _with_classes(self.algorithm.head, self.classes)
+            item: NetworkItem = TypeAdapter(NetworkItem).validate_python(head)
+            stages |= self._stages([item], "the algorithm's head", BlockConfig())
+        readouts: dict[str, Readout] = {}
+        for name, spec in self.recipe.readouts.items():
+            readouts[name] = make(spec, f"readouts.{name}")
+            if self.recipe.readout_optimizer is not None:
+                self.optimizers[name] = self.recipe.readout_optimizer
+        try:
+            return LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"network: {error}") from error
+
+    def _stages(
+        self, items: Sequence[NetworkItem], path: str, imposed: BlockConfig
+    ) -> OrderedDict[str, nn.Module]:
+        stages: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, item in enumerate(items):
+            here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
+            for copy in range(1 if isinstance(item, BoxItem) else item.repeat):
+                name = self._name(item, copy)
+                if name in stages:
+                    raise UserError(f"{here}.name: {name!r} is taken; names are unique")
+                stages[name] = self._stage(item, name, here, imposed)
+        return stages
+
+    def _stage(self, item: NetworkItem, name: str, path: str, imposed: BlockConfig) -> nn.Module:
+        if isinstance(item, BlockItem):
+            return self._block(item, name, path, imposed)
+        if isinstance(item, ResidualItem):
+            x = self._x
+            stage: nn.Module = Residual(
+                nn.Sequential(self._stages(item.items, f"{path}.items", imposed)), item.merge
+            )
+            self._x = x
+        else:
+            stage = BoxStage(make(item.box, f"{path}.box"))
+        self._x = self._run(stage, self._x, path)
+        return stage
+
+    def _block(self, item: BlockItem, name: str, path: str, imposed: BlockConfig) -> LocalBlock:
+        config = merged(merged(self.recipe.block, item.block), imposed)
+        where = f"{path}.block" if item.block.model_fields_set else "block"
+        body = make(item.body, path, in_shape=tuple(self._x.shape[1:]))
+        made: Any = self._run(body, self._x, path)
+        activity: Tensor = made[0] if isinstance(made, tuple) else made
+        handoff = None
+        if config.handoff is not None:
+            handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))
+        goodness: Goodness | None = None
+        if config.goodness is not None:
+            goodness = make(config.goodness, f"{where}.goodness")
+        block = LocalBlock(
+            body,
+            goodness,
+            self._loss(config, goodness, where),
+            handoff,
+            make(config.rule, f"{where}.rule") if config.rule is not None else None,
+            config.per_view,
+            name,
+        )
+        if config.optimizer is not None:
+            self.optimizers[name] = config.optimizer
+        self._x = self._run(block, self._x, path)
+        return block
+
+    @staticmethod
+    def _loss(config: BlockConfig, goodness: Goodness | None, where: str) -> GoodnessLoss | None:
+        if config.objective is None:
+            if config.penalties:
+                raise UserError(f"{where}.penalties: a block without an objective does not learn from them")
+            return None
+        if goodness is None:
+            raise UserError(f"{where}.goodness: objective {config.objective.kind} needs a goodness")
+        objective: Objective = make(config.objective, f"{where}.objective")
+        if objective.accepts != goodness.kind:
+            kind = config.goodness.kind if config.goodness is not None else "?"
+            raise UserError(
+                f"{where}.objective: {config.objective.kind} reads goodness of kind {objective.accepts!r}, "
+                f"but {kind} gives kind {goodness.kind!r}"
+            )
+        penalties = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
+        return GoodnessLoss(objective, penalties)
+
+    def _name(self, item: NetworkItem, copy: int) -> str:
+        if item.name is not None:
+            many = not isinstance(item, BoxItem) and item.repeat > 1
+            return f"{item.name}{copy + 1}" if many else item.name
+        kind = item.kind
+        self._numbers[kind] = self._numbers.get(kind, 0) + 1
+        return f"{kind}{self._numbers[kind]}"
+
+    @staticmethod
+    def _run(module: nn.Module, x: Tensor, path: str) -> Tensor:
+        module.eval()
+        try:
+            with torch.no_grad():
+                return cast(Tensor, module(x))
+        except (ValueError, RuntimeError) as error:
+            shape = tuple(x.shape[1:])
+            line = str(error).splitlines()[0]
+            raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
+        finally:
+            module.train()
+
+
+def _with_classes(item: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    return {key: classes if value == "classes" else value for key, value in item.items()}

@@ -1,0 +1,168 @@
+"""From recipe to module: what fits together, what does not and where it says so."""
+
+import pytest
+import torch
+
+from ffcore.build.assemble import assemble
+from ffcore.errors import UserError
+from ffcore.recipe import load
+from ffcore.recipe.schema import Recipe
+
+SHAPE, K = (1, 4, 4), 3
+RECIPE = {
+    "name": "test",
+    "data": "digits",
+    "algorithm": "forward-forward",
+    "network": [{"kind": "dense", "units": 6, "repeat": 2}],
+    "block": {"goodness": "sum-squares", "objective": "logistic", "handoff": "rms"},
+}
+DENSE = {"kind": "dense", "units": 6}
+
+
+def build(shape=SHAPE, classes=K, **more):
+    return assemble(Recipe.model_validate({**RECIPE, **more}), shape, classes)
+
+
+def test_blocks_are_numbered_by_kind_and_bound_in_order():
+    net = build(network=[DENSE, {"kind": "dense", "units": 4, "name": "last"}]).network
+    assert [(b.name, b.info.depth, b.info.shape) for b in net.blocks] == [
+        ("dense1", 0, (6,)),
+        ("last", 1, (4,)),
+    ]
+
+
+def test_a_block_takes_the_recipes_parts_unless_it_says_else():
+    own = {**DENSE, "block": {"goodness": "mean-squares", "handoff": None, "per_view": True}}
+    first, second = build(network=[DENSE, own]).network.blocks
+    assert [type(b.goodness).__name__ for b in (first, second)] == ["SumSquares", "MeanSquares"]
+    assert [type(b.handoff).__name__ for b in (first, second)] == ["RMS", "Identity"]
+    assert [type(b.loss.objective).__name__ for b in (first, second)] == ["Logistic", "Logistic"]
+    assert [b.per_view for b in (first, second)] == [False, True]
+
+
+def test_a_concat_shortcut_widens_what_comes_next():
+    residual = {"kind": "residual", "merge": "concat", "items": [DENSE]}
+    net = build(network=[DENSE, residual, DENSE]).network
+    assert [b.body.linear.in_features for b in net.blocks] == [16, 6, 12]
+
+
+def test_a_block_may_have_an_optimiser_of_its_own():
+    own = {**DENSE, "block": {"optimizer": {"kind": "sgd", "lr": 0.5}}}
+    module = build(
+        network=[DENSE, own], readouts={"r": "softmax"}, readout_optimizer={"lr": 0.25, "kind": "adamw"}
+    )
+    optimizers = module.configure_optimizers().optimizers
+    assert {name: (type(o).__name__, o.param_groups[0]["lr"]) for name, o in optimizers.items()} == {
+        "dense1": ("Adam", 1e-3),
+        "dense2": ("SGD", 0.5),
+        "r": ("AdamW", 0.25),
+    }
+
+
+WRONG = {
+    "a goodness of the wrong kind": (
+        {"block": {"goodness": "sum-squares", "objective": "cross-entropy"}},
+        r"^block\.objective: cross-entropy reads .* 'class', but sum-squares gives kind 'energy'",
+    ),
+    "an objective without a goodness": (
+        {"block": {"objective": "logistic"}},
+        r"^block\.goodness: objective logistic needs a goodness",
+    ),
+    "the same in a block of its own": (
+        {"network": [DENSE, {**DENSE, "block": {"goodness": None}}]},
+        r"^network\.1\.block\.goodness: objective logistic needs a goodness",
+    ),
+    "a penalty without an objective": (
+        {"block": {"goodness": "sum-squares", "penalties": {"p": "peer-normalisation"}}},
+        r"^block\.penalties: a block without an objective does not learn from them",
+    ),
+    "a shortcut around another width": (
+        {"network": [DENSE, {"kind": "residual", "items": [{"kind": "dense", "units": 5}]}]},
+        r"^network\.1: .*cannot add \(5,\) to its input \(6,\)",
+    ),
+    "a name that is taken": (
+        {"network": [{**DENSE, "name": "x"}, {**DENSE, "name": "x"}]},
+        r"^network\.1\.name: 'x' is taken",
+    ),
+    "a name that is taken inside a shortcut": (
+        {"network": [{**DENSE, "name": "x"}, {"kind": "residual", "items": [{**DENSE, "name": "x"}]}]},
+        r"'x' is taken",
+    ),
+    "a readout named like a block": ({"readouts": {"dense1": "softmax"}}, r"'dense1' is taken"),
+    "hard negatives without a readout": (
+        {"algorithm": {"kind": "forward-forward", "negatives": "hard"}},
+        r"^algorithm: negatives .* the recipe has no readout",
+    ),
+    "a contribution of a readout that is not there": (
+        {"contribution": "readout"},
+        r"^contribution: there is no readout ''; .*add one under `readouts`",
+    ),
+    "a readout of a block that is not there": (
+        {"readouts": {"r": {"kind": "softmax", "taps": ["dense3"]}}},
+        r"there is no block 'dense3'; did you mean 'dense[12]'",
+    ),
+    "a schedule that needs more epochs": (
+        {"schedule": {"kind": "greedy", "epochs": 20}},
+        r"^schedule greedy: 2 blocks need 40 epochs, trainer\.max_epochs is 20",
+    ),
+    "logits of another width": (
+        {"block": {"goodness": "logits", "objective": "cross-entropy"}},
+        r"block dense1 has activity \(6,\) for 3 classes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_said_with_its_path(name):
+    recipe, message = WRONG[name]
+    with pytest.raises(UserError, match=message):
+        build(**recipe)
+
+
+def test_labels_that_do_not_fit_are_said_with_their_path():
+    with pytest.raises(
+        UserError, match=r"^algorithm: labels overlay: 17 classes do not fit into 16 input features"
+    ):
+        build(classes=17)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"network": [DENSE, {"kind": "residual", "merge": "concat", "items": [DENSE]}]},
+        {"readouts": {"r": "softmax"}, "contribution": "sum"},
+        {"network": [{**DENSE, "block": {"goodness": "mean-squares", "handoff": None}}]},
+        {"block": {**RECIPE["block"], "penalties": {"p": "peer-normalisation"}}},
+    ],
+)
+def test_every_recipe_has_a_twin_that_backpropagates(more):
+    module = build(**{**more, "algorithm": "backprop"})
+    *hidden, head = module.network.blocks
+    assert head.name == "head"
+    assert all(b.goodness is None and b.loss is None for b in hidden)
+    assert module.schedule.windows(None, 3) == (range(3),)
+    assert module.algorithm.scores(torch.zeros(2, *SHAPE), module.network).shape[1:] == (2, K)
+
+
+@pytest.mark.parametrize("name", load.names())
+def test_packaged_recipes_build_and_have_a_twin(name):
+    for overrides in ([], ["algorithm=backprop", "contribution=sum", "schedule=null"]):
+        recipe = load.load(name, overrides)
+        assert assemble(recipe, (1, 8, 8), 10).network.blocks
+
+
+def test_the_same_seed_gives_the_same_weights():
+    first, again, other = (build(seed=s).network.state_dict() for s in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_global_random_state_neither_matters_nor_moves():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = build().network.state_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    again = build().network.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)

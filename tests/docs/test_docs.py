@@ -1,0 +1,89 @@
+"""What the README and the docs tell a newcomer to type, typed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import ffcore
+from ffcore.plugin.manager import Plugins, current, use
+from ffcore.recipe.load import find, names
+from ffcore.recipe.schema import Recipe
+from ffcore.testing import cases
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def plugin_of(tmp_path: Path):
+    """Writes a page's plugin to a file and loads it."""
+    before = current()
+
+    def load(page: str, having: str) -> Plugins:
+        code = next(block for block in blocks(page, "python") if having in block)
+        path = tmp_path / "my_plugin.py"
+        path.write_text(code, encoding="utf-8")
+        plugins = Plugins.load([str(path)])
+        use(plugins)
+        return plugins
+
+    yield load
+    use(before)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize(
+    ("page", "having", "override"),
+    [
+        ("README.md", "SumAbsolute", "block.goodness.kind=sum-absolute"),
+        ("docs/writing-plugins.md", "LogCosh", "block.goodness.kind=log-cosh"),
+    ],
+)
+def test_the_plugins_in_the_docs_train(
+    plugin_of, tmp_path: Path, page: str, having: str, override: str
+) -> None:
+    plugin_of(page, having)
+    path, value = override.split("=")
+    run = ffcore.train(
+        "digits/ff", run_dir=tmp_path / "run", trainer={"max_epochs": 1, "threads": 1}, **{path: value}
+    )
+    assert run.results["steps"] > 0
+
+
+def test_the_plugin_in_the_guide_passes_the_conformance_kit(plugin_of) -> None:
+    plugin_of("docs/writing-plugins.md", "LogCosh")
+    mine = cases(plugin="my_plugin")
+    assert mine
+    for case in mine:
+        case.run()
+
+
+def test_the_recipe_page_shows_a_valid_recipe() -> None:
+    (text,) = blocks("docs/recipes.md", "yaml")
+    shown = yaml.safe_load(text)
+    del shown["base"]
+    assert Recipe.model_validate(shown).name == "mnist/ff"
+
+
+def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs/plugins").glob("*.md")}
+    for noun in ("algorithm", "goodness", "objective", "penalty", "negative", "label", "handoff", "schedule"):
+        for entry in current().registry.entries(noun):
+            assert f"`{entry.name}`" in pages[entry.plugin], f"{noun} {entry.name}"
+    for name in names():
+        assert any(f"`{name}`" in text for text in pages.values()), name
+        assert find(name).is_file()

@@ -1,0 +1,159 @@
+"""The kit catches evidence, schedules, rules, boxes and algorithms that break their contract."""
+
+import pytest
+import torch
+
+from ffcore.interfaces import (
+    Algorithm,
+    BlackBox,
+    LayerContribution,
+    LearningRule,
+    Readout,
+    Schedule,
+    Views,
+)
+from ffcore.testing import run_check
+
+
+class Ranked(LayerContribution):
+    """A sample's score depends on its place."""
+
+    def combine(self, scores):
+        return scores.sum(0) * torch.arange(scores.shape[1]).unsqueeze(1)
+
+
+class Transposed(LayerContribution):
+    """Sums over the wrong dimension."""
+
+    def combine(self, scores):
+        return scores.sum(2)
+
+
+class Needy(LayerContribution):
+    """Needs what nobody has."""
+
+    needs = frozenset({"test.loss"})
+
+    def combine(self, scores):
+        return scores.sum(0)
+
+
+class Twice(Schedule):
+    """Blocks in two windows."""
+
+    def windows(self, clock, blocks):
+        return (range(blocks), range(blocks))
+
+
+class Beyond(Schedule):
+    """One block too many."""
+
+    def windows(self, clock, blocks):
+        return (range(blocks + 1),)
+
+
+class First(Schedule):
+    """Only ever the first block."""
+
+    def windows(self, clock, blocks):
+        return (range(1),) if blocks > 1 else ()
+
+
+class Elsewhere(Readout):
+    """Reads a block that does not exist."""
+
+    def connect(self, blocks, shapes):
+        return ("nowhere",)
+
+    def forward(self, *activities):
+        return activities[0]
+
+
+class Idle(LearningRule):
+    """Never learns."""
+
+    def learn(self, window, views):
+        return [{} for _ in window]
+
+
+class Dragging(LearningRule):
+    """Reports losses with their graph."""
+
+    def learn(self, window, views):
+        return [block.losses(out, views) for block, _, out in window]
+
+
+class Dropping(BlackBox):
+    """Loses a row."""
+
+    def forward(self, x):
+        return x[1:]
+
+
+class OpenOnce(BlackBox):
+    """Can be closed once."""
+
+    def forward(self, x):
+        return x
+
+    def close(self):
+        del self._file
+
+    def fit(self, batches):
+        self._file = 1
+
+
+class Lazy(Algorithm):
+    """Learns nothing, scores nothing."""
+
+    def views(self, batch, net):
+        return Views(batch.x, ("positive",), (len(batch.x),))
+
+    def learn(self, batch, net):
+        pass
+
+    def scores(self, x, net):
+        return torch.zeros(len(net.sources), len(x), net.classes)
+
+
+class Rolling(Lazy):
+    """Changes its batch, draws from the global random state, flattens scores."""
+
+    def learn(self, batch, net):
+        batch.x += torch.rand(())
+
+    def scores(self, x, net):
+        return torch.zeros(len(x), net.classes)
+
+
+CAUGHT = [
+    ("contribution", Ranked, "does not mind the order of samples", "not close"),
+    ("contribution", Transposed, "gives a score a class", r"scores are \(4, 6\), not \(6, 4\)"),
+    ("contribution", Needy, "needs what the engine has", "needs test.loss"),
+    ("schedule", Twice, "windows are ascending disjoint and in range", "not ascending and disjoint"),
+    ("schedule", Beyond, "windows are ascending disjoint and in range", "of 1 blocks"),
+    ("schedule", First, "lets every block learn", "some block never learns"),
+    ("readout", Elsewhere, "connects to blocks that exist", "reads .*nowhere"),
+    ("rule", Idle, "moves every block", "block1 has not learned"),
+    ("rule", Dragging, "reports detached losses of every block", "drags its graph along"),
+    ("blackbox", Dropping, "keeps rows", "6 rows become 5"),
+    ("algorithm", Lazy, "learns an easy problem", "of four easy classes"),
+    ("algorithm", Lazy, "changes every block that can learn", "none has changed"),
+    ("algorithm", Rolling, "scores every source sample and class", "scores are"),
+    ("algorithm", Rolling, "leaves the batch and the random state alone", "the batch has changed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("noun", "target", "check", "message"), CAUGHT, ids=[f"{c[0]} {c[1].__name__}: {c[2]}" for c in CAUGHT]
+)
+def test_a_broken_contract_is_caught(register, noun, target, check, message):
+    register(noun, target)
+    with pytest.raises(AssertionError, match=message):
+        run_check(noun, "mine", check)
+
+
+def test_closing_twice_is_tried(register):
+    register("blackbox", OpenOnce)
+    with pytest.raises(AttributeError):
+        run_check("blackbox", "mine", "can be closed twice")
