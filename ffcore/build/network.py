@@ -45,11 +45,12 @@ class NetworkBuilder:
             UserError: with the path in the recipe, when parts do not fit together.
         """
         imposed = BlockConfig.model_validate(dict(self.algorithm.block))
-        stages = self._stages(self.recipe.network, "network", imposed)
+        defaults = self.recipe.block
+        stages = self._stages(self.recipe.network, "network", defaults, imposed)
         if self.algorithm.head is not None:
             head = _with_classes(self.algorithm.head, self.classes)
             item: NetworkItem = TypeAdapter(NetworkItem).validate_python(head)
-            stages |= self._stages([item], "the algorithm's head", BlockConfig())
+            stages |= self._stages([item], "the algorithm's head", merged(defaults, imposed), BlockConfig())
         readouts: dict[str, Readout] = {}
         for name, spec in self.recipe.readouts.items():
             readouts[name] = make(spec, f"readouts.{name}")
@@ -63,8 +64,9 @@ class NetworkBuilder:
             raise UserError(f"network: {error}") from error
 
     def _stages(
-        self, items: Sequence[NetworkItem], path: str, imposed: BlockConfig
+        self, items: Sequence[NetworkItem], path: str, under: BlockConfig, over: BlockConfig
     ) -> OrderedDict[str, nn.Module]:
+        """Modules by name. An item's own ``block`` lies between the defaults ``under`` and ``over`` it."""
         stages: OrderedDict[str, nn.Module] = OrderedDict()
         for i, item in enumerate(items):
             here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
@@ -72,16 +74,18 @@ class NetworkBuilder:
                 name = self._name(item, copy)
                 if name in stages:
                     raise UserError(f"{here}.name: {name!r} is taken; names are unique")
-                stages[name] = self._stage(item, name, here, imposed)
+                stages[name] = self._stage(item, name, here, under, over)
         return stages
 
-    def _stage(self, item: NetworkItem, name: str, path: str, imposed: BlockConfig) -> nn.Module:
+    def _stage(
+        self, item: NetworkItem, name: str, path: str, under: BlockConfig, over: BlockConfig
+    ) -> nn.Module:
         if isinstance(item, BlockItem):
-            return self._block(item, name, path, imposed)
+            return self._block(item, name, path, merged(merged(under, item.block), over))
         if isinstance(item, ResidualItem):
             x = self._x
             stage: nn.Module = Residual(
-                nn.Sequential(self._stages(item.items, f"{path}.items", imposed)), item.merge
+                nn.Sequential(self._stages(item.items, f"{path}.items", under, over)), item.merge
             )
             self._x = x
         else:
@@ -89,8 +93,7 @@ class NetworkBuilder:
         self._x = self._run(stage, self._x, path)
         return stage
 
-    def _block(self, item: BlockItem, name: str, path: str, imposed: BlockConfig) -> LocalBlock:
-        config = merged(merged(self.recipe.block, item.block), imposed)
+    def _block(self, item: BlockItem, name: str, path: str, config: BlockConfig) -> LocalBlock:
         where = f"{path}.block" if item.block.model_fields_set else "block"
         body = make(item.body, path, in_shape=tuple(self._x.shape[1:]))
         made: Any = self._run(body, self._x, path)

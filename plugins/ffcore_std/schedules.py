@@ -44,7 +44,7 @@ class Greedy(Schedule):
         needed = (self.epochs or 1) * blocks
         if clock.epochs < needed:
             raise ValueError(
-                f"schedule greedy: {blocks} blocks need {needed} epochs, trainer.max_epochs is {clock.epochs}"
+                f"greedy: {blocks} blocks need {needed} epochs, trainer.max_epochs is {clock.epochs}"
             )
         at = clock.epoch // self.epochs if self.epochs else clock.epoch * blocks // clock.epochs
         at = min(at, blocks - 1)
@@ -69,7 +69,7 @@ class Interleaved(Schedule):
             ValueError: when the number of spans is not the number of blocks.
         """
         if len(self.spans) != blocks:
-            raise ValueError(f"schedule interleaved: {len(self.spans)} spans for {blocks} blocks")
+            raise ValueError(f"interleaved: {len(self.spans)} spans for {blocks} blocks")
         return tuple(
             range(i, i + 1) for i, (start, end) in enumerate(self.spans) if start <= clock.epoch < end
         )

@@ -103,7 +103,7 @@ WRONG = {
     ),
     "a schedule that needs more epochs": (
         {"schedule": {"kind": "greedy", "epochs": 20}},
-        r"^schedule greedy: 2 blocks need 40 epochs, trainer\.max_epochs is 20",
+        r"^schedule: greedy: 2 blocks need 40 epochs, trainer\.max_epochs is 20",
     ),
     "logits of another width": (
         {"block": {"goodness": "logits", "objective": "cross-entropy"}},

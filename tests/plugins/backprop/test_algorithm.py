@@ -52,3 +52,10 @@ def test_a_readout_learns_beside_it():
     made = module(readouts={"readout": "softmax"})
     made.algorithm.learn(batch(0), made.network)
     assert made.network.readout_blocks["readout"].body.linear.weight.any()
+
+
+def test_the_head_takes_no_penalty_of_the_recipe():
+    block = {"goodness": "sum-squares", "objective": "logistic", "penalties": {"peers": "peer-normalisation"}}
+    made = module(block=block)
+    made.algorithm.learn(batch(0), made.network)
+    assert not any(block.loss.penalties for block in made.network.blocks if block.loss is not None)
