@@ -6,6 +6,7 @@ N samples; R rows = all views of a batch, stacked view by view; K classes; L sou
 from ffcore.interfaces.algorithm import Algorithm
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.blackbox import BlackBox
+from ffcore.interfaces.body import ClosedForm
 from ffcore.interfaces.component import BlockInfo, Clock, Component
 from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.draw import Draw
@@ -25,6 +26,7 @@ __all__ = [
     "Block",
     "BlockInfo",
     "Clock",
+    "ClosedForm",
     "Component",
     "Draw",
     "Goodness",

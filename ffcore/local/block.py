@@ -7,7 +7,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import BlockInfo, Goodness, Input, LabelledInput, LearningRule, LocalLoss, Out, Views
+from ffcore.interfaces import (
+    BlockInfo,
+    ClosedForm,
+    Goodness,
+    Input,
+    LabelledInput,
+    LearningRule,
+    LocalLoss,
+    Out,
+    Views,
+)
+from ffcore.local.loss import GoodnessLoss
 from ffcore.local.passing import Pass, current
 from ffcore.local.rules import Gradient
 from ffcore.local.stepper import Stepper
@@ -62,19 +73,49 @@ class LocalBlock(nn.Module):
         if here is not None and place is not None:
             here.window = place.window
         leads_on = place is not None and not place.last
+        alone = place is not None and place.first and place.last
         with torch.set_grad_enabled(place is not None):
-            out = self._run(inputs, here, leads_on)
+            closed = alone and self.closed_form and not any(_needs_grad(x) for x in inputs)
+            out = self._run(inputs, here, leads_on, closed)
         handed_on = out.handoff if leads_on else out.handoff.detach()
         if here is not None:
             here.show(self, inputs, out)
         return handed_on
 
-    def _run(self, inputs: tuple[Input, ...], here: Pass | None, leads_on: bool) -> Out:
-        made = self._run_body(inputs, here)
+    @property
+    def closed_form(self) -> bool:
+        """Whether the body's gradients need no graph when the block learns in a window of its own."""
+        return (
+            isinstance(self.body, ClosedForm)
+            and isinstance(self.rule, Gradient)
+            and self.loss is not None
+            and not (self.per_view or self.loss.reads_handoff)
+            and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
+        )
+
+    @property
+    def _goodness_in_closed_form(self) -> bool:
+        return (
+            self.goodness is not None
+            and type(self.goodness).vjp is not Goodness.vjp
+            and isinstance(self.loss, GoodnessLoss)
+            and not self.loss.penalties
+            and next(self.goodness.parameters(), None) is None
+        )
+
+    def _run(self, inputs: tuple[Input, ...], here: Pass | None, leads_on: bool, closed: bool) -> Out:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not closed):
+            made = self._run_body(inputs, here)
         activity, to_hand_on = made if isinstance(made, tuple) else (made, made)
+        if closed:
+            # The graph of the loss begins at the goodness if that has a closed form too, else before it.
+            leaf_goodness = self._goodness_in_closed_form
+            activity.requires_grad_(not leaf_goodness)
         goodness = None
         if self.goodness is not None and here is not None and (here.wants_goodness or self in here.plan):
             goodness = self.goodness(activity)
+            if closed and leaf_goodness:
+                goodness.requires_grad_()
         if leads_on or (self.loss is not None and self.loss.reads_handoff):
             handoff = self.handoff(to_hand_on)
         else:
@@ -108,7 +149,9 @@ class LocalBlock(nn.Module):
             self.stepper.update(samples)
 
 
+def _needs_grad(x: Input) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
 def _detached(x: Input) -> Input:
-    if isinstance(x, LabelledInput) or not x.requires_grad or x.is_leaf:
-        return x
-    return x.detach()
+    return x.detach() if isinstance(x, Tensor) and x.requires_grad and not x.is_leaf else x

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, Input, LearningRule, Out, Views
+from ffcore.interfaces import Block, ClosedForm, Input, LearningRule, Out, Views
 
 
 class Gradient(LearningRule):
-    """One backward through the window on the sum of its blocks' losses, then one step for each block."""
+    """One backward through the window on the sum of its blocks' losses, then one step for each block.
+
+    A block that learns by itself, and whose body is a `ClosedForm`, has a graph from its activity on only:
+    backward ends there, and the body adds its own gradients.
+    """
 
     def learn(
         self, window: Sequence[tuple[Block, tuple[Input, ...], Out]], views: Views
@@ -23,6 +28,21 @@ class Gradient(LearningRule):
         samples = views.samples
         factor = window[-1][0].scale(samples)
         (total if factor == 1.0 else total * factor).backward()  # type: ignore[no-untyped-call]
+        for block, inputs, out in window:
+            _finish_in_closed_form(block, inputs, out)
         for block in dict.fromkeys(block for block, _, _ in window):
             block.update(samples)
         return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]
+
+
+@torch.no_grad()
+def _finish_in_closed_form(block: Block, inputs: tuple[Input, ...], out: Out) -> None:
+    """Take the gradient on from the leaf where autograd's graph began, if it did not begin at the inputs."""
+    activity, goodness = out.activity, out.goodness
+    up = activity.grad if activity.is_leaf else None
+    if goodness is not None and goodness.is_leaf and goodness.grad is not None:
+        assert block.goodness is not None
+        up = block.goodness.vjp(activity, goodness.grad)
+    if up is not None:
+        assert isinstance(block.body, ClosedForm)
+        block.body.add_gradients(inputs[0], activity, up)

@@ -23,7 +23,7 @@ def sum_squares(activity: Tensor) -> Tensor:
     rows = activity.flatten(1)
     if rows.dtype in (torch.bfloat16, torch.float16):
         rows = rows.float()
-    return torch.einsum("ru,ru->r", rows, rows)
+    return rows.square().sum(1)
 
 
 def _along_rows(up: Tensor, activity: Tensor) -> Tensor:

@@ -6,45 +6,16 @@ R rows; D inputs; U units; M length of a label code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import LabelledInput
+from ffcore_std.activations import ACTIVATIONS
 
-Activation = Literal["relu", "relu-pass-through", "tanh", "identity"]
+Name = Literal["relu", "relu-pass-through", "tanh", "identity"]
 Init = Literal["uniform", "normal"]
-
-
-class _PassThroughReLU(torch.autograd.Function):
-    """max(0, x) whose derivative is taken as 1 everywhere."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return grads[0]
-
-
-def relu_pass_through(x: Tensor) -> Tensor:
-    """max(0, x), with a gradient of 1 for silent units too, so that a penalty can revive them.
-
-    On goodness Σh² it changes nothing but that: the goodness' own gradient 2h vanishes where h does.
-    """
-    return _PassThroughReLU.apply(x)  # type: ignore[no-any-return, no-untyped-call]
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "relu-pass-through": relu_pass_through,
-    "tanh": torch.tanh,
-    "identity": lambda x: x,
-}
 
 
 class Dense(nn.Module):
@@ -67,7 +38,7 @@ class Dense(nn.Module):
         self,
         in_shape: tuple[int, ...],
         units: int,
-        activation: Activation = "relu",
+        activation: Name = "relu",
         bias: bool = True,
         init: Init = "uniform",
     ) -> None:
@@ -82,11 +53,36 @@ class Dense(nn.Module):
     def forward(self, x: Tensor | LabelledInput) -> Tensor:
         """(R, *in_shape) → (R, U)."""
         if not isinstance(x, LabelledInput):
-            return self.activation(self.linear(x.flatten(1)))
+            return self.activation.function(self.linear(x.flatten(1)))
         weight, bias = self.linear.weight, self.linear.bias
         shared = F.linear(x.base.flatten(1), weight)
         own = F.linear(x.code, weight[:, : x.code.shape[1]])
         rows = (own.view(-1, *shared.shape) + shared).view_as(own)
         if x.scale is not None:
             rows = rows * x.scale
-        return self.activation(rows if bias is None else rows + bias)
+        return self.activation.function(rows if bias is None else rows + bias)
+
+    def add_gradients(self, x: Tensor | LabelledInput, activity: Tensor, up: Tensor) -> None:
+        """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
+        up = self.activation.back(activity, up)
+        weight, bias = self.linear.weight, self.linear.bias
+        if bias is not None and bias.requires_grad:
+            _add(bias, up.sum(0))
+        if not weight.requires_grad:
+            return
+        if not isinstance(x, LabelledInput):
+            _add(weight, up.T @ x.flatten(1))
+            return
+        if x.scale is not None:
+            up = up * x.scale
+        base = x.base.flatten(1)
+        shared = up.view(-1, len(base), up.shape[1]).sum(0).T @ base
+        shared[:, : x.code.shape[1]] += up.T @ x.code
+        _add(weight, shared)
+
+
+def _add(parameter: Tensor, gradient: Tensor) -> None:
+    if parameter.grad is None:
+        parameter.grad = gradient
+    else:
+        parameter.grad += gradient

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Component, LabelledInput
+from ffcore.interfaces import ClosedForm, Component, Input, LabelledInput
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import N, Placed, numbers, place
 
@@ -35,12 +35,7 @@ def check_body_keeps_rows_apart(example: Example) -> None:
 def check_body_takes_a_labelled_input_as_its_dense_form(example: Example) -> None:
     """For bodies with ``takes_labelled_input``."""
     for body, x in _placed(example):
-        if not getattr(body, "takes_labelled_input", False):
-            continue
-        base, code = x.clone(), numbers(3 * N, 3, seed=1)
-        base.view(N, -1)[:, :3] = 0
-        for scale in (None, numbers(3 * N, 1, seed=2)):
-            joined = LabelledInput(base, code, scale)
+        for joined in _labelled(body, x):
             for mine, right in zip(_parts(body(joined)), _parts(body(joined.dense())), strict=True):
                 assert_close(mine, right, msg=lambda m: f"a LabelledInput is not its dense form: {m}")
 
@@ -54,6 +49,28 @@ def check_body_makes_a_gradient_for_its_parameters(example: Example) -> None:
             found = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
             idle = [name for name, gradient in zip(trainable, found, strict=True) if gradient is None]
             assert not idle, f"the activity does not depend on {', '.join(idle)}"
+
+
+def check_body_has_the_gradients_of_autograd(example: Example) -> None:
+    """For bodies that are a `ClosedForm`, in float64, and on top of gradients that are there already."""
+    for body, x in _placed(example):
+        if not isinstance(body, ClosedForm):
+            continue
+        body.double()
+        inputs: list[Input] = [x.double(), *_labelled(body, x.double())]
+        for given in inputs:
+            activity = body(given)
+            up = numbers(*activity.shape, seed=3, dtype=torch.float64)
+            parameters = [p for p in body.parameters() if p.requires_grad]
+            right = torch.autograd.grad(activity, parameters, up)
+            for times in (1, 2):
+                with torch.no_grad():
+                    body.add_gradients(given, activity.detach(), up.clone())
+                for parameter, gradient in zip(parameters, right, strict=True):
+                    assert_close(
+                        parameter.grad, times * gradient, msg=lambda m: f"closed form is not autograd's: {m}"
+                    )
+            body.zero_grad()
 
 
 def check_handoff_keeps_rows_apart(example: Example) -> None:
@@ -75,6 +92,15 @@ def check_handoff_leaves_its_input_alone(example: Example) -> None:
         before = x.clone()
         handoff(x)
         assert_close(x, before, rtol=0, atol=0, msg="the activity has changed")
+
+
+def _labelled(body: nn.Module, x: Tensor) -> Iterator[LabelledInput]:
+    """Three views of ``x`` under labels, without and with a scale, if the body takes them as they are."""
+    if getattr(body, "takes_labelled_input", False):
+        base, code = x.clone(), numbers(3 * N, 3, seed=1, dtype=x.dtype)
+        base.view(N, -1)[:, :3] = 0
+        yield LabelledInput(base, code)
+        yield LabelledInput(base, code, numbers(3 * N, 1, seed=2, dtype=x.dtype))
 
 
 def _check_rows(example: Example) -> None:

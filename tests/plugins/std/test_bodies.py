@@ -1,8 +1,12 @@
 import pytest
 import torch
 
-from ffcore.interfaces import LabelledInput
-from ffcore_std.bodies import Dense, relu_pass_through
+from ffcore.build.assemble import assemble
+from ffcore.interfaces import Batch, Draw, LabelledInput
+from ffcore.local import LocalBlock
+from ffcore.recipe.schema import Recipe
+from ffcore_std.activations import ACTIVATIONS, relu_pass_through
+from ffcore_std.bodies import Dense
 
 X = torch.tensor([[1.0, 2.0], [-1.0, 0.5]])
 
@@ -49,3 +53,33 @@ def test_normal_weights_have_a_deviation_of_one_over_the_root_of_inputs():
     dense = Dense((400,), 500, init="normal")
     torch.testing.assert_close(dense.linear.weight.std(), torch.tensor(1 / 20), rtol=0.02, atol=0)
     assert not dense.linear.bias.any()
+
+
+@pytest.mark.parametrize("penalties", [{}, {"peers": "peer-normalisation"}], ids=["plain", "penalty"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_learning_in_closed_form_is_learning_by_autograd(activation, penalties, monkeypatch):
+    def learned():
+        recipe = {
+            "name": "test",
+            "data": "digits",
+            "algorithm": "forward-forward",
+            "network": [{"kind": "dense", "units": 7, "repeat": 2, "activation": activation}],
+            "block": {
+                "goodness": "sum-squares",
+                "objective": "logistic",
+                "penalties": penalties,
+                "handoff": "rms",
+            },
+            "trainer": {"precision": "64-true"},
+        }
+        module = assemble(Recipe.model_validate(recipe), (1, 4, 4), 3).double()
+        module.configure_optimizers()
+        x = torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        for step in range(3):
+            batch = Batch(x, torch.arange(9) % 3, torch.arange(9), 0, 9, Draw(1, step, 0, 9, 9))
+            module.algorithm.learn(batch, module.network)
+        return list(module.network.parameters())
+
+    closed = learned()
+    monkeypatch.setattr(LocalBlock, "closed_form", False)
+    torch.testing.assert_close(closed, learned(), rtol=0, atol=1e-12)

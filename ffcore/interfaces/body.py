@@ -1,0 +1,27 @@
+"""What a body may offer beside its forward: its gradients in closed form."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ffcore.interfaces.network import Input
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """A body that works out its parameters' gradients without autograd.
+
+    The default rule uses it for blocks that learn by themselves; the body then runs without a graph, so that
+    nothing is kept for backward. Under autocast, and in windows of several blocks, autograd does it.
+    """
+
+    def add_gradients(self, x: Input, activity: Tensor, up: Tensor) -> None:
+        """Add to ``.grad`` of every trainable parameter.
+
+        Args:
+            x: (R, *in_shape) the body's input.
+            activity: (R, *shape) what the body made of it.
+            up: (R, *shape) derivative of the loss with respect to the activity; may be overwritten.
+        """
