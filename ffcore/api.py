@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def train(
     recipe: str | os.PathLike[str] | Recipe,
     *,
-    data: Dataset | None = None,
+    data: Dataset | Mapping[str, Any] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     bar: bool = False,
     **overrides: Any,
@@ -31,7 +31,8 @@ def train(
 
     Args:
         recipe: a recipe's name, the path of a YAML file, or a recipe.
-        data: a data set in place of the recipe's, such as ``ffcore.data.arrays.InMemory(…)``.
+        data: a data set in place of the recipe's, such as ``ffcore.data.arrays.InMemory(…)``; or overrides
+            of the recipe's ``data`` part.
         run_dir: an empty or new folder; None for ``runs/<recipe>-<time>``.
         bar: draw a progress bar.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
@@ -46,6 +47,8 @@ def train(
     from ffcore.recipe.schema import Recipe
     from ffcore.run.train import train as run_train
 
+    if isinstance(data, Mapping):
+        overrides["data"], data = data, None
     if isinstance(recipe, Recipe):
         if overrides:
             raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
@@ -80,6 +83,15 @@ def _flat(overrides: Mapping[str, Any], above: str = "") -> list[str]:
         if isinstance(value, Mapping) and value and "kind" not in value:
             flat += _flat(value, f"{path}.")
         else:
-            text = yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
+            text = yaml.safe_dump(_plain(value), default_flow_style=True).strip().removesuffix("...").strip()
             flat.append(f"{path}={text}")
     return flat
+
+
+def _plain(value: Any) -> Any:
+    """The same in words that YAML has: a path is a string."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

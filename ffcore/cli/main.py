@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -50,14 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    state = {"debug": False}
+    words = list(sys.argv[1:] if argv is None else argv)
+    state: dict[str, Any] = {"debug": False, "command": shlex.join(["ffcore", *words])}
     try:
-        result = group.main(argv, prog_name="ffcore", standalone_mode=False, obj=state)
+        result = group.main(words or ["--help"], prog_name="ffcore", standalone_mode=False, obj=state)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _report("interrupted", 130)
+        return _misused(error)
+    except (click.Abort, KeyboardInterrupt) as error:
+        said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
+        return _report(f"interrupted{': ' if said else ''}{said}", 130)
     except Exception as error:
         if state["debug"]:
             raise
@@ -70,6 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"error (bug?): {type(error).__name__}: {said}; run again with --debug for the traceback", 1
         )
     return result if isinstance(result, int) else 0
+
+
+def _misused(error: click.ClickException) -> int:
+    """One line of what click says in four."""
+    context: click.Context | None = getattr(error, "ctx", None)
+    hint = f" See {context.command_path} --help" if context is not None else ""
+    return _report(f"error: {error.format_message()}{hint}", error.exit_code)
 
 
 def _report(line: str, code: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,8 @@ import click
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="an empty or new folder for the results")
-def command(recipe: str, overrides: tuple[str, ...], run_dir: Path | None) -> None:
+@click.pass_obj
+def command(obj: dict[str, Any], recipe: str, overrides: tuple[str, ...], run_dir: Path | None) -> None:
     """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run folder."""
     from ffcore.recipe.load import load
     from ffcore.run import directory
@@ -25,7 +27,7 @@ def command(recipe: str, overrides: tuple[str, ...], run_dir: Path | None) -> No
     from ffcore.run.train import train
 
     console = Console()
-    run = train(loaded, run_dir, console=console)
+    run = train(loaded, run_dir, console=console, command=obj["command"])
     console.print(results_table(run.results))
     console.print(f"report    {run.path / 'report.md'}", highlight=False, soft_wrap=True)
     console.print(f"picture   {run.path / 'overview.png'}", highlight=False, soft_wrap=True)

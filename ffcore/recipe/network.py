@@ -16,7 +16,7 @@ from pydantic import (
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
-from ffcore.recipe.strict import Count, Flat, NullIsEmpty, Strict, as_mapping
+from ffcore.recipe.strict import Count, Flat, Name, NullIsEmpty, Strict, as_mapping
 from ffcore.recipe.unions import ByKind
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))
@@ -32,7 +32,7 @@ class BlockConfig(Strict):
     objective: Annotated[Spec, Kind("objective")] | None = Field(
         default=None, description="the local loss made of goodness"
     )
-    penalties: Annotated[dict[str, Annotated[Spec, Kind("penalty")]], NullIsEmpty] = Field(
+    penalties: Annotated[dict[Name, Annotated[Spec, Kind("penalty")]], NullIsEmpty] = Field(
         default={}, description="terms added to the local loss, by a name of your own"
     )
     handoff: Annotated[Spec, Kind("handoff")] | None = Field(
@@ -64,7 +64,7 @@ class BlockItem(Flat):
 
     body: Annotated[Spec, Kind("body", also=CONTAINERS)] = Field(description="the module inside the block")
     repeat: Count = Field(default=1, description="how many such blocks in a row")
-    name: str | None = Field(default=None, description="name of the block; null: numbered")
+    name: Name | None = Field(default=None, description="name of the block; null: numbered")
     block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
 
     @property
@@ -78,7 +78,7 @@ class BoxItem(Strict):
 
     kind: Literal["blackbox"] = Field(default="blackbox", description="a black box between blocks")
     box: Annotated[Spec, Kind("blackbox")] = Field(description="the black box")
-    name: str | None = Field(default=None, description="name of the box; null: numbered")
+    name: Name | None = Field(default=None, description="name of the box; null: numbered")
 
 
 class ResidualItem(Strict):
@@ -88,7 +88,7 @@ class ResidualItem(Strict):
     merge: Literal["add", "concat"] = Field(default="add", description="how the shortcut comes back in")
     items: list[NetworkItem] = Field(min_length=1, description="what the shortcut goes around")
     repeat: Count = Field(default=1, description="how many such groups in a row")
-    name: str | None = Field(default=None, description="name of the group; null: numbered")
+    name: Name | None = Field(default=None, description="name of the group; null: numbered")
 
 
 def _tag(value: Any) -> str:

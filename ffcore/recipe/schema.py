@@ -11,7 +11,7 @@ from ffcore.recipe.lr import Constant, LRSchedule
 from ffcore.recipe.network import BlockConfig, NetworkItem
 from ffcore.recipe.optimizers import Adam, OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
-from ffcore.recipe.strict import Count, Natural, NullIsEmpty, Number, Strict
+from ffcore.recipe.strict import Count, Name, Natural, NullIsEmpty, Number, Strict
 from ffcore.recipe.trainer import TrainerConfig
 
 
@@ -36,7 +36,7 @@ class Recipe(Strict):
     algorithm: Annotated[Spec, Kind("algorithm")] = Field(description="views of a batch, and class scores")
     network: list[NetworkItem] = Field(min_length=1, description="blocks, shortcuts and black boxes in order")
     block: BlockConfig = Field(default=BlockConfig(), description="what all blocks have unless they say else")
-    readouts: Annotated[dict[str, Annotated[Spec, Kind("readout")]], NullIsEmpty] = Field(
+    readouts: Annotated[dict[Name, Annotated[Spec, Kind("readout")]], NullIsEmpty] = Field(
         default={}, description="classifiers that listen to blocks, by a name of your own"
     )
     schedule: Annotated[Spec, Kind("schedule")] | None = Field(

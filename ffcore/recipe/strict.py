@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -32,6 +33,16 @@ def _no_bool(value: Any) -> Any:
 
 NotBool = BeforeValidator(_no_bool)
 """pydantic reads ``true`` as 1; in a recipe it is a slip."""
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[\w-]+", value):
+        raise ValueError("should be letters, digits, _ and -")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+"""Name of a block, penalty or readout: it becomes a column, a key of checkpoints, a part of overrides."""
 
 Count = Annotated[int, NotBool, Field(ge=1)]
 Number = Annotated[float, NotBool]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +15,7 @@ from ffcore.report.text import NOTHING, clock, count, duration, error, memory, p
 Results = Mapping[str, Any]
 
 
-def results_table(results: Results) -> Table:
+def results_table(results: Results) -> Group:
     """Result, blocks alone and cost of one run; at most 80 columns wide.
 
     Args:
@@ -24,20 +25,19 @@ def results_table(results: Results) -> Table:
         Something for a rich console to print.
     """
     paper = results.get("paper") or {}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=_title(results), title_justify="left")
-    table.title_style = "bold"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     table.add_column("this run", justify="right")
     if paper:
         table.add_column("paper", justify="right")
-        table.caption = Text(f"paper: {paper.get('source', '')}")
-        table.caption_justify = "left"
     for group in (_quality(results, paper), _alone(results), _cost(results, paper)):
         for name, ours, theirs in group:
             table.add_row(*map(Text, (name, ours, theirs) if paper else (name, ours)))
         if group:
             table.add_section()
-    return table
+    # not the table's own title and caption, which are no wider than its columns
+    note = [Text(f"paper: {paper.get('source', '')}", style="dim")] if paper else []
+    return Group(_title(results), table, *note)
 
 
 Rows = list[tuple[str, str, str]]
@@ -45,7 +45,7 @@ Rows = list[tuple[str, str, str]]
 
 def _title(results: Results) -> Text:
     name, title = results.get("recipe", "run"), results.get("title", "")
-    return Text(f"{name}: {title}" if title else str(name))
+    return Text(f"{name}: {title}" if title else str(name), style="bold")
 
 
 def _quality(results: Results, paper: Results) -> Rows:

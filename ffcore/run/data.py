@@ -90,6 +90,7 @@ class Data:
     def meta(self) -> dict[str, Any]:
         """What a predictor must know of the data, for checkpoints."""
         return {
+            "name": self.images.name,
             "shape": list(self.images.shape),
             "classes": list(self.images.classes),
             "scale": self.images.scale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from ffcore.run.data import Data
 from ffcore.run.predictor import Predictor
 
 
-@torch.no_grad()
 def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """Accuracy of a run on one split.
 
@@ -31,11 +31,16 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
         UserError: when the run or its data cannot be read, or do not fit.
     """
     for override in overrides:
-        if not override.startswith("data."):
-            raise UserError(f"override {override!r}: only the run's data may change, data.…=")
+        if not re.match(r"data[.=]", override):
+            raise UserError(f"override {override!r}: only the run's data may change, data.…=…")
     predictor = Predictor(run_dir)
     recipe = load_recipe(str(run_dir / directory.CONFIG), overrides)
     data = Data.open(recipe)
+    if not overrides and data.images.name != predictor.data:
+        raise UserError(
+            f"{run_dir}: the run was trained on {predictor.data!r}, given from Python in place of "
+            f"{data.images.name!r}; name files with data.kind=… and data.path=…"
+        )
     if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
         raise UserError(
             f"data: {data.images.num_classes} classes of {data.images.shape}; the run was trained on "
@@ -44,12 +49,10 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
     if chosen is None:
         raise UserError("the run keeps no validation split; use --split test or train")
-    module = predictor.module
-    names = [source.name for source in module.network.sources]
+    names = [source.name for source in predictor.module.network.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
     for batch in data.loader(chosen, torch.device("cpu"), None):
-        evidence = module.algorithm.scores(batch.x, module.network)
-        accuracy.update(evidence, module.contribution.combine(evidence), batch.y)
+        accuracy.update(*predictor.measure(batch.x), batch.y)
     figures = accuracy.figures()
     return {
         "split": split,

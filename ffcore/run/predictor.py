@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Predictor:
 
     Attributes:
         recipe: the run's recipe.
+        data: name of the data set that the run was trained on.
         classes: names of the K classes.
         shape: shape of one sample.
 
@@ -43,16 +45,33 @@ class Predictor:
         name = checkpoint or self.recipe.trainer.select
         state = _read(self.path / directory.CHECKPOINTS / f"{name}.ckpt")
         meta: dict[str, Any] = state["ffcore"]["data"]
+        self.data: str = meta["name"]
         self.shape = tuple(meta["shape"])
         self.classes = tuple(meta["classes"])
         self._scale, self._mean, self._std = meta["scale"], meta["mean"], meta["std"]
         self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes))
-        self.module.load_state_dict(state["state_dict"])
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
+        try:
+            self.module.load_state_dict(state["state_dict"])
+        except RuntimeError as error:
+            raise UserError(
+                f"{self.path}: {name}.ckpt does not fit {directory.CONFIG}: {_line(error)}"
+            ) from error
         self.module.eval()
 
     @torch.no_grad()
+    def measure(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Evidence (L, N, K) of all sources, and what is made of it (N, K), in the run's precision.
+
+        Args:
+            inputs: (N, *shape) as a loader makes them: scaled, and standardised if the recipe says so.
+        """
+        mixed = self.recipe.trainer.precision == "bf16-mixed"
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
+            evidence = self.module.algorithm.scores(inputs, self.module.network)
+            return evidence, self.module.contribution.combine(evidence)
+
     def scores(self, x: Any) -> Tensor:
         """Combined evidence (N, K) for samples in the form of the training data; the largest wins.
 
@@ -63,16 +82,18 @@ class Predictor:
         Raises:
             UserError: when the shape does not fit.
         """
-        given = torch.as_tensor(np.asarray(x))
-        if given.dim() == 0 or given[0].numel() != int(np.prod(self.shape)):
+        given = x.detach().cpu() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        if given.dim() == 0 or given.shape[1:].numel() != math.prod(self.shape):
             raise UserError(f"samples of shape {tuple(given.shape[1:])}, the run was trained on {self.shape}")
         dtype = next(self.module.network.parameters()).dtype
+        if not len(given):
+            return torch.zeros(0, len(self.classes), dtype=dtype)
         inputs = given.reshape(-1, *self.shape).to(dtype) * self._scale
         per_channel = (-1, *(1,) * (len(self.shape) - 1))
         mean, std = (torch.tensor(t, dtype=dtype).view(per_channel) for t in (self._mean, self._std))
         inputs = (inputs - mean) / std
         rows = max(1, EVAL_ROWS // len(self.classes))
-        return torch.cat([self.module.scores(part) for part in inputs.split(rows)])
+        return torch.cat([self.measure(part)[1] for part in inputs.split(rows)])
 
     def predict(self, x: Any) -> Tensor:
         """Class numbers (N,), from samples as for `scores`."""
@@ -85,7 +106,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise UserError(f"{path}: not a checkpoint that loads: {error!s:.80}") from error
-    if "ffcore" not in state:
+        raise UserError(f"{path}: not a checkpoint that loads: {_line(error)}") from error
+    if not isinstance(state, dict) or "ffcore" not in state:
         raise UserError(f"{path}: a checkpoint, but not one of ffcore's")
     return state
+
+
+def _line(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return said if len(said) <= 100 else f"{said[:99]}…"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
 from ffcore.run import directory, environment, figures
 from ffcore.run.data import Data
+from ffcore.run.stopping import Stop
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def train(
     *,
     dataset: Dataset | None = None,
     console: Console | None = None,
+    command: str | None = None,
 ) -> Run:
     """Train, select, test, and write everything down.
 
@@ -61,32 +62,39 @@ def train(
         run_dir: a folder that is empty or not there; None for ``runs/<recipe>-<time>``.
         dataset: data in place of what the recipe names.
         console: where the bar is drawn; None for nowhere.
+        command: the command line that made the run, if one did.
 
     Raises:
         UserError: when the recipe, the data or the folder cannot work.
+        RunError: when a loss is no number any more.
+        KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
     """
     _one_device(recipe)
     directory.check(run_dir)
     data = Data.open(recipe, dataset)
+    if recipe.trainer.select == "best" and data.val is None:
+        raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
     module = assemble(recipe, data.images.shape, data.images.num_classes)
     if recipe.trainer.threads is not None:
         torch.set_num_threads(recipe.trainer.threads)
     path = directory.create(run_dir, recipe.name)
     directory.write_text(path / directory.CONFIG, dump(recipe))
     history = History(path / directory.METRICS)
-    checkpoint = _checkpoint(path, data.val is not None)
-    callbacks: list[L.Callback] = [history, checkpoint, _Meta(data.meta())]
+    stop = Stop(recipe.trainer.max_steps)
+    callbacks = [history, stop, _Meta(data.meta()), *_checkpoints(path, data.val is not None)]
     if console is not None and recipe.trainer.bar:
         callbacks.append(Bar(console, recipe.name))
     began = time.perf_counter()
-    with _quiet():
+    with _quiet(), stop.signals():
         trainer = _trainer(recipe, callbacks)
         device = trainer.strategy.root_device
         learn = data.loader(data.train, device, lambda: trainer.current_epoch)
         val = data.loader(data.val, device, None) if data.val is not None else None
         torch.manual_seed(recipe.seed)  # for bodies that draw by themselves, such as dropout
         trainer.fit(module, learn, val)
-        epoch = _select(recipe, module, checkpoint)
+        if stop.asked:
+            raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
+        epoch, val_figures = _select(recipe, module, path)
         trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
     module.to(device)
     results = {
@@ -94,7 +102,7 @@ def train(
         "title": recipe.title,
         "seed": recipe.seed,
         "git_commit": environment.git_commit(),
-        "command": " ".join(["ffcore", *sys.argv[1:]]),
+        "command": command,
         "device": environment.device_name(device),
         "threads": torch.get_num_threads(),
         "precision": recipe.trainer.precision,
@@ -119,18 +127,18 @@ def train(
                 "seed": recipe.data.split_seed,
             }
         },
-        "val": _accuracies(module, getattr(module, "val_figures", None)),
+        "val": _accuracies(module, val_figures),
         "test": _accuracies(module, module.test_figures),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }
     figures.save(path / directory.FIGURES, figures.measure(module, data, device))
     directory.write_json(path / directory.RESULTS, results)
-    write_report(path)
+    write_report(path, _complain if console is None else console.out)
     return Run(path, results, module)
 
 
 class _Meta(L.Callback):
-    """Puts into each checkpoint what a predictor must know of the data."""
+    """Puts into each checkpoint what a predictor must know of the data, and the last validation."""
 
     def __init__(self, meta: dict[str, Any]) -> None:
         self.meta = meta
@@ -138,7 +146,11 @@ class _Meta(L.Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["ffcore"] = {"data": self.meta, "version": environment.versions()["ffcore"]}
+        checkpoint["ffcore"] = {
+            "data": self.meta,
+            "val": getattr(pl_module, "val_figures", None),
+            "version": environment.versions()["ffcore"],
+        }
 
 
 def _one_device(recipe: Recipe) -> None:
@@ -159,7 +171,6 @@ def _trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         devices=1,
         precision=config.precision,
         max_epochs=config.max_epochs,
-        max_steps=config.max_steps if config.max_steps is not None else -1,
         check_val_every_n_epoch=config.validate_every,
         callbacks=callbacks,
         logger=False,
@@ -173,24 +184,22 @@ def _accelerator() -> str:
     return "gpu" if torch.cuda.is_available() else "cpu"
 
 
-def _checkpoint(path: Path, validated: bool) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=path / directory.CHECKPOINTS,
-        filename="best" if validated else "last",
-        monitor="val_accuracy" if validated else None,
-        mode="max",
-        save_last=validated,
-        enable_version_counter=False,
+def _checkpoints(path: Path, validated: bool) -> list[L.Callback]:
+    where: dict[str, Any] = {"dirpath": path / directory.CHECKPOINTS, "enable_version_counter": False}
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **where)
+    best = ModelCheckpoint(
+        filename="best", monitor="val_accuracy", mode="max", save_on_train_epoch_end=False, **where
     )
+    return [last, best] if validated else [last]
 
 
-def _select(recipe: Recipe, module: ForwardOnly, checkpoint: ModelCheckpoint) -> int:
-    """Load the validation-best weights if the recipe asks for them; the epoch that was chosen, from 1."""
-    if recipe.trainer.select == "last" or not checkpoint.best_model_path:
-        return module.current_epoch
-    best = torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")
+def _select(recipe: Recipe, module: ForwardOnly, path: Path) -> tuple[int, dict[str, Any] | None]:
+    """Load the weights that the recipe selects: their epoch, from 1, and their figures on validation data."""
+    if recipe.trainer.select == "last":
+        return module.current_epoch, getattr(module, "val_figures", None)
+    best = torch.load(path / directory.CHECKPOINTS / "best.ckpt", weights_only=True, map_location="cpu")
     module.load_state_dict(best["state_dict"])
-    return int(best["epoch"]) + 1
+    return int(best["epoch"]) + 1, best["ffcore"]["val"]
 
 
 def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
@@ -216,15 +225,20 @@ def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[st
     }
 
 
+def _complain(message: str) -> None:
+    warnings.warn(message, stacklevel=3)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps away Lightning's advertisements, and a warning of its own code that no user can mend."""
+    """Keeps away Lightning's advertisements, and warnings of what is meant or no user can mend."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         try:
             yield
         finally:

@@ -1,0 +1,78 @@
+"""What a person sees of a run, in a pipe."""
+
+import contextlib
+import io
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from ffcore.cli.main import main
+from ffcore.plugin import manager
+
+PLUGIN = """
+from ffcore.plugin import hookimpl
+
+def section(run):
+    raise RuntimeError("no ink")
+
+@hookimpl
+def ffcore_register_report_sections(register):
+    register("inky", f"{__name__}:section")
+"""
+
+
+def call(*words):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = main(words)
+    manager.use(None)
+    return code, out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with a plugin whose part of the report fails: its words, its folder, what it printed."""
+    folder = tmp_path_factory.mktemp("a run")
+    (folder / "inky.py").write_text(PLUGIN)
+    words = ["--plugin", str(folder / "inky.py"), "run", "digits/ff", "trainer.max_epochs=2"]
+    words += ["trainer.threads=1", "--run-dir", str(folder / "run")]
+    code, out = call(*words)
+    assert code == 0
+    return words, folder / "run", out
+
+
+def test_it_tells_of_epochs_then_of_results(run):
+    _, folder, out = run
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[0].startswith("digits/ff: epoch 1/2, validation ")
+    assert lines[1].startswith("digits/ff: epoch 2/2, validation ")
+    assert "digits/ff: Forward-Forward on scikit-learn's digits, in seconds" in lines
+    assert any(line.split()[:2] == ["test", "error"] for line in lines)
+    assert lines[-2:] == [f"report    {folder / 'report.md'}", f"picture   {folder / 'overview.png'}"]
+    assert "\x1b" not in out
+    assert all(Path(line.split(maxsplit=1)[1]).is_file() for line in lines[-2:])
+
+
+def test_it_tells_what_the_report_lacks(run):
+    assert "failed: RuntimeError: no ink" in run[2]
+
+
+def test_the_command_can_be_copied(run):
+    words, folder, _ = run
+    command = json.loads((folder / "results.json").read_text())["command"]
+    assert shlex.split(command) == ["ffcore", *words]
+
+
+def test_eval_says_what_the_run_said(run):
+    results = json.loads((run[1] / "results.json").read_text())
+    code, out = call("eval", str(run[1]))
+    assert code == 0
+    assert f"error {results['test']['error']:.2f} %" in out
+    code, out = call("eval", str(run[1]), "--split", "val", "--json")
+    assert json.loads(out)["per_block_accuracy"] == results["val"]["per_block_accuracy"]
+
+
+def test_without_words_there_is_help():
+    assert call() == call("--help")

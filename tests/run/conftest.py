@@ -1,0 +1,37 @@
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import ffcore
+from ffcore.plugin import manager
+
+
+@pytest.fixture(autouse=True)
+def installed_plugins():
+    yield
+    manager.use(None)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """digits/ff after two epochs, trained once, with its report."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return ffcore.train("digits/ff", run_dir=folder, trainer={"max_epochs": 2, "threads": 1})
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch) -> Callable[..., Any]:
+    """Train small networks for two epochs; reports, which cost most, are not drawn."""
+    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+    numbers = itertools.count(1)
+
+    def train(recipe="digits/ff", data=None, **overrides):
+        small = {"trainer.threads": 1, "trainer.max_epochs": 2, "data.batch_size": 100}
+        if "network" not in overrides and "/" in recipe:
+            small["network.0.units"] = 64
+        folder = tmp_path / f"run{next(numbers)}"
+        return ffcore.train(recipe, data=data, run_dir=folder, **{**small, **overrides})
+
+    return train

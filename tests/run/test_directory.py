@@ -1,0 +1,115 @@
+"""What a run leaves behind."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ffcore.errors import UserError
+from ffcore.recipe.load import load as load_recipe
+from ffcore.run import directory
+
+KEYS = """
+recipe seed git_commit device threads versions parameters epochs wall_s samples_per_s peak_memory
+val.accuracy test.accuracy test.error test.per_block_accuracy
+"""
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return json.loads((finished.path / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def rows(finished):
+    with (finished.path / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_there(finished):
+    there = {path.name for path in finished.path.rglob("*") if path.is_file() and path.stat().st_size}
+    assert there >= {"config.yaml", "results.json", "metrics.csv", "report.md", "overview.png"}
+    assert there >= {"last.ckpt", "best.ckpt"}
+
+
+def test_nothing_half_written_is_left(finished):
+    assert not list(finished.path.rglob(".*"))
+
+
+def test_all_promised_keys_are_there(results):
+    for key in KEYS.split():
+        value = results
+        for part in key.split("."):
+            value = value[part]
+        assert value is not None or key == "git_commit", key
+
+
+def test_values_make_sense(finished, results):
+    assert results == json.loads(json.dumps(finished.results))
+    assert results["recipe"] == "digits/ff"
+    assert (results["seed"], results["threads"], results["epochs"]) == (1, 1, 2)
+    assert results["parameters"] == 64 * 500 + 500 + 2 * (500 * 500 + 500)
+    assert results["versions"]["torch"] == torch.__version__
+    assert results["device"].startswith("cpu") or torch.cuda.is_available()
+    assert min(results[key] for key in ("wall_s", "samples_per_s", "peak_memory")) > 0
+    test = results["test"]
+    assert 0.5 < test["accuracy"] <= 1
+    assert test["error"] == pytest.approx(100 * (1 - test["accuracy"]), abs=1e-3)
+    assert list(test["per_block_accuracy"]) == ["dense1", "dense2", "dense3"]
+    assert np.sum(test["confusion"]) == results["data"]["test"] == 360
+    assert np.trace(test["confusion"]) == pytest.approx(360 * test["accuracy"], abs=1e-3)
+
+
+def test_the_validation_split_is_named(results):
+    assert results["split"]["validation"] == {"from": "train", "count": 144, "seed": 0}
+    assert (results["data"]["train"], results["data"]["validation"]) == (1293, 144)
+    assert np.sum(results["val"]["confusion"]) == 144
+
+
+def test_steps_are_batches(results, rows):
+    batches = -(-1293 // 25)
+    assert results["steps"] == 2 * batches
+    assert [int(row["step"]) for row in rows] == [batches, 2 * batches]
+
+
+def test_metrics_have_a_row_an_epoch(results, rows):
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["val_accuracy"]) == results["val"]["accuracy"]
+    assert all(row[f"{block}/loss"] for row in rows for block in ("dense1", "dense2", "dense3"))
+
+
+def test_config_loads_back_to_the_same_recipe(finished):
+    wanted = load_recipe("digits/ff", ["trainer.max_epochs=2", "trainer.threads=1"])
+    assert load_recipe(str(finished.path / "config.yaml")) == wanted
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_checkpoints_load_without_pickled_objects(finished, name):
+    state = torch.load(finished.path / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    assert state["global_step"] == 104
+    assert state["ffcore"]["data"]["name"] == "digits"
+
+
+def test_a_run_from_python_claims_no_command(finished, results):
+    assert results["command"] is None
+    assert "Made by" not in (finished.path / "report.md").read_text()
+
+
+def test_unnamed_runs_of_one_second_get_a_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    made = [directory.create(None, "a/b").as_posix() for _ in range(3)]
+    assert made == [f"runs/a-b-20260101-000000{end}" for end in ("", "-2", "-3")]
+
+
+def test_results_are_json_or_an_error(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        directory.write_json(tmp_path / "results.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_refused(finished):
+    with pytest.raises(UserError, match="not empty"):
+        directory.check(finished.path)

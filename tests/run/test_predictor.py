@@ -1,0 +1,96 @@
+"""A run that is loaded again predicts what it was measured to predict."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+import ffcore
+from ffcore.data.arrays import InMemory
+from ffcore.data.digits import Digits
+from ffcore.errors import UserError
+from ffcore.run.evaluate import evaluate
+
+
+@pytest.fixture(scope="module")
+def test_split():
+    return Digits().load().test
+
+
+def accuracy(predictor, split):
+    return float((predictor.predict(split.x).numpy() == split.y).mean())
+
+
+def test_it_repeats_the_runs_accuracy_on_raw_digits(finished, test_split):
+    predictor = ffcore.load(finished.path)
+    assert accuracy(predictor, test_split) == pytest.approx(finished.results["test"]["accuracy"])
+    assert predictor.classes == tuple("0123456789")
+    assert predictor.shape == (1, 8, 8)
+
+
+def test_it_takes_arrays_tensors_lists_and_flat_images(finished):
+    predictor = ffcore.load(finished.path)
+    raw = load_digits()
+    wanted = predictor.predict(raw.images[:20])
+    assert wanted.shape == (20,)
+    for form in (
+        raw.data[:20],
+        raw.images[:20, None].astype("uint8"),
+        raw.data[:20].tolist(),
+        torch.tensor(raw.data[:20], requires_grad=True),
+    ):
+        assert torch.equal(predictor.predict(form), wanted)
+    assert predictor.scores(raw.data[:20]).shape == (20, 10)
+    assert predictor.predict(np.zeros((0, 8, 8))).shape == (0,)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (8, 8), (5, 63), (5, 28, 28)])
+def test_it_refuses_other_shapes(finished, shape):
+    with pytest.raises(UserError, match=r"the run was trained on \(1, 8, 8\)"):
+        ffcore.load(finished.path).predict(np.zeros(shape))
+
+
+def test_evaluate_repeats_the_results(finished):
+    for split in ("test", "val"):
+        figures = evaluate(finished.path, split)
+        for key in ("accuracy", "error", "per_block_accuracy"):
+            assert figures[key] == finished.results[split][key]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trainer.precision": "bf16-mixed"},
+        {"trainer.precision": "64-true"},
+        {"data.standardise": True},
+        {"readouts": {"softmax": {"kind": "softmax"}}, "contribution": "readout"},
+    ],
+    ids=str,
+)
+def test_it_repeats_results_whatever_the_numbers(quick, test_split, options):
+    run = quick(**options)
+    assert evaluate(run.path)["per_block_accuracy"] == run.results["test"]["per_block_accuracy"]
+    assert accuracy(ffcore.load(run.path), test_split) == pytest.approx(run.results["test"]["accuracy"])
+
+
+def test_double_precision_weights_are_not_rounded(quick):
+    run = quick(**{"trainer.precision": "64-true"})
+    loaded = ffcore.load(run.path).module.network.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in run.module.network.state_dict().items())
+
+
+def test_best_is_the_epoch_that_validated_best(quick, test_split):
+    ruin = {"kind": "step", "epochs": [1], "by": 1e6}  # whatever follows the first epoch
+    run = quick(lr_schedule=ruin, **{"data.batch_size": 25, "trainer.select": "best"})
+    best, last = ffcore.load(run.path), ffcore.load(run.path, "last")
+    assert (run.results["selected"], run.results["epoch_selected"]) == ("best", 1)
+    assert accuracy(best, test_split) == pytest.approx(run.results["test"]["accuracy"])
+    assert accuracy(last, test_split) < accuracy(best, test_split)
+    for split in ("test", "val"):
+        assert evaluate(run.path, split)["accuracy"] == run.results[split]["accuracy"]
+
+
+def test_evaluate_refuses_a_run_whose_data_came_from_python(quick, test_split):
+    run = quick(data=InMemory(test_split.x, test_split.y))
+    with pytest.raises(UserError, match="trained on 'arrays', given from Python"):
+        evaluate(run.path)

@@ -1,0 +1,74 @@
+"""Ctrl-C ends a run between two batches; a loss that is no number ends it too."""
+
+import signal
+
+import pytest
+import torch
+
+from ffcore.cli.main import main
+from ffcore.engine.history import History
+
+
+@pytest.fixture
+def press(monkeypatch):
+    """Press Ctrl-C so many times when step 5 has been learned."""
+
+    def _press(times):
+        count = History.on_train_batch_end
+
+        def on_train_batch_end(self, trainer, *args):
+            count(self, trainer, *args)
+            if trainer.global_step == 5:
+                for _ in range(times):
+                    signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(History, "on_train_batch_end", on_train_batch_end)
+
+    return _press
+
+
+def run(folder):
+    return main(["run", "digits/ff", "trainer.threads=1", "--run-dir", str(folder)])
+
+
+def test_the_batch_is_finished_and_kept(press, tmp_path, capsys):
+    press(1)
+    folder = tmp_path / "run"
+    assert run(folder) == 130
+    assert capsys.readouterr().err.strip() == f"interrupted: {folder} keeps the weights after step 5"
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
+    assert not (folder / "results.json").exists()
+    assert main(["eval", str(folder)]) == 0
+
+
+def test_a_second_press_ends_at_once(press, tmp_path, capsys):
+    press(2)
+    assert run(tmp_path / "run") == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_a_run_that_diverges_says_so(tmp_path, capsys):
+    words = ["run", "digits/ff", "trainer.threads=1", "optimizer.lr=1e30", "--run-dir", str(tmp_path / "run")]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: diverged: the loss of block dense1 is nan in epoch 1; ")
+    assert err.count("\n") == 1
+    assert "epoch,step" in (tmp_path / "run" / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_python_gets_its_own_handler_back(press, quick, times):
+    press(times)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        quick()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_who_ignores_ctrl_c_goes_on(press, quick):
+    press(1)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert quick().results["epochs"] == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
