@@ -134,7 +134,10 @@ class NetworkBuilder:
                 f"but {kind} gives kind {goodness.kind!r}"
             )
         penalties = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
-        return GoodnessLoss(objective, penalties)
+        try:
+            return GoodnessLoss(objective, penalties)
+        except ValueError as error:
+            raise UserError(f"{where}.{error}") from error
 
     def _name(self, item: NetworkItem, copy: int) -> str:
         if item.name is not None:

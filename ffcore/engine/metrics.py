@@ -43,22 +43,17 @@ class Accuracy(Metric):
         self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
 
     def figures(self) -> dict[str, Any]:
-        """`compute` as plain numbers and lists, also where there is a single source."""
-        computed = self.compute()
-        # torchmetrics makes a scalar of what has one element
-        per_source = computed["per_source"].reshape(-1).tolist()
-        confusion = computed["confusion"].tolist()
+        """``accuracy``, ``per_source`` (L) and ``confusion`` (K by K) as plain numbers and lists."""
+        counts = self.compute()
+        confusion: list[list[int]] = counts["confusion"].tolist()
+        total = max(1, sum(map(sum, confusion)))
+        hits = counts["hits"].reshape(-1).tolist()  # torchmetrics makes a scalar of what has one element
         return {
-            "accuracy": float(computed["accuracy"]),
-            "per_source": per_source,
+            "accuracy": sum(row[k] for k, row in enumerate(confusion)) / total,
+            "per_source": [count / total for count in hits],
             "confusion": confusion,
         }
 
     def compute(self) -> dict[str, Tensor]:
-        """``accuracy`` (a scalar), ``per_source`` (L,), ``confusion`` (K, K), rows are true classes."""
-        total = self.confusion.sum().clamp(min=1)
-        return {
-            "accuracy": self.confusion.diagonal().sum() / total,
-            "per_source": self.hits / total,
-            "confusion": self.confusion,
-        }
+        """The counts, summed over ranks: ``hits`` (L,) and ``confusion`` (K, K), rows are true classes."""
+        return {"hits": self.hits, "confusion": self.confusion}

@@ -99,11 +99,14 @@ class ForwardOnly(L.LightningModule):
         self._keep_time(clock, batch_idx)
         batch.draw = Draw(self.seed, clock.step, batch.first, len(batch.x), batch.total, batch.x.device)
         self.algorithm.learn(batch, self.network)
-        if self.trainer.is_last_batch:  # what a group of accumulated batches has left over
+        self.optimizers().step()  # type: ignore[union-attr]
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """At an epoch's or the run's last batch, step with what a group of accumulated batches has left."""
+        if self.trainer.is_last_batch or self.trainer.should_stop:
             for block in self.network.learners.values():
                 if block.stepper is not None:
                     block.stepper.step()
-        self.optimizers().step()  # type: ignore[union-attr]
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's sums; callbacks and the module itself read them when it ends."""
@@ -155,17 +158,17 @@ class ForwardOnly(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Report the accuracy on the validation split, and its losses to the contribution."""
-        figures = self.accuracy.compute()
+        figures = self.accuracy.figures()
         if self._val_losses:
-            total = figures["confusion"].sum()
+            total = sum(map(sum, figures["confusion"]))
             losses = [self._val_losses.get(b.name) for b in self.network.blocks]
             zero = torch.zeros((), device=self.device)
             stacked = torch.stack([zero if x is None else x / total for x in losses])
             self.contribution.observe("val", stacked, None, None)
             self._val_losses = {}
-        self.val_figures = self.accuracy.figures()
+        self.val_figures = figures
         self.accuracy.reset()
-        self.log("val_accuracy", figures["accuracy"], sync_dist=False)
+        self.log("val_accuracy", figures["accuracy"])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""

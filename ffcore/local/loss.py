@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from ffcore.interfaces import Block, BlockInfo, LocalLoss, Objective, Out, Penalty, Readout, Views
 
+_FIGURES = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
+
 
 class GoodnessLoss(LocalLoss):
     """``objective(goodness) + Σ penalties``, each term under its name.
@@ -20,6 +22,8 @@ class GoodnessLoss(LocalLoss):
 
     def __init__(self, objective: Objective, penalties: Mapping[str, Penalty] | None = None) -> None:
         super().__init__()
+        if taken := _FIGURES.intersection(penalties or {}):
+            raise ValueError(f"penalties: {min(taken)!r} is the name of another figure of every block")
         self.objective = objective
         self.penalties = nn.ModuleDict(dict(penalties or {}))
         self.reads_handoff = any(p.reads_handoff for p in (penalties or {}).values())

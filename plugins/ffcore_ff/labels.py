@@ -53,8 +53,8 @@ class Overlay(LabelCode):
 
     def join(self, x: Tensor, code: Tensor) -> LabelledInput:
         """(N, *shape) and (V·N, K) → V·N labelled rows."""
-        base = x.clone()
-        flat = base.view(len(x), -1)
+        base = x.clone(memory_format=torch.contiguous_format)
+        flat = base.flatten(1)  # a view of it
         flat[:, : code.shape[1]] = 0
         code = code.to(x.dtype)
         if self.normalise == "none":

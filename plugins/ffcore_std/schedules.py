@@ -61,6 +61,9 @@ class Interleaved(Schedule):
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         self.spans = [(int(start), int(end)) for start, end in spans]
+        for start, end in self.spans:
+            if not 0 <= start < end:
+                raise ValueError(f"span [{start}, {end}] holds no epoch; spans are [first, end) from 0")
 
     def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
         """Windows of one for the blocks whose span holds this epoch.
