@@ -80,8 +80,9 @@ def _flat(overrides: Mapping[str, Any], above: str = "") -> list[str]:
     flat: list[str] = []
     for key, value in overrides.items():
         path = f"{above}{key}"
-        if isinstance(value, Mapping) and value and "kind" not in value:
-            flat += _flat(value, f"{path}.")
+        if isinstance(value, Mapping) and value:
+            # the kind first: changing it drops the old options, and only those
+            flat += _flat(dict(sorted(value.items(), key=lambda item: item[0] != "kind")), f"{path}.")
         else:
             text = yaml.safe_dump(_plain(value), default_flow_style=True).strip().removesuffix("...").strip()
             flat.append(f"{path}={text}")
@@ -94,4 +95,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a number of NumPy's or PyTorch's
+        return value.item()
     return os.fspath(value) if isinstance(value, os.PathLike) else value

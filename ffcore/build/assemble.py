@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from ffcore.build.components import make
@@ -28,26 +31,36 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
-        try:
+        with _at("algorithm"):
             in_shape = algorithm.prepare(shape, classes, tuple(recipe.readouts))
-        except ValueError as error:
-            raise UserError(f"algorithm: {error}") from error
         builder = NetworkBuilder(recipe, algorithm, in_shape, classes)
         network = builder.build()
-    if not any(p.requires_grad for block in network.blocks for p in block.parameters()):
+        schedule: Schedule = make(
+            recipe.schedule or Kind("schedule").validate(algorithm.schedule), "schedule"
+        )
+        contribution: LayerContribution = make(recipe.contribution, "contribution")
+    if not network.learning:
         raise UserError("network: no block has a parameter that could learn; add one, such as kind: dense")
-    schedule_spec = recipe.schedule or Kind("schedule").validate(algorithm.schedule)
-    schedule: Schedule = make(schedule_spec, "schedule")
-    contribution: LayerContribution = make(recipe.contribution, "contribution")
+    for part, path in ((algorithm, "algorithm"), (contribution, "contribution")):
+        if any(p.requires_grad for p in part.parameters()):
+            raise UserError(f"{path}: it has parameters, but only those inside a block or a readout learn")
+    for block in network.blocks:
+        if block.goodness is not None and block.goodness.kind not in algorithm.accepts:
+            readable = " or ".join(map(repr, sorted(algorithm.accepts)))
+            raise UserError(
+                f"block.goodness: block {block.name} gives goodness of kind {block.goodness.kind!r}, "
+                f"algorithm {recipe.algorithm.kind} reads kind {readable}"
+            )
+    if recipe.trainer.accumulate > 1 and algorithm.updates_per_batch != 1:
+        raise UserError(
+            f"trainer.accumulate: {recipe.algorithm.kind} updates several times a batch; set it to 1"
+        )
     epochs = recipe.trainer.max_epochs
-    try:
-        network.plan(schedule.windows(Clock(0, 0, epochs), len(network.blocks)))
-    except ValueError as error:
-        raise UserError(f"schedule: {error}") from error
-    try:
+    with _at("schedule"):
+        windows = schedule.windows(Clock(0, 0, epochs), len(network.learning))
+    network.plan(windows)
+    with _at("contribution"):
         contribution.attend(network.sources)
-    except ValueError as error:
-        raise UserError(f"contribution: {error}") from error
     return ForwardOnly(
         network,
         algorithm,
@@ -60,3 +73,12 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         clip=recipe.trainer.clip,
         accumulate=recipe.trainer.accumulate,
     )
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Put the recipe's path before what a component complains of."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error

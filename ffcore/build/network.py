@@ -37,6 +37,7 @@ class NetworkBuilder:
         self.optimizers: dict[str, OptimizerConfig] = {}
         self._x = torch.zeros(2, *shape)  # what the items built so far make of zeros
         self._numbers: dict[str, int] = {}
+        self._taken: set[str] = set(recipe.readouts)
 
     def build(self) -> LocalNetwork:
         """The whole network, its components bound.
@@ -60,8 +61,8 @@ class NetworkBuilder:
             return LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts)
         except UserError:
             raise
-        except ValueError as error:
-            raise UserError(f"network: {error}") from error
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"network: {str(error).splitlines()[0]}") from error
 
     def _stages(
         self, items: Sequence[NetworkItem], path: str, under: BlockConfig, over: BlockConfig
@@ -72,8 +73,9 @@ class NetworkBuilder:
             here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
             for copy in range(1 if isinstance(item, BoxItem) else item.repeat):
                 name = self._name(item, copy)
-                if name in stages:
+                if name in self._taken:
                     raise UserError(f"{here}.name: {name!r} is taken; names are unique")
+                self._taken.add(name)
                 stages[name] = self._stage(item, name, here, under, over)
         return stages
 

@@ -10,7 +10,8 @@ from typing import Any
 import lightning as L
 
 from ffcore.engine.module import ForwardOnly
-from ffcore.local import GoodnessLoss, LocalBlock
+
+_FIRST = ("epoch", "step", "seconds", "samples_per_s", "lr", "val_accuracy")
 
 
 class History(L.Callback):
@@ -21,26 +22,17 @@ class History(L.Callback):
         samples: samples learned so far.
 
     Args:
-        path: the CSV file, which must not exist yet.
+        path: the CSV file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds = 0.0
         self.samples = 0
+        self._rows: list[dict[str, Any]] = []
         self._began = 0.0
         self._learning = False
         self._validated = False
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the head of the table."""
-        assert isinstance(pl_module, ForwardOnly)
-        self._columns = [
-            *("epoch", "step", "seconds", "samples_per_s", "lr", "val_accuracy"),
-            *(f"val/{source.name}" for source in pl_module.network.sources),
-            *(c for block in pl_module.network.learners.values() for c in _columns(block)),
-        ]
-        self._write({name: name for name in self._columns}, "x")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -81,22 +73,21 @@ class History(L.Callback):
                 row[f"val/{source.name}"] = hits
         for block, figures in pl_module.meter.read().items():
             row |= {f"{block}/{name}": value for name, value in figures.items()}
-        self._write(row, "a")
+        self._write(row)
 
     def _stop(self) -> None:
         if self._learning:
             self.seconds += time.perf_counter() - self._began
             self._learning = False
 
-    def _write(self, row: dict[str, Any], mode: str) -> None:
-        with self.path.open(mode, newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
-
-
-def _columns(block: LocalBlock) -> list[str]:
-    names = ["loss"] if block.loss is not None else []
-    if isinstance(block.loss, GoodnessLoss):
-        names += list(block.loss.penalties)
-        if block.goodness is not None and block.goodness.kind == "energy":
-            names += ["positive", "negative", "separation"]
-    return [f"{block.name}/{name}" for name in names]
+    def _write(self, row: dict[str, Any]) -> None:
+        """Write all rows anew: blocks that begin to learn bring columns of their own."""
+        self._rows.append(row)
+        columns = dict.fromkeys(column for known in self._rows for column in known)
+        order = [c for c in _FIRST if c in columns] + [c for c in columns if c not in _FIRST]
+        draft = self.path.with_name(f".{self.path.name}.part")
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, order)
+            table.writeheader()
+            table.writerows(self._rows)
+        draft.replace(self.path)

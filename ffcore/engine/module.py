@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -30,7 +31,7 @@ class ForwardOnly(L.LightningModule):
     Args:
         network: the network.
         algorithm: which views enter it.
-        contribution: how evidence becomes scores.
+        contribution: how evidence becomes scores; it has attended to the network's sources.
         schedule: which blocks learn when.
         make_optimizer: a new optimiser for a block and its parameters.
         lr_factor: factor on all learning rates at a fractional epoch, of so many epochs.
@@ -69,7 +70,6 @@ class ForwardOnly(L.LightningModule):
         self.meter = Meter()
         network.record = self.meter.record
         network.watchers.append(self.meter)
-        contribution.attend(network.sources)
         self.accuracy = Accuracy(len(network.sources), network.classes)
         self._windows: tuple[range, ...] | None = None
         self._advancing = [
@@ -77,7 +77,8 @@ class ForwardOnly(L.LightningModule):
         ]
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
         self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
-        self._val_losses: dict[str, Tensor] = {}
+        self._seen: list[tuple[Tensor, Tensor]] = []  # evidence that waits for the end of a validation
+        self._val_losses: dict[str, float] = {}
 
     # -- learning ---------------------------------------------------------------------------------------
 
@@ -98,31 +99,29 @@ class ForwardOnly(L.LightningModule):
         clock = Clock(self.current_epoch, self.global_step, self.epochs)
         self._keep_time(clock, batch_idx)
         batch.draw = Draw(self.seed, clock.step, batch.first, len(batch.x), batch.total, batch.x.device)
+        torch.manual_seed(mix(self.seed, clock.step))  # bodies that draw by themselves: dropout, noise
         self.algorithm.learn(batch, self.network)
         self.optimizers().step()  # type: ignore[union-attr]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """At an epoch's or the run's last batch, step with what a group of accumulated batches has left."""
-        if self.trainer.is_last_batch or self.trainer.should_stop:
-            for block in self.network.learners.values():
-                if block.stepper is not None:
-                    block.stepper.step()
+        """After an epoch's or the run's last batch, and before validation, finish what is half done."""
+        if not (self.trainer.is_last_batch or self.trainer.should_stop):
+            return
+        for block in self.network.learners.values():
+            if block.stepper is not None:
+                block.stepper.step()  # what a group of accumulated batches has left over
+            block.rule.finish(block, OneRank())
+        if "train.loss" in self.contribution.needs:
+            figures = self.meter.read()
+            losses = {name: of_block.get("loss", math.nan) for name, of_block in figures.items()}
+            self.contribution.observe("train", self._by_source(losses), None, None)
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's sums; callbacks and the module itself read them when it ends."""
         self.meter.reset()
 
-    def on_train_epoch_end(self) -> None:
-        """Let closed-form rules solve what they gathered, and show the epoch's losses to the contribution."""
-        for block in self.network.learners.values():
-            block.rule.finish(block, OneRank())
-        if "train.loss" in self.contribution.needs:
-            figures = self.meter.read()
-            losses = [figures.get(b.name, {}).get("loss", 0.0) for b in self.network.blocks]
-            self.contribution.observe("train", torch.tensor(losses, device=self.device), None, None)
-
     def _keep_time(self, clock: Clock, batch_idx: int) -> None:
-        windows = self.schedule.windows(clock, len(self.network.blocks))
+        windows = self.schedule.windows(clock, len(self.network.learning))
         if windows != self._windows:
             self.network.plan(windows)
             self._windows = windows
@@ -143,46 +142,52 @@ class ForwardOnly(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
-        evidence = self._measure(batch)
-        if "val.scores" in self.contribution.needs:
-            self.contribution.observe("val", None, evidence, batch.y)
+        evidence = self.algorithm.scores(batch.x, self.network)
+        if self.contribution.needs.isdisjoint(("val.loss", "val.scores")):
+            self._count(evidence, batch.y)
+        else:
+            self._seen.append((evidence, batch.y))
         if "val.loss" in self.contribution.needs:
-            device = batch.x.device
             # The same draws at every validation, so that epochs compare.
             key = mix(self.seed, _VALIDATION)
-            batch.draw = Draw(key, batch_idx, batch.first, len(batch.x), batch.total, device)
-            views = self.algorithm.views(batch, self.network)
-            for name, loss in self.network.losses(views).items():
-                weighted = loss * len(batch.x)
-                self._val_losses[name] = self._val_losses.get(name, torch.zeros_like(loss)) + weighted
+            batch.draw = Draw(key, batch_idx, batch.first, len(batch.x), batch.total, batch.x.device)
+            for name, loss in self.network.losses(self.algorithm.views(batch, self.network)).items():
+                self._val_losses[name] = self._val_losses.get(name, 0.0) + float(loss) * len(batch.x)
 
     def on_validation_epoch_end(self) -> None:
-        """Report the accuracy on the validation split, and its losses to the contribution."""
-        figures = self.accuracy.figures()
-        if self._val_losses:
-            total = sum(map(sum, figures["confusion"]))
-            losses = [self._val_losses.get(b.name) for b in self.network.blocks]
-            zero = torch.zeros((), device=self.device)
-            stacked = torch.stack([zero if x is None else x / total for x in losses])
-            self.contribution.observe("val", stacked, None, None)
-            self._val_losses = {}
-        self.val_figures = figures
+        """Let the contribution see the split, then report the accuracy that it makes of it."""
+        if self._seen:
+            scores = torch.cat([evidence for evidence, _ in self._seen], dim=1)
+            y = torch.cat([classes for _, classes in self._seen])
+            losses = {name: total / len(y) for name, total in self._val_losses.items()}
+            wanted = self.contribution.needs
+            self.contribution.observe(
+                "val",
+                self._by_source(losses) if "val.loss" in wanted else None,
+                *((scores, y) if "val.scores" in wanted else (None, None)),
+            )
+            self._count(scores, y)
+            self._seen, self._val_losses = [], {}
+        self.val_figures = self.accuracy.figures()
         self.accuracy.reset()
-        self.log("val_accuracy", figures["accuracy"])
+        self.log("val_accuracy", self.val_figures["accuracy"])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""
-        self._measure(batch)
+        self._count(self.algorithm.scores(batch.x, self.network), batch.y)
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the test split."""
         self.test_figures = self.accuracy.figures()
         self.accuracy.reset()
 
-    def _measure(self, batch: Batch) -> Tensor:
-        evidence = self.algorithm.scores(batch.x, self.network)
-        self.accuracy.update(evidence, self.contribution.combine(evidence), batch.y)
-        return evidence
+    def _count(self, evidence: Tensor, y: Tensor) -> None:
+        self.accuracy.update(evidence, self.contribution.combine(evidence), y)
+
+    def _by_source(self, losses: Mapping[str, float]) -> Tensor:
+        """In the order of the evidence; NaN for a source that has none, or did not learn."""
+        of_source = [losses.get(source.name, math.nan) for source in self.network.sources]
+        return torch.tensor(of_source, device=self.device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches are made on the device; there is nothing to move."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
+from ffcore.interfaces.goodness import Kind
 from ffcore.interfaces.network import Network
 from ffcore.interfaces.views import Views
 
@@ -20,6 +21,7 @@ class Algorithm(Component):
 
     Attributes:
         feedforward: every block is called once a pass, so that blocks may lie on different devices.
+        accepts: kinds of goodness whose evidence it can read.
         schedule: kind of the schedule where the recipe names none.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
         head: a network item, as in a recipe, that the algorithm appends; ``units: classes`` means K.
@@ -27,6 +29,7 @@ class Algorithm(Component):
     """
 
     feedforward: ClassVar[bool] = True
+    accepts: ClassVar[frozenset[Kind]] = frozenset({"class"})
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}
     head: ClassVar[Mapping[str, Any] | None] = None

@@ -43,7 +43,8 @@ class BlockInfo:
 class Component(nn.Module):
     """A part that a recipe names: a plain class with typed, documented constructor arguments.
 
-    Parameters of a component learn with the block that it belongs to.
+    Parameters of what a block computes its loss from (body, goodness, objective, penalties) learn with the
+    block, those of a readout with the readout. Others have nobody to train them and are refused.
     """
 
     def bind(self, info: BlockInfo) -> None:

@@ -15,8 +15,8 @@ from ffcore.interfaces.network import Source
 class LayerContribution(Component):
     """Combines the evidence of L sources.
 
-    ``needs`` names what `observe` has to be fed with: ``train.loss``, ``val.loss`` (one mean loss a block) or
-    ``val.scores`` ((L, N, K) evidence and the classes). All of it is reduced over ranks before.
+    ``needs`` names what `observe` has to be fed with: ``train.loss``, ``val.loss`` (L objectives, means over
+    an epoch's samples) or ``val.scores`` (the evidence (L, N, K) of the whole split, and its classes).
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -29,7 +29,14 @@ class LayerContribution(Component):
         """
 
     def observe(self, split: str, losses: Tensor | None, scores: Tensor | None, y: Tensor | None) -> None:
-        """See an epoch's figures of ``split`` ("train" or "val"), as asked for in ``needs``."""
+        """See an epoch's figures, as asked for in ``needs``, before the evidence of that epoch is combined.
+
+        Args:
+            split: "train" or "val".
+            losses: (L,) mean objective of each source; NaN for one that has none, or did not learn.
+            scores: (L, N, K) evidence.
+            y: (N,) true classes.
+        """
 
     @abstractmethod
     def combine(self, scores: Tensor) -> Tensor:

@@ -31,15 +31,8 @@ class Block(Protocol):
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
         """The terms of the block's local loss, by name; empty where it has none."""
 
-    def scale(self, samples: int) -> float:
-        """What to multiply a mean over ``samples`` by before its gradient is taken.
-
-        1 where one batch of one rank makes an update. Otherwise the number of samples: gradients add up over
-        batches and ranks, and `update` divides by the total, so that uneven shares stay exact.
-        """
-
     def update(self, samples: int) -> None:
-        """Use the gradients that lie in ``.grad``: reduce over ranks, clip, step."""
+        """Use the gradients in ``.grad``, of a mean over ``samples``: reduce over ranks, clip, step."""
 
 
 Input = Tensor | LabelledInput

@@ -38,6 +38,13 @@ class LabelledInput:
         """Shape of the dense tensor, (R, *shape)."""
         return torch.Size((len(self.code), *self.base.shape[1:]))
 
+    def detach(self) -> LabelledInput:
+        """The same numbers without a graph."""
+        if not (self.base.requires_grad or self.code.requires_grad):
+            return self
+        scale = self.scale.detach() if self.scale is not None else None
+        return LabelledInput(self.base.detach(), self.code.detach(), scale)
+
     def dense(self) -> Tensor:
         """(R, *shape): the tensor that this stands for."""
         flat = self.base.flatten(1)
@@ -104,8 +111,10 @@ class Out:
         activity: (R, *shape) what the goodness is measured on.
         handoff: (R, *shape') what later blocks receive.
         goodness: (R,) energies or (R, K_l) class goodness; None where the block has none.
+        upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass.
     """
 
     activity: Tensor
     handoff: Tensor
     goodness: Tensor | None
+    upstream: tuple[Tensor, ...] = ()

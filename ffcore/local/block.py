@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local.loss import GoodnessLoss
-from ffcore.local.passing import Pass, current
+from ffcore.local.passing import Pass, Place, current
 from ffcore.local.rules import Gradient
 from ffcore.local.stepper import Stepper
 
@@ -31,7 +32,8 @@ class LocalBlock(nn.Module):
     ``handoff(activity)``, which goes on detached, as it was before this block learned.
 
     Within a window of several blocks (see `Schedule`) only the window's borders detach. Inputs that are
-    leaves and require grad are the caller's own state and stay attached.
+    leaves and require grad are the caller's own state and stay attached. In a pass in which it does not
+    learn a block runs in evaluation mode.
 
     Args:
         body: module from (R, *shape) inputs to an activity, or to a pair (activity, what to hand on).
@@ -39,7 +41,7 @@ class LocalBlock(nn.Module):
         loss: the local loss; None for blocks that learn from another block of their window, or never.
         handoff: module from what is handed on to what later blocks receive; identity if None.
         rule: how the block learns; a gradient step if None.
-        per_view: run the body on each view by itself, for bodies with batch statistics.
+        per_view: run body and handoff on each view by itself, for batch statistics.
         name: the block's name in tables and messages.
     """
 
@@ -70,88 +72,110 @@ class LocalBlock(nn.Module):
         place = here.plan.get(self) if here is not None else None
         if place is None or place.first:
             inputs = tuple(_detached(x) for x in inputs)
-        if here is not None and place is not None:
+        if here is None or place is None:
+            out = self._frozen(inputs, here)
+        else:
             here.window = place.window
+            out = self._learning(inputs, here, place)
         leads_on = place is not None and not place.last
-        alone = place is not None and place.first and place.last
-        with torch.set_grad_enabled(place is not None):
-            closed = alone and self.closed_form and not any(_needs_grad(x) for x in inputs)
-            out = self._run(inputs, here, leads_on, closed)
         handed_on = out.handoff if leads_on else out.handoff.detach()
         if here is not None:
             here.show(self, inputs, out)
         return handed_on
 
-    @property
-    def closed_form(self) -> bool:
-        """Whether the body's gradients need no graph when the block learns in a window of its own."""
-        return (
-            isinstance(self.body, ClosedForm)
-            and isinstance(self.rule, Gradient)
-            and self.loss is not None
-            and not (self.per_view or self.loss.reads_handoff)
-            and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
-        )
-
-    @property
-    def _goodness_in_closed_form(self) -> bool:
-        return (
-            self.goodness is not None
-            and type(self.goodness).vjp is not Goodness.vjp
-            and isinstance(self.loss, GoodnessLoss)
-            and not self.loss.penalties
-            and next(self.goodness.parameters(), None) is None
-        )
-
-    def _run(self, inputs: tuple[Input, ...], here: Pass | None, leads_on: bool, closed: bool) -> Out:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not closed):
-            made = self._run_body(inputs, here)
-        activity, to_hand_on = made if isinstance(made, tuple) else (made, made)
-        if closed:
-            # The graph of the loss begins at the goodness if that has a closed form too, else before it.
-            leaf_goodness = self._goodness_in_closed_form
-            activity.requires_grad_(not leaf_goodness)
-        goodness = None
-        if self.goodness is not None and here is not None and (here.wants_goodness or self in here.plan):
-            goodness = self.goodness(activity)
-            if closed and leaf_goodness:
-                goodness.requires_grad_()
-        if leads_on or (self.loss is not None and self.loss.reads_handoff):
-            handoff = self.handoff(to_hand_on)
-        else:
-            with torch.no_grad():  # nobody's loss looks at it: keep no graph
-                handoff = self.handoff(to_hand_on.detach())
-        return Out(activity, handoff, goodness)
-
-    def _run_body(self, inputs: tuple[Input, ...], here: Pass | None) -> Tensor | tuple[Tensor, Tensor]:
-        if not getattr(self.body, "takes_labelled_input", False):
-            inputs = tuple(x.dense() if isinstance(x, LabelledInput) else x for x in inputs)
-        if not (self.per_view and here is not None and len(here.views.sizes) > 1):
-            return cast("Tensor | tuple[Tensor, Tensor]", self.body(*inputs))
-        sizes = here.views.sizes
-        dense = [x.dense() if isinstance(x, LabelledInput) else x for x in inputs]
-        made = [self.body(*rows) for rows in zip(*(torch.split(x, list(sizes)) for x in dense), strict=True)]
-        if isinstance(made[0], tuple):
-            return torch.cat([m[0] for m in made]), torch.cat([m[1] for m in made])
-        return torch.cat(made)
-
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
         """The terms of the local loss, by name; empty where there is none."""
-        return self.loss(out, self, views) if self.loss is not None else {}
-
-    def scale(self, samples: int) -> float:
-        """See `ffcore.interfaces.Block.scale`."""
-        return self.stepper.scale(samples) if self.stepper is not None else 1.0
+        if self.loss is None:
+            return {}
+        if len(out.upstream) != len(views.upstream):  # later blocks of the window have run since
+            views = replace(views, upstream=list(out.upstream))
+        return cast("dict[str, Tensor]", self.loss(out, self, views))
 
     def update(self, samples: int) -> None:
         """See `ffcore.interfaces.Block.update`; does nothing for a block without an optimiser."""
         if self.stepper is not None:
             self.stepper.update(samples)
 
+    def _frozen(self, inputs: tuple[Input, ...], here: Pass | None) -> Out:
+        """In evaluation mode and without a graph: running statistics stand still, nothing is dropped."""
+        mode = self.training
+        if mode:
+            self.eval()
+        with torch.no_grad():
+            activity, to_hand_on = self._run_body(inputs, here)
+            goodness = None
+            if self.goodness is not None and here is not None and here.wants_goodness:
+                goodness = self.goodness(activity)
+            handoff = self._run_handoff(to_hand_on, here)
+        if mode:
+            self.train()
+        return Out(activity, handoff, goodness)
 
-def _needs_grad(x: Input) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad
+    def _learning(self, inputs: tuple[Input, ...], here: Pass, place: Place) -> Out:
+        begins = self._graph_begins(inputs, place)
+        with torch.set_grad_enabled(begins == "inputs"):
+            activity, to_hand_on = self._run_body(inputs, here)
+        if begins == "activity":
+            activity.requires_grad_()
+        goodness = None
+        if self.goodness is not None:
+            with torch.set_grad_enabled(begins != "goodness"):
+                goodness = self.goodness(activity)
+            if begins == "goodness":
+                goodness.requires_grad_()
+        # Where neither a later block nor the loss looks at it through the graph, the handoff needs none.
+        attached = not place.last or (self.loss is not None and self.loss.reads_handoff)
+        with torch.set_grad_enabled(attached):
+            handoff = self._run_handoff(to_hand_on if attached else to_hand_on.detach(), here)
+        return Out(activity, handoff, goodness)
+
+    def _graph_begins(
+        self, inputs: tuple[Input, ...], place: Place
+    ) -> Literal["inputs", "activity", "goodness"]:
+        """Where the loss's graph has to begin; closed forms do what lies before it."""
+        closed = (
+            place.first
+            and place.last
+            and isinstance(self.body, ClosedForm)
+            and type(self.rule) is Gradient
+            and self.loss is not None
+            and not (self.per_view or self.loss.reads_handoff)
+            and not any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+            and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
+        )
+        if not closed:
+            return "inputs"
+        goodness_too = (
+            self.goodness is not None
+            and type(self.goodness).vjp is not Goodness.vjp
+            and next(self.goodness.parameters(), None) is None
+            and isinstance(self.loss, GoodnessLoss)
+            and not self.loss.penalties
+        )
+        return "goodness" if goodness_too else "activity"
+
+    def _run_body(self, inputs: tuple[Input, ...], here: Pass | None) -> tuple[Tensor, Tensor]:
+        """The activity, and what to hand on."""
+        sizes = here.views.sizes if here is not None and self.per_view else ()
+        if len(sizes) > 1 or not getattr(self.body, "takes_labelled_input", False):
+            inputs = tuple(x.dense() if isinstance(x, LabelledInput) else x for x in inputs)
+        if len(sizes) <= 1:
+            made = self.body(*inputs)
+            return made if isinstance(made, tuple) else (made, made)
+        views = zip(*(torch.split(cast(Tensor, x), list(sizes)) for x in inputs), strict=True)
+        parts = [self.body(*rows) for rows in views]
+        if isinstance(parts[0], tuple):
+            return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+        activity = torch.cat(parts)
+        return activity, activity
+
+    def _run_handoff(self, x: Tensor, here: Pass | None) -> Tensor:
+        if not self.per_view or here is None:
+            return cast(Tensor, self.handoff(x))
+        return torch.cat([self.handoff(rows) for rows in torch.split(x, list(here.views.sizes))])
 
 
 def _detached(x: Input) -> Input:
-    return x.detach() if isinstance(x, Tensor) and x.requires_grad and not x.is_leaf else x
+    if isinstance(x, LabelledInput):
+        return x.detach()
+    return x.detach() if x.requires_grad and not x.is_leaf else x

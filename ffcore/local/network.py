@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -55,7 +57,9 @@ class LocalNetwork(nn.Module):
         self._taps: dict[str, tuple[LocalBlock, ...]] = {}
         self._blocks = self._dry_run(group_of)
         self._plan: dict[BlockLike, Place] = {}
-        self.plan([range(i, i + 1) for i, block in enumerate(self._blocks) if block.loss is not None])
+        single = [range(i, i + 1) for i in range(len(self.learning))]
+        with suppress(UserError):  # a network for another schedule: it gets its plan later
+            self.plan(single)
         self._readout_plan: dict[BlockLike, Place] = {
             r: Place(i, True, True) for i, r in enumerate(self._readouts.values())
         }
@@ -85,27 +89,40 @@ class LocalNetwork(nn.Module):
         blocks = [Source(b.name, "block") for b in self._blocks if b.goodness is not None]
         return (*blocks, *(Source(name, "readout") for name in self.readout_blocks))
 
+    @property
+    def learning(self) -> list[int]:
+        """Indices of the blocks that have something to learn; schedules count these."""
+        return [i for i, b in enumerate(self._blocks) if any(p.requires_grad for p in b.parameters())]
+
     def plan(self, windows: Sequence[range]) -> None:
         """Set which blocks learn, and which share a graph; see `ffcore.interfaces.Schedule`.
 
-        A window without any parameter, such as a pooling block alone, has nothing to learn and is left out.
+        Windows count the blocks that have parameters. Blocks without any, such as pooling, belong to the
+        window of the one before them, as far as it takes to reach a loss.
 
         Raises:
-            UserError: when a window has parameters but no loss to learn from, or windows overlap.
+            UserError: when a window has no loss to learn from, when windows overlap, or when a block's
+                handoff has parameters that nothing would train.
         """
         plan: dict[BlockLike, Place] = {}
         for number, window in enumerate(windows):
-            members = [self._blocks[i] for i in window]
-            if all(block.loss is None for block in members):
-                if not any(parameter.requires_grad for b in members for parameter in b.parameters()):
-                    continue
-                names = ", ".join(block.name for block in members)
+            members = self._members(window)
+            while members and members[-1].loss is None:
+                members.pop()
+            if window and not members:
+                names = ", ".join(block.name for block in self._members(window))
                 raise UserError(f"nothing to learn from: no objective in the window of {names}")
             for block in members:
                 if block in plan:
                     raise UserError(f"the schedule puts block {block.name} into two windows at once")
                 plan[block] = Place(number, block is members[0], block is members[-1])
+            for block in members[-1:]:
+                _refuse_idle_handoff(block)
         self._plan = plan
+
+    def _members(self, window: range) -> list[LocalBlock]:
+        starts = [*self.learning, len(self._blocks)]
+        return list(self._blocks[starts[window.start] : starts[window.stop]]) if window else []
 
     def forward(self, x: Input) -> Tensor:
         """What the body makes of ``x``: nothing learns, nobody watches."""
@@ -114,7 +131,7 @@ class LocalNetwork(nn.Module):
     def learn(self, views: Views) -> None:
         """One pass in which the blocks learn, each before the next one runs."""
         updater = Updater(self.record)
-        with Pass(views, (updater, *self.watchers), self._plan):
+        with Pass(views, (updater, *self.watchers), self._plan, wants_goodness=True):
             self.body(views.x)
         updater.close()
 
@@ -131,13 +148,13 @@ class LocalNetwork(nn.Module):
         return [seen[b] for b in self._blocks if b in seen]
 
     def losses(self, views: Views) -> dict[str, Tensor]:
-        """One pass without learning: the sum of each block's local loss, by the block's name."""
+        """One pass without learning: each block's objective (not its penalties), by the block's name."""
         found: dict[str, Tensor] = {}
 
         def measure(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
             terms = block.losses(out, views)
-            if terms:
-                found[cast(LocalBlock, block).name] = torch.stack(list(terms.values())).sum()
+            if "objective" in terms:
+                found[cast(LocalBlock, block).name] = terms["objective"]
 
         with torch.no_grad(), Pass(views, (measure,), wants_goodness=True):
             self.body(views.x)
@@ -193,22 +210,34 @@ class LocalNetwork(nn.Module):
         for name, readout in self._readouts.items():
             body = cast(Readout, readout.body)
             taps = body.connect(infos, [shapes[b][1] for b in blocks])
-            self._taps[name] = tuple(b for b in blocks if b.name in taps)
+            by_name = {b.name: b for b in blocks}
+            self._taps[name] = tuple(by_name[tap] for tap in taps)
             readout.info = BlockInfo(name, len(blocks), len(blocks), (self.classes,), self.classes)
         return blocks
 
     def _bind(
         self, block: LocalBlock, depth: int, blocks: int, activity: Tensor, group_of: Tensor | None
     ) -> BlockInfo:
-        info = BlockInfo(block.name, depth, blocks, tuple(activity.shape[1:]), self.classes, 0.0, group_of)
+        info = BlockInfo(
+            block.name, depth, blocks, tuple(activity.shape[1:]), self.classes, group_of=group_of
+        )
         for part in (block.body, block.handoff, block.rule, block.goodness):
             if isinstance(part, Component):
                 part.bind(info)
         if block.goodness is not None:
             with torch.no_grad():
                 unit = float(block.goodness(torch.ones_like(activity[:1])).float().mean())
-            info = BlockInfo(block.name, depth, blocks, info.shape, self.classes, unit, group_of)
+            info = replace(info, unit_goodness=unit)
         block.info = info
         if block.loss is not None:
             block.loss.bind(info)
         return info
+
+
+def _refuse_idle_handoff(block: LocalBlock) -> None:
+    idle = [name for name, p in block.handoff.named_parameters() if p.requires_grad]
+    if idle and not (block.loss is not None and block.loss.reads_handoff):
+        raise UserError(
+            f"block {block.name}: its handoff has parameters that nothing would train ({', '.join(idle)}), "
+            "since no gradient comes back from later blocks; use one without parameters"
+        )

@@ -57,6 +57,7 @@ class Pass:
 
     def show(self, block: Block, inputs: tuple[Input, ...], out: Out) -> None:
         """Let everybody see what a block made."""
+        out.upstream = tuple(self.views.upstream)
         for observer in self.observers:
             observer(block, inputs, out, self.views)
         if out.goodness is not None:

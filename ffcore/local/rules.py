@@ -25,13 +25,12 @@ class Gradient(LearningRule):
         terms = [term for of_block in losses for term in of_block.values()]
         assert terms, "a window without any loss; the network has checked it"
         total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
-        samples = views.samples
-        factor = window[-1][0].scale(samples)
-        (total if factor == 1.0 else total * factor).backward()  # type: ignore[no-untyped-call]
-        for block, inputs, out in window:
-            _finish_in_closed_form(block, inputs, out)
+        if views.samples:  # a rank's share of a small batch may be empty: the mean of nothing is no number
+            total.backward()  # type: ignore[no-untyped-call]
+            for block, inputs, out in window:
+                _finish_in_closed_form(block, inputs, out)
         for block in dict.fromkeys(block for block, _, _ in window):
-            block.update(samples)
+            block.update(views.samples)
         return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]
 
 
@@ -43,6 +42,10 @@ def _finish_in_closed_form(block: Block, inputs: tuple[Input, ...], out: Out) ->
     if goodness is not None and goodness.is_leaf and goodness.grad is not None:
         assert block.goodness is not None
         up = block.goodness.vjp(activity, goodness.grad)
+        if up is None:  # no closed form for this activity after all
+            with torch.enable_grad():
+                leaf = activity.detach().requires_grad_()
+                (up,) = torch.autograd.grad(block.goodness(leaf), leaf, goodness.grad)
     if up is not None:
         assert isinstance(block.body, ClosedForm)
         block.body.add_gradients(inputs[0], activity, up)

@@ -24,14 +24,15 @@ class OneRank:
 class Stepper:
     """Reduces over ranks, divides by the number of samples, clips and steps, for one block.
 
-    Gradients of several batches (``accumulate``) or ranks are sums over samples until they are divided by
-    the number of all samples, so that uneven shares give what one large batch would.
+    With one batch on one rank to a step, gradients are used as they are. Otherwise each batch's gradient, of
+    a mean over its samples, is added up times its number of samples, and the sum is divided by the number of
+    all samples, so that uneven shares give what one large batch would.
 
     Args:
         parameters: the block's trainable parameters.
         optimizer: the optimiser that holds them.
         clip: largest norm of the block's gradient; None for no limit.
-        accumulate: batches per step.
+        accumulate: updates that are gathered into one step.
         reduce: sums over ranks.
     """
 
@@ -49,44 +50,58 @@ class Stepper:
         self.accumulate = accumulate
         self.reduce: Reduce = reduce if reduce is not None else OneRank()
         self.samples = 0
-        self.batches = 0
+        self.updates = 0
+        self._sums: list[Tensor | None] = [None] * len(self.parameters)
 
     @property
-    def _sums(self) -> bool:
+    def _gathers(self) -> bool:
         return self.accumulate > 1 or self.reduce.world > 1
 
-    def scale(self, samples: int) -> float:
-        """What a mean loss over ``samples`` is multiplied by, see `ffcore.interfaces.Block.scale`."""
-        return float(samples) if self._sums else 1.0
-
     def update(self, samples: int) -> None:
-        """Count a batch whose gradients have been added, and step if it completes a group."""
+        """Take the gradients of a mean over ``samples`` from ``.grad``, and step if they complete a group."""
         self.samples += samples
-        self.batches += 1
-        if self.batches >= self.accumulate:
+        self.updates += 1
+        if self._gathers:
+            self._gather(samples)
+        if self.updates >= self.accumulate:
             self.step()
 
     def step(self) -> None:
-        """Step with what has been added up so far; nothing happens where there is nothing."""
-        if not self.batches:
+        """Step with what has been gathered so far; nothing happens where there is nothing."""
+        if not self.updates:
             return
-        if self._sums:
+        if self._gathers:
             self._average()
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.samples = self.batches = 0
+        self.samples = self.updates = 0
+
+    def _gather(self, samples: int) -> None:
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
+            total = self._sums[i]
+            if total is None:
+                self._sums[i] = parameter.grad.mul_(samples)
+            else:
+                total.add_(parameter.grad, alpha=samples)
+            parameter.grad = None
 
     def _average(self) -> None:
-        # One flat buffer: all gradients and the number of samples travel together.
-        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        sums, self._sums = self._sums, [None] * len(self.parameters)
         if self.reduce.world == 1:
-            for p, grad in zip(self.parameters, grads, strict=True):
-                p.grad = grad.div_(self.samples)
+            for parameter, total in zip(self.parameters, sums, strict=True):
+                parameter.grad = None if total is None else total.div_(self.samples)
             return
-        count = grads[0].new_tensor([float(self.samples)])
-        flat = self.reduce.sum(torch.cat([*(g.reshape(-1) for g in grads), count]))
+        # One flat buffer: all gradients and the number of samples travel together. A rank without samples
+        # has nothing to add, so that what is missing counts as zero here.
+        filled = [torch.zeros_like(p) if t is None else t for p, t in zip(self.parameters, sums, strict=True)]
+        count = filled[0].new_tensor([float(self.samples)])
+        flat = self.reduce.sum(torch.cat([*(t.reshape(-1) for t in filled), count]))
         flat = flat[:-1].div_(flat[-1])
-        for p, part in zip(self.parameters, torch.split(flat, [g.numel() for g in grads]), strict=True):
-            p.grad = part.view_as(p)
+        for parameter, part in zip(
+            self.parameters, torch.split(flat, [t.numel() for t in filled]), strict=True
+        ):
+            parameter.grad = part.view_as(parameter)

@@ -10,7 +10,8 @@ from ffcore.interfaces import Block, Input, Out, Views
 from ffcore.local.block import LocalBlock
 from ffcore.local.passing import current
 
-Record = Callable[[Block, Mapping[str, Tensor]], None]
+Record = Callable[[Block, Mapping[str, Tensor], int], None]
+"""Told a block, the detached terms of its loss, and the number of samples they are a mean over."""
 
 
 class Updater:
@@ -19,7 +20,7 @@ class Updater:
     This happens before any later block runs, so that a block's activations are gone when the next begins.
 
     Args:
-        record: told the detached terms of each block's loss.
+        record: told the terms of each block's loss.
     """
 
     def __init__(self, record: Record | None = None) -> None:
@@ -40,7 +41,7 @@ class Updater:
             terms = block.rule.learn(window, views)
             if self.record is not None:
                 for (seen, _, _), of_block in zip(window, terms, strict=True):
-                    self.record(seen, of_block)
+                    self.record(seen, of_block, views.samples)
 
     def close(self) -> None:
         """End of a pass: every window must have been completed.

@@ -16,8 +16,10 @@ from ffcore.data.statistics import statistics
 from ffcore.errors import UserError
 from ffcore.recipe.schema import Recipe
 
-EVAL_ROWS = 10_000
-"""Rows of one pass when predicting: samples times the classes that each is tried with."""
+
+def eval_batch(classes: int, rows: int = 10_000) -> int:
+    """Samples of a batch that only predicts, each of which may be tried with every class."""
+    return max(1, rows // classes)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Data:
         loader = DeviceLoader(
             split,
             scale=self.images.scale,
-            batch_size=recipe.data.batch_size if learning else self.eval_batch,
+            batch_size=recipe.data.batch_size if learning else eval_batch(self.images.num_classes),
             device=device,
             shuffle=learning,
             seed=recipe.seed,
@@ -69,11 +71,6 @@ class Data:
         if epoch is not None:
             loader.epoch = epoch
         return loader
-
-    @property
-    def eval_batch(self) -> int:
-        """Samples of a batch that only predicts."""
-        return max(1, EVAL_ROWS // self.images.num_classes)
 
     def describe(self) -> dict[str, Any]:
         """For ``results.json``."""

@@ -26,11 +26,14 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout that ffcore runs from, "-dirty" where it was changed; None outside of one."""
-    here = Path(__file__).parent
+    """Commit of ffcore's own checkout, "-dirty" where it was changed; None where ffcore was installed."""
+    root = Path(__file__).parents[2]
+    project = root / "pyproject.toml"
+    if not (project.is_file() and 'name = "ffcore"' in project.read_text(encoding="utf-8")):
+        return None
     try:
-        commit = _git(here, "rev-parse", "HEAD")
-        return f"{commit}-dirty" if _git(here, "status", "--porcelain", "-uno") else commit
+        commit = _git(root, "rev-parse", "HEAD")
+        return f"{commit}-dirty" if _git(root, "status", "--porcelain", "-uno") else commit
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ffcore.recipe.load import load as load_recipe
 from ffcore.run import directory
 from ffcore.run.data import Data
 from ffcore.run.predictor import Predictor
+
+_CUT = r"data\.(batch_size|validation|split_seed|standardise)\b"
 
 
 def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -31,11 +34,15 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
         UserError: when the run or its data cannot be read, or do not fit.
     """
     for override in overrides:
-        if not re.match(r"data[.=]", override):
-            raise UserError(f"override {override!r}: only the run's data may change, data.…=…")
+        if not re.match(r"data[.=]", override) or re.match(_CUT, override):
+            raise UserError(
+                f"override {override!r}: only where the data comes from may change, such as data.root=…; "
+                "how it is cut and scaled belongs to the run"
+            )
     predictor = Predictor(run_dir)
     recipe = load_recipe(str(run_dir / directory.CONFIG), overrides)
-    data = Data.open(recipe)
+    # Whatever the data, inputs are made as those that the run has learned from.
+    data = replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
     if not overrides and data.images.name != predictor.data:
         raise UserError(
             f"{run_dir}: the run was trained on {predictor.data!r}, given from Python in place of "

@@ -23,8 +23,8 @@ def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
     """Goodness on validation data, thresholds, receptive fields of the first block, mistakes on the test."""
     module.eval()
     arrays = _receptive(module, data.images.shape)
-    val = data.val if data.val is not None else data.train
-    arrays |= _goodness(module, data.loader(val, device, None))
+    if data.val is not None:
+        arrays |= _goodness(module, data.loader(data.val, device, None))
     arrays |= _examples(module, data.loader(data.images.test, device, None), data)
     return arrays
 

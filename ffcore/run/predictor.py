@@ -16,7 +16,7 @@ from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run import directory
-from ffcore.run.data import EVAL_ROWS
+from ffcore.run.data import eval_batch
 
 
 class Predictor:
@@ -27,6 +27,8 @@ class Predictor:
         data: name of the data set that the run was trained on.
         classes: names of the K classes.
         shape: shape of one sample.
+        mean: subtracted from scaled inputs, one a channel or one for all.
+        std: what they are divided by then, likewise.
 
     Args:
         run_dir: a run's folder.
@@ -48,7 +50,8 @@ class Predictor:
         self.data: str = meta["name"]
         self.shape = tuple(meta["shape"])
         self.classes = tuple(meta["classes"])
-        self._scale, self._mean, self._std = meta["scale"], meta["mean"], meta["std"]
+        self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
+        self._scale: float = meta["scale"]
         self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes))
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
@@ -90,10 +93,10 @@ class Predictor:
             return torch.zeros(0, len(self.classes), dtype=dtype)
         inputs = given.reshape(-1, *self.shape).to(dtype) * self._scale
         per_channel = (-1, *(1,) * (len(self.shape) - 1))
-        mean, std = (torch.tensor(t, dtype=dtype).view(per_channel) for t in (self._mean, self._std))
+        mean, std = (torch.tensor(t, dtype=dtype).view(per_channel) for t in (self.mean, self.std))
         inputs = (inputs - mean) / std
-        rows = max(1, EVAL_ROWS // len(self.classes))
-        return torch.cat([self.measure(part)[1] for part in inputs.split(rows)])
+        parts = torch.split(inputs, eval_batch(len(self.classes)))
+        return torch.cat([self.measure(part)[1] for part in parts])
 
     def predict(self, x: Any) -> Tensor:
         """Class numbers (N,), from samples as for `scores`."""

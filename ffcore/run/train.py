@@ -69,14 +69,13 @@ def train(
         RunError: when a loss is no number any more.
         KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
     """
+    began = time.perf_counter()
     _one_device(recipe)
     directory.check(run_dir)
     data = Data.open(recipe, dataset)
     if recipe.trainer.select == "best" and data.val is None:
         raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
     module = assemble(recipe, data.images.shape, data.images.num_classes)
-    if recipe.trainer.threads is not None:
-        torch.set_num_threads(recipe.trainer.threads)
     path = directory.create(run_dir, recipe.name)
     directory.write_text(path / directory.CONFIG, dump(recipe))
     history = History(path / directory.METRICS)
@@ -84,13 +83,11 @@ def train(
     callbacks = [history, stop, _Meta(data.meta()), *_checkpoints(path, data.val is not None)]
     if console is not None and recipe.trainer.bar:
         callbacks.append(Bar(console, recipe.name))
-    began = time.perf_counter()
-    with _quiet(), stop.signals():
+    with _apart(recipe.trainer.threads), stop.signals():
         trainer = _trainer(recipe, callbacks)
         device = trainer.strategy.root_device
         learn = data.loader(data.train, device, lambda: trainer.current_epoch)
         val = data.loader(data.val, device, None) if data.val is not None else None
-        torch.manual_seed(recipe.seed)  # for bodies that draw by themselves, such as dropout
         trainer.fit(module, learn, val)
         if stop.asked:
             raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
@@ -104,7 +101,7 @@ def train(
         "git_commit": environment.git_commit(),
         "command": command,
         "device": environment.device_name(device),
-        "threads": torch.get_num_threads(),
+        "threads": recipe.trainer.threads or torch.get_num_threads(),
         "precision": recipe.trainer.precision,
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),
@@ -177,6 +174,7 @@ def _trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        inference_mode=False,  # what components keep of a validation must be ordinary tensors
     )
 
 
@@ -230,17 +228,21 @@ def _complain(message: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps away Lightning's advertisements, and warnings of what is meant or no user can mend."""
+def _apart(threads: int | None) -> Iterator[None]:
+    """Threads and random state of the run's own, and none of Lightning's advertisements."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
+    before = torch.get_num_threads()
     for logger in loggers:
         logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         try:
             yield
         finally:
+            torch.set_num_threads(before)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

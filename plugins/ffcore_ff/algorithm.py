@@ -6,11 +6,13 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ffcore.interfaces import Algorithm, Batch, LabelCode, NegativeData, Network, Views
+from ffcore.interfaces.goodness import Kind
 
 
 class ForwardForward(Algorithm):
@@ -24,6 +26,8 @@ class ForwardForward(Algorithm):
         labels: how a label is written into an input.
         negatives: where negative data comes from.
     """
+
+    accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
 
     def __init__(self, labels: LabelCode, negatives: NegativeData) -> None:
         super().__init__()

@@ -171,7 +171,7 @@ CASES = {
         "did you mean 'dense",
     ),
     "one name twice": (network(*["{kind: dense, units: 9, name: a}"] * 2), "network.1.name: 'a' is taken"),
-    "readout named as block": (run("readouts.dense1=softmax"), "'dense1' is taken twice"),
+    "readout named as block": (run("readouts.dense1=softmax"), "'dense1' is taken"),
     "name with a dot": (network("{kind: dense, units: 9, name: a.b}"), "network.0.name: 'a.b'", "letters"),
     "readout with a dot": (run("readouts={a.b: softmax}"), "'a.b'", "letters, digits, _ and -"),
     "penalty with a dot": (
@@ -284,7 +284,7 @@ DAMAGE = {
     "config changed": (widen, [], "last.ckpt does not fit config.yaml", "size mismatch"),
     "config broken": (lambda f: (f / "config.yaml").write_text("name: [1"), [], "config.yaml", "broken YAML"),
     "no validation split": (None, ["--split", "val"], "no validation split", "--split test"),
-    "another option": (None, ["seed=2"], "'seed=2'", "only the run's data"),
+    "another option": (None, ["seed=2"], "'seed=2'", "only where the data comes from"),
     "data of another shape": (
         None,
         ["data={kind: arrays, path: narrow.npz}"],

@@ -17,16 +17,29 @@ def seen(meter, goodness, views=PAIR, block=BLOCK):
 def test_means_of_losses_and_of_goodness_by_hand():
     meter = Meter()
     for loss, penalty, goodness in ((1.0, 0.5, [1.0, 3.0, 0.0, 1.0]), (2.0, 0.1, [5.0, 7.0, 2.0, 1.0])):
-        meter.record(BLOCK, {"objective": torch.tensor(loss), "peers": torch.tensor(penalty)})
+        meter.record(BLOCK, {"objective": torch.tensor(loss), "peers": torch.tensor(penalty)}, 2)
         seen(meter, torch.tensor(goodness))
     # positives: means 2 and 6; negatives: 0.5 and 1.5
     right = {"loss": 1.5, "peers": 0.3, "positive": 4.0, "negative": 1.0, "separation": 3.0}
     assert meter.read() == {"dense1": pytest.approx(right)}
 
 
+def test_means_are_over_samples_not_over_batches():
+    meter = Meter()
+    for loss, samples in ((1.0, 3), (5.0, 1), (float("nan"), 0)):
+        meter.record(BLOCK, {"objective": torch.tensor(loss)}, samples)
+    assert meter.read() == {"dense1": {"loss": 2.0}}
+
+
+def test_views_go_by_their_own_roles():
+    meter = Meter()
+    seen(meter, torch.tensor([3.0, 3.0, 1.0, 1.0]), Views(torch.zeros(4, 1), ("near", "far"), (2, 2)))
+    assert meter.read() == {"dense1": {"near": 3.0, "far": 1.0, "separation": 2.0}}
+
+
 def test_reading_changes_nothing_and_a_reset_starts_afresh():
     meter = Meter()
-    meter.record(BLOCK, {"objective": torch.tensor(1.0)})
+    meter.record(BLOCK, {"objective": torch.tensor(1.0)}, 2)
     assert meter.read() == meter.read() == {"dense1": {"loss": 1.0}}
     meter.reset()
     assert meter.read() == {}
@@ -34,7 +47,7 @@ def test_reading_changes_nothing_and_a_reset_starts_afresh():
 
 def test_only_pairs_of_views_have_a_separation():
     meter = Meter()
-    meter.record(BLOCK, {"objective": torch.tensor(1.0)})
+    meter.record(BLOCK, {"objective": torch.tensor(1.0)}, 2)
     seen(meter, torch.zeros(4), Views(torch.zeros(4, 1), ("all",), (4,)))
     seen(meter, torch.zeros(4, 3))
     seen(meter, None)
@@ -44,5 +57,5 @@ def test_only_pairs_of_views_have_a_separation():
 def test_adding_up_leaves_the_terms_alone():
     meter, term = Meter(), torch.tensor(1.0)
     for _ in range(2):
-        meter.record(BLOCK, {"objective": term})
+        meter.record(BLOCK, {"objective": term}, 2)
     assert term == 1.0

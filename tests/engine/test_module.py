@@ -153,15 +153,22 @@ def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
     # labels that are drawn make the loss depend on the batch: take the next class instead
     made.algorithm.negatives.forward = lambda x, y, probs, draw: (x, (y + 1) % 3)
     fit(made, train, val)
-    batches = list(val)
-    scores = [s for split, losses, s, _ in curious.seen if split == "val" and losses is None]
-    assert len(scores) == 3
-    for seen, batch in zip(scores, batches, strict=True):
-        torch.testing.assert_close(seen, made.algorithm.scores(batch.x, made.network))
-    assert torch.equal(torch.cat([y for *_, y in curious.seen if y is not None]), torch.arange(12) % 3)
-    for split, data in (("train", train), ("val", val)):
-        (found,) = [losses for s, losses, *_ in curious.seen if s == split and losses is not None]
-        torch.testing.assert_close(found, mean_losses(made, data))
+    (train_losses,) = [losses for split, losses, *_ in curious.seen if split == "train"]
+    ((val_losses, scores, y),) = [seen for split, *seen in curious.seen if split == "val"]
+    right = torch.cat([made.algorithm.scores(batch.x, made.network) for batch in val], dim=1)
+    torch.testing.assert_close(scores, right)
+    assert torch.equal(y, torch.arange(12) % 3)
+    torch.testing.assert_close(train_losses, mean_losses(made, train))
+    torch.testing.assert_close(val_losses, mean_losses(made, val))
+
+
+def test_a_source_that_did_not_learn_has_no_loss(module, loader, fit):
+    made = module(2, schedule={"kind": "interleaved", "spans": [[0, 1], [1, 2]]}, trainer={"max_epochs": 2})
+    made.contribution = curious = Curious()
+    curious.needs = frozenset({"train.loss"})
+    fit(made, loader(), epochs=2)
+    silent = [losses.isnan().tolist() for _, losses, *_ in curious.seen]
+    assert silent == [[False, True], [True, False]]
 
 
 def test_losses_of_training_are_those_of_the_epoch(module, loader, fit):
@@ -170,14 +177,14 @@ def test_losses_of_training_are_those_of_the_epoch(module, loader, fit):
     curious.needs = frozenset({"train.loss"})
     record = made.network.record
 
-    def spy(block, of_block):
-        terms.append(of_block["objective"])
-        record(block, of_block)
+    def spy(block, of_block, samples):
+        terms.append(of_block["objective"] * samples)
+        record(block, of_block, samples)
 
     made.network.record = spy
     fit(made, loader(), epochs=2)
     seen = torch.stack([losses for _, losses, *_ in curious.seen])
-    torch.testing.assert_close(seen, torch.stack(terms).view(2, 3).mean(1, keepdim=True))
+    torch.testing.assert_close(seen, torch.stack(terms).view(2, 3).sum(1, keepdim=True) / 22)
 
 
 def mean_losses(made, data):

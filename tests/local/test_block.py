@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import BlackBox, Penalty, Views
-from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Pass, Stepper, Updater
+from ffcore.interfaces import BlackBox, LabelledInput, Penalty, Readout, Views
+from ffcore.local import BoxStage, GoodnessLoss, Gradient, LocalBlock, LocalNetwork, Pass, Stepper, Updater
 from ffcore.testing.scenery import Energy, Margin
+from ffcore_std.bodies import Dense
 
 N, D = 4, 5
 
@@ -189,10 +190,70 @@ def test_blocks_know_their_place():
 def test_the_updater_says_what_each_block_lost():
     record = []
     net = LocalNetwork(nn.Sequential(block(), block()), (D,), 2)
-    updater = Updater(lambda b, terms: record.append((b.name, dict(terms))))
+    updater = Updater(lambda b, terms, samples: record.append((b.name, dict(terms))))
     with Pass(pair(rows()), (updater,), net._plan):
         net(rows())
     assert [(name, list(terms)) for name, terms in record] == [
         ("block1", ["objective"]),
         ("block2", ["objective"]),
     ]
+
+
+def test_a_block_that_does_not_learn_drops_nothing_and_moves_no_running_statistics():
+    net = LocalNetwork(block(nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.Dropout(0.5))), (D,), 2)
+    net.train()
+    before = copy.deepcopy(net.state_dict())
+    first, second = (net.goodness(pair(rows())) for _ in range(2))
+    assert torch.equal(first[0], second[0])
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net.training
+
+
+def test_a_labelled_input_is_detached_as_any_other():
+    code = nn.Parameter(torch.zeros(2 * N, 2))
+    base = rows(N)
+    base[:, :2] = 0
+    net = LocalNetwork(block(), (D,), 2)
+    net.learn(Views(LabelledInput(base, code * 1.0), ("positive", "negative"), (N, N)))
+    assert code.grad is None
+
+
+@pytest.mark.parametrize("kind", ["no closed form after all", "a rule of its own"])
+def test_autograd_helps_out_where_the_closed_form_ends(kind):
+    class Sometimes(Energy):
+        def vjp(self, activity, up):
+            return None
+
+    class Own(Gradient):
+        def learn(self, window, views):
+            ((of_block, _, out),) = window
+            of_block.losses(out, views)["objective"].backward()
+            of_block.update(views.samples)
+            return [{}]
+
+    torch.manual_seed(0)
+    dense = Dense((D,), D)
+    plain = block(copy.deepcopy(dense.linear))
+    plain.body = nn.Sequential(plain.body, nn.ReLU())
+    rule, goodness = (None, Sometimes()) if kind.startswith("no") else (Own(), Energy())
+    made = LocalBlock(dense, goodness, GoodnessLoss(Margin()), rule=rule)
+    made.stepper = Stepper(made.parameters(), torch.optim.SGD(made.parameters(), lr=0.1))
+    for one in (plain, made):
+        LocalNetwork(one, (D,), 2).learn(pair(rows()))
+    torch.testing.assert_close(list(made.parameters()), list(plain.parameters()))
+
+
+def test_a_readout_gets_its_taps_in_the_order_it_asked_for():
+    class Backwards(Readout):
+        def connect(self, blocks, shapes):
+            self.linear = nn.Linear(3, 2)
+            return ("block2", "block1")
+
+        def forward(self, second, first):
+            self.seen = second.shape[1], first.shape[1]
+            return self.linear(second)
+
+    body = nn.Sequential(block(nn.Linear(D, 4)), block(nn.Linear(4, 3)))
+    readout = Backwards()
+    LocalNetwork(body, (D,), 2, {"readout": readout}).read(pair(rows()))
+    assert readout.seen == (3, 4)

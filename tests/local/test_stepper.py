@@ -123,3 +123,57 @@ def test_the_gradient_is_clipped_block_by_block():
                 torch.testing.assert_close(length, torch.tensor(1e-3), rtol=1e-2, atol=0)
             else:
                 assert length > 1e-2
+
+
+def test_a_window_that_ends_without_parameters_makes_the_step_of_one_large_batch():
+    class Relu(nn.Module):
+        def forward(self, x):
+            return x.relu()
+
+    def made(accumulate):
+        torch.manual_seed(0)
+        first = LocalBlock(nn.Linear(D, D))
+        net = LocalNetwork(
+            nn.Sequential(first, LocalBlock(Relu(), Energy(), GoodnessLoss(Margin()))), (D,), 2
+        )
+        net.plan([range(1)])
+        first.stepper = Stepper(
+            first.parameters(), torch.optim.SGD(first.parameters(), lr=0.5), accumulate=accumulate
+        )
+        return net
+
+    one, many, x = made(1), made(2), samples(8)
+    one.learn(pair(x))
+    for part in x.split((5, 3)):
+        many.learn(pair(part))
+    assert_equal_weights(one, many)
+
+
+def test_a_callers_own_leaf_gets_the_gradient_of_a_mean_however_many_batches_make_a_step():
+    def gradient(accumulate):
+        net, views = network(1, accumulate=accumulate), pair(samples(4))
+        leaf = views.x.clone().requires_grad_()
+        net.learn(Views(leaf, views.roles, views.sizes))
+        return leaf.grad
+
+    torch.testing.assert_close(gradient(3), gradient(1))
+
+
+def test_parameters_without_a_gradient_stay_where_they_are():
+    net = network(1, accumulate=2)
+    idle = nn.Parameter(torch.ones(3))
+    net.blocks[0].body.register_parameter("idle", idle)
+    net.blocks[0].stepper = Stepper(
+        net.blocks[0].parameters(), torch.optim.AdamW(net.blocks[0].parameters(), lr=0.1), accumulate=2
+    )
+    for part in samples(4).split(2):
+        net.learn(pair(part))
+    assert torch.equal(idle, torch.ones(3))
+
+
+def test_a_rank_without_samples_adds_nothing():
+    net = network(1)
+    before = copy.deepcopy(net.state_dict())
+    net.learn(pair(samples(0)))
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])

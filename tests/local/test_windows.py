@@ -142,3 +142,50 @@ def test_overlapping_windows_are_refused():
 
 def assert_same(now, right):
     torch.testing.assert_close([p.detach() for p in now], [p.detach() for p in right], rtol=0, atol=1e-6)
+
+
+def pool(goodness=False):
+    return LocalBlock(nn.ReLU(), Energy() if goodness else None, GoodnessLoss(Margin()) if goodness else None)
+
+
+def test_windows_count_only_blocks_that_can_learn():
+    net = network(nn.Sequential(block(), pool(), block(), pool(goodness=True)), [range(1), range(1, 2)])
+    assert net.learning == [0, 2]
+    before = copy.deepcopy(net.state_dict())
+    net.learn(views())
+    assert all(not torch.equal(net.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_block_without_a_loss_learns_from_the_pooling_behind_it():
+    net = network(nn.Sequential(block(loss=False), pool(goodness=True)), [range(1)])
+    plain = copy.deepcopy(net.blocks[0].body)
+    right = stepped(plain, loss(plain(views().x).relu()))
+    net.learn(views())
+    torch.testing.assert_close(list(net.parameters()), right)
+
+
+def test_each_block_of_a_window_sees_only_what_came_before_it():
+    seen = {}
+
+    class Note(Margin):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, goodness, views):
+            seen[self.name] = len(views.upstream)
+            return super().forward(goodness, views)
+
+    blocks = [LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Note(i))) for i in range(4)]
+    for windows in ([range(4)], [range(2), range(2, 4)], [range(3, 4)]):
+        seen.clear()
+        network(nn.Sequential(*blocks), windows).learn(views())
+        assert seen == {i: i for window in windows for i in window}
+
+
+def test_a_handoff_that_nothing_would_train_is_refused_by_name():
+    idle = LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Margin()), handoff=nn.LayerNorm(D))
+    net = LocalNetwork(nn.Sequential(idle, block()), (D,), 2)
+    with pytest.raises(UserError, match="block1: its handoff has parameters"):
+        net.plan([range(1), range(1, 2)])
+    net.plan([range(2)])  # in one window a gradient comes back

@@ -27,6 +27,11 @@ RECIPE: dict[str, Any] = {
     "readouts": {"readout": "softmax"},
     "optimizer": {"kind": "adam", "lr": 0.01},
 }
+BY_CLASS: dict[str, Any] = {
+    "network": [{"kind": "dense", "units": K, "activation": "identity", "repeat": 2}],
+    "block": {"goodness": "logits", "objective": "cross-entropy", "handoff": "rms"},
+}
+"""For algorithms that read goodness of kind "class"."""
 
 
 def place_algorithm(example: Example, seed: int = 0) -> Placed:
@@ -105,13 +110,15 @@ def _trained(example: Example, steps: int = STEPS, seed: int = 1) -> ForwardOnly
 
 def _train(example: Example, steps: int, seed: int) -> ForwardOnly:
     """As the engine does it, without a trainer."""
-    recipe = Recipe.model_validate({**RECIPE, **example.recipe, "algorithm": example.spec, "seed": seed})
+    own = {} if "energy" in example.entry.load().accepts else BY_CLASS
+    parts = {**RECIPE, **own, **example.recipe, "algorithm": example.spec, "seed": seed}
+    recipe = Recipe.model_validate(parts)
     module = assemble(recipe, SHAPE, K)
     module.configure_optimizers()
     net, batch = module.network, _problem()
     for step in range(steps):
         clock = Clock(0, step, recipe.trainer.max_epochs)
-        net.plan(module.schedule.windows(clock, len(net.blocks)))
+        net.plan(module.schedule.windows(clock, len(net.learning)))
         for part in module.modules():
             if isinstance(part, Component):
                 part.advance(clock)

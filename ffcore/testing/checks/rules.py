@@ -55,7 +55,7 @@ def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, M
     for kind in KINDS:
         net = network(kind, rule)
         record: list[tuple[Block, Mapping[str, Tensor]]] = []
-        net.record = lambda block, terms, record=record: record.append((block, terms))
+        net.record = lambda block, terms, samples, record=record: record.append((block, terms))
         try:
             for step in range(3):
                 x = numbers(2 * N, FEATURES, seed=step)

@@ -1,0 +1,52 @@
+"""Who may import whom: the table in docs/architecture.md, held."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "interfaces": set(),
+    "local": {"interfaces", "errors"},
+    "engine": {"local", "interfaces", "errors"},
+    "plugin": {"recipe", "errors"},  # recipe: only where a constructor's annotations name a component
+    "recipe": {"plugin", "errors"},
+    "data": {"interfaces", "errors"},
+    "build": {"engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
+    "report": {"plugin", "errors"},
+    "run": {"build", "engine", "local", "interfaces", "recipe", "data", "report", "errors"},
+    "cli": {"run", "build", "report", "recipe", "plugin", "errors"},
+    "testing": {"build", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "ffcore"}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    for path in (ROOT / "ffcore" / room).rglob("*.py"):
+        for module in imports(path):
+            if module.startswith("ffcore."):
+                assert module.split(".")[1] in {room, *MAY_IMPORT[room]}, f"{path} imports {module}"
+
+
+def test_the_core_imports_no_plugin() -> None:
+    plugins = {path.name for path in (ROOT / "plugins").iterdir()}
+    for path in (ROOT / "ffcore").rglob("*.py"):
+        assert plugins.isdisjoint(module.split(".")[0] for module in imports(path)), path
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    for folder in ("ffcore", "plugins", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path
