@@ -60,7 +60,7 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         windows = schedule.windows(Clock(0, 0, epochs), len(network.learning))
     network.plan(windows)
     with _at("contribution"):
-        contribution.attend(network.sources)
+        contribution.attend(algorithm.sources(network))
     return ForwardOnly(
         network,
         algorithm,

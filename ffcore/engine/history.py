@@ -67,9 +67,7 @@ class History(L.Callback):
         }
         if self._validated:
             row["val_accuracy"] = pl_module.val_figures["accuracy"]
-            for source, hits in zip(
-                pl_module.network.sources, pl_module.val_figures["per_source"], strict=True
-            ):
+            for source, hits in zip(pl_module.sources, pl_module.val_figures["per_source"], strict=True):
                 row[f"val/{source.name}"] = hits
         for block, figures in pl_module.meter.read().items():
             row |= {f"{block}/{name}": value for name, value in figures.items()}

@@ -70,7 +70,8 @@ class ForwardOnly(L.LightningModule):
         self.meter = Meter()
         network.record = self.meter.record
         network.watchers.append(self.meter)
-        self.accuracy = Accuracy(len(network.sources), network.classes)
+        self.sources = algorithm.sources(network)
+        self.accuracy = Accuracy(len(self.sources), network.classes)
         self._windows: tuple[range, ...] | None = None
         self._advancing = [
             m for m in self.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
@@ -186,7 +187,7 @@ class ForwardOnly(L.LightningModule):
 
     def _by_source(self, losses: Mapping[str, float]) -> Tensor:
         """In the order of the evidence; NaN for a source that has none, or did not learn."""
-        of_source = [losses.get(source.name, math.nan) for source in self.network.sources]
+        of_source = [losses.get(source.name, math.nan) for source in self.sources]
         return torch.tensor(of_source, device=self.device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.goodness import Kind
-from ffcore.interfaces.network import Network
+from ffcore.interfaces.network import Network, Source
 from ffcore.interfaces.views import Views
 
 
@@ -50,6 +50,10 @@ class Algorithm(Component):
     def views(self, batch: Batch, net: Network) -> Views:
         """The views that the blocks learn from. May run the net without learning, for hard negatives."""
 
+    def sources(self, net: Network) -> tuple[Source, ...]:
+        """Where the evidence in `scores` is from, in its order: all of the network's sources."""
+        return net.sources
+
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
         """A view of inputs (N, *shape) that names no class: readouts read it, and learn on it with ``y``."""
         return Views(x=x, roles=("all",), sizes=(len(x),), y=y)
@@ -68,7 +72,7 @@ class Algorithm(Component):
         return net.goodness(self.neutral(x))
 
     def scores(self, x: Tensor, net: Network) -> Tensor:
-        """Evidence of every source for every class, (L, N, K): blocks, then readouts on a neutral pass."""
+        """Evidence of every source, (L, N, K): the blocks', then the readouts' on a neutral pass."""
         evidence = self.evidence(x, net)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()

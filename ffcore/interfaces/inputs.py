@@ -42,6 +42,12 @@ class NegativeData(Component):
     needs_probabilities: ClassVar[bool] = False
     """Whether ``probs`` is called: the recipe then needs a readout."""
 
+    couples_samples: ClassVar[bool] = False
+    """Whether a negative is made of several samples of the batch, so that ranks differ from one process."""
+
+    claims: ClassVar[bool] = True
+    """Whether negatives claim a (wrong) class; False for images that are wrong in themselves."""
+
     def prepare(self, shape: tuple[int, ...], classes: int) -> None:
         """Learn the data's shape and number of classes, before anything else is called."""
 

@@ -56,7 +56,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
     if chosen is None:
         raise UserError("the run keeps no validation split; use --split test or train")
-    names = [source.name for source in predictor.module.network.sources]
+    names = [source.name for source in predictor.module.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
     for batch in data.loader(chosen, torch.device("cpu"), None):
         accuracy.update(*predictor.measure(batch.x), batch.y)

@@ -106,7 +106,7 @@ def train(
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),
         "blocks": _blocks(module),
-        "sources": [{"name": s.name, "kind": s.kind} for s in module.network.sources],
+        "sources": [{"name": s.name, "kind": s.kind} for s in module.sources],
         "contribution": recipe.contribution.kind,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
@@ -214,7 +214,7 @@ def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
 def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[str, Any] | None:
     if measured is None:
         return None
-    names = [source.name for source in module.network.sources]
+    names = [source.name for source in module.sources]
     return {
         "accuracy": measured["accuracy"],
         "error": round(100 * (1 - measured["accuracy"]), 4),

@@ -40,6 +40,10 @@ class ForwardForward(Algorithm):
         Raises:
             ValueError: when the negatives need a readout and the recipe has none.
         """
+        if not self.negatives.claims:
+            raise ValueError(
+                "negatives that are images claim no class; use them with forward-forward-unsupervised"
+            )
         if self.negatives.needs_probabilities and not net_readouts:
             raise ValueError(
                 "negatives are drawn from a readout's distribution, but the recipe has no readout"

@@ -50,6 +50,35 @@ class Overlay(Options):
     normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the labelled input")
 
 
+class Hybrid(Options):
+    """Two images through a mask of blobs."""
+
+    blurs: int = Field(default=6, ge=0, description="how often the mask is blurred")
+
+
+class Shuffled(Options):
+    """Patches in a random order."""
+
+    patch: int = Field(default=1, gt=0, description="side of a patch in pixels")
+
+
+class OtherData(Options):
+    """Images of another data set."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"dataset": "digits"}]})
+
+    dataset: Annotated[Spec, Kind("dataset")] = Field(description="the other set, of the same shape")
+
+
+class Unsupervised(Options):
+    """Forward-Forward without labels."""
+
+    negatives: Annotated[Spec, Kind("negative")] = Field(
+        default={"kind": "hybrid"}, validate_default=True, description="where negative images come from"
+    )
+    normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the input")
+
+
 class ForwardForward(Options):
     """Forward-Forward."""
 

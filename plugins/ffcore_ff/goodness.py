@@ -20,10 +20,13 @@ def sum_squares(activity: Tensor) -> Tensor:
     >>> sum_squares(torch.tensor([[1.0, 2.0], [0.0, 3.0]])).tolist()
     [5.0, 9.0]
     """
+    return _full(activity).square().sum(1)
+
+
+def _full(activity: Tensor) -> Tensor:
+    """(R, U), low precision as float32: sums over many units would lose too much."""
     rows = activity.flatten(1)
-    if rows.dtype in (torch.bfloat16, torch.float16):
-        rows = rows.float()
-    return rows.square().sum(1)
+    return rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
 
 
 def _along_rows(up: Tensor, activity: Tensor) -> Tensor:
@@ -70,3 +73,33 @@ class NegativeSumSquares(Goodness):
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
         """−2 h · up."""
         return activity * _along_rows(-2 * up, activity)
+
+
+class MeanAbsolute(Goodness):
+    """G = (1/U) Σ_j |h_j|."""
+
+    kind: ClassVar[Kind] = "energy"
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """(R, *shape) → (R,)."""
+        return _full(activity).abs().mean(1)
+
+    def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
+        """sign(h)/U · up."""
+        return activity.sign() * _along_rows(up / activity[0].numel(), activity)
+
+
+class Max(Goodness):
+    """G = max_j h_j; of several largest units the first one counts."""
+
+    kind: ClassVar[Kind] = "energy"
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """(R, *shape) → (R,)."""
+        return _full(activity).max(1).values
+
+    def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
+        """``up`` at the largest unit, 0 elsewhere."""
+        largest = activity.flatten(1).argmax(1, keepdim=True)
+        rows = torch.zeros_like(activity).flatten(1)
+        return rows.scatter_(1, largest, up.to(rows.dtype).unsqueeze(1)).view_as(activity)

@@ -17,6 +17,16 @@ def row_norm(x: Tensor) -> Tensor:
     return length.view(-1, *(1,) * (x.dim() - 1))
 
 
+def rms(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Each row divided by its root mean square, (R, *shape) → (R, *shape)."""
+    return x / (row_norm(x) / math.sqrt(x[0].numel()) + eps)
+
+
+def l2(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Each row divided by its length, (R, *shape) → (R, *shape)."""
+    return x / (row_norm(x) + eps)
+
+
 class RMS(nn.Module):
     """z = h / √(mean_j h_j²): mean square 1, so that Σ z² = U. No mean is taken off (Hinton's code).
 
@@ -30,8 +40,7 @@ class RMS(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
-        rms = row_norm(x) / math.sqrt(x[0].numel())
-        return x / (rms + self.eps)
+        return rms(x, self.eps)
 
 
 class L2(nn.Module):
@@ -47,4 +56,4 @@ class L2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
-        return x / (row_norm(x) + self.eps)
+        return l2(x, self.eps)

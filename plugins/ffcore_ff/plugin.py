@@ -10,7 +10,13 @@ from ffcore_ff import configs
 
 @hookimpl
 def ffcore_register_algorithms(register: Register) -> None:
-    """Forward-Forward."""
+    """Forward-Forward, with and without labels."""
+    register(
+        "forward-forward-unsupervised",
+        "ffcore_ff.unsupervised:Unsupervised",
+        configs.Unsupervised,
+        "images good, negative images bad; classes by a readout alone",
+    )
     register(
         "forward-forward",
         "ffcore_ff.algorithm:ForwardForward",
@@ -24,6 +30,8 @@ def ffcore_register_goodness(register: Register) -> None:
     """Energies of the activity."""
     register("sum-squares", "ffcore_ff.goodness:SumSquares", Options, "Σ h²")
     register("mean-squares", "ffcore_ff.goodness:MeanSquares", Options, "mean of h²")
+    register("mean-absolute", "ffcore_ff.goodness:MeanAbsolute", Options, "mean of |h|")
+    register("max", "ffcore_ff.goodness:Max", Options, "the largest h")
     register("negative-sum-squares", "ffcore_ff.goodness:NegativeSumSquares", Options, "−Σ h²")
 
 
@@ -65,3 +73,7 @@ def ffcore_register_negatives(register: Register) -> None:
     """Negative data."""
     register("wrong-label", "ffcore_ff.negatives:WrongLabel", Options, "an evenly drawn wrong label")
     register("hard", "ffcore_ff.negatives:Hard", Options, "a wrong label that the readout finds likely")
+    register("hybrid", "ffcore_ff.images:Hybrid", configs.Hybrid, "two images through a mask of blobs")
+    register("shuffled", "ffcore_ff.images:Shuffled", configs.Shuffled, "patches in a random order")
+    register("turned", "ffcore_ff.images:Turned", Options, "turned by 90, 180 or 270 degrees")
+    register("other-data", "ffcore_ff.images:OtherData", configs.OtherData, "images of another data set")

@@ -23,11 +23,11 @@ class _Selected(LayerContribution):
 
 
 def _blocks(sources: Sequence[Source]) -> list[int]:
-    places = [i for i, source in enumerate(sources) if source.kind == "block"]
+    """Places of the blocks; of all sources where no block says anything of the class."""
+    blocks = [i for i, source in enumerate(sources) if source.kind == "block"]
+    places = blocks or list(range(len(sources)))
     if not places:
-        raise ValueError(
-            "no block has a goodness to contribute; use a readout, or give the blocks a goodness"
-        )
+        raise ValueError("nothing gives evidence: give the blocks a goodness, or add a readout")
     return places
 
 

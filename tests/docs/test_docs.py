@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,8 @@ def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
     for name in names():
         assert any(f"`{name}`" in text for text in pages.values()), name
         assert find(name).is_file()
+
+
+def test_the_page_of_results_is_what_its_command_makes() -> None:
+    made = runpy.run_path(str(ROOT / "docs/results/write.py"))["page"]()
+    assert (ROOT / "docs/results/README.md").read_text(encoding="utf-8") == made

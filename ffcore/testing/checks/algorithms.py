@@ -52,7 +52,7 @@ def check_algorithm_scores_every_source_sample_and_class(example: Example) -> No
     """(L, N, K), finite, without a graph that grows."""
     module, batch = _trained(example, steps=1), _problem()
     scores = module.algorithm.scores(batch.x[:5], module.network)
-    right = (len(module.network.sources), 5, K)
+    right = (len(module.sources), 5, K)
     assert tuple(scores.shape) == right, f"scores are {tuple(scores.shape)}, not {right}"
     assert scores.isfinite().all(), "a score is not finite"
     assert not scores.requires_grad, "scores drag a graph along"

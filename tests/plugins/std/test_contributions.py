@@ -50,6 +50,12 @@ def test_a_missing_readout_is_an_error(name, sources, message):
 
 
 @pytest.mark.parametrize("contribution", [Sum, SkipFirst, Last])
-def test_no_block_is_an_error(contribution):
-    with pytest.raises(ValueError, match="no block has a goodness"):
-        contribution().attend(READOUTS)
+def test_without_any_source_there_is_an_error(contribution):
+    with pytest.raises(ValueError, match="nothing gives evidence"):
+        contribution().attend([])
+
+
+def test_where_only_readouts_know_classes_they_count():
+    contribution = Sum()
+    contribution.attend(READOUTS)
+    assert contribution.chosen == list(range(len(READOUTS)))

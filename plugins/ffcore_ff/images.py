@@ -1,0 +1,154 @@
+"""Negative images: wrong in themselves, whatever their label.
+
+N samples; C channels of H by W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.data.images import Dataset
+from ffcore.interfaces import Draw, NegativeData
+
+_Negatives = tuple[Tensor, Tensor | None]
+_Probs = Callable[[], Tensor]
+
+
+class _WrongImages(NegativeData):
+    claims: ClassVar[bool] = False
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse what is no image.
+
+        Raises:
+            ValueError: when a sample is not C×H×W.
+        """
+        if len(shape) != 3:
+            raise ValueError(f"negative images need samples of C×H×W, these have shape {shape}")
+
+
+def blurred(x: Tensor) -> Tensor:
+    """One pass of [1/4, 1/2, 1/4] along rows and columns, edges repeated: (N, C, H, W) → the same."""
+    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    x = 0.25 * x[..., :-2] + 0.5 * x[..., 1:-1] + 0.25 * x[..., 2:]
+    return 0.25 * x[..., :-2, :] + 0.5 * x[..., 1:-1, :] + 0.25 * x[..., 2:, :]
+
+
+class Hybrid(_WrongImages):
+    """m·x + (1 − m)·x' with another sample x' of the batch and a mask m of large blobs (Hinton 2022, 3.2).
+
+    The mask is a random bit image, blurred again and again, and cut at 1/2: short-range correlations are
+    those of real images, long-range ones are not. Partners come from this rank's share of the batch.
+
+    Args:
+        blurs: how often the mask is blurred; the paper does not say, re-implementations use 5 or 6.
+    """
+
+    couples_samples: ClassVar[bool] = True
+
+    def __init__(self, blurs: int = 6) -> None:
+        super().__init__()
+        self.blurs = blurs
+
+    def mask(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, 1, H, W) of bits."""
+        mask = (draw.uniform("mask", 1, *x.shape[2:]) < 0.5).to(x.dtype)
+        for _ in range(self.blurs):
+            mask = blurred(mask)
+        return mask > 0.5
+
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+        """Hybrids, and no class."""
+        n = len(x)
+        step = 1 + draw.integers("partner", max(1, n - 1))
+        partner = (torch.arange(n, device=x.device) + step) % n
+        return torch.where(self.mask(x, draw), x, x[partner]), None
+
+
+class Shuffled(_WrongImages):
+    """The sample with its square patches in a random order.
+
+    Args:
+        patch: side of a patch in pixels; it divides both sides of the image.
+    """
+
+    def __init__(self, patch: int = 1) -> None:
+        super().__init__()
+        self.patch = patch
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse images that patches do not tile.
+
+        Raises:
+            ValueError: when the patch does not divide the sides, or is as large as the image.
+        """
+        super().prepare(shape, classes)
+        _, height, width = shape
+        if height % self.patch or width % self.patch or height * width == self.patch**2:
+            raise ValueError(f"shuffled: patches of {self.patch} do not tile images of {height}×{width}")
+
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+        """Shuffled samples, and no class."""
+        p, size = self.patch, x.shape[2:]
+        patches = F.unfold(x, p, stride=p)  # (N, C·p·p, L)
+        order = draw.uniform("shuffle", patches.shape[2]).argsort(1)
+        mixed = patches.gather(2, order.unsqueeze(1).expand_as(patches))
+        return F.fold(mixed, (size[0], size[1]), p, stride=p), None
+
+
+class Turned(_WrongImages):
+    """The sample turned by 90, 180 or 270 degrees; images are square."""
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse images that are not square.
+
+        Raises:
+            ValueError: when height and width differ.
+        """
+        super().prepare(shape, classes)
+        if shape[1] != shape[2]:
+            raise ValueError(f"turned: images of {shape[1]}×{shape[2]} are not square")
+
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+        """Turned samples, and no class."""
+        turns = torch.stack([x.rot90(k, (2, 3)) for k in (1, 2, 3)])
+        which = draw.integers("turn", 3)
+        return turns[which, torch.arange(len(x), device=x.device)], None
+
+
+class OtherData(_WrongImages):
+    """Images of another data set, drawn with replacement from its training split.
+
+    Args:
+        dataset: the other set; its samples have the shape of these.
+    """
+
+    images: Tensor
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self.dataset = dataset
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+        """Read the other set.
+
+        Raises:
+            ValueError: when its samples have another shape.
+        """
+        super().prepare(shape, classes)
+        other = self.dataset.load()
+        if math.prod(other.shape) != math.prod(shape):
+            raise ValueError(f"other-data: samples of {other.name} are {other.shape}, not {shape}")
+        self.scale = other.scale
+        images = torch.from_numpy(other.train.x.copy()).view(-1, *shape)
+        self.register_buffer("images", images, persistent=False)
+
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+        """Samples of the other set, and no class."""
+        return self.images[draw.integers("other-data", len(self.images))].to(x.dtype) * self.scale, None

@@ -1,0 +1,77 @@
+"""Forward-Forward without labels.
+
+N samples; K classes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Algorithm, Batch, NegativeData, Network, Source, Views
+from ffcore.interfaces.goodness import Kind
+from ffcore_ff.handoffs import l2, rms
+
+
+class Unsupervised(Algorithm):
+    """Blocks tell images from negative images; a readout learns classes from what they hand on.
+
+    Hinton 2022, arXiv:2212.13345, section 3.2. No label reaches the blocks: only readouts see classes, and
+    they pass nothing back. A class's evidence is the logit of each readout.
+
+    Args:
+        negatives: where negative images come from.
+        normalise: "rms" divides each input by its root mean square, "l2" by its length; "none" leaves it.
+    """
+
+    accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
+
+    def __init__(self, negatives: NegativeData, normalise: Literal["rms", "l2", "none"] = "rms") -> None:
+        super().__init__()
+        self.negatives = negatives
+        self.normalise = normalise
+
+    def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
+        """See `ffcore.interfaces.Algorithm.prepare`.
+
+        Raises:
+            ValueError: when there is no readout, or the negatives are wrong labels.
+        """
+        if not net_readouts:
+            raise ValueError("without labels only a readout can tell classes: add one under `readouts`")
+        if self.negatives.claims:
+            raise ValueError(
+                "without labels negatives must be images, such as hybrid; these are wrong labels"
+            )
+        self.negatives.prepare(shape, classes)
+        return shape
+
+    def sources(self, net: Network) -> tuple[Source, ...]:
+        """The readouts: goodness says whether an image is real, not what it shows."""
+        return tuple(source for source in net.sources if source.kind == "readout")
+
+    def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
+        """None from blocks."""
+        return []
+
+    def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
+        """The images themselves."""
+        return Views(x=self._normalised(x), roles=("neutral",), sizes=(len(x),), y=y)
+
+    def views(self, batch: Batch, net: Network) -> Views:
+        """N images, then N negative images."""
+
+        def no_probabilities() -> Tensor:
+            raise AssertionError("negative images ask for no probabilities")
+
+        n = len(batch.x)
+        negative, _ = self.negatives(batch.x, None, no_probabilities, batch.random())
+        x = self._normalised(torch.cat([batch.x, negative]))
+        return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        if self.normalise == "none":
+            return x
+        return rms(x) if self.normalise == "rms" else l2(x)

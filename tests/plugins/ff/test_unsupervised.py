@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from ffcore.build.assemble import assemble
+from ffcore.errors import UserError
+from ffcore.interfaces import Batch, Draw
+from ffcore.recipe.schema import Recipe
+
+N, K, SHAPE = 8, 3, (1, 6, 6)
+RECIPE = {
+    "name": "test",
+    "data": "digits",
+    "algorithm": "forward-forward-unsupervised",
+    "network": [{"kind": "dense", "units": 10, "repeat": 3}],
+    "block": {"goodness": "sum-squares", "objective": "logistic", "handoff": "rms"},
+    "readouts": {"softmax": "softmax"},
+}
+
+
+def learned(y, **more):
+    module = assemble(Recipe.model_validate({**RECIPE, **more}), SHAPE, K)
+    module.configure_optimizers()
+    x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(1))
+    for step in range(3):
+        module.algorithm.learn(Batch(x, y, torch.arange(N), 0, N, Draw(1, step, 0, N, N)), module.network)
+    return module, x
+
+
+def test_no_label_reaches_the_blocks():
+    one, _ = learned(torch.arange(N) % K)
+    other, _ = learned(torch.zeros(N, dtype=torch.long))
+    for mine, theirs in zip(one.network.blocks, other.network.blocks, strict=True):
+        for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(p, q)
+    assert not torch.equal(
+        one.network.learners["softmax"].body.linear.weight,
+        other.network.learners["softmax"].body.linear.weight,
+    )
+
+
+def test_the_readout_is_the_only_evidence():
+    module, x = learned(torch.arange(N) % K)
+    assert [source.name for source in module.sources] == ["softmax"]
+    (scores,) = module.algorithm.scores(x, module.network)
+    right = module.network.read(module.algorithm.neutral(x))["softmax"]
+    torch.testing.assert_close(scores, right)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"readouts": {}}, "add one under `readouts`"),
+        (
+            {"algorithm": {"kind": "forward-forward-unsupervised", "negatives": "wrong-label"}},
+            "must be images",
+        ),
+        ({"algorithm": {"kind": "forward-forward", "negatives": "hybrid"}}, "claim no class"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_built(more, message):
+    with pytest.raises(UserError, match=message):
+        assemble(Recipe.model_validate({**RECIPE, **more}), SHAPE, K)
