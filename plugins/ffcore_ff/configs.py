@@ -50,6 +50,13 @@ class Overlay(Options):
     normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the labelled input")
 
 
+class WholeImage(Options):
+    """A code over the whole image."""
+
+    strength: float = Field(default=1.0, gt=0, description="amplitude of the class's pattern")
+    normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the labelled input")
+
+
 class Hybrid(Options):
     """Two images through a mask of blobs."""
 

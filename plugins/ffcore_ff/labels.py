@@ -12,6 +12,16 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import LabelCode, LabelledInput
+from ffcore_ff.handoffs import l2, rms
+
+Normalise = Literal["rms", "l2", "none"]
+
+
+def normalised(x: Tensor, how: Normalise) -> Tensor:
+    """Rows divided by their root mean square or length, as a block does with what it hands on."""
+    if how == "none":
+        return x
+    return rms(x) if how == "rms" else l2(x)
 
 
 class Overlay(LabelCode):
@@ -27,7 +37,7 @@ class Overlay(LabelCode):
 
     eye: Tensor
 
-    def __init__(self, strength: float = 1.0, normalise: Literal["rms", "l2", "none"] = "rms") -> None:
+    def __init__(self, strength: float = 1.0, normalise: Normalise = "rms") -> None:
         super().__init__()
         self.strength = strength
         self.normalise = normalise
@@ -63,3 +73,102 @@ class Overlay(LabelCode):
         length = square.sqrt_().clamp_min_(1e-8)
         unit = math.sqrt(flat.shape[1]) if self.normalise == "rms" else 1.0
         return LabelledInput(base, code, (unit / length).unsqueeze(1))
+
+
+class _Added(LabelCode):
+    """A class's pattern over the whole image; the neutral code is the mean of all patterns."""
+
+    eye: Tensor
+
+    def __init__(self, strength: float = 1.0, normalise: Normalise = "rms") -> None:
+        super().__init__()
+        self.strength = strength
+        self.normalise = normalise
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+        """Make the codes.
+
+        Raises:
+            ValueError: when a sample is no image C×H×W.
+        """
+        if len(shape) != 3:
+            raise ValueError(f"this label code needs images of C×H×W, samples have shape {shape}")
+        self.register_buffer("eye", self.strength * torch.eye(classes), persistent=False)
+        return shape
+
+    def code(self, y: Tensor | None, n: int) -> Tensor:
+        """(n, K) codes."""
+        if y is None:
+            return self.eye.mean(0, keepdim=True).expand(n, -1)
+        return self.eye[y]
+
+
+class Channels(_Added):
+    """Appends K channels to an image: that of its class is ``strength`` everywhere, the others are 0.
+
+    For convolutional bodies, which see the label at every place.
+
+    Args:
+        strength: value of the class's channel.
+        normalise: of the labelled input: "rms", "l2" or "none".
+    """
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+        """(C, H, W) → (C + K, H, W)."""
+        channels, height, width = super().prepare(shape, classes)
+        return channels + classes, height, width
+
+    def join(self, x: Tensor, code: Tensor) -> Tensor:
+        """(N, C, H, W) and (V·N, K) → (V·N, C + K, H, W)."""
+        planes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        images = x.repeat(len(code) // len(x), 1, 1, 1)
+        return normalised(torch.cat([images, planes], dim=1), self.normalise)
+
+
+class Fourier(_Added):
+    """Lays a plane wave of the class's own frequency and direction over the whole image.
+
+    x + s·cos(2π (u_k i/H + v_k j/W) + φ_k): the K shortest wave vectors (u, v) of one half-plane, each with
+    φ = 0 and, when they are used up, π/2. Spatially extended labels as in Scodellaro et al. 2025,
+    arXiv:2312.14924, who do not publish their frequencies.
+
+    Args:
+        strength: amplitude s.
+        normalise: of the labelled input: "rms", "l2" or "none".
+    """
+
+    waves: Tensor
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+        """Draw the waves.
+
+        Raises:
+            ValueError: when an image has too few pixels for so many different waves.
+        """
+        super().prepare(shape, classes)
+        _, height, width = shape
+        vectors = [
+            (u, v)
+            for u in range((height + 1) // 2)
+            for v in range(-((width - 1) // 2), (width + 1) // 2)
+            if u > 0 or v > 0
+        ]
+        vectors.sort(key=lambda uv: (uv[0] ** 2 + uv[1] ** 2, uv))
+        if classes > 2 * len(vectors):
+            raise ValueError(
+                f"labels fourier: {classes} classes, but {height}×{width} pixels tell fewer waves apart"
+            )
+        rows = torch.arange(height)[:, None] / height
+        columns = torch.arange(width)[None, :] / width
+        waves = []
+        for k in range(classes):
+            u, v = vectors[k % len(vectors)]
+            phase = math.pi / 2 * (k // len(vectors))
+            waves.append(torch.cos(2 * math.pi * (u * rows + v * columns) + phase))
+        self.register_buffer("waves", torch.stack(waves), persistent=False)
+        return shape
+
+    def join(self, x: Tensor, code: Tensor) -> Tensor:
+        """(N, C, H, W) and (V·N, K) → (V·N, C, H, W), the same wave in all channels."""
+        waves = torch.einsum("rk,khw->rhw", code.to(x.dtype), self.waves.to(x.dtype))
+        return normalised(x.repeat(len(code) // len(x), 1, 1, 1) + waves.unsqueeze(1), self.normalise)

@@ -65,6 +65,13 @@ def ffcore_register_handoffs(register: Register) -> None:
 @hookimpl
 def ffcore_register_labels(register: Register) -> None:
     """Label codes."""
+    register(
+        "channels",
+        "ffcore_ff.labels:Channels",
+        configs.WholeImage,
+        "one further channel a class, for convolutions",
+    )
+    register("fourier", "ffcore_ff.labels:Fourier", configs.WholeImage, "a wave over the whole image")
     register("overlay", "ffcore_ff.labels:Overlay", configs.Overlay, "the class over the first features")
 
 

@@ -5,14 +5,14 @@ N samples; K classes.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ffcore.interfaces import Algorithm, Batch, NegativeData, Network, Source, Views
 from ffcore.interfaces.goodness import Kind
-from ffcore_ff.handoffs import l2, rms
+from ffcore_ff.labels import Normalise, normalised
 
 
 class Unsupervised(Algorithm):
@@ -28,7 +28,7 @@ class Unsupervised(Algorithm):
 
     accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
 
-    def __init__(self, negatives: NegativeData, normalise: Literal["rms", "l2", "none"] = "rms") -> None:
+    def __init__(self, negatives: NegativeData, normalise: Normalise = "rms") -> None:
         super().__init__()
         self.negatives = negatives
         self.normalise = normalise
@@ -72,6 +72,4 @@ class Unsupervised(Algorithm):
         return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        if self.normalise == "none":
-            return x
-        return rms(x) if self.normalise == "rms" else l2(x)
+        return normalised(x, self.normalise)
