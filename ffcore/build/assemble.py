@@ -39,6 +39,7 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
             recipe.schedule or Kind("schedule").validate(algorithm.schedule), "schedule"
         )
         contribution: LayerContribution = make(recipe.contribution, "contribution")
+        augmentations = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
     if not network.learning:
         raise UserError("network: no block has a parameter that could learn; add one, such as kind: dense")
     for part, path in ((algorithm, "algorithm"), (contribution, "contribution")):
@@ -67,6 +68,7 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         contribution,
         schedule,
         Optimizers(recipe.optimizer, builder.optimizers),
+        augmentations=augmentations,
         lr_factor=recipe.lr_schedule.factor,
         seed=recipe.seed,
         epochs=epochs,

@@ -39,7 +39,6 @@ class DeviceLoader:
         dtype: of the samples handed out.
         mean: subtracted after scaling, one per channel or one for all.
         std: divided by after that, likewise.
-        augment: functions of (x, batch) that return x anew, applied in turn on the device, last of all.
 
     Attributes:
         epoch: returns the epoch that an iteration belongs to; the engine sets it to the trainer's.
@@ -66,7 +65,6 @@ class DeviceLoader:
         dtype: torch.dtype = torch.float32,
         mean: Sequence[float] | float = 0.0,
         std: Sequence[float] | float = 1.0,
-        augment: Sequence[Callable[[Tensor, Batch], Tensor]] = (),
     ) -> None:
         stored = split.x.shape[1:]
         self.shape = tuple(stored if shape is None else shape)
@@ -81,7 +79,6 @@ class DeviceLoader:
         self.batch_size, self.drop_last, self.shuffle, self.seed = batch_size, drop_last, shuffle, seed
         self.rank, self.world = rank, world
         self.dtype = dtype
-        self.augment = tuple(augment)
         self.epoch = lambda: 0
         self.device = torch.device(device)
         # from_numpy warns of arrays that cannot be written to
@@ -114,10 +111,7 @@ class DeviceLoader:
             total = min(self.batch_size, len(order) - start)
             first, last = (total * r // self.world for r in (self.rank, self.rank + 1))
             mine = slice(start + first, start + last)
-            batch = Batch(self._gather(order[mine]), labels[mine], order[mine], first, total)
-            for function in self.augment:
-                batch.x = function(batch.x, batch)
-            yield batch
+            yield Batch(self._gather(order[mine]), labels[mine], order[mine], first, total)
 
     def _gather(self, index: Tensor) -> Tensor:
         # index_select makes a copy, so the stored samples are safe from what follows in place

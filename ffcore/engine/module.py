@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from ffcore.engine.meter import Meter
 from ffcore.engine.metrics import Accuracy
 from ffcore.engine.optimizers import BlockOptimizers
-from ffcore.interfaces import Algorithm, Batch, Clock, Component, Draw, LayerContribution, Schedule
+from ffcore.interfaces import (
+    Algorithm,
+    Augmentation,
+    Batch,
+    Clock,
+    Component,
+    Draw,
+    LayerContribution,
+    Schedule,
+)
 from ffcore.interfaces.draw import mix
 from ffcore.local import LocalBlock, LocalNetwork, OneRank, Stepper
 
@@ -34,6 +43,7 @@ class ForwardOnly(L.LightningModule):
         contribution: how evidence becomes scores; it has attended to the network's sources.
         schedule: which blocks learn when.
         make_optimizer: a new optimiser for a block and its parameters.
+        augmentations: small changes to training samples, one after another.
         lr_factor: factor on all learning rates at a fractional epoch, of so many epochs.
         seed: keys all random draws.
         epochs: epochs of the whole run, for schedules.
@@ -49,6 +59,7 @@ class ForwardOnly(L.LightningModule):
         schedule: Schedule,
         make_optimizer: MakeOptimizer,
         *,
+        augmentations: Sequence[Augmentation] = (),
         lr_factor: Callable[[float, int], float] = lambda epoch, epochs: 1.0,
         seed: int = 0,
         epochs: int = 1,
@@ -62,6 +73,7 @@ class ForwardOnly(L.LightningModule):
         self.contribution = contribution
         self.schedule = schedule
         self.make_optimizer = make_optimizer
+        self.augmentations = nn.ModuleList(augmentations)
         self.lr_factor = lr_factor
         self.seed = seed
         self.epochs = epochs
@@ -100,6 +112,8 @@ class ForwardOnly(L.LightningModule):
         clock = Clock(self.current_epoch, self.global_step, self.epochs)
         self._keep_time(clock, batch_idx)
         batch.draw = Draw(self.seed, clock.step, batch.first, len(batch.x), batch.total, batch.x.device)
+        for augmentation in self.augmentations:
+            batch.x = augmentation(batch.x, batch.draw)
         torch.manual_seed(mix(self.seed, clock.step))  # bodies that draw by themselves: dropout, noise
         self.algorithm.learn(batch, self.network)
         self.optimizers().step()  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ from ffcore.interfaces.component import BlockInfo, Clock, Component
 from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.goodness import Goodness
-from ffcore.interfaces.inputs import LabelCode, NegativeData
+from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
 from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
 from ffcore.interfaces.network import Block, Input, Network, Observer, Source
 from ffcore.interfaces.readout import Readout
@@ -21,6 +21,7 @@ from ffcore.interfaces.views import LabelledInput, Out, Views
 
 __all__ = [
     "Algorithm",
+    "Augmentation",
     "Batch",
     "BlackBox",
     "Block",

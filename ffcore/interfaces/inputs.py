@@ -1,4 +1,4 @@
-"""The contracts of what enters a network: label codes and negative data."""
+"""The contracts of what enters a network: augmentations, label codes and negative data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from torch import Tensor
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.network import Input
+
+
+class Augmentation(Component):
+    """Changes training samples a little, each one differently; classes stay."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, *shape) → (N, *shape), on the device of ``x``, with the random numbers of ``draw``."""
 
 
 class LabelCode(Component):

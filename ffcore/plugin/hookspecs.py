@@ -62,6 +62,22 @@ def ffcore_register_penalties(register: Register) -> None:
 
 
 @hookspec
+def ffcore_register_augmentations(register: Register) -> None:
+    """Register augmentations of training samples.
+
+    When: once, while the plugins are loaded; no torch should be imported here.
+
+    Args:
+        register: ``register(name, target, config=None, summary="")``.
+
+    Returns: Nothing.
+
+    Example:
+        register("shift", "my_plugin.augmentations:Shift", ShiftOptions)
+    """
+
+
+@hookspec
 def ffcore_register_negatives(register: Register) -> None:
     """Register sources of negative samples.
 

@@ -73,8 +73,9 @@ NOUNS: dict[str, Noun] = {
             "datasets",
             "ffcore.data.images:Dataset",
             "labelled images",
-            reserved="batch_size validation split_seed standardise",
+            reserved="batch_size validation split_seed standardise augment",
         ),
+        _noun("augmentation", "augmentations", f"{_CONTRACTS}:Augmentation", "small changes to samples"),
         _noun("recipe", "recipes", "", "an experiment as a YAML file"),
         _noun("report_section", "report_sections", "", "a part of a run's report"),
         _noun(

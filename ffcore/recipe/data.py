@@ -32,6 +32,9 @@ class DataConfig(Flat):
         default=0.1, description="part of the training set kept for validation: a fraction, or a count"
     )
     split_seed: Natural = Field(default=0, description="seed of the split into training and validation")
+    augment: list[Annotated[Spec, Kind("augmentation")]] = Field(
+        default=[], description="small changes to training samples, one after another"
+    )
     standardise: bool = Field(
         default=False, description="subtract the training mean, divide by the deviation"
     )

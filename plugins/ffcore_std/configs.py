@@ -31,6 +31,12 @@ class CrossEntropy(Options):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share spread over all classes")
 
 
+class Shift(Options):
+    """Moves each image by whole pixels."""
+
+    pixels: int = Field(default=2, ge=0, description="the largest shift to each side")
+
+
 class FromReadout(Options):
     """One readout alone."""
 

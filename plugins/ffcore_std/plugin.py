@@ -81,6 +81,12 @@ def ffcore_register_schedules(register: Register) -> None:
 
 
 @hookimpl
+def ffcore_register_augmentations(register: Register) -> None:
+    """Augmentations of images."""
+    register("shift", "ffcore_std.augmentations:Shift", configs.Shift, "whole pixels in both directions")
+
+
+@hookimpl
 def ffcore_register_datasets(register: Register) -> None:
     """Data sets that the core can read."""
     register("digits", "ffcore.data.digits:Digits", Options, "scikit-learn's 1,797 digits, 8×8, embedded")

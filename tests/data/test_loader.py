@@ -10,7 +10,6 @@ from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError
-from ffcore.interfaces.batch import Batch
 
 
 def numbered(n: int) -> Split:
@@ -99,14 +98,6 @@ def test_standardised_samples_have_zero_mean_and_unit_deviation(dtype: type) -> 
         got = next(iter(load)).x
         torch.testing.assert_close(got.mean((0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
         torch.testing.assert_close(got.std((0, 2, 3), correction=0), torch.ones(2))
-
-
-def test_augmentation_sees_the_batch_and_comes_last() -> None:
-    def add_index(x: torch.Tensor, batch: Batch) -> torch.Tensor:
-        return x + batch.index[:, None, None, None]
-
-    batch = next(iter(loader(augment=[add_index, lambda x, _: x * 10])))
-    assert torch.equal(batch.x[:, 0, 0, 0], batch.index * 20.0)
 
 
 def test_the_set_moves_to_the_device_at_the_next_iteration() -> None:

@@ -55,6 +55,11 @@ def ffcore_register_penalties(register):
 
 
 @hookimpl
+def ffcore_register_augmentations(register):
+    register("shift", "nowhere:Shift", Nothing)
+
+
+@hookimpl
 def ffcore_register_negatives(register):
     register("wrong-label", "nowhere:WrongLabel", Nothing)
 

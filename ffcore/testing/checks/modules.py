@@ -14,6 +14,7 @@ from ffcore.testing.scenery import Placed
 
 PLACES: dict[str, Callable[[Example, int], Placed]] = {
     "algorithm": algorithms.place_algorithm,
+    "augmentation": inputs.place_augmentation,
     "blackbox": blackboxes.place_blackbox,
     "body": layers.place_body,
     "contribution": evidence.place_contribution,
