@@ -54,6 +54,7 @@ def test_data_is_flat_in_and_out(fake):
         "validation": 0.1,
         "split_seed": 0,
         "standardise": False,
+        "augment": [],
     }
 
 
