@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ffcore.errors import UserError
+
 if TYPE_CHECKING:
     from ffcore.data.images import Dataset
     from ffcore.recipe.schema import Recipe
@@ -55,8 +57,26 @@ def train(
         loaded = recipe
     else:
         loaded = load(os.fspath(recipe), _flat(overrides))
+    if data is not None and not hasattr(data, "load"):
+        raise UserError(
+            "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
+        )
     folder = Path(run_dir) if run_dir is not None else None
     return run_train(loaded, folder, dataset=data, console=Console() if bar else None)
+
+
+def add_plugin(path: str | os.PathLike[str]) -> None:
+    """Load a Python file as a plugin, as ``--plugin`` does on the command line.
+
+    Args:
+        path: the file; its stem is the plugin's name.
+
+    Raises:
+        ffcore.errors.UserError: when it cannot be loaded, or a plugin of that name is there.
+    """
+    from ffcore.plugin import manager
+
+    manager.current().add_file(path)
 
 
 def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None) -> Predictor:

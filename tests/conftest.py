@@ -1,5 +1,28 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the fake plugin that several rooms are tried with."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from ffcore.plugin import manager
+
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
+
+FAKE = Path(__file__).parent / "plugin" / "fake.py"
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """No installed plugin."""
+    monkeypatch.setenv(manager.DISABLE, "all")
+    yield
+    manager.use(None)
+
+
+@pytest.fixture
+def fake(bare):
+    """The fake plugin in use, alone."""
+    plugins = manager.Plugins.load([str(FAKE)])
+    manager.use(plugins)
+    return plugins

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ffcore.recipe.load import load
+
 HERE = Path(__file__).parent
 HEAD = """# What was measured
 
@@ -24,7 +26,7 @@ COLUMNS = {
     "of each source alone": "---",
     "paper": "---:",
     "epochs (paper's)": "---:",
-    "training time": "---:",
+    "time learning": "---:",
     "device": "---",
     "seed": "---:",
     "commit": "---",
@@ -38,18 +40,18 @@ def line(cells: Iterable[str]) -> str:
 
 def row(results: dict[str, Any]) -> str:
     """One line of the table."""
-    paper = results["paper"] or {}
+    paper = load(results["recipe"]).paper
     alone = ", ".join(
         f"{name} {100 * (1 - accuracy):.2f}"
         for name, accuracy in results["test"]["per_block_accuracy"].items()
     )
-    epochs = f"{results['epochs']} ({paper['epochs']})" if paper.get("epochs") else f"{results['epochs']}"
+    epochs = f"{results['epochs']} ({paper.epochs})" if paper and paper.epochs else f"{results['epochs']}"
     minutes, seconds = divmod(round(results["train_s"]), 60)
     cells = (
         results["recipe"],
         f"{results['test']['error']:.2f} %",
         alone,
-        f"{paper['test_error']:.2f} %" if paper else "–",
+        f"{paper.test_error:.2f} %" if paper else "–",
         epochs,
         f"{minutes} min {seconds:02d} s",
         f"{results['device']}, {results['threads']} thread{'s' if results['threads'] > 1 else ''}",
@@ -62,7 +64,8 @@ def row(results: dict[str, Any]) -> str:
 def page() -> str:
     """The whole page."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("*.json"))]
-    sources = sorted({f"- {r['recipe']}: {r['paper']['source']}" for r in runs if r["paper"]})
+    papers = {name: load(name).paper for name in sorted({run["recipe"] for run in runs})}
+    sources = [f"- {name}: {paper.source}" for name, paper in papers.items() if paper]
     commands = [f"{r['command']}\n" for r in runs]
     return (
         HEAD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -18,7 +19,8 @@ from ffcore.recipe.text import parse
 def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
     """Copy a recipe to the file DEST, which must not be there yet.
 
-    Comments are kept, unless there are overrides or a base: then everything is written out.
+    It is named after the file. Comments are kept, unless there are overrides or a base: then everything is
+    written out.
     """
     if dest.suffix not in SUFFIXES:
         raise UserError(f"{str(dest)!r} should end in .yaml")
@@ -29,6 +31,7 @@ def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
     text = source.read_text(encoding="utf-8")
     if overrides or "base" in parse(text, label(source)).data:
         text = resolved
+    text = re.sub(r"^name:.*$", f"name: {dest.stem}", text, count=1, flags=re.MULTILINE)
     try:
         with dest.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -13,15 +13,27 @@ from ffcore.recipe.load import find, names, read
 
 @click.command()
 @click.argument("noun", default="recipe")
-def command(noun: str) -> None:
-    """List recipes, or the components of one sort, such as `ffcore ls goodness`."""
+@click.argument("kind", required=False)
+def command(noun: str, kind: str | None) -> None:
+    """List recipes, the components of one sort (`ls goodness`), or options (`ls objective logistic`)."""
     sort = find_noun(noun)
+    if kind is not None:
+        print_table(("option", "default", "what it is"), _options(sort.name, kind))
+        return
     if sort.name == "recipe":
         print_table(("recipe", "title", "paper"), [_recipe(name) for name in names()])
         return
     entries = manager.current().registry.entries(sort.name)
     rows = [(entry.name, entry.summary, entry.plugin) for entry in entries]
     print_table((sort.name.replace("_", " "), "summary", "plugin"), rows)
+
+
+def _options(noun: str, kind: str) -> list[tuple[str, str, str]]:
+    fields = manager.current().registry.get(noun, kind).schema().model_fields
+    return [
+        (name, "" if field.is_required() else str(field.default), field.description or "")
+        for name, field in fields.items()
+    ]
 
 
 def _recipe(name: str) -> tuple[str, str, str]:

@@ -31,6 +31,7 @@ def _set_debug(ctx: click.Context, param: click.Parameter, debug: bool) -> None:
 @click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
 )
+@click.version_option(package_name="ffcore")
 @click.option(
     "--plugin",
     multiple=True,

@@ -34,6 +34,7 @@ VERBS: dict[str, Verb] = {
     "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file of your own."),
     "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
     "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),
+    "report": Verb("ffcore.cli.report:command", "Make a run's report again, or compare runs."),
 }
 
 

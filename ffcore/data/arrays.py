@@ -182,3 +182,25 @@ def _array(what: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged; torch: on a GPU, or requires grad
         raise UserError(f"{what} is no array: {str(error).splitlines()[0]}") from error
+
+
+class Given(Dataset):
+    """Stands in a run's ``config.yaml`` for data that a script gave from Python; it cannot be read again.
+
+    Args:
+        name: what the script called the set.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self) -> ImageSet:
+        """Always refuses.
+
+        Raises:
+            UserError: says what to do.
+        """
+        raise UserError(
+            f"data: the set {self.name!r} was given from Python; name files in its place, such as "
+            "data.kind=arrays data.path=FILE.npz, or run the script again"
+        )

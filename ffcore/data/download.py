@@ -59,7 +59,7 @@ def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Pat
                 failures.append(f"{mirror + file}: {_reason(error)}")
             else:
                 return folder / file
-    raise UserError(f"could not download {file} to {folder}: {'; '.join(failures)}")
+    raise UserError(f"could not download {file} to {folder}: {'; '.join(failures)}; or set data.root=FOLDER")
 
 
 class _Bar:

@@ -226,7 +226,15 @@ class LocalNetwork(nn.Module):
                 part.bind(info)
         if block.goodness is not None:
             with torch.no_grad():
-                unit = float(block.goodness(torch.ones_like(activity[:1])).float().mean())
+                made = block.goodness(torch.ones_like(activity))
+            energy = block.goodness.kind == "energy"
+            if made.dim() != (1 if energy else 2) or len(made) != len(activity):
+                right = "(R,)" if energy else "(R, K)"
+                raise UserError(
+                    f"block {block.name}: the goodness of {len(activity)} rows has shape "
+                    f"{tuple(made.shape)}; kind {block.goodness.kind!r} means {right}"
+                )
+            unit = float(made.float().mean())
             info = replace(info, unit_goodness=unit)
         block.info = info
         if block.loss is not None:

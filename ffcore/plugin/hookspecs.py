@@ -17,7 +17,7 @@ hookspec = pluggy.HookspecMarker("ffcore")
 def ffcore_register_goodness(register: Register) -> None:
     """Register goodness functions of activities.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -33,7 +33,7 @@ def ffcore_register_goodness(register: Register) -> None:
 def ffcore_register_objectives(register: Register) -> None:
     """Register objectives, the local losses made of goodness.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -49,7 +49,7 @@ def ffcore_register_objectives(register: Register) -> None:
 def ffcore_register_penalties(register: Register) -> None:
     """Register penalties, terms added to a local loss.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -65,7 +65,7 @@ def ffcore_register_penalties(register: Register) -> None:
 def ffcore_register_augmentations(register: Register) -> None:
     """Register augmentations of training samples.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -81,7 +81,7 @@ def ffcore_register_augmentations(register: Register) -> None:
 def ffcore_register_negatives(register: Register) -> None:
     """Register sources of negative samples.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -97,7 +97,7 @@ def ffcore_register_negatives(register: Register) -> None:
 def ffcore_register_labels(register: Register) -> None:
     """Register label codes, which write a class into an input.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -113,7 +113,7 @@ def ffcore_register_labels(register: Register) -> None:
 def ffcore_register_handoffs(register: Register) -> None:
     """Register handoffs, modules between a block's activity and the next block.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -129,7 +129,7 @@ def ffcore_register_handoffs(register: Register) -> None:
 def ffcore_register_bodies(register: Register) -> None:
     """Register bodies, the modules inside blocks; ``in_shape`` is supplied by the builder.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -145,7 +145,7 @@ def ffcore_register_bodies(register: Register) -> None:
 def ffcore_register_contributions(register: Register) -> None:
     """Register layer contributions, which combine the evidence of layers.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -161,7 +161,7 @@ def ffcore_register_contributions(register: Register) -> None:
 def ffcore_register_schedules(register: Register) -> None:
     """Register schedules, which say what blocks learn together and when.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -177,7 +177,7 @@ def ffcore_register_schedules(register: Register) -> None:
 def ffcore_register_readouts(register: Register) -> None:
     """Register readouts, classifiers that listen to blocks.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -193,7 +193,7 @@ def ffcore_register_readouts(register: Register) -> None:
 def ffcore_register_rules(register: Register) -> None:
     """Register learning rules, other ways for a block to learn than its gradient.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -209,7 +209,7 @@ def ffcore_register_rules(register: Register) -> None:
 def ffcore_register_blackboxes(register: Register) -> None:
     """Register black boxes, anything callable between blocks.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -225,7 +225,7 @@ def ffcore_register_blackboxes(register: Register) -> None:
 def ffcore_register_algorithms(register: Register) -> None:
     """Register algorithms: which views enter the network, how evidence becomes scores.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -241,7 +241,7 @@ def ffcore_register_algorithms(register: Register) -> None:
 def ffcore_register_datasets(register: Register) -> None:
     """Register data sets.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target, config=None, summary="")``.
@@ -257,7 +257,7 @@ def ffcore_register_datasets(register: Register) -> None:
 def ffcore_register_recipes(register: RegisterRecipe) -> None:
     """Register recipes, experiments as YAML files.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, path)``.
@@ -273,7 +273,7 @@ def ffcore_register_recipes(register: RegisterRecipe) -> None:
 def ffcore_register_report_sections(register: Register) -> None:
     """Register sections of a run's report.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target)``.
@@ -289,7 +289,7 @@ def ffcore_register_report_sections(register: Register) -> None:
 def ffcore_register_commands(register: Register) -> None:
     """Register verbs of the command line, as click commands.
 
-    When: once, while the plugins are loaded; no torch should be imported here.
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:
         register: ``register(name, target)``.

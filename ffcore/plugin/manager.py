@@ -77,8 +77,18 @@ class Plugins:
         for point in points:
             plugins._load_entry_point(point, disabled=point.name in disabled)
         for file in files:
-            plugins._load_file(Path(file))
+            plugins.add_file(file)
         return plugins
+
+    def add_file(self, file: str | os.PathLike[str]) -> str:
+        """Load one more file as a plugin, named by its stem; returns the name.
+
+        Raises:
+            UserError: it cannot be loaded, or a plugin of that name is there.
+        """
+        path = Path(file)
+        self._load_file(path)
+        return path.stem
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
         name, version = point.name, point.dist.version if point.dist else ""

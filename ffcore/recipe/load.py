@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from ffcore.recipe.overrides import apply
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import emit, parse
 from ffcore.recipe.tree import Tree, merge
+
+_ANOTHER = re.compile(r"\s*(algorithm|network|block|data\.(kind|dataset))\b")
+"""Overrides that make another experiment of a recipe: its paper's figure is not theirs."""
+
+_OWN = ("name", "title", "paper", "description")
+"""Keys that a recipe does not take over from its base."""
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -77,6 +84,8 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     tree = read(find(name_or_path))
     for override in overrides:
         apply(tree, override)
+        if _ANOTHER.match(override):
+            tree.data.pop("paper", None)
     try:
         return Recipe.model_validate(tree.data)
     except ValidationError as error:
@@ -128,4 +137,9 @@ def _read(path: Path, above: tuple[Path, ...]) -> Tree:
         file = find(base)
     except RecipeError as error:
         raise RecipeError(f"{where}  base: {error}") from error
-    return merge(_read(file, (*above, here)), tree)
+    below = _read(file, (*above, here))
+    for key in _OWN:  # what is said of another experiment is not said of this one
+        below.data.pop(key, None)
+    if "name" not in tree.data:
+        tree.put(("name",), path.stem, {("name",): where})
+    return merge(below, tree)

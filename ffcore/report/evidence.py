@@ -11,8 +11,7 @@ from ffcore.report.text import error, markdown_table
 
 def evidence(run: RunRecord) -> Section | None:
     """Error of every block and readout alone, beside that of all combined; None with one source."""
-    test = run.get("test", "per_block_accuracy") or {}
-    val = run.get("val", "per_block_accuracy") or {}
+    test, val = _alone(run, "test"), _alone(run, "val")
     names = list(dict.fromkeys((*test, *val)))
     if len(names) < 2:
         return None
@@ -25,6 +24,12 @@ def evidence(run: RunRecord) -> Section | None:
     if not test:
         return Section("Blocks alone and combined", body)
     return Section("Blocks alone and combined", body, [_bars(run, test)])
+
+
+def _alone(run: RunRecord, split: str) -> dict[str, float]:
+    """Accuracies that were measured."""
+    accuracies = run.get(split, "per_block_accuracy") or {}
+    return {name: value for name, value in accuracies.items() if value is not None}
 
 
 def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:

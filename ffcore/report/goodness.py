@@ -42,7 +42,8 @@ def goodness(run: RunRecord) -> Section | None:
     if not pictures:
         return None
     rest = f" Of {len(blocks)} blocks {MOST} are shown, evenly spaced." if len(blocks) > MOST else ""
-    body = "A block separates when its two histograms lie on the two sides of its threshold θ." + rest
+    sides = "on the two sides of its threshold θ" if has_threshold(run) else "apart"
+    body = f"A block separates when its two histograms lie {sides}.{rest}"
     return Section("Goodness", body if blocks else "", pictures)
 
 
@@ -53,6 +54,11 @@ def measured_blocks(run: RunRecord) -> list[str]:
         for name in run.blocks
         if len(run.sample(f"goodness/{name}/positive")) and len(run.sample(f"goodness/{name}/negative"))
     ]
+
+
+def has_threshold(run: RunRecord) -> bool:
+    """Whether any block has a goodness that parts positive from negative."""
+    return any(len(run.sample(f"threshold/{name}")) == 1 for name in run.blocks)
 
 
 def grid_of(panels: int) -> tuple[int, int]:
@@ -75,12 +81,9 @@ def draw_histograms(figure: FigureBase, run: RunRecord) -> None:
 
     names = spread(measured_blocks(run), MOST)
     columns, rows = grid_of(len(names))
-    has_threshold = False
     for i, name in enumerate(names):
         ax = figure.add_subplot(rows, columns, i + 1)
-        threshold = run.sample(f"threshold/{name}")
-        has_threshold |= len(threshold) == 1
-        _draw_one(ax, run, name, threshold)
+        _draw_one(ax, run, name, run.sample(f"threshold/{name}"))
         if i % columns == 0:
             ax.set_ylabel("share")
         if i >= len(names) - columns:
@@ -89,7 +92,7 @@ def draw_histograms(figure: FigureBase, run: RunRecord) -> None:
         Patch(color=POSITIVE, alpha=0.6, label="positive"),
         Patch(color=NEGATIVE, alpha=0.6, label="negative"),
     ]
-    if has_threshold:
+    if has_threshold(run):
         keys.append(Line2D([], [], color=INK, lw=1, ls="--", label="threshold θ"))
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
 
@@ -123,8 +126,10 @@ def _edges(samples: Sequence[Array], threshold: Array) -> list[float]:
     everything = np.concatenate(samples)
     bins = int(np.clip(2 * np.sqrt(min(map(len, samples))), 12, 40))
     low, high = np.quantile(everything, [0.002, 0.998])
-    low, high = min(low, *threshold), max(high, *threshold)
-    room = 0.04 * (high - low) or max(abs(high), 1.0) * 0.1
+    low, high = min([low, *threshold]), max([high, *threshold])
+    scale = max(abs(low), abs(high))
+    # bins that are finer than floating point would have no width
+    room = 0.04 * (high - low) if high - low > 1e-9 * scale else 0.1 * (scale or 1.0)
     return list(np.linspace(low - room, high + room, bins + 1))
 
 

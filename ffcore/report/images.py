@@ -13,6 +13,7 @@ from ffcore.report.confusion import names_of
 from ffcore.report.record import Array, RunRecord
 from ffcore.report.section import Picture, Section
 from ffcore.report.style import INK, bare, new_figure
+from ffcore.report.text import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,10 @@ def receptive_fields(run: RunRecord) -> Section | None:
     )
     if weights.shape[1] not in (1, 3):
         how += f"; mean over {weights.shape[1]} channels"
-    caption = f"Input weights of {len(weights)} units of {name}; {how}; one scale for all units."
+    caption = (
+        f"Input weights of the {plural(len(weights), 'unit')} of {name} with the largest weight norm, "
+        f"the largest first; {how}; one scale for all units."
+    )
     return Section("Receptive fields", "", [Picture("receptive", figure, caption)])
 
 
@@ -44,7 +48,7 @@ def weights_of(run: RunRecord) -> tuple[str, Array] | None:
     """The first block with weights that are images, and these (U, C, H, W)."""
     for key, weights in run.figures.items():
         if key.startswith("receptive/") and weights.ndim == 4 and min(weights.shape[2:]) > 1 and len(weights):
-            return key.removeprefix("receptive/"), np.nan_to_num(weights.astype(float))
+            return key.removeprefix("receptive/"), np.nan_to_num(weights.astype(float), posinf=0, neginf=0)
     return None
 
 

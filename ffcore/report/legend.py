@@ -10,6 +10,7 @@ from ffcore.report.style import spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
+    from matplotlib.legend import Legend
 
 MOST = 8
 """Sources in a legend; of more, evenly spaced ones: colours go with depth."""
@@ -17,7 +18,7 @@ MOST = 8
 
 def shared_legend(
     target: FigureBase, drawn: Iterable[Axes], names: Sequence[str], rows: int = 0, **options: Any
-) -> None:
+) -> Legend | None:
     """Sources of evidence in order of depth, then the other lines; nothing where there is one line.
 
     Args:
@@ -26,6 +27,9 @@ def shared_legend(
         names: sources in order of depth.
         rows: rows of a flat legend; 0 for one entry below the other.
         **options: for matplotlib's legend.
+
+    Returns:
+        The legend; None where there is none.
     """
     lines: dict[str, Any] = {}
     for ax in drawn:
@@ -33,6 +37,7 @@ def shared_legend(
             lines.setdefault(label, handle)
     labels = spread([name for name in names if name in lines], MOST)
     labels += [label for label in lines if label not in names]
-    if len(labels) > 1:
-        columns = -(-len(labels) // (rows if len(labels) > 5 else 1)) if rows else 1
-        target.legend([lines[label] for label in labels], labels, ncols=columns, **options)
+    if len(labels) < 2:
+        return None
+    columns = -(-len(labels) // (rows if len(labels) > 5 else 1)) if rows else 1
+    return target.legend([lines[label] for label in labels], labels, ncols=columns, **options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +16,13 @@ from ffcore.report.images import draw_mistakes, draw_receptive, mistakes_of, wei
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import RunRecord
 from ffcore.report.style import MUTED, new_figure
-from ffcore.report.text import count, duration, error
+from ffcore.report.text import duration, error, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
+
+WIDTH = 12.0
+"""Of the picture, in inches."""
 
 Panel = tuple[float, Callable[["FigureBase", RunRecord], None]]
 """How wide it wants to be, and what draws it."""
@@ -30,18 +34,21 @@ def overview(run: RunRecord) -> Figure:
     What the run has no data for is left out, and the rest takes its place.
     """
     rows = [row for row in (_upper(run), _lower(run)) if row]
-    figure = new_figure(12, 0.75 + 3.25 * len(rows))
+    figure = new_figure(WIDTH, 0.75 + 3.25 * len(rows))
     heights = [0.7, *[3.2] * len(rows)]
     strips = np.ravel(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False))
     for strip, row in zip(strips[1:], rows, strict=True):
         cells = np.ravel(strip.subfigures(1, len(row), width_ratios=[width for width, _ in row], wspace=0.02))
         for cell, (_, draw) in zip(cells, row, strict=True):
             draw(cell, run)
-    _head(strips[0], run)
+    free = WIDTH - 0.2
     if _upper(run):
         curves = [ax for cell in strips[1].subfigs for ax in cell.axes]
         where = {"loc": "upper right", "bbox_to_anchor": (0.998, 0.95), "columnspacing": 1.3}
-        shared_legend(strips[0], curves, list(colours_of(run)), rows=2, **where)
+        legend = shared_legend(strips[0], curves, list(colours_of(run)), rows=2, **where)
+        if legend is not None:
+            free -= legend.get_window_extent().width / figure.dpi + 0.2
+    _head(strips[0], run, free)
     return figure
 
 
@@ -89,26 +96,63 @@ def _title(cell: FigureBase, text: str) -> None:
     cell.suptitle(text, x=0.01, ha="left", fontsize=9, fontweight="bold")
 
 
-def _head(strip: FigureBase, run: RunRecord) -> None:
-    """Name and figures of the run."""
-    strip.text(0.008, 0.86, _name(run), fontsize=12, fontweight="bold", va="top")
+def _head(strip: FigureBase, run: RunRecord, free: float) -> None:
+    """Name and figures of the run; the name is at most so many inches wide."""
+    name, size = fit_title(_name(run), free)
+    strip.text(0.008, 0.86, name, fontsize=size, fontweight="bold", va="top", linespacing=1.05)
     strip.text(0.008, 0.4, _numbers(run), fontsize=8.5, color=MUTED, va="top")
 
 
 def _name(run: RunRecord) -> str:
     name, title = str(run.get("recipe") or run.path.name), str(run.get("title") or "")
-    text = f"{name} – {title}" if title else name
-    return text if len(text) <= 62 else text[:61].rstrip() + "…"
+    return f"{name} – {title}" if title else name
+
+
+def fit_title(text: str, room: float) -> tuple[str, float]:
+    """The text and its font size: smaller, then on two lines, and cut only where nothing else helps.
+
+    Args:
+        text: one line, drawn bold.
+        room: inches that it may take.
+    """
+    for size in (12, 11, 10, 9):
+        if _inches(text, size) <= room:
+            return text, size
+    size = 8
+    first, second = _broken(text, room, size)
+    if _inches(second, size) > room:
+        second = _broken(second, room - _inches("…", size), size)[0] + "…"
+    return f"{first}\n{second}" if second else first, size
+
+
+def _broken(text: str, room: float, size: float) -> tuple[str, str]:
+    """What fits a line, and the rest; between words where there are several."""
+    fits = max(bisect_right(range(len(text) + 1), room, key=lambda n: _inches(text[:n], size)) - 1, 1)
+    if fits < len(text):
+        fits = text.rfind(" ", 1, fits + 1) if " " in text[1 : fits + 1] else fits
+    return text[:fits], text[fits:].lstrip()
+
+
+def _inches(text: str, size: float) -> float:
+    """Width of bold text."""
+    if not text.strip():
+        return 0.0
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, size, FontProperties(weight="bold")).get_extents().width) / 72
 
 
 def _numbers(run: RunRecord) -> str:
     accuracy, paper = run.get("test", "accuracy"), run.get("paper", "test_error")
-    parts = (
+    parts: tuple[tuple[str, Any, Callable[[Any], str]], ...] = (
         ("test error {}", accuracy, error),
         ("paper {} %", paper, "{:.2f}".format),
-        ("{} parameters", run.get("parameters"), count),
-        ("{} epochs", run.get("epochs"), count),
-        ("{} on " + str(run.get("device") or "?"), run.get("wall_s"), duration),
+        ("{}", run.get("parameters"), lambda n: plural(n, "parameter")),
+        ("{}", run.get("epochs"), lambda n: plural(n, "epoch")),
+        ("{} learning", run.get("train_s"), duration),
+        ("{} in all", run.get("wall_s"), duration),
+        ("{}", run.get("device"), str),
         ("seed {}", run.get("seed"), str),
     )
     return "  ·  ".join(text.format(how(value)) for text, value, how in parts if value is not None)

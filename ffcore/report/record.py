@@ -58,8 +58,8 @@ class RunRecord:
     @property
     def blocks(self) -> list[str]:
         """Names of the blocks, in order of depth."""
-        if "blocks" in self.results:
-            return [block["name"] for block in self.results["blocks"]]
+        if (blocks := self.results.get("blocks")) is not None:
+            return [block["name"] for block in blocks]
         return [column.removesuffix("/loss") for column in self.metrics if column.endswith("/loss")]
 
     @property

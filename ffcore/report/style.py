@@ -99,6 +99,8 @@ def bare(ax: Axes) -> None:
 
 def mark(points: int) -> dict[str, Any]:
     """Line options: the points of a short line are marked, so that a line of one point shows."""
+    if points == 1:
+        return {"marker": "o", "ms": 6}
     return {"marker": "o"} if points <= 12 else {}
 
 

@@ -14,6 +14,7 @@ from ffcore.report.text import (
     markdown_table,
     memory,
     percent,
+    plural,
     standard_error,
 )
 
@@ -40,14 +41,15 @@ def _result(run: RunRecord) -> str:
         ("epochs", count(run.get("epochs")), NOTHING),
     ]
     note = (
-        f"The ± is one standard error of {count(samples)} test samples, not of other seeds." if margin else ""
+        f"The ± is one standard error of {plural(samples, 'test sample')}, not of other seeds."
+        if margin
+        else ""
     )
     if not paper:
         text = markdown_table(("", "this run"), [row[:2] for row in rows])
         return f"{text}\n\n{note}" if note else text
-    theirs = paper["test_error"] / 100
-    paper_epochs = count(paper.get("epochs"))
-    columns = [percent(theirs), percent(1 - theirs), NOTHING, paper_epochs]
+    theirs = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
+    columns = [error(theirs), percent(theirs), NOTHING, count(paper.get("epochs"))]
     table = markdown_table(
         ("", "this run", "paper"), [(*row[:2], cell) for row, cell in zip(rows, columns, strict=True)]
     )
@@ -65,7 +67,8 @@ def _circumstances(run: RunRecord) -> str:
         ("evidence combined by", run.get("contribution")),
         ("weights from", _selected(run)),
         ("steps", _some(count, run.get("steps"))),
-        ("training time", _some(duration, run.get("wall_s"))),
+        ("time learning", _some(duration, run.get("train_s"))),
+        ("time in all", _some(duration, run.get("wall_s"))),
         ("samples per second", _some(count, run.get("samples_per_s"))),
         ("peak memory", _some(memory, run.get("peak_memory"))),
         ("device", _device(run)),
@@ -92,9 +95,9 @@ def _split(run: RunRecord) -> str:
     cut = run.get("split", "validation")
     if not isinstance(cut, dict):
         return ""
-    return (
-        f"{count(cut.get('count'))} samples of {cut.get('from', '?')}, drawn with seed {cut.get('seed', '?')}"
-    )
+    if not (size := cut.get("count")):
+        return "none"
+    return f"{plural(size, 'sample')} of {cut.get('from', '?')}, drawn with seed {cut.get('seed', '?')}"
 
 
 def _blocks(run: RunRecord) -> str:
@@ -114,4 +117,5 @@ def _selected(run: RunRecord) -> str:
 
 def _device(run: RunRecord) -> str:
     threads = run.get("threads")
-    return f"{run.get('device') or ''}{f', {threads} threads' if threads else ''}"
+    parts = run.get("device"), plural(threads, "thread") if threads else None
+    return ", ".join(part for part in parts if part)

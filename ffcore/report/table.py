@@ -70,7 +70,8 @@ def _cost(results: Results, paper: Results) -> Rows:
     rows = [
         ("parameters", "parameters", count, ""),
         ("epochs", "epochs", count, epochs),
-        ("training time", "wall_s", duration, ""),
+        ("time learning", "train_s", duration, ""),
+        ("time in all", "wall_s", duration, ""),
         ("samples per second", "samples_per_s", count, ""),
         ("peak memory", "peak_memory", memory, ""),
     ]
@@ -80,7 +81,7 @@ def _cost(results: Results, paper: Results) -> Rows:
 
 
 def compare_table(results: Sequence[Results]) -> Table:
-    """Several runs, a row each.
+    """Several runs, a row each; no column for papers where no run has one.
 
     Args:
         results: the contents of their ``results.json``; any key may be absent.
@@ -88,27 +89,34 @@ def compare_table(results: Sequence[Results]) -> Table:
     Returns:
         Something for a rich console to print.
     """
+    papers = any(_of(run, "paper", "test_error") is not None for run in results)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.caption = "test, paper, val.: error in percent"
+    table.caption = f"test,{' paper,' if papers else ''} val.: error in percent; learning: time"
     table.caption_justify = "left"
     table.add_column("run", overflow="fold")
-    for column in ("seed", "test", "paper", "val.", "epochs", "time", "samples/s", "memory"):
+    rows = [_compared(run) for run in results]
+    columns = [name for name in _compared({}) if name != "paper" or papers]
+    for column in columns[1:]:
         table.add_column(column, justify="right", no_wrap=True)
-    for run in results:
-        paper = _of(run, "paper", "test_error")
-        cells = (
-            str(run.get("recipe", NOTHING)),
-            str(run.get("seed", NOTHING)),
-            _bare(error(_of(run, "test", "accuracy"))),
-            _bare(percent(None if paper is None else paper / 100)),
-            _bare(error(_of(run, "val", "accuracy"))),
-            count(run.get("epochs")),
-            clock(run.get("wall_s")),
-            count(run.get("samples_per_s")),
-            memory(run.get("peak_memory")),
-        )
-        table.add_row(*map(Text, cells))
+    for row in rows:
+        table.add_row(*(Text(row[column]) for column in columns))
     return table
+
+
+def _compared(run: Results) -> dict[str, str]:
+    """Cells of a run's row by column."""
+    paper = _of(run, "paper", "test_error")
+    return {
+        "run": str(run.get("recipe", NOTHING)),
+        "seed": str(run.get("seed", NOTHING)),
+        "test": _bare(error(_of(run, "test", "accuracy"))),
+        "paper": _bare(percent(None if paper is None else paper / 100)),
+        "val.": _bare(error(_of(run, "val", "accuracy"))),
+        "epochs": count(run.get("epochs")),
+        "learning": clock(run.get("train_s")),
+        "samples/s": count(run.get("samples_per_s")),
+        "memory": memory(run.get("peak_memory")),
+    }
 
 
 def _bare(percentage: str) -> str:

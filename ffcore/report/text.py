@@ -71,6 +71,15 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,.0f}"
 
 
+def plural(number: float, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "epoch"), plural(1500, "epoch")
+    ('1 epoch', '1,500 epochs')
+    """
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def memory(size: float | None) -> str:
     """Bytes in MiB or GiB.
 

@@ -23,15 +23,15 @@ from ffcore.report.summary import summary
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SECTIONS: tuple[SectionMaker, ...] = (
-    summary,
-    learning_curves,
-    evidence,
-    goodness,
-    confusion,
-    receptive_fields,
-    misclassified,
-)
+SECTIONS: dict[str, SectionMaker] = {
+    "summary": summary,
+    "learning curves": learning_curves,
+    "evidence": evidence,
+    "goodness": goodness,
+    "confusion": confusion,
+    "receptive fields": receptive_fields,
+    "misclassified": misclassified,
+}
 """The sections of every report, in order; those of plugins follow."""
 
 
@@ -42,7 +42,7 @@ def write_report(run_dir: str | Path, complain: Callable[[str], None] = lambda m
 
     Args:
         run_dir: the run directory.
-        complain: told, in one line, about every section of a plugin that failed; the report goes on without.
+        complain: told, in one line, of every part that failed; the report goes on without.
 
     Returns:
         The path of ``report.md``.
@@ -53,27 +53,38 @@ def write_report(run_dir: str | Path, complain: Callable[[str], None] = lambda m
     run = RunRecord.read(run_dir)
     pictures = run.path / "pictures"
     pictures.mkdir(exist_ok=True)
-    parts = [f"# {run.get('title') or run.get('recipe') or run.path.name}", "![Overview](overview.png)"]
+    parts = [f"# {run.get('title') or run.get('recipe') or run.path.name}"]
     taken: set[str] = set()
     with paper_style():
-        _save(overview(run), run.path / "overview.png")
-        for make in SECTIONS:
-            parts += _shown(make(run), pictures, taken)
-        for title, make in _plugin_sections():
-            try:
-                parts += _shown(make(run), pictures, taken)
-            except Exception as error:
-                reason = (str(error).splitlines() or [""])[0]
-                message = f"{title} failed: {type(error).__name__}: {reason}"
-                complain(message)
-                parts.append(f"*{message}*")
+        parts += _guarded("overview", lambda: _overview(run), complain)
+        for title, make in _sections():
+            parts += _guarded(title, lambda make=make: _shown(make(run), pictures, taken), complain)  # type: ignore[misc]
     target = run.path / "report.md"
     _replace(target, lambda path: path.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
     return target
 
 
-def _plugin_sections() -> Iterator[tuple[str, SectionMaker]]:
-    """Plugins' sections with their titles; loading is put off, so that its failure is the section's own."""
+def _guarded(title: str, make: Callable[[], list[str]], complain: Callable[[str], None]) -> list[str]:
+    """A part's markdown, or one line that says why there is none."""
+    try:
+        return make()
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        message = f"{title} failed: {type(error).__name__}: {reason}"
+        complain(message)
+        return [f"*{message}*"]
+
+
+def _overview(run: RunRecord) -> list[str]:
+    file = run.path / "overview.png"
+    file.unlink(missing_ok=True)  # rather none than one of an earlier report
+    _save(overview(run), file)
+    return [f"![Overview]({file.name})"]
+
+
+def _sections() -> Iterator[tuple[str, SectionMaker]]:
+    """Sections with their titles; a plugin's is loaded late, so that its failure is the section's own."""
+    yield from ((f"report section {name!r}", make) for name, make in SECTIONS.items())
     for entry in manager.current().registry.entries("report_section"):
         yield entry.title, lambda run, entry=entry: entry.load()(run)  # type: ignore[misc]
 

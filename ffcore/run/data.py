@@ -15,6 +15,7 @@ from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.spec import Kind
 
 
 def eval_batch(classes: int, rows: int = 10_000) -> int:
@@ -94,3 +95,9 @@ class Data:
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+
+def with_given_data(recipe: Recipe, name: str) -> Recipe:
+    """The recipe of a run on data from Python: what it says of files would be about other data."""
+    given = Kind("dataset").validate({"kind": "given", "name": name})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"dataset": given})})

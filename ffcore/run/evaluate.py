@@ -43,11 +43,6 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     recipe = load_recipe(str(run_dir / directory.CONFIG), overrides)
     # Whatever the data, inputs are made as those that the run has learned from.
     data = replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
-    if not overrides and data.images.name != predictor.data:
-        raise UserError(
-            f"{run_dir}: the run was trained on {predictor.data!r}, given from Python in place of "
-            f"{data.images.name!r}; name files with data.kind=… and data.path=…"
-        )
     if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
         raise UserError(
             f"data: {data.images.num_classes} classes of {data.images.shape}; the run was trained on "

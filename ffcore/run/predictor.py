@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Predictor:
         config = self.path / directory.CONFIG
         if not config.is_file():
             raise UserError(f"{run_dir}: no run: there is no {directory.CONFIG} in it")
-        self.recipe: Recipe = load_recipe(str(config))
+        self.recipe: Recipe = _recipe(config)
         name = checkpoint or self.recipe.trainer.select
         state = _read(self.path / directory.CHECKPOINTS / f"{name}.ckpt")
         meta: dict[str, Any] = state["ffcore"]["data"]
@@ -101,6 +102,19 @@ class Predictor:
     def predict(self, x: Any) -> Tensor:
         """Class numbers (N,), from samples as for `scores`."""
         return self.scores(x).argmax(1)
+
+
+def _recipe(config: Path) -> Recipe:
+    try:
+        return load_recipe(str(config))
+    except UserError as error:
+        results = config.with_name(directory.RESULTS)
+        made_by = (
+            json.loads(results.read_text(encoding="utf-8")).get("command") if results.is_file() else None
+        )
+        if made_by is None or "--plugin" not in made_by:
+            raise
+        raise UserError(f"{error} (the run was made by: {made_by})") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
 from ffcore.run import directory, environment, figures
-from ffcore.run.data import Data
+from ffcore.run.data import Data, with_given_data
 from ffcore.run.stopping import Stop
 
 
@@ -41,8 +41,8 @@ class Run:
     """
 
     path: Path
-    results: dict[str, Any]
-    module: ForwardOnly
+    results: dict[str, Any] = field(repr=False)
+    module: ForwardOnly = field(repr=False)
 
 
 def train(
@@ -77,6 +77,8 @@ def train(
         raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
     module = assemble(recipe, data.images.shape, data.images.num_classes)
     path = directory.create(run_dir, recipe.name)
+    if dataset is not None:
+        recipe = with_given_data(recipe, data.images.name)
     directory.write_text(path / directory.CONFIG, dump(recipe))
     history = History(path / directory.METRICS)
     stop = Stop(recipe.trainer.max_steps)
@@ -151,10 +153,10 @@ class _Meta(L.Callback):
 
 
 def _one_device(recipe: Recipe) -> None:
-    for field in ("devices", "num_nodes"):
-        count = getattr(recipe.trainer, field)
+    for name in ("devices", "num_nodes"):
+        count = getattr(recipe.trainer, name)
         if count != 1:
-            raise UserError(f"trainer.{field}: {count}: this version trains on one device; set it to 1")
+            raise UserError(f"trainer.{name}: {count}: this version trains on one device; set it to 1")
     if recipe.trainer.strategy != "auto":
         raise UserError(f"trainer.strategy: {recipe.trainer.strategy!r}: this version knows only 'auto'")
     if recipe.trainer.accelerator == "gpu" and not torch.cuda.is_available():

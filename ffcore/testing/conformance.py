@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,13 +54,15 @@ class Case:
 
 def cases(
     plugin: str | None = None,
+    file: str | os.PathLike[str] | None = None,
     waive: Mapping[tuple[str, str, str], str] | None = None,
     examples: Mapping[tuple[str, str], Sequence[Options]] | None = None,
 ) -> list[Case]:
     """Every check of every registered component.
 
     Args:
-        plugin: only the components of this plugin.
+        plugin: only the components of this installed plugin.
+        file: only those of this plugin file, which is loaded first.
         waive: reasons not to run a check, by (noun, name, check).
         examples: options to try a component with, by (noun, name), instead of those it suggests.
 
@@ -68,6 +71,8 @@ def cases(
     """
     waive, examples = dict(waive or {}), dict(examples or {})
     plugins = manager.current()
+    if file is not None:
+        plugin = plugins.add_file(file)
     known = [info.name for info in plugins.infos if info.status == "ok"]
     if plugin is not None and plugin not in known:
         raise UserError(f"there is no working plugin {plugin!r}{closest(plugin, known)}")

@@ -24,16 +24,8 @@ def normalised(x: Tensor, how: Normalise) -> Tensor:
     return rms(x) if how == "rms" else l2(x)
 
 
-class Overlay(LabelCode):
-    """Writes the class over the first K features: one of them ``strength``, the others 0 (Hinton 2022, 3.3).
-
-    The neutral code has strength/K in all of them.
-
-    Args:
-        strength: value of the class's feature.
-        normalise: "rms" divides each labelled input by its root mean square, "l2" by its length, as a block
-            does with what it hands on; "none" leaves it.
-    """
+class _OneHot(LabelCode):
+    """Codes of ``strength`` for the class and 0 for the others; the neutral one is strength/K for all."""
 
     eye: Tensor
 
@@ -41,6 +33,29 @@ class Overlay(LabelCode):
         super().__init__()
         self.strength = strength
         self.normalise = normalise
+
+    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+        """Make the codes."""
+        self.register_buffer("eye", self.strength * torch.eye(classes), persistent=False)
+        return shape
+
+    def code(self, y: Tensor | None, n: int) -> Tensor:
+        """(n, K) codes."""
+        if y is None:
+            return self.eye.mean(0, keepdim=True).expand(n, -1)
+        return self.eye[y]
+
+
+class Overlay(_OneHot):
+    """Writes the class over the first K features: one of them ``strength``, the others 0 (Hinton 2022, 3.3).
+
+    For dense bodies; a convolution cannot relate a few pixels in a corner to the rest.
+
+    Args:
+        strength: value of the class's feature.
+        normalise: "rms" divides each labelled input by its root mean square, "l2" by its length, as a block
+            does with what it hands on; "none" leaves it.
+    """
 
     def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
         """Make the codes.
@@ -52,14 +67,7 @@ class Overlay(LabelCode):
             raise ValueError(
                 f"labels overlay: {classes} classes do not fit into {math.prod(shape)} input features"
             )
-        self.register_buffer("eye", self.strength * torch.eye(classes), persistent=False)
-        return shape
-
-    def code(self, y: Tensor | None, n: int) -> Tensor:
-        """(n, K) codes."""
-        if y is None:
-            return self.eye.mean(0, keepdim=True).expand(n, -1)
-        return self.eye[y]
+        return super().prepare(shape, classes)
 
     def join(self, x: Tensor, code: Tensor) -> LabelledInput:
         """(N, *shape) and (V·N, K) → V·N labelled rows."""
@@ -75,16 +83,7 @@ class Overlay(LabelCode):
         return LabelledInput(base, code, (unit / length).unsqueeze(1))
 
 
-class _Added(LabelCode):
-    """A class's pattern over the whole image; the neutral code is the mean of all patterns."""
-
-    eye: Tensor
-
-    def __init__(self, strength: float = 1.0, normalise: Normalise = "rms") -> None:
-        super().__init__()
-        self.strength = strength
-        self.normalise = normalise
-
+class _WholeImage(_OneHot):
     def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
         """Make the codes.
 
@@ -93,17 +92,10 @@ class _Added(LabelCode):
         """
         if len(shape) != 3:
             raise ValueError(f"this label code needs images of C×H×W, samples have shape {shape}")
-        self.register_buffer("eye", self.strength * torch.eye(classes), persistent=False)
-        return shape
-
-    def code(self, y: Tensor | None, n: int) -> Tensor:
-        """(n, K) codes."""
-        if y is None:
-            return self.eye.mean(0, keepdim=True).expand(n, -1)
-        return self.eye[y]
+        return super().prepare(shape, classes)
 
 
-class Channels(_Added):
+class Channels(_WholeImage):
     """Appends K channels to an image: that of its class is ``strength`` everywhere, the others are 0.
 
     For convolutional bodies, which see the label at every place.
@@ -125,7 +117,7 @@ class Channels(_Added):
         return normalised(torch.cat([images, planes], dim=1), self.normalise)
 
 
-class Fourier(_Added):
+class Fourier(_WholeImage):
     """Lays a plane wave of the class's own frequency and direction over the whole image.
 
     x + s·cos(2π (u_k i/H + v_k j/W) + φ_k): the K shortest wave vectors (u, v) of one half-plane, each with

@@ -28,8 +28,9 @@ class Dense(nn.Module):
         units: number of units U.
         activation: f: relu, relu-pass-through, tanh or identity.
         bias: whether there is a b.
-        init: "uniform" in ±1/√D, PyTorch's own; "normal" with standard deviation 1/√D and b = 0, as in
-            Hinton's code.
+        init: "normal" with standard deviation 1/√D and b = 0, as in Hinton's code: an input of mean square 1
+            then makes activations of mean square 1/2 after a relu, near the usual threshold; "uniform" in
+            ±1/√D is PyTorch's own, of a third of that variance.
     """
 
     takes_labelled_input = True
@@ -40,7 +41,7 @@ class Dense(nn.Module):
         units: int,
         activation: Name = "relu",
         bias: bool = True,
-        init: Init = "uniform",
+        init: Init = "normal",
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(math.prod(in_shape), units, bias=bias)

@@ -21,7 +21,7 @@ class Dense(Options):
     )
     bias: bool = Field(default=True, description="whether there is a b")
     init: Literal["uniform", "normal"] = Field(
-        default="uniform", description="uniform: PyTorch's own; normal: N(0, 1/√inputs), b = 0"
+        default="normal", description="normal: N(0, 1/√inputs), b = 0; uniform: PyTorch's own, weaker"
     )
 
 
@@ -90,6 +90,12 @@ class Arrays(Options):
         default=0.2, gt=0, lt=1, description="cut from training where there is no test"
     )
     seed: int = Field(default=0, ge=0, description="of that cut")
+
+
+class Given(Options):
+    """Data that a script gave from Python."""
+
+    name: str = Field(description="what the script called the set")
 
 
 class ImageFolder(Options):

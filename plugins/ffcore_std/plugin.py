@@ -93,6 +93,12 @@ def ffcore_register_datasets(register: Register) -> None:
     register("mnist", "ffcore.data.mnist:Mnist", configs.IdxSet, "handwritten digits, 28×28")
     register("fashion-mnist", "ffcore.data.mnist:FashionMnist", configs.IdxSet, "articles of clothing, 28×28")
     register("kmnist", "ffcore.data.mnist:KMnist", configs.IdxSet, "cursive Japanese, 28×28")
+    register(
+        "given",
+        "ffcore.data.arrays:Given",
+        configs.Given,
+        "what a script gave from Python; cannot be read again",
+    )
     register("arrays", "ffcore.data.arrays:Arrays", configs.Arrays, "your own arrays in an .npz file")
     register(
         "image-folder", "ffcore.data.folder:ImageFolder", configs.ImageFolder, "your own folders of images"

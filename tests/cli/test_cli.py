@@ -119,7 +119,7 @@ def test_cp_resolves_overrides_and_bases(ff, tmp_path):
     one.write_text("base: fake/ff\nname: mine\n")
     ff("cp", one, two)
     assert "base" not in two.read_text()
-    assert load(str(two)).name == "mine"
+    assert (load(str(one)).name, load(str(two)).name) == ("mine", "two")
 
 
 @pytest.mark.parametrize(("dest", "message"), [("x.txt", "should end in .yaml"), ("no/x.yaml", "no folder")])
@@ -209,3 +209,9 @@ def test_python_m_is_the_same():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: 'nouns' is not a sort of component")
+
+
+def test_ls_of_a_component_lists_its_options(ff):
+    code, out, _ = ff("ls", "body", "dense")
+    assert code == 0
+    assert "units" in out

@@ -257,3 +257,12 @@ def test_a_readout_gets_its_taps_in_the_order_it_asked_for():
     readout = Backwards()
     LocalNetwork(body, (D,), 2, {"readout": readout}).read(pair(rows()))
     assert readout.seen == (3, 4)
+
+
+def test_a_goodness_of_another_shape_than_its_kind_is_refused_at_once():
+    class Whole(Energy):
+        def forward(self, activity):
+            return activity
+
+    with pytest.raises(UserError, match=r"block1: the goodness of 2 rows has shape \(2, 5\); kind 'energy'"):
+        LocalNetwork(LocalBlock(nn.Linear(D, D), Whole(), GoodnessLoss(Margin())), (D,), 2)

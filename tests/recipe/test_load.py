@@ -168,7 +168,17 @@ class TestBase:
         assert load(write("base: base.yaml\nblock: {goodness: null}\n")).block.goodness is None
 
     def test_a_packaged_or_registered_recipe_is_a_base_too(self, write):
-        assert load(write("base: fake/ff\nname: mine\n")).title == "A fake"
+        assert load(write("base: fake/ff\nname: mine\n")).network == load("fake/ff").network
+
+    def test_what_is_said_of_the_base_is_not_said_of_what_stands_on_it(self, write):
+        write(LEAST + "title: old\npaper: {test_error: 1, source: there}\n", "base.yaml")
+        recipe = load(write("base: base.yaml\n"))
+        assert (recipe.name, recipe.title, recipe.paper) == ("r", "", None)
+
+    def test_an_override_of_the_method_takes_the_papers_figure_away(self, write):
+        path = write(LEAST + "paper: {test_error: 1, source: there}\n")
+        assert load(path, ["trainer.max_epochs=2"]).paper is not None
+        assert load(path, ["network.0.units=3"]).paper is None
 
     def test_errors_name_the_file_that_the_value_came_from(self, write):
         write(LEAST.replace("lr: 0.1", "lr: -1"), "base.yaml")

@@ -50,6 +50,7 @@ def write_run(
     shape: tuple[int, ...] = (1, 8, 8),
     classes: list[str] | None = None,
     without: tuple[str, ...] = (),
+    threshold: float | None = 10.0,
 ) -> Path:
     path.mkdir()
     rng = np.random.default_rng(0)
@@ -69,7 +70,8 @@ def write_run(
     for depth, name in enumerate(names if goodness else []):
         figures[f"goodness/{name}/positive"] = rng.normal(12 - depth, 2, 300).astype("float32")
         figures[f"goodness/{name}/negative"] = rng.normal(8, 2, 300).astype("float32")
-        figures[f"threshold/{name}"] = np.array(10.0)
+        if threshold is not None:
+            figures[f"threshold/{name}"] = np.array(threshold)
     np.savez(path / "figures.npz", **figures)
     return path
 
@@ -92,6 +94,7 @@ def _results(
         "epochs": 5,
         "steps": 500,
         "wall_s": 75.0,
+        "train_s": 62.0,
         "samples_per_s": 12345.6,
         "peak_memory": 300 * 2**20,
         "data": {

@@ -10,7 +10,8 @@ from ffcore.report.confusion import confusion
 from ffcore.report.evidence import evidence
 from ffcore.report.goodness import auc, grid_of
 from ffcore.report.images import misclassified, receptive_fields
-from ffcore.report.style import fit_scale, new_figure, spread
+from ffcore.report.overview import WIDTH, fit_title, overview
+from ffcore.report.style import fit_scale, new_figure, paper_style, spread
 from ffcore.report.summary import summary
 from tests.report.conftest import FakeRun
 
@@ -73,3 +74,59 @@ def test_summary_has_the_papers_figure_and_how_well_it_is_known(fake_run: FakeRu
     assert "| 1.36 % |" in body
     assert "read from the text" in body
     assert "$ ffcore run fake/ff seed=3" in body
+
+
+def test_summary_tells_learning_from_time_in_all(fake_run: FakeRun) -> None:
+    body = summary(RunRecord.read(fake_run())).body
+    assert "| time learning | 1 min 02 s |" in body
+    assert "| time in all | 1 min 15 s |" in body
+    assert "cpu, 2 threads" in body
+
+
+def test_summary_of_an_old_run_has_the_time_in_all_alone(fake_run: FakeRun) -> None:
+    run = RunRecord.read(fake_run(without=("train_s", "paper")))
+    run.results["threads"] = 1
+    body = summary(run).body
+    assert "time learning" not in body
+    assert "| time in all |" in body
+    assert "paper" not in body
+    assert "cpu, 1 thread |" in body
+
+
+def test_caption_says_which_units_are_shown(fake_run: FakeRun) -> None:
+    section = receptive_fields(RunRecord.read(fake_run()))
+    assert section is not None
+    assert "the 20 units of dense1 with the largest weight norm" in section.pictures[0].caption
+
+
+def test_title_is_whole_and_clear_of_the_legend(fake_run: FakeRun) -> None:
+    run = RunRecord.read(fake_run(blocks=12))
+    run.results["title"] = "Forward-Forward with " + "many words " * 11
+    with paper_style():
+        figure = overview(run)
+        figure.draw_without_rendering()
+    head = figure.subfigs[0]
+    title, numbers = head.texts
+    assert " ".join(title.get_text().split()) == f"fake-ff – {run.results['title']}".strip()
+    assert title.get_window_extent().x1 < head.legends[0].get_window_extent().x0
+    assert title.get_window_extent().y0 > numbers.get_window_extent().y1
+
+
+def test_title_shrinks_then_breaks_then_is_cut() -> None:
+    assert fit_title("short", WIDTH) == ("short", 12)
+    sizes = [fit_title("word " * n, 5.0)[1] for n in (2, 11, 14, 30)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert fit_title("word " * 20, 5.0)[0].count("\n") == 1
+    assert fit_title("word " * 200, 5.0)[0].endswith("…")
+
+
+def test_curve_of_one_epoch_has_markers(fake_run: FakeRun) -> None:
+    figure = overview(RunRecord.read(fake_run(epochs=1)))
+    lines = [line for cell in figure.subfigs[1].subfigs for ax in cell.axes for line in ax.lines]
+    assert all(line.get_marker() != "None" for line in lines if line.get_label() != "test, paper")
+
+
+def test_one_of_a_thing_is_singular(fake_run: FakeRun) -> None:
+    run = RunRecord.read(fake_run())
+    run.results["epochs"] = 1
+    assert "1 epoch  ·" in overview(run).subfigs[0].texts[1].get_text()

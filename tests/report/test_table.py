@@ -35,6 +35,21 @@ def test_without_a_paper_there_is_no_column_for_it(fake_run: FakeRun) -> None:
     assert row(text, "epochs") == "epochs 5"
 
 
+def test_paper_that_is_null_has_no_column() -> None:
+    assert "paper" not in printed(results_table({"recipe": "x", "paper": None}))
+    assert "paper" not in printed(compare_table([{"recipe": "x", "paper": None}, {"recipe": "y"}]))
+
+
+def test_learning_is_told_from_time_in_all(fake_run: FakeRun) -> None:
+    results = RunRecord.read(fake_run()).results
+    text = printed(results_table(results))
+    assert row(text, "time learning").startswith("time learning 1 min 02 s")
+    assert row(text, "time in all").startswith("time in all 1 min 15 s")
+    assert "1:02" in printed(compare_table([results]))
+    results.pop("train_s")
+    assert "time learning" not in printed(results_table(results))
+
+
 def test_names_are_not_markup() -> None:
     assert "[bold]x: [/]" in printed(results_table({"recipe": "[bold]x", "title": "[/]"}))
     assert "[bold]x" in printed(compare_table([{"recipe": "[bold]x"}]))
@@ -46,7 +61,7 @@ def test_results_may_be_empty() -> None:
 
 def test_runs_stand_in_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
     results = RunRecord.read(fake_run()).results
-    text = printed(compare_table([results, results | {"recipe": "mnist-resnet", "wall_s": 7500}]))
+    text = printed(compare_table([results, results | {"recipe": "mnist-resnet", "train_s": 7500}]))
     assert "2:05:00" in text
     assert "…" not in text
     assert "mnist-resnet" in text

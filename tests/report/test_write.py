@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ffcore.errors import UserError
 from ffcore.plugin.manager import Plugins
 from ffcore.plugin.registry import Entry
-from ffcore.report import Picture, RunRecord, Section, write_report
+from ffcore.report import Picture, RunRecord, Section, write, write_report
 from ffcore.report.style import new_figure
 from tests.report.conftest import CLOTHES, FakeRun
 
@@ -59,6 +61,26 @@ def test_run_without_goodness_has_no_goodness_section(fake_run: FakeRun) -> None
     assert {"goodness", "separation", "blocks"}.isdisjoint(pictures(run))
 
 
+@pytest.mark.parametrize("threshold", [None, float("nan"), float("inf")])
+def test_objective_without_a_threshold_has_histograms(fake_run: FakeRun, threshold: float | None) -> None:
+    run = fake_run(threshold=threshold)
+    said: list[str] = []
+    text = write_report(run, said.append).read_text()
+    assert said == []
+    assert "goodness" in pictures(run)
+    assert "θ" not in text
+
+
+@pytest.mark.parametrize("value", [0.0, 1e9, -3.0])
+def test_goodness_that_is_the_same_everywhere_can_be_drawn(fake_run: FakeRun, value: float) -> None:
+    run = fake_run()
+    sides = ("positive", "negative")
+    np.savez(run / "figures.npz", **{f"goodness/dense1/{side}": np.full(9, value) for side in sides})
+    said: list[str] = []
+    write_report(run, said.append)
+    assert said == []
+
+
 @pytest.mark.parametrize("blocks", [1, 5, 20])
 def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
     write_report(fake_run(blocks=blocks))
@@ -66,7 +88,9 @@ def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
 
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_any_number_of_epochs_can_be_drawn(fake_run: FakeRun, epochs: int) -> None:
-    write_report(fake_run(epochs=epochs))
+    said: list[str] = []
+    write_report(fake_run(epochs=epochs), said.append)
+    assert said == []
 
 
 def test_colour_images_and_long_class_names(fake_run: FakeRun) -> None:
@@ -75,8 +99,21 @@ def test_colour_images_and_long_class_names(fake_run: FakeRun) -> None:
 
 def test_missing_keys_are_left_out(fake_run: FakeRun) -> None:
     keys = ("paper", "data", "test", "val", "blocks", "sources", "split", "versions", "command", "wall_s")
-    text = write_report(fake_run(without=keys)).read_text()
+    said: list[str] = []
+    text = write_report(fake_run(without=keys), said.append).read_text()
     assert "None" not in text
+    assert said == []
+
+
+def test_keys_may_be_null(fake_run: FakeRun) -> None:
+    run = fake_run()
+    results = json.loads((run / "results.json").read_text())
+    results["test"]["per_block_accuracy"]["dense1"] = None
+    nothing = dict.fromkeys(results) | {"test": results["test"], "paper": {"test_error": None}}
+    (run / "results.json").write_text(json.dumps(nothing))
+    said: list[str] = []
+    assert "None" not in write_report(run, said.append).read_text()
+    assert said == []
 
 
 def test_missing_files_are_left_out(fake_run: FakeRun) -> None:
@@ -92,14 +129,18 @@ def test_run_that_knows_next_to_nothing_still_has_a_report(fake_run: FakeRun) ->
     (run / "metrics.csv").unlink()
     (run / "figures.npz").unlink()
     (run / "results.json").write_text("{}")
-    assert write_report(run).read_text().startswith("# run")
+    said: list[str] = []
+    assert write_report(run, said.append).read_text().startswith("# run")
+    assert said == []
 
 
 def test_run_that_diverged_can_be_drawn(fake_run: FakeRun) -> None:
     run = fake_run()
     metrics = run / "metrics.csv"
     metrics.write_text(metrics.read_text().replace("0.5", "nan"))
-    write_report(run)
+    said: list[str] = []
+    write_report(run, said.append)
+    assert said == []
 
 
 def test_section_of_a_plugin_is_added(fake_run: FakeRun, no_plugins: Plugins) -> None:
@@ -144,6 +185,34 @@ def test_failing_plugin_section_is_one_line_and_stops_nothing(
     assert reason in said[0]
     assert "\n" not in said[0]
     assert "report section 'mine' of plugin 'someone' failed" in text
+
+
+def test_failing_built_in_section_is_one_line_and_stops_nothing(
+    fake_run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(write.SECTIONS, "goodness", broken)
+    run = fake_run()
+    said: list[str] = []
+    text = write_report(run, said.append).read_text()
+    assert said == ["report section 'goodness' failed: KeyError: 'nothing\\nhere'"]
+    assert f"*{said[0]}*" in text
+    assert "## Confusion" in text
+    assert "confusion" in pictures(run)
+
+
+def test_failing_overview_is_told_and_an_old_one_is_not_shown(
+    fake_run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fake_run()
+    write_report(run)
+    monkeypatch.setattr(write, "overview", broken)
+    said: list[str] = []
+    text = write_report(run, said.append).read_text()
+    assert said == ["overview failed: KeyError: 'nothing\\nhere'"]
+    assert said[0] in text
+    assert "overview.png" not in text
+    assert not (run / "overview.png").exists()
+    assert "## Summary" in text
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", ""])

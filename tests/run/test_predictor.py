@@ -92,5 +92,5 @@ def test_best_is_the_epoch_that_validated_best(quick, test_split):
 
 def test_evaluate_refuses_a_run_whose_data_came_from_python(quick, test_split):
     run = quick(data=InMemory(test_split.x, test_split.y))
-    with pytest.raises(UserError, match="trained on 'arrays', given from Python"):
+    with pytest.raises(UserError, match="the set 'arrays' was given from Python"):
         evaluate(run.path)
