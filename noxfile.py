@@ -45,6 +45,8 @@ def tests_wheel(session: nox.Session) -> None:
     elsewhere = session.create_tmp()
     with session.chdir(elsewhere):
         session.run("ffcore", "validate", "digits/ff")
+        installed = "import ffcore, sys; sys.exit('site-packages' not in ffcore.__file__)"
+        session.run("python", "-c", installed)  # not the checkout's
         session.run(
             *("pytest", "-c", str(root / "pyproject.toml"), "--rootdir", str(root), str(root / "tests")),
             *("-p", "no:cacheprovider", *session.posargs),
