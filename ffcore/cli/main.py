@@ -81,6 +81,8 @@ def _misused(error: click.ClickException) -> int:
     """One line of what click says in four."""
     context: click.Context | None = getattr(error, "ctx", None)
     hint = f" See {context.command_path} --help" if context is not None else ""
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("--plugin", "--debug"):
+        hint = f" It goes before the verb: ffcore {error.option_name} … VERB"
     return _report(f"error: {error.format_message()}{hint}", error.exit_code)
 
 

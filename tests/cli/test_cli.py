@@ -215,3 +215,9 @@ def test_ls_of_a_component_lists_its_options(ff):
     code, out, _ = ff("ls", "body", "dense")
     assert code == 0
     assert "units" in out
+
+
+def test_an_option_of_the_group_after_the_verb_says_where_it_goes(ff):
+    code, _, err = ff("validate", "--plugin", "x.py", "fake/ff")
+    assert code == 2
+    assert "goes before the verb" in err

@@ -266,3 +266,14 @@ def test_a_goodness_of_another_shape_than_its_kind_is_refused_at_once():
 
     with pytest.raises(UserError, match=r"block1: the goodness of 2 rows has shape \(2, 5\); kind 'energy'"):
         LocalNetwork(LocalBlock(nn.Linear(D, D), Whole(), GoodnessLoss(Margin())), (D,), 2)
+
+
+def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
+    leaf = rows().requires_grad_()
+    scale = nn.ParameterList([nn.Parameter(torch.ones(()))])
+    made = LocalBlock(nn.Identity(), Energy(), GoodnessLoss(Margin()))
+    made.goodness.scale = scale  # something to learn, so that the block has a place in the plan
+    net = LocalNetwork(made, (D,), 2)
+    net.learn(pair(leaf))
+    right = torch.autograd.grad(Margin()(Energy()(leaf), pair(leaf)), leaf)[0]
+    torch.testing.assert_close(leaf.grad, right)
