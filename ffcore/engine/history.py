@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 
 from ffcore.engine.module import ForwardOnly
+from ffcore.files import write_whole
 
 _FIRST = ("epoch", "step", "seconds", "samples_per_s", "lr", "val_accuracy")
 
@@ -83,9 +84,11 @@ class History(L.Callback):
         self._rows.append(row)
         columns = dict.fromkeys(column for known in self._rows for column in known)
         order = [c for c in _FIRST if c in columns] + [c for c in columns if c not in _FIRST]
-        draft = self.path.with_name(f".{self.path.name}.part")
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, order)
-            table.writeheader()
-            table.writerows(self._rows)
-        draft.replace(self.path)
+
+        def write(path: Path) -> None:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                table = csv.DictWriter(file, order)
+                table.writeheader()
+                table.writerows(self._rows)
+
+        write_whole(self.path, write)

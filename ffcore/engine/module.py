@@ -84,6 +84,7 @@ class ForwardOnly(L.LightningModule):
         network.watchers.append(self.meter)
         self.sources = algorithm.sources(network)
         self.accuracy = Accuracy(len(self.sources), network.classes)
+        self._learning = len(network.learning)  # walking all parameters is no work for every step
         self._windows: tuple[range, ...] | None = None
         self._advancing = [
             m for m in self.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
@@ -99,11 +100,10 @@ class ForwardOnly(L.LightningModule):
         """One optimiser for each block that can learn, behind one for Lightning."""
         optimizers = {}
         for name, block in self.network.learners.items():
-            parameters = [p for p in block.parameters() if p.requires_grad]
-            if not parameters:
+            if not block.trainable:
                 continue
-            optimizers[name] = self.make_optimizer(block, parameters)
-            block.stepper = Stepper(parameters, optimizers[name], self.clip, self.accumulate)
+            optimizers[name] = self.make_optimizer(block, block.trainable)
+            block.stepper = Stepper(block.trainable, optimizers[name], self.clip, self.accumulate)
         self._rates = [(o, [group["lr"] for group in o.param_groups]) for o in optimizers.values()]
         return BlockOptimizers(optimizers)
 
@@ -136,7 +136,7 @@ class ForwardOnly(L.LightningModule):
         self.meter.reset()
 
     def _keep_time(self, clock: Clock, batch_idx: int) -> None:
-        windows = self.schedule.windows(clock, len(self.network.learning))
+        windows = self.schedule.windows(clock, self._learning)
         if windows != self._windows:
             self.network.plan(windows)
             self._windows = windows

@@ -83,6 +83,11 @@ class LocalBlock(nn.Module):
             here.show(self, inputs, out)
         return handed_on
 
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters that learn."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
         """The terms of the local loss, by name; empty where there is none."""
         if self.loss is None:

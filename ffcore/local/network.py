@@ -92,7 +92,7 @@ class LocalNetwork(nn.Module):
     @property
     def learning(self) -> list[int]:
         """Indices of the blocks that have something to learn; schedules count these."""
-        return [i for i, b in enumerate(self._blocks) if any(p.requires_grad for p in b.parameters())]
+        return [i for i, block in enumerate(self._blocks) if block.trainable]
 
     def plan(self, windows: Sequence[range]) -> None:
         """Set which blocks learn, and which share a graph; see `ffcore.interfaces.Schedule`.
@@ -104,25 +104,23 @@ class LocalNetwork(nn.Module):
             UserError: when a window has no loss to learn from, when windows overlap, or when a block's
                 handoff has parameters that nothing would train.
         """
+        starts = [*self.learning, len(self._blocks)]
         plan: dict[BlockLike, Place] = {}
         for number, window in enumerate(windows):
-            members = self._members(window)
-            while members and members[-1].loss is None:
-                members.pop()
-            if window and not members:
-                names = ", ".join(block.name for block in self._members(window))
+            if not window:
+                continue
+            covered = self._blocks[starts[window.start] : starts[window.stop]]
+            last = max((i for i, block in enumerate(covered) if block.loss is not None), default=None)
+            if last is None:
+                names = ", ".join(block.name for block in covered)
                 raise UserError(f"nothing to learn from: no objective in the window of {names}")
+            members = covered[: last + 1]
             for block in members:
                 if block in plan:
                     raise UserError(f"the schedule puts block {block.name} into two windows at once")
                 plan[block] = Place(number, block is members[0], block is members[-1])
-            for block in members[-1:]:
-                _refuse_idle_handoff(block)
+            _refuse_idle_handoff(members[-1])
         self._plan = plan
-
-    def _members(self, window: range) -> list[LocalBlock]:
-        starts = [*self.learning, len(self._blocks)]
-        return list(self._blocks[starts[window.start] : starts[window.stop]]) if window else []
 
     def forward(self, x: Input) -> Tensor:
         """What the body makes of ``x``: nothing learns, nobody watches."""

@@ -15,6 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ffcore.errors import UserError
+from ffcore.files import CONFIG, FIGURES, METRICS, RESULTS
 
 Array = NDArray[Any]
 
@@ -49,8 +50,8 @@ class RunRecord:
         path = Path(run_dir)
         if not path.is_dir():
             raise UserError(f"there is no run directory {str(path)!r}")
-        if not (path / "results.json").is_file():
-            if (path / "config.yaml").is_file():
+        if not (path / RESULTS).is_file():
+            if (path / CONFIG).is_file():
                 raise UserError(f"the run in {str(path)!r} has not finished: it has no results.json")
             raise UserError(f"{str(path)!r} is not a run directory: it has no results.json")
         return cls(path, _config(path), _results(path), _metrics(path), _figures(path))
@@ -98,7 +99,7 @@ class RunRecord:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    file = path / "config.yaml"
+    file = path / CONFIG
     if not file.is_file():
         return {}
     try:
@@ -109,7 +110,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _results(path: Path) -> dict[str, Any]:
-    file = path / "results.json"
+    file = path / RESULTS
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -120,7 +121,7 @@ def _results(path: Path) -> dict[str, Any]:
 
 
 def _metrics(path: Path) -> dict[str, list[float | None]]:
-    file = path / "metrics.csv"
+    file = path / METRICS
     if not file.is_file():
         return {}
     with file.open(encoding="utf-8", newline="") as lines:
@@ -136,7 +137,7 @@ def _metrics(path: Path) -> dict[str, list[float | None]]:
 
 
 def _figures(path: Path) -> dict[str, Array]:
-    file = path / "figures.npz"
+    file = path / FIGURES
     if not file.is_file():
         return {}
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffcore.files import write_whole
 from ffcore.plugin import manager
 from ffcore.report.confusion import confusion
 from ffcore.report.curves import learning_curves
@@ -60,7 +59,7 @@ def write_report(run_dir: str | Path, complain: Callable[[str], None] = lambda m
         for title, make in _sections():
             parts += _guarded(title, lambda make=make: _shown(make(run), pictures, taken), complain)  # type: ignore[misc]
     target = run.path / "report.md"
-    _replace(target, lambda path: path.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
+    write_whole(target, lambda path: path.write_text("\n\n".join(parts) + "\n", encoding="utf-8"))
     return target
 
 
@@ -107,17 +106,4 @@ def _shown(section: Section | None, pictures: Path, taken: set[str]) -> list[str
 
 
 def _save(figure: Figure, target: Path) -> None:
-    _replace(target, lambda path: figure.savefig(path, format="png"))
-
-
-def _replace(target: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary name and rename, so that nobody ever sees half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner may read
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(target, lambda path: figure.savefig(path, format="png"))

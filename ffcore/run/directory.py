@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from ffcore.errors import UserError
-
-CONFIG, RESULTS, METRICS, FIGURES = "config.yaml", "results.json", "metrics.csv", "figures.npz"
-CHECKPOINTS = "checkpoints"
+from ffcore.files import write_whole
 
 
 def check(path: Path | None) -> None:
@@ -55,9 +52,7 @@ def create(path: Path | None, recipe: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ffcore import files
 from ffcore.engine.metrics import Accuracy
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
-from ffcore.run import directory
 from ffcore.run.data import Data
 from ffcore.run.predictor import Predictor
 
@@ -40,7 +41,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
                 "how it is cut and scaled belongs to the run"
             )
     predictor = Predictor(run_dir)
-    recipe = load_recipe(str(run_dir / directory.CONFIG), overrides)
+    recipe = load_recipe(str(run_dir / files.CONFIG), overrides)
     # Whatever the data, inputs are made as those that the run has learned from.
     data = replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
     if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
@@ -56,10 +57,13 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     for batch in data.loader(chosen, torch.device("cpu"), None):
         accuracy.update(*predictor.measure(batch.x), batch.y)
     figures = accuracy.figures()
+    return {"split": split, "samples": len(chosen), **accuracies(figures, names)}
+
+
+def accuracies(figures: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
+    """``accuracy``, ``error`` in percent and ``per_block_accuracy`` by name, from `Accuracy.figures`."""
     return {
-        "split": split,
-        "samples": len(chosen),
         "accuracy": figures["accuracy"],
         "error": round(100 * (1 - figures["accuracy"]), 4),
-        "per_block_accuracy": dict(zip(names, figures["per_source"], strict=True)),
+        "per_block_accuracy": dict(zip(sources, figures["per_source"], strict=True)),
     }

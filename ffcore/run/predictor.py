@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ffcore import files
 from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.run import directory
 from ffcore.run.data import eval_batch
 
 
@@ -41,12 +41,12 @@ class Predictor:
 
     def __init__(self, run_dir: str | Path, checkpoint: str | None = None) -> None:
         self.path = Path(run_dir)
-        config = self.path / directory.CONFIG
+        config = self.path / files.CONFIG
         if not config.is_file():
-            raise UserError(f"{run_dir}: no run: there is no {directory.CONFIG} in it")
+            raise UserError(f"{run_dir}: no run: there is no {files.CONFIG} in it")
         self.recipe: Recipe = _recipe(config)
         name = checkpoint or self.recipe.trainer.select
-        state = _read(self.path / directory.CHECKPOINTS / f"{name}.ckpt")
+        state = _read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
         self.shape = tuple(meta["shape"])
@@ -60,7 +60,7 @@ class Predictor:
             self.module.load_state_dict(state["state_dict"])
         except RuntimeError as error:
             raise UserError(
-                f"{self.path}: {name}.ckpt does not fit {directory.CONFIG}: {_line(error)}"
+                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {_line(error)}"
             ) from error
         self.module.eval()
 
@@ -108,7 +108,7 @@ def _recipe(config: Path) -> Recipe:
     try:
         return load_recipe(str(config))
     except UserError as error:
-        results = config.with_name(directory.RESULTS)
+        results = config.with_name(files.RESULTS)
         made_by = (
             json.loads(results.read_text(encoding="utf-8")).get("command") if results.is_file() else None
         )

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
 
+from ffcore import files
 from ffcore.build.assemble import assemble
 from ffcore.data.images import Dataset
 from ffcore.engine.bar import Bar
@@ -27,6 +28,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
 from ffcore.run import directory, environment, figures
 from ffcore.run.data import Data, with_given_data
+from ffcore.run.evaluate import accuracies
 from ffcore.run.stopping import Stop
 
 
@@ -79,8 +81,8 @@ def train(
     path = directory.create(run_dir, recipe.name)
     if dataset is not None:
         recipe = with_given_data(recipe, data.images.name)
-    directory.write_text(path / directory.CONFIG, dump(recipe))
-    history = History(path / directory.METRICS)
+    directory.write_text(path / files.CONFIG, dump(recipe))
+    history = History(path / files.METRICS)
     stop = Stop(recipe.trainer.max_steps)
     callbacks = [history, stop, _Meta(data.meta()), *_checkpoints(path, data.val is not None)]
     if console is not None and recipe.trainer.bar:
@@ -130,8 +132,8 @@ def train(
         "test": _accuracies(module, module.test_figures),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }
-    figures.save(path / directory.FIGURES, figures.measure(module, data, device))
-    directory.write_json(path / directory.RESULTS, results)
+    figures.save(path / files.FIGURES, figures.measure(module, data, device))
+    directory.write_json(path / files.RESULTS, results)
     write_report(path, _complain if console is None else console.out)
     return Run(path, results, module)
 
@@ -185,7 +187,7 @@ def _accelerator() -> str:
 
 
 def _checkpoints(path: Path, validated: bool) -> list[L.Callback]:
-    where: dict[str, Any] = {"dirpath": path / directory.CHECKPOINTS, "enable_version_counter": False}
+    where: dict[str, Any] = {"dirpath": path / files.CHECKPOINTS, "enable_version_counter": False}
     last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **where)
     best = ModelCheckpoint(
         filename="best", monitor="val_accuracy", mode="max", save_on_train_epoch_end=False, **where
@@ -197,7 +199,7 @@ def _select(recipe: Recipe, module: ForwardOnly, path: Path) -> tuple[int, dict[
     """Load the weights that the recipe selects: their epoch, from 1, and their figures on validation data."""
     if recipe.trainer.select == "last":
         return module.current_epoch, getattr(module, "val_figures", None)
-    best = torch.load(path / directory.CHECKPOINTS / "best.ckpt", weights_only=True, map_location="cpu")
+    best = torch.load(path / files.CHECKPOINTS / "best.ckpt", weights_only=True, map_location="cpu")
     module.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1, best["ffcore"]["val"]
 
@@ -217,12 +219,7 @@ def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[st
     if measured is None:
         return None
     names = [source.name for source in module.sources]
-    return {
-        "accuracy": measured["accuracy"],
-        "error": round(100 * (1 - measured["accuracy"]), 4),
-        "per_block_accuracy": dict(zip(names, measured["per_source"], strict=True)),
-        "confusion": measured["confusion"],
-    }
+    return {**accuracies(measured, names), "confusion": measured["confusion"]}
 
 
 def _complain(message: str) -> None:
