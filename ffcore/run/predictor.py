@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ffcore import files
 from ffcore.build.assemble import assemble
+from ffcore.data.images import Split
+from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
@@ -92,12 +94,19 @@ class Predictor:
         dtype = next(self.module.network.parameters()).dtype
         if not len(given):
             return torch.zeros(0, len(self.classes), dtype=dtype)
-        inputs = given.reshape(-1, *self.shape).to(dtype) * self._scale
-        per_channel = (-1, *(1,) * (len(self.shape) - 1))
-        mean, std = (torch.tensor(t, dtype=dtype).view(per_channel) for t in (self.mean, self.std))
-        inputs = (inputs - mean) / std
-        parts = torch.split(inputs, eval_batch(len(self.classes)))
-        return torch.cat([self.measure(part)[1] for part in parts])
+        if given.is_floating_point():
+            given = given.to(dtype)  # NumPy has no bfloat16
+        # The loader scales and standardises, so that inputs are those of training to the last bit.
+        loader = DeviceLoader(
+            Split(given.reshape(-1, *self.shape).numpy(), np.zeros(len(given), dtype=np.int64)),
+            scale=self._scale,
+            batch_size=eval_batch(len(self.classes)),
+            shuffle=False,
+            dtype=dtype,
+            mean=self.mean,
+            std=self.std,
+        )
+        return torch.cat([self.measure(batch.x)[1] for batch in loader])
 
     def predict(self, x: Any) -> Tensor:
         """Class numbers (N,), from samples as for `scores`."""
