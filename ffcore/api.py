@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffcore.errors import UserError
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
     from ffcore.data.images import Dataset
     from ffcore.recipe.schema import Recipe
     from ffcore.run.predictor import Predictor
@@ -22,6 +24,7 @@ def train(
     data: Dataset | Mapping[str, Any] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     bar: bool = False,
+    callbacks: Sequence[Callback] = (),
     **overrides: Any,
 ) -> Run:
     """Train a recipe and write its run folder.
@@ -37,6 +40,7 @@ def train(
             of the recipe's ``data`` part.
         run_dir: an empty or new folder; None for ``runs/<recipe>-<time>``.
         bar: draw a progress bar.
+        callbacks: Lightning callbacks that watch the training.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
             Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``.
 
@@ -62,7 +66,7 @@ def train(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    return run_train(loaded, folder, dataset=data, console=Console() if bar else None)
+    return run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
 
 
 def add_plugin(path: str | os.PathLike[str]) -> None:

@@ -35,7 +35,7 @@ class Meter:
         name = cast(LocalBlock, block).name
         self._samples[name] = self._samples.get(name, 0) + samples
         for term, value in terms.items():
-            self._add(name, "loss" if term == "objective" else term, value.detach() * samples)
+            self._add(name, "loss" if term == "objective" else term, value.detach(), samples)
 
     @torch.no_grad()
     def __call__(self, block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
@@ -67,9 +67,9 @@ class Meter:
                     mine[what] = float(total) / self._samples[name]
         return figures
 
-    def _add(self, name: str, what: str, value: Tensor) -> None:
+    def _add(self, name: str, what: str, value: Tensor, times: int = 1) -> None:
         sums = self._sums.setdefault(name, {})
-        if what in sums:
-            sums[what] += value
-        else:
-            sums[what] = value.clone() if value.dtype == torch.float64 else value.float()
+        if what not in sums:
+            dtype = torch.promote_types(value.dtype, torch.float32)
+            sums[what] = torch.zeros_like(value, dtype=dtype)
+        sums[what].add_(value, alpha=times)

@@ -114,7 +114,7 @@ class ForwardOnly(L.LightningModule):
         batch.draw = Draw(self.seed, clock.step, batch.first, len(batch.x), batch.total, batch.x.device)
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.draw)
-        torch.manual_seed(mix(self.seed, clock.step))  # bodies that draw by themselves: dropout, noise
+        _seed(mix(self.seed, clock.step), batch.x.device)
         self.algorithm.learn(batch, self.network)
         self.optimizers().step()  # type: ignore[union-attr]
 
@@ -207,3 +207,14 @@ class ForwardOnly(L.LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches are made on the device; there is nothing to move."""
         return batch
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed what bodies draw from by themselves: dropout, noise.
+
+    `torch.manual_seed` also queues a call with a stack trace for each kind of device that is not in use: half
+    a millisecond a step, and a list that grows.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)

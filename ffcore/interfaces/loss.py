@@ -28,6 +28,14 @@ class Objective(Component):
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """The loss, a scalar: a mean over samples of (R,) or (R, K) goodness."""
 
+    def derivative(self, goodness: Tensor, views: Views) -> Tensor | None:
+        """Derivative of the loss with respect to the goodness, in closed form.
+
+        Returns:
+            (R,) or (R, K), as the goodness, or None where there is no closed form: autograd does it then.
+        """
+        return None
+
     def boundary(self) -> float | None:
         """The goodness that divides good from bad, for pictures; None where there is none."""
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local.loss import GoodnessLoss
-from ffcore.local.passing import Pass, Place, current
+from ffcore.local.passing import Begins, Pass, Place, current
 from ffcore.local.rules import Gradient
 from ffcore.local.stepper import Stepper
 
@@ -96,6 +96,12 @@ class LocalBlock(nn.Module):
             views = replace(views, upstream=list(out.upstream))
         return cast("dict[str, Tensor]", self.loss(out, self, views))
 
+    def derivative(self, out: Out, views: Views) -> Tensor | None:
+        """See `ffcore.interfaces.Block.derivative`."""
+        if out.goodness is None or not isinstance(self.loss, GoodnessLoss) or not self.loss.closed:
+            return None
+        return self.loss.objective.derivative(out.goodness, views)
+
     def update(self, samples: int) -> None:
         """See `ffcore.interfaces.Block.update`; does nothing for a block without an optimiser."""
         if self.stepper is not None:
@@ -117,14 +123,16 @@ class LocalBlock(nn.Module):
         return Out(activity, handoff, goodness)
 
     def _learning(self, inputs: tuple[Input, ...], here: Pass, place: Place) -> Out:
-        begins = self._graph_begins(inputs, place)
+        begins = place.begins
+        if begins != "inputs" and _needs_a_graph(inputs):
+            begins = "inputs"
         with torch.set_grad_enabled(begins == "inputs"):
             activity, to_hand_on = self._run_body(inputs, here)
         if begins == "activity":
             activity.requires_grad_()
         goodness = None
         if self.goodness is not None:
-            with torch.set_grad_enabled(begins != "goodness"):
+            with torch.set_grad_enabled(begins in ("inputs", "activity")):
                 goodness = self.goodness(activity)
             if begins == "goodness":
                 goodness.requires_grad_()
@@ -134,30 +142,26 @@ class LocalBlock(nn.Module):
             handoff = self._run_handoff(to_hand_on if attached else to_hand_on.detach(), here)
         return Out(activity, handoff, goodness)
 
-    def _graph_begins(
-        self, inputs: tuple[Input, ...], place: Place
-    ) -> Literal["inputs", "activity", "goodness"]:
-        """Where the loss's graph has to begin; closed forms do what lies before it."""
-        closed = (
-            place.first
-            and place.last
-            and isinstance(self.body, ClosedForm)
+    def graph_begins(self) -> Begins:
+        """Where the graph of the block's loss has to begin when it learns by itself; see `Place`."""
+        by_body = (
+            isinstance(self.body, ClosedForm)
             and type(self.rule) is Gradient
             and self.loss is not None
             and not (self.per_view or self.loss.reads_handoff)
-            and not any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
-            and not (torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"))
         )
-        if not closed:
+        if not by_body:
             return "inputs"
-        goodness_too = (
+        by_goodness = (
             self.goodness is not None
             and type(self.goodness).vjp is not Goodness.vjp
             and next(self.goodness.parameters(), None) is None
             and isinstance(self.loss, GoodnessLoss)
             and not self.loss.penalties
         )
-        return "goodness" if goodness_too else "activity"
+        if not by_goodness:
+            return "activity"
+        return "loss" if cast(GoodnessLoss, self.loss).closed else "goodness"
 
     def _run_body(self, inputs: tuple[Input, ...], here: Pass | None) -> tuple[Tensor, Tensor]:
         """The activity, and what to hand on."""
@@ -178,6 +182,15 @@ class LocalBlock(nn.Module):
         if not self.per_view or here is None:
             return cast(Tensor, self.handoff(x))
         return torch.cat([self.handoff(rows) for rows in torch.split(x, list(here.views.sizes))])
+
+
+def _needs_a_graph(inputs: tuple[Input, ...]) -> bool:
+    """Whether closed forms would be wrong here: a caller's own leaf is to be trained, or numbers are cast."""
+    return (
+        any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+        or torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+    )
 
 
 def _detached(x: Input) -> Input:

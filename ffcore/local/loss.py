@@ -45,6 +45,15 @@ class GoodnessLoss(LocalLoss):
             terms[name] = penalty(out, block, views)
         return terms
 
+    @property
+    def closed(self) -> bool:
+        """Whether the goodness is all that there is to learn through, and its derivative a closed form."""
+        return (
+            type(self.objective).derivative is not Objective.derivative
+            and not self.penalties
+            and next(self.objective.parameters(), None) is None
+        )
+
 
 class ReadoutLoss(LocalLoss):
     """The loss of a block whose body is a `Readout`: the readout's own, on its logits."""

@@ -118,7 +118,8 @@ class LocalNetwork(nn.Module):
             for block in members:
                 if block in plan:
                     raise UserError(f"the schedule puts block {block.name} into two windows at once")
-                plan[block] = Place(number, block is members[0], block is members[-1])
+                begins = block.graph_begins() if len(members) == 1 else "inputs"
+                plan[block] = Place(number, block is members[0], block is members[-1], begins)
             _refuse_idle_handoff(members[-1])
         self._plan = plan
 

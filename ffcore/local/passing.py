@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ffcore.interfaces import Block, Input, Observer, Out, Views
 
 _current: ContextVar[Pass | None] = ContextVar("ffcore_pass", default=None)
 
 
+Begins = Literal["inputs", "activity", "goodness", "loss"]
+
+
 class Place(NamedTuple):
-    """A learning block's place: the window that it learns in, and whether it opens or closes the window."""
+    """A learning block's place: the window that it learns in, and whether it opens or closes the window.
+
+    ``begins`` says where the graph of its loss has to begin, since closed forms do what lies before: at the
+    inputs (no closed form), the activity (the body has one), the goodness (it has one too), or not before
+    the loss is known (so has the objective: no graph at all).
+    """
 
     window: int
     first: bool
     last: bool
+    begins: Begins = "inputs"
 
 
 class Pass:

@@ -75,7 +75,8 @@ class Stepper:
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         self.samples = self.updates = 0
 
     def _gather(self, samples: int) -> None:

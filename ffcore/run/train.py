@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,7 @@ def train(
     dataset: Dataset | None = None,
     console: Console | None = None,
     command: str | None = None,
+    callbacks: Sequence[L.Callback] = (),
 ) -> Run:
     """Train, select, test, and write everything down.
 
@@ -65,6 +66,7 @@ def train(
         dataset: data in place of what the recipe names.
         console: where the bar is drawn; None for nowhere.
         command: the command line that made the run, if one did.
+        callbacks: Lightning callbacks that watch the training beside ffcore's own.
 
     Raises:
         UserError: when the recipe, the data or the folder cannot work.
@@ -84,11 +86,11 @@ def train(
     directory.write_text(path / files.CONFIG, dump(recipe))
     history = History(path / files.METRICS)
     stop = Stop(recipe.trainer.max_steps)
-    callbacks = [history, stop, _Meta(data.meta()), *_checkpoints(path, data.val is not None)]
+    ours = [history, stop, _Meta(data.meta()), *_checkpoints(path, data.val is not None)]
     if console is not None and recipe.trainer.bar:
-        callbacks.append(Bar(console, recipe.name))
+        ours.append(Bar(console, recipe.name))
     with _apart(recipe.trainer.threads), stop.signals():
-        trainer = _trainer(recipe, callbacks)
+        trainer = _trainer(recipe, [*ours, *callbacks])
         device = trainer.strategy.root_device
         learn = data.loader(data.train, device, lambda: trainer.current_epoch)
         val = data.loader(data.val, device, None) if data.val is not None else None

@@ -74,10 +74,12 @@ class ForwardForward(Algorithm):
 
         n = len(batch.x)
         x_negative, y_negative = self.negatives(batch.x, batch.y, probs, batch.random())
-        codes = torch.cat([self.labels.code(batch.y, n), self.labels.code(y_negative, n)])
+        assert y_negative is not None, "negatives that claim no class were refused in prepare"
+        claim = torch.cat([batch.y, y_negative])
         shared = x_negative is batch.x
-        x = self.labels.join(batch.x if shared else torch.cat([batch.x, x_negative]), codes)
-        claim = None if y_negative is None else torch.cat([batch.y, y_negative])
+        x = self.labels.join(
+            batch.x if shared else torch.cat([batch.x, x_negative]), self.labels.code(claim, 2 * n)
+        )
         return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y, claim=claim)
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:

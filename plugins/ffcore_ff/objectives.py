@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,6 +45,12 @@ class Logistic(Objective):
         positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
         return F.softplus(-positive).mean() + F.softplus(negative).mean()
 
+    def derivative(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R,) → (R,)."""
+        chance = torch.sigmoid((goodness - self.theta) / self.temperature)
+        views.of(chance, "positive").sub_(1)
+        return chance.div_(self.temperature * views.samples)
+
     def boundary(self) -> float:
         """θ."""
         return self.theta
@@ -66,3 +73,12 @@ class SymBa(Objective):
         """(R,) → a scalar."""
         gap = views.of(goodness, "positive") - views.of(goodness, "negative")
         return F.softplus(-self.alpha * gap).mean()
+
+    def derivative(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R,) → (R,)."""
+        gap = views.of(goodness, "positive") - views.of(goodness, "negative")
+        pull = torch.sigmoid(-self.alpha * gap).mul_(self.alpha / views.samples)
+        up = torch.zeros_like(goodness)
+        views.of(up, "positive").copy_(-pull)
+        views.of(up, "negative").copy_(pull)
+        return up

@@ -15,8 +15,8 @@ class Activation:
     """A function f, and its derivative as a function of the activity.
 
     Attributes:
-        function: h = f(a).
-        back: (h, ∂/∂h) → ∂/∂a.
+        function: h = f(a); may overwrite a.
+        back: (h, ∂/∂h) → ∂/∂a; may overwrite ∂/∂h.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -43,8 +43,13 @@ def relu_pass_through(x: Tensor) -> Tensor:
     return _PassThroughReLU.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def _relu_back(h: Tensor, up: Tensor) -> Tensor:
+    """∂/∂h where h > 0, else 0, in place."""
+    return torch.ops.aten.threshold_backward.grad_input(up, h, 0, grad_input=up)  # type: ignore[no-any-return]
+
+
 ACTIVATIONS = {
-    "relu": Activation(torch.relu, lambda h, up: torch.ops.aten.threshold_backward(up, h, 0)),
+    "relu": Activation(torch.relu_, _relu_back),
     "relu-pass-through": Activation(relu_pass_through, lambda h, up: up),
     "tanh": Activation(torch.tanh, lambda h, up: up * (1 - h * h)),
     "identity": Activation(lambda a: a, lambda h, up: up),

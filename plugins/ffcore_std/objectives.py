@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,3 +30,13 @@ class CrossEntropy(Objective):
         assert views.y is not None, "cross-entropy needs labelled samples"
         first = goodness[: views.samples]
         return F.cross_entropy(first, views.y, label_smoothing=self.label_smoothing)
+
+    def derivative(self, goodness: Tensor, views: Views) -> Tensor:
+        """(softmax(g) − (1 − s)·onehot(y) − s/K)/N on the first view's rows, with smoothing s."""
+        assert views.y is not None, "cross-entropy needs labelled samples"
+        n, k = views.samples, goodness.shape[1]
+        up = torch.zeros_like(goodness)
+        first = torch.softmax(goodness[:n], 1, out=up[:n]).sub_(self.label_smoothing / k)
+        first.scatter_add_(1, views.y.unsqueeze(1), first.new_full((n, 1), self.label_smoothing - 1))
+        first.div_(n)
+        return up

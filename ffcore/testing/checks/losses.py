@@ -47,6 +47,16 @@ def check_objective_lets_a_gradient_through(example: Example) -> None:
     assert gradient.abs().sum() > 0, "the gradient is zero everywhere"
 
 
+def check_objective_derivative_equals_autograd(example: Example) -> None:
+    """The closed form, where there is one, is the derivative."""
+    objective, goodness, views = _heard(example)
+    goodness = goodness.double().requires_grad_()
+    mine = objective.derivative(goodness.detach(), views)
+    if mine is not None:
+        (right,) = torch.autograd.grad(objective(goodness, views), goodness)
+        assert_close(mine, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"derivative is not autograd's: {m}")
+
+
 def check_objective_is_a_mean_over_samples(example: Example) -> None:
     """Every sample twice gives the same loss, unless ``couples_samples`` says that it need not."""
     objective, goodness, views = _heard(example)
