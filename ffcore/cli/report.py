@@ -9,12 +9,36 @@ import click
 
 @click.command(name="report")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-def command(runs: tuple[Path, ...]) -> None:
-    """Make the report in the folder RUN again; of several, print a table, a row each."""
-    from ffcore.cli.console import console
-    from ffcore.report import RunRecord, compare_table, write_report
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="of several runs: write report.md and report.html into this folder too",
+)
+@click.option("--force", is_flag=True, help="with --out: the folder may have files, an earlier comparison's")
+def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
+    """Make the report in the folder RUN again; of several, print them beside each other.
 
+    Of several runs the table has a row each, and a second one the settings of their recipes that differ.
+    """
+    from ffcore import report
+    from ffcore.cli.console import console
+
+    def complain(message: str) -> None:
+        click.echo(message, err=True)
+
+    if out is not None and len(runs) == 1:
+        raise click.UsageError("--out is for several runs: the report of one lies in its own folder")
+    if force and out is None:
+        raise click.UsageError("--force goes with --out")
     if len(runs) == 1:
-        click.echo(write_report(runs[0], lambda message: click.echo(message, err=True)))
+        written: Path | None = report.write_report(runs[0], complain)
     else:
-        console().print(compare_table([RunRecord.read(run).results for run in runs]))
+        records = [report.RunRecord.read(run) for run in runs]
+        written = None if out is None else report.write_comparison(records, out, force, complain)
+        names = report.names_of_runs(records)
+        console().print(report.compare_table([record.results for record in records], names))
+        if differ := report.differences(records):
+            console().print(report.differences_table(differ, names))
+    if written is not None:
+        click.echo(written)
+        click.echo(written.with_suffix(".html"))

@@ -1,8 +1,11 @@
-"""Fetching one file: verified, then renamed into place, so that a name in the folder is a whole file."""
+"""Fetching a file or a folder: verified, then renamed into place, so that a name that is there is whole."""
 
 from __future__ import annotations
 
 import os
+import tarfile
+import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +63,33 @@ def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Pat
             else:
                 return folder / file
     raise UserError(f"could not download {file} to {folder}: {'; '.join(failures)}; or set data.root=FOLDER")
+
+
+def fetch_folder(archive: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Path:
+    """Download a tar archive, and unpack the folder in it; the archive is not kept.
+
+    Args:
+        archive: its name on the mirrors.
+        mirrors: URLs that end in a slash, tried in turn.
+        checksum: what the archive's bytes must hash to, as `algorithm:hex`.
+        folder: where the folder of that name in the archive goes; its parents are made if need be.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        UserError: as for `fetch`, or the archive is damaged, holds no such folder, or would leave it.
+    """
+    packed = fetch(archive, mirrors, checksum, folder.parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            with tarfile.open(packed) as tar:
+                tar.extractall(scratch, filter="data")
+            (Path(scratch) / folder.name).rename(folder)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise UserError(f"{packed}: could not be unpacked to {folder}: {error}") from error
+    packed.unlink(missing_ok=True)
+    return folder
 
 
 class _Bar:

@@ -45,9 +45,11 @@ class ImageSet:
         classes: K names, by class number.
         scale: a stored value times `scale` lies in [0, 1]; 1.0 for floats, which are taken as they are.
         provenance: where the numbers came from: file name to sha256, or package to version.
+        groups: (K,) super-class of each class, from 0, where the set has such.
 
     Raises:
-        UserError: an empty split, labels that do not fit the samples or the classes, or splits that differ.
+        UserError: an empty split, labels that do not fit the samples or the classes, splits that differ, or
+            groups that do not fit the classes.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ImageSet:
     classes: tuple[str, ...]
     scale: float
     provenance: Mapping[str, str]
+    groups: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _check(f"{self.name}, train", self.train, self.num_classes)
@@ -63,6 +66,11 @@ class ImageSet:
         ours, theirs = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, self.test))
         if ours != theirs:
             raise UserError(f"{self.name}: train samples are {ours} but test samples are {theirs}")
+        if self.groups is not None and (len(self.groups) != self.num_classes or min(self.groups) < 0):
+            raise UserError(
+                f"{self.name}: groups are {self.groups}; they must be {self.num_classes} numbers from 0, "
+                "one for each class"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:

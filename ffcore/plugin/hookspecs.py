@@ -273,6 +273,9 @@ def ffcore_register_recipes(register: RegisterRecipe) -> None:
 def ffcore_register_report_sections(register: Register) -> None:
     """Register sections of a run's report.
 
+    The target is a function of a ``ffcore.report.RunRecord``. It returns a ``Section``, or None where there
+    is nothing to say. One that fails costs its section and a line that names the plugin, not the report.
+
     When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
 
     Args:

@@ -8,7 +8,7 @@ from ffcore.report.colours import colours_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, Section
-from ffcore.report.style import INK, MUTED, epoch_axis, fit_scale, mark, new_figure
+from ffcore.report.style import INK, MUTED, WIDE, epoch_axis, fit_scale, mark, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,10 +19,10 @@ def learning_curves(run: RunRecord) -> Section | None:
     draws = [draw for draw, there in ((draw_error, has_error(run)), (draw_losses, has_losses(run))) if there]
     if not draws:
         return None
-    figure = new_figure(4.4 * len(draws) + 1, 3.2)
+    figure = new_figure(WIDE if len(draws) > 1 else 4.8, 3.1)
     for place, draw in enumerate(draws):
         draw(figure.add_subplot(1, len(draws), place + 1), run)
-    shared_legend(figure, figure.axes, list(colours_of(run)), loc="outside right upper")
+    shared_legend(figure, figure.axes, list(colours_of(run)), rows=2, loc="outside upper right")
     caption = "Validation error and loss of each block over epochs; colours go from dark to light with depth."
     return Section("Learning curves", "", [Picture("curves", figure, caption)])
 

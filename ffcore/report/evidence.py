@@ -11,38 +11,48 @@ from ffcore.report.text import error, markdown_table
 
 def evidence(run: RunRecord) -> Section | None:
     """Error of every block and readout alone, beside that of all combined; None with one source."""
-    test, val = _alone(run, "test"), _alone(run, "val")
+    test, val, without = alone(run, "test"), alone(run, "val"), _known(run.get("test", "without"))
     names = list(dict.fromkeys((*test, *val)))
     if len(names) < 2:
         return None
     both = run.get("test", "accuracy"), run.get("val", "accuracy")
-    rows = [(name, error(test.get(name)), error(val.get(name))) for name in names]
-    rows.append(("**combined**", error(both[0]), error(both[1])))
-    body = markdown_table(("source of evidence", "test error", "validation error"), rows)
+    columns = ["source of evidence", "test error", "validation error"]
+    rows = [[name, error(test.get(name)), error(val.get(name))] for name in names]
+    rows.append(["**combined**", error(both[0]), error(both[1])])
+    if without:
+        columns.append("test error without it")
+        for row in rows:
+            row.append(error(without.get(row[0])))
+    body = markdown_table(columns, rows)
     if how := run.get("contribution"):
         body += f"\n\nCombined by `{how}`; a source that is left out of the vote is measured all the same."
-    if not test:
-        return Section("Blocks alone and combined", body)
-    return Section("Blocks alone and combined", body, [_bars(run, test)])
+    return Section("Blocks alone and combined", body, [_bars(run, test, without)] if test else [])
 
 
-def _alone(run: RunRecord, split: str) -> dict[str, float]:
-    """Accuracies that were measured."""
-    accuracies = run.get(split, "per_block_accuracy") or {}
-    return {name: value for name, value in accuracies.items() if value is not None}
+def alone(run: RunRecord, split: str) -> dict[str, float]:
+    """Accuracy of every source alone, where it was measured."""
+    return _known(run.get(split, "per_block_accuracy"))
 
 
-def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
+def _known(accuracies: dict[str, float | None] | None) -> dict[str, float]:
+    return {name: value for name, value in (accuracies or {}).items() if value is not None}
+
+
+def _bars(run: RunRecord, accuracies: dict[str, float], without: dict[str, float]) -> Picture:
     colours = colours_of(run)
     bars = [(name, 100 * (1 - value), colours.get(name, MUTED)) for name, value in accuracies.items()]
     if (combined := run.get("test", "accuracy")) is not None:
         bars.append(("combined", 100 * (1 - combined), INK))
-    figure = new_figure(6.4, 0.7 + 0.27 * len(bars))
+    figure = new_figure(6.4, 0.75 + 0.26 * len(bars))
     ax = figure.add_subplot()
     names, errors, fills = zip(*bars, strict=True)
     places = range(len(bars))
-    drawn = ax.barh(places, errors, color=fills, height=0.68)
-    ax.bar_label(drawn, [f"{value:.2f}" for value in errors], padding=3, fontsize=7.5)
+    drawn = ax.barh(places, errors, color=fills, height=0.66)
+    ax.bar_label(drawn, [f"{value:.2f}" for value in errors], padding=4, fontsize=7.5)
+    if without:
+        at = [(100 * (1 - without[name]), i) for i, name in enumerate(names) if name in without]
+        ax.plot(*zip(*at, strict=True), "D", color=INK, mfc="white", ms=5, label="combined without it")
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1))
     ax.set_yticks(places, names)
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.margins(x=0.1)
@@ -50,4 +60,7 @@ def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("test error (%)")
-    return Picture("blocks", figure, "Test error of every source of evidence alone, and of all combined.")
+    caption = "Test error of every source of evidence alone, and of all combined."
+    if without:
+        caption += " Diamonds: of all combined, less the evidence of this one."
+    return Picture("blocks", figure, caption)

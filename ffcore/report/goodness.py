@@ -10,8 +10,9 @@ import numpy as np
 from ffcore.report.colours import colours_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import Array, RunRecord
+from ffcore.report.ridgelines import Ridges, draw_ridges
 from ffcore.report.section import Picture, Section
-from ffcore.report.style import INK, MUTED, NEGATIVE, POSITIVE, epoch_axis, mark, new_figure, spread
+from ffcore.report.style import INK, MUTED, NEGATIVE, POSITIVE, WIDE, epoch_axis, mark, new_figure, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,31 +21,68 @@ if TYPE_CHECKING:
 MOST = 8
 """Histograms in one picture; deeper networks show evenly spaced blocks."""
 
+PANEL = WIDE / 4
+"""Inches of one of them."""
+
 
 def goodness(run: RunRecord) -> Section | None:
     """Goodness of positive and negative data in every block; None where there is no such thing."""
-    pictures = []
-    if blocks := measured_blocks(run):
-        columns, rows = grid_of(min(len(blocks), MOST))
-        figure = new_figure(max(2.3 * columns, 3.4), 1.85 * rows + 0.35)
-        draw_histograms(figure, run)
-        caption = (
-            "Goodness of positive and negative samples on validation data at the end of training. "
-            "AUC: the probability that a positive sample has the larger goodness of the two."
-        )
-        pictures.append(Picture("goodness", figure, caption))
-    if any(len(run.series(f"{name}/separation")[0]) for name in run.blocks):
-        figure = new_figure(6, 3)
-        draw_separation(figure.add_subplot(), run)
-        shared_legend(figure, figure.axes, run.blocks, loc="outside right upper")
-        caption = "Mean goodness of positive less that of negative training data, over epochs."
-        pictures.append(Picture("separation", figure, caption))
+    pictures = [draw for draw in (_over_epochs(run), _at_the_end(run), _separation(run)) if draw is not None]
     if not pictures:
         return None
+    blocks = measured_blocks(run)
     rest = f" Of {len(blocks)} blocks {MOST} are shown, evenly spaced." if len(blocks) > MOST else ""
     sides = "on the two sides of its threshold θ" if has_threshold(run) else "apart"
     body = f"A block separates when its two histograms lie {sides}.{rest}"
     return Section("Goodness", body if blocks else "", pictures)
+
+
+def _over_epochs(run: RunRecord) -> Picture | None:
+    found = {name: ridges for name in run.blocks if (ridges := Ridges.of(run, name)) is not None}
+    if not found:
+        return None
+    names = spread(list(found), MOST)
+    columns, rows = grid_of(len(names))
+    most = max(len(found[name].shown()) for name in names)
+    figure = new_figure(max(columns * PANEL, 3.6), rows * (0.34 * most + 0.55) + 0.35)
+    for i, name in enumerate(names):
+        ax = figure.add_subplot(rows, columns, i + 1)
+        same = i % columns and np.array_equal(found[name].epochs, found[names[i - 1]].epochs)
+        draw_ridges(ax, found[name], named=not same)
+        ax.set_title(name)
+        if i % columns == 0:
+            ax.set_ylabel("epoch")
+        if i >= len(names) - columns:
+            ax.set_xlabel("goodness")
+    _keys(figure, threshold=any(np.isfinite(found[name].thresholds).any() for name in names))
+    caption = (
+        "Goodness of positive and negative samples on validation data after an epoch, from the first to the "
+        "last. Every row is scaled to its own highest bin."
+    )
+    return Picture("goodness-epochs", figure, caption)
+
+
+def _at_the_end(run: RunRecord) -> Picture | None:
+    if not (blocks := measured_blocks(run)):
+        return None
+    columns, rows = grid_of(min(len(blocks), MOST))
+    figure = new_figure(max(columns * PANEL, 3.6), 1.75 * rows + 0.35)
+    draw_histograms(figure, run)
+    caption = (
+        "Goodness of positive and negative samples on validation data at the end of training. "
+        "AUC: the probability that a positive sample has the larger goodness of the two."
+    )
+    return Picture("goodness", figure, caption)
+
+
+def _separation(run: RunRecord) -> Picture | None:
+    if not any(len(run.series(f"{name}/separation")[0]) for name in run.blocks):
+        return None
+    figure = new_figure(5.4, 2.9)
+    draw_separation(figure.add_subplot(), run)
+    shared_legend(figure, figure.axes, run.blocks, rows=2, loc="outside upper right")
+    caption = "Mean goodness of positive less that of negative training data, over epochs."
+    return Picture("separation", figure, caption)
 
 
 def measured_blocks(run: RunRecord) -> list[str]:
@@ -76,9 +114,6 @@ def auc(positive: Array, negative: Array) -> float:
 
 def draw_histograms(figure: FigureBase, run: RunRecord) -> None:
     """One small histogram a block, and one legend for all."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     names = spread(measured_blocks(run), MOST)
     columns, rows = grid_of(len(names))
     for i, name in enumerate(names):
@@ -88,11 +123,19 @@ def draw_histograms(figure: FigureBase, run: RunRecord) -> None:
             ax.set_ylabel("share")
         if i >= len(names) - columns:
             ax.set_xlabel("goodness")
+    _keys(figure, has_threshold(run))
+
+
+def _keys(figure: FigureBase, threshold: bool) -> None:
+    """The legend of histograms."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     keys: list[Patch | Line2D] = [
         Patch(color=POSITIVE, alpha=0.6, label="positive"),
         Patch(color=NEGATIVE, alpha=0.6, label="negative"),
     ]
-    if has_threshold(run):
+    if threshold:
         keys.append(Line2D([], [], color=INK, lw=1, ls="--", label="threshold θ"))
     figure.legend(handles=keys, loc="outside upper right", ncols=len(keys))
 
@@ -105,7 +148,7 @@ def _draw_one(ax: Axes, run: RunRecord, name: str, threshold: Array) -> None:
     for values, colour in ((positive, POSITIVE), (negative, NEGATIVE)):
         share = np.full(len(values), 1 / len(values))
         inside = values.clip(edges[0], edges[-1])
-        ax.hist(inside, edges, weights=share, color=colour, alpha=0.42, lw=0)
+        ax.hist(inside, edges, weights=share, color=colour, histtype="stepfilled", alpha=0.42, lw=0)
         ax.hist(inside, edges, weights=share, color=colour, histtype="step", lw=1.1)
     if len(threshold) == 1:
         ax.axvline(float(threshold[0]), color=INK, lw=1, ls="--")

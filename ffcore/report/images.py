@@ -12,7 +12,7 @@ import numpy as np
 from ffcore.report.confusion import names_of
 from ffcore.report.record import Array, RunRecord
 from ffcore.report.section import Picture, Section
-from ffcore.report.style import INK, bare, new_figure
+from ffcore.report.style import INK, WIDE, bare, new_figure
 from ffcore.report.text import plural
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def misclassified(run: RunRecord) -> Section | None:
         return Section("Misclassified", "None of the samples that were kept is misclassified.")
     columns = min(len(wrong), 9)
     rows = -(-len(wrong) // columns)
-    figure = new_figure(max(0.85 * columns, 1.2), 1.05 * rows)
+    figure = new_figure(max(WIDE / 9 * columns, 1.2), 0.98 * rows)
     draw_mistakes(figure, run, wrong, columns)
     caption = "Misclassified test samples: true class → prediction."
     return Section("Misclassified", "", [Picture("misclassified", figure, caption)])

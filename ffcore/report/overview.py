@@ -100,7 +100,7 @@ def _head(strip: FigureBase, run: RunRecord, free: float) -> None:
     """Name and figures of the run; the name is at most so many inches wide."""
     name, size = fit_title(_name(run), free)
     strip.text(0.008, 0.86, name, fontsize=size, fontweight="bold", va="top", linespacing=1.05)
-    strip.text(0.008, 0.4, _numbers(run), fontsize=8.5, color=MUTED, va="top")
+    strip.text(0.008, 0.3, _numbers(run), fontsize=8.5, color=MUTED, va="top")
 
 
 def _name(run: RunRecord) -> str:

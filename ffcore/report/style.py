@@ -19,6 +19,10 @@ FRAME = "#cbd2d9"
 POSITIVE = "#2b6cb0"
 NEGATIVE = "#e07b39"
 READOUTS = ("#b83280", "#d53f8c", "#97266d")
+RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d00", "#7b3294", "#4d4d4d")
+"""Runs beside each other; the first four are told apart by the colour-blind too (Okabe and Ito 2008)."""
+WIDE = 7.6
+"""Inches of the widest picture that a printed page takes without shrinking it much."""
 DPI = 110
 
 _RC: dict[str, Any] = {
@@ -54,6 +58,7 @@ _RC: dict[str, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.dpi": DPI,
+    "svg.hashsalt": "ffcore",  # the same picture is the same file
     "text.parse_math": False,  # a class may be called "$"
 }
 

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent
+from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent, short
 
 Results = Mapping[str, Any]
 
@@ -80,42 +80,74 @@ def _cost(results: Results, paper: Results) -> Rows:
     ]
 
 
-def compare_table(results: Sequence[Results]) -> Table:
-    """Several runs, a row each; no column for papers where no run has one.
+def compare_table(results: Sequence[Results], names: Sequence[str] | None = None) -> Table:
+    """Several runs, a row each; no column for papers where no run has one, nor for a seed that all share.
 
     Args:
         results: the contents of their ``results.json``; any key may be absent.
+        names: of the runs; those of their recipes where there are none.
 
     Returns:
         Something for a rich console to print.
     """
-    papers = any(_of(run, "paper", "test_error") is not None for run in results)
+    rows = compared(results, names)
+    columns = list(rows[0]) if rows else []
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.caption = f"test,{' paper,' if papers else ''} val.: error in percent; learning: time"
+    errors = "test, paper, val." if "paper" in columns else "test, val."
+    table.caption = f"{errors}: error in percent; time: of learning"
     table.caption_justify = "left"
-    table.add_column("run", overflow="fold")
-    rows = [_compared(run) for run in results]
-    columns = [name for name in _compared({}) if name != "paper" or papers]
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in columns:
+        if column == "run":
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(row[column]) for column in columns))
+        table.add_row(*map(Text, row.values()))
     return table
 
 
-def _compared(run: Results) -> dict[str, str]:
-    """Cells of a run's row by column."""
+def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """Cells of each run's row by column, as in `compare_table`."""
+    names = names or [str(run.get("recipe", NOTHING)) for run in results]
+    papers = any(_of(run, "paper", "test_error") is not None for run in results)
+    rows = [{"run": name} | _figures(run) for name, run in zip(names, results, strict=True)]
+    idle = set() if papers else {"paper"}
+    if len({row["seed"] for row in rows}) == 1:
+        idle.add("seed")
+    return [{key: cell for key, cell in row.items() if key not in idle} for row in rows]
+
+
+def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str]) -> Table:
+    """Settings that differ between runs, a row each and a column a run.
+
+    Args:
+        differ: values by dotted path, one a run.
+        names: of the runs.
+
+    Returns:
+        Something for a rich console to print.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("setting that differs", min_width=max(map(len, differ), default=0))
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for path, cells in differ.items():
+        table.add_row(*map(Text, (path, *cells)))
+    return table
+
+
+def _figures(run: Results) -> dict[str, str]:
     paper = _of(run, "paper", "test_error")
     return {
-        "run": str(run.get("recipe", NOTHING)),
         "seed": str(run.get("seed", NOTHING)),
         "test": _bare(error(_of(run, "test", "accuracy"))),
         "paper": _bare(percent(None if paper is None else paper / 100)),
         "val.": _bare(error(_of(run, "val", "accuracy"))),
         "epochs": count(run.get("epochs")),
-        "learning": clock(run.get("train_s")),
+        "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),
         "memory": memory(run.get("peak_memory")),
+        "param.": short(run.get("parameters")),
     }
 
 

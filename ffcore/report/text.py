@@ -71,6 +71,21 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,.0f}"
 
 
+def short(number: float | None) -> str:
+    """A large number to two or three digits.
+
+    >>> short(640), short(533500), short(1834000)
+    ('640', '534 k', '1.8 M')
+    """
+    if number is None:
+        return NOTHING
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= 0.9995 * size:
+            value = number / size
+            return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
+    return f"{number:.0f}"
+
+
 def plural(number: float, noun: str) -> str:
     """A number of things.
 

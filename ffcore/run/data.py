@@ -18,9 +18,8 @@ from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 
 
-def eval_batch(classes: int, rows: int = 10_000) -> int:
-    """Samples of a batch that only predicts, each of which may be tried with every class."""
-    return max(1, rows // classes)
+EVAL_BATCH = 1000
+"""Samples of a batch that only predicts; algorithms that make many rows of a sample bound them themselves."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Data:
         loader = DeviceLoader(
             split,
             scale=self.images.scale,
-            batch_size=recipe.data.batch_size if learning else eval_batch(self.images.num_classes),
+            batch_size=recipe.data.batch_size if learning else EVAL_BATCH,
             device=device,
             shuffle=learning,
             seed=recipe.seed,

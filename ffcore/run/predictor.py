@@ -19,7 +19,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.run.data import eval_batch
+from ffcore.run.data import EVAL_BATCH
 
 
 class Predictor:
@@ -100,7 +100,7 @@ class Predictor:
         loader = DeviceLoader(
             Split(given.reshape(-1, *self.shape).numpy(), np.zeros(len(given), dtype=np.int64)),
             scale=self._scale,
-            batch_size=eval_batch(len(self.classes)),
+            batch_size=EVAL_BATCH,
             shuffle=False,
             dtype=dtype,
             mean=self.mean,

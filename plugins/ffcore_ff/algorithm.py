@@ -25,14 +25,17 @@ class ForwardForward(Algorithm):
     Args:
         labels: how a label is written into an input.
         negatives: where negative data comes from.
+        rows: how many labelled inputs predicting sends through the network at once, so that memory does not
+            grow with the number of classes; a single sample under all its labels always goes at once.
     """
 
     accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
 
-    def __init__(self, labels: LabelCode, negatives: NegativeData) -> None:
+    def __init__(self, labels: LabelCode, negatives: NegativeData, rows: int = 2000) -> None:
         super().__init__()
         self.labels = labels
         self.negatives = negatives
+        self.rows = rows
 
     def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
         """See `ffcore.interfaces.Algorithm.prepare`.
@@ -84,6 +87,11 @@ class ForwardForward(Algorithm):
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each block for the samples under each label, (N, K) each."""
+        parts = [self._tried(some, net) for some in x.split(max(1, self.rows // self.classes))]
+        return [torch.cat(of_block) for of_block in zip(*parts, strict=True)]
+
+    def _tried(self, x: Tensor, net: Network) -> list[Tensor]:
+        """The evidence of so few samples that all hypotheses go through the network at once."""
         n, k = len(x), self.classes
         claim = torch.arange(k, device=x.device).repeat_interleave(n)
         hypotheses = Views(

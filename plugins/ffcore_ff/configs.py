@@ -97,3 +97,6 @@ class ForwardForward(Options):
     negatives: Annotated[Spec, Kind("negative")] = Field(
         default={"kind": "wrong-label"}, validate_default=True, description="where negative data comes from"
     )
+    rows: int = Field(
+        default=2000, gt=0, description="labelled inputs that predicting sends through the network at once"
+    )

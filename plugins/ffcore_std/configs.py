@@ -25,6 +25,31 @@ class Dense(Options):
     )
 
 
+class LocallyConnected(Options):
+    """h = f(W_ij · patch_ij + b_ij), weights of its own at every place."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"channels": 3, "kernel": 4, "stride": 2},
+                {"channels": 2, "kernel": 5, "padding": 2, "activation": "tanh", "init": "uniform"},
+            ]
+        }
+    )
+
+    channels: int = Field(gt=0, description="units at each place")
+    kernel: int = Field(gt=0, description="side of the receptive fields")
+    stride: int = Field(default=1, gt=0, description="distance between neighbouring fields")
+    padding: int = Field(default=0, ge=0, description="zeros around the image")
+    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
+        default="relu", description="f; relu-pass-through lets gradients through silent units"
+    )
+    bias: bool = Field(default=True, description="whether there is a b")
+    init: Literal["uniform", "normal"] = Field(
+        default="normal", description="normal: N(0, 1/√inputs of a unit), b = 0; uniform: ±1/√inputs, weaker"
+    )
+
+
 class CrossEntropy(Options):
     """−ln softmax(g)_y."""
 
@@ -71,8 +96,8 @@ class Overlapping(Options):
     size: int = Field(default=2, ge=1, description="blocks in a window")
 
 
-class IdxSet(Options):
-    """A set in MNIST's file format."""
+class Official(Options):
+    """A set in its official files."""
 
     root: str | None = Field(default=None, description="folder with the official files; null: the cache")
     download: bool | None = Field(

@@ -10,8 +10,14 @@ from ffcore_std import configs
 
 @hookimpl
 def ffcore_register_bodies(register: Register) -> None:
-    """Dense layers."""
+    """Dense and locally connected layers."""
     register("dense", "ffcore_std.bodies:Dense", configs.Dense, "fully connected layer")
+    register(
+        "locally-connected",
+        "ffcore_std.locally_connected:LocallyConnected",
+        configs.LocallyConnected,
+        "local receptive fields, weights of its own at every place",
+    )
 
 
 @hookimpl
@@ -90,9 +96,13 @@ def ffcore_register_augmentations(register: Register) -> None:
 def ffcore_register_datasets(register: Register) -> None:
     """Data sets that the core can read."""
     register("digits", "ffcore.data.digits:Digits", Options, "scikit-learn's 1,797 digits, 8×8, embedded")
-    register("mnist", "ffcore.data.mnist:Mnist", configs.IdxSet, "handwritten digits, 28×28")
-    register("fashion-mnist", "ffcore.data.mnist:FashionMnist", configs.IdxSet, "articles of clothing, 28×28")
-    register("kmnist", "ffcore.data.mnist:KMnist", configs.IdxSet, "cursive Japanese, 28×28")
+    register("mnist", "ffcore.data.mnist:Mnist", configs.Official, "handwritten digits, 28×28")
+    register(
+        "fashion-mnist", "ffcore.data.mnist:FashionMnist", configs.Official, "articles of clothing, 28×28"
+    )
+    register("kmnist", "ffcore.data.mnist:KMnist", configs.Official, "cursive Japanese, 28×28")
+    register("cifar10", "ffcore.data.cifar:Cifar10", configs.Official, "photographs, 3×32×32, 10 classes")
+    register("cifar100", "ffcore.data.cifar:Cifar100", configs.Official, "photographs, 3×32×32, 100 classes")
     register(
         "given",
         "ffcore.data.arrays:Given",

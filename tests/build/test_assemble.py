@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ffcore.build.assemble import assemble
+from ffcore.build.components import make
 from ffcore.errors import UserError
 from ffcore.recipe import load
 from ffcore.recipe.schema import Recipe
@@ -149,7 +150,8 @@ def test_every_recipe_has_a_twin_that_backpropagates(more):
 def test_packaged_recipes_build_and_have_a_twin(name):
     for overrides in ([], ["algorithm=backprop", "contribution=sum", "schedule=null"]):
         recipe = load.load(name, overrides)
-        assert assemble(recipe, (1, 8, 8), 10).network.blocks
+        known = make(recipe.data.dataset, "data").peek()
+        assert assemble(recipe, *(known or ((1, 8, 8), 10))).network.blocks
 
 
 def test_the_same_seed_gives_the_same_weights():

@@ -16,18 +16,57 @@ def run(tmp_path, bare):
     return write_run(tmp_path / "run")
 
 
+@pytest.fixture
+def other(tmp_path):
+    """A run of another recipe."""
+    path = write_run(tmp_path / "other", without=("train_s", "paper"))
+    results = path / "results.json"
+    results.write_text(results.read_text().replace('"fake-ff"', '"fake-backprop"'))
+    (path / "config.yaml").write_text("name: other\nschedule: greedy\n")
+    return path
+
+
 def test_report_is_made_again(run, capsys):
     assert main(["report", str(run)]) == 0
-    assert capsys.readouterr().out == f"{run / 'report.md'}\n"
+    assert capsys.readouterr().out == f"{run / 'report.md'}\n{run / 'report.html'}\n"
     assert (run / "report.md").is_file()
+    assert (run / "report.html").is_file()
     assert (run / "overview.png").is_file()
 
 
-def test_several_runs_are_a_table(run, tmp_path, capsys):
-    other = write_run(tmp_path / "other", without=("train_s", "paper"))
+def test_several_runs_are_printed_beside_each_other_and_nothing_is_written(run, other, capsys):
     assert main(["report", str(run), str(other)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows if row and row[0].startswith("fake")] == ["fake-ff", "fake-backprop"]
+    assert ["schedule", "–", "greedy"] in rows
+    assert not (run / "report.md").exists()
+
+
+def test_runs_of_one_recipe_are_told_apart(run, tmp_path, capsys):
+    write_run(tmp_path / "twin")
+    assert main(["report", str(run), str(tmp_path / "twin")]) == 0
     out = capsys.readouterr().out
-    assert out.count("fake-ff") == 2
+    assert " run " in out
+    assert " twin " in out
+    assert "setting that differs" not in out
+
+
+def test_comparison_goes_to_the_folder_asked_for(run, other, tmp_path, capsys):
+    words = ["report", str(run), str(other), "--out", str(tmp_path / "both")]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"{tmp_path / 'both' / 'report.md'}\n{tmp_path / 'both' / 'report.html'}\n")
+    assert main(words) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert main([*words, "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [(["--out", "somewhere"], "several runs"), (["--force"], "goes with --out")]
+)
+def test_options_of_comparisons_are_misuse_for_one_run(run, capsys, options, reason):
+    assert main(["report", str(run), *options]) == 2
+    assert reason in capsys.readouterr().err
     assert not (run / "report.md").exists()
 
 
@@ -59,7 +98,7 @@ def test_report_does_not_import_torch(run):
     code = (
         "import sys; from ffcore.cli.main import main; "
         f"assert main(['report', {str(run)!r}]) == 0; "
-        f"assert main(['report', {str(run)!r}, {str(run)!r}]) == 0; "
+        f"assert main(['report', {str(run)!r}, {str(run)!r}, '--out', {str(run.parent / 'out')!r}]) == 0; "
         "assert not {'torch', 'lightning'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {manager.DISABLE: "all"})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,8 +50,26 @@ def test_splits_must_hold_the_same_kind_of_sample(other: Split) -> None:
         image_set(split(), other)
 
 
+@pytest.mark.parametrize("groups", [(0,), (0, 1, 0), (0, -1)])
+def test_groups_are_one_number_from_0_for_each_class(groups: tuple[int, ...]) -> None:
+    assert replace(image_set(split(), split(2)), groups=(1, 0)).groups == (1, 0)
+    with pytest.raises(UserError, match=r"toy: groups are .*; they must be 2 numbers from 0"):
+        replace(image_set(split(), split(2)), groups=groups)
+
+
 def test_no_reader_imports_torch() -> None:
-    readers = ["images", "digits", "idx", "mnist", "download", "arrays", "folder", "split", "statistics"]
+    readers = [
+        "images",
+        "digits",
+        "idx",
+        "mnist",
+        "cifar",
+        "download",
+        "arrays",
+        "folder",
+        "split",
+        "statistics",
+    ]
     imports = ", ".join(f"ffcore.data.{reader}" for reader in readers)
     code = f"import sys, {imports}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ffcore.report import RunRecord, compare_table, results_table
+from ffcore.report import RunRecord, compare_table, differences_table, results_table
 from tests.report.conftest import FakeRun
 
 
@@ -65,3 +65,16 @@ def test_runs_stand_in_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
     assert "2:05:00" in text
     assert "…" not in text
     assert "mnist-resnet" in text
+
+
+def test_seed_has_a_column_only_where_it_differs(fake_run: FakeRun) -> None:
+    results = RunRecord.read(fake_run()).results
+    assert "seed" not in printed(compare_table([results, results]))
+    assert "seed" in printed(compare_table([results, results | {"seed": 4}]))
+
+
+def test_path_of_a_setting_is_never_cut() -> None:
+    path = "network.0.block.objective.threshold"
+    text = printed(differences_table({path: ["units", "a value of many words " * 3]}, ["one", "two"]))
+    assert row(text, path).startswith(f"{path} units a value of")
+    assert "…" not in text

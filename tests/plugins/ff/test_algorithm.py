@@ -9,16 +9,21 @@ from ffcore.recipe.schema import Recipe
 N, K, SHAPE = 6, 3, (1, 3, 3)
 
 
+def recipe(readouts=None, **algorithm):
+    return Recipe.model_validate(
+        {
+            "name": "test",
+            "data": "digits",
+            "algorithm": {"kind": "forward-forward", **algorithm},
+            "network": [{"kind": "dense", "units": 5, "repeat": 2}],
+            "block": {"goodness": "sum-squares", "objective": "logistic", "handoff": "rms"},
+            "readouts": readouts or {},
+        }
+    )
+
+
 def module(readouts=None, **algorithm):
-    recipe = {
-        "name": "test",
-        "data": "digits",
-        "algorithm": {"kind": "forward-forward", **algorithm},
-        "network": [{"kind": "dense", "units": 5, "repeat": 2}],
-        "block": {"goodness": "sum-squares", "objective": "logistic", "handoff": "rms"},
-        "readouts": readouts or {},
-    }
-    return assemble(Recipe.model_validate(recipe), SHAPE, K)
+    return assemble(recipe(readouts, **algorithm), SHAPE, K)
 
 
 def batch():
@@ -50,6 +55,25 @@ def test_scores_are_those_of_a_pass_for_each_class():
         torch.testing.assert_close(scores[:2, :, k], torch.stack(alone))
     neutral = Views(labels.join(x, labels.code(None, N)), ("neutral",), (N,))
     torch.testing.assert_close(scores[2], made.network.read(neutral)["readout"])
+
+
+def test_two_hundred_classes_stay_within_the_bound_on_rows():
+    many, rows = 200, 500
+    made = assemble(recipe(rows=rows), (1, 15, 15), many)
+    x = torch.rand(7, 1, 15, 15, generator=torch.Generator().manual_seed(0))
+    seen = []
+    for block in made.network.blocks:
+        block.body.register_forward_hook(lambda body, inputs, out: seen.append(len(out)))
+    scores = made.algorithm.scores(x, made.network)
+    assert scores.shape == (2, 7, many)
+    assert max(seen) == rows // many * many
+    made.algorithm.rows = 7 * many
+    torch.testing.assert_close(scores, made.algorithm.scores(x, made.network))
+
+
+def test_a_sample_under_all_its_labels_always_goes_at_once():
+    made = module(rows=1)
+    assert made.algorithm.scores(batch().x, made.network).shape == (2, N, K)
 
 
 def test_hard_negatives_need_a_readout():

@@ -1,0 +1,223 @@
+"""Several runs beside each other: ``report.md`` and ``report.html`` in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ffcore.errors import UserError
+from ffcore.files import RESULTS
+from ffcore.report.confusion import draw_confusion, matrix_of
+from ffcore.report.differences import differences, names_of_runs
+from ffcore.report.document import Document
+from ffcore.report.evidence import alone
+from ffcore.report.goodness import draw_histograms, grid_of, measured_blocks
+from ffcore.report.images import draw_receptive, weights_of
+from ffcore.report.legend import shared_legend
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Picture, Section
+from ffcore.report.style import (
+    INK,
+    MUTED,
+    RUNS,
+    WIDE,
+    epoch_axis,
+    fit_scale,
+    mark,
+    new_figure,
+    paper_style,
+)
+from ffcore.report.table import compared
+from ffcore.report.text import NOTHING, error, markdown_table, plural
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Named = dict[str, RunRecord]
+"""Runs by the names that tell them apart."""
+
+ABREAST = 3
+"""Small pictures beside each other."""
+
+
+def write_comparison(
+    runs: Sequence[RunRecord],
+    folder: str | Path,
+    force: bool = False,
+    complain: Callable[[str], None] = lambda message: None,
+) -> Path:
+    """Compare runs: their figures, settings, curves, blocks and pictures.
+
+    Args:
+        runs: at least one.
+        folder: where the files go; made where it is not there.
+        force: write into a folder that is not empty, over the files of an earlier comparison.
+        complain: told, in one line, of every part that failed; the comparison goes on without.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        UserError: the folder is that of a run, is not empty, or cannot be made.
+    """
+    target = Path(folder)
+    _check(target, force)
+    named = dict(zip(names_of_runs(runs), runs, strict=True))
+    document = Document(f"{plural(len(runs), 'run')} compared", target, complain)
+    with paper_style():
+        for make in (_results, _settings, _curves, _alone, _goodness, _confusion, _receptive):
+            name = f"comparison of {(make.__doc__ or '').split('.')[0].lower()}"
+            document.add(name, lambda make=make: make(named))  # type: ignore[misc]
+    return document.write()
+
+
+def _check(folder: Path, force: bool) -> None:
+    if (folder / RESULTS).exists():
+        raise UserError(f"{str(folder)!r} is a run's folder, whose report would be lost: name another")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"{str(folder)!r} cannot be a folder: {problem.strerror}") from problem
+    if not force and any(folder.iterdir()):
+        raise UserError(f"{str(folder)!r} is not empty: --force writes over an earlier comparison")
+
+
+def _results(named: Named) -> Section:
+    """Results."""
+    rows = compared([run.results for run in named.values()], list(named))
+    full = {
+        "test": "test error (%)",
+        "paper": "paper (%)",
+        "val.": "validation error (%)",
+        "time": "time learning",
+        "memory": "peak memory",
+        "param.": "parameters",
+    }
+    table = markdown_table([full.get(key, key) for key in rows[0]], [list(row.values()) for row in rows])
+    sources = {run.get("paper", "source"): None for run in named.values() if run.get("paper", "source")}
+    return Section("Results", "\n\n".join([table, *(f"The paper's figure: {source}" for source in sources)]))
+
+
+def _settings(named: Named) -> Section:
+    """Settings."""
+    found = differences(list(named.values()))
+    if not found:
+        return Section("Settings that differ", "The recipes of these runs are the same.")
+    rows = [
+        [f"`{path}`", *(cell if cell == NOTHING else f"`{cell}`" for cell in cells)]
+        for path, cells in found.items()
+    ]
+    return Section("Settings that differ", markdown_table(("setting", *named), rows, numbers=False))
+
+
+def _curves(named: Named) -> Section | None:
+    """Learning curves."""
+    there = {name: run for name, run in named.items() if len(run.series("val_accuracy")[0])}
+    if not there:
+        return None
+    timed = [name for name, run in there.items() if len(run.series("seconds")[0])]
+    figure = new_figure(WIDE if timed else 4.8, 3.1)
+    _draw_errors(figure.add_subplot(1, 1 + bool(timed), 1), there, over_time=False)
+    if timed:
+        _draw_errors(figure.add_subplot(1, 2, 2), {name: there[name] for name in timed}, over_time=True)
+    shared_legend(figure, figure.axes, list(there), rows=2, loc="outside upper right")
+    caption = (
+        "Validation error over epochs, and over the time spent learning; diamonds are errors on test data."
+    )
+    return Section("Learning curves", "", [Picture("curves", figure, caption)])
+
+
+def _draw_errors(ax: Axes, named: Named, over_time: bool) -> None:
+    """A line a run; what is drawn over time ends with the time of the last validation."""
+    seen: list[float] = []
+    for i, (name, run) in enumerate(named.items()):
+        epochs, accuracy = run.series("val_accuracy")
+        x = np.interp(epochs, *run.series("seconds")) if over_time else epochs
+        colour = RUNS[i % len(RUNS)]
+        dashes = ("-", "--", ":")[i // len(RUNS) % 3]
+        ax.plot(x, 100 * (1 - accuracy), color=colour, ls=dashes, label=name, **mark(len(x)))
+        seen += (100 * (1 - accuracy)).tolist()
+        test, at = run.get("test", "accuracy"), run.get("epoch_selected")
+        if test is not None:
+            place = x[-1] if at is None else np.interp(at, epochs, x)
+            ax.plot([place], [100 * (1 - test)], "D", color=colour, mfc="white", ms=5)
+            seen.append(100 * (1 - test))
+    papers = {run.get("paper", "test_error") for run in named.values()} - {None}
+    if len(papers) == 1:  # of several papers the table tells
+        seen += papers
+        ax.axhline(seen[-1], color=MUTED, lw=1, ls=(0, (4, 3)), label="test, paper")
+    fit_scale(ax, seen)
+    ax.set_ylabel("error (%)")
+    if over_time:
+        ax.set_xlim(left=0)
+        ax.set_xlabel("seconds of learning")
+        ax.set_title("Validation error over time")
+    else:
+        epoch_axis(ax)
+        ax.set_title("Validation error over epochs")
+
+
+def _alone(named: Named) -> Section | None:
+    """Blocks."""
+    found = {name: alone(run, "test") for name, run in named.items()}
+    sources = list(dict.fromkeys(source for own in found.values() for source in own))
+    if all(len(own) < 2 for own in found.values()):
+        return None
+    rows = [[source, *(error(own.get(source)) for own in found.values())] for source in sources]
+    rows.append(["**combined**", *(error(run.get("test", "accuracy")) for run in named.values())])
+    return Section("Blocks alone and combined, test error", markdown_table(("", *named), rows))
+
+
+def _goodness(named: Named) -> Section | None:
+    """Goodness."""
+    there = {name: run for name, run in named.items() if measured_blocks(run)}
+    if not there:
+        return None
+    heights = [grid_of(min(len(measured_blocks(run)), 8))[1] * 1.7 + 0.45 for run in there.values()]
+    figure = new_figure(WIDE, sum(heights))
+    strips = np.ravel(figure.subfigures(len(there), 1, height_ratios=heights, squeeze=False))
+    for strip, (name, run) in zip(strips, there.items(), strict=True):
+        strip.suptitle(name, x=0.01, ha="left", fontsize=9, fontweight="bold", color=INK)
+        draw_histograms(strip, run)
+    caption = "Goodness of positive and negative samples on validation data at the end of training."
+    return Section("Goodness", "", [Picture("goodness", figure, caption)])
+
+
+def _confusion(named: Named) -> Section | None:
+    """Confusion."""
+    there = {name: run for name, run in named.items() if matrix_of(run) is not None}
+    caption = "Test samples by true class (rows) and prediction (columns)."
+    return _abreast("Confusion", "confusion", there, draw_confusion, caption)
+
+
+def _receptive(named: Named) -> Section | None:
+    """Receptive fields."""
+    there = {name: run for name, run in named.items() if weights_of(run) is not None}
+
+    def draw(ax: Axes, run: RunRecord) -> None:
+        found = weights_of(run)
+        assert found is not None, "only runs that have some are asked"
+        draw_receptive(ax, found[1][:36], columns=6)
+
+    caption = "Input weights of units of the first block, those with the largest norm; a scale for each run."
+    return _abreast("Receptive fields", "receptive", there, draw, caption)
+
+
+def _abreast(
+    title: str, picture: str, named: Named, draw: Callable[[Axes, RunRecord], None], caption: str
+) -> Section | None:
+    """A small picture a run."""
+    if not named:
+        return None
+    columns = min(len(named), ABREAST)
+    rows = -(-len(named) // columns)
+    width = WIDE / (ABREAST if columns > 1 else 2)
+    figure = new_figure(width * columns, width * rows)
+    for i, (name, run) in enumerate(named.items()):
+        ax = figure.add_subplot(rows, columns, i + 1)
+        draw(ax, run)
+        ax.set_title(name)
+    return Section(title, "", [Picture(picture, figure, caption)])

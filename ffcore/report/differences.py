@@ -1,0 +1,50 @@
+"""What several runs are called, and which settings of their recipes differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ffcore.report.record import RunRecord
+from ffcore.report.text import NOTHING
+
+TOLD = ("name", "title", "description", "reference", "paper")
+"""Words about a recipe, which no run depends on."""
+
+
+def names_of_runs(runs: Sequence[RunRecord]) -> list[str]:
+    """Names that tell the runs apart: of their recipes, with the seed, of their folders, with a number."""
+    recipes = [str(run.get("recipe") or run.path.name) for run in runs]
+    seeds = [f"{name}, seed {run.get('seed')}" for name, run in zip(recipes, runs, strict=True)]
+    folders = [run.path.resolve().name for run in runs]
+    for names in (recipes, seeds, folders):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({i})" for i, name in enumerate(folders, 1)]
+
+
+def differences(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Settings that are not the same in all runs, by dotted path: a value a run.
+
+    Runs without a recipe have no say.
+    """
+    settings = [dict(_leaves({k: v for k, v in run.config.items() if k not in TOLD})) for run in runs]
+    known = [own for own, run in zip(settings, runs, strict=True) if run.config]
+    paths = dict.fromkeys(path for own in known for path in own)
+    parts = list(dict.fromkeys(path.split(".")[0] for path in paths))
+    return {
+        path: [own.get(path, NOTHING) for own in settings]
+        for path in sorted(paths, key=lambda path: parts.index(path.split(".")[0]))
+        if len({own.get(path) for own in known}) > 1
+    }
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Values with their dotted paths."""
+    inside = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(inside, dict) and inside:
+        for key, item in inside.items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,140 @@
+"""A report before it is markdown or a page: both are written from the same parts."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ffcore.files import write_whole
+from ffcore.report.html import to_html
+from ffcore.report.section import Picture, Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHARP = 220
+"""Dots per inch of pixels in vector graphics: twice what a screen shows."""
+
+
+_CLIP = re.compile(r'(?<=url\(#)p[0-9a-f]{10}(?=\))|(?<=<clipPath id=")p[0-9a-f]{10}(?=")')
+_MINUS_ZERO = re.compile(r"(?<![\w.])-0(?![\w.])")
+
+
+@dataclass(frozen=True, slots=True)
+class Plate:
+    """A picture that has been drawn.
+
+    Args:
+        file: its PNG, as ``report.md`` names it.
+        svg: the same as vector graphics.
+        width: in inches.
+        caption: markdown of one line.
+    """
+
+    file: str
+    svg: str
+    width: float
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section whose pictures have been drawn; without a title it stands under the one before."""
+
+    title: str = ""
+    body: str = ""
+    plates: list[Plate] = field(default_factory=list)
+
+
+class Document:
+    """Collects the parts of a report; a part that fails costs itself and a line.
+
+    Args:
+        title: its heading.
+        folder: where ``report.md``, ``report.html`` and ``pictures/`` go.
+        complain: told, in one line, of every part that failed.
+    """
+
+    def __init__(self, title: str, folder: Path, complain: Callable[[str], None]) -> None:
+        self.title = title
+        self.folder = folder
+        self.parts: list[Part] = []
+        self._complain = complain
+        self._taken: set[str] = set()
+
+    def add(self, name: str, make: Callable[[], Section | None]) -> None:
+        """Add what is made, if anything.
+
+        Args:
+            name: of the part, for the line that tells of its failure.
+            make: makes the section, or None where there is nothing to say.
+        """
+        self._guarded(name, lambda: self._drawn(make()))
+
+    def cover(self, make: Callable[[], Picture]) -> None:
+        """Add the one picture that lies beside the report, as ``<its name>.png``, not in ``pictures/``."""
+        self._guarded("overview", lambda: Part(plates=[self._plate(make(), self.folder)]))
+
+    def _guarded(self, name: str, make: Callable[[], Part | None]) -> None:
+        try:
+            part = make()
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            message = f"{name} failed: {type(error).__name__}: {reason}"
+            self._complain(message)
+            part = Part(body=f"*{message}*")
+        if part is not None:
+            self.parts.append(part)
+
+    def write(self) -> Path:
+        """Write ``report.md`` and ``report.html``.
+
+        Returns:
+            The path of ``report.md``.
+        """
+        for name, text in (("report.md", self.markdown()), ("report.html", to_html(self.title, self.parts))):
+            write_whole(self.folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        return self.folder / "report.md"
+
+    def markdown(self) -> str:
+        """The report as markdown, its pictures beside it."""
+        lines = [f"# {self.title}"]
+        for part in self.parts:
+            lines += [f"## {part.title}" if part.title else "", part.body]
+            for plate in part.plates:
+                lines += [f"![{plate.caption}]({plate.file})", f"*{plate.caption}*"]
+        return "\n\n".join(line for line in lines if line) + "\n"
+
+    def _drawn(self, section: Section | None) -> Part | None:
+        if section is None:
+            return None
+        if not isinstance(section, Section):
+            raise TypeError(f"a section is a ffcore.report.Section or None, not {type(section).__name__}")
+        plates = []
+        for picture in section.pictures:
+            if picture.name in self._taken:
+                raise ValueError(f"two pictures are called {picture.name!r}")
+            self._taken.add(picture.name)
+            plates.append(self._plate(picture, self.folder / "pictures"))
+        return Part(section.title, section.body, plates)
+
+    def _plate(self, picture: Picture, folder: Path) -> Plate:
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{picture.name}.png"
+        write_whole(file, lambda path: picture.figure.savefig(path, format="png"))
+        width = float(picture.figure.get_size_inches()[0])
+        return Plate(file.relative_to(self.folder).as_posix(), _svg(picture.figure), width, picture.caption)
+
+
+def _svg(figure: Figure) -> str:
+    """Vector graphics that are the same each time."""
+    target = io.StringIO()
+    figure.savefig(target, format="svg", dpi=SHARP, metadata={"Date": None, "Creator": None})
+    # the layout solver's last bits vary; they show in the names of clips and in the sign of zero
+    names: dict[str, str] = {}
+    named = _CLIP.sub(lambda found: names.setdefault(found[0], f"clip{len(names)}"), target.getvalue())
+    return _MINUS_ZERO.sub("0", named)

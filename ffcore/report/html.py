@@ -1,0 +1,74 @@
+"""One page that needs no other file: style and pictures are inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+    from ffcore.report.document import Part, Plate
+
+STYLE = Path(__file__).with_name("page.css")
+
+REM_PER_INCH = 6.75
+"""Of a picture's width: its text of 8 points is three quarters as large as the page's."""
+
+
+def to_html(title: str, parts: Sequence[Part]) -> str:
+    """The page.
+
+    Args:
+        title: its heading, markdown of one line.
+        parts: their bodies are markdown; markup in it is shown, not obeyed.
+    """
+    markdown = _markdown()
+    body = [f"<h1>{markdown.renderInline(title)}</h1>"]
+    for part in parts:
+        inside = [f"<h2>{markdown.renderInline(part.title)}</h2>"] if part.title else []
+        inside.append(markdown.render(part.body).strip())
+        inside += [_figure(markdown, plate) for plate in part.plates]
+        body.append("\n".join(["<section>", *filter(None, inside), "</section>"]))
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{STYLE.read_text(encoding='utf-8').strip()}\n</style>",
+            "</head>",
+            "<body>",
+            "<main>",
+            *body,
+            "</main>",
+            "</body>",
+            "</html>\n",
+        ]
+    )
+
+
+def _markdown() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # a table that is wider than a phone scrolls by itself
+    markdown.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
+    markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    return markdown
+
+
+def _figure(markdown: MarkdownIt, plate: Plate) -> str:
+    data = base64.b64encode(plate.svg.encode()).decode()
+    width = f"{REM_PER_INCH * plate.width:.1f}rem"
+    return (
+        f'<figure>\n<div class="wide"><img style="--width: {width}" alt="{escape(plate.caption)}" '
+        f'src="data:image/svg+xml;base64,{data}"></div>\n'
+        f"<figcaption>{markdown.renderInline(plate.caption)}</figcaption>\n</figure>"
+    )

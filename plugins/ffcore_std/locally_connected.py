@@ -1,0 +1,163 @@
+"""A body with local receptive fields and no weight sharing.
+
+R rows; C input channels of H×W places; U channels of H'×W' places; k kernel; s stride; t side of a tile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffcore.interfaces import Input, LabelledInput
+from ffcore_std.activations import ACTIVATIONS
+from ffcore_std.bodies import Init, Name, add_gradient
+
+COPY = 40  # what it costs to copy one number into a patch, in multiplications; measured on one CPU core
+
+
+class LocallyConnected(nn.Module):
+    """h = f(W_ij · patch_ij + b_ij): a convolution whose every place (i, j) has weights of its own.
+
+    W_ij is ``weight[i, j]``, a convolution's (channels, C, kernel, kernel). H' = ⌊(H + 2·padding − kernel) /
+    stride⌋ + 1, and W' likewise. Receptive fields as in Hinton 2022, sections 3.2 and 4.
+
+    Args:
+        in_shape: (C, H, W) of one input sample; the builder supplies it.
+        channels: units at each place U.
+        kernel: side of the receptive fields.
+        stride: distance between neighbouring fields.
+        padding: zeros around the image.
+        activation: f: relu, relu-pass-through, tanh or identity.
+        bias: whether there is a b.
+        init: "normal" with standard deviation 1/√(C·kernel²) and b = 0, or "uniform" in ± the same, as for
+            dense layers.
+
+    Raises:
+        ValueError: a sample is no image, or the kernel is larger than the padded image.
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        activation: Name = "relu",
+        bias: bool = True,
+        init: Init = "normal",
+    ) -> None:
+        super().__init__()
+        if len(in_shape) != 3:
+            raise ValueError(f"needs images of C×H×W, but one input sample has shape {tuple(in_shape)}")
+        inputs, *sides = in_shape
+        if kernel > min(sides) + 2 * padding:
+            raise ValueError(
+                f"a kernel of {kernel}×{kernel} does not fit into {sides[0]}×{sides[1]} places with "
+                f"padding {padding}; it may be at most {min(sides) + 2 * padding}"
+            )
+        rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in sides)
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.weight = nn.Parameter(torch.empty(rows, columns, channels, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels, rows, columns)) if bias else None
+        bound = 1 / math.sqrt(inputs * kernel**2)
+        if init == "normal":
+            nn.init.normal_(self.weight, std=bound)
+        else:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -bound, bound)
+        self.activation = ACTIVATIONS[activation]
+        self.tile = _best_tile(rows, columns, channels, kernel, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, C, H, W) → (R, U, H', W')."""
+        down, across, t = self._tiles
+        made = torch.bmm(self._spread(), self._patches(x)).view(down, across, t, t, -1, len(x))
+        a = made.permute(5, 4, 0, 2, 1, 3).reshape(len(x), -1, down * t, across * t)
+        return self.activation.function(a if self.bias is None else a + self.bias)
+
+    def add_gradients(self, x: Input, activity: Tensor, up: Tensor) -> None:
+        """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
+        up = self.activation.back(activity, up)
+        if self.bias is not None and self.bias.requires_grad:
+            add_gradient(self.bias, up.sum(0))
+        if not self.weight.requires_grad:
+            return
+        down, across, t = self._tiles
+        up = up.reshape(len(up), -1, down, t, across, t).permute(2, 4, 3, 5, 1, 0)
+        patches = self._patches(x.dense() if isinstance(x, LabelledInput) else x)
+        spread = torch.bmm(up.reshape(down * across, -1, len(activity)), patches.transpose(1, 2))
+        add_gradient(self.weight, self._gathered(spread))
+
+    def extra_repr(self) -> str:
+        """For ``print``."""
+        rows, columns, channels, inputs = self.weight.shape[:4]
+        shape = f"{inputs} → {channels}×{rows}×{columns}"
+        return f"{shape}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}"
+
+    @property
+    def _tiles(self) -> tuple[int, int, int]:
+        """Tiles of t×t places: how many down and across, and t."""
+        rows, columns = self.weight.shape[:2]
+        return rows // self.tile, columns // self.tile, self.tile
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """What each tile sees, (tiles, C·side², R); rows come last, so that whole runs of them are copied."""
+        side, step, p = _side(self.tile, self.kernel, self.stride), self.tile * self.stride, self.padding
+        x = x.flatten(1).t().contiguous().view(*x.shape[1:], len(x))
+        if p:
+            x = F.pad(x, (0, 0, p, p, p, p))
+        windows = x.unfold(1, side, step).unfold(2, side, step)  # (C, down, across, R, side, side)
+        down, across, _ = self._tiles
+        return windows.permute(1, 2, 0, 4, 5, 3).reshape(down * across, -1, x.shape[-1])
+
+    def _spread(self) -> Tensor:
+        """W as each tile's matrix (tiles, t²·U, C·side²), zero where a place does not see the patch."""
+        down, across, t = self._tiles
+        rows, columns, channels, inputs, kernel, _ = self.weight.shape
+        if t == 1:
+            return self.weight.view(rows * columns, channels, -1)
+        side = _side(t, kernel, self.stride)
+        matrix = self.weight.new_zeros(down, across, t, t, channels, inputs, side, side)
+        for place, fields in self._fields(matrix):
+            fields.copy_(self.weight[place])
+        return matrix.view(down * across, t * t * channels, -1)
+
+    def _gathered(self, matrix: Tensor) -> Tensor:
+        """The transpose of `_spread`: (tiles, t²·U, C·side²) in the shape of W."""
+        down, across, t = self._tiles
+        channels, inputs, kernel, _ = self.weight.shape[2:]
+        if t == 1:
+            return matrix.view(self.weight.shape)
+        side = _side(t, kernel, self.stride)
+        weight = torch.empty_like(self.weight)
+        for place, fields in self._fields(matrix.view(down, across, t, t, channels, inputs, side, side)):
+            weight[place] = fields
+        return weight
+
+    def _fields(self, matrix: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """The part of a spread matrix that belongs to each place of a tile, with where W keeps it."""
+        t, s, k = self.tile, self.stride, self.kernel
+        for i, j in product(range(t), repeat=2):
+            place = slice(i, None, t), slice(j, None, t)
+            yield place, matrix[:, :, i, j, :, :, i * s : i * s + k, j * s : j * s + k]
+
+
+def _side(t: int, kernel: int, stride: int) -> int:
+    """Of what t neighbouring receptive fields cover together."""
+    return kernel + (t - 1) * stride
+
+
+def _best_tile(rows: int, columns: int, channels: int, kernel: int, stride: int) -> int:
+    """The t for which t×t places share a patch at the least cost: fewer copies, more multiplications by 0."""
+
+    def cost(t: int) -> int:
+        return rows * columns * _side(t, kernel, stride) ** 2 * (COPY + t * t * channels) // t**2
+
+    common = math.gcd(rows, columns)
+    return min((t for t in range(1, common + 1) if common % t == 0), key=cost)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ffcore.plugin.manager import Plugins
+from ffcore.plugin.registry import Entry
+from ffcore.report import Picture, Section, write_report
+from ffcore.report.style import new_figure
+from tests.report.conftest import FakeRun
+
+
+class Page(HTMLParser):
+    """What a reader sees, and what the page would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: dict[str, list[str]] = {}
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "img", "link", "br", "hr"):
+            self._open.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in self._open[-1:]:
+            self.words.setdefault(tag, []).append(data)
+
+
+def page(run: Path) -> Page:
+    return Page((write_report(run).with_suffix(".html")).read_text(encoding="utf-8"))
+
+
+def test_page_says_what_the_markdown_says(fake_run: FakeRun) -> None:
+    run = fake_run()
+    seen = page(run)
+    text = (run / "report.md").read_text()
+    assert seen.words["h2"] == re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert seen.words["figcaption"] == re.findall(r"^\*(.*)\*$", text, re.MULTILINE)
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    assert seen.tags.count("tr") == len(rows)
+    assert "A fake | run" in seen.words["h1"]
+
+
+def test_page_fetches_nothing(fake_run: FakeRun) -> None:
+    seen = page(fake_run())
+    assert seen.sources
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in seen.sources)
+    assert {"script", "link", "iframe"}.isdisjoint(seen.tags)
+    style = "".join(seen.words["style"])
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_every_picture_is_inside_as_vector_graphics(fake_run: FakeRun) -> None:
+    run = fake_run()
+    inside = [base64.b64decode(source.partition(",")[2]) for source in page(run).sources]
+    assert len(inside) == (run / "report.md").read_text().count("![")
+    assert all(ElementTree.fromstring(picture).tag.endswith("}svg") for picture in inside)
+
+
+def test_page_can_be_made_again_and_is_the_same(fake_run: FakeRun) -> None:
+    run = fake_run()
+    first = write_report(run).with_suffix(".html").read_bytes()
+    assert write_report(run).with_suffix(".html").read_bytes() == first
+
+
+def test_markup_in_a_run_is_shown_not_obeyed(fake_run: FakeRun, no_plugins: Plugins) -> None:
+    def mine(run: object) -> Section:
+        figure = new_figure(1, 1)
+        return Section("<b>T</b>", "<script>alert(1)</script>", [Picture("own", figure, '"<img src=x>"')])
+
+    no_plugins.registry.add(Entry("report_section", "mine", mine, None, "", "someone"))
+    seen = page(fake_run(classes=["<i>", "&amp;", "x", "y"]))
+    assert {"script", "b", "i"}.isdisjoint(seen.tags)
+    assert "<script>alert(1)</script>" in "".join(seen.words["p"])
+    assert "x" not in seen.sources
+
+
+def test_part_that_failed_is_told_on_the_page_too(fake_run: FakeRun, no_plugins: Plugins) -> None:
+    def broken(run: object) -> Section:
+        raise KeyError("ink")
+
+    no_plugins.registry.add(Entry("report_section", "mine", broken, None, "", "someone"))
+    assert "report section 'mine' of plugin 'someone' failed: KeyError: 'ink'" in page(fake_run()).words["em"]
