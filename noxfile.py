@@ -57,4 +57,4 @@ def tests_wheel(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """What a step costs, beside bare loops."""
     session.install("-e", ".")
-    session.run("python", "tests/bench/step.py", *session.posargs)
+    session.run("python", "tests/bench/speed.py", *session.posargs)

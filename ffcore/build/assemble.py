@@ -56,6 +56,8 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         raise UserError(
             f"trainer.accumulate: {recipe.algorithm.kind} updates several times a batch; set it to 1"
         )
+    if schedule.cache:
+        _refuse_to_cache(recipe, algorithm)
     epochs = recipe.trainer.max_epochs
     with _at("schedule"):
         windows = schedule.windows(Clock(0, 0, epochs), len(network.learning))
@@ -75,6 +77,20 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         clip=recipe.trainer.clip,
         accumulate=recipe.trainer.accumulate,
     )
+
+
+def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm) -> None:
+    """What is kept must be the same every time: views that change, and passes of their own, are not."""
+    reasons = {
+        "data.augment changes samples every time": bool(recipe.data.augment),
+        "readouts learn from all blocks": bool(recipe.readouts),
+        f"{recipe.algorithm.kind} sends a batch through the blocks several times": (
+            algorithm.updates_per_batch != 1 or not algorithm.feedforward
+        ),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UserError(f"schedule.cache: {reason}; set it to false")
 
 
 @contextmanager

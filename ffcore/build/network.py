@@ -35,6 +35,7 @@ class NetworkBuilder:
         self.shape = shape
         self.classes = classes
         self.optimizers: dict[str, OptimizerConfig] = {}
+        self._to_compile: list[LocalBlock] = []
         self._x = torch.zeros(2, *shape)  # what the items built so far make of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
@@ -58,11 +59,14 @@ class NetworkBuilder:
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
         try:
-            return LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts)
+            network = LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts)
         except UserError:
             raise
         except (ValueError, RuntimeError) as error:
             raise UserError(f"network: {str(error).splitlines()[0]}") from error
+        for block in self._to_compile:  # the passes over zeros that found the shapes are over
+            block.compile()
+        return network
 
     def _stages(
         self, items: Sequence[NetworkItem], path: str, under: BlockConfig, over: BlockConfig
@@ -117,6 +121,8 @@ class NetworkBuilder:
         )
         if config.optimizer is not None:
             self.optimizers[name] = config.optimizer
+        if config.compile:
+            self._to_compile.append(block)
         self._x = self._run(block, self._x, path)
         return block
 

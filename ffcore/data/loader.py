@@ -5,6 +5,7 @@ N samples in the split, B rows in a global batch, n rows of it on this rank.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -99,6 +100,12 @@ class DeviceLoader:
         """Say where the set shall lie; it gets there when the next iteration begins."""
         self.device = torch.device(device)
 
+    def in_order(self) -> DeviceLoader:
+        """The same samples, each of them once, in the stored order."""
+        other = copy.copy(self)
+        other.shuffle = other.drop_last = False
+        return other
+
     def __len__(self) -> int:
         full, rest = divmod(len(self._y), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
@@ -111,7 +118,8 @@ class DeviceLoader:
             total = min(self.batch_size, len(order) - start)
             first, last = (total * r // self.world for r in (self.rank, self.rank + 1))
             mine = slice(start + first, start + last)
-            yield Batch(self._gather(order[mine]), labels[mine], order[mine], first, total)
+            index = order[mine]
+            yield Batch(self._gather(index), labels[mine], index, first, total)
 
     def _gather(self, index: Tensor) -> Tensor:
         # index_select makes a copy, so the stored samples are safe from what follows in place

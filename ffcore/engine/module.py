@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
+from ffcore.engine.cache import Cache, Loader
 from ffcore.engine.meter import Meter
 from ffcore.engine.metrics import Accuracy
 from ffcore.engine.optimizers import BlockOptimizers
@@ -86,6 +87,7 @@ class ForwardOnly(L.LightningModule):
         self.accuracy = Accuracy(len(self.sources), network.classes)
         self._learning = len(network.learning)  # walking all parameters is no work for every step
         self._windows: tuple[range, ...] | None = None
+        self._cache: Cache | None = None
         self._advancing = [
             m for m in self.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
         ]
@@ -115,7 +117,10 @@ class ForwardOnly(L.LightningModule):
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.draw)
         _seed(mix(self.seed, clock.step), batch.x.device)
-        self.algorithm.learn(batch, self.network)
+        if self._cache is not None:
+            self.network.learn(self._cache.views(batch), entered=True)
+        else:
+            self.algorithm.learn(batch, self.network)
         self.optimizers().step()  # type: ignore[union-attr]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -140,6 +145,10 @@ class ForwardOnly(L.LightningModule):
         if windows != self._windows:
             self.network.plan(windows)
             self._windows = windows
+            self._cache = None
+            if self.schedule.cache and self.network.finished:
+                loader = cast(Loader, self.trainer.train_dataloader)
+                self._cache = Cache(self.network, self.algorithm, loader, self.seed)
         for component in self._advancing:
             component.advance(clock)
         factor = self.lr_factor(clock.epoch + batch_idx / self.trainer.num_training_batches, self.epochs)

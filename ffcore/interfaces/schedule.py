@@ -8,7 +8,14 @@ from ffcore.interfaces.component import Clock, Component
 
 
 class Schedule(Component):
-    """Tells which blocks learn at a moment of the run."""
+    """Tells which blocks learn at a moment of the run.
+
+    Attributes:
+        cache: draw the views of every sample once for as long as the windows stay the same, and keep what the
+            blocks before the first learning one make of them, so that those need not run again.
+    """
+
+    cache: bool = False
 
     @abstractmethod
     def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,14 @@ class LocalBlock(nn.Module):
             return None
         return self.loss.objective.derivative(out.goodness, views)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile body, goodness and handoff into one, as `torch.compile` does with these arguments.
+
+        What lies at the block's borders, and closed forms of gradients, stay as they are. The numbers change
+        by rounding.
+        """
+        self._made = torch.compile(self._made, *args, **kwargs)  # type: ignore[method-assign]
+
     def update(self, samples: int) -> None:
         """See `ffcore.interfaces.Block.update`; does nothing for a block without an optimiser."""
         if self.stepper is not None:
@@ -113,33 +121,27 @@ class LocalBlock(nn.Module):
         if mode:
             self.eval()
         with torch.no_grad():
-            activity, to_hand_on = self._run_body(inputs, here)
-            goodness = None
-            if self.goodness is not None and here is not None and here.wants_goodness:
-                goodness = self.goodness(activity)
-            handoff = self._run_handoff(to_hand_on, here)
+            out = Out(*self._made(inputs, self._sizes(here), False, here is not None and here.wants_goodness))
         if mode:
             self.train()
-        return Out(activity, handoff, goodness)
+        return out
 
     def _learning(self, inputs: tuple[Input, ...], here: Pass, place: Place) -> Out:
         begins = place.begins
         if begins != "inputs" and _needs_a_graph(inputs):
             begins = "inputs"
-        with torch.set_grad_enabled(begins == "inputs"):
-            activity, to_hand_on = self._run_body(inputs, here)
-        if begins == "activity":
-            activity.requires_grad_()
-        goodness = None
-        if self.goodness is not None:
-            with torch.set_grad_enabled(begins in ("inputs", "activity")):
-                goodness = self.goodness(activity)
-            if begins == "goodness":
-                goodness.requires_grad_()
         # Where neither a later block nor the loss looks at it through the graph, the handoff needs none.
         attached = not place.last or (self.loss is not None and self.loss.reads_handoff)
-        with torch.set_grad_enabled(attached):
-            handoff = self._run_handoff(to_hand_on if attached else to_hand_on.detach(), here)
+        if begins in ("inputs", "loss"):
+            with torch.set_grad_enabled(begins == "inputs"):
+                return Out(*self._made(inputs, self._sizes(here), attached, True))
+        with torch.no_grad():
+            activity, handoff, goodness = self._made(inputs, (), attached, begins == "goodness")
+        if begins == "goodness":
+            cast(Tensor, goodness).requires_grad_()
+        else:
+            activity.requires_grad_()
+            goodness = self.goodness(activity) if self.goodness is not None else None
         return Out(activity, handoff, goodness)
 
     def graph_begins(self) -> Begins:
@@ -163,25 +165,28 @@ class LocalBlock(nn.Module):
             return "activity"
         return "loss" if cast(GoodnessLoss, self.loss).closed else "goodness"
 
-    def _run_body(self, inputs: tuple[Input, ...], here: Pass | None) -> tuple[Tensor, Tensor]:
-        """The activity, and what to hand on."""
-        sizes = here.views.sizes if here is not None and self.per_view else ()
-        if len(sizes) > 1 or not getattr(self.body, "takes_labelled_input", False):
-            inputs = tuple(x.dense() if isinstance(x, LabelledInput) else x for x in inputs)
-        if len(sizes) <= 1:
-            made = self.body(*inputs)
-            return made if isinstance(made, tuple) else (made, made)
-        views = zip(*(torch.split(cast(Tensor, x), list(sizes)) for x in inputs), strict=True)
-        parts = [self.body(*rows) for rows in views]
-        if isinstance(parts[0], tuple):
-            return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-        activity = torch.cat(parts)
-        return activity, activity
+    def _sizes(self, here: Pass | None) -> tuple[int, ...]:
+        """Rows of the views that are to run one by one; empty where they run together."""
+        return here.views.sizes if here is not None and self.per_view and len(here.views.sizes) > 1 else ()
 
-    def _run_handoff(self, x: Tensor, here: Pass | None) -> Tensor:
-        if not self.per_view or here is None:
-            return cast(Tensor, self.handoff(x))
-        return torch.cat([self.handoff(rows) for rows in torch.split(x, list(here.views.sizes))])
+    def _made(
+        self, inputs: tuple[Input, ...], sizes: tuple[int, ...], attached: bool, measured: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The activity, the handoff and, if ``measured``, the goodness."""
+        if sizes or not getattr(self.body, "takes_labelled_input", False):
+            inputs = tuple(x.dense() if isinstance(x, LabelledInput) else x for x in inputs)
+        if not sizes:
+            made = self.body(*inputs)
+            activity, handed = made if isinstance(made, tuple) else (made, made)
+            handoff = self.handoff(handed if attached else handed.detach())
+        else:
+            views = zip(*(torch.split(cast(Tensor, x), list(sizes)) for x in inputs), strict=True)
+            parts = [self.body(*rows) for rows in views]
+            pairs = [part if isinstance(part, tuple) else (part, part) for part in parts]
+            activity = torch.cat([activity for activity, _ in pairs])
+            handoff = torch.cat([self.handoff(h if attached else h.detach()) for _, h in pairs])
+        goodness = self.goodness(activity) if measured and self.goodness is not None else None
+        return activity, handoff, goodness
 
 
 def _needs_a_graph(inputs: tuple[Input, ...]) -> bool:

@@ -57,6 +57,8 @@ class LocalNetwork(nn.Module):
         self._taps: dict[str, tuple[LocalBlock, ...]] = {}
         self._blocks = self._dry_run(group_of)
         self._plan: dict[BlockLike, Place] = {}
+        self._stages: Sequence[nn.Module] = tuple(body) if type(body) is nn.Sequential else (body,)
+        self._first, self._stop = 0, len(self._stages)
         single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # a network for another schedule: it gets its plan later
             self.plan(single)
@@ -122,17 +124,42 @@ class LocalNetwork(nn.Module):
                 plan[block] = Place(number, block is members[0], block is members[-1], begins)
             _refuse_idle_handoff(members[-1])
         self._plan = plan
+        busy = [i for i, stage in enumerate(self._stages) if not plan.keys().isdisjoint(stage.modules())]
+        self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self._stages))
+
+    @property
+    def finished(self) -> int:
+        """How many stages of a sequential body come before the first one in which a block learns."""
+        return self._first
 
     def forward(self, x: Input) -> Tensor:
         """What the body makes of ``x``: nothing learns, nobody watches."""
         return cast(Tensor, self.body(x))
 
-    def learn(self, views: Views) -> None:
-        """One pass in which the blocks learn, each before the next one runs."""
+    def learn(self, views: Views, *, entered: bool = False) -> None:
+        """One pass in which the blocks learn, each before the next one runs; it ends with the last of them.
+
+        Args:
+            views: the pass.
+            entered: they come from `enter`: the finished stages have been passed.
+        """
         updater = Updater(self.record)
+        upstream = list(views.upstream) if entered else []
         with Pass(views, (updater, *self.watchers), self._plan, wants_goodness=True):
-            self.body(views.x)
+            views.upstream.extend(upstream)
+            self._run(views.x, self._first if entered else 0, self._stop)
         updater.close()
+
+    def enter(self, views: Views) -> Views:
+        """The views as the first stage with a block that learns receives them; nothing learns here."""
+        with torch.no_grad(), Pass(views, wants_goodness=True):
+            x = self._run(views.x, 0, self._first)
+        return replace(views, x=x)
+
+    def _run(self, x: Input, first: int, stop: int) -> Input:
+        for stage in self._stages[first:stop]:
+            x = stage(x)
+        return x
 
     def goodness(self, views: Views) -> list[Tensor]:
         """One pass without learning: the goodness of every block that has one, in order of the blocks."""

@@ -46,6 +46,10 @@ class BlockConfig(Strict):
     )
     per_view: bool = Field(default=False, description="send the views through the body one by one")
 
+    compile: bool = Field(
+        default=False, description="compile what the block computes with torch.compile; needs a C++ compiler"
+    )
+
     @model_serializer(mode="wrap")
     def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # an explicit null overrides a default and an absent key does not: a dump keeps the difference

@@ -17,7 +17,6 @@ from ffcore.errors import UserError
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 
-
 EVAL_BATCH = 1000
 """Samples of a batch that only predicts; algorithms that make many rows of a sample bound them themselves."""
 

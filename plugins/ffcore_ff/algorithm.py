@@ -87,7 +87,7 @@ class ForwardForward(Algorithm):
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each block for the samples under each label, (N, K) each."""
-        parts = [self._tried(some, net) for some in x.split(max(1, self.rows // self.classes))]
+        parts = [self._tried(some, net) for some in torch.split(x, max(1, self.rows // self.classes))]
         return [torch.cat(of_block) for of_block in zip(*parts, strict=True)]
 
     def _tried(self, x: Tensor, net: Network) -> list[Tensor]:

@@ -41,15 +41,21 @@ class Logistic(Objective):
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → a scalar."""
-        logits = (goodness - self.theta) / self.temperature
+        logits = self._logits(goodness)
         positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
         return F.softplus(-positive).mean() + F.softplus(negative).mean()
 
     def derivative(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → (R,)."""
-        chance = torch.sigmoid((goodness - self.theta) / self.temperature)
-        views.of(chance, "positive").sub_(1)
-        return chance.div_(self.temperature * views.samples)
+        up = torch.sigmoid(self._logits(goodness))
+        positive, negative = views.of(up, "positive"), views.of(up, "negative")
+        positive.sub_(1).div_(len(positive) * self.temperature)
+        negative.div_(len(negative) * self.temperature)
+        return up
+
+    def _logits(self, goodness: Tensor) -> Tensor:
+        above = goodness - self.theta
+        return above if self.temperature == 1 else above / self.temperature
 
     def boundary(self) -> float:
         """θ."""

@@ -27,13 +27,9 @@ class Shift(Augmentation):
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
         """(N, C, H, W) → (N, C, H, W)."""
-        n, p = len(x), self.pixels
+        p = self.pixels
         height, width = x.shape[2:]
-        padded = F.pad(x, (p, p, p, p))
         corner = draw.integers("shift", 2 * p + 1, 2)
-        rows = corner[:, :1] + torch.arange(height, device=x.device)
-        columns = corner[:, 1:] + torch.arange(width, device=x.device)
-        sample = torch.arange(n, device=x.device)
-        # Channels go last while three indices pick (sample, row, column).
-        picked = padded.movedim(1, 3)[sample[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return picked.movedim(3, 1).contiguous()
+        # A view of all (2p + 1)² windows of the padded image, of which each sample copies one.
+        windows = F.pad(x, (p, p, p, p)).unfold(2, height, 1).unfold(3, width, 1)
+        return windows[torch.arange(len(x), device=x.device), :, corner[:, 0], corner[:, 1]]

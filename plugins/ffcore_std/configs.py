@@ -80,6 +80,9 @@ class Greedy(Options):
     """One block after another."""
 
     epochs: int | None = Field(default=None, gt=0, description="epochs for each block; null: even shares")
+    cache: bool = Field(
+        default=False, description="keep what finished blocks make of the training set; fixes its negatives"
+    )
 
 
 class Interleaved(Options):

@@ -29,11 +29,14 @@ class Greedy(Schedule):
 
     Args:
         epochs: epochs for each block; None shares the run's epochs out evenly, earlier blocks first.
+        cache: keep what the finished blocks make of the training set, on the training device: floats of all
+            views of all samples. From the second block on every sample then keeps one and the same negative.
     """
 
-    def __init__(self, epochs: int | None = None) -> None:
+    def __init__(self, epochs: int | None = None, cache: bool = False) -> None:
         super().__init__()
         self.epochs = epochs
+        self.cache = cache
 
     def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
         """The one block whose turn it is; the last one keeps learning if epochs are left.

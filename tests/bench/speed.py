@@ -1,123 +1,176 @@
-"""What one training step of Forward-Forward costs: ffcore beside bare loops of the same maths.
+"""What ffcore costs, beside bare loops of the same maths and beside backpropagation; writes docs/speed.md.
 
-    python tests/bench/step.py [--units 500 500] [--rounds 15]
+    python tests/bench/speed.py [--quick] [--write docs/speed.md]
 
-One thread, random data in the shape of MNIST, batch 100 (so many positives and negatives a step), fused Adam.
-The three take turns; printed are medians of milliseconds a step with quartiles, and ratios of medians.
+One thread, random data in the shape of MNIST, batch 100 (so many positives and negatives a step). Contestants
+take turns; given are medians of milliseconds with quartiles, and ratios of medians. Needs a machine that does
+nothing else.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there, for processes too
+
 import argparse
+import platform
 import statistics
-import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
+import bare
+import lightning
 import torch
-from torch import nn
-from torch.nn import functional as F
+from measures import (
+    arithmetic,
+    built,
+    data,
+    kept_for_backward,
+    optimisations,
+    predicting,
+    without_closed_forms,
+)
+from real import run
+from turns import Turn, alternate, apart, repeat
 
-from ffcore.build.assemble import assemble
-from ffcore.interfaces import Batch, Draw
-from ffcore.recipe.schema import Recipe
-
-BATCH, SHAPE, CLASSES, STEPS = 100, (1, 28, 28), 10, 20
+BACKPROP = {"algorithm": {"kind": "backprop"}}
+NETS = {"784-500-500": [500, 500], "784-2000×4": [2000] * 4}
 
 
-def recipe(units: list[int]) -> Recipe:
-    return Recipe.model_validate(
-        {
-            "name": "bench",
-            "data": {"kind": "mnist"},
-            "algorithm": {"kind": "forward-forward"},
-            "network": [{"kind": "dense", "units": u} for u in units],
-            "block": {
-                "goodness": {"kind": "sum-squares"},
-                "objective": {"kind": "logistic"},
-                "handoff": {"kind": "rms"},
-            },
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def training(rounds: int, steps: int) -> str:
+    """A step in the trainer, and bare."""
+    parts = []
+    for name, units in NETS.items():
+        few = max(2, steps // (1 if len(units) == 2 else 8))
+        steps_of = {
+            "bare loop: closed forms, shared product, fused Adam": partial(bare.forward_forward, units),
+            "bare loop: autograd a layer, both views in one batch, fused Adam": partial(
+                bare.forward_forward_autograd, units
+            ),
+            "bare loop: two passes, Adam a layer": partial(bare.forward_forward_naive, units),
+            "bare backprop, fused Adam": partial(bare.backprop, units),
+            "bare backprop, Adam's default": partial(bare.backprop, units, fused=None),
         }
+        mains = {
+            "**ffcore run, Forward-Forward**": partial(run, units, {}),
+            "ffcore run, backprop": partial(run, units, BACKPROP),
+            **{who: partial(repeat, make) for who, make in steps_of.items()},
+        }
+        with apart(mains) as started:
+            times = alternate(started, rounds, few)
+        mine = next(iter(times.values()))
+        rows = [[who, str(of), f"{mine.median / of.median:.2f} ×"] for who, of in times.items()]
+        parts.append(table((f"{name}, ms a step", "median (quartiles)", "ffcore costs"), rows))
+    return "\n\n".join(parts)
+
+
+def what_each_buys(rounds: int, steps: int) -> str:
+    columns = {
+        name: optimisations(units, rounds, max(2, steps // (1 if len(units) == 2 else 8)))
+        for name, units in NETS.items()
+    }
+    rows = []
+    for what in next(iter(columns.values())):
+        cells = []
+        for times in columns.values():
+            full = times["as it is"].median
+            cells.append(f"{times[what].median:.2f} ({times[what].median / full:.2f} ×)")
+        rows.append([what, *cells])
+    return table(("learning from a ready batch, ms", *columns), rows)
+
+
+def prediction(rounds: int) -> str:
+    rows = []
+    for name, units in NETS.items():
+        times = predicting(units, max(3, rounds // (1 if len(units) == 2 else 4)))
+        shared, plain = times["shared"].median, times["plain"].median
+        rows.append(
+            [name, f"{shared:.0f}", f"{plain:.0f}", f"{shared / plain:.2f}", f"{arithmetic(units):.2f}"]
+        )
+    head = ("1,000 samples, ten labels", "ffcore, ms", "ten plain passes, ms", "ratio", "by the arithmetic")
+    return table(head, rows)
+
+
+def overhead(rounds: int, steps: int) -> str:
+    """Networks of blocks of one unit: there is nothing to compute."""
+    rows = []
+    with apart({str(depth): partial(run, [1] * depth, {}) for depth in (1, 4, 17)}) as started:
+        inside: dict[str, list[float]] = {name: [] for name in started}
+
+        def turn(name: str) -> Turn:
+            def take(steps: int) -> None:
+                before = started[name].said
+                started[name](steps)
+                inside[name].append((started[name].said - before) / steps * 1e3)
+
+            return take
+
+        times = alternate({name: turn(name) for name in started}, rounds, steps)
+    for name, of in times.items():
+        learn = statistics.median(inside[name])
+        rows.append([name, f"{of.median:.2f}", f"{of.median - learn:.2f}", f"{learn / int(name):.2f}"])
+    head = ("blocks", "ms a step", "of it the trainer and the engine", "the algorithm, a block")
+    return table(head, rows)
+
+
+def samples(rounds: int) -> str:
+    return table(("one thread", "µs a sample"), [[what, f"{us:.2f}"] for what, us in data(rounds).items()])
+
+
+def memory() -> str:
+    rows = []
+    for depth in (4, 16, 64):
+        units = [500] * depth
+        modules = (built(units), without_closed_forms(built(units)), built(units, **BACKPROP))
+        rows.append([str(depth), *(f"{kept_for_backward(module):.1f}" for module in modules)])
+    return table(
+        ("blocks of 500", "ffcore, closed forms", "ffcore, autograd a block", "ffcore, backprop"), rows
     )
 
 
-def ffcore_step(units: list[int]) -> Callable[[], None]:
-    module = assemble(recipe(units), SHAPE, CLASSES)
-    module.configure_optimizers()
-    x, y, index = torch.rand(BATCH, *SHAPE), torch.randint(CLASSES, (BATCH,)), torch.arange(BATCH)
-    step = 0
-
-    def run() -> None:
-        nonlocal step
-        batch = Batch(x, y, index, 0, BATCH, Draw(1, step, 0, BATCH, BATCH))
-        module.algorithm.learn(batch, module.network)
-        step += 1
-
-    return run
+def machine() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+    cpu = names[0] if names else platform.machine()
+    versions = f"torch {torch.__version__}, lightning {lightning.__version__}"
+    return f"{cpu}, one thread; Python {platform.python_version()}, {versions}"
 
 
-def bare_step(units: list[int]) -> Callable[[], None]:
-    """Both views in one batch, autograd for each layer, fused Adam."""
-    layers = [nn.Linear(a, b) for a, b in zip([784, *units], units, strict=False)]
-    optimizers = [torch.optim.Adam(layer.parameters(), fused=True) for layer in layers]
-    x, y, eye = torch.rand(BATCH, 784), torch.randint(CLASSES, (BATCH,)), torch.eye(CLASSES)
-
-    def run() -> None:
-        wrong = (y + torch.randint(1, CLASSES, (BATCH,))) % CLASSES
-        h = torch.cat([x, x])
-        h[:, :CLASSES] = eye[torch.cat([y, wrong])]
-        h = h / (h.square().mean(1, keepdim=True).sqrt() + 1e-8)
-        for layer, optimizer in zip(layers, optimizers, strict=True):
-            a = torch.relu(layer(h))
-            logits = a.square().sum(1) - a.shape[1]
-            loss = F.softplus(-logits[:BATCH]).mean() + F.softplus(logits[BATCH:]).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            h = a.detach()
-            h = h / (h.square().mean(1, keepdim=True).sqrt() + 1e-8)
-            optimizer.step()
-
-    return run
-
-
-def backprop_step(units: list[int]) -> Callable[[], None]:
-    """The same network with a linear head and cross-entropy, fused Adam."""
-    widths = [784, *units]
-    hidden = [m for a, b in zip(widths, units, strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
-    net = nn.Sequential(*hidden, nn.Linear(widths[-1], CLASSES))
-    optimizer = torch.optim.Adam(net.parameters(), fused=True)
-    x, y = torch.rand(BATCH, 784), torch.randint(CLASSES, (BATCH,))
-
-    def run() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    return run
+def page(rounds: int, steps: int) -> str:
+    template = (Path(__file__).parent / "speed.md.in").read_text(encoding="utf-8")
+    parts: Mapping[str, str] = {
+        "machine": machine(),
+        "training": training(rounds, steps),
+        "optimisations": what_each_buys(rounds, steps),
+        "prediction": prediction(rounds),
+        "overhead": overhead(rounds, steps),
+        "data": samples(rounds),
+        "memory": memory(),
+    }
+    for name, text in parts.items():
+        template = template.replace(f"{{{name}}}", text)
+    return template
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--units", type=int, nargs="+", default=[500, 500])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--quick", action="store_true", help="few rounds: figures are rough")
+    parser.add_argument("--write", type=Path, help="file for the page")
     options = parser.parse_args()
+    warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    makers = {"ffcore": ffcore_step, "bare loop": bare_step, "backprop": backprop_step}
-    runs = {name: maker(options.units) for name, maker in makers.items()}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(options.rounds + 1):
-        for name, run in runs.items():
-            began = time.perf_counter()
-            for _ in range(STEPS):
-                run()
-            if turn:  # the first round warms up
-                times[name].append((time.perf_counter() - began) / STEPS * 1e3)
-    medians = {name: statistics.median(of) for name, of in times.items()}
-    print(f"784-{'-'.join(map(str, options.units))}, batch {BATCH}, one thread, {options.rounds} rounds")
-    for name, of in times.items():
-        low, _, high = statistics.quantiles(of, n=4)
-        ratio = medians["ffcore"] / medians[name]
-        print(f"  {name:10} {medians[name]:8.2f} ms ({low:.2f} to {high:.2f})   ffcore costs {ratio:.2f} ×")
+    text = page(*(3, 5) if options.quick else (25, 20))
+    print(text)
+    if options.write is not None:
+        options.write.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

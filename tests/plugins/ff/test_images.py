@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ffcore.interfaces import Draw
-from ffcore_ff.images import Hybrid, OtherData, Shuffled, Turned, blurred
+from ffcore_ff.images import Hybrid, OtherData, Shuffled, Turned, blur
 
 X = torch.rand(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -15,11 +15,19 @@ def negatives(made, x=X, shape=(2, 8, 8), seed=1):
 
 
 def test_one_blur_by_hand():
-    dot = torch.zeros(1, 1, 5, 5)
-    dot[..., 2, 2] = 16
+    dot = torch.zeros(5, 5)
+    dot[2, 2] = 16
     middle = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
-    assert torch.equal(blurred(dot)[0, 0, 1:4, 1:4], middle)
-    assert torch.equal(blurred(torch.ones(1, 1, 3, 3)), torch.ones(1, 1, 3, 3))  # edges are repeated
+    assert torch.equal((blur(5, 1) @ dot @ blur(5, 1).T)[1:4, 1:4], middle)
+    assert torch.equal(blur(3, 4).sum(1), torch.ones(3))  # edges are repeated
+
+
+def test_six_blurs_at_once_are_six_blurs_to_the_bit():
+    bits = (torch.rand(20, 28, 28, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    step_by_step, once = bits, blur(28, 1)
+    for _ in range(6):
+        step_by_step = once @ step_by_step @ once.T
+    assert torch.equal(blur(28, 6) @ bits @ blur(28, 6).T, step_by_step)
 
 
 def test_each_pixel_of_a_hybrid_is_from_one_of_two_different_samples():
@@ -36,7 +44,9 @@ def test_more_blurs_make_larger_blobs():
     x = torch.zeros(50, 1, 28, 28)
 
     def borders(blurs):
-        mask = Hybrid(blurs).mask(x, Draw(3, 0, 0, 50, 50)).float()
+        made = Hybrid(blurs)
+        made.prepare((1, 28, 28), 10)
+        mask = made.mask(x, Draw(3, 0, 0, 50, 50)).float()
         return mask.diff(dim=2).abs().mean().item()
 
     assert borders(0) > 2 * borders(2) > 2.5 * borders(8) > 0

@@ -1,0 +1,152 @@
+"""What is measured, apart from the steps in the trainer: predicting, data, single optimisations, memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from real import images, recipe
+from torch import Tensor
+from turns import Times, alternate, loop
+
+from ffcore.build.assemble import assemble
+from ffcore.data.loader import DeviceLoader
+from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces.batch import Batch as Loaded
+from ffcore_ff.images import Hybrid
+from ffcore_std.augmentations import Shift
+
+N, SHAPE, K = 100, (1, 28, 28), 10
+
+
+def built(units: Sequence[int], **changes: Any) -> ForwardOnly:
+    module = assemble(recipe(units, **changes), SHAPE, K)
+    module.configure_optimizers()
+    return module
+
+
+def without_closed_forms(module: ForwardOnly) -> ForwardOnly:
+    blocks = module.network.blocks
+    for block in blocks:
+        block.graph_begins = lambda: "inputs"  # type: ignore[method-assign]
+    module.network.plan([range(i, i + 1) for i in range(len(blocks))])
+    return module
+
+
+def learning(module: ForwardOnly) -> Callable[[], None]:
+    """The algorithm on a ready batch, without the trainer."""
+    x, y, index = torch.rand(N, *SHAPE), torch.randint(K, (N,)), torch.arange(N)
+    step = 0
+
+    def run() -> None:
+        nonlocal step
+        module.algorithm.learn(Batch(x, y, index, 0, N, Draw(1, step, 0, N, N)), module.network)
+        step += 1
+
+    return run
+
+
+def optimisations(units: Sequence[int], rounds: int, steps: int) -> dict[str, Times]:
+    """Learning as it is, and with one thing taken away at a time."""
+    by_autograd, dense, plain, everything = (built(units) for _ in range(4))
+    for module in (by_autograd, everything):
+        without_closed_forms(module)
+    for module in (dense, everything):
+        for block in module.network.blocks:
+            block.body.takes_labelled_input = False
+    for module in (plain, everything):
+        for block in module.network.blocks:
+            assert block.stepper is not None
+            for group in block.stepper.optimizer.param_groups:
+                group["fused"], group["foreach"] = False, False
+    modules = {
+        "as it is": built(units),
+        "autograd in place of closed forms": by_autograd,
+        "first product once for each view": dense,
+        "Adam as a loop over tensors": plain,
+        "all three": everything,
+    }
+    return alternate({name: loop(learning(m)) for name, m in modules.items()}, rounds, steps)
+
+
+def predicting(units: Sequence[int], rounds: int) -> dict[str, Times]:
+    """Scores of 1,000 samples: as ffcore does it, and by a plain pass for each class."""
+    module = built(units)
+    network, labels, n = module.network, module.algorithm.labels, 1000
+    x = torch.rand(n, *SHAPE)
+
+    def plain() -> list[Tensor]:
+        made = []
+        for k in range(K):
+            rows = labels.join(x, labels.code(torch.full((n,), k), n)).dense()
+            made.append(torch.stack(network.goodness(Views(rows, ("all",), (n,)))))
+        return made
+
+    mine = module.algorithm.scores(x, network)
+    torch.testing.assert_close(mine, torch.stack(plain(), dim=2))
+    both = {"shared": loop(lambda: module.algorithm.scores(x, network)), "plain": loop(plain)}
+    return alternate(both, rounds, 1)
+
+
+def arithmetic(units: Sequence[int]) -> float:
+    """Multiplications of `predicting`, as a share of those of K plain passes."""
+    first, rest = 784 * units[0], sum(a * b for a, b in pairwise(units))
+    return (first / K + K * units[0] + rest) / (first + rest)
+
+
+def data(rounds: int) -> dict[str, float]:
+    """Microseconds a sample: gather and convert, and that with an augmentation or negatives on top."""
+    loader = DeviceLoader(images().load().train, scale=1 / 255, batch_size=N, shuffle=True)
+    shift, hybrid = Shift(), Hybrid()
+    hybrid.prepare(SHAPE, K)
+    extras: dict[str, Callable[[Loaded, Draw], object]] = {
+        "gather and convert": lambda batch, draw: None,
+        "and shift by up to 2 pixels": lambda batch, draw: shift(batch.x, draw),
+        "and hybrid negatives": lambda batch, draw: hybrid(batch.x, None, lambda: batch.x, draw),
+    }
+    found = {}
+    for name, extra in extras.items():
+        source = iter(loader)
+
+        def step(source: Any = source, extra: Any = extra) -> None:
+            batch = next(source)
+            extra(batch, Draw(1, 0, 0, N, N))
+
+        found[name] = alternate({name: loop(step)}, rounds, 10)[name].median * 1e3 / N
+    return found
+
+
+def kept_for_backward(module: ForwardOnly) -> float:
+    """Most megabytes that autograd keeps at one time while 1,000 samples are learned, parameters aside."""
+    own = {p.untyped_storage().data_ptr() for p in module.network.parameters()}
+    live = peak = 0
+
+    class Kept:
+        def __init__(self, t: Tensor) -> None:
+            self.t = t
+
+    def free(size: int) -> None:
+        nonlocal live
+        live -= size
+
+    def pack(t: Tensor) -> object:
+        nonlocal live, peak
+        if t.untyped_storage().data_ptr() in own:
+            return t
+        kept, size = Kept(t), t.numel() * t.element_size()
+        live += size
+        peak = max(peak, live)
+        weakref.finalize(kept, free, size)
+        return kept
+
+    n = 1000
+    batch = Batch(torch.rand(n, *SHAPE), torch.randint(K, (n,)), torch.arange(n), 0, n, Draw(1, 0, 0, n, n))
+    with torch.autograd.graph.saved_tensors_hooks(
+        pack, lambda kept: kept.t if isinstance(kept, Kept) else kept
+    ):
+        module.algorithm.learn(batch, module.network)
+    return peak / 1e6

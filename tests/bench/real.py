@@ -1,0 +1,81 @@
+"""ffcore itself, as `ffcore run` runs it, stopped between batches so that others can have their turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lightning as L
+import numpy as np
+from turns import Requests
+
+from ffcore.data.arrays import InMemory
+from ffcore.recipe.schema import Recipe
+from ffcore.run.train import train
+
+SAMPLES, TEST = 40_000, 100
+
+
+def recipe(units: Sequence[int], **changes: Any) -> Recipe:
+    """Supervised Forward-Forward in the shape of mnist/ff-2000x4."""
+    return Recipe.model_validate(
+        {
+            "name": "bench",
+            "data": {"kind": "digits", "validation": 0},
+            "algorithm": {"kind": "forward-forward"},
+            "network": [{"kind": "dense", "units": u} for u in units],
+            "block": {
+                "goodness": {"kind": "sum-squares"},
+                "objective": {"kind": "logistic"},
+                "handoff": {"kind": "rms"},
+            },
+            "trainer": {"threads": 1, "accelerator": "cpu", "max_epochs": 1000},
+        }
+        | changes
+    )
+
+
+def images(shape: tuple[int, ...] = (1, 28, 28)) -> InMemory:
+    """Random bytes in the shape of MNIST."""
+    random = np.random.default_rng(0)
+    x = random.integers(256, size=(SAMPLES, *shape), dtype=np.uint8)
+    y = random.integers(10, size=SAMPLES)
+    return InMemory(x, y, x[:TEST], y[:TEST])
+
+
+class _Obeys(L.Callback):
+    """Learns so many batches each time it is asked to; says how many seconds it was inside the algorithm."""
+
+    def __init__(self, requests: Requests) -> None:
+        self.requests = requests
+        self.left = 0
+        self.learning = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        learn = pl_module.algorithm.learn
+
+        def timed(*args: Any) -> None:
+            began = time.perf_counter()
+            learn(*args)
+            self.learning += time.perf_counter() - began
+
+        pl_module.algorithm.learn = timed
+        self.left = self.requests.next()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.requests.done(self.learning)
+            self.left = self.requests.next()
+        trainer.should_stop = self.left == 0
+
+
+def run(units: Sequence[int], changes: dict[str, Any], requests: Requests) -> None:
+    """`ffcore run`, in a process of its own."""
+    with TemporaryDirectory() as folder:
+        train(recipe(units, **changes), Path(folder) / "run", dataset=images(), callbacks=[_Obeys(requests)])

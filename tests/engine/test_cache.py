@@ -1,0 +1,103 @@
+"""Finished blocks need not run again."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ffcore.engine.cache import Cache
+from ffcore.errors import UserError
+from ffcore.interfaces import Batch
+
+GREEDY = {"kind": "greedy", "cache": True}
+
+
+def calls(made):
+    """Counts how often each block runs while learning."""
+    count = {block.name: 0 for block in made.network.blocks}
+    for block in made.network.blocks:
+
+        def note(body, inputs, out, name=block.name):
+            count[name] += 1
+
+        block.body.register_forward_hook(note)
+    return count
+
+
+def test_a_finished_block_runs_once_over_the_set_and_never_again(module, fit, loader):
+    made, train = module(blocks=3, schedule=GREEDY, trainer={"max_epochs": 6}), loader()
+    count = calls(made)
+    fit(made, train, epochs=6)
+    batches = len(train)
+    # two epochs to learn, and one pass at the beginning of each later block's turn
+    assert list(count.values()) == [2 * batches + 2 * batches, 2 * batches + batches, 2 * batches]
+
+
+def test_without_a_cache_blocks_after_the_last_learner_do_not_run(module, fit, loader):
+    made, train = module(blocks=3, schedule="greedy", trainer={"max_epochs": 3}), loader()
+    count = calls(made)
+    fit(made, train, epochs=3)
+    assert list(count.values()) == [3 * len(train), 2 * len(train), len(train)]
+
+
+def test_cached_views_are_what_the_finished_blocks_make_of_the_samples(module, fit, loader):
+    made, train = module(blocks=3, schedule=GREEDY, trainer={"max_epochs": 6}), loader()
+    fit(made, train, epochs=6)
+    network = made.network
+    network.plan([range(2, 3)])
+    cache = Cache(network, made.algorithm, train, seed=1)
+    index = torch.tensor([5, 0, 21])
+    everything = next(iter(loader(batch_size=22, shuffle=False)))
+    views = cache.views(Batch(everything.x[index], everything.y[index], index, 0, 3))
+    assert (views.roles, views.sizes) == (("positive", "negative"), (3, 3))
+    assert views.claim[:3].tolist() == views.y.tolist() == everything.y[index].tolist()
+    assert not (views.claim[3:] == views.y).any()
+    labels = made.algorithm.labels
+    h = labels.join(everything.x[index], labels.code(views.claim, 6))
+    goodness = []
+    for block in network.blocks[:2]:
+        goodness.append(block.goodness(block.body(h)))
+        h = block(h)
+    torch.testing.assert_close(views.x, h)
+    torch.testing.assert_close(views.upstream, goodness)
+
+
+def test_with_the_same_views_a_cache_changes_nothing(module, loader):
+    """The second block learns the same from what the first one made as from what it makes again."""
+    learned = []
+    for cached in (True, False):
+        made = module(blocks=2, schedule=GREEDY)
+        made.configure_optimizers()
+        made.network.plan([range(1, 2)])
+        cache = Cache(made.network, made.algorithm, loader(), seed=1)
+        batch = next(iter(loader()))
+        views = cache.views(batch)
+        if cached:
+            made.network.learn(views, entered=True)
+        else:
+            labels = made.algorithm.labels
+            x = labels.join(batch.x, labels.code(views.claim, len(views.claim)))
+            made.network.learn(replace(views, x=x))
+        learned.append(made.network.state_dict())
+    torch.testing.assert_close(*learned)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"readouts": {"softmax": "softmax"}}, "readouts"),
+        ({"data": {"kind": "digits", "augment": ["shift"]}}, "data.augment"),
+    ],
+)
+def test_what_changes_cannot_be_kept(module, more, why):
+    with pytest.raises(UserError, match=f"schedule.cache: {why}"):
+        module(schedule=GREEDY, **more)
+
+
+def test_the_cache_is_drawn_anew_for_every_block(module, fit, loader):
+    made, train = module(blocks=3), loader()
+    claims = []
+    for learning in (1, 2):
+        made.network.plan([range(learning, learning + 1)])
+        claims.append(Cache(made.network, made.algorithm, train, seed=1)._claim[1])
+    assert not torch.equal(*claims)
