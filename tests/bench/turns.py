@@ -1,6 +1,6 @@
 """Contestants that take turns, and what their times say.
 
-Each may live in a process of its own: threads will not do, since only the first allocates from the main arena.
+Each may live in a process of its own: threads will not do, only the first allocates from the main arena.
 """
 
 from __future__ import annotations
