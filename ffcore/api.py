@@ -66,7 +66,36 @@ def train(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    return run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    run = run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    assert run is not None, "only a limit on time leaves a run unfinished"
+    return run
+
+
+def resume(
+    run_dir: str | os.PathLike[str],
+    *,
+    data: Dataset | None = None,
+    bar: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
+
+    Args:
+        run_dir: its folder.
+        data: its data set, if it was given from Python.
+        bar: draw a progress bar.
+        callbacks: Lightning callbacks that watch the training.
+
+    Raises:
+        ffcore.errors.UserError: when there is nothing to go on with, or the data are others.
+    """
+    from rich.console import Console
+
+    from ffcore.run.train import resume as run_resume
+
+    run = run_resume(Path(run_dir), dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    assert run is not None, "only a limit on time leaves a run unfinished"
+    return run
 
 
 def add_plugin(path: str | os.PathLike[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -17,6 +19,8 @@ from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Resid
 from ffcore.recipe.network import BlockConfig, BlockItem, BoxItem, NetworkItem, ResidualItem, merged
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
+
+_COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
 
 
 class NetworkBuilder:
@@ -64,6 +68,8 @@ class NetworkBuilder:
             raise
         except (ValueError, RuntimeError) as error:
             raise UserError(f"network: {str(error).splitlines()[0]}") from error
+        if self._to_compile and not any(shutil.which(name) for name in _COMPILERS if name):
+            raise UserError("block.compile: no C++ compiler found here; install one, or set it to false")
         for block in self._to_compile:  # the passes over zeros that found the shapes are over
             block.compile()
         return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import tempfile
@@ -85,9 +86,13 @@ def fetch_folder(archive: str, mirrors: Sequence[str], checksum: str, folder: Pa
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             with tarfile.open(packed) as tar:
                 tar.extractall(scratch, filter="data")
-            (Path(scratch) / folder.name).rename(folder)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise UserError(f"{packed}: could not be unpacked to {folder}: {error}") from error
+            made = Path(scratch) / folder.name
+            if made.is_symlink() or not made.is_dir():
+                raise tarfile.ReadError("there is no such folder in it")
+            made.rename(folder)
+    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{packed}: could not be unpacked to {folder}: {said}") from error
     packed.unlink(missing_ok=True)
     return folder
 

@@ -6,7 +6,8 @@ N samples in the split, B rows in a global batch, n rows of it on this rank.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ class DeviceLoader:
         std: divided by after that, likewise.
 
     Attributes:
+        samples: N.
         epoch: returns the epoch that an iteration belongs to; the engine sets it to the trainer's.
 
     Raises:
@@ -81,6 +83,8 @@ class DeviceLoader:
         self.rank, self.world = rank, world
         self.dtype = dtype
         self.epoch = lambda: 0
+        self.samples = len(split)
+        self._first = self._handed_out = 0
         self.device = torch.device(device)
         # from_numpy warns of arrays that cannot be written to
         self._x = torch.from_numpy(np.require(split.x, requirements=["C", "W"]))
@@ -100,9 +104,18 @@ class DeviceLoader:
         """Say where the set shall lie; it gets there when the next iteration begins."""
         self.device = torch.device(device)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where the iteration stands, for a checkpoint within an epoch."""
+        return {"batches": self._handed_out % len(self)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Begin the next iteration there."""
+        self._first = int(state["batches"])
+
     def in_order(self) -> DeviceLoader:
         """The same samples, each of them once, in the stored order."""
         other = copy.copy(self)
+        other._first = 0
         other.shuffle = other.drop_last = False
         return other
 
@@ -114,7 +127,10 @@ class DeviceLoader:
         self._transfer()
         order = self._order().to(self.device)
         labels = self._y[order]
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        begun, self._first = self._first, 0
+        for number in range(begun, len(self)):
+            start = number * self.batch_size
+            self._handed_out = number + 1
             total = min(self.batch_size, len(order) - start)
             first, last = (total * r // self.world for r in (self.rank, self.rank + 1))
             mine = slice(start + first, start + last)

@@ -5,20 +5,22 @@ N samples in the training split; n of them in a batch; V views.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Batch, Draw, Input, LabelledInput, Views
+from ffcore.interfaces import Algorithm, Batch, Draw, LabelledInput, Views
 from ffcore.interfaces.draw import mix
 from ffcore.local import LocalNetwork
 
 
 class Loader(Protocol):
     """A loader that can also go through its samples in the stored order."""
+
+    samples: int
 
     def in_order(self) -> Iterable[Batch]:
         """All samples, each of them once."""
@@ -41,45 +43,42 @@ class Cache:
     """
 
     def __init__(self, network: LocalNetwork, algorithm: Algorithm, loader: Loader, seed: int) -> None:
-        parts = []
+        self._kept: dict[str, Tensor] = {}
+        self._upstream = 0
+        self._roles: tuple[str, ...] = ()
         for number, batch in enumerate(loader.in_order()):
             n, key = len(batch.x), mix(network.finished, number)
             batch.draw = Draw(seed, key, 0, n, n, batch.x.device)
-            parts.append(network.enter(algorithm.views(batch, network)))
-        if any(part.extra for part in parts):
-            raise UserError(
-                "schedule.cache: the algorithm's views carry extras, which cannot be kept; set it to false"
-            )
-        self._like = parts[0]
-        self._x = _by_view([part.x for part in parts], parts)
-        claims = [part.claim for part in parts if part.claim is not None]
-        self._claim = _by_view(claims, parts) if claims else None
-        self._upstream = [
-            _by_view([part.upstream[i] for part in parts], parts) for i in range(len(self._like.upstream))
-        ]
+            views = network.enter(algorithm.views(batch, network))
+            if views.extra or set(views.sizes) != {n}:
+                what = "extras" if views.extra else "views of different sizes"
+                raise UserError(
+                    f"schedule.cache: the views have {what}, which cannot be kept; set it to false"
+                )
+            self._roles, self._upstream = views.roles, len(views.upstream)
+            for name, rows in _tensors(views).items():
+                by_view = rows.view(-1, n, *rows.shape[1:])
+                if name not in self._kept:
+                    size = (len(by_view), loader.samples, *rows.shape[1:])
+                    self._kept[name] = torch.empty(size, dtype=rows.dtype, device=rows.device)
+                self._kept[name][:, batch.index] = by_view
 
     def views(self, batch: Batch) -> Views:
         """The views of a batch's samples."""
-        n, index = len(batch.index), batch.index
+        rows = {name: kept[:, batch.index].flatten(0, 1) for name, kept in self._kept.items()}
         return Views(
-            x=_rows(self._x, index),
-            roles=self._like.roles,
-            sizes=(n,) * len(self._like.roles),
-            y=batch.y,
-            claim=_rows(self._claim, index) if self._claim is not None else None,
-            upstream=[_rows(goodness, index) for goodness in self._upstream],
+            x=rows["x"],
+            roles=self._roles,
+            sizes=(len(batch.index),) * len(self._roles),
+            y=rows.get("y"),
+            claim=rows.get("claim"),
+            upstream=[rows[f"upstream {i}"] for i in range(self._upstream)],
         )
 
 
-def _by_view(rows: Sequence[Input], parts: Sequence[Views]) -> Tensor:
-    """(V, N, …) from the (V·n, …) rows of each batch."""
-    tensors = [r.dense() if isinstance(r, LabelledInput) else r for r in rows]
-    return torch.cat(
-        [t.view(len(part.sizes), part.samples, *t.shape[1:]) for t, part in zip(tensors, parts, strict=True)],
-        dim=1,
-    )
-
-
-def _rows(kept: Tensor, index: Tensor) -> Tensor:
-    """(V, N, …) → (V·n, …)."""
-    return kept[:, index].flatten(0, 1)
+def _tensors(views: Views) -> dict[str, Tensor]:
+    """Everything that has rows: of all views, or, for ``y``, of the first."""
+    found = {"x": views.x.dense() if isinstance(views.x, LabelledInput) else views.x}
+    found |= {f"upstream {i}": goodness for i, goodness in enumerate(views.upstream)}
+    found |= {name: t for name, t in (("y", views.y), ("claim", views.claim)) if t is not None}
+    return found

@@ -21,6 +21,7 @@ class History(L.Callback):
     Attributes:
         seconds: time spent learning so far, without validation.
         samples: samples learned so far.
+        resumed: after which steps the run was taken up again.
 
     Args:
         path: the CSV file.
@@ -30,16 +31,22 @@ class History(L.Callback):
         self.path = path
         self.seconds = 0.0
         self.samples = 0
+        self.resumed: list[int] = []
         self._rows: list[dict[str, Any]] = []
         self._began = 0.0
         self._learning = False
         self._validated = False
+        self._goes_on = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock: a run that goes on within an epoch sees no beginning of it."""
+        if self._goes_on:
+            self.resumed.append(trainer.global_step)
+        self._start()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self._began = time.perf_counter()
-        self._learning = True
-        self._validated = False
+        self._start()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,12 +74,35 @@ class History(L.Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
         if self._validated:
+            assert pl_module.val_figures is not None
             row["val_accuracy"] = pl_module.val_figures["accuracy"]
             for source, hits in zip(pl_module.sources, pl_module.val_figures["per_source"], strict=True):
                 row[f"val/{source.name}"] = hits
         for block, figures in pl_module.meter.read().items():
             row |= {f"{block}/{name}": value for name, value in figures.items()}
         self._write(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far, and the counts."""
+        running = time.perf_counter() - self._began if self._learning else 0.0
+        return {
+            "rows": [dict(row) for row in self._rows],
+            "seconds": self.seconds + running,
+            "samples": self.samples,
+            "resumed": list(self.resumed),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after these rows."""
+        self._rows = [dict(row) for row in state_dict["rows"]]
+        self.seconds, self.samples = state_dict["seconds"], state_dict["samples"]
+        self.resumed = list(state_dict["resumed"])
+        self._goes_on = True
+
+    def _start(self) -> None:
+        self._began = time.perf_counter()
+        self._learning = True
+        self._validated = False
 
     def _stop(self) -> None:
         if self._learning:

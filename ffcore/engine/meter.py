@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -12,21 +12,36 @@ from ffcore.interfaces import Block, Input, Out, Views
 from ffcore.local import LocalBlock
 
 
+class Divergence(NamedTuple):
+    """The block whose loss was the first to be no number, and the step of its run, from 1."""
+
+    block: str
+    step: int
+
+
 class Meter:
     """Means over samples since the last `reset`: losses of every block, energies of each view of a pair.
 
-    It is a network's record of losses and one of its watchers. Nothing here waits for a device but `read`.
+    It is a network's record of losses and one of its watchers. Nothing here waits for a device but `read`
+    and `divergence`.
+
+    Args:
+        names: of everything that can learn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
+        self._slots = {name: slot for slot, name in enumerate(names)}
         self.reset()
 
-    def reset(self) -> None:
-        """Begin new sums."""
+    def reset(self, step: int = 0) -> None:
+        """Begin new sums after so many steps of the run."""
         self._sums: dict[str, dict[str, Tensor]] = {}
         self._samples: dict[str, int] = {}
         self._pairs: dict[str, int] = {}
         self._roles: dict[str, tuple[str, ...]] = {}
+        self._before, self._steps = step, 0
+        self._losses: Tensor | None = None  # (slots,) sums of losses
+        self._finite: Tensor | None = None  # (slots,) after how many steps they were finite
 
     def record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
         """Add the terms of a block's loss, means over so many samples."""
@@ -35,7 +50,16 @@ class Meter:
         name = cast(LocalBlock, block).name
         self._samples[name] = self._samples.get(name, 0) + samples
         for term, value in terms.items():
-            self._add(name, "loss" if term == "objective" else term, value.detach(), samples)
+            if term == "objective":
+                self._loss(name, value).add_(value.detach(), alpha=samples)
+            else:
+                self._add(name, term, value.detach(), samples)
+
+    def step(self) -> None:
+        """One batch has been learned: note which losses are finite still. A sum that is not stays so."""
+        self._steps += 1
+        if self._losses is not None and self._finite is not None:
+            self._finite += self._losses.isfinite()
 
     @torch.no_grad()
     def __call__(self, block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
@@ -66,6 +90,52 @@ class Meter:
                 else:
                     mine[what] = float(total) / self._samples[name]
         return figures
+
+    def divergence(self) -> Divergence | None:
+        """Whose loss has been no number first since the last `reset`, if any's has."""
+        if self._finite is None or not self._steps:
+            return None
+        finite = self._finite.tolist()
+        name = min(self._slots, key=lambda name: finite[self._slots[name]])
+        steps = int(finite[self._slots[name]])
+        return None if steps >= self._steps else Divergence(name, self._before + steps + 1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint within an epoch."""
+        return {
+            "sums": {name: {what: t.clone() for what, t in of.items()} for name, of in self._sums.items()},
+            "samples": dict(self._samples),
+            "pairs": dict(self._pairs),
+            "roles": {name: list(roles) for name, roles in self._roles.items()},
+            "steps": [self._before, self._steps],
+            "finite": None if self._finite is None else self._finite.clone(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
+        """Go on with such sums."""
+        self.reset()
+        self._samples, self._pairs = dict(state["samples"]), dict(state["pairs"])
+        self._roles = {name: tuple(roles) for name, roles in state["roles"].items()}
+        self._before, self._steps = state["steps"]
+        for name, of in state["sums"].items():
+            for what, value in of.items():
+                if what == "loss":
+                    self._loss(name, value.to(device)).copy_(value)
+                else:
+                    self._add(name, what, value.to(device))
+        if state["finite"] is not None and self._finite is not None:
+            self._finite.copy_(state["finite"])
+
+    def _loss(self, name: str, like: Tensor) -> Tensor:
+        """The sum of a block's losses: a place in one vector, so that one look a step sees all of them."""
+        sums = self._sums.setdefault(name, {})
+        if "loss" not in sums:
+            if self._losses is None:
+                self._losses = torch.zeros(len(self._slots), dtype=torch.float64, device=like.device)
+                self._finite = torch.zeros(len(self._slots), dtype=torch.int64, device=like.device)
+                self._finite += self._steps
+            sums["loss"] = self._losses[self._slots[name]]
+        return sums["loss"]
 
     def _add(self, name: str, what: str, value: Tensor, times: int = 1) -> None:
         sums = self._sums.setdefault(name, {})

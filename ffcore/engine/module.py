@@ -80,7 +80,7 @@ class ForwardOnly(L.LightningModule):
         self.epochs = epochs
         self.clip = clip
         self.accumulate = accumulate
-        self.meter = Meter()
+        self.meter = Meter(network.learners)
         network.record = self.meter.record
         network.watchers.append(self.meter)
         self.sources = algorithm.sources(network)
@@ -95,6 +95,8 @@ class ForwardOnly(L.LightningModule):
         self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence that waits for the end of a validation
         self._val_losses: dict[str, float] = {}
+        self.val_figures: dict[str, Any] | None = None
+        self._half_done: dict[str, Any] | None = None
 
     # -- learning ---------------------------------------------------------------------------------------
 
@@ -121,6 +123,7 @@ class ForwardOnly(L.LightningModule):
             self.network.learn(self._cache.views(batch), entered=True)
         else:
             self.algorithm.learn(batch, self.network)
+        self.meter.step()
         self.optimizers().step()  # type: ignore[union-attr]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -138,7 +141,7 @@ class ForwardOnly(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's sums; callbacks and the module itself read them when it ends."""
-        self.meter.reset()
+        self.meter.reset(self.global_step)
 
     def _keep_time(self, clock: Clock, batch_idx: int) -> None:
         windows = self.schedule.windows(clock, self._learning)
@@ -146,17 +149,41 @@ class ForwardOnly(L.LightningModule):
             self.network.plan(windows)
             self._windows = windows
             self._cache = None
-            if self.schedule.cache and self.network.finished:
-                loader = cast(Loader, self.trainer.train_dataloader)
-                self._cache = Cache(self.network, self.algorithm, loader, self.seed)
         for component in self._advancing:
             component.advance(clock)
+        if self._cache is None and self.schedule.cache and self.network.finished:
+            loader = cast(Loader, self.trainer.train_dataloader)
+            self._cache = Cache(self.network, self.algorithm, loader, self.seed)
         factor = self.lr_factor(clock.epoch + batch_idx / self.trainer.num_training_batches, self.epochs)
         if factor != self._factor:
             for optimizer, rates in self._rates:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
             self._factor = factor
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is half done: an epoch's sums, gradients of an open group; and the last validation."""
+        steppers = {name: b.stepper for name, b in self.network.learners.items() if b.stepper is not None}
+        checkpoint["half_done"] = {
+            "meter": self.meter.state_dict(),
+            "steppers": {name: stepper.state_dict() for name, stepper in steppers.items()},
+            "val": self.val_figures,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `on_save_checkpoint`; the steppers are not there yet."""
+        self._half_done = checkpoint["half_done"]
+        self.val_figures = self._half_done["val"]
+
+    def on_train_start(self) -> None:
+        """Take up what was half done."""
+        if self._half_done is not None:
+            self.meter.load_state_dict(self._half_done["meter"], self.device)
+            for name, state in self._half_done["steppers"].items():
+                stepper = self.network.learners[name].stepper
+                assert stepper is not None, "the optimisers' states have been compared by name before"
+                stepper.load_state_dict(state)
+            self._half_done = None
 
     # -- measuring --------------------------------------------------------------------------------------
 
@@ -221,8 +248,8 @@ class ForwardOnly(L.LightningModule):
 def _seed(seed: int, device: torch.device) -> None:
     """Seed what bodies draw from by themselves: dropout, noise.
 
-    `torch.manual_seed` also queues a call with a stack trace for each kind of device that is not in use: half
-    a millisecond a step, and a list that grows.
+    `torch.manual_seed` also queues a call with a stack trace for each kind of device that is not in use: 0.7
+    milliseconds a step, and a list that grows.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

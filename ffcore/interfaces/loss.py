@@ -32,7 +32,7 @@ class Objective(Component):
         """Derivative of the loss with respect to the goodness, in closed form.
 
         Returns:
-            (R,) or (R, K), as the goodness, or None where there is no closed form: autograd does it then.
+            (R,) or (R, K), as the goodness. None here: there is no closed form, autograd does it.
         """
         return None
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from ffcore.interfaces import (
     BlockInfo,
-    ClosedForm,
     Goodness,
     Input,
     LabelledInput,
@@ -19,10 +19,13 @@ from ffcore.interfaces import (
     Out,
     Views,
 )
+from ffcore.local.closed import belongs
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.passing import Begins, Pass, Place, current
 from ffcore.local.rules import Gradient
 from ffcore.local.stepper import Stepper
+
+_Made = tuple[Tensor, Tensor, Tensor | None]
 
 
 class LocalBlock(nn.Module):
@@ -39,7 +42,8 @@ class LocalBlock(nn.Module):
         body: module from (R, *shape) inputs to an activity, or to a pair (activity, what to hand on).
         goodness: measured on the activity; None for blocks that only pass on what later blocks need.
         loss: the local loss; None for blocks that learn from another block of their window, or never.
-        handoff: module from what is handed on to what later blocks receive; identity if None.
+        handoff: module from what is handed on to what later blocks receive, not in place, since what it reads
+            may be the activity that the block still learns from; identity if None.
         rule: how the block learns; a gradient step if None.
         per_view: run body and handoff on each view by itself, for batch statistics.
         name: the block's name in tables and messages.
@@ -63,8 +67,11 @@ class LocalBlock(nn.Module):
         self.rule = rule if rule is not None else Gradient()
         self.per_view = per_view
         self.name = name
+        self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._compiled: Callable[..., _Made] | None = None
         self.info: BlockInfo | None = None
         self.stepper: Stepper | None = None
+        self.frozen = False
 
     def forward(self, *inputs: Input) -> Tensor:
         """What the next block receives, detached unless a window goes on after this block."""
@@ -98,7 +105,7 @@ class LocalBlock(nn.Module):
 
     def derivative(self, out: Out, views: Views) -> Tensor | None:
         """See `ffcore.interfaces.Block.derivative`."""
-        if out.goodness is None or not isinstance(self.loss, GoodnessLoss) or not self.loss.closed:
+        if out.goodness is None or type(self.loss) is not GoodnessLoss or not self.loss.closed:
             return None
         return self.loss.objective.derivative(out.goodness, views)
 
@@ -108,7 +115,21 @@ class LocalBlock(nn.Module):
         What lies at the block's borders, and closed forms of gradients, stay as they are. The numbers change
         by rounding.
         """
-        self._made = torch.compile(self._made, *args, **kwargs)  # type: ignore[method-assign]
+        self._how_to_compile = (args, kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled function, which is bound to this very block."""
+        return {**self.__dict__, "_compiled": None}
+
+    def freeze(self) -> None:
+        """Learn no more. Schedules no longer count the block, and it stays in evaluation mode."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """See `torch.nn.Module.train`; running statistics of a frozen block stand still in any pass."""
+        return super().train(mode and not self.frozen)
 
     def update(self, samples: int) -> None:
         """See `ffcore.interfaces.Block.update`; does nothing for a block without an optimiser."""
@@ -147,7 +168,7 @@ class LocalBlock(nn.Module):
     def graph_begins(self) -> Begins:
         """Where the graph of the block's loss has to begin when it learns by itself; see `Place`."""
         by_body = (
-            isinstance(self.body, ClosedForm)
+            belongs(self.body, "add_gradients")
             and type(self.rule) is Gradient
             and self.loss is not None
             and not (self.per_view or self.loss.reads_handoff)
@@ -156,9 +177,9 @@ class LocalBlock(nn.Module):
             return "inputs"
         by_goodness = (
             self.goodness is not None
-            and type(self.goodness).vjp is not Goodness.vjp
+            and belongs(self.goodness, "vjp")
             and next(self.goodness.parameters(), None) is None
-            and isinstance(self.loss, GoodnessLoss)
+            and type(self.loss) is GoodnessLoss
             and not self.loss.penalties
         )
         if not by_goodness:
@@ -171,21 +192,31 @@ class LocalBlock(nn.Module):
 
     def _made(
         self, inputs: tuple[Input, ...], sizes: tuple[int, ...], attached: bool, measured: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The activity, the handoff and, if ``measured``, the goodness."""
+    ) -> _Made:
+        """The activity, the handoff and, if ``measured``, the goodness; compiled if the block is."""
+        if self._how_to_compile is None:
+            return self._make(inputs, sizes, attached, measured)
+        if self._compiled is None:
+            args, kwargs = self._how_to_compile
+            self._compiled = torch.compile(self._make, *args, **kwargs)
+        return self._compiled(inputs, sizes, attached, measured)
+
+    def _make(
+        self, inputs: tuple[Input, ...], sizes: tuple[int, ...], attached: bool, measured: bool
+    ) -> _Made:
         if sizes or not getattr(self.body, "takes_labelled_input", False):
             inputs = tuple(x.dense() if isinstance(x, LabelledInput) else x for x in inputs)
         if not sizes:
             made = self.body(*inputs)
             activity, handed = made if isinstance(made, tuple) else (made, made)
-            handoff = self.handoff(handed if attached else handed.detach())
-        else:
-            views = zip(*(torch.split(cast(Tensor, x), list(sizes)) for x in inputs), strict=True)
-            parts = [self.body(*rows) for rows in views]
-            pairs = [part if isinstance(part, tuple) else (part, part) for part in parts]
-            activity = torch.cat([activity for activity, _ in pairs])
-            handoff = torch.cat([self.handoff(h if attached else h.detach()) for _, h in pairs])
+            goodness = self.goodness(activity) if measured and self.goodness is not None else None
+            return activity, self.handoff(handed if attached else handed.detach()), goodness
+        views = zip(*(torch.split(cast(Tensor, x), list(sizes)) for x in inputs), strict=True)
+        parts = [self.body(*rows) for rows in views]
+        pairs = [part if isinstance(part, tuple) else (part, part) for part in parts]
+        activity = torch.cat([activity for activity, _ in pairs])
         goodness = self.goodness(activity) if measured and self.goodness is not None else None
+        handoff = torch.cat([self.handoff(h if attached else h.detach()) for _, h in pairs])
         return activity, handoff, goodness
 
 

@@ -8,6 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from ffcore.interfaces import Block, BlockInfo, LocalLoss, Objective, Out, Penalty, Readout, Views
+from ffcore.local.closed import belongs
 
 _FIGURES = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
 
@@ -49,7 +50,7 @@ class GoodnessLoss(LocalLoss):
     def closed(self) -> bool:
         """Whether the goodness is all that there is to learn through, and its derivative a closed form."""
         return (
-            type(self.objective).derivative is not Objective.derivative
+            belongs(self.objective, "derivative")
             and not self.penalties
             and next(self.objective.parameters(), None) is None
         )

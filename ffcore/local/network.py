@@ -57,7 +57,6 @@ class LocalNetwork(nn.Module):
         self._taps: dict[str, tuple[LocalBlock, ...]] = {}
         self._blocks = self._dry_run(group_of)
         self._plan: dict[BlockLike, Place] = {}
-        self._stages: Sequence[nn.Module] = tuple(body) if type(body) is nn.Sequential else (body,)
         self._first, self._stop = 0, len(self._stages)
         single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # a network for another schedule: it gets its plan later
@@ -99,8 +98,9 @@ class LocalNetwork(nn.Module):
     def plan(self, windows: Sequence[range]) -> None:
         """Set which blocks learn, and which share a graph; see `ffcore.interfaces.Schedule`.
 
-        Windows count the blocks that have parameters. Blocks without any, such as pooling, belong to the
-        window of the one before them, as far as it takes to reach a loss.
+        Windows count the blocks that have parameters which learn. Blocks without any, such as pooling, belong
+        to the window of the one before them, as far as it takes to reach a loss; frozen ones do so only where
+        there is none before them.
 
         Raises:
             UserError: when a window has no loss to learn from, when windows overlap, or when a block's
@@ -109,10 +109,10 @@ class LocalNetwork(nn.Module):
         starts = [*self.learning, len(self._blocks)]
         plan: dict[BlockLike, Place] = {}
         for number, window in enumerate(windows):
-            if not window:
+            if not window or len(starts) == 1:  # only readouts learn
                 continue
             covered = self._blocks[starts[window.start] : starts[window.stop]]
-            last = max((i for i, block in enumerate(covered) if block.loss is not None), default=None)
+            last = _end(covered, starts[window.stop - 1] - starts[window.start])
             if last is None:
                 names = ", ".join(block.name for block in covered)
                 raise UserError(f"nothing to learn from: no objective in the window of {names}")
@@ -126,6 +126,11 @@ class LocalNetwork(nn.Module):
         self._plan = plan
         busy = [i for i, stage in enumerate(self._stages) if not plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self._stages))
+
+    @property
+    def _stages(self) -> Sequence[nn.Module]:
+        """What a pass goes through one after another: the parts of a sequential body, or the body."""
+        return tuple(self.body) if type(self.body) is nn.Sequential else (self.body,)
 
     @property
     def finished(self) -> int:
@@ -266,6 +271,15 @@ class LocalNetwork(nn.Module):
         if block.loss is not None:
             block.loss.bind(info)
         return info
+
+
+def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:
+    """Index of the block whose loss ends a window, if any has one; ``learns``: the last one that learns."""
+    losses = [i for i, block in enumerate(covered) if block.loss is not None]
+    beyond = [i for i in losses if i >= learns]
+    frozen = next((i for i, b in enumerate(covered) if b.frozen and i > learns), len(covered))
+    near = [i for i in beyond if i < frozen]
+    return (near[-1:] or beyond[:1] or losses[-1:] or [None])[0]
 
 
 def _refuse_idle_handoff(block: LocalBlock) -> None:

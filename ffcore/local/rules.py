@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 
+from ffcore.errors import UserError
 from ffcore.interfaces import Block, ClosedForm, Input, LearningRule, Out, Views
 
 
@@ -28,17 +28,35 @@ class Gradient(LearningRule):
         assert terms, "a window without any loss; the network has checked it"
         total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
         if views.samples:  # a rank's share of a small batch may be empty: the mean of nothing is no number
+            of_goodness = None if total.requires_grad else _in_closed_form(window, views)
             if total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]
             for block, inputs, out in window:
-                _finish_in_closed_form(block, inputs, out, views)
+                _finish_in_closed_form(block, inputs, out, of_goodness)
         for block in dict.fromkeys(block for block, _, _ in window):
             block.update(views.samples)
         return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]
 
 
+def _in_closed_form(window: Sequence[tuple[Block, tuple[Input, ...], Out]], views: Views) -> Tensor:
+    """The derivative of a loss without a graph with respect to the goodness of the block that it is of.
+
+    Raises:
+        UserError: when there is none, so that the block would never learn.
+    """
+    block, _, out = window[-1]
+    alone = len(window) == 1 and hasattr(block.body, "add_gradients")
+    found = block.derivative(out, views) if alone else None
+    if found is None:
+        name = block.info.name if block.info is not None else "?"
+        raise UserError(f"block {name}: no gradient leads from its loss to its parameters: it cannot learn")
+    return found
+
+
 @torch.no_grad()
-def _finish_in_closed_form(block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+def _finish_in_closed_form(
+    block: Block, inputs: tuple[Input, ...], out: Out, of_goodness: Tensor | None
+) -> None:
     """Take the gradient on from where autograd's graph began, if it did not begin at the inputs."""
     activity, goodness = out.activity, out.goodness
     # A caller's own leaf, passed on by a body that does nothing, is no business of ours.
@@ -46,24 +64,14 @@ def _finish_in_closed_form(block: Block, inputs: tuple[Input, ...], out: Out, vi
         return
     up = activity.grad
     if up is None and goodness is not None:
-        of_goodness = goodness.grad if goodness.requires_grad else block.derivative(out, views)
-        if of_goodness is None:  # no closed form for these views after all
-            of_goodness = _derivative(goodness, lambda leaf: _loss(block, replace(out, goodness=leaf), views))
+        of_goodness = goodness.grad if of_goodness is None else of_goodness
         assert block.goodness is not None
+        assert of_goodness is not None
         up = block.goodness.vjp(activity, of_goodness)
-        if up is None:  # nor for this activity
-            up = _derivative(activity, block.goodness, of_goodness)
+        if up is None:  # no closed form for this activity after all
+            with torch.enable_grad():
+                leaf = activity.detach().requires_grad_()
+                (up,) = torch.autograd.grad(block.goodness(leaf), leaf, of_goodness)
     if up is not None:
-        cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up)
-
-
-def _loss(block: Block, out: Out, views: Views) -> Tensor:
-    return torch.stack(list(block.losses(out, views).values())).sum()
-
-
-def _derivative(at: Tensor, of: Callable[[Tensor], Tensor], up: Tensor | None = None) -> Tensor:
-    """By autograd, where a closed form was promised and is not given."""
-    with torch.enable_grad():
-        leaf = at.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(of(leaf), leaf, up)
-    return gradient
+        # Bodies may overwrite it, and an expanded tensor has one number in many places.
+        cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up.contiguous())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,16 @@ class Stepper:
         for parameter in self.parameters:
             parameter.grad = None
         self.samples = self.updates = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been gathered and not yet been stepped with."""
+        return {"samples": self.samples, "updates": self.updates, "sums": list(self._sums)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on gathering."""
+        self.samples, self.updates = state["samples"], state["updates"]
+        pairs = zip(self.parameters, state["sums"], strict=True)
+        self._sums = [None if total is None else total.to(p) for p, total in pairs]
 
     def _gather(self, samples: int) -> None:
         for i, parameter in enumerate(self.parameters):

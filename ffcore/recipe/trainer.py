@@ -39,6 +39,12 @@ class TrainerConfig(Strict):
         default=None, description="largest gradient norm of a block; null: no limit"
     )
     validate_every: Count = Field(default=1, description="epochs between validations")
+    patience: Count | None = Field(
+        default=None, description="validations without a better accuracy after which to stop; null: no limit"
+    )
+    checkpoint_every: Count | None = Field(
+        default=None, description="batches between checkpoints within an epoch; null: at its end only"
+    )
     select: Literal["last", "best"] = Field(
         default="last", description="weights to test: of the last epoch, or best on validation"
     )

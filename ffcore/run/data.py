@@ -92,6 +92,7 @@ class Data:
             "scale": self.images.scale,
             "mean": list(self.mean),
             "std": list(self.std),
+            "provenance": dict(self.images.provenance),
         }
 
 

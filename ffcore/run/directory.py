@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,24 @@ def create(path: Path | None, recipe: str) -> Path:
     except OSError as error:
         raise UserError(f"--run-dir {path or 'runs'}: cannot be written to: {error.strerror}") from error
     raise UserError(f"--run-dir: {stem} and 999 more are taken")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to the folder at the same time; a killed process keeps nobody out.
+
+    Raises:
+        UserError: when another process is at it.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{path}: another process is writing to this run") from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
+from ffcore.run.checkpoints import read
 from ffcore.run.data import EVAL_BATCH
 
 
@@ -48,7 +49,7 @@ class Predictor:
             raise UserError(f"{run_dir}: no run: there is no {files.CONFIG} in it")
         self.recipe: Recipe = _recipe(config)
         name = checkpoint or self.recipe.trainer.select
-        state = _read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
+        state = read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
         self.shape = tuple(meta["shape"])
@@ -62,7 +63,7 @@ class Predictor:
             self.module.load_state_dict(state["state_dict"])
         except RuntimeError as error:
             raise UserError(
-                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {_line(error)}"
+                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {' '.join(str(error).split())[:99]}"
             ) from error
         self.module.eval()
 
@@ -124,20 +125,3 @@ def _recipe(config: Path) -> Recipe:
         if made_by is None or "--plugin" not in made_by:
             raise
         raise UserError(f"{error} (the run was made by: {made_by})") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such checkpoint; did the run end?")
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise UserError(f"{path}: not a checkpoint that loads: {_line(error)}") from error
-    if not isinstance(state, dict) or "ffcore" not in state:
-        raise UserError(f"{path}: a checkpoint, but not one of ffcore's")
-    return state
-
-
-def _line(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return said if len(said) <= 100 else f"{said[:99]}…"

@@ -1,10 +1,11 @@
-"""Ending a run before its time: after so many batches, at Ctrl-C, or when it has diverged."""
+"""Ending a run before its time: after so many batches or seconds, at Ctrl-C, or when it has diverged."""
 
 from __future__ import annotations
 
 import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,43 +14,85 @@ from typing import Any
 import lightning as L
 
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError
+from ffcore.run.checkpoints import Checkpoints, refuse_divergence
+
+_LOOK = 2.0  # seconds between two looks at whether the losses are numbers: each one waits for the device
 
 
 class Stop(L.Callback):
     """Stops where every block has stepped, and has the last epoch validated whatever its number.
 
+    A run that is to go on later (Ctrl-C, the end of its time) stops within the epoch, with a checkpoint. One
+    that is at its end (steps, patience) stops after a validation.
+
     Attributes:
         asked: whether somebody pressed Ctrl-C while the blocks were learning.
+        unfinished: whether the run was stopped so that it may go on later.
 
     Args:
+        checkpoints: write what an unfinished run leaves.
         after: batches after which to stop; None for no limit.
+        seconds: time after which to stop; None for no limit.
+        patience: validations without a better accuracy after which to stop; None for no limit.
     """
 
-    def __init__(self, after: int | None) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        after: int | None = None,
+        seconds: float | None = None,
+        patience: int | None = None,
+    ) -> None:
+        self.checkpoints = checkpoints
         self.after = after
+        self.seconds = seconds
+        self.patience = patience
         self.asked = False
+        self.unfinished = False
         self._learning = False
+        self._began = time.monotonic()
+        self._looked = 0.0
+        self._best = -math.inf
+        self._waited = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From here on Ctrl-C waits for the end of a batch."""
         self._learning = True
+        self._validate_last(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate after the last epoch."""
-        if trainer.current_epoch + 1 == trainer.max_epochs:
-            trainer.check_val_every_n_epoch = 1
+        self._validate_last(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop if it is time to: after a last validation, or at once for somebody who waits."""
-        if self.asked:
-            trainer.limit_val_batches = 0
-            trainer.should_stop = True
-        elif trainer.global_step == self.after:
+        now = time.monotonic()
+        if now - self._looked > _LOOK:
+            self._looked = now
+            assert isinstance(pl_module, ForwardOnly)
+            refuse_divergence(pl_module, trainer.current_epoch)
+        done = trainer.global_step == self.after
+        if done:
             trainer.check_val_every_n_epoch = 1
+            trainer.should_stop = self.checkpoints.learned = True
+        elif self.asked or (self.seconds is not None and now - self._began >= self.seconds):
+            self.unfinished = True
             trainer.should_stop = True
+            if not trainer.is_last_batch:  # else the epoch ends as it would have
+                self.checkpoints.save(trainer, pl_module, final=True)
+                trainer.limit_val_batches = 0
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lose patience."""
+        assert isinstance(pl_module, ForwardOnly)
+        assert pl_module.val_figures is not None
+        accuracy = float(pl_module.val_figures["accuracy"])
+        self._waited = 0 if accuracy > self._best else self._waited + 1
+        self._best = max(self._best, accuracy)
+        if self.patience is not None and self._waited >= self.patience:
+            trainer.should_stop = self.checkpoints.learned = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give up where a loss is no number any more.
@@ -58,16 +101,23 @@ class Stop(L.Callback):
             RunError: which block's, and when; the checkpoint of the epoch before stays.
         """
         assert isinstance(pl_module, ForwardOnly)
-        for block, figures in pl_module.meter.read().items():
-            if not math.isfinite(figures.get("loss", 0.0)):
-                raise RunError(
-                    f"diverged: the loss of block {block} is {figures['loss']} in epoch "
-                    f"{trainer.current_epoch + 1}; try a smaller optimizer.lr, or trainer.clip"
-                )
+        refuse_divergence(pl_module, trainer.current_epoch)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Nothing is half done any more."""
         self._learning = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long it has been patient."""
+        return {"best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on being so."""
+        self._best, self._waited = state_dict["best"], state_dict["waited"]
+
+    def _validate_last(self, trainer: L.Trainer) -> None:
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
     @contextmanager
     def signals(self) -> Iterator[None]:

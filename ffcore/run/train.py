@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.console import Console
 
 from ffcore import files
@@ -24,11 +23,13 @@ from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.recipe.load import dump
+from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
-from ffcore.run import directory, environment, figures
+from ffcore.run import checkpoints, directory, environment, figures
+from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.data import Data, with_given_data
-from ffcore.run.evaluate import accuracies
+from ffcore.run.results import results_of
 from ffcore.run.stopping import Stop
 
 
@@ -54,8 +55,9 @@ def train(
     dataset: Dataset | None = None,
     console: Console | None = None,
     command: str | None = None,
+    max_time: float | None = None,
     callbacks: Sequence[L.Callback] = (),
-) -> Run:
+) -> Run | None:
     """Train, select, test, and write everything down.
 
     Nothing is written before the recipe, the data and the network have been found to fit together.
@@ -66,94 +68,177 @@ def train(
         dataset: data in place of what the recipe names.
         console: where the bar is drawn; None for nowhere.
         command: the command line that made the run, if one did.
+        max_time: seconds after which to stop with a checkpoint, so that `resume` can go on; None: no limit.
         callbacks: Lightning callbacks that watch the training beside ffcore's own.
+
+    Returns:
+        The run, or None when the time was up before it was finished.
 
     Raises:
         UserError: when the recipe, the data or the folder cannot work.
-        RunError: when a loss is no number any more.
+        RunError: when a loss is no number any more, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
     """
-    began = time.perf_counter()
     _one_device(recipe)
     directory.check(run_dir)
-    data = Data.open(recipe, dataset)
-    if recipe.trainer.select == "best" and data.val is None:
-        raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
-    module = assemble(recipe, data.images.shape, data.images.num_classes)
+    job = _Job.prepare(recipe, dataset, command)
     path = directory.create(run_dir, recipe.name)
-    if dataset is not None:
-        recipe = with_given_data(recipe, data.images.name)
-    directory.write_text(path / files.CONFIG, dump(recipe))
-    history = History(path / files.METRICS)
-    stop = Stop(recipe.trainer.max_steps)
-    ours = [history, stop, _Meta(data.meta()), *_checkpoints(path, data.val is not None)]
-    if console is not None and recipe.trainer.bar:
-        ours.append(Bar(console, recipe.name))
-    with _apart(recipe.trainer.threads), stop.signals():
-        trainer = _trainer(recipe, [*ours, *callbacks])
-        device = trainer.strategy.root_device
-        learn = data.loader(data.train, device, lambda: trainer.current_epoch)
-        val = data.loader(data.val, device, None) if data.val is not None else None
-        trainer.fit(module, learn, val)
-        if stop.asked:
-            raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
-        epoch, val_figures = _select(recipe, module, path)
-        trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
-    module.to(device)
-    results = {
-        "recipe": recipe.name,
-        "title": recipe.title,
-        "seed": recipe.seed,
-        "git_commit": environment.git_commit(),
-        "command": command,
-        "device": environment.device_name(device),
-        "threads": recipe.trainer.threads or torch.get_num_threads(),
-        "precision": recipe.trainer.precision,
-        "versions": environment.versions(),
-        "parameters": sum(p.numel() for p in module.network.parameters()),
-        "blocks": _blocks(module),
-        "sources": [{"name": s.name, "kind": s.kind} for s in module.sources],
-        "contribution": recipe.contribution.kind,
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "selected": recipe.trainer.select,
-        "epoch_selected": epoch,
-        "wall_s": round(time.perf_counter() - began, 3),
-        "train_s": round(history.seconds, 3),
-        "samples_per_s": round(history.samples / max(history.seconds, 1e-9), 1),
-        "peak_memory": environment.peak_memory(device),
-        "data": data.describe(),
-        "split": {
-            "validation": {
-                "from": "train",
-                "count": len(data.val) if data.val is not None else 0,
-                "seed": recipe.data.split_seed,
-            }
-        },
-        "val": _accuracies(module, val_figures),
-        "test": _accuracies(module, module.test_figures),
-        "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
-    }
-    figures.save(path / files.FIGURES, figures.measure(module, data, device))
-    directory.write_json(path / files.RESULTS, results)
-    write_report(path, _complain if console is None else console.out)
-    return Run(path, results, module)
+    with directory.locked(path):
+        directory.write_text(path / files.CONFIG, dump(job.recipe))
+        return job.run(path, console, max_time, callbacks)
 
 
-class _Meta(L.Callback):
-    """Puts into each checkpoint what a predictor must know of the data, and the last validation."""
+def resume(
+    run_dir: Path,
+    *,
+    recipe: Recipe | None = None,
+    dataset: Dataset | None = None,
+    console: Console | None = None,
+    command: str | None = None,
+    max_time: float | None = None,
+    callbacks: Sequence[L.Callback] = (),
+) -> Run | None:
+    """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
 
-    def __init__(self, meta: dict[str, Any]) -> None:
-        self.meta = meta
+    Args:
+        run_dir: its folder.
+        recipe: refuse to go on if the run's recipe is another; None: whatever it is.
+        dataset: the data, for a run that was given its data from Python.
+        console: as for `train`.
+        command: as for `train`.
+        max_time: as for `train`.
+        callbacks: as for `train`.
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint["ffcore"] = {
-            "data": self.meta,
-            "val": getattr(pl_module, "val_figures", None),
-            "version": environment.versions()["ffcore"],
-        }
+    Returns:
+        The run, or None when the time was up before it was finished.
+
+    Raises:
+        UserError: when the folder is no run, the run is finished, its checkpoints do not load, or its recipe
+            or data have changed.
+    """
+    config = run_dir / files.CONFIG
+    if not config.is_file():
+        raise UserError(f"--resume {run_dir}: no run: there is no {files.CONFIG} in it")
+    if (run_dir / files.RESULTS).exists():
+        raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
+    own = load_recipe(str(config))
+    if recipe is not None:
+        changed = _difference(own.model_dump(mode="json"), recipe.model_dump(mode="json"))
+        if changed is not None:
+            raise UserError(
+                f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began"
+            )
+    _one_device(own)
+    with directory.locked(run_dir):
+        newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
+        for complaint in complaints:
+            _complain(f"{complaint}; going on from the checkpoint before it")
+        job = _Job.prepare(own, dataset, command)
+        if state is not None:
+            job.refuse_other_data(run_dir, state["ffcore"]["data"])
+        return job.run(run_dir, console, max_time, callbacks, newest, state)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A recipe with the data and the module that belong to it."""
+
+    recipe: Recipe
+    data: Data
+    module: ForwardOnly
+    command: str | None
+    began: float
+
+    @classmethod
+    def prepare(cls, recipe: Recipe, dataset: Dataset | None, command: str | None) -> _Job:
+        began = time.perf_counter()
+        data = Data.open(recipe, dataset)
+        if recipe.trainer.select == "best" and data.val is None:
+            raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
+        if recipe.trainer.patience is not None and data.val is None:
+            raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
+        module = assemble(recipe, data.images.shape, data.images.num_classes)
+        if recipe.trainer.precision == "64-true":
+            module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
+        if dataset is not None:
+            recipe = with_given_data(recipe, data.images.name)
+        return cls(recipe, data, module, command, began)
+
+    def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
+        now = self.data.meta()
+        for key in ("name", "shape", "classes", "provenance"):
+            if meta.get(key) != now[key]:
+                raise UserError(
+                    f"--resume {run_dir}: data: the {key} of the set has changed since the run began; "
+                    "it goes on with the same files only"
+                )
+
+    def run(
+        self,
+        path: Path,
+        console: Console | None,
+        max_time: float | None,
+        callbacks: Sequence[L.Callback],
+        newest: Path | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> Run | None:
+        """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
+        recipe, data, module = self.recipe, self.data, self.module
+        config = recipe.trainer
+        history = History(path / files.METRICS)
+        meta = {"data": data.meta(), "version": environment.versions()["ffcore"]}
+        before = state["ffcore"]["wall_s"] if state is not None else 0.0
+
+        def elapsed() -> float:
+            return float(before + time.perf_counter() - self.began)
+
+        keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, elapsed)
+        stop = Stop(keep, config.max_steps, max_time, config.patience)
+        ours = [history, stop, keep]
+        if console is not None and config.bar:
+            ours.append(Bar(console, recipe.name))
+        with _apart(config.threads), stop.signals():
+            trainer = _trainer(recipe, [*ours, *callbacks])
+            device = trainer.strategy.root_device
+            if state is not None and state["ffcore"]["learned"]:
+                module.load_state_dict(state["state_dict"])
+                module.val_figures = state["ffcore"]["val"]
+                history.load_state_dict(state["callbacks"][history.state_key])
+            else:
+                learn = data.loader(data.train, device, lambda: trainer.current_epoch)
+                val = data.loader(data.val, device, None) if data.val is not None else None
+                trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
+                if stop.asked:
+                    raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
+                if stop.unfinished and not keep.learned:
+                    return None
+                state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
+            epoch, val_figures = _select(recipe, module, path, state)
+            trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
+        module.to(device)
+        results = results_of(
+            *(recipe, data, module, history, device),
+            command=self.command,
+            state=state,
+            epoch=epoch,
+            val=val_figures,
+            wall=elapsed(),
+        )
+        figures.save(path / files.FIGURES, figures.measure(module, data, device))
+        directory.write_json(path / files.RESULTS, results)
+        write_report(path, _complain if console is None else console.out)
+        return Run(path, results, module)
+
+
+def _difference(one: Any, other: Any, path: str = "") -> str | None:
+    """The first place where two recipes differ, in words."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys((*one, *other)):
+            below = f"{path}.{key}" if path else str(key)
+            if found := _difference(one.get(key), other.get(key), below):
+                return found
+        return None
+    return None if one == other else f"its {path} is {one!r}, not {other!r}"
 
 
 def _one_device(recipe: Recipe) -> None:
@@ -178,6 +263,7 @@ def _trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         callbacks=callbacks,
         logger=False,
         enable_progress_bar=False,
+        enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         inference_mode=False,  # what components keep of a validation must be ordinary tensors
@@ -188,40 +274,14 @@ def _accelerator() -> str:
     return "gpu" if torch.cuda.is_available() else "cpu"
 
 
-def _checkpoints(path: Path, validated: bool) -> list[L.Callback]:
-    where: dict[str, Any] = {"dirpath": path / files.CHECKPOINTS, "enable_version_counter": False}
-    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **where)
-    best = ModelCheckpoint(
-        filename="best", monitor="val_accuracy", mode="max", save_on_train_epoch_end=False, **where
-    )
-    return [last, best] if validated else [last]
-
-
-def _select(recipe: Recipe, module: ForwardOnly, path: Path) -> tuple[int, dict[str, Any] | None]:
+def _select(
+    recipe: Recipe, module: ForwardOnly, path: Path, state: Mapping[str, Any]
+) -> tuple[int, dict[str, Any] | None]:
     """Load the weights that the recipe selects: their epoch, from 1, and their figures on validation data."""
-    if recipe.trainer.select == "last":
-        return module.current_epoch, getattr(module, "val_figures", None)
-    best = torch.load(path / files.CHECKPOINTS / "best.ckpt", weights_only=True, map_location="cpu")
-    module.load_state_dict(best["state_dict"])
-    return int(best["epoch"]) + 1, best["ffcore"]["val"]
-
-
-def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": b.name,
-            "shape": list(b.info.shape) if b.info is not None else [],
-            "parameters": sum(p.numel() for p in b.parameters()),
-        }
-        for b in module.network.blocks
-    ]
-
-
-def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[str, Any] | None:
-    if measured is None:
-        return None
-    names = [source.name for source in module.sources]
-    return {**accuracies(measured, names), "confusion": measured["confusion"]}
+    if recipe.trainer.select == "best":
+        state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.BEST)
+        module.load_state_dict(state["state_dict"])
+    return state["ffcore"]["epochs"], state["ffcore"]["val"]
 
 
 def _complain(message: str) -> None:

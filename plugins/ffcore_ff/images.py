@@ -45,7 +45,8 @@ def blur(side: int, times: int) -> Tensor:
     for i in range(side):
         for j, weight in ((i - 1, 0.25), (i, 0.5), (i + 1, 0.25)):
             once[i, min(max(j, 0), side - 1)] += weight
-    return torch.linalg.matrix_power(once, times).float()
+    power: Tensor = torch.linalg.matrix_power(once, times)
+    return power.float()
 
 
 class Hybrid(_WrongImages):

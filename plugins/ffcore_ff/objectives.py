@@ -47,10 +47,10 @@ class Logistic(Objective):
 
     def derivative(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → (R,)."""
-        up = torch.sigmoid(self._logits(goodness))
-        positive, negative = views.of(up, "positive"), views.of(up, "negative")
-        positive.sub_(1).div_(len(positive) * self.temperature)
-        negative.div_(len(negative) * self.temperature)
+        chance, up = torch.sigmoid(self._logits(goodness)), torch.zeros_like(goodness)
+        for role, target in (("positive", 1), ("negative", 0)):
+            rows = views.of(chance, role)
+            torch.sub(rows, target, out=views.of(up, role)).div_(len(rows) * self.temperature)
         return up
 
     def _logits(self, goodness: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class SymBa(Objective):
     def derivative(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → (R,)."""
         gap = views.of(goodness, "positive") - views.of(goodness, "negative")
-        pull = torch.sigmoid(-self.alpha * gap).mul_(self.alpha / views.samples)
+        pull = torch.sigmoid(-self.alpha * gap).mul_(self.alpha / len(gap))
         up = torch.zeros_like(goodness)
         views.of(up, "positive").copy_(-pull)
         views.of(up, "negative").copy_(pull)

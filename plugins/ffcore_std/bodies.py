@@ -82,9 +82,7 @@ class Dense(nn.Module):
         base = x.base.flatten(1)
         first, *others = up.view(-1, len(base), up.shape[1]).unbind()
         shared = sum(others, first).T @ base
-        shared[:, : x.code.shape[1]] += (
-            x.code.T @ up
-        ).T  # up.T @ code takes ten times as long
+        shared[:, : x.code.shape[1]] += (x.code.T @ up).T  # up.T @ code takes ten times as long
         add_gradient(weight, shared)
 
 

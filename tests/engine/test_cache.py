@@ -99,5 +99,5 @@ def test_the_cache_is_drawn_anew_for_every_block(module, fit, loader):
     claims = []
     for learning in (1, 2):
         made.network.plan([range(learning, learning + 1)])
-        claims.append(Cache(made.network, made.algorithm, train, seed=1)._claim[1])
+        claims.append(Cache(made.network, made.algorithm, train, seed=1)._kept["claim"][1])
     assert not torch.equal(*claims)

@@ -15,7 +15,7 @@ def seen(meter, goodness, views=PAIR, block=BLOCK):
 
 
 def test_means_of_losses_and_of_goodness_by_hand():
-    meter = Meter()
+    meter = Meter(["dense1", "dense2"])
     for loss, penalty, goodness in ((1.0, 0.5, [1.0, 3.0, 0.0, 1.0]), (2.0, 0.1, [5.0, 7.0, 2.0, 1.0])):
         meter.record(BLOCK, {"objective": torch.tensor(loss), "peers": torch.tensor(penalty)}, 2)
         seen(meter, torch.tensor(goodness))
@@ -25,20 +25,20 @@ def test_means_of_losses_and_of_goodness_by_hand():
 
 
 def test_means_are_over_samples_not_over_batches():
-    meter = Meter()
+    meter = Meter(["dense1", "dense2"])
     for loss, samples in ((1.0, 3), (5.0, 1), (float("nan"), 0)):
         meter.record(BLOCK, {"objective": torch.tensor(loss)}, samples)
     assert meter.read() == {"dense1": {"loss": 2.0}}
 
 
 def test_views_go_by_their_own_roles():
-    meter = Meter()
+    meter = Meter(["dense1", "dense2"])
     seen(meter, torch.tensor([3.0, 3.0, 1.0, 1.0]), Views(torch.zeros(4, 1), ("near", "far"), (2, 2)))
     assert meter.read() == {"dense1": {"near": 3.0, "far": 1.0, "separation": 2.0}}
 
 
 def test_reading_changes_nothing_and_a_reset_starts_afresh():
-    meter = Meter()
+    meter = Meter(["dense1", "dense2"])
     meter.record(BLOCK, {"objective": torch.tensor(1.0)}, 2)
     assert meter.read() == meter.read() == {"dense1": {"loss": 1.0}}
     meter.reset()
@@ -46,7 +46,7 @@ def test_reading_changes_nothing_and_a_reset_starts_afresh():
 
 
 def test_only_pairs_of_views_have_a_separation():
-    meter = Meter()
+    meter = Meter(["dense1", "dense2"])
     meter.record(BLOCK, {"objective": torch.tensor(1.0)}, 2)
     seen(meter, torch.zeros(4), Views(torch.zeros(4, 1), ("all",), (4,)))
     seen(meter, torch.zeros(4, 3))
@@ -55,7 +55,7 @@ def test_only_pairs_of_views_have_a_separation():
 
 
 def test_adding_up_leaves_the_terms_alone():
-    meter, term = Meter(), torch.tensor(1.0)
+    meter, term = Meter(["dense1", "dense2"]), torch.tensor(1.0)
     for _ in range(2):
         meter.record(BLOCK, {"objective": term}, 2)
     assert term == 1.0

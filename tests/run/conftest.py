@@ -27,11 +27,11 @@ def quick(tmp_path, monkeypatch) -> Callable[..., Any]:
     monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
     numbers = itertools.count(1)
 
-    def train(recipe="digits/ff", data=None, **overrides):
+    def train(recipe="digits/ff", data=None, run_dir=None, callbacks=(), **overrides):
         small = {"trainer.threads": 1, "trainer.max_epochs": 2, "data.batch_size": 100}
         if "network" not in overrides and "/" in recipe:
             small["network.0.units"] = 64
-        folder = tmp_path / f"run{next(numbers)}"
-        return ffcore.train(recipe, data=data, run_dir=folder, **{**small, **overrides})
+        folder = run_dir or tmp_path / f"run{next(numbers)}"
+        return ffcore.train(recipe, data=data, run_dir=folder, callbacks=callbacks, **{**small, **overrides})
 
     return train

@@ -51,7 +51,7 @@ def test_a_run_that_diverges_says_so(tmp_path, capsys):
     words = ["run", "digits/ff", "trainer.threads=1", "optimizer.lr=1e30", "--run-dir", str(tmp_path / "run")]
     assert main(words) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: diverged: the loss of block dense1 is nan in epoch 1; ")
+    assert err.startswith("error: diverged: the loss of block dense1 is no number at step 2, in epoch 1; ")
     assert err.count("\n") == 1
     assert "epoch,step" in (tmp_path / "run" / "metrics.csv").read_text()
 

@@ -48,13 +48,16 @@ def check_objective_lets_a_gradient_through(example: Example) -> None:
 
 
 def check_objective_derivative_equals_autograd(example: Example) -> None:
-    """The closed form, where there is one, is the derivative."""
+    """The closed form, where there is one, is the derivative; rows of other views have none."""
     objective, goodness, views = _heard(example)
-    goodness = goodness.double().requires_grad_()
-    mine = objective.derivative(goodness.detach(), views)
-    if mine is not None:
-        (right,) = torch.autograd.grad(objective(goodness, views), goodness)
-        assert_close(mine, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"derivative is not autograd's: {m}")
+    for more in (views, _with_neutral_rows(views)):
+        rows = numbers(more.x.shape[0], *goodness.shape[1:], seed=2, dtype=torch.float64).requires_grad_()
+        mine = objective.derivative(rows.detach(), more)
+        if mine is not None:
+            (right,) = torch.autograd.grad(objective(rows, more), rows)
+            assert_close(
+                mine, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"derivative is not autograd's: {m}"
+            )
 
 
 def check_objective_is_a_mean_over_samples(example: Example) -> None:
@@ -104,6 +107,13 @@ def _doubled(views: Views) -> Views:
         y=torch.cat([views.y, views.y]),
         claim=None if views.claim is None else _twice(views.claim, views),
     )
+
+
+def _with_neutral_rows(views: Views) -> Views:
+    """The same and three more rows that are in another view."""
+    assert isinstance(views.x, Tensor)
+    x = torch.cat([views.x, views.x[:3]])
+    return Views(x, (*views.roles, "neutral"), (*views.sizes, 3), y=views.y)
 
 
 def _placed(example: Example, seed: int = 0) -> Penalty:

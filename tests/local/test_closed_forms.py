@@ -1,0 +1,107 @@
+"""Where closed forms stand in for autograd, and where they must not."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Goodness, Views
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore_ff.goodness import SumSquares
+from ffcore_ff.objectives import Logistic
+from ffcore_std.bodies import Dense
+
+D, U, N = 6, 5, 4
+
+
+class Thrice(Logistic):
+    def forward(self, goodness, views):
+        return 3 * super().forward(goodness, views)
+
+
+class Halved(SumSquares):
+    def forward(self, activity):
+        return super().forward(activity) / 2
+
+
+class Doubled(Dense):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Total(Goodness):
+    """Has a closed form whose result is one number seen in many places."""
+
+    def forward(self, activity):
+        return activity.sum(1)
+
+    def vjp(self, activity, up):
+        return up.unsqueeze(1).expand_as(activity)
+
+
+class Refuses(SumSquares):
+    """Promises a closed form and then has none."""
+
+    def forward(self, activity):
+        return activity.square().sum(1)
+
+    def vjp(self, activity, up):
+        return None
+
+
+def network(body=Dense, goodness=SumSquares, objective=Logistic, activation="tanh"):
+    torch.manual_seed(0)
+    block = LocalBlock(body((D,), U, activation), goodness(), GoodnessLoss(objective()))
+    parameters = list(block.parameters())
+    block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
+    return LocalNetwork(nn.Sequential(block), (D,), 2).double()
+
+
+def learned(net, graph):
+    if graph:
+        net.blocks[0].graph_begins = lambda: "inputs"
+    net.plan([range(1)])
+    x = torch.randn(2 * N, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    net.learn(Views(x, ("positive", "negative"), (N, N)))
+    return list(net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("parts", "begins"),
+    [
+        ({}, "loss"),
+        ({"objective": Thrice}, "goodness"),
+        ({"goodness": Halved}, "activity"),
+        ({"body": Doubled}, "inputs"),
+        ({"goodness": Total}, "loss"),
+        ({"goodness": Total, "activation": "identity"}, "loss"),
+        ({"goodness": Refuses}, "loss"),
+    ],
+)
+def test_a_closed_form_counts_only_for_the_forward_that_it_was_written_for(parts, begins):
+    net = network(**parts)
+    assert net.blocks[0].graph_begins() == begins
+    torch.testing.assert_close(learned(net, False), learned(network(**parts), True))
+
+
+def test_a_block_that_cannot_learn_says_so():
+    class Count(Goodness):
+        def forward(self, activity):
+            return (activity > 0).sum(1).to(activity.dtype)
+
+    with pytest.raises(UserError, match="block block1: no gradient leads from its loss"):
+        learned(network(goodness=Count, body=lambda *args: nn.Linear(D, U)), False)
+
+
+def test_a_copy_of_a_compiled_block_computes_with_its_own_weights():
+    block = network().float().blocks[0]
+    block.compile(backend="eager")
+    x = torch.ones(2, D)
+    assert block(x).any()
+    other = copy.deepcopy(block)
+    for parameter in other.parameters():
+        nn.init.zeros_(parameter)
+    assert not other(x).any()
+    assert block(x).any()

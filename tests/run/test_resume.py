@@ -1,0 +1,247 @@
+"""A run that was cut short and taken up again ends as one that was not, to the bit."""
+
+import csv
+import json
+import shutil
+from contextlib import contextmanager
+
+import lightning
+import pytest
+import torch
+
+import ffcore
+from ffcore.errors import RunError, UserError
+from ffcore.run.train import resume, train
+
+PER_EPOCH = 13  # batches of 100 in 1,293 samples
+
+RECIPES = {
+    "ff": ("digits/ff", {}),
+    "hard negatives and peers": (
+        "digits/ff",
+        {
+            "readouts": {"softmax": {"kind": "softmax"}},
+            "algorithm.negatives": "hard",
+            "block.penalties": {"peers": {"kind": "peer-normalisation"}},
+            "network.0.activation": "relu-pass-through",
+            "optimizer": {"kind": "sgd", "lr": 0.01, "momentum": 0.9},
+        },
+    ),
+    "unsupervised": ("digits/ff-unsupervised", {}),
+    "backprop": ("digits/ff", {"algorithm": "backprop", "contribution": "sum"}),
+    "greedy": ("digits/ff", {"schedule": {"kind": "greedy"}, "trainer.max_epochs": 3}),
+    "greedy, cached": ("digits/ff", {"schedule": {"kind": "greedy", "cache": True}, "trainer.max_epochs": 3}),
+    "overlapping windows": ("digits/ff", {"schedule": {"kind": "overlapping"}}),
+    "interleaved": ("digits/ff", {"schedule": {"kind": "interleaved", "spans": [[0, 1], [0, 2], [1, 2]]}}),
+    "accumulated": ("digits/ff", {"trainer.accumulate": 4}),
+    "best, augmented": (
+        "digits/ff",
+        {"trainer.select": "best", "data.augment": ["shift"], "lr_schedule": {"kind": "cosine"}},
+    ),
+    "64 bits": ("digits/ff", {"trainer.precision": "64-true"}),
+}
+
+
+class CutError(RuntimeError):
+    """Stands for whatever ends a process: only what lies on the disk is left."""
+
+
+class CutAt(lightning.Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == self.step:
+            raise CutError
+
+
+@contextmanager
+def fails_to_measure(monkeypatch):
+    def measure(*args):
+        raise CutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ffcore.run.figures.measure", measure)
+        yield
+
+
+def weights(path, name="last"):
+    return torch.load(path / f"checkpoints/{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def rows(path):
+    with (path / "metrics.csv").open() as file:
+        timed = {"seconds", "samples_per_s"}
+        return [{k: v for k, v in row.items() if k not in timed} for row in csv.DictReader(file)]
+
+
+def assert_same(one, other):
+    for name in ("last", "best"):
+        mine, right = weights(one, name), weights(other, name)
+        assert mine.keys() == right.keys()
+        assert all(torch.equal(mine[key], right[key]) for key in mine), name
+    assert rows(one) == rows(other)
+    mine, right = (json.loads((path / "results.json").read_text()) for path in (one, other))
+    for key in ("val", "test", "epochs", "steps", "epoch_selected"):
+        assert mine[key] == right[key], key
+
+
+@pytest.mark.parametrize("cuts", [[PER_EPOCH - 4, PER_EPOCH + 9]], ids=["within both epochs"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_cut_twice_and_resumed_is_the_same(quick, name, cuts):
+    recipe, more = RECIPES[name]
+    more = {**more, "trainer.checkpoint_every": 3}
+    whole = quick(recipe, **more).path
+    part = whole.with_name("part")
+    with pytest.raises(CutError):
+        quick(recipe, callbacks=[CutAt(cuts[0])], run_dir=part, **more)
+    with pytest.raises(CutError):
+        ffcore.resume(part, callbacks=[CutAt(cuts[1])])
+    run = ffcore.resume(part)
+    assert run.results["resumed_after_steps"] == [cut // 3 * 3 for cut in cuts]
+    assert_same(part, whole)
+
+
+@pytest.mark.parametrize("step", [2, PER_EPOCH, PER_EPOCH + 1, 2 * PER_EPOCH])
+def test_without_checkpoints_within_epochs_it_goes_on_from_the_last_one(quick, step):
+    whole = quick().path
+    part = whole.with_name("part")
+    with pytest.raises(CutError):
+        quick(callbacks=[CutAt(step)], run_dir=part)
+    ffcore.resume(part)
+    assert_same(part, whole)
+
+
+def test_a_run_killed_while_it_was_measured_has_nothing_left_to_learn(quick, monkeypatch):
+    whole = quick().path
+    part = whole.with_name("part")
+    with fails_to_measure(monkeypatch), pytest.raises(CutError):
+        quick(run_dir=part)
+    ffcore.resume(part, callbacks=[CutAt(2 * PER_EPOCH)])
+    assert_same(part, whole)
+
+
+@pytest.mark.parametrize(
+    "more", [{"trainer.max_steps": 20}, {"trainer.patience": 1, "trainer.max_epochs": 9}]
+)
+def test_a_run_that_ended_early_does_not_learn_on(quick, monkeypatch, more):
+    if "trainer.patience" in more:
+        more["optimizer.lr"] = 1e-12
+    whole = quick(**more).path
+    part = whole.with_name("part")
+    with fails_to_measure(monkeypatch), pytest.raises(CutError):
+        quick(run_dir=part, **more)
+    ffcore.resume(part)
+    assert_same(part, whole)
+
+
+def test_patience_ends_a_run_after_so_many_validations_without_a_better_one(quick):
+    more = {"trainer.patience": 2, "trainer.max_epochs": 9, "optimizer.lr": 1e-12}
+    run = quick(**more)
+    assert run.results["epochs"] == 3
+
+
+def test_time_that_is_up_leaves_a_run_that_goes_on(quick):
+    whole = quick().path
+    recipe = ffcore.recipe.load.load(str(whole / "config.yaml"))
+    part = whole.with_name("part")
+    assert train(recipe, part, max_time=0.0) is None
+    assert torch.load(part / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
+    assert resume(part, max_time=0.0) is None
+    assert ffcore.resume(part).results["resumed_after_steps"] == [1, 2]
+    assert_same(part, whole)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(quick):
+    whole = quick(**{"trainer.checkpoint_every": 3}).path
+    part = whole.with_name("part")
+    with pytest.raises(CutError):
+        quick(callbacks=[CutAt(25)], run_dir=part, **{"trainer.checkpoint_every": 3})
+    last = part / "checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:5000])
+    with pytest.warns(UserWarning, match=r"last.ckpt: not a checkpoint that loads.*the checkpoint before it"):
+        ffcore.resume(part)
+    assert_same(part, whole)
+
+
+def cut_short(quick, step=25, **more):
+    with pytest.raises(CutError):
+        quick(callbacks=[CutAt(step)], **more)
+
+
+@pytest.fixture
+def part(quick, tmp_path):
+    cut_short(quick, run_dir=tmp_path / "part")
+    return tmp_path / "part"
+
+
+def test_a_finished_run_is_left_alone(finished):
+    with pytest.raises(UserError, match="the run is finished"):
+        ffcore.resume(finished.path)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no run: there is no config.yaml"):
+        ffcore.resume(tmp_path)
+
+
+def test_another_recipe_is_refused(part):
+    other = ffcore.recipe.load.load(str(part / "config.yaml"), ["optimizer.lr=0.5"])
+    with pytest.raises(UserError, match=r"another recipe: its optimizer\.lr is 0\.001, not 0\.5"):
+        resume(part, recipe=other)
+
+
+def test_checkpoints_that_are_all_damaged_are_refused(part):
+    for path in (part / "checkpoints").iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a checkpoint that loads"):
+        ffcore.resume(part)
+
+
+def change(part, **ffcore_part):
+    path = part / "checkpoints/last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["ffcore"] |= ffcore_part
+    torch.save(state, path)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(part):
+    change(part, format=99, version="9.9")
+    with pytest.raises(UserError, match=r"made by ffcore 9\.9 in format 99.*install a newer ffcore"):
+        ffcore.resume(part)
+
+
+def test_other_data_are_refused(part):
+    state = torch.load(part / "checkpoints/last.ckpt", weights_only=True)
+    change(part, data={**state["ffcore"]["data"], "provenance": {"digits": "0"}})
+    with pytest.raises(UserError, match="data: the provenance of the set has changed"):
+        ffcore.resume(part)
+
+
+def test_two_processes_do_not_write_to_one_run(part):
+    from ffcore.run import directory
+
+    with directory.locked(part), pytest.raises(UserError, match="another process is writing"):
+        ffcore.resume(part)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(quick, tmp_path, monkeypatch):
+    from ffcore import files
+
+    write, count = files.write_whole, []
+
+    def full(path, how):
+        if path.name == "last.ckpt":
+            count.append(path)
+            if len(count) == 2:
+                raise OSError(28, "No space left on device")
+        write(path, how)
+
+    whole = quick().path
+    monkeypatch.setattr("ffcore.files.write_whole", full)
+    with pytest.raises(RunError, match=r"No space left.*make room"):
+        quick(run_dir=tmp_path / "part")
+    monkeypatch.setattr("ffcore.files.write_whole", write)
+    ffcore.resume(tmp_path / "part")
+    assert_same(tmp_path / "part", whole)
+    shutil.rmtree(tmp_path / "part")
