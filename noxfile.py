@@ -58,3 +58,10 @@ def bench(session: nox.Session) -> None:
     """What a step costs, beside bare loops."""
     session.install("-e", ".")
     session.run("python", "tests/bench/speed.py", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill runs, fill the disk, damage checkpoints: each goes on to the same numbers or refuses."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "tests/faults/faults.py", *session.posargs)

@@ -66,9 +66,7 @@ def train(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    run = run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
-    assert run is not None, "only a limit on time leaves a run unfinished"
-    return run
+    return run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
 
 
 def resume(
@@ -93,9 +91,7 @@ def resume(
 
     from ffcore.run.train import resume as run_resume
 
-    run = run_resume(Path(run_dir), dataset=data, console=Console() if bar else None, callbacks=callbacks)
-    assert run is not None, "only a limit on time leaves a run unfinished"
-    return run
+    return run_resume(Path(run_dir), dataset=data, console=Console() if bar else None, callbacks=callbacks)
 
 
 def add_plugin(path: str | os.PathLike[str]) -> None:

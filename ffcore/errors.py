@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -12,6 +13,18 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """Training could not go on: shown as one line, exit code 1, the last checkpoint intact."""
+
+
+class TimeUpError(RuntimeError):
+    """The time that a run was given is over; it can go on from its last checkpoint.
+
+    Args:
+        path: the run's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: the time is up before the run is finished")
+        self.path = path
 
 
 def closest(name: str, known: Iterable[str]) -> str:

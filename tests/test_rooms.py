@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "data": {"interfaces", "errors"},
     "build": {"engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
     "report": {"plugin", "errors"},
-    "run": {"build", "engine", "local", "interfaces", "recipe", "data", "report", "errors"},
+    "run": {"build", "engine", "local", "interfaces", "recipe", "plugin", "data", "report", "errors"},
     "cli": {"run", "build", "report", "recipe", "plugin", "errors"},
     "testing": {"build", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
 }

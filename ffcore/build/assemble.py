@@ -11,10 +11,12 @@ from ffcore.build.components import make
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import Optimizers
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError
+from ffcore.errors import UserError, closest
 from ffcore.interfaces import Algorithm, Clock, LayerContribution, Schedule
+from ffcore.local import LocalNetwork
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
+from ffcore.recipe.start import StartConfig
 
 
 def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnly:
@@ -35,13 +37,14 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
             in_shape = algorithm.prepare(shape, classes, tuple(recipe.readouts))
         builder = NetworkBuilder(recipe, algorithm, in_shape, classes)
         network = builder.build()
+        _freeze(network, recipe.start)
         schedule: Schedule = make(
             recipe.schedule or Kind("schedule").validate(algorithm.schedule), "schedule"
         )
         contribution: LayerContribution = make(recipe.contribution, "contribution")
         augmentations = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
     if not network.learning:
-        raise UserError("network: no block has a parameter that could learn; add one, such as kind: dense")
+        _refuse_idle_blocks(network)
     for part, path in ((algorithm, "algorithm"), (contribution, "contribution")):
         if any(p.requires_grad for p in part.parameters()):
             raise UserError(f"{path}: it has parameters, but only those inside a block or a readout learn")
@@ -77,6 +80,25 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         clip=recipe.trainer.clip,
         accumulate=recipe.trainer.accumulate,
     )
+
+
+def _freeze(network: LocalNetwork, start: StartConfig | None) -> None:
+    """Before anybody counts the blocks that learn."""
+    if start is None:
+        return
+    learners = network.learners
+    for name in [b.name for b in network.blocks] if start.freeze == "all" else start.freeze:
+        if name not in learners:
+            raise UserError(f"start.freeze: there is no block {name!r}{closest(name, learners)}")
+        learners[name].freeze()
+
+
+def _refuse_idle_blocks(network: LocalNetwork) -> None:
+    """Readouts alone may learn, from blocks that were frozen on purpose."""
+    if not any(block.frozen for block in network.blocks):
+        raise UserError("network: no block has a parameter that could learn; add one, such as kind: dense")
+    if not any(network.learners[name].trainable for name in network.readouts):
+        raise UserError("start.freeze: nothing is left to learn; leave a block out of it, or add a readout")
 
 
 def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from ffcore.errors import UserError
 
 
 @click.command(name="eval")
@@ -13,15 +16,75 @@ import click
 @click.argument("overrides", nargs=-1)
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def command(run_dir: Path, overrides: tuple[str, ...], split: str, as_json: bool) -> None:
+@click.option("--probe", is_flag=True, help="measure how well the features of each block tell classes apart")
+@click.option("--neighbours", type=click.IntRange(min=1), help="with --probe: how many vote  [default: 5]")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=2),
+    help="with --probe: training samples to fit on, drawn by the run's seed  [default: 10000]",
+)
+def command(
+    run_dir: Path,
+    overrides: tuple[str, ...],
+    split: str,
+    as_json: bool,
+    probe: bool,
+    neighbours: int | None,
+    samples: int | None,
+) -> None:
     """Measure the run in RUN_DIR on its data, or on other files named by OVERRIDES such as data.root=DIR."""
-    from ffcore.run.evaluate import evaluate
-
-    figures = evaluate(run_dir, split, overrides)
+    given = {"neighbours": neighbours, "samples": samples}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and not probe:
+        raise UserError(f"--{next(iter(options))} goes with --probe")
+    figures = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
         click.echo(json.dumps(figures, indent=2))
         return
     click.echo(f"{run_dir}, {split} split, {figures['samples']} samples")
+    if probe:
+        _print_probes(figures)
+        return
     click.echo(f"  accuracy {100 * figures['accuracy']:.2f} %   error {figures['error']:.2f} %")
     for name, accuracy in figures["per_block_accuracy"].items():
         click.echo(f"  {name:12} {100 * accuracy:.2f} %")
+
+
+def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    from ffcore.run.evaluate import evaluate
+
+    return evaluate(run_dir, split, overrides)
+
+
+def _probe(run_dir: Path, split: str, overrides: tuple[str, ...], options: dict[str, int]) -> dict[str, Any]:
+    from rich.console import Console
+
+    from ffcore.run.probe import probe
+
+    with Console(stderr=True).status("probing") as status:
+        return probe(run_dir, split, overrides, **options, tell=lambda name: status.update(f"probing {name}"))
+
+
+def _print_probes(figures: dict[str, Any]) -> None:
+    from ffcore.cli.console import print_table
+
+    click.echo(
+        f"probes fitted on {figures['fitted_on']} samples of {figures['data']}; accuracy in percent, "
+        f"of a linear probe and of {figures['neighbours']} neighbours"
+    )
+    rows = [("input", "", figures["input"])]
+    for name, parts in figures["blocks"].items():
+        rows += [(name, part, parts[part]) for part in ("handoff", "activity")]
+    print_table(
+        ("block", "of", "features", "linear", "neighbours", "l2"),
+        [
+            (
+                name,
+                part,
+                str(f["features"]),
+                *(f"{100 * f[k]:.2f}" for k in ("linear", "neighbours")),
+                f"{f['l2']:g}",
+            )
+            for name, part, f in rows
+        ],
+    )

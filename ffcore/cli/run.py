@@ -1,33 +1,185 @@
-"""``ffcore run``: train a recipe."""
+"""``ffcore run``: train a recipe, once or several times, or go on with what was stopped."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from ffcore.run.many import Group
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A time as it was written, and in seconds."""
+
+    text: str
+    seconds: float
+
+
+_DURATION = re.compile(r"(\d+)s?|(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Duration | None:
+    if value is None:
+        return None
+    found = _DURATION.fullmatch(value)
+    alone, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else [0] * 4
+    total = alone + 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise click.BadParameter(f"{value!r} is no time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param)
+    return Duration(value, total)
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    words = [word.strip() for word in value.split(",")]
+    if not all(word.isdecimal() and word.isascii() for word in words):
+        said = f"{value!r} should be whole numbers with commas between, such as 1,2,3."
+        raise click.BadParameter(said, ctx, param)
+    return tuple(map(int, words))
+
 
 @click.command(name="run")
-@click.argument("recipe")
+@click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="an empty or new folder for the results")
-@click.pass_obj
-def command(obj: dict[str, Any], recipe: str, overrides: tuple[str, ...], run_dir: Path | None) -> None:
-    """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run folder."""
+@click.option("--seeds", callback=_seeds, metavar="1,2,…", help="run once with each, and summarise")
+@click.option("--jobs", type=click.IntRange(min=1), help="of several runs: how many at the same time")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="go on with what was stopped"
+)
+@click.option(
+    "--max-time", callback=_duration, metavar="TIME", help="stop after 90s, 30m, 1h30m; --resume goes on"
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    recipe: str | None,
+    overrides: tuple[str, ...],
+    run_dir: Path | None,
+    seeds: tuple[int, ...],
+    jobs: int | None,
+    resume: Path | None,
+    max_time: Duration | None,
+) -> int:
+    """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run folder.
+
+    An override with several values, such as optimizer.lr=1e-3,3e-3, runs once with each.
+    """
+    from ffcore.recipe.load import SUFFIXES
+    from ffcore.run import directory, grid, many
+
+    if resume is not None:
+        if run_dir is not None or seeds or overrides or "=" in (recipe or ""):
+            ctx.fail("--resume goes on with a run as it began: no --run-dir, --seeds or overrides with it.")
+        if (resume / many.SUMMARY).is_file():
+            if recipe is not None:
+                ctx.fail(f"--resume {resume}: several runs go on as they began: leave out {recipe!r}.")
+            return _several(many.Group.read(resume), jobs, max_time)
+        if jobs is not None:
+            ctx.fail(f"--jobs is for several runs, and {resume} is no folder of several.")
+        return _once(recipe, (), resume, max_time, ctx.obj["command"], resume=True)
+    if recipe is None:
+        ctx.fail("Missing argument 'RECIPE'.")
+    # before torch is imported: a typing error answers at once
+    members = grid.plan(recipe, overrides, seeds)
+    if not members:
+        if jobs is not None:
+            ctx.fail("--jobs is for several runs: --seeds 1,2 or an override with several values.")
+        return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"])
+    directory.check(run_dir)
+
+    from ffcore.cli.building import describe
+
+    name = grid.check(recipe, members, describe)
+    folder = directory.create(run_dir, name)
+    whole = os.path.abspath(recipe) if recipe.endswith(SUFFIXES) else recipe  # wherever it is resumed from
+    group = many.Group(folder, whole, members, ctx.obj["command"])
+    return _several(group, jobs, max_time)
+
+
+def _once(
+    name: str | None,
+    overrides: tuple[str, ...],
+    run_dir: Path | None,
+    max_time: Duration | None,
+    command: str,
+    *,
+    resume: bool = False,
+) -> int:
+    """One run, in this process."""
     from ffcore.recipe.load import load
     from ffcore.run import directory
 
-    loaded = load(recipe, overrides)  # before torch is imported: a typing error answers at once
-    directory.check(run_dir)
+    recipe = load(name, overrides) if name is not None else None
+    if not resume:
+        directory.check(run_dir)
 
     from rich.console import Console
 
+    from ffcore.errors import TimeUpError
     from ffcore.report.table import results_table
-    from ffcore.run.train import train
+    from ffcore.run import train
 
     console = Console()
-    run = train(loaded, run_dir, console=console, command=obj["command"])
+    seconds = max_time.seconds if max_time is not None else None
+    options: Any = {"console": console, "command": command, "max_time": seconds}
+    try:
+        if resume:
+            assert run_dir is not None
+            run = train.resume(run_dir, recipe=recipe, **options)
+        else:
+            assert recipe is not None
+            run = train.train(recipe, run_dir, **options)
+    except TimeUpError as over:
+        _tell_stopped(max_time, over.path)
+        return 0
     console.print(results_table(run.results))
-    console.print(f"report    {run.path / 'report.md'}", highlight=False, soft_wrap=True)
-    console.print(f"picture   {run.path / 'overview.png'}", highlight=False, soft_wrap=True)
+    for what, file in (("page", "report.html"), ("report", "report.md"), ("picture", "overview.png")):
+        console.print(f"{what:9} {run.path / file}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _several(group: Group, jobs: int | None, max_time: Duration | None) -> int:
+    """The members of a group, a process each."""
+    from ffcore.cli.console import print_table
+    from ffcore.plugin import manager
+    from ffcore.run import many
+
+    # a plugin from a file has no version
+    files = [info.origin for info in manager.current().infos if info.origin and not info.version]
+    program = [sys.executable, "-m", "ffcore", *(word for file in files for word in ("--plugin", file))]
+    code = many.launch(
+        group,
+        program,
+        jobs=jobs or 1,
+        max_time=max_time.seconds if max_time is not None else None,
+        tell=click.echo,
+    )
+    print_table(many.COLUMNS, many.rows(group))
+    for remark in many.remarks(group):
+        click.echo(remark)
+    click.echo(f"summary   {group.folder / 'summary.md'}")
+    if code == 130:
+        click.echo(f"interrupted: {_goes_on(group.folder)}", err=True)
+    elif max_time is not None and any(group.results(member) is None for member in group.members):
+        _tell_stopped(max_time, group.folder)
+    return code
+
+
+def _tell_stopped(max_time: Duration | None, folder: Path) -> None:
+    after = f" after {max_time.text}" if max_time is not None else ""
+    click.echo(f"stopped{after}: {_goes_on(folder)}")
+
+
+def _goes_on(folder: Path) -> str:
+    return f"{folder} goes on with `ffcore run --resume {shlex.quote(str(folder))}`"

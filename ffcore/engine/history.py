@@ -82,6 +82,11 @@ class History(L.Callback):
             row |= {f"{block}/{name}": value for name, value in figures.items()}
         self._write(row)
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """The last epoch's."""
+        return dict(self._rows[-1]) if self._rows else {}
+
     def state_dict(self) -> dict[str, Any]:
         """The rows so far, and the counts."""
         running = time.perf_counter() - self._began if self._learning else 0.0

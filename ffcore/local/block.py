@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,8 @@ class LocalBlock(nn.Module):
             out = self._frozen(inputs, here)
         else:
             here.window = place.window
+            if self.frozen and self.training:
+                self.eval()  # its running statistics stand still too
             out = self._learning(inputs, here, place)
         leads_on = place is not None and not place.last
         handed_on = out.handoff if leads_on else out.handoff.detach()
@@ -122,14 +124,9 @@ class LocalBlock(nn.Module):
         return {**self.__dict__, "_compiled": None}
 
     def freeze(self) -> None:
-        """Learn no more. Schedules no longer count the block, and it stays in evaluation mode."""
+        """Learn no more. Schedules do not count the block then; within a window gradients go through it."""
         self.frozen = True
         self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        """See `torch.nn.Module.train`; running statistics of a frozen block stand still in any pass."""
-        return super().train(mode and not self.frozen)
 
     def update(self, samples: int) -> None:
         """See `ffcore.interfaces.Block.update`; does nothing for a block without an optimiser."""

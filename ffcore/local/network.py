@@ -279,7 +279,7 @@ def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:
     beyond = [i for i in losses if i >= learns]
     frozen = next((i for i, b in enumerate(covered) if b.frozen and i > learns), len(covered))
     near = [i for i in beyond if i < frozen]
-    return (near[-1:] or beyond[:1] or losses[-1:] or [None])[0]
+    return next(iter(near[-1:] or beyond[:1] or losses[-1:]), None)
 
 
 def _refuse_idle_handoff(block: LocalBlock) -> None:

@@ -17,7 +17,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import emit, parse
 from ffcore.recipe.tree import Tree, merge
 
-_ANOTHER = re.compile(r"\s*(algorithm|network|block|data\.(kind|dataset))\b")
+_ANOTHER = re.compile(r"\s*(algorithm|network|block|start|data\.(kind|dataset))\b")
 """Overrides that make another experiment of a recipe: its paper's figure is not theirs."""
 
 _OWN = ("name", "title", "paper", "description")

@@ -11,6 +11,7 @@ from ffcore.recipe.lr import Constant, LRSchedule
 from ffcore.recipe.network import BlockConfig, NetworkItem
 from ffcore.recipe.optimizers import Adam, OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.start import StartConfig
 from ffcore.recipe.strict import Count, Name, Natural, NullIsEmpty, Number, Strict
 from ffcore.recipe.trainer import TrainerConfig
 
@@ -38,6 +39,9 @@ class Recipe(Strict):
     block: BlockConfig = Field(default=BlockConfig(), description="what all blocks have unless they say else")
     readouts: Annotated[dict[Name, Annotated[Spec, Kind("readout")]], NullIsEmpty] = Field(
         default={}, description="classifiers that listen to blocks, by a name of your own"
+    )
+    start: StartConfig | None = Field(
+        default=None, description="weights to begin with, and blocks that do not learn"
     )
     schedule: Annotated[Spec, Kind("schedule")] | None = Field(
         default=None, description="which blocks learn when; null: as the algorithm has it"

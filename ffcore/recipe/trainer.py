@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from ffcore.recipe.strict import Count, Positive, Strict
+from ffcore.recipe.watchers import Callback, Logger
 
 
 def _no_fp16(value: Any) -> Any:
@@ -49,4 +50,10 @@ class TrainerConfig(Strict):
         default="last", description="weights to test: of the last epoch, or best on validation"
     )
     threads: Count | None = Field(default=None, description="torch's threads; null: torch chooses")
+    loggers: list[Logger] = Field(
+        default=[], description="told every epoch's figures beside metrics.csv: tensorboard, wandb, mlflow, …"
+    )
+    callbacks: list[Callback] = Field(
+        default=[], description="Lightning's by name, or package.module:Class, with their options"
+    )
     bar: bool = Field(default=True, description="show a progress bar")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ffcore import files
+from ffcore.data.images import Split
 from ffcore.engine.metrics import Accuracy
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
@@ -41,23 +42,37 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
                 "how it is cut and scaled belongs to the run"
             )
     predictor = Predictor(run_dir)
-    recipe = load_recipe(str(run_dir / files.CONFIG), overrides)
-    # Whatever the data, inputs are made as those that the run has learned from.
-    data = replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
+    data = open_data(predictor, overrides)
     if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
         raise UserError(
             f"data: {data.images.num_classes} classes of {data.images.shape}; the run was trained on "
             f"{len(predictor.classes)} of {predictor.shape}"
         )
-    chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
-    if chosen is None:
-        raise UserError("the run keeps no validation split; use --split test or train")
+    chosen = choose(data, split)
     names = [source.name for source in predictor.module.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
     for batch in data.loader(chosen, torch.device("cpu"), None):
         accuracy.update(*predictor.measure(batch.x), batch.y)
     figures = accuracy.figures()
     return {"split": split, "samples": len(chosen), **accuracies(figures, names)}
+
+
+def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
+    """The run's data, or what overrides put in its place, scaled as the run has learned from it."""
+    recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
+    return replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
+
+
+def choose(data: Data, split: str) -> Split:
+    """The split "test", "val" or "train".
+
+    Raises:
+        UserError: when there is no validation split.
+    """
+    chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
+    if chosen is None:
+        raise UserError("the run keeps no validation split; use --split test or train")
+    return chosen
 
 
 def accuracies(figures: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:

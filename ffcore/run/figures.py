@@ -34,26 +34,42 @@ def save(path: Path, arrays: Arrays) -> None:
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
-def _goodness(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> Arrays:
+@torch.no_grad()
+def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dict[str, dict[str, Tensor]]:
+    """Goodness of the first samples of a split by block and view, (N,) each; empty where it is no energy.
+
+    Args:
+        module: in evaluation mode.
+        loader: of the split.
+        most: N at most.
+    """
     network = module.network
     blocks = [b for b in network.blocks if b.goodness is not None]
     if not any(b.goodness is not None and b.goodness.kind == "energy" for b in blocks):
         return {}
-    found: dict[str, list[Tensor]] = {}
+    found: dict[str, dict[str, list[Tensor]]] = {}
     seen = 0
     for step, batch in enumerate(loader):
         batch.draw = Draw(module.seed, step, batch.first, len(batch.x), batch.total, batch.x.device)
         views = module.algorithm.views(batch, network)
         for block, goodness in zip(blocks, network.goodness(views), strict=True):
             for role in views.roles[:2]:
-                found.setdefault(f"goodness/{block.name}/{role}", []).append(views.of(goodness, role))
+                found.setdefault(block.name, {}).setdefault(role, []).append(views.of(goodness, role))
         seen += len(batch.x)
         if seen >= most:
             break
-    arrays = {name: _numpy(torch.cat(parts)[:most]) for name, parts in found.items()}
-    for block in blocks:
+    return {b: {role: torch.cat(parts)[:most] for role, parts in of.items()} for b, of in found.items()}
+
+
+def _goodness(module: ForwardOnly, loader: DeviceLoader) -> Arrays:
+    arrays = {
+        f"goodness/{block}/{role}": _numpy(values)
+        for block, of_block in energies(module, loader).items()
+        for role, values in of_block.items()
+    }
+    for block in module.network.blocks:
         boundary = block.loss.objective.boundary() if isinstance(block.loss, GoodnessLoss) else None
-        if boundary is not None:
+        if boundary is not None and arrays:
             arrays[f"threshold/{block.name}"] = np.array(boundary, dtype=np.float32)
     return arrays
 

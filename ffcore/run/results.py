@@ -55,6 +55,7 @@ def results_of(
         "parameters": sum(p.numel() for p in module.network.parameters()),
         "blocks": _blocks(module),
         "sources": [{"name": s.name, "kind": s.kind} for s in module.sources],
+        "start": state["ffcore"].get("start"),
         "contribution": recipe.contribution.kind,
         "epochs": state["ffcore"]["epochs"],
         "steps": state["global_step"],

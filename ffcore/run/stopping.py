@@ -94,11 +94,11 @@ class Stop(L.Callback):
         if self.patience is not None and self._waited >= self.patience:
             trainer.should_stop = self.checkpoints.learned = True
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give up where a loss is no number any more.
 
         Raises:
-            RunError: which block's, and when; the checkpoint of the epoch before stays.
+            RunError: which block's, and when; the checkpoints of the steps before stay.
         """
         assert isinstance(pl_module, ForwardOnly)
         refuse_divergence(pl_module, trainer.current_epoch)

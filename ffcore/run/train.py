@@ -9,28 +9,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from ffcore import files
 from ffcore.build.assemble import assemble
-from ffcore.data.images import Dataset
+from ffcore.data.images import Dataset, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError
+from ffcore.errors import TimeUpError, UserError
 from ffcore.recipe.load import dump
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
-from ffcore.run import checkpoints, directory, environment, figures
+from ffcore.run import checkpoints, directory, environment, figures, start
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.data import Data, with_given_data
+from ffcore.run.histograms import Histograms
 from ffcore.run.results import results_of
 from ffcore.run.stopping import Stop
+from ffcore.run.watchers import Watchers, needs_checkpointing
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def train(
     command: str | None = None,
     max_time: float | None = None,
     callbacks: Sequence[L.Callback] = (),
-) -> Run | None:
+) -> Run:
     """Train, select, test, and write everything down.
 
     Nothing is written before the recipe, the data and the network have been found to fit together.
@@ -71,21 +74,20 @@ def train(
         max_time: seconds after which to stop with a checkpoint, so that `resume` can go on; None: no limit.
         callbacks: Lightning callbacks that watch the training beside ffcore's own.
 
-    Returns:
-        The run, or None when the time was up before it was finished.
-
     Raises:
         UserError: when the recipe, the data or the folder cannot work.
         RunError: when a loss is no number any more, or a file cannot be written.
+        TimeUpError: when the time was up before the run was finished.
         KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
     """
     _one_device(recipe)
     directory.check(run_dir)
     job = _Job.prepare(recipe, dataset, command)
+    started = start.load(job.module, recipe)
     path = directory.create(run_dir, recipe.name)
     with directory.locked(path):
         directory.write_text(path / files.CONFIG, dump(job.recipe))
-        return job.run(path, console, max_time, callbacks)
+        return job.run(path, console, max_time, callbacks, started)
 
 
 def resume(
@@ -97,7 +99,7 @@ def resume(
     command: str | None = None,
     max_time: float | None = None,
     callbacks: Sequence[L.Callback] = (),
-) -> Run | None:
+) -> Run:
     """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
 
     Args:
@@ -109,12 +111,9 @@ def resume(
         max_time: as for `train`.
         callbacks: as for `train`.
 
-    Returns:
-        The run, or None when the time was up before it was finished.
-
     Raises:
         UserError: when the folder is no run, the run is finished, its checkpoints do not load, or its recipe
-            or data have changed.
+            or data have changed; otherwise as for `train`.
     """
     config = run_dir / files.CONFIG
     if not config.is_file():
@@ -136,7 +135,8 @@ def resume(
         job = _Job.prepare(own, dataset, command)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
-        return job.run(run_dir, console, max_time, callbacks, newest, state)
+        started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
+        return job.run(run_dir, console, max_time, callbacks, started, newest, state)
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ class _Job:
     recipe: Recipe
     data: Data
     module: ForwardOnly
+    watchers: Watchers
     command: str | None
     began: float
 
@@ -162,7 +163,7 @@ class _Job:
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         if dataset is not None:
             recipe = with_given_data(recipe, data.images.name)
-        return cls(recipe, data, module, command, began)
+        return cls(recipe, data, module, Watchers(recipe), command, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
         now = self.data.meta()
@@ -179,31 +180,34 @@ class _Job:
         console: Console | None,
         max_time: float | None,
         callbacks: Sequence[L.Callback],
+        started: Mapping[str, Any] | None,
         newest: Path | None = None,
         state: Mapping[str, Any] | None = None,
-    ) -> Run | None:
+    ) -> Run:
         """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
         recipe, data, module = self.recipe, self.data, self.module
         config = recipe.trainer
-        history = History(path / files.METRICS)
-        meta = {"data": data.meta(), "version": environment.versions()["ffcore"]}
         before = state["ffcore"]["wall_s"] if state is not None else 0.0
 
         def elapsed() -> float:
             return float(before + time.perf_counter() - self.began)
 
+        history = History(path / files.METRICS)
+        spread = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
+        meta = {"data": data.meta(), "version": environment.versions()["ffcore"], "start": started}
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, elapsed)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
-        ours = [history, stop, keep]
-        if console is not None and config.bar:
-            ours.append(Bar(console, recipe.name))
+        bar = [Bar(console, recipe.name)] if console is not None and config.bar else []
         with _apart(config.threads), stop.signals():
-            trainer = _trainer(recipe, [*ours, *callbacks])
+            # what has a state comes before what writes it down
+            mine = [history, spread, stop, *self.watchers.callbacks(history), *callbacks, keep, *bar]
+            trainer = _trainer(recipe, mine, self.watchers.loggers(path))
             device = trainer.strategy.root_device
             if state is not None and state["ffcore"]["learned"]:
                 module.load_state_dict(state["state_dict"])
                 module.val_figures = state["ffcore"]["val"]
-                history.load_state_dict(state["callbacks"][history.state_key])
+                for callback in (history, spread):
+                    callback.load_state_dict(state["callbacks"][callback.state_key])
             else:
                 learn = data.loader(data.train, device, lambda: trainer.current_epoch)
                 val = data.loader(data.val, device, None) if data.val is not None else None
@@ -211,7 +215,7 @@ class _Job:
                 if stop.asked:
                     raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
                 if stop.unfinished and not keep.learned:
-                    return None
+                    raise TimeUpError(path)
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             epoch, val_figures = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
@@ -224,7 +228,7 @@ class _Job:
             val=val_figures,
             wall=elapsed(),
         )
-        figures.save(path / files.FIGURES, figures.measure(module, data, device))
+        figures.save(path / files.FIGURES, {**figures.measure(module, data, device), **spread.arrays()})
         directory.write_json(path / files.RESULTS, results)
         write_report(path, _complain if console is None else console.out)
         return Run(path, results, module)
@@ -252,7 +256,7 @@ def _one_device(recipe: Recipe) -> None:
         raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
 
 
-def _trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
+def _trainer(recipe: Recipe, callbacks: list[L.Callback], loggers: list[Logger]) -> L.Trainer:
     config = recipe.trainer
     return L.Trainer(
         accelerator=config.accelerator if config.accelerator != "auto" else _accelerator(),
@@ -261,9 +265,9 @@ def _trainer(recipe: Recipe, callbacks: list[L.Callback]) -> L.Trainer:
         max_epochs=config.max_epochs,
         check_val_every_n_epoch=config.validate_every,
         callbacks=callbacks,
-        logger=False,
+        logger=loggers or False,
         enable_progress_bar=False,
-        enable_checkpointing=False,
+        enable_checkpointing=needs_checkpointing(callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         inference_mode=False,  # what components keep of a validation must be ordinary tensors
@@ -301,6 +305,7 @@ def _apart(threads: int | None) -> Iterator[None]:
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
+        warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
         try:
             yield
         finally:

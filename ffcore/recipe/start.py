@@ -1,0 +1,38 @@
+"""The ``start`` part of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ffcore.recipe.strict import Name, Strict
+
+
+def _all_or_list(value: Any) -> Any:
+    names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if value != "all" and not names:
+        raise ValueError("should be 'all' or a list of names, such as [dense1]")
+    return value
+
+
+class StartConfig(Strict):
+    """What a run begins with, where that is not random weights that all learn."""
+
+    run: str | None = Field(default=None, description="folder of the run to take weights from; null: none")
+    checkpoint: Literal["last", "best"] | None = Field(
+        default=None, description="which of its checkpoints; null: the one that it selected"
+    )
+    blocks: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        default=None, description="blocks and readouts to take; null: all whose names and shapes match"
+    )
+    freeze: Annotated[list[Name] | Literal["all"], BeforeValidator(_all_or_list)] = Field(
+        default=[], description="blocks and readouts that do not learn; all: every block, not the readouts"
+    )
+
+    @model_validator(mode="after")
+    def _from_somewhere(self) -> Self:
+        for name in ("checkpoint", "blocks"):
+            if self.run is None and getattr(self, name) is not None:
+                raise ValueError(f"{name!r} needs a 'run' to take it from")
+        return self

@@ -1,0 +1,45 @@
+"""Loggers and Lightning callbacks, by name: ``trainer.loggers`` and ``trainer.callbacks``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ffcore.errors import closest
+from ffcore.recipe.strict import Strict, as_mapping
+
+LOGGERS: Mapping[str, tuple[str, str]] = {
+    "tensorboard": ("lightning.pytorch.loggers:TensorBoardLogger", "tensorboard"),
+    "wandb": ("lightning.pytorch.loggers:WandbLogger", "wandb"),
+    "mlflow": ("lightning.pytorch.loggers:MLFlowLogger", "mlflow"),
+    "comet": ("lightning.pytorch.loggers:CometLogger", "comet-ml"),
+    "csv": ("lightning.pytorch.loggers:CSVLogger", "lightning"),
+}
+"""Target and package of each kind; others are written as ``package.module:Class``."""
+
+
+def _known(kind: str) -> str:
+    if ":" not in kind and kind not in LOGGERS:
+        raise ValueError(f"there is no logger {kind!r}{closest(kind, LOGGERS)} (or package.module:Class)")
+    return kind
+
+
+class Watcher(Strict):
+    """A class and the arguments of its constructor."""
+
+    kind: str = Field(min_length=1, description="its name, or package.module:Class")
+    options: dict[str, Any] = Field(default={}, description="arguments of its constructor")
+
+
+class LoggerItem(Watcher):
+    """A logger: ``tensorboard``, or ``{kind: wandb, options: {project: mine}}``."""
+
+    kind: Annotated[str, AfterValidator(_known)] = Field(
+        description=f"{', '.join(LOGGERS)}, or package.module:Class"
+    )
+
+
+Logger = Annotated[LoggerItem, BeforeValidator(as_mapping)]
+Callback = Annotated[Watcher, BeforeValidator(as_mapping)]

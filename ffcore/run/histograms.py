@@ -1,0 +1,69 @@
+"""How the goodness of both views is spread, validation after validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from ffcore.data.loader import DeviceLoader
+from ffcore.engine.module import ForwardOnly
+from ffcore.run.figures import Arrays, energies
+
+BINS = 32
+
+
+class Histograms(L.Callback):
+    """Counts the goodness of positives and negatives of every block after each validation, for the report.
+
+    Args:
+        loader: makes a loader of the validation split on a device.
+    """
+
+    def __init__(self, loader: Callable[[torch.device], DeviceLoader]) -> None:
+        self.loader = loader
+        self._epochs: list[int] = []
+        self._counted: dict[str, dict[str, list[np.ndarray]]] = {}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count; Lightning has put the module into evaluation mode."""
+        assert isinstance(pl_module, ForwardOnly)
+        found = energies(pl_module, self.loader(pl_module.device))
+        if not found or any(set(of) != {"positive", "negative"} for of in found.values()):
+            return
+        self._epochs.append(trainer.current_epoch + 1)
+        for block, of_block in found.items():
+            sides = {role: values.float().cpu().numpy() for role, values in of_block.items()}
+            edges = np.histogram_bin_edges(np.concatenate(list(sides.values())), BINS)
+            mine = self._counted.setdefault(block, {"edges": [], "positive": [], "negative": []})
+            mine["edges"].append(edges)
+            for role, values in sides.items():
+                mine[role].append(np.histogram(values, edges)[0])
+
+    def arrays(self) -> Arrays:
+        """``history/epochs`` (E,), and of each block ``edges`` (E, B + 1) and counts (E, B) of both views."""
+        if not self._epochs:
+            return {}
+        counted = {
+            f"history/{block}/{name}": np.stack(values)
+            for block, of_block in self._counted.items()
+            for name, values in of_block.items()
+        }
+        return {"history/epochs": np.array(self._epochs), **counted}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All counts so far, as tensors: checkpoints hold no arrays of NumPy's."""
+        return {name: torch.from_numpy(values) for name, values in self.arrays().items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after these."""
+        self._epochs, self._counted = [], {}
+        for path, values in state_dict.items():
+            if path == "history/epochs":
+                self._epochs = values.tolist()
+            else:
+                block, name = path.removeprefix("history/").rsplit("/", 1)
+                self._counted.setdefault(block, {})[name] = list(values.numpy())
