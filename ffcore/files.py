@@ -11,6 +11,12 @@ CONFIG, RESULTS, METRICS, FIGURES = "config.yaml", "results.json", "metrics.csv"
 CHECKPOINTS = "checkpoints"
 
 
+def sweep(folder: Path) -> None:
+    """Remove the drafts that a killed process has left in a folder that nobody writes to."""
+    for draft in folder.glob(".*-*.tmp"):
+        draft.unlink(missing_ok=True)
+
+
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:
     """Write to a temporary name and rename, so that nobody ever sees half a file.
 

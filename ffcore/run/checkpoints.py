@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,9 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint; did the run end?")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it has written
+            if (bad := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"wrong checksum of {bad}")
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # whatever a damaged file makes torch raise
         said = " ".join(str(error).split())

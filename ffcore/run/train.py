@@ -129,6 +129,8 @@ def resume(
             )
     _one_device(own)
     with directory.locked(run_dir):
+        for folder in (run_dir, run_dir / files.CHECKPOINTS):
+            files.sweep(folder)
         newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
         for complaint in complaints:
             _complain(f"{complaint}; going on from the checkpoint before it")
