@@ -61,7 +61,6 @@ class Meter:
         if self._losses is not None and self._finite is not None:
             self._finite += self._losses.isfinite()
 
-    @torch.no_grad()
     def __call__(self, block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
         """Add the energies of a pass with two views of the same size; see `ffcore.interfaces.Observer`."""
         goodness = out.goodness

@@ -185,6 +185,13 @@ class ForwardOnly(L.LightningModule):
                 stepper.load_state_dict(state)
             self._half_done = None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As for any module, but for a name of Lightning's that changes some twenty times a step."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)  # torch would look whether it is a parameter or a module
+        else:
+            super().__setattr__(name, value)
+
     # -- measuring --------------------------------------------------------------------------------------
 
     def scores(self, x: Tensor) -> Tensor:

@@ -28,11 +28,11 @@ class Objective(Component):
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """The loss, a scalar: a mean over samples of (R,) or (R, K) goodness."""
 
-    def derivative(self, goodness: Tensor, views: Views) -> Tensor | None:
-        """Derivative of the loss with respect to the goodness, in closed form.
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor] | None:
+        """The loss, and its derivative with respect to the goodness, in closed form.
 
         Returns:
-            (R,) or (R, K), as the goodness. None here: there is no closed form, autograd does it.
+            A scalar, and (R,) or (R, K) as the goodness; None: there is no closed form, autograd does it.
         """
         return None
 

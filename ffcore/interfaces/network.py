@@ -31,8 +31,8 @@ class Block(Protocol):
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
         """The terms of the block's local loss, by name; empty where it has none."""
 
-    def derivative(self, out: Out, views: Views) -> Tensor | None:
-        """Derivative of the loss with respect to ``out.goodness``, or None where there is no closed form."""
+    def losses_with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
+        """Those, and their sum's derivative by ``out.goodness``; None where there is no closed form."""
 
     def update(self, samples: int) -> None:
         """Use the gradients in ``.grad``, of a mean over ``samples``: reduce over ranks, clip, step."""

@@ -105,11 +105,12 @@ class LocalBlock(nn.Module):
             views = replace(views, upstream=list(out.upstream))
         return cast("dict[str, Tensor]", self.loss(out, self, views))
 
-    def derivative(self, out: Out, views: Views) -> Tensor | None:
-        """See `ffcore.interfaces.Block.derivative`."""
+    def losses_with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
+        """See `ffcore.interfaces.Block.losses_with_derivative`."""
         if out.goodness is None or type(self.loss) is not GoodnessLoss or not self.loss.closed:
             return None
-        return self.loss.objective.derivative(out.goodness, views)
+        found = self.loss.objective.with_derivative(out.goodness, views)
+        return None if found is None else ({"objective": found[0]}, found[1])
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile body, goodness and handoff into one, as `torch.compile` does with these arguments.

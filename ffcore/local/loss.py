@@ -50,7 +50,7 @@ class GoodnessLoss(LocalLoss):
     def closed(self) -> bool:
         """Whether the goodness is all that there is to learn through, and its derivative a closed form."""
         return (
-            belongs(self.objective, "derivative")
+            belongs(self.objective, "with_derivative")
             and not self.penalties
             and next(self.objective.parameters(), None) is None
         )

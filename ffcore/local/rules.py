@@ -23,14 +23,13 @@ class Gradient(LearningRule):
         self, window: Sequence[tuple[Block, tuple[Input, ...], Out]], views: Views
     ) -> Sequence[Mapping[str, Tensor]]:
         """See `ffcore.interfaces.LearningRule.learn`."""
-        losses = [block.losses(out, views) for block, _, out in window]
-        terms = [term for of_block in losses for term in of_block.values()]
-        assert terms, "a window without any loss; the network has checked it"
-        total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
+        if closed := _in_closed_form(window, views):
+            losses, of_goodness = [closed[0]], closed[1]
+        else:
+            losses, of_goodness = [block.losses(out, views) for block, _, out in window], None
         if views.samples:  # a rank's share of a small batch may be empty: the mean of nothing is no number
-            of_goodness = None if total.requires_grad else _in_closed_form(window, views)
-            if total.requires_grad:
-                total.backward()  # type: ignore[no-untyped-call]
+            if of_goodness is None:
+                _backward(losses, window[-1][0])
             for block, inputs, out in window:
                 _finish_in_closed_form(block, inputs, out, of_goodness)
         for block in dict.fromkeys(block for block, _, _ in window):
@@ -38,19 +37,30 @@ class Gradient(LearningRule):
         return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]
 
 
-def _in_closed_form(window: Sequence[tuple[Block, tuple[Input, ...], Out]], views: Views) -> Tensor:
-    """The derivative of a loss without a graph with respect to the goodness of the block that it is of.
+def _in_closed_form(
+    window: Sequence[tuple[Block, tuple[Input, ...], Out]], views: Views
+) -> tuple[Mapping[str, Tensor], Tensor] | None:
+    """The losses and their derivative of a block that has run without a graph, if it has closed forms."""
+    block, _, out = window[-1]
+    alone = len(window) == 1 and not out.activity.requires_grad and hasattr(block.body, "add_gradients")
+    if not alone or out.goodness is None or out.goodness.requires_grad:
+        return None
+    return block.losses_with_derivative(out, views)
+
+
+def _backward(losses: Sequence[Mapping[str, Tensor]], last: Block) -> None:
+    """Let autograd work out gradients of the sum of all terms.
 
     Raises:
-        UserError: when there is none, so that the block would never learn.
+        UserError: when the sum has no graph, so that its blocks would never learn.
     """
-    block, _, out = window[-1]
-    alone = len(window) == 1 and hasattr(block.body, "add_gradients")
-    found = block.derivative(out, views) if alone else None
-    if found is None:
-        name = block.info.name if block.info is not None else "?"
+    terms = [term for of_block in losses for term in of_block.values()]
+    assert terms, "a window without any loss; the network has checked it"
+    total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
+    if not total.requires_grad:
+        name = last.info.name if last.info is not None else "?"
         raise UserError(f"block {name}: no gradient leads from its loss to its parameters: it cannot learn")
-    return found
+    total.backward()  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

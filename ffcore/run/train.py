@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import PassThroughProfiler
 from rich.console import Console
 
 from ffcore import files
@@ -272,8 +273,18 @@ def _trainer(recipe: Recipe, callbacks: list[L.Callback], loggers: list[Logger])
         enable_checkpointing=needs_checkpointing(callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        profiler=_Unprofiled(),
         inference_mode=False,  # what components keep of a validation must be ordinary tensors
     )
+
+
+class _Unprofiled(PassThroughProfiler):
+    """Lightning's own makes a generator for each hook of each callback, some fifty a step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self._nothing
 
 
 def _accelerator() -> str:

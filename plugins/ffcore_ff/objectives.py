@@ -5,6 +5,7 @@ R rows: N positives, then N negatives.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -41,17 +42,21 @@ class Logistic(Objective):
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → a scalar."""
+        return self._loss(self._logits(goodness), views)
+
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """(R,) → a scalar, (R,)."""
         logits = self._logits(goodness)
+        up = torch.sigmoid(logits)
+        views.of(up, "positive").sub_(1)
+        for role in views.roles:
+            rows = views.of(up, role)
+            rows.div_(rows.shape[0] * self.temperature if role in ("positive", "negative") else math.inf)
+        return self._loss(logits, views), up
+
+    def _loss(self, logits: Tensor, views: Views) -> Tensor:
         positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
         return F.softplus(-positive).mean() + F.softplus(negative).mean()
-
-    def derivative(self, goodness: Tensor, views: Views) -> Tensor:
-        """(R,) → (R,)."""
-        chance, up = torch.sigmoid(self._logits(goodness)), torch.zeros_like(goodness)
-        for role, target in (("positive", 1), ("negative", 0)):
-            rows = views.of(chance, role)
-            torch.sub(rows, target, out=views.of(up, role)).div_(len(rows) * self.temperature)
-        return up
 
     def _logits(self, goodness: Tensor) -> Tensor:
         above = goodness - self.theta
@@ -77,14 +82,16 @@ class SymBa(Objective):
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → a scalar."""
-        gap = views.of(goodness, "positive") - views.of(goodness, "negative")
-        return F.softplus(-self.alpha * gap).mean()
+        return F.softplus(self._logits(goodness, views)).mean()
 
-    def derivative(self, goodness: Tensor, views: Views) -> Tensor:
-        """(R,) → (R,)."""
-        gap = views.of(goodness, "positive") - views.of(goodness, "negative")
-        pull = torch.sigmoid(-self.alpha * gap).mul_(self.alpha / len(gap))
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """(R,) → a scalar, (R,)."""
+        logits = self._logits(goodness, views)
+        pull = torch.sigmoid(logits).mul_(self.alpha / len(logits))
         up = torch.zeros_like(goodness)
         views.of(up, "positive").copy_(-pull)
         views.of(up, "negative").copy_(pull)
-        return up
+        return F.softplus(logits).mean(), up
+
+    def _logits(self, goodness: Tensor, views: Views) -> Tensor:
+        return -self.alpha * (views.of(goodness, "positive") - views.of(goodness, "negative"))

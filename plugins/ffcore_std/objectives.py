@@ -31,12 +31,12 @@ class CrossEntropy(Objective):
         first = goodness[: views.samples]
         return F.cross_entropy(first, views.y, label_smoothing=self.label_smoothing)
 
-    def derivative(self, goodness: Tensor, views: Views) -> Tensor:
-        """(softmax(g) − (1 − s)·onehot(y) − s/K)/N on the first view's rows, with smoothing s."""
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """Derivative: (softmax(g) − (1 − s)·onehot(y) − s/K)/N on the first view's rows, with smoothing s."""
         assert views.y is not None, "cross-entropy needs labelled samples"
         n, k = views.samples, goodness.shape[1]
         up = torch.zeros_like(goodness)
         first = torch.softmax(goodness[:n], 1, out=up[:n]).sub_(self.label_smoothing / k)
         first.scatter_add_(1, views.y.unsqueeze(1), first.new_full((n, 1), self.label_smoothing - 1))
         first.div_(n)
-        return up
+        return self(goodness, views), up

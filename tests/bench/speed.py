@@ -102,21 +102,23 @@ def overhead(rounds: int, steps: int) -> str:
     """Networks of blocks of one unit: there is nothing to compute."""
     rows = []
     with apart({str(depth): partial(run, [1] * depth, {}) for depth in (1, 4, 17)}) as started:
-        inside: dict[str, list[float]] = {name: [] for name in started}
+        inside: dict[str, list[tuple[float, ...]]] = {name: [] for name in started}
 
         def turn(name: str) -> Turn:
             def take(steps: int) -> None:
                 before = started[name].said
                 started[name](steps)
-                inside[name].append((started[name].said - before) / steps * 1e3)
+                after = started[name].said
+                inside[name].append(tuple((b - a) / steps * 1e3 for a, b in zip(before, after, strict=True)))
 
             return take
 
         times = alternate({name: turn(name) for name in started}, rounds, steps)
     for name, of in times.items():
-        learn = statistics.median(inside[name])
-        rows.append([name, f"{of.median:.2f}", f"{of.median - learn:.2f}", f"{learn / int(name):.2f}"])
-    head = ("blocks", "ms a step", "of it the trainer and the engine", "the algorithm, a block")
+        learn, gather = (statistics.median(spent) for spent in zip(*inside[name], strict=True))
+        rest = of.median - learn - gather
+        rows.append([name, *(f"{ms:.2f}" for ms in (of.median, gather, rest, learn / int(name)))])
+    head = ("blocks", "ms a step", "making the batch", "trainer and engine", "the algorithm, a block")
     return table(head, rows)
 
 

@@ -45,7 +45,7 @@ class Requests:
         """How many steps to take; 0 for no more."""
         return self.pipe.recv()
 
-    def done(self, said: float = 0.0) -> None:
+    def done(self, said: tuple[float, ...] = ()) -> None:
         """They have been taken."""
         self.pipe.send(said)
 
@@ -63,7 +63,7 @@ class Apart:
         self.process = spawn.Process(target=_serve, args=(main, theirs))
         self.process.start()
         theirs.close()
-        self.said = 0.0
+        self.said: tuple[float, ...] = (0.0, 0.0)
 
     def __call__(self, steps: int) -> None:
         self.pipe.send(steps)

@@ -82,6 +82,16 @@ class Summed(Objective):
         return goodness.square().sum()
 
 
+class WrongSign(Objective):
+    """The closed form climbs where it should descend."""
+
+    def forward(self, goodness, views):
+        return goodness.square().mean()
+
+    def with_derivative(self, goodness, views):
+        return goodness.square().mean(), -2 * goodness / len(goodness)
+
+
 class Overflowing(Objective):
     """exp without care."""
 
@@ -114,6 +124,7 @@ CAUGHT = [
     ("goodness", Noisy, "repeats itself in evaluation", "gives another output"),
     ("goodness", Forgetful, "state makes another one equal", "does not hold all"),
     ("objective", Summed, "is a mean over samples", "not close"),
+    ("objective", WrongSign, "derivative equals autograd", "derivative are not autograd's"),
     ("objective", Overflowing, "is a finite scalar", "the loss is inf"),
     ("objective", Strange, "accepts a kind of goodness", "accepts is 'vector'"),
     ("penalty", Constant, "is a scalar with a graph", "it would change nothing"),

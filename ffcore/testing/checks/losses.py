@@ -48,15 +48,19 @@ def check_objective_lets_a_gradient_through(example: Example) -> None:
 
 
 def check_objective_derivative_equals_autograd(example: Example) -> None:
-    """The closed form, where there is one, is the derivative; rows of other views have none."""
+    """The closed form, where there is one, is the loss and its derivative; rows of other views have none."""
     objective, goodness, views = _heard(example)
     for more in (views, _with_neutral_rows(views)):
         rows = numbers(more.x.shape[0], *goodness.shape[1:], seed=2, dtype=torch.float64).requires_grad_()
-        mine = objective.derivative(rows.detach(), more)
+        mine = objective.with_derivative(rows.detach(), more)
         if mine is not None:
-            (right,) = torch.autograd.grad(objective(rows, more), rows)
+            loss = objective(rows, more)
+            (right,) = torch.autograd.grad(loss, rows)
             assert_close(
-                mine, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"derivative is not autograd's: {m}"
+                *(mine, (loss.detach(), right)),
+                rtol=1e-9,
+                atol=1e-12,
+                msg=lambda m: f"loss and derivative are not autograd's: {m}",
             )
 
 
