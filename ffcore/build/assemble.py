@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,13 +19,16 @@ from ffcore.recipe.spec import Kind
 from ffcore.recipe.start import StartConfig
 
 
-def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnly:
+def assemble(
+    recipe: Recipe, shape: tuple[int, ...], classes: int, groups: Sequence[int] | None = None
+) -> ForwardOnly:
     """Build everything that a recipe names; weights depend on its seed alone.
 
     Args:
         recipe: the validated recipe.
         shape: shape of one sample.
         classes: number of classes K.
+        groups: super-class of each class, where the data set has such; the recipe's own go first.
 
     Raises:
         UserError: with the path in the recipe, when parts do not fit together or the data.
@@ -35,7 +38,7 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
         with _at("algorithm"):
             in_shape = algorithm.prepare(shape, classes, tuple(recipe.readouts))
-        builder = NetworkBuilder(recipe, algorithm, in_shape, classes)
+        builder = NetworkBuilder(recipe, algorithm, in_shape, classes, _groups(recipe, classes, groups))
         network = builder.build()
         _freeze(network, recipe.start)
         schedule: Schedule = make(
@@ -80,6 +83,14 @@ def assemble(recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnl
         clip=recipe.trainer.clip,
         accumulate=recipe.trainer.accumulate,
     )
+
+
+def _groups(recipe: Recipe, classes: int, groups: Sequence[int] | None) -> torch.Tensor | None:
+    own = recipe.data.groups
+    if own is not None and len(own) != classes:
+        raise UserError(f"data.groups: {len(own)} numbers for {classes} classes; give one for each")
+    chosen = own if own is not None else groups
+    return None if chosen is None else torch.tensor(chosen)
 
 
 def _freeze(network: LocalNetwork, start: StartConfig | None) -> None:

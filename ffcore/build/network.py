@@ -31,13 +31,22 @@ class NetworkBuilder:
         algorithm: may replace entries of ``block`` and append a head.
         shape: shape of one input of the network.
         classes: number of classes K.
+        group_of: (K,) super-class of each class, if there are any.
     """
 
-    def __init__(self, recipe: Recipe, algorithm: Algorithm, shape: tuple[int, ...], classes: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        algorithm: Algorithm,
+        shape: tuple[int, ...],
+        classes: int,
+        group_of: Tensor | None = None,
+    ) -> None:
         self.recipe = recipe
         self.algorithm = algorithm
         self.shape = shape
         self.classes = classes
+        self.group_of = group_of
         self.optimizers: dict[str, OptimizerConfig] = {}
         self._to_compile: list[LocalBlock] = []
         self._x = torch.zeros(2, *shape)  # what the items built so far make of zeros
@@ -63,7 +72,7 @@ class NetworkBuilder:
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
         try:
-            network = LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts)
+            network = LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts, self.group_of)
         except UserError:
             raise
         except (ValueError, RuntimeError) as error:

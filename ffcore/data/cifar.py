@@ -163,6 +163,7 @@ class Cifar100(Cifar):
     test = "test.bin"
     names = "fine_label_names.txt"
     labels = (20, 100)
+    grouped = True
 
 
 def _bytes(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -84,7 +85,12 @@ class ImageSet:
 
 
 class Dataset(ABC):
-    """A source of one `ImageSet`; constructor arguments are plain values, as a recipe writes them."""
+    """A source of one `ImageSet`; constructor arguments are plain values, as a recipe writes them.
+
+    ``grouped`` says that its classes have super-classes, which only reading it tells.
+    """
+
+    grouped: ClassVar[bool] = False
 
     def peek(self) -> tuple[tuple[int, ...], int] | None:
         """Shape of one sample and number of classes, where both are known without reading anything."""

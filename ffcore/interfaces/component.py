@@ -29,6 +29,7 @@ class BlockInfo:
         unit_goodness: the block's goodness of an activity that is one everywhere: the number of units for a
             sum of squares, 1 for a mean, minus the units for a negative sum. 0 where the block has none.
         group_of: (K,) super-class of every class, where the data set or the recipe has them.
+        column_of: (K,) column of the block's goodness by which each class is judged; None: its own.
     """
 
     name: str
@@ -38,6 +39,7 @@ class BlockInfo:
     classes: int
     unit_goodness: float = 0.0
     group_of: Tensor | None = None
+    column_of: Tensor | None = None
 
 
 class Component(nn.Module):

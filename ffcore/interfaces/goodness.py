@@ -16,14 +16,21 @@ class Goodness(Component):
     """How good a block finds its activity.
 
     ``kind`` says what comes out and is checked against the objective when a network is built: ``"energy"``
-    is one number a row, (R,); ``"class"`` is one number a row and class, (R, K).
+    is one number a row, (R,); ``"class"`` is one number a row and class, (R, K), or fewer columns where
+    several classes share one. ``column_of`` (K,) then says by which column each class is judged; objectives
+    find it in their `BlockInfo`. It is made in `bind`.
     """
 
     kind: ClassVar[Kind] = "energy"
+    column_of: Tensor | None = None
 
     @abstractmethod
     def forward(self, activity: Tensor) -> Tensor:
-        """Goodness of each row: (R, *shape) → (R,) or (R, K)."""
+        """Goodness of each row: (R, *shape) → (R,) or (R, columns)."""
+
+    def evidence(self, goodness: Tensor) -> Tensor:
+        """What a goodness says of every class: (R, columns) → (R, K); energies stay as they are."""
+        return goodness if self.column_of is None else goodness[:, self.column_of]
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor | None:
         """Gradient of a scalar with respect to the activity, in closed form.

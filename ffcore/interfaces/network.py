@@ -69,7 +69,7 @@ class Network(Protocol):
         """One pass in which the blocks learn, each before the next one runs."""
 
     def goodness(self, views: Views) -> list[Tensor]:
-        """One pass without learning: the goodness of every block that has one, (R,) or (R, K) each."""
+        """One pass without learning: what every block's goodness says of the rows, (R,) or (R, K) each."""
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
         """One pass in which the blocks do not learn: (R, K) logits of every readout.

@@ -167,12 +167,12 @@ class LocalNetwork(nn.Module):
         return x
 
     def goodness(self, views: Views) -> list[Tensor]:
-        """One pass without learning: the goodness of every block that has one, in order of the blocks."""
+        """One pass without learning: each block's `Goodness.evidence`, in order of the blocks."""
         seen: dict[BlockLike, Tensor] = {}
 
         def collect(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
-            if out.goodness is not None:
-                seen[block] = out.goodness
+            if out.goodness is not None and block.goodness is not None:
+                seen[block] = block.goodness.evidence(out.goodness)
 
         with torch.no_grad(), Pass(views, (collect,), wants_goodness=True):
             self.body(views.x)
@@ -266,7 +266,7 @@ class LocalNetwork(nn.Module):
                     f"{tuple(made.shape)}; kind {block.goodness.kind!r} means {right}"
                 )
             unit = float(made.float().mean())
-            info = replace(info, unit_goodness=unit)
+            info = replace(info, unit_goodness=unit, column_of=block.goodness.column_of)
         block.info = info
         if block.loss is not None:
             block.loss.bind(info)

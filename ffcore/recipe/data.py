@@ -35,6 +35,9 @@ class DataConfig(Flat):
     augment: list[Annotated[Spec, Kind("augmentation")]] = Field(
         default=[], description="small changes to training samples, one after another"
     )
+    groups: list[Natural] | None = Field(
+        default=None, description="super-class of each class, from 0; null: the set's own, if it has such"
+    )
     standardise: bool = Field(
         default=False, description="subtract the training mean, divide by the deviation"
     )

@@ -89,6 +89,7 @@ class Data:
             "name": self.images.name,
             "shape": list(self.images.shape),
             "classes": list(self.images.classes),
+            "groups": None if self.images.groups is None else list(self.images.groups),
             "scale": self.images.scale,
             "mean": list(self.mean),
             "std": list(self.std),

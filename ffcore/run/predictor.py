@@ -56,7 +56,7 @@ class Predictor:
         self.classes = tuple(meta["classes"])
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
-        self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes))
+        self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes), meta.get("groups"))
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
         try:

@@ -55,6 +55,7 @@ def test_data_is_flat_in_and_out(fake):
         "split_seed": 0,
         "standardise": False,
         "augment": [],
+        "groups": None,
     }
 
 
