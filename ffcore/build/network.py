@@ -14,12 +14,22 @@ from torch import Tensor, nn
 
 from ffcore.build.components import make
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Goodness, Objective, Readout
+from ffcore.interfaces import Algorithm, Goodness, Items, Objective, Readout
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Residual
-from ffcore.recipe.network import BlockConfig, BlockItem, BoxItem, NetworkItem, ResidualItem, merged
+from ffcore.recipe.network import (
+    BlockConfig,
+    BlockItem,
+    BoxItem,
+    BuiltItem,
+    NetItem,
+    NetworkItem,
+    ResidualItem,
+    merged,
+)
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
 
+_ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
 _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
 
 
@@ -64,7 +74,7 @@ class NetworkBuilder:
         stages = self._stages(self.recipe.network, "network", defaults, imposed)
         if self.algorithm.head is not None:
             head = _with_classes(self.algorithm.head, self.classes)
-            item: NetworkItem = TypeAdapter(NetworkItem).validate_python(head)
+            item = _ITEM.validate_python(head)
             stages |= self._stages([item], "the algorithm's head", merged(defaults, imposed), BlockConfig())
         readouts: dict[str, Readout] = {}
         for name, spec in self.recipe.readouts.items():
@@ -90,6 +100,9 @@ class NetworkBuilder:
         stages: OrderedDict[str, nn.Module] = OrderedDict()
         for i, item in enumerate(items):
             here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
+            if isinstance(item, NetItem):
+                stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
+                continue
             for copy in range(1 if isinstance(item, BoxItem) else item.repeat):
                 name = self._name(item, copy)
                 if name in self._taken:
@@ -99,7 +112,7 @@ class NetworkBuilder:
         return stages
 
     def _stage(
-        self, item: NetworkItem, name: str, path: str, under: BlockConfig, over: BlockConfig
+        self, item: BuiltItem, name: str, path: str, under: BlockConfig, over: BlockConfig
     ) -> nn.Module:
         if isinstance(item, BlockItem):
             return self._block(item, name, path, merged(merged(under, item.block), over))
@@ -162,7 +175,7 @@ class NetworkBuilder:
         except ValueError as error:
             raise UserError(f"{where}.{error}") from error
 
-    def _name(self, item: NetworkItem, copy: int) -> str:
+    def _name(self, item: BuiltItem, copy: int) -> str:
         if item.name is not None:
             many = not isinstance(item, BoxItem) and item.repeat > 1
             return f"{item.name}{copy + 1}" if many else item.name
@@ -182,6 +195,12 @@ class NetworkBuilder:
             raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
         finally:
             module.train()
+
+
+def _items(item: NetItem, path: str) -> list[NetworkItem]:
+    """What a network by name stands for."""
+    net: Items = make(item.net, path)
+    return [_ITEM.validate_python(each) for each in net.items()]
 
 
 def _with_classes(item: Mapping[str, Any], classes: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.goodness import Goodness
 from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
+from ffcore.interfaces.items import Items
 from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
 from ffcore.interfaces.network import Block, Input, Network, Observer, Source
 from ffcore.interfaces.readout import Readout
@@ -32,6 +33,7 @@ __all__ = [
     "Draw",
     "Goodness",
     "Input",
+    "Items",
     "LabelCode",
     "LabelledInput",
     "LayerContribution",

@@ -23,5 +23,6 @@ class ClosedForm(Protocol):
         Args:
             x: (R, *in_shape) the body's input.
             activity: (R, *shape) what the body made of it.
-            up: (R, *shape) derivative of the loss with respect to the activity; may be overwritten.
+            up: (R, *shape) derivative of the loss with respect to the activity; may be overwritten, unless it
+                is an expanded view, in which one number stands in many places (a stride is 0).
         """

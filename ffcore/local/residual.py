@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ffcore.interfaces import BlackBox, LabelledInput
 from ffcore.local.passing import current
@@ -16,7 +17,8 @@ Merge = Literal["add", "concat"]
 class Residual(nn.Module):
     """``merge(x, items(x))`` with a shortcut that has no parameters.
 
-    The shortcut carries a graph only within a window of the schedule; across windows it is detached.
+    The shortcut carries a graph only within a window of the schedule; across windows it is detached. Where
+    the items shrink an image, it is average-pooled to the same size.
 
     Args:
         items: what the shortcut goes around.
@@ -39,6 +41,7 @@ class Residual(nn.Module):
         shortcut = x.dense() if isinstance(x, LabelledInput) else x
         if _window() != before:
             shortcut = shortcut.detach()
+        shortcut = _pooled(shortcut, y)
         if self.merge == "add":
             if shortcut.shape != y.shape:
                 raise ValueError(
@@ -52,6 +55,16 @@ class Residual(nn.Module):
                 "input: all dimensions but the first must agree"
             )
         return torch.cat([shortcut, y], dim=1)
+
+
+def _pooled(shortcut: Tensor, like: Tensor) -> Tensor:
+    """Averages of as many pixels as make an image as small as ``like``, where that is possible."""
+    before, after = shortcut.shape[2:], like.shape[2:]
+    if len(before) != 2 or len(after) != 2 or before == after:
+        return shortcut
+    sides = [side // small for side, small in zip(before, after, strict=True)]
+    exact = all(side == s * small for side, s, small in zip(before, sides, after, strict=True))
+    return F.avg_pool2d(shortcut, sides) if exact else shortcut
 
 
 def _window() -> int | None:

@@ -83,5 +83,4 @@ def _finish_in_closed_form(
                 leaf = activity.detach().requires_grad_()
                 (up,) = torch.autograd.grad(block.goodness(leaf), leaf, of_goodness)
     if up is not None:
-        # Bodies may overwrite it, and an expanded tensor has one number in many places.
-        cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up.contiguous())
+        cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up)

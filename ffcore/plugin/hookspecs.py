@@ -142,6 +142,22 @@ def ffcore_register_bodies(register: Register) -> None:
 
 
 @hookspec
+def ffcore_register_networks(register: Register) -> None:
+    """Register networks, which a recipe names in one item; see `ffcore.interfaces.Items`.
+
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
+
+    Args:
+        register: ``register(name, target, config=None, summary="")``.
+
+    Returns: Nothing.
+
+    Example:
+        register("resnet17", "my_nets.residual:ResNet17", ResNet17Options)
+    """
+
+
+@hookspec
 def ffcore_register_contributions(register: Register) -> None:
     """Register layer contributions, which combine the evidence of layers.
 

@@ -13,6 +13,7 @@ from pydantic import (
     model_serializer,
 )
 
+from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
@@ -85,28 +86,47 @@ class BoxItem(Strict):
     name: Name | None = Field(default=None, description="name of the box; null: numbered")
 
 
+class NetItem(Flat):
+    """A whole network by its name: ``{kind: resnet17, widths: [40, 80, 160, 320]}``."""
+
+    inner: ClassVar[str] = "net"
+
+    net: Annotated[Spec, Kind("network")] = Field(description="the network")
+    block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
+
+
 class ResidualItem(Strict):
     """Items with a shortcut around them."""
 
     kind: Literal["residual"] = Field(default="residual", description="items with a shortcut around them")
-    merge: Literal["add", "concat"] = Field(default="add", description="how the shortcut comes back in")
+    merge: Literal["add", "concat"] = Field(
+        default="add", description="how the shortcut comes back in, pooled if the items shrink the image"
+    )
     items: list[NetworkItem] = Field(min_length=1, description="what the shortcut goes around")
     repeat: Count = Field(default=1, description="how many such groups in a row")
     name: Name | None = Field(default=None, description="name of the group; null: numbered")
 
 
 def _tag(value: Any) -> str:
+    if isinstance(value, NetItem):
+        return "net"
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    return kind if kind in CONTAINERS else "block"
+    if kind in CONTAINERS:
+        return str(kind)
+    return "net" if kind in manager.current().registry.names("network") else "block"
 
+
+BuiltItem = ResidualItem | BoxItem | BlockItem
+"""What is left when networks by name are spelled out."""
 
 NetworkItem = Annotated[
     Annotated[ResidualItem, Tag("residual")]
     | Annotated[BoxItem, Tag("blackbox")]
+    | Annotated[NetItem, Tag("net")]
     | Annotated[BlockItem, Tag("block")],
     Discriminator(_tag),
     BeforeValidator(as_mapping),
-    ByKind("", ("residual", "blackbox", "block")),
+    ByKind("", ("residual", "blackbox", "net", "block")),
 ]
 
 ResidualItem.model_rebuild()

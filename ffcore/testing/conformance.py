@@ -113,7 +113,7 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
 
 def _used(noun: str) -> list[str]:
     """Checks that need a constructed component."""
-    module = [] if noun in {"dataset", *_UNUSED} else list(checks.named("module"))
+    module = [] if noun in {"dataset", "network", *_UNUSED} else list(checks.named("module"))
     return [*checks.named(noun), *module]
 
 

@@ -16,7 +16,7 @@ class Activation:
 
     Attributes:
         function: h = f(a); may overwrite a.
-        back: (h, ∂/∂h) → ∂/∂a; may overwrite ∂/∂h.
+        back: (h, ∂/∂h) → ∂/∂a; may overwrite ∂/∂h, and what it returns may be overwritten.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -43,14 +43,21 @@ def relu_pass_through(x: Tensor) -> Tensor:
     return _PassThroughReLU.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def _own(up: Tensor) -> Tensor:
+    """A tensor that may be overwritten: an expanded view has one number in many places."""
+    return up.contiguous() if 0 in up.stride() else up
+
+
 def _relu_back(h: Tensor, up: Tensor) -> Tensor:
-    """∂/∂h where h > 0, else 0, in place."""
+    """∂/∂h where h > 0, else 0, in place where that can be."""
+    if 0 in up.stride():
+        return torch.ops.aten.threshold_backward(up, h, 0)  # type: ignore[no-any-return]
     return torch.ops.aten.threshold_backward.grad_input(up, h, 0, grad_input=up)  # type: ignore[no-any-return]
 
 
 ACTIVATIONS = {
     "relu": Activation(torch.relu_, _relu_back),
-    "relu-pass-through": Activation(relu_pass_through, lambda h, up: up),
+    "relu-pass-through": Activation(relu_pass_through, lambda h, up: _own(up)),
     "tanh": Activation(torch.tanh, lambda h, up: up * (1 - h * h)),
-    "identity": Activation(lambda a: a, lambda h, up: up),
+    "identity": Activation(lambda a: a, lambda h, up: _own(up)),
 }

@@ -81,6 +81,11 @@ def ffcore_register_bodies(register):
 
 
 @hookimpl
+def ffcore_register_networks(register):
+    register("net", "nowhere:Net", Nothing)
+
+
+@hookimpl
 def ffcore_register_contributions(register):
     register("sum", "nowhere:Sum", Nothing)
 

@@ -3,7 +3,7 @@ import pytest
 from ffcore.errors import UserError
 from ffcore.plugin.nouns import NOUNS, find_noun
 from ffcore.recipe.data import DataConfig
-from ffcore.recipe.network import BlockItem
+from ffcore.recipe.network import BlockItem, NetItem
 
 
 def test_a_noun_is_found_by_singular_and_plural():
@@ -16,6 +16,6 @@ def test_an_unknown_noun_names_the_nearest():
         find_noun("godness")
 
 
-@pytest.mark.parametrize(("noun", "model"), [("dataset", DataConfig), ("body", BlockItem)])
+@pytest.mark.parametrize(("noun", "model"), [("dataset", DataConfig), ("body", BlockItem), ("network", NetItem)])
 def test_options_may_not_take_the_names_written_beside_them(noun, model):
     assert NOUNS[noun].reserved == {"kind", *model.own()}

@@ -19,6 +19,7 @@ from ffcore.testing.checks import (
     layers,
     losses,
     modules,
+    networks,
     rules,
     schedules,
 )
@@ -35,6 +36,7 @@ _ROOMS = (
     layers,
     losses,
     modules,
+    networks,
     rules,
     schedules,
 )

@@ -1,0 +1,1 @@
+"""Convolutions as local blocks, norms between them, and networks of them by name."""

@@ -1,0 +1,136 @@
+"""Networks of local convolutions by name: every convolution is a block of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ffcore.interfaces import Items
+
+Item = Mapping[str, Any]
+
+_SILENT: Item = {"goodness": None, "objective": None, "penalties": {}, "handoff": None, "rule": None}
+"""Of items between the blocks that learn."""
+
+
+def _first(normalise: bool) -> list[Item]:
+    return [{"kind": "layer-norm", "name": "input", "block": _SILENT}] if normalise else []
+
+
+class ResNet17(Items):
+    """A stem and four stages of four 3×3 convolutions, with shortcuts that have no parameters.
+
+    Sun et al., ICLR 2025 (DeeperForward), and arXiv:2606.09928. The second convolution of a stage is added to
+    the stage's input (average-pooled where the first has a stride of 2), the fourth is put beside what went
+    into the third, so that a stage hands on twice its width. The last stage ends without a shortcut.
+
+    Args:
+        widths: channels of each stage, each twice those before; (100, 200, 400, 800) in the papers.
+        dropout: of every convolution.
+        init: of every convolution's weights.
+        normalise: a layer norm of the input.
+
+    Raises:
+        ValueError: when a width is not twice the one before.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (100, 200, 400, 800),
+        dropout: float = 0.0,
+        init: str = "uniform",
+        normalise: bool = True,
+    ) -> None:
+        right = tuple(widths[0] * 2**stage for stage in range(len(widths)))
+        if tuple(widths) != right:
+            raise ValueError(f"widths: {list(widths)}: each is twice the one before, such as {list(right)}")
+        self.widths = widths
+        self.dropout = dropout
+        self.init = init
+        self.normalise = normalise
+
+    def items(self) -> Sequence[Item]:
+        """See `Items.items`."""
+        found = [*_first(self.normalise), self._conv("stem", self.widths[0])]
+        for stage, width in enumerate(self.widths, start=1):
+            names = [f"stage{stage}-{i}" for i in range(1, 5)]
+            pair = [self._conv(names[0], width, 1 if stage == 1 else 2), self._conv(names[1], width)]
+            found.append({"kind": "residual", "merge": "add", "name": f"stage{stage}-add", "items": pair})
+            pair = [self._conv(name, width) for name in names[2:]]
+            if stage < len(self.widths):
+                merged = {"kind": "residual", "merge": "concat", "name": f"stage{stage}-concat"}
+                found.append({**merged, "items": pair})
+            else:
+                found += pair
+        return found
+
+    def _conv(self, name: str, channels: int, stride: int = 1) -> Item:
+        shape = {"channels": channels, "stride": stride, "dropout": self.dropout, "init": self.init}
+        return {"kind": "conv", "name": name, **shape}
+
+
+class _Plain(Items):
+    """Groups of convolutions with average-pooling by 2 between them."""
+
+    def __init__(
+        self, groups: Sequence[Sequence[tuple[int, int]]], dropout: float, init: str, normalise: bool
+    ) -> None:
+        self.groups = groups
+        self.dropout = dropout
+        self.init = init
+        self.normalise = normalise
+
+    def items(self) -> Sequence[Item]:
+        """See `Items.items`."""
+        found, number = _first(self.normalise), 0
+        for i, group in enumerate(self.groups):
+            if i:
+                found.append({"kind": "average-pool", "name": f"pool{i}", "block": _SILENT})
+            for channels, kernel in group:
+                number += 1
+                shape = {"channels": channels, "kernel": kernel, "dropout": self.dropout, "init": self.init}
+                found.append({"kind": "conv", "name": f"conv{number}", **shape})
+        return found
+
+
+class TinyCNN(_Plain):
+    """Four convolutions: 5×5, pool, 5×5, pool, 3×3, 3×3 (arXiv:2606.09928).
+
+    Args:
+        widths: channels of the four; (100, 200, 400, 400) in the paper.
+        dropout: of every convolution.
+        init: of every convolution's weights.
+        normalise: a layer norm of the input.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int] = (100, 200, 400, 400),
+        dropout: float = 0.0,
+        init: str = "uniform",
+        normalise: bool = True,
+    ) -> None:
+        a, b, c, d = widths
+        super().__init__([[(a, 5)], [(b, 5)], [(c, 3), (d, 3)]], dropout, init, normalise)
+
+
+class VGG13(_Plain):
+    """Thirteen 3×3 convolutions in five groups of 2, 3, 3, 3 and 2, pooled in between (arXiv:2606.09928).
+
+    Args:
+        widths: channels of the five groups; (70, 140, 280, 560, 560) in the paper.
+        dropout: of every convolution.
+        init: of every convolution's weights.
+        normalise: a layer norm of the input.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int, int] = (70, 140, 280, 560, 560),
+        dropout: float = 0.0,
+        init: str = "uniform",
+        normalise: bool = True,
+    ) -> None:
+        counts = (2, 3, 3, 3, 2)
+        groups = [[(width, 3)] * count for width, count in zip(widths, counts, strict=True)]
+        super().__init__(groups, dropout, init, normalise)
