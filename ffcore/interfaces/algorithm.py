@@ -32,7 +32,7 @@ class Algorithm(Component):
     accepts: ClassVar[frozenset[Kind]] = frozenset({"class"})
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}
-    head: ClassVar[Mapping[str, Any] | None] = None
+    head: Mapping[str, Any] | None = None
     updates_per_batch: int = 1
 
     def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
