@@ -1,35 +1,183 @@
-"""Augmentations of images.
+"""Augmentations that move or hide pixels; those of colour are in `augmentations_colour`.
 
 N samples; C channels of H by W pixels.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ffcore.errors import UserError
 from ffcore.interfaces import Augmentation, Draw
 
 
 class Shift(Augmentation):
-    """Moves each image by its own whole number of pixels in both directions; what comes in is 0.
+    """Moves each image by its own whole number of pixels in both directions: a random crop after padding.
 
     Hinton 2022, section 3.3: two pixels make 25 different shifts.
 
     Args:
         pixels: the largest shift to each side.
+        border: what comes in: zeros, or the image reflected at its outermost pixels.
     """
 
-    def __init__(self, pixels: int = 2) -> None:
+    def __init__(self, pixels: int = 2, border: Literal["zero", "reflect"] = "zero") -> None:
         super().__init__()
         self.pixels = pixels
+        self.border = border
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W)."""
+        """(N, C, H, W) → (N, C, H, W).
+
+        Raises:
+            UserError: the samples are no images, or too small to be reflected so far.
+        """
         p = self.pixels
-        height, width = x.shape[2:]
+        height, width = size(x)
+        if self.border == "reflect" and p >= min(height, width):
+            raise UserError(
+                f"data.augment: shift reflects at most {min(height, width) - 1} pixels of images of "
+                f"{width}x{height}, not {p}"
+            )
         corner = draw.integers("shift", 2 * p + 1, 2)
+        padded = F.pad(x, (p, p, p, p), "reflect" if self.border == "reflect" else "constant")
         # A view of all (2p + 1)² windows of the padded image, of which each sample copies one.
-        windows = F.pad(x, (p, p, p, p)).unfold(2, height, 1).unfold(3, width, 1)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         return windows[torch.arange(len(x), device=x.device), :, corner[:, 0], corner[:, 1]]
+
+
+class Flip(Augmentation):
+    """Mirrors an image, left to right.
+
+    Args:
+        probability: of each image to be mirrored.
+    """
+
+    def __init__(self, probability: float = 0.5) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W).
+
+        Raises:
+            UserError: the samples are no images.
+        """
+        size(x)
+        mirrored = draw.uniform("flip", 1, 1, 1) < self.probability
+        return torch.where(mirrored, x.flip(-1), x)
+
+
+class ResizedCrop(Augmentation):
+    """A box of each image's own, of random area and shape, resized to the whole image bilinearly.
+
+    The box is drawn as torchvision's RandomResizedCrop draws it: an even share of the area, an aspect ratio
+    even in its logarithm, sides rounded to whole pixels, at an even place; pixels outside it have no say. But
+    torchvision draws up to ten times until a box fits and then takes a central one; here a side that is too
+    long is cut to the image's. Only boxes of nearly the whole area are changed by it, towards more of them.
+
+    Szegedy et al. 2015, "Going Deeper with Convolutions", arXiv:1409.4842.
+
+    Args:
+        scale: least and largest share of the area.
+        ratio: least and largest width divided by height.
+    """
+
+    def __init__(
+        self, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (0.75, 4 / 3)
+    ) -> None:
+        super().__init__()
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError(f"scale={scale}: must be two shares of the area above 0 and up to 1, in order")
+        if not 0 < ratio[0] <= ratio[1]:
+            raise ValueError(f"ratio={ratio}: must be two numbers above 0, in order")
+        self.scale = scale
+        self.ratio = ratio
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W).
+
+        Raises:
+            UserError: the samples are no images.
+        """
+        height, width = size(x)
+        top, left, rows, columns = self.boxes(height, width, draw)
+        across = _places(left, columns, width, x)[:, None, :].expand(-1, height, -1)
+        down = _places(top, rows, height, x)[:, :, None].expand(-1, -1, width)
+        return F.grid_sample(
+            x, torch.stack((across, down), dim=3), padding_mode="border", align_corners=False
+        )
+
+    def boxes(self, height: int, width: int, draw: Draw) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """First row, first column, rows and columns of each box, (N, 1) whole numbers as floats."""
+        area, shape, down, across = draw.uniform("resized-crop", 4, 1).unbind(1)
+        low, high = self.scale
+        area = (low + (high - low) * area) * (height * width)
+        narrow, wide = self.ratio
+        shape = narrow * (wide / narrow) ** shape
+        rows = (area / shape).sqrt().round().clamp(1, height)
+        columns = (area * shape).sqrt().round().clamp(1, width)
+        # a number just below 1 times a side may be rounded up to it
+        top = (down * (height - rows + 1)).floor().minimum(height - rows)
+        left = (across * (width - columns + 1)).floor().minimum(width - columns)
+        return top, left, rows, columns
+
+
+class Cutout(Augmentation):
+    """Sets a square of each image to 0; its centre lies anywhere in the image, and what sticks out is lost.
+
+    DeVries and Taylor 2017, arXiv:1708.04552.
+
+    Args:
+        side: of the square, in pixels.
+        probability: of each image to get one.
+    """
+
+    def __init__(self, side: int = 8, probability: float = 1.0) -> None:
+        super().__init__()
+        self.side = side
+        self.probability = probability
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W).
+
+        Raises:
+            UserError: the samples are no images.
+        """
+        height, width = size(x)
+        chance, down, across = draw.uniform("cutout", 3, 1).unbind(1)
+        rows, columns = self._hidden(down, height), self._hidden(across, width)
+        rows = rows & (chance < self.probability)
+        return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], 0, x)
+
+    def _hidden(self, centre: Tensor, length: int) -> Tensor:
+        """Which places of an axis the square covers, (N, length), from numbers (N, 1) in [0, 1)."""
+        first = (centre * length).floor().clamp(max=length - 1) - self.side // 2
+        place = torch.arange(length, device=centre.device)
+        return (place >= first) & (place < first + self.side)
+
+
+def size(x: Tensor) -> tuple[int, int]:
+    """H and W of images (N, C, H, W).
+
+    Raises:
+        UserError: the samples are no images.
+    """
+    if x.dim() != 4:
+        raise UserError(
+            f"data.augment: expected images (C, H, W); the samples have the shape {tuple(x.shape[1:])}"
+        )
+    return x.shape[2], x.shape[3]
+
+
+def _places(first: Tensor, count: Tensor, length: int, like: Tensor) -> Tensor:
+    """Where ``length`` even samples of a stretch of pixels lie, as `grid_sample` counts: (N, length)."""
+    middle = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
+    place = middle * (count / length).to(like.dtype)
+    # from the middle of the stretch's first pixel to that of its last
+    place = first + place.clamp(min=0.5).minimum(count - 0.5)
+    return 2 * place / length - 1

@@ -60,6 +60,45 @@ class Shift(Options):
     """Moves each image by whole pixels."""
 
     pixels: int = Field(default=2, ge=0, description="the largest shift to each side")
+    border: Literal["zero", "reflect"] = Field(
+        default="zero", description="what comes in: zeros, or the image reflected at its outermost pixels"
+    )
+
+
+class Flip(Options):
+    """Mirrors images, left to right."""
+
+    probability: float = Field(default=0.5, ge=0, le=1, description="of each image to be mirrored")
+
+
+class ResizedCrop(Options):
+    """Boxes of random area and shape, resized to the whole image."""
+
+    scale: tuple[float, float] = Field(default=(0.08, 1.0), description="least and largest share of the area")
+    ratio: tuple[float, float] = Field(default=(0.75, 4 / 3), description="least and largest width / height")
+
+
+class Cutout(Options):
+    """Sets a square to 0."""
+
+    side: int = Field(default=8, gt=0, description="of the square, in pixels")
+    probability: float = Field(default=1.0, ge=0, le=1, description="of each image to get one")
+
+
+class ColourJitter(Options):
+    """Changes brightness, contrast, saturation and hue, of values in [0, 1]."""
+
+    brightness: float = Field(default=0.4, ge=0, description="half the range of its factor")
+    contrast: float = Field(default=0.4, ge=0, description="half the range of its factor")
+    saturation: float = Field(default=0.4, ge=0, description="half the range of its factor")
+    hue: float = Field(default=0.1, ge=0, le=0.5, description="the largest turn either way, in full turns")
+    probability: float = Field(default=1.0, ge=0, le=1, description="of each image to be changed at all")
+
+
+class Grey(Options):
+    """Replaces colours by their luma."""
+
+    probability: float = Field(default=0.2, ge=0, le=1, description="of each image to become grey")
 
 
 class FromReadout(Options):
@@ -106,6 +145,15 @@ class Official(Options):
     download: bool | None = Field(
         default=None, description="fetch missing files; null: unless a root is given; false: never"
     )
+
+
+class TinyImageNet(Options):
+    """Tiny-ImageNet in its official folders."""
+
+    root: str | None = Field(
+        default=None, description="folder with tiny-imagenet-200, or that folder; null: the cache"
+    )
+    cache: str | None = Field(default=None, description="folder for decoded images; null: the cache")
 
 
 class Arrays(Options):

@@ -89,7 +89,27 @@ def ffcore_register_schedules(register: Register) -> None:
 @hookimpl
 def ffcore_register_augmentations(register: Register) -> None:
     """Augmentations of images."""
-    register("shift", "ffcore_std.augmentations:Shift", configs.Shift, "whole pixels in both directions")
+    register(
+        "shift",
+        "ffcore_std.augmentations:Shift",
+        configs.Shift,
+        "whole pixels in both directions: a random crop after padding",
+    )
+    register("flip", "ffcore_std.augmentations:Flip", configs.Flip, "mirrored, left to right")
+    register(
+        "resized-crop",
+        "ffcore_std.augmentations:ResizedCrop",
+        configs.ResizedCrop,
+        "a box of random area and shape, resized to the whole",
+    )
+    register("cutout", "ffcore_std.augmentations:Cutout", configs.Cutout, "a square set to 0")
+    register(
+        "colour-jitter",
+        "ffcore_std.augmentations_colour:ColourJitter",
+        configs.ColourJitter,
+        "brightness, contrast, saturation and hue",
+    )
+    register("grey", "ffcore_std.augmentations_colour:Grey", configs.Grey, "colours replaced by their luma")
 
 
 @hookimpl
@@ -103,6 +123,12 @@ def ffcore_register_datasets(register: Register) -> None:
     register("kmnist", "ffcore.data.mnist:KMnist", configs.Official, "cursive Japanese, 28×28")
     register("cifar10", "ffcore.data.cifar:Cifar10", configs.Official, "photographs, 3×32×32, 10 classes")
     register("cifar100", "ffcore.data.cifar:Cifar100", configs.Official, "photographs, 3×32×32, 100 classes")
+    register(
+        "tiny-imagenet",
+        "ffcore.data.tiny_imagenet:TinyImageNet",
+        configs.TinyImageNet,
+        "photographs, 3×64×64, 200 classes",
+    )
     register(
         "given",
         "ffcore.data.arrays:Given",

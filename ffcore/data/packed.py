@@ -1,0 +1,213 @@
+"""Images decoded once: their bytes lie in one file, which is mapped into memory from then on.
+
+N images of one shape, (C, H, W).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ffcore.errors import UserError
+from ffcore.files import write_whole
+
+FORMAT = 1
+READERS = 4  # threads that read files; a cold or distant disk has them wait
+GROUP = 64  # files that a reader takes at once
+ABANDONED_S = 3600.0  # a draft that nobody has written to for so long is a killed process's
+
+Decode = Callable[[Path, bytes], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What lies in the file.
+
+    Attributes:
+        x: uint8 (N, C, H, W) of each part, mapped; what is written to them stays in memory.
+        digests: sha256 of each part's source files, their names and bytes in order.
+    """
+
+    x: Mapping[str, np.ndarray]
+    digests: Mapping[str, str]
+
+
+def pack(
+    file: Path, root: Path, parts: Mapping[str, Sequence[Path]], shape: tuple[int, ...], decode: Decode
+) -> Packed:
+    """Take images from `file`, or decode them into it where it is missing, damaged or out of date.
+
+    It is out of date when a source file has another name, place, size or time of change; it is damaged when
+    its length or sha256 is not the one in the header beside it, FILE.json. Either is a warning, and the
+    images are decoded again. Two processes that do so at once get in nobody's way: the last one's file stays.
+
+    Args:
+        file: where decoded images are kept; its folder is made if need be.
+        root: folder of the source files; their names below it are part of the digests.
+        parts: the source files of each part, in order.
+        shape: (C, H, W) of every image.
+        decode: an image, uint8 of that shape, from a path and the bytes that are there; raises UserError.
+
+    Raises:
+        UserError: a source file cannot be read or decoded, or `file` cannot be written; none is left then.
+    """
+    wanted = {
+        "format": FORMAT,
+        "shape": list(shape),
+        "counts": {part: len(paths) for part, paths in parts.items()},
+        "source": _listing(root, parts),
+    }
+    _sweep(file)
+    if file.exists():
+        try:
+            return _stored(file, wanted)
+        except (_UnusableError, OSError) as reason:
+            warnings.warn(f"{file}: {reason}; the images are decoded again", stacklevel=2)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for useless in (_header(file), file):  # before the new ones are written, so that there is room
+            useless.unlink(missing_ok=True)
+        header = wanted | _write(file, root, parts, decode)
+        try:
+            write_whole(_header(file), lambda draft: draft.write_text(json.dumps(header), encoding="utf-8"))
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        return _packed(_mapped(file, header), header)
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be written: {error.strerror}; set data.cache=FOLDER to where there is room"
+        ) from error
+
+
+class _UnusableError(Exception):
+    """Why the images have to be decoded again."""
+
+
+def _header(file: Path) -> Path:
+    return file.with_suffix(".json")
+
+
+def _stored(file: Path, wanted: Mapping[str, Any]) -> Packed:
+    try:
+        header = json.loads(_header(file).read_text(encoding="utf-8"))
+        known = {key: header[key] for key in wanted}
+        digest, _ = header["sha256"], header["digests"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _UnusableError("its header is missing or damaged") from error
+    if known != wanted:
+        raise _UnusableError("the source files have changed since it was made")
+    size = sum(wanted["counts"].values()) * int(np.prod(wanted["shape"]))
+    if file.stat().st_size != size:
+        raise _UnusableError(f"its length is {file.stat().st_size} bytes, not {size}")
+    whole = _mapped(file, header)
+    if hashlib.sha256(whole.data).hexdigest() != digest:
+        raise _UnusableError("its checksum is wrong")
+    return _packed(whole, header)
+
+
+def _mapped(file: Path, header: Mapping[str, Any]) -> np.ndarray:
+    count = sum(header["counts"].values())
+    # copy-on-write: torch takes arrays that may be written to, and the file stays as it is
+    return np.memmap(file, np.uint8, "c", shape=(count, *header["shape"]))
+
+
+def _packed(whole: np.ndarray, header: Mapping[str, Any]) -> Packed:
+    first, x = 0, {}
+    for part, count in header["counts"].items():
+        x[part] = whole[first : first + count]
+        first += count
+    return Packed(x, header["digests"])
+
+
+def _listing(root: Path, parts: Mapping[str, Sequence[Path]]) -> str:
+    """Digest of all files' names, sizes and times of change."""
+    digest, above = hashlib.sha256(), str(root)
+    for part, paths in parts.items():
+        digest.update(f"{part}\0{len(paths)}\0".encode())
+        for path in paths:
+            try:
+                known = os.stat(path)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+            name = str(path).removeprefix(above)  # relative_to takes as long as all the rest
+            digest.update(f"{name}\0{known.st_size}\0{known.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _write(file: Path, root: Path, parts: Mapping[str, Sequence[Path]], decode: Decode) -> dict[str, Any]:
+    """Decode all images into the file; the digests, for the header."""
+    sources = {part: hashlib.sha256() for part in parts}
+    payload = hashlib.sha256()
+
+    def write(draft: Path) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with (
+            draft.open("wb") as out,
+            Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+        ):
+            task = bar.add_task("decoding", total=sum(map(len, parts.values())))
+            for part, paths in parts.items():
+                for path, data in zip(paths, _read_ahead(paths), strict=True):
+                    name = path.relative_to(root).as_posix()
+                    sources[part].update(f"{name}\0{len(data)}\0".encode())
+                    sources[part].update(data)
+                    pixels = decode(path, data).tobytes()
+                    payload.update(pixels)
+                    out.write(pixels)
+                    bar.advance(task)
+
+    write_whole(file, write)
+    return {
+        "digests": {part: digest.hexdigest() for part, digest in sources.items()},
+        "sha256": payload.hexdigest(),
+    }
+
+
+def _read_ahead(paths: Sequence[Path]) -> Iterator[bytes]:
+    """The bytes of each file.
+
+    Threads read only: small images spend so little time outside Python's lock that threads which decode
+    are slower than one.
+    """
+    groups = (paths[first : first + GROUP] for first in range(0, len(paths), GROUP))
+    with ThreadPoolExecutor(READERS) as pool:
+        waiting = deque(pool.submit(_read, group) for group in islice(groups, 2 * READERS))
+        while waiting:
+            ready = waiting.popleft().result()
+            waiting.extend(pool.submit(_read, group) for group in islice(groups, 1))
+            yield from ready
+
+
+def _read(paths: Sequence[Path]) -> list[bytes]:
+    found = []
+    for path in paths:
+        try:
+            found.append(path.read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    return found
+
+
+def _sweep(file: Path) -> None:
+    """Remove what killed processes have left."""
+    for draft in file.parent.glob(f".{file.stem}-*.tmp"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > ABANDONED_S:
+                draft.unlink()

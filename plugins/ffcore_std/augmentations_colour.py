@@ -1,0 +1,138 @@
+"""Augmentations of colour.
+
+They work on values in [0, 1], as the loader hands them out without `data.standardise`, and keep them there:
+what black, white and grey are is not known of standardised ones.
+
+N samples; C channels, red, green and blue or a single one, of H by W pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Augmentation, Draw
+from ffcore_std.augmentations import size
+
+
+class ColourJitter(Augmentation):
+    """Changes brightness, contrast, saturation and hue of each image, in this order, by amounts of its own.
+
+    As torchvision's ColorJitter but for its random order: x is drawn away from or towards 0 (brightness), the
+    image's mean luma (contrast) or each pixel's own (saturation), by an even factor within 1 ± the option,
+    and cut to [0, 1] each time; the hue is turned in HSV. One channel has neither saturation nor hue.
+
+    Args:
+        brightness: half the range of its factor.
+        contrast: half the range of its factor.
+        saturation: half the range of its factor.
+        hue: the largest turn either way, in full turns.
+        probability: of each image to be changed at all.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.1,
+        probability: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.probability = probability
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W), C 1 or 3.
+
+        Raises:
+            UserError: the samples are no images, or have another number of channels.
+        """
+        coloured = _has_colour(x)
+        drawn = draw.uniform("colour-jitter", 5, 1, 1, 1).to(x.dtype)
+        chance, brightness, contrast, saturation, hue = drawn.unbind(1)
+        made = x
+        if self.brightness:
+            made = (made * _factor(brightness, self.brightness)).clamp(0, 1)
+        if self.contrast:
+            mean = (luma(made) if coloured else made).mean((1, 2, 3), keepdim=True)
+            made = _drawn_away(made, mean, _factor(contrast, self.contrast))
+        if self.saturation and coloured:
+            made = _drawn_away(made, luma(made), _factor(saturation, self.saturation))
+        if self.hue and coloured:
+            made = turned(made, (2 * hue[:, 0] - 1) * self.hue)
+        return torch.where(chance < self.probability, made, x)
+
+
+class Grey(Augmentation):
+    """Replaces all three channels by the luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+
+    Args:
+        probability: of each image to become grey.
+    """
+
+    def __init__(self, probability: float = 0.2) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W), C 1 or 3; one channel stays as it is.
+
+        Raises:
+            UserError: the samples are no images, or have another number of channels.
+        """
+        if not _has_colour(x):
+            return x
+        return torch.where(draw.uniform("grey", 1, 1, 1) < self.probability, luma(x), x)
+
+
+def luma(x: Tensor) -> Tensor:
+    """(N, 3, H, W) → (N, 1, H, W)."""
+    red, green, blue = x.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
+
+
+def turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Turn the hue in HSV.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+        turn: (N, 1, 1) full turns.
+
+    Returns:
+        (N, 3, H, W) in [0, 1], of the same value and saturation.
+    """
+    red, green, blue = x.unbind(1)
+    value = red.maximum(green).maximum(blue)
+    chroma = value - red.minimum(green).minimum(blue)
+    some = torch.where(chroma > 0, chroma, 1)
+    sixths = torch.where(
+        value == red,
+        (green - blue) / some,
+        torch.where(value == green, (blue - red) / some + 2, (red - green) / some + 4),
+    )
+    hue = sixths / 6 + turn
+    hue = 6 * (hue - hue.floor())
+    pure = torch.stack(((hue - 3).abs() - 1, 2 - (hue - 2).abs(), 2 - (hue - 4).abs()), dim=1).clamp_(0, 1)
+    return value[:, None] - chroma[:, None] * (1 - pure)
+
+
+def _factor(number: Tensor, half_range: float) -> Tensor:
+    """From numbers in [0, 1) to factors 1 ± half_range, none below 0."""
+    low = max(0.0, 1 - half_range)
+    return low + (1 + half_range - low) * number
+
+
+def _drawn_away(x: Tensor, centre: Tensor, factor: Tensor) -> Tensor:
+    return torch.lerp(centre.expand_as(x), x, factor).clamp_(0, 1)
+
+
+def _has_colour(x: Tensor) -> bool:
+    size(x)
+    if x.shape[1] not in (1, 3):
+        raise UserError(f"data.augment: expected images of 1 or 3 channels for colours, found {x.shape[1]}")
+    return x.shape[1] == 3

@@ -1,0 +1,64 @@
+"""Images and augmentations that cannot work: exit code 2 and one line that says what would."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ffcore.cli.main import main
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Vectors, and Tiny-ImageNet's folders with a JPEG that is none."""
+    np.savez(tmp_path / "vectors.npz", x_train=np.zeros((60, 9)), y_train=np.arange(60) % 5)
+    for name in ("train/n01/images/n01_0.JPEG", "train/n01/images/n01_1.JPEG", "val/images/val_0.JPEG"):
+        path = tmp_path / "tiny" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64)).save(path)
+    path = tmp_path / "tiny/train/n01/images/n01_1.JPEG"
+    path.write_bytes(path.read_bytes()[:300])
+    (tmp_path / "tiny/val/val_annotations.txt").write_text("val_0.JPEG\tn01\t0\t0\t9\t9\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FFCORE_DATA", str(tmp_path / "home"))
+    return tmp_path
+
+
+def refused(data, capsys):
+    code = main(["run", "digits/ff", "--run-dir", "run", "trainer.max_epochs=1", "trainer.threads=1", data])
+    err = capsys.readouterr().err
+    assert code == 2, err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("data={kind: tiny-imagenet, root: nowhere}", ["nowhere/tiny-imagenet-200", "data.root=FOLDER"]),
+        ("data={kind: tiny-imagenet, root: tiny}", ["n01_1.JPEG: not a readable image"]),
+        ("data={kind: tiny-imagenet, download: true}", ["data.download", "cache"]),
+        ("data.augment=[{kind: resized-crop, scale: [0.5, 0.1]}]", ["data.augment.0", "in order"]),
+        ("data.augment=[{kind: colour-jitter, hue: 0.7}]", ["data.augment.0", "hue", "0.5"]),
+        ("data.augment=[{kind: shift, border: wrap}]", ["data.augment.0", "border", "reflect"]),
+    ],
+)
+def test_what_cannot_be_read_or_made_is_refused_and_nothing_written(data, said, place, capsys):
+    err = refused(data, capsys)
+    for part in said:
+        assert part in err
+    assert not (place / "run").exists()
+    assert not (place / "home").exists() or not list((place / "home").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("data={kind: arrays, path: vectors.npz, augment: [flip]}", ["expected images", "(9,)"]),
+        ("data.augment=[{kind: shift, pixels: 8, border: reflect}]", ["at most 7 pixels", "8x8"]),
+    ],
+)
+def test_samples_that_do_not_suit_an_augmentation_are_refused(data, said, place, capsys):
+    err = refused(data, capsys)
+    for part in said:
+        assert part in err
