@@ -54,3 +54,7 @@ class Component(nn.Module):
 
     def advance(self, clock: Clock) -> None:
         """Move temperatures and warm-ups on; called before every batch, results go into buffers."""
+
+    def figures(self) -> dict[str, Tensor]:
+        """What a report may want to draw of it, by name; kept in a run's ``figures.npz``."""
+        return {}

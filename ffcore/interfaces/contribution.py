@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,7 +18,7 @@ class LayerContribution(Component):
     an epoch's samples) or ``val.scores`` (the evidence (L, N, K) of the whole split, and its classes).
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: frozenset[str] = frozenset()
 
     def attend(self, sources: Sequence[Source]) -> None:
         """Learn which sources there are, in the order of the scores.

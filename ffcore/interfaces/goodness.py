@@ -22,7 +22,11 @@ class Goodness(Component):
     """
 
     kind: ClassVar[Kind] = "energy"
-    column_of: Tensor | None = None
+    column_of: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("column_of", None, persistent=False)
 
     @abstractmethod
     def forward(self, activity: Tensor) -> Tensor:

@@ -16,6 +16,18 @@ from ffcore.interfaces.network import Input
 class Augmentation(Component):
     """Changes training samples a little, each one differently; classes stay."""
 
+    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Learn what samples are, before anything else is called.
+
+        Args:
+            shape: of one sample.
+            mean: what has been subtracted from values in [0, 1], one a channel or one for all.
+            std: what they have been divided by then, likewise.
+
+        Raises:
+            ValueError: when it cannot change samples of this shape.
+        """
+
     @abstractmethod
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
         """(N, *shape) → (N, *shape), on the device of ``x``, with the random numbers of ``draw``."""

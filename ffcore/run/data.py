@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from ffcore.build.components import make
 from ffcore.data.images import Dataset, ImageSet, Split
@@ -14,6 +15,7 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError
+from ffcore.interfaces import Augmentation
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 
@@ -70,6 +72,18 @@ class Data:
         if epoch is not None:
             loader.epoch = epoch
         return loader
+
+    def prepare(self, augmentations: Iterable[nn.Module]) -> None:
+        """Tell the recipe's augmentations what samples are.
+
+        Raises:
+            UserError: when one cannot change such samples.
+        """
+        for i, augmentation in enumerate(augmentations):
+            try:
+                cast(Augmentation, augmentation).prepare(self.images.shape, self.mean, self.std)
+            except ValueError as error:
+                raise UserError(f"data.augment.{i}: {error}") from error
 
     def describe(self) -> dict[str, Any]:
         """For ``results.json``."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Draw
+from ffcore.interfaces import Component, Draw
 from ffcore.local import GoodnessLoss
 from ffcore.run.data import Data
 
@@ -26,12 +26,24 @@ def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
     if data.val is not None:
         arrays |= _goodness(module, data.loader(data.val, device, None))
     arrays |= _examples(module, data.loader(data.images.test, device, None), data)
-    return arrays
+    return arrays | _of_components(module)
 
 
 def save(path: Path, arrays: Arrays) -> None:
     """Write an ``.npz`` that loads without pickle."""
     np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def _of_components(module: ForwardOnly) -> Arrays:
+    """What components have to show: ``NAME/BLOCK`` of those inside blocks, ``contribution/NAME``."""
+    parts = [(part, "{}/" + block.name) for block in module.network.blocks for part in block.modules()]
+    parts.append((module.contribution, "contribution/{}"))
+    return {
+        place.format(name): value.detach().float().cpu().numpy()
+        for part, place in parts
+        if isinstance(part, Component)
+        for name, value in part.figures().items()
+    }
 
 
 @torch.no_grad()

@@ -162,6 +162,7 @@ class _Job:
         if recipe.trainer.patience is not None and data.val is None:
             raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
         module = assemble(recipe, data.images.shape, data.images.num_classes, data.images.groups)
+        data.prepare(module.augmentations)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         if dataset is not None:

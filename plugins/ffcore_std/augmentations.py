@@ -11,11 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.errors import UserError
 from ffcore.interfaces import Augmentation, Draw
 
 
-class Shift(Augmentation):
+class _Spatial(Augmentation):
+    """Of images alone."""
+
+    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Look at the shape.
+
+        Raises:
+            ValueError: samples are no images.
+        """
+        refuse_vectors(shape)
+
+
+class Shift(_Spatial):
     """Moves each image by its own whole number of pixels in both directions: a random crop after padding.
 
     Hinton 2022, section 3.3: two pixels make 25 different shifts.
@@ -30,19 +41,24 @@ class Shift(Augmentation):
         self.pixels = pixels
         self.border = border
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W).
+    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Look at the shape.
 
         Raises:
-            UserError: the samples are no images, or too small to be reflected so far.
+            ValueError: samples are no images, or too small to be reflected so far.
         """
-        p = self.pixels
-        height, width = size(x)
-        if self.border == "reflect" and p >= min(height, width):
-            raise UserError(
-                f"data.augment: shift reflects at most {min(height, width) - 1} pixels of images of "
-                f"{width}x{height}, not {p}"
+        super().prepare(shape, mean, std)
+        least = min(shape[1:])
+        if self.border == "reflect" and self.pixels >= least:
+            raise ValueError(
+                f"shift reflects at most {least - 1} pixels of images of {shape[2]}x{shape[1]}, "
+                f"not {self.pixels}"
             )
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W)."""
+        p = self.pixels
+        height, width = x.shape[2:]
         corner = draw.integers("shift", 2 * p + 1, 2)
         padded = F.pad(x, (p, p, p, p), "reflect" if self.border == "reflect" else "constant")
         # A view of all (2p + 1)² windows of the padded image, of which each sample copies one.
@@ -50,7 +66,7 @@ class Shift(Augmentation):
         return windows[torch.arange(len(x), device=x.device), :, corner[:, 0], corner[:, 1]]
 
 
-class Flip(Augmentation):
+class Flip(_Spatial):
     """Mirrors an image, left to right.
 
     Args:
@@ -62,17 +78,12 @@ class Flip(Augmentation):
         self.probability = probability
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W).
-
-        Raises:
-            UserError: the samples are no images.
-        """
-        size(x)
+        """(N, C, H, W) → (N, C, H, W)."""
         mirrored = draw.uniform("flip", 1, 1, 1) < self.probability
         return torch.where(mirrored, x.flip(-1), x)
 
 
-class ResizedCrop(Augmentation):
+class ResizedCrop(_Spatial):
     """A box of each image's own, of random area and shape, resized to the whole image bilinearly.
 
     The box is drawn as torchvision's RandomResizedCrop draws it: an even share of the area, an aspect ratio
@@ -99,12 +110,8 @@ class ResizedCrop(Augmentation):
         self.ratio = ratio
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W).
-
-        Raises:
-            UserError: the samples are no images.
-        """
-        height, width = size(x)
+        """(N, C, H, W) → (N, C, H, W)."""
+        height, width = x.shape[2:]
         top, left, rows, columns = self.boxes(height, width, draw)
         across = _places(left, columns, width, x)[:, None, :].expand(-1, height, -1)
         down = _places(top, rows, height, x)[:, :, None].expand(-1, -1, width)
@@ -127,7 +134,7 @@ class ResizedCrop(Augmentation):
         return top, left, rows, columns
 
 
-class Cutout(Augmentation):
+class Cutout(_Spatial):
     """Sets a square of each image to 0; its centre lies anywhere in the image, and what sticks out is lost.
 
     DeVries and Taylor 2017, arXiv:1708.04552.
@@ -143,12 +150,8 @@ class Cutout(Augmentation):
         self.probability = probability
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W).
-
-        Raises:
-            UserError: the samples are no images.
-        """
-        height, width = size(x)
+        """(N, C, H, W) → (N, C, H, W)."""
+        height, width = x.shape[2:]
         chance, down, across = draw.uniform("cutout", 3, 1).unbind(1)
         rows, columns = self._hidden(down, height), self._hidden(across, width)
         rows = rows & (chance < self.probability)
@@ -161,17 +164,14 @@ class Cutout(Augmentation):
         return (place >= first) & (place < first + self.side)
 
 
-def size(x: Tensor) -> tuple[int, int]:
-    """H and W of images (N, C, H, W).
+def refuse_vectors(shape: tuple[int, ...]) -> None:
+    """Samples must have the shape (C, H, W).
 
     Raises:
-        UserError: the samples are no images.
+        ValueError: they have another.
     """
-    if x.dim() != 4:
-        raise UserError(
-            f"data.augment: expected images (C, H, W); the samples have the shape {tuple(x.shape[1:])}"
-        )
-    return x.shape[2], x.shape[3]
+    if len(shape) != 3:
+        raise ValueError(f"expected images (C, H, W); the samples have the shape {shape}")
 
 
 def _places(first: Tensor, count: Tensor, length: int, like: Tensor) -> Tensor:

@@ -1,22 +1,59 @@
 """Augmentations of colour.
 
-They work on values in [0, 1], as the loader hands them out without `data.standardise`, and keep them there:
-what black, white and grey are is not known of standardised ones.
+They work on values in [0, 1] and keep them there: standardised samples are taken there and back.
 
 N samples; C channels, red, green and blue or a single one, of H by W pixels.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
-from ffcore.errors import UserError
 from ffcore.interfaces import Augmentation, Draw
-from ffcore_std.augmentations import size
+from ffcore_std.augmentations import refuse_vectors
 
 
-class ColourJitter(Augmentation):
+class _Colour(Augmentation):
+    """Changes colours on their own scale, whatever the loader has made of it."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.ones(1, 1, 1), persistent=False)
+        self.scaled = False
+
+    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Note what colours have been scaled by.
+
+        Raises:
+            ValueError: samples are no images, or have another number of channels.
+        """
+        refuse_vectors(shape)
+        if shape[0] not in (1, 3):
+            raise ValueError(f"expected images of 1 or 3 channels for colours, found {shape[0]}")
+        self.mean = torch.tensor(mean).view(-1, 1, 1)
+        self.std = torch.tensor(std).view(-1, 1, 1)
+        self.scaled = any(mean) or any(s != 1 for s in std)
+
+    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W), C 1 or 3."""
+        if not self.scaled:
+            return self.change(x, draw)
+        mean, std = self.mean.to(x), self.std.to(x)
+        return (self.change(x * std + mean, draw) - mean) / std
+
+    @abstractmethod
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        """The same of values in [0, 1]."""
+
+
+class ColourJitter(_Colour):
     """Changes brightness, contrast, saturation and hue of each image, in this order, by amounts of its own.
 
     As torchvision's ColorJitter but for its random order: x is drawn away from or towards 0 (brightness), the
@@ -46,13 +83,9 @@ class ColourJitter(Augmentation):
         self.hue = hue
         self.probability = probability
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W), C 1 or 3.
-
-        Raises:
-            UserError: the samples are no images, or have another number of channels.
-        """
-        coloured = _has_colour(x)
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W), C 1 or 3."""
+        coloured = x.shape[1] == 3
         drawn = draw.uniform("colour-jitter", 5, 1, 1, 1).to(x.dtype)
         chance, brightness, contrast, saturation, hue = drawn.unbind(1)
         made = x
@@ -68,7 +101,7 @@ class ColourJitter(Augmentation):
         return torch.where(chance < self.probability, made, x)
 
 
-class Grey(Augmentation):
+class Grey(_Colour):
     """Replaces all three channels by the luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
 
     Args:
@@ -79,13 +112,9 @@ class Grey(Augmentation):
         super().__init__()
         self.probability = probability
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W), C 1 or 3; one channel stays as it is.
-
-        Raises:
-            UserError: the samples are no images, or have another number of channels.
-        """
-        if not _has_colour(x):
+    def change(self, x: Tensor, draw: Draw) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W), C 1 or 3; one channel stays as it is."""
+        if x.shape[1] == 1:
             return x
         return torch.where(draw.uniform("grey", 1, 1, 1) < self.probability, luma(x), x)
 
@@ -129,10 +158,3 @@ def _factor(number: Tensor, half_range: float) -> Tensor:
 
 def _drawn_away(x: Tensor, centre: Tensor, factor: Tensor) -> Tensor:
     return torch.lerp(centre.expand_as(x), x, factor).clamp_(0, 1)
-
-
-def _has_colour(x: Tensor) -> bool:
-    size(x)
-    if x.shape[1] not in (1, 3):
-        raise UserError(f"data.augment: expected images of 1 or 3 channels for colours, found {x.shape[1]}")
-    return x.shape[1] == 3

@@ -16,6 +16,8 @@ def test_an_unknown_noun_names_the_nearest():
         find_noun("godness")
 
 
-@pytest.mark.parametrize(("noun", "model"), [("dataset", DataConfig), ("body", BlockItem), ("network", NetItem)])
+@pytest.mark.parametrize(
+    ("noun", "model"), [("dataset", DataConfig), ("body", BlockItem), ("network", NetItem)]
+)
 def test_options_may_not_take_the_names_written_beside_them(noun, model):
     assert NOUNS[noun].reserved == {"kind", *model.own()}

@@ -5,6 +5,8 @@ L sources; N samples; K classes.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.testing import assert_close
 
@@ -85,7 +87,7 @@ def _fed(example: Example, seed: int = 0) -> LayerContribution:
     """As the engine does it: scores batch by batch, then losses at the end of the epoch."""
     contribution: LayerContribution = example.make(seed=seed)
     contribution.attend(SOURCES)
-    losses = torch.tensor([0.9, 0.5, 0.7])
+    losses = torch.tensor([0.9, 0.5, 0.7, math.nan])  # the readout has none
     if "train.loss" in contribution.needs:
         contribution.observe("train", losses, None, None)
     if "val.scores" in contribution.needs:

@@ -25,7 +25,8 @@ def check_goodness_one_number_a_row(example: Example) -> None:
     """An energy is (R,), a class goodness (R, K), for vectors and for maps."""
     for goodness, shape in _placed(example):
         made = goodness(numbers(N, *shape))
-        right = (N,) if goodness.kind == "energy" else (N, K)
+        columns = K if goodness.column_of is None else int(goodness.column_of.max()) + 1
+        right = (N,) if goodness.kind == "energy" else (N, columns)
         assert tuple(made.shape) == right, f"goodness of {(N, *shape)} is {tuple(made.shape)}, not {right}"
         assert made.isfinite().all(), "a goodness is not finite"
 

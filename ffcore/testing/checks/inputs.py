@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from ffcore.interfaces import Draw, Input, LabelCode, LabelledInput, NegativeData
+from ffcore.interfaces import Augmentation, Draw, Input, LabelCode, LabelledInput, NegativeData
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers
 
@@ -39,15 +39,21 @@ def place_negative(example: Example, seed: int = 0) -> Placed:
 
 def place_augmentation(example: Example, seed: int = 0) -> Placed:
     """On small images."""
-    augmentation, x = example.make(seed=seed), _images(N)
+    augmentation, x = _augmentation(example, seed), _images(N)
     return Placed(augmentation, lambda: augmentation(x.clone(), Draw(0, 0, 0, N, N)))
+
+
+def _augmentation(example: Example, seed: int = 0) -> Augmentation:
+    augmentation: Augmentation = example.make(seed=seed)
+    augmentation.prepare(tuple(_images(1).shape[1:]), (0.5,), (0.25,))
+    return augmentation
 
 
 def check_augmentation_keeps_shape_and_rows(example: Example) -> None:
     """As many samples of the same shape, finite, and the positives' own memory left alone."""
     x = _images(N)
     before = x.clone()
-    made = example.make()(x, Draw(0, 0, 0, N, N))
+    made = _augmentation(example)(x, Draw(0, 0, 0, N, N))
     assert made.shape == x.shape, f"{tuple(x.shape)} becomes {tuple(made.shape)}"
     assert made.isfinite().all(), "a sample becomes infinite or NaN"
     assert_close(x, before, rtol=0, atol=0, msg="the given samples have changed")
@@ -55,7 +61,7 @@ def check_augmentation_keeps_shape_and_rows(example: Example) -> None:
 
 def check_augmentation_draws_the_same_on_one_rank_and_two(example: Example) -> None:
     """A rank's samples are those that one rank would have made."""
-    augmentation, x = example.make(), _images(N)
+    augmentation, x = _augmentation(example), _images(N)
     whole = augmentation(x, Draw(1, 2, 0, N, N))
     share = augmentation(x[2:], Draw(1, 2, 2, N - 2, N))
     assert_close(share, whole[2:], msg="samples differ between one rank and two")

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from ffcore.build.components import make
 from ffcore.interfaces import Objective, Out, Penalty, Views
+from ffcore.recipe.spec import Kind
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import FEATURES, K, N, Placed, network, numbers, pair, place, single
 
@@ -20,7 +22,7 @@ def place_objective(example: Example, seed: int = 0) -> Placed:
 def place_penalty(example: Example, seed: int = 0) -> Placed:
     """On a block of eight units."""
     penalty = _placed(example, seed)
-    return Placed(penalty, lambda: _term(penalty))
+    return Placed(penalty, lambda: _term(penalty, example))
 
 
 def check_objective_accepts_a_kind_of_goodness(example: Example) -> None:
@@ -75,7 +77,7 @@ def check_objective_is_a_mean_over_samples(example: Example) -> None:
 
 def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
     """Or exactly zero."""
-    term = _term(_placed(example))
+    term = _term(_placed(example), example)
     assert term.shape == (), f"the term has the shape {tuple(term.shape)}, it is no scalar"
     assert term.isfinite(), f"the term is {term.item()}"
     assert term.requires_grad or term == 0, "the term has no gradient: it would change nothing"
@@ -126,9 +128,16 @@ def _placed(example: Example, seed: int = 0) -> Penalty:
     return penalty
 
 
-def _term(penalty: Penalty) -> Tensor:
+def _term(penalty: Penalty, example: Example) -> Tensor:
+    """On an energy, or on the goodness that the config asks for: ``"recipe": {"block": {"goodness": …}}``."""
     x = numbers(2 * N, FEATURES)
+    wanted = example.recipe.get("block", {}).get("goodness")
     block = network("energy").blocks[0]
+    if wanted is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            block.goodness = make(Kind("goodness").validate(wanted), "block.goodness")
+            block.goodness.bind(place((8,)))
     assert block.goodness is not None
     activity = block.body(x)
     return penalty(Out(activity, activity, block.goodness(activity)), block, pair(x))  # type: ignore[no-any-return]

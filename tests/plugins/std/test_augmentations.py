@@ -5,7 +5,6 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ffcore.errors import UserError
 from ffcore.interfaces import Draw
 from ffcore_std.augmentations import Cutout, Flip, ResizedCrop, Shift
 
@@ -37,8 +36,8 @@ def test_no_pixels_change_nothing():
 
 
 def test_an_image_cannot_be_reflected_beyond_itself():
-    with pytest.raises(UserError, match="shift reflects at most 4 pixels of images of 6x5, not 5"):
-        Shift(5, "reflect")(images(), whole(200))
+    with pytest.raises(ValueError, match="shift reflects at most 4 pixels of images of 6x5, not 5"):
+        Shift(5, "reflect").prepare((3, 5, 6), (0.0,), (1.0,))
 
 
 def test_half_of_the_images_are_mirrored():
@@ -144,8 +143,8 @@ def test_two_ranks_draw_what_one_would_and_again_the_same(augmentation):
 
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)
 def test_vectors_are_refused(augmentation):
-    with pytest.raises(UserError, match=r"expected images \(C, H, W\); the samples have the shape \(12,\)"):
-        augmentation(torch.rand(4, 12), whole(4))
+    with pytest.raises(ValueError, match=r"expected images \(C, H, W\); the samples have the shape \(12,\)"):
+        augmentation.prepare((12,), (0.0,), (1.0,))
 
 
 def test_a_share_without_rows_is_no_trouble():

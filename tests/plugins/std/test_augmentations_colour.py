@@ -5,7 +5,6 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from ffcore.errors import UserError
 from ffcore.interfaces import Draw
 from ffcore_std.augmentations_colour import ColourJitter, Grey, turned
 
@@ -122,10 +121,23 @@ def test_one_channel_has_brightness_and_contrast_only():
 
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)
 @pytest.mark.parametrize(
-    ("x", "message"),
-    [(torch.rand(2, 4, 3, 3), "1 or 3 channels for colours, found 4"), (torch.rand(2, 9), r"shape \(9,\)")],
+    ("shape", "message"),
+    [((4, 3, 3), "1 or 3 channels for colours, found 4"), ((9,), r"shape \(9,\)")],
     ids=["four channels", "vectors"],
 )
-def test_what_has_no_colours_is_refused(augmentation, x, message):
-    with pytest.raises(UserError, match=message):
-        augmentation(x, whole(2))
+def test_what_has_no_colours_is_refused(augmentation, shape, message):
+    with pytest.raises(ValueError, match=message):
+        augmentation.prepare(shape, (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ColourJitter(0.9, 0.9, 0.9, 0.5), lambda: Grey(0.5)], ids=["jitter", "grey"]
+)
+def test_standardised_colours_change_as_if_they_were_not(make):
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    plain, standardised = make(), make()
+    standardised.prepare((3, 4, 4), mean, std)
+    x = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    m, s = (torch.tensor(of).view(3, 1, 1) for of in (mean, std))
+    made = standardised((x - m) / s, whole(6))
+    assert_close(made * s + m, plain(x, whole(6)), rtol=1e-5, atol=1e-5)

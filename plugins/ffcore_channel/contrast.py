@@ -1,0 +1,115 @@
+"""Contrast between the samples of a batch, on what a block hands on.
+
+N samples; C channels; D numbers of a projection.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffcore.interfaces import Block, BlockInfo, Clock, Out, Penalty, Views
+from ffcore_channel.pooling import product
+
+
+def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float) -> Tensor:
+    """−mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(z_i·z_a/T)_p; P(i): the other samples of i's class.
+
+    A sample that is alone in its class counts as zero, but stays among the others' rivals.
+
+    Args:
+        z: (N, D) of length 1, N ≥ 2.
+        y: (N,) classes.
+        temperature: T.
+    """
+    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    similar = (product(z, z.T) / temperature).masked_fill(own, -math.inf)
+    told = similar - similar.logsumexp(1, keepdim=True)
+    same = (y.unsqueeze(1) == y) & ~own
+    of_sample = told.masked_fill(~same, 0).sum(1) / same.sum(1).clamp(min=1)
+    return -of_sample.mean()
+
+
+class Contrast(Penalty):
+    """λ times the supervised contrast of projected handoffs (HCL-FF, Yao et al. 2026, arXiv:2605.24797).
+
+    The projection learns with the block: average pooling to s×s places (s = 4 up to 100 channels, 2 up to
+    400, else 1), a linear layer without bias, batch normalisation, length 1. Classes are the data's own,
+    whatever super-classes the goodness has. The temperature goes from ``start`` to ``middle`` linearly in
+    ``warmup`` epochs, then to ``end`` by half a cosine until the run ends. A batch of one sample has nothing
+    to contrast: zero.
+
+    Args:
+        weight: λ.
+        width: D.
+        start: temperature of the first epoch.
+        middle: temperature after the warm-up.
+        end: temperature that the run ends with.
+        warmup: epochs from start to middle.
+    """
+
+    couples_samples: ClassVar[bool] = True
+    reads_handoff: ClassVar[bool] = True
+    projection: nn.Sequential
+    temperature: Tensor
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        width: int = 128,
+        start: float = 0.8,
+        middle: float = 0.2,
+        end: float = 0.1,
+        warmup: int = 50,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.width = width
+        self.start, self.middle, self.end = start, middle, end
+        self.warmup = warmup
+        self.places: tuple[int, ...] = ()
+        self.register_buffer("temperature", torch.tensor(start))
+
+    def bind(self, info: BlockInfo) -> None:
+        """Make the projection, for a handoff of the activity's shape."""
+        channels, *sides = info.shape
+        most = 4 if channels <= 100 else 2 if channels <= 400 else 1
+        self.places = tuple(min(most, side) for side in sides)
+        self.shape = info.shape
+        linear = nn.Linear(channels * math.prod(self.places), self.width, bias=False)
+        self.projection = nn.Sequential(linear, nn.BatchNorm1d(self.width))
+
+    def advance(self, clock: Clock) -> None:
+        """The epoch's temperature."""
+        self.temperature.fill_(self.temperature_at(clock.epoch, clock.epochs))
+
+    def temperature_at(self, epoch: int, epochs: int) -> float:
+        """T at an epoch, from 0, of a run of so many."""
+        if epoch < self.warmup:
+            return self.start + (self.middle - self.start) * epoch / self.warmup
+        share = (epoch - self.warmup) / max(1, epochs - self.warmup)
+        return self.end + (self.middle - self.end) * (1 + math.cos(math.pi * share)) / 2
+
+    def forward(self, out: Out, block: Block, views: Views) -> Tensor:
+        """The weighted term.
+
+        Raises:
+            ValueError: when the handoff has another shape than the activity.
+        """
+        if views.samples < 2:
+            return out.handoff.new_zeros(())
+        assert views.y is not None, "classes are learned from labelled samples"
+        x = out.handoff[: views.samples]
+        if x.shape[1:] != self.shape:
+            raise ValueError(
+                f"penalty contrast: the handoff has the shape {tuple(x.shape[1:])}, "
+                f"the activity {self.shape}; it needs a handoff that keeps the shape"
+            )
+        if len(self.places) == 2:
+            x = F.adaptive_avg_pool2d(x, self.places)
+        z = F.normalize(self.projection(x.flatten(1)), dim=1)
+        return self.weight * supervised_contrast(z, views.y, self.temperature)

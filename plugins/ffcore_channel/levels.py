@@ -1,0 +1,94 @@
+"""Super-classes by depth: early layers tell coarse groups of classes apart, late ones the classes.
+
+K classes; M levels, the classes themselves being the last; L blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import BlockInfo
+
+Hierarchy = list[list[int]] | Literal["data"]
+Pace = Literal["even", "each-block"]
+
+
+def super_classes(hierarchy: Hierarchy | None, pace: Pace, info: BlockInfo) -> Tensor | None:
+    """Which super-class each class belongs to at a block's depth.
+
+    Args:
+        hierarchy: levels from coarse to fine, each K numbers of super-classes; "data": the one level of the
+            data set or of the recipe's ``data.groups``. The classes follow as the finest level.
+        pace: see `level_at`.
+        info: the block's place.
+
+    Returns:
+        (K,) numbers from 0; None where the block is to tell the classes themselves apart.
+
+    Raises:
+        ValueError: when the levels do not fit the classes or each other, or the data has none.
+    """
+    if hierarchy is None:
+        return None
+    if hierarchy != "data":
+        levels: Sequence[Sequence[int]] = hierarchy
+    elif info.group_of is not None:
+        levels = [info.group_of.tolist()]
+    else:
+        raise ValueError("hierarchy: the data has no super-classes; give it some as data.groups")
+    check(levels, info.classes)
+    coarse = [level for level in levels if max(level) + 1 < info.classes]
+    level = level_at(info.depth, info.blocks, len(coarse) + 1, pace)
+    return torch.tensor(coarse[level - 1]) if level <= len(coarse) else None
+
+
+def level_at(depth: int, blocks: int, levels: int, pace: Pace = "even") -> int:
+    """The level, from 1 for the coarsest to M, of block i = ``depth`` of L = ``blocks``.
+
+    "even": ⌈i M/(L − 1)⌉, at least 1 (HCL-FF, Yao et al. 2026, arXiv:2605.24797, who count the undivided
+    whole as a level too: D = M + 1, L = 17). "each-block": min(i + 1, M). An only block has the classes.
+
+    >>> [level_at(i, 17, 2) for i in (0, 8, 9, 16)], [level_at(i, 17, 3, "each-block") for i in (0, 1, 5)]
+    ([1, 1, 2, 2], [1, 2, 3])
+    """
+    if blocks == 1:
+        return levels
+    if pace == "each-block":
+        return min(depth + 1, levels)
+    return max(1, -(-depth * levels // (blocks - 1)))
+
+
+def check(levels: Sequence[Sequence[int]], classes: int) -> None:
+    """Refuse levels that cannot be super-classes of so many classes.
+
+    Raises:
+        ValueError: when a level has another length, numbers with gaps or fewer than two groups, or is coarser
+            than the one before it.
+    """
+    before = 0
+    for number, level in enumerate(levels, 1):
+        if len(level) != classes:
+            raise ValueError(f"hierarchy: level {number} has {len(level)} numbers for {classes} classes")
+        groups = len(set(level))
+        if set(level) != set(range(groups)):
+            raise ValueError(
+                f"hierarchy: level {number} has the numbers {_told(level)} for {groups} super-classes; "
+                f"they go from 0 to {groups - 1} without gaps"
+            )
+        if groups < 2:
+            raise ValueError(f"hierarchy: level {number} has one super-class, so there is nothing to tell")
+        if groups < before:
+            raise ValueError(
+                f"hierarchy: level {number} has {groups} super-classes, the one before {before}; levels go "
+                "from coarse to fine"
+            )
+        before = groups
+
+
+def _told(level: Sequence[int], most: int = 8) -> str:
+    numbers = sorted(set(level))
+    return ", ".join(map(str, numbers[:most])) + (", …" if len(numbers) > most else "")

@@ -1,0 +1,147 @@
+"""Objectives that compare the true class's goodness with the others'.
+
+N samples; J columns of goodness; y: the column of the true class.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.interfaces import BlockInfo, Objective, Views
+from ffcore.interfaces.goodness import Kind
+
+
+class _OfClasses(Objective):
+    """Of the first view's rows, judged by the column of their class."""
+
+    accepts: ClassVar[Kind] = "class"
+    column_of: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("column_of", None, persistent=False)
+
+    def bind(self, info: BlockInfo) -> None:
+        """Learn which columns classes share."""
+        self.column_of = info.column_of
+
+    def targets(self, views: Views) -> Tensor:
+        """Columns of the true classes, (N, 1)."""
+        assert views.y is not None, "classes are learned from labelled samples"
+        columns = views.y if self.column_of is None else self.column_of[views.y]
+        return columns.unsqueeze(1)
+
+
+class CwC(_OfClasses):
+    """−ln (exp g_y + ε)/(Σ_j exp g_j + ε), a mean (Papachristodoulou et al. 2024, arXiv:2312.12668).
+
+    With g clamped to ±50. Cross-entropy but for the two guards: where g_y is well above ln ε = −21 and no g
+    beyond ±50 the two are the same; beyond the clamp there is no gradient.
+
+    Args:
+        eps: ε.
+        clamp: the largest |g| that counts.
+    """
+
+    def __init__(self, eps: float = 1e-9, clamp: float = 50.0) -> None:
+        super().__init__()
+        self.eps = eps
+        self.clamp = clamp
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, J) → a scalar."""
+        true, every = self._guarded(goodness[: views.samples], self.targets(views))
+        return (every - true).mean()
+
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """Derivative: (p_j − q·[j = y])/N; p_j, q: exp g_j, exp g_y over their guarded sums."""
+        n = views.samples
+        first, y = goodness[:n], self.targets(views)
+        true, every = self._guarded(first, y)
+        inside = first.clamp(-self.clamp, self.clamp)
+        up = torch.zeros_like(goodness)
+        torch.exp(inside - every, out=up[:n])
+        up[:n].scatter_add_(1, y, -torch.exp(inside.gather(1, y) - true))
+        up[:n].mul_(first.abs() <= self.clamp).div_(n)
+        return (every - true).mean(), up
+
+    def _guarded(self, first: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """ln(exp g_y + ε) and ln(Σ_j exp g_j + ε), (N, 1) each."""
+        inside = first.clamp(-self.clamp, self.clamp)
+        guard = inside.new_full((len(inside), 1), math.log(self.eps))
+        every = torch.cat([inside, guard], 1).logsumexp(1, keepdim=True)
+        return torch.logaddexp(inside.gather(1, y), guard), every
+
+
+class PvN(_OfClasses):
+    """½ softplus(θ − g⁺) + ½ softplus(g⁻ − θ), a mean; g⁺: g_y; g⁻: the mean of the others.
+
+    Positive versus negative (Papachristodoulou et al. 2024, arXiv:2312.12668); the halves are those of the
+    authors' code, whose mean runs over both terms.
+
+    Args:
+        threshold: θ.
+    """
+
+    def __init__(self, threshold: float = 2.0) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, J) → a scalar."""
+        errors = self._errors(goodness[: views.samples], self.targets(views))
+        return F.softplus(errors).mean()
+
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """Derivative: −σ(θ − g⁺)/(2N) for the true column, σ(g⁻ − θ)/(2N (J − 1)) for each other."""
+        n, others = views.samples, goodness.shape[1] - 1
+        y = self.targets(views)
+        errors = self._errors(goodness[:n], y)
+        pull = torch.sigmoid(errors).div_(2 * n)
+        up = torch.zeros_like(goodness)
+        up[:n] = pull[:, 1:] / others
+        up[:n].scatter_(1, y, -pull[:, :1])
+        return F.softplus(errors).mean(), up
+
+    def _errors(self, first: Tensor, y: Tensor) -> Tensor:
+        """θ − g⁺ and g⁻ − θ, (N, 2)."""
+        positive = first.gather(1, y)
+        negative = (first.sum(1, keepdim=True) - positive) / (first.shape[1] - 1)
+        return torch.cat([self.threshold - positive, negative - self.threshold], 1)
+
+
+class CwG(PvN):
+    """w_c · cross-entropy + w_p · PvN (Papachristodoulou et al. 2024, arXiv:2312.12668).
+
+    Args:
+        cross_entropy: w_c.
+        pvn: w_p.
+        threshold: θ of PvN.
+    """
+
+    def __init__(self, cross_entropy: float = 0.28, pvn: float = 0.72, threshold: float = 2.0) -> None:
+        super().__init__(threshold)
+        self.cross_entropy = cross_entropy
+        self.pvn = pvn
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, J) → a scalar."""
+        return self._joined(super().forward(goodness, views), goodness, views)
+
+    def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
+        """Derivative: w_c (softmax(g) − onehot(y))/N + w_p times that of PvN."""
+        loss, up = super().with_derivative(goodness, views)
+        n, y = views.samples, self.targets(views)
+        push = torch.softmax(goodness[:n], 1)
+        push.scatter_add_(1, y, push.new_full(y.shape, -1))
+        up[:n].mul_(self.pvn).add_(push, alpha=self.cross_entropy / n)
+        return self._joined(loss, goodness, views), up
+
+    def _joined(self, pvn: Tensor, goodness: Tensor, views: Views) -> Tensor:
+        entropy = F.cross_entropy(goodness[: views.samples], self.targets(views).squeeze(1))
+        return self.cross_entropy * entropy + self.pvn * pvn

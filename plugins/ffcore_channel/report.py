@@ -1,0 +1,173 @@
+"""Sections of the report: which channels work for which classes, and how much each layer counts.
+
+C channels; K columns of goodness, the classes or super-classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ffcore.report import Picture, RunRecord, Section
+from ffcore.report.colours import colours_of
+from ffcore.report.legend import shared_legend
+from ffcore.report.record import Array
+from ffcore.report.style import FRAME, MUTED, WIDE, epoch_axis, mark, new_figure, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST = 8
+"""Blocks in one picture; of deeper networks evenly spaced ones."""
+
+MOST_NAMES = 20
+"""Columns that are named one by one."""
+
+FAINT = 4
+"""Times an even share that looks dark at the least, so that channels which work for all alike look pale."""
+
+
+def channels(run: RunRecord) -> Section | None:
+    """The assignment of every block, (C, K) in the figure ``assignment/BLOCK``; None where there is none."""
+    found = {name: shares for name in run.blocks if (shares := _shares(run, name)) is not None}
+    pictures = [_maps(run, found)] if found else []
+    pictures += [picture for picture in (_entropies(run),) if picture is not None]
+    if not pictures:
+        return None
+    rest = f" Of {len(found)} blocks {MOST} are shown, evenly spaced." if len(found) > MOST else ""
+    body = (
+        "Entropy: mean over a block's channels, as a share of ln K: 0 where each works for one class, 1 "
+        f"where each works for all alike.{rest}"
+    )
+    return Section("Channels and classes", body, pictures)
+
+
+def layer_weights(run: RunRecord) -> Section | None:
+    """The weights of a layer contribution, (L,) in the figure ``contribution/weights``."""
+    weights, names = run.sample("contribution/weights"), list(run.sources)
+    if not len(weights) or len(weights) != len(names):
+        return None
+    colours = colours_of(run)
+    figure = new_figure(5.4, 0.75 + 0.26 * len(names))
+    ax = figure.add_subplot()
+    places = range(len(names))
+    drawn = ax.barh(places, weights, color=[colours.get(name, MUTED) for name in names], height=0.66)
+    ax.bar_label(drawn, [f"{weight:.3g}" for weight in weights], padding=4, fontsize=7.5)
+    ax.set_yticks(places, names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.margins(x=0.12)
+    ax.set_xlim(left=0)
+    ax.grid(False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("weight of its evidence")
+    how = f" by `{run.get('contribution')}`" if run.get("contribution") else ""
+    caption = "Weight of each source of evidence in the prediction."
+    return Section("What each layer counts", f"Combined{how}.", [Picture("layer-weights", figure, caption)])
+
+
+def entropy_of(shares: Array) -> float:
+    """Mean entropy of the rows as a share of ln K.
+
+    >>> entropy_of(np.full((3, 4), 0.25)), entropy_of(np.eye(4))
+    (1.0, 0.0)
+    """
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return abs(float(-(shares * logs).sum(1).mean() / math.log(shares.shape[1])))
+
+
+def _shares(run: RunRecord, name: str) -> Array | None:
+    shares = np.asarray(run.figures.get(f"assignment/{name}", ()), dtype=float)
+    return shares if shares.ndim == 2 and shares.shape[1] > 1 and np.isfinite(shares).all() else None
+
+
+def _maps(run: RunRecord, found: Mapping[str, Array]) -> Picture:
+    names = spread(list(found), MOST)
+    columns = min(len(names), 4)
+    rows = -(-len(names) // columns)
+    figure = new_figure(max(columns * WIDE / 4, 3.6), 2.1 * rows + 0.2)
+    for i, name in enumerate(names):
+        ax = figure.add_subplot(rows, columns, i + 1)
+        _draw_map(ax, found[name], _names(run, found[name].shape[1]), named=i % columns == 0)
+        ax.set_title(name)
+        ax.set_title(
+            f"entropy {entropy_of(found[name]):.2f}",
+            loc="right",
+            color=MUTED,
+            fontweight="normal",
+            fontsize=7,
+        )
+        if i >= len(names) - columns:
+            ax.set_xlabel("channels, by class")
+    caption = (
+        "Share of each channel in each class (darker: more), channels ordered by the class that they work "
+        f"for most. Each block on a scale of its own, from zero to its largest share or {FAINT}/K."
+    )
+    return Picture("channel-classes", figure, caption)
+
+
+def _draw_map(ax: Axes, shares: Array, names: list[str], named: bool) -> None:
+    order = np.lexsort((-shares.max(1), shares.argmax(1)))
+    most = max(shares.max(), FAINT / shares.shape[1])
+    ax.imshow(shares[order].T, aspect="auto", interpolation="nearest", cmap="Blues", vmin=0, vmax=most)
+    shown = np.arange(0, len(names), 1 if len(names) <= MOST_NAMES else -(-len(names) // 10))
+    ax.set_yticks(shown, [names[k] for k in shown] if named else [""] * len(shown))
+    ax.set_xticks([0, len(shares) - 1], ["1", f"{len(shares)}"])
+    ax.tick_params(length=0, pad=2)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=FRAME)
+
+
+def _names(run: RunRecord, columns: int) -> list[str]:
+    return run.classes if len(run.classes) == columns else [str(k) for k in range(columns)]
+
+
+def _entropies(run: RunRecord) -> Picture | None:
+    """Entropy over epochs, from the penalty's term in the metrics."""
+    lines = {name: line for name in run.blocks if (line := _entropy_series(run, name)) is not None}
+    if not lines:
+        return None
+    figure = new_figure(5.4, 2.9)
+    ax = figure.add_subplot()
+    colours = colours_of(run)
+    for name, (epochs, values) in lines.items():
+        ax.plot(epochs, values, color=colours[name], label=name, **mark(len(epochs)))
+    ax.set_ylim(0, 1.05)
+    epoch_axis(ax)
+    ax.set_ylabel("entropy / ln K")
+    ax.set_title("Entropy of the assignment")
+    shared_legend(figure, figure.axes, run.blocks, rows=2, loc="outside upper right")
+    caption = "Mean entropy of the channels' distributions over the classes, over epochs of learning."
+    return Picture("channel-entropy", figure, caption)
+
+
+def _entropy_series(run: RunRecord, block: str) -> tuple[Array, Array] | None:
+    shares = _shares(run, block)
+    for penalty, options in _penalties(run.config):
+        epochs, term = run.series(f"{block}/{penalty}")
+        if not len(epochs) or shares is None:
+            continue
+        size, classes = shares.shape
+        released = options.get("form") == "released"
+        weight = options.get("weight")
+        if weight is None:
+            weight = 0.01 if released else 0.1
+        if not weight:
+            continue
+        scale = classes / (size * math.log(classes)) if released else 1.0
+        return epochs, term / weight * scale
+    return None
+
+
+def _penalties(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The recipe's entropy penalties by their names, those of single items too."""
+    items = config.get("network")
+    for holder in [config, *(items if isinstance(items, list) else [])]:
+        block = holder.get("block") if isinstance(holder, Mapping) else None
+        penalties = block.get("penalties") if isinstance(block, Mapping) else None
+        for name, options in (penalties or {}).items():
+            if isinstance(options, Mapping) and options.get("kind") == "assignment-entropy":
+                yield name, options
