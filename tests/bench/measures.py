@@ -120,8 +120,13 @@ def data(rounds: int) -> dict[str, float]:
     return found
 
 
-def kept_for_backward(module: ForwardOnly) -> float:
-    """Most megabytes that autograd keeps at one time while 1,000 samples are learned, parameters aside."""
+def vectors(n: int = 1000) -> Batch:
+    x, y = torch.rand(n, *SHAPE), torch.randint(K, (n,))
+    return Batch(x, y, torch.arange(n), 0, n, Draw(1, 0, 0, n, n))
+
+
+def kept_for_backward(module: ForwardOnly, batch: Batch) -> float:
+    """Most megabytes that autograd keeps at one time while a batch is learned, parameters aside."""
     own = {p.untyped_storage().data_ptr() for p in module.network.parameters()}
     live = peak = 0
 
@@ -143,8 +148,6 @@ def kept_for_backward(module: ForwardOnly) -> float:
         weakref.finalize(kept, free, size)
         return kept
 
-    n = 1000
-    batch = Batch(torch.rand(n, *SHAPE), torch.randint(K, (n,)), torch.arange(n), 0, n, Draw(1, 0, 0, n, n))
     with torch.autograd.graph.saved_tensors_hooks(
         pack, lambda kept: kept.t if isinstance(kept, Kept) else kept
     ):

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import bare
+import channel
 import lightning
 import torch
 from measures import (
@@ -31,6 +32,7 @@ from measures import (
     kept_for_backward,
     optimisations,
     predicting,
+    vectors,
     without_closed_forms,
 )
 from real import run
@@ -131,10 +133,43 @@ def memory() -> str:
     for depth in (4, 16, 64):
         units = [500] * depth
         modules = (built(units), without_closed_forms(built(units)), built(units, **BACKPROP))
-        rows.append([str(depth), *(f"{kept_for_backward(module):.1f}" for module in modules)])
+        rows.append([str(depth), *(f"{kept_for_backward(module, vectors()):.1f}" for module in modules)])
     return table(
         ("blocks of 500", "ffcore, closed forms", "ffcore, autograd a block", "ffcore, backprop"), rows
     )
+
+
+def resnet(rounds: int) -> str:
+    parts = []
+    crop = channel.crops(rounds).median
+    for widths in ([100, 200, 400, 800], [40, 80, 160, 320]):
+        times = channel.steps(widths, max(3, rounds // 3))
+        same, batch_norm = (of.median for of in list(times.values())[2:])
+        memory = channel.kept(widths)
+        rows = [
+            [
+                who,
+                str(of),
+                f"{of.median / same:.2f} ×",
+                f"{of.median / batch_norm:.2f} ×",
+                f"{memory[who]:.1f}",
+            ]
+            for who, of in times.items()
+        ]
+        head = (
+            f"ResNet-17 at {tuple(widths)}, ms a step of 32 (two threads)",
+            "median (quartiles)",
+            "to backprop, the same norms",
+            "to backprop, batch norm",
+            "MB kept for backward",
+        )
+        local = next(iter(times.values())).median
+        parts.append(table(head, rows))
+        parts.append(
+            f"A batch of 32 from the loader, cropped and mirrored, takes {crop:.2f} ms: the local step takes "
+            f"{local / crop:.0f} times as long."
+        )
+    return "\n\n".join(parts)
 
 
 def machine() -> str:
@@ -155,6 +190,7 @@ def page(rounds: int, steps: int) -> str:
         "overhead": overhead(rounds, steps),
         "data": samples(rounds),
         "memory": memory(),
+        "resnet": resnet(rounds),
     }
     for name, text in parts.items():
         template = template.replace(f"{{{name}}}", text)
