@@ -9,6 +9,7 @@ import numpy as np
 from ffcore.report.record import Array, RunRecord
 from ffcore.report.section import Picture, Section
 from ffcore.report.style import FRAME, INK, NEGATIVE, POSITIVE, new_figure
+from ffcore.report.text import markdown_table, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,8 @@ def confusion(run: RunRecord) -> Section | None:
         "Test samples by true class (rows) and prediction (columns). Blue: share of a class that is right; "
         "orange: mistakes, the stronger the more of the class they take."
     )
-    return Section("Confusion", _worst(run, matrix), [Picture("confusion", figure, caption)])
+    text = f"{_worst(run, matrix)}\n\n{_by_class(run, matrix)}"
+    return Section("Confusion", text, [Picture("confusion", figure, caption)])
 
 
 def matrix_of(run: RunRecord) -> Array | None:
@@ -53,6 +55,17 @@ def _worst(run: RunRecord, matrix: Array) -> str:
         if wrong[t, p]
     ]
     return f"Most often {', '.join(told)}." if told else "No test sample is misclassified."
+
+
+def _by_class(run: RunRecord, matrix: Array) -> str:
+    """Accuracy of each class, the worst first; of many classes only the ends."""
+    share = matrix.diagonal() / matrix.sum(1).clip(min=1)
+    names, order = names_of(run, len(matrix)), np.argsort(share, kind="stable")
+    left_out = len(order) > MOST_COUNTS
+    shown = [*order[: MOST_COUNTS // 2], *order[-MOST_COUNTS // 2 :]] if left_out else order
+    table = markdown_table(("class", "test accuracy"), [(names[k], percent(share[k])) for k in shown])
+    ends = f"\n\nThe worst and the best {MOST_COUNTS // 2} of {len(order)} classes." if left_out else ""
+    return table + ends
 
 
 def draw_confusion(ax: Axes, run: RunRecord) -> None:

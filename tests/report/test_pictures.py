@@ -62,7 +62,13 @@ def test_most_frequent_mistakes_are_told(fake_run: FakeRun) -> None:
     (run / "results.json").write_text(json.dumps(results))
     section = confusion(RunRecord.read(run))
     assert section is not None
-    assert section.body == "Most often 1 taken for 0 (7×), 0 taken for 2 (1×)."
+    told, _, table = section.body.partition("\n\n")
+    assert told == "Most often 1 taken for 0 (7×), 0 taken for 2 (1×)."
+    assert [row.split("|")[1:3] for row in table.splitlines()[2:]] == [
+        [" 1 ", " 56.25 % "],
+        [" 0 ", " 90.00 % "],
+        [" 2 ", " 100.00 % "],
+    ]
 
 
 def test_one_source_alone_is_not_compared(fake_run: FakeRun) -> None:
