@@ -9,11 +9,12 @@ from pathlib import Path
 
 CONFIG, RESULTS, METRICS, FIGURES = "config.yaml", "results.json", "metrics.csv", "figures.npz"
 CHECKPOINTS = "checkpoints"
+_DRAFT = ".tmp"
 
 
 def sweep(folder: Path) -> None:
     """Remove the drafts that a killed process has left in a folder that nobody writes to."""
-    for draft in folder.glob(".*-*.tmp"):
+    for draft in folder.glob(f".*-*{_DRAFT}"):
         draft.unlink(missing_ok=True)
 
 
@@ -23,8 +24,29 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
     Args:
         target: the file to make or to replace.
         write: writes everything to the path that it is given.
+
+    Raises:
+        OSError: it cannot be written; names the target.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=".tmp", dir=target.parent)
+    try:
+        _write_whole(target, write)
+    except (OSError, RuntimeError) as error:
+        cause = _of_the_system(error)
+        if cause is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(target)) from error
+
+
+def _of_the_system(error: BaseException | None) -> OSError | None:
+    """What the system had against a file of ours: torch makes a RuntimeError of it."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    ours = error is not None and (error.filename is None or str(error.filename).endswith(_DRAFT))
+    return error if ours else None
+
+
+def _write_whole(target: Path, write: Callable[[Path], object]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=_DRAFT, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -75,7 +74,6 @@ def command(
 
     An override with several values, such as optimizer.lr=1e-3,3e-3, runs once with each.
     """
-    from ffcore.recipe.load import SUFFIXES
     from ffcore.run import directory, grid, many
 
     if resume is not None:
@@ -98,12 +96,13 @@ def command(
         return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"])
     directory.check(run_dir)
 
-    from ffcore.cli.building import describe
+    from ffcore.run.train import checker
 
-    name = grid.check(recipe, members, describe)
-    folder = directory.create(run_dir, name)
-    whole = os.path.abspath(recipe) if recipe.endswith(SUFFIXES) else recipe  # wherever it is resumed from
-    group = many.Group(folder, whole, members, ctx.obj["command"])
+    name = grid.check(recipe, members, checker())
+    there = directory.nearest(run_dir)
+    group = many.Group(directory.create(run_dir, name), recipe, members, ctx.obj["command"])
+    with directory.undone(group.folder, there):
+        group.begin()
     return _several(group, jobs, max_time)
 
 

@@ -59,8 +59,11 @@ class History(L.Callback):
         self._stop()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note that there are fresh figures."""
+        """Note that there are fresh figures; a run that ends after its row was written is validated then."""
         self._validated = True
+        if self._rows and self._rows[-1]["step"] == trainer.global_step:
+            self._rows[-1] |= _validation(pl_module)
+            self._write()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's row."""
@@ -74,13 +77,11 @@ class History(L.Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
         if self._validated:
-            assert pl_module.val_figures is not None
-            row["val_accuracy"] = pl_module.val_figures["accuracy"]
-            for source, hits in zip(pl_module.sources, pl_module.val_figures["per_source"], strict=True):
-                row[f"val/{source.name}"] = hits
+            row |= _validation(pl_module)
         for block, figures in pl_module.meter.read().items():
             row |= {f"{block}/{name}": value for name, value in figures.items()}
-        self._write(row)
+        self._rows.append(row)
+        self._write()
 
     @property
     def row(self) -> dict[str, Any]:
@@ -114,9 +115,8 @@ class History(L.Callback):
             self.seconds += time.perf_counter() - self._began
             self._learning = False
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _write(self) -> None:
         """Write all rows anew: blocks that begin to learn bring columns of their own."""
-        self._rows.append(row)
         columns = dict.fromkeys(column for known in self._rows for column in known)
         order = [c for c in _FIRST if c in columns] + [c for c in columns if c not in _FIRST]
 
@@ -127,3 +127,10 @@ class History(L.Callback):
                 table.writerows(self._rows)
 
         write_whole(self.path, write)
+
+
+def _validation(module: L.LightningModule) -> dict[str, Any]:
+    assert isinstance(module, ForwardOnly)
+    assert module.val_figures is not None
+    hits = zip(module.sources, module.val_figures["per_source"], strict=True)
+    return {"val_accuracy": module.val_figures["accuracy"], **{f"val/{s.name}": h for s, h in hits}}

@@ -228,7 +228,7 @@ class ForwardOnly(L.LightningModule):
             self._seen, self._val_losses = [], {}
         self.val_figures = self.accuracy.figures()
         self.accuracy.reset()
-        self.log("val_accuracy", self.val_figures["accuracy"])
+        self.log("val_accuracy", self.val_figures["accuracy"], logger=False)  # for callbacks that monitor it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""

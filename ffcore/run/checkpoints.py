@@ -9,6 +9,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
@@ -20,20 +22,26 @@ FORMAT = 1
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
-class Checkpoints(L.Callback):
+class PausedError(Exception):
+    """The run has a checkpoint and may go on later: nothing of what follows in its training is called."""
+
+
+class Checkpoints(Checkpoint):
     """Writes a checkpoint at the end of every epoch, and every so many steps within it if asked to.
 
-    The best one is that of the first validation with the highest accuracy. Nothing is kept of a run that has
-    diverged.
+    Lightning calls a `Checkpoint` after all other callbacks: here their states are up to date, and whether
+    one of them has ended the run is known. The best one is that of the first validation with the highest
+    accuracy. Nothing is kept of a run that has diverged.
 
     Attributes:
-        learned: whether the run has come to its end, so that only measuring is left.
+        pausing: somebody wants the run to stop here, so that it may go on later.
 
     Args:
         folder: where they go.
-        meta: what a predictor and a resumed run must know: versions, data.
+        meta: what a predictor and a resumed run must know: versions, data, recipe.
         every: steps between checkpoints within an epoch; None for none.
-        elapsed: seconds that the run has taken, over all its parts.
+        spent: what the run has taken, over all its parts.
+        intact: the last checkpoint is known to load; another one is never made the previous one.
     """
 
     def __init__(
@@ -41,15 +49,19 @@ class Checkpoints(L.Callback):
         folder: Path,
         meta: Mapping[str, Any],
         every: int | None = None,
-        elapsed: Callable[[], float] = lambda: 0.0,
+        spent: Callable[[], Mapping[str, Any]] = dict,
+        *,
+        intact: bool = False,
     ) -> None:
         self.folder = folder
         self.meta = dict(meta)
         self.every = every
-        self.elapsed = elapsed
+        self.spent = spent
         self.best: float | None = None
-        self.learned = False
-        self.closed = False
+        self.pausing = False
+        self._intact = intact
+        self._validated: int | None = None  # after which step
+        self._learned = False
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -58,51 +70,74 @@ class Checkpoints(L.Callback):
         assert isinstance(pl_module, ForwardOnly)
         checkpoint["ffcore"] = {
             **self.meta,
+            **self.spent(),
             "format": FORMAT,
-            "learned": self.learned,
-            "wall_s": self.elapsed(),
-            "epochs": trainer.current_epoch + 1,
+            "learned": self._learned,
+            "epochs": trainer.current_epoch
+            + (not self._learned),  # at the end Lightning has counted the last
             "val": pl_module.val_figures,
         }
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write one within an epoch; the epoch's last batch is left to the epoch's end."""
-        if self.every and trainer.global_step % self.every == 0 and not trainer.is_last_batch:
+        """Write one within an epoch; what follows an epoch's or the run's last batch belongs to its end.
+
+        Raises:
+            PausedError: when somebody wants to pause.
+        """
+        if trainer.is_last_batch or trainer.should_stop:
+            return
+        if self.pausing or (self.every and trainer.global_step % self.every == 0):
             self.save(trainer, pl_module)
+        if self.pausing:
+            raise PausedError
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the best."""
         assert isinstance(pl_module, ForwardOnly)
         assert pl_module.val_figures is not None
+        self._validated = trainer.global_step
         accuracy = float(pl_module.val_figures["accuracy"])
         if self.best is None or accuracy > self.best:
             self.best = accuracy
             self._write(trainer, self.folder / BEST)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's."""
-        self.learned |= trainer.current_epoch + 1 == trainer.max_epochs
-        if not self.closed:
-            self.save(trainer, pl_module)
-
-    def save(self, trainer: L.Trainer, pl_module: L.LightningModule, *, final: bool = False) -> None:
-        """Write the last checkpoint; the one before it stays.
-
-        Args:
-            trainer: whose state to write.
-            pl_module: whose weights.
-            final: write no more after it, whatever the trainer has still to do.
+        """Write the epoch's; of the last one, make sure that it has been validated.
 
         Raises:
-            RunError: when a loss is no number any more, or the file cannot be written.
+            PausedError: when somebody wants to pause.
+        """
+        assert isinstance(pl_module, ForwardOnly)
+        refuse_divergence(pl_module, trainer.current_epoch)
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            if trainer.enable_validation and self._validated != trainer.global_step:
+                trainer.validating = True
+                trainer.fit_loop.epoch_loop.val_loop.run()
+                trainer.training = True
+            return
+        self.save(trainer, pl_module)
+        if self.pausing:
+            raise PausedError
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the run's: callbacks that change the weights at the end have done so."""
+        self._learned = True
+        self.save(trainer, pl_module)
+
+    def save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the last checkpoint; the one before it stays.
+
+        Raises:
+            RunError: when a loss is no number any more.
+            OSError: when the file cannot be written.
         """
         assert isinstance(pl_module, ForwardOnly)
         refuse_divergence(pl_module, trainer.current_epoch)
         last = self.folder / LAST
-        self._write(trainer, last, before=lambda: last.exists() and last.replace(self.folder / PREVIOUS))
-        self.closed = final
+        self._write(trainer, last, before=lambda: self._intact and last.replace(self.folder / PREVIOUS))
+        self._intact = True
 
     def state_dict(self) -> dict[str, Any]:
         """The best accuracy so far."""
@@ -118,17 +153,24 @@ class Checkpoints(L.Callback):
             if before is not None:
                 before()
 
-        try:
-            self.folder.mkdir(exist_ok=True)
-            files.write_whole(path, write)
-        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of a full disk
-            if isinstance(error, RunError):
-                raise
-            said = " ".join(str(error).split())[:120]
-            raise RunError(
-                f"{path}: cannot be written ({said}); what was written before it is intact: make room, then "
-                f"ffcore run --resume {self.folder.parent}"
-            ) from error
+        self.folder.mkdir(exist_ok=True)
+        files.write_whole(path, write)
+
+
+class Whole(TorchCheckpointIO):
+    """Writes beside the target and renames; Lightning's own goes through memory and ``$TMPDIR``."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write it."""
+
+        def write(draft: Path) -> None:
+            with draft.open("wb") as file:  # given a path, torch does not say why it could not write
+                torch.save(checkpoint, file)
+
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(Path(path), write)
 
 
 def refuse_divergence(module: ForwardOnly, epoch: int) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shlex
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ffcore.errors import UserError
-from ffcore.files import write_whole
+from ffcore.errors import RunError, UserError
+from ffcore.files import RESULTS, write_whole
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def check(path: Path | None) -> None:
@@ -21,12 +27,15 @@ def check(path: Path | None) -> None:
     Raises:
         UserError: when it is there and not empty, or is a file.
     """
-    if path is None or not path.exists():
-        return
-    if not path.is_dir():
-        raise UserError(f"--run-dir {path}: there is a file of that name")
-    if any(path.iterdir()):
-        raise UserError(f"--run-dir {path}: not empty; runs never overwrite, name a new folder")
+    try:
+        if path is None or not path.exists():
+            return
+        if not path.is_dir():
+            raise UserError(f"--run-dir {path}: there is a file of that name")
+        if any(path.iterdir()):
+            raise UserError(f"--run-dir {path}: not empty; runs never overwrite, name a new folder")
+    except OSError as error:
+        raise UserError(f"--run-dir {path}: cannot be looked into: {error.strerror}") from error
 
 
 def create(path: Path | None, recipe: str) -> Path:
@@ -54,6 +63,84 @@ def create(path: Path | None, recipe: str) -> Path:
     raise UserError(f"--run-dir: {stem} and 999 more are taken")
 
 
+def nearest(path: Path | None) -> Path:
+    """The folder around a run's that is there already; the run's own, if it is."""
+    path = path if path is not None else Path("runs") / "run"
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+@contextmanager
+def undone(path: Path, there: Path) -> Iterator[None]:
+    """Take away what has been written, if what is done here fails: the run has not begun.
+
+    Args:
+        path: the run's folder, which was empty or not there.
+        there: the `nearest` before it was made.
+
+    Raises:
+        UserError: in place of what the system has against a file.
+    """
+    try:
+        yield
+    except BaseException as error:
+        for entry in path.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for folder in (path, *path.parents):
+            if folder == there:
+                break
+            folder.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"--run-dir {path}: cannot be written to: {error.strerror}") from error
+        raise
+
+
+def refuse_read_only(path: Path) -> None:
+    """Find out whether files can be written, before anything is computed.
+
+    Raises:
+        UserError: they cannot.
+    """
+    try:
+        if path.exists():
+            with tempfile.TemporaryFile(dir=path) as file:
+                file.write(b"ffcore")
+                file.flush()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written to: {error.strerror}") from error
+
+
+@contextmanager
+def told_how_to_go_on(path: Path) -> Iterator[None]:
+    """Whatever ends a run early, a full disk or Ctrl-C: say where it is, and what to do with it.
+
+    Raises:
+        RunError: in place of what the system has against a file.
+        KeyboardInterrupt: with these words.
+    """
+    try:
+        yield
+    except OSError as error:
+        file = error.filename if isinstance(error.filename, str) else str(path)
+        if error.errno not in _NO_ROOM and not Path(file).absolute().is_relative_to(path.absolute()):
+            raise
+        raise RunError(
+            f"{file}: cannot be written ({error.strerror}); what was written before it is intact: make room, "
+            f"then {_next(path)}"
+        ) from error
+    except KeyboardInterrupt as stopped:
+        said = str(stopped) or (
+            f"{path} is finished" if (path / RESULTS).exists() else f"{path} is not finished"
+        )
+        raise KeyboardInterrupt(f"{said}; {_next(path)}") from None
+
+
+def _next(path: Path) -> str:
+    name = shlex.quote(str(path))
+    if (path / RESULTS).exists():
+        return f"make its report with `ffcore report {name}`"
+    return f"go on with `ffcore run --resume {name}`"
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes from writing to the folder at the same time; a killed process keeps nobody out.
@@ -61,7 +148,10 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         UserError: when another process is at it.
     """
-    handle = os.open(path, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
+from ffcore.files import write_whole
 from ffcore.interfaces import Component, Draw
 from ffcore.local import GoodnessLoss
 from ffcore.run.data import Data
@@ -30,8 +31,13 @@ def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
 
 
 def save(path: Path, arrays: Arrays) -> None:
-    """Write an ``.npz`` that loads without pickle."""
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+    """Write an ``.npz`` that loads without pickle, whole or not at all."""
+
+    def write(draft: Path) -> None:
+        with draft.open("wb") as file:  # given a name, NumPy adds ``.npz`` to it
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_whole(path, write)
 
 
 def _of_components(module: ForwardOnly) -> Arrays:

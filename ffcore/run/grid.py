@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import yaml
 
 from ffcore.errors import UserError
 from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.load import load
+from ffcore.recipe.load import dump, load
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import parse_value
+from ffcore.run.places import absolute
 
 _QUOTED_OR_ONE = re.compile(r"""(?<!\w)"(?:\\.|[^"\\])*"|(?<!\w)'[^']*'|.""", re.DOTALL)
 
@@ -26,6 +27,7 @@ class Member:
         name: of its folder in the group's, and of its log beside that.
         point: the overrides that the grid has chosen; the seed is not among them.
         overrides: all of them.
+        recipe: what it runs, everything resolved; known when it has been checked.
         seed: of its recipe.
         status: its process's exit status; None before it has ended.
         error: the last line that it said, if it failed.
@@ -37,6 +39,7 @@ class Member:
     seed: int | None = None
     status: int | None = None
     error: str | None = None
+    recipe: str | None = field(default=None, compare=False, repr=False)
 
 
 def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list[Member]:
@@ -75,8 +78,8 @@ def check(name: str, members: Sequence[Member], build: Callable[[Recipe], object
 
     Args:
         name: of the recipe, or its path.
-        members: are told their seeds.
-        build: builds a recipe; called once for all seeds.
+        members: are told their seeds and recipes.
+        build: finds out whether a recipe can work; called once for all seeds.
 
     Returns:
         The name that the recipe calls itself.
@@ -84,19 +87,31 @@ def check(name: str, members: Sequence[Member], build: Callable[[Recipe], object
     Raises:
         UserError: one cannot work; it says with which values.
     """
-    built: set[tuple[str, ...]] = set()
+    problems: dict[tuple[str, ...], UserError | None] = {}
     for member in members:
         try:
             recipe = load(name, member.overrides)
-            if member.point not in built:
+            if member.point not in problems:
                 build(recipe)
+                problems[member.point] = None
+            recipe = absolute(recipe)
+            own, member.seed, member.recipe = recipe.name, recipe.seed, dump(recipe)
         except UserError as problem:
-            if not member.point or any(one in str(problem) for one in member.point):
-                raise
-            raise UserError(f"with {' '.join(member.point)}: {problem}") from problem
-        built.add(member.point)
-        member.seed = recipe.seed
-    return recipe.name
+            problems[member.point] = problem
+    _refuse(problems)
+    return own
+
+
+def _refuse(problems: Mapping[tuple[str, ...], UserError | None]) -> None:
+    """Raise the first problem, with the values that have it wherever they are in the grid."""
+    failed = {point: problem for point, problem in problems.items() if problem is not None}
+    for point, problem in failed.items():
+        if len(failed) == len(problems) and len({str(one) for one in failed.values()}) == 1:
+            raise problem  # nothing of the grid is to blame
+        blamed = [one for one in point if all(other in failed for other in problems if one in other)] or point
+        if any(one in str(problem) for one in blamed):
+            raise problem
+        raise UserError(f"with {' '.join(blamed)}: {problem}") from problem
 
 
 def _path(override: str) -> str:

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from ffcore.errors import UserError
-from ffcore.files import CONFIG, RESULTS
+from ffcore.files import CONFIG, RESULTS, sweep
 from ffcore.report.text import NOTHING, clock, count, duration, error, markdown_table
 from ffcore.run import directory
 from ffcore.run.grid import Member
@@ -35,9 +35,11 @@ _INTERRUPTED = 130
 class Group:
     """The folder of several runs. ``summary.json`` says who they are from before the first one starts.
 
+    Beside it lies the whole recipe of each of them, so that the group goes on as it began, from any folder.
+
     Attributes:
         folder: where everything lies.
-        recipe: the name or the whole path of what they all run.
+        recipe: the name or the path of what they all run.
         members: in the order of the grid, seeds running fastest.
         command: the command line that made the group.
     """
@@ -64,10 +66,27 @@ class Group:
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{folder / SUMMARY}: not the summary of several runs: {problem!r}") from problem
 
+    def begin(self) -> None:
+        """Write what there is before the first one starts."""
+        for member in self.members:
+            assert member.recipe is not None, "they have been checked"
+            directory.write_text(_recipe(self, member), member.recipe)
+        self.write()
+
     def results(self, member: Member) -> dict[str, Any] | None:
-        """The content of a member's ``results.json``; None before it has one."""
+        """The content of a member's ``results.json``; None before it has one.
+
+        Raises:
+            UserError: it is damaged.
+        """
         path = self.folder / member.name / RESULTS
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError as problem:
+            raise UserError(f"{path}: damaged: {problem}; without it the run goes on") from problem
+        if found is not None and not isinstance(found, dict):
+            raise UserError(f"{path}: damaged: no results of a run; without it the run goes on")
+        return found
 
     def figures(self, member: Member) -> dict[str, Any]:
         """What the summary says of a member's results; nothing but None before it has some."""
@@ -254,7 +273,8 @@ def _start(
     if (folder / CONFIG).is_file():
         words = ["run", "--resume", str(folder)]
     else:
-        words = ["run", group.recipe, *member.overrides, "--run-dir", str(folder)]
+        sweep(folder)  # a draft of what is not there yet
+        words = ["run", str(_recipe(group, member)), "--run-dir", str(folder)]
     if left < math.inf:
         words += ["--max-time", f"{math.ceil(left)}s"]
     environ = dict(os.environ)
@@ -312,6 +332,10 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
 def _plus_minus(values: Sequence[float]) -> str:
     mean, std = _spread(values).values()
     return NOTHING if mean is None else f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def _recipe(group: Group, member: Member) -> Path:
+    return group.folder / f"{member.name}.yaml"
 
 
 def _log(member: Member) -> str:

@@ -80,8 +80,11 @@ def probe(
     learn, choice = (data.train, data.val) if data.val is not None else cut(data.train, 0.1, 0)
     assert choice is not None, "a tenth has been cut off"
     learn = _some(learn, samples, predictor.recipe.seed)
-    if len(np.unique(learn.y)) == 1 or neighbours > len(learn):
+    most = len(learn) - (split == "train")
+    if len(np.unique(learn.y)) == 1 or (neighbours > most and neighbours == NEIGHBOURS):
         raise UserError(f"--samples {samples}: too few to fit probes on, and {neighbours} neighbours to find")
+    if neighbours > most:
+        raise UserError(f"--neighbours {neighbours}: there are {most} samples to find them among")
     splits = [learn, choice, learn if split == "train" else measured]
 
     def figures(name: str | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def results_of(
     state: Mapping[str, Any],
     epoch: int,
     val: dict[str, Any] | None,
-    wall: float,
+    spent: Mapping[str, Any],
 ) -> dict[str, Any]:
     """All figures of a run that has been tested.
 
@@ -40,7 +40,7 @@ def results_of(
         state: its last checkpoint.
         epoch: the one that was selected, from 1.
         val: its figures on validation data.
-        wall: seconds it has taken in all.
+        spent: what it has taken in all: ``wall_s, peak_memory``.
     """
     return {
         "recipe": recipe.name,
@@ -62,10 +62,10 @@ def results_of(
         "resumed_after_steps": history.resumed,
         "selected": recipe.trainer.select,
         "epoch_selected": epoch,
-        "wall_s": round(wall, 3),
+        "wall_s": round(spent["wall_s"], 3),
         "train_s": round(history.seconds, 3),
         "samples_per_s": round(history.samples / max(history.seconds, 1e-9), 1),
-        "peak_memory": environment.peak_memory(device),
+        "peak_memory": spent["peak_memory"],
         "data": data.describe(),
         "split": {
             "validation": {

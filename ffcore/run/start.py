@@ -46,10 +46,10 @@ def load(module: ForwardOnly, recipe: Recipe) -> dict[str, Any] | None:
         for known, where in ((learners, "in this recipe"), (theirs, f"in {start.run}")):
             if name not in known:
                 raise UserError(f"start.blocks: there is no block {name!r} {where}{closest(name, known)}")
-        _refuse_misfit("start.blocks", name, learners, theirs, start.run)
+        _refuse_misfit("start.blocks:", name, learners, theirs, start.run)
     if start.blocks is None:  # whoever names the blocks may leave others frozen as they were drawn
         for name in frozen:
-            _refuse_misfit("start.freeze", name, learners, theirs, start.run)
+            _refuse_misfit("start.freeze:", name, learners, theirs, start.run)
     for name in blocks:
         _give(theirs[name], learners[name])
     checkpoint = start.checkpoint or earlier.recipe.trainer.select
@@ -73,6 +73,9 @@ def _matching(mine: Mapping[str, LocalBlock], theirs: Mapping[str, LocalBlock], 
     same = [name for name in mine if name in theirs and _made_by(mine[name])]
     same = [name for name in same if _shapes(mine[name]) == _shapes(theirs[name])]
     if not same:
+        for name in mine:
+            if name in theirs and _made_by(mine[name]):
+                _refuse_misfit("start.run: no block fits, such as", name, mine, theirs, run)
         raise UserError(
             f"start.run: no block of {run} has the name and the shapes of one of this recipe's: "
             f"there {', '.join(theirs)}, here {', '.join(mine)}"
@@ -87,7 +90,7 @@ def _refuse_misfit(
     for key in [*here, *there]:
         if here.get(key) != there.get(key):
             ours, other = (s.get(key, "not there") for s in (here, there))
-            raise UserError(f"{path}: {name}: {key} is {ours} here, {other} in {run}")
+            raise UserError(f"{path} {name}: {key} is {ours} here, {other} in {run}")
 
 
 def _give(source: LocalBlock, target: LocalBlock) -> None:

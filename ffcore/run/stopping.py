@@ -22,17 +22,17 @@ _LOOK = 2.0  # seconds between two looks at whether the losses are numbers: each
 class Stop(L.Callback):
     """Stops where every block has stepped, and has the last epoch validated whatever its number.
 
-    A run that is to go on later (Ctrl-C, the end of its time) stops within the epoch, with a checkpoint. One
-    that is at its end (steps, patience) stops after a validation.
+    A run that is to go on later (Ctrl-C, the end of its time) pauses: it writes a checkpoint and learns no
+    more. One that is at its end (steps, patience, or ``trainer.should_stop``, whoever sets it) stops after a
+    validation. It comes after the callbacks that may ask for an end.
 
     Attributes:
         asked: whether somebody pressed Ctrl-C while the blocks were learning.
-        unfinished: whether the run was stopped so that it may go on later.
 
     Args:
-        checkpoints: write what an unfinished run leaves.
+        checkpoints: are told when to pause.
         after: batches after which to stop; None for no limit.
-        seconds: time after which to stop; None for no limit.
+        seconds: time after which to pause; None for no limit.
         patience: validations without a better accuracy after which to stop; None for no limit.
     """
 
@@ -48,12 +48,16 @@ class Stop(L.Callback):
         self.seconds = seconds
         self.patience = patience
         self.asked = False
-        self.unfinished = False
         self._learning = False
+        self._due = False
         self._began = time.monotonic()
         self._looked = 0.0
         self._best = -math.inf
         self._waited = 0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put off an end that is asked for already: without a batch there is nothing to keep."""
+        self._due, trainer.should_stop = trainer.should_stop, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From here on Ctrl-C waits for the end of a batch."""
@@ -73,16 +77,15 @@ class Stop(L.Callback):
             self._looked = now
             assert isinstance(pl_module, ForwardOnly)
             refuse_divergence(pl_module, trainer.current_epoch)
-        done = trainer.global_step == self.after
-        if done:
-            trainer.check_val_every_n_epoch = 1
-            trainer.should_stop = self.checkpoints.learned = True
-        elif self.asked or (self.seconds is not None and now - self._began >= self.seconds):
-            self.unfinished = True
+        if self._due or trainer.global_step == self.after:
             trainer.should_stop = True
-            if not trainer.is_last_batch:  # else the epoch ends as it would have
-                self.checkpoints.save(trainer, pl_module, final=True)
-                trainer.limit_val_batches = 0
+        if trainer.should_stop:
+            trainer.check_val_every_n_epoch = 1
+        self._pause_if_it_is_time()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Look at the time again: a validation lies between."""
+        self._pause_if_it_is_time()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lose patience."""
@@ -92,7 +95,7 @@ class Stop(L.Callback):
         self._waited = 0 if accuracy > self._best else self._waited + 1
         self._best = max(self._best, accuracy)
         if self.patience is not None and self._waited >= self.patience:
-            trainer.should_stop = self.checkpoints.learned = True
+            trainer.should_stop = True
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give up where a loss is no number any more.
@@ -114,6 +117,10 @@ class Stop(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on being so."""
         self._best, self._waited = state_dict["best"], state_dict["waited"]
+
+    def _pause_if_it_is_time(self) -> None:
+        late = self.seconds is not None and time.monotonic() - self._began >= self.seconds
+        self.checkpoints.pausing = self.asked or late
 
     def _validate_last(self, trainer: L.Trainer) -> None:
         if trainer.current_epoch + 1 == trainer.max_epochs:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import PassThroughProfiler
 from rich.console import Console
 
 from ffcore import files
 from ffcore.build.assemble import assemble
-from ffcore.data.images import Dataset, Split
+from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
@@ -29,12 +26,14 @@ from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
 from ffcore.run import checkpoints, directory, environment, figures, start
-from ffcore.run.checkpoints import Checkpoints
+from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.data import Data, with_given_data
 from ffcore.run.histograms import Histograms
+from ffcore.run.places import absolute
 from ffcore.run.results import results_of
 from ffcore.run.stopping import Stop
-from ffcore.run.watchers import Watchers, needs_checkpointing
+from ffcore.run.trainer import apart, make_trainer, one_device
+from ffcore.run.watchers import Watchers
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,17 @@ def train(
         TimeUpError: when the time was up before the run was finished.
         KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
     """
-    _one_device(recipe)
+    one_device(recipe)
     directory.check(run_dir)
-    job = _Job.prepare(recipe, dataset, command)
-    started = start.load(job.module, recipe)
+    job = _Job.prepare(recipe, dataset, command, callbacks)
+    started = start.load(job.module, job.recipe)
+    there = directory.nearest(run_dir)
     path = directory.create(run_dir, recipe.name)
     with directory.locked(path):
-        directory.write_text(path / files.CONFIG, dump(job.recipe))
-        return job.run(path, console, max_time, callbacks, started)
+        with directory.undone(path, there):
+            directory.write_text(path / files.CONFIG, dump(job.recipe))
+            loggers = job.watchers.loggers(path)
+        return job.run(path, loggers, console, max_time, started)
 
 
 def resume(
@@ -122,24 +124,55 @@ def resume(
     if (run_dir / files.RESULTS).exists():
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
     own = load_recipe(str(config))
-    if recipe is not None:
-        changed = _difference(own.model_dump(mode="json"), recipe.model_dump(mode="json"))
-        if changed is not None:
-            raise UserError(
-                f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began"
-            )
-    _one_device(own)
+    if recipe is not None and (changed := _difference(absolute(own), absolute(recipe))):
+        raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
+    if own.data.dataset.kind == "given" and dataset is None:
+        raise UserError(
+            f"--resume {run_dir}: its data were given from Python; go on with "
+            f"ffcore.resume({str(run_dir)!r}, data=…)"
+        )
+    one_device(own)
     with directory.locked(run_dir):
         for folder in (run_dir, run_dir / files.CHECKPOINTS):
+            directory.refuse_read_only(folder)
             files.sweep(folder)
         newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
         for complaint in complaints:
-            _complain(f"{complaint}; going on from the checkpoint before it")
-        job = _Job.prepare(own, dataset, command)
+            _teller(console)(f"{complaint}; going on from the checkpoint before it")
+        if state is not None:
+            _refuse_edited(run_dir, state["ffcore"], own)
+        job = _Job.prepare(own, dataset, command, callbacks)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
-        return job.run(run_dir, console, max_time, callbacks, started, newest, state)
+        loggers = job.watchers.loggers(run_dir)
+        return job.run(run_dir, loggers, console, max_time, started, newest, state)
+
+
+def checker() -> Callable[[Recipe], None]:
+    """A function that finds out whether `train` would refuse a recipe; it reads each data set once."""
+    read: dict[str, Dataset] = {}
+
+    def check(recipe: Recipe) -> None:
+        one_device(recipe)
+        name = repr(recipe.data.dataset.dump())
+        job = _Job.prepare(recipe, read.get(name), None, ())
+        read[name] = _Read(job.data.images)
+        start.load(job.module, recipe)
+        with tempfile.TemporaryDirectory() as folder:
+            job.watchers.loggers(Path(folder))
+
+    return check
+
+
+@dataclass(frozen=True)
+class _Read(Dataset):
+    """A data set that is in memory already."""
+
+    images: ImageSet
+
+    def load(self) -> ImageSet:
+        return self.images
 
 
 @dataclass(frozen=True)
@@ -154,8 +187,11 @@ class _Job:
     began: float
 
     @classmethod
-    def prepare(cls, recipe: Recipe, dataset: Dataset | None, command: str | None) -> _Job:
+    def prepare(
+        cls, recipe: Recipe, dataset: Dataset | None, command: str | None, callbacks: Sequence[L.Callback]
+    ) -> _Job:
         began = time.perf_counter()
+        watchers = Watchers(recipe, callbacks)
         data = Data.open(recipe, dataset)
         if recipe.trainer.select == "best" and data.val is None:
             raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
@@ -165,9 +201,10 @@ class _Job:
         data.prepare(module.augmentations)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
+        recipe = absolute(recipe)
         if dataset is not None:
             recipe = with_given_data(recipe, data.images.name)
-        return cls(recipe, data, module, Watchers(recipe), command, began)
+        return cls(recipe, data, module, watchers, command, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
         now = self.data.meta()
@@ -181,115 +218,108 @@ class _Job:
     def run(
         self,
         path: Path,
+        loggers: list[Logger],
         console: Console | None,
         max_time: float | None,
-        callbacks: Sequence[L.Callback],
         started: Mapping[str, Any] | None,
         newest: Path | None = None,
         state: Mapping[str, Any] | None = None,
     ) -> Run:
         """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
+        with directory.told_how_to_go_on(path):
+            results = self._results(path, loggers, console, max_time, started, newest, state)
+            directory.write_json(path / files.RESULTS, results)
+            write_report(path, _teller(console))
+            return Run(path, results, self.module)
+
+    def _results(
+        self,
+        path: Path,
+        loggers: list[Logger],
+        console: Console | None,
+        max_time: float | None,
+        started: Mapping[str, Any] | None,
+        newest: Path | None,
+        state: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
         recipe, data, module = self.recipe, self.data, self.module
         config = recipe.trainer
-        before = state["ffcore"]["wall_s"] if state is not None else 0.0
+        before = state["ffcore"] if state is not None else {}
 
-        def elapsed() -> float:
-            return float(before + time.perf_counter() - self.began)
+        def spent() -> dict[str, Any]:
+            return {
+                "wall_s": before.get("wall_s", 0.0) + time.perf_counter() - self.began,
+                "peak_memory": max(before.get("peak_memory", 0), environment.peak_memory(device)),
+            }
 
+        meta: dict[str, Any] = {
+            "data": data.meta(),
+            "version": environment.versions()["ffcore"],
+            "start": started,
+            "recipe": recipe.model_dump(mode="json"),
+            "command": before.get("command", self.command),
+        }
         history = History(path / files.METRICS)
         spread = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
-        meta = {"data": data.meta(), "version": environment.versions()["ffcore"], "start": started}
-        keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, elapsed)
+        intact = newest is not None and newest.name == checkpoints.LAST
+        keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         bar = [Bar(console, recipe.name)] if console is not None and config.bar else []
-        with _apart(config.threads), stop.signals():
-            # what has a state comes before what writes it down
-            mine = [history, spread, stop, *self.watchers.callbacks(history), *callbacks, keep, *bar]
-            trainer = _trainer(recipe, mine, self.watchers.loggers(path))
+        with apart(config.threads), stop.signals():
+            mine = [history, spread, *self.watchers.callbacks(history), *bar, stop, keep]
+            trainer = make_trainer(recipe, path, mine, loggers)
             device = trainer.strategy.root_device
-            if state is not None and state["ffcore"]["learned"]:
-                module.load_state_dict(state["state_dict"])
-                module.val_figures = state["ffcore"]["val"]
+            if state is not None and before["learned"]:
                 for callback in (history, spread):
-                    callback.load_state_dict(state["callbacks"][callback.state_key])
+                    callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
             else:
                 learn = data.loader(data.train, device, lambda: trainer.current_epoch)
                 val = data.loader(data.val, device, None) if data.val is not None else None
-                trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
+                try:
+                    trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
+                except PausedError:
+                    if not stop.asked:
+                        raise TimeUpError(path) from None
                 if stop.asked:
                     raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
-                if stop.unfinished and not keep.learned:
-                    raise TimeUpError(path)
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             epoch, val_figures = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
         module.to(device)
         results = results_of(
             *(recipe, data, module, history, device),
-            command=self.command,
+            command=meta["command"],
             state=state,
             epoch=epoch,
             val=val_figures,
-            wall=elapsed(),
+            spent=spent(),
         )
         figures.save(path / files.FIGURES, {**figures.measure(module, data, device), **spread.arrays()})
-        directory.write_json(path / files.RESULTS, results)
-        write_report(path, _complain if console is None else console.out)
-        return Run(path, results, module)
+        return results
 
 
-def _difference(one: Any, other: Any, path: str = "") -> str | None:
+def _refuse_edited(run_dir: Path, meta: Mapping[str, Any], recipe: Recipe) -> None:
+    """The recipe as it is now has to be the one that the checkpoint was written by."""
+    if "recipe" in meta and (changed := _difference(recipe, Recipe.model_validate(meta["recipe"]))):
+        raise UserError(
+            f"--resume {run_dir}: {files.CONFIG} has been changed since the run began: {changed}; "
+            "a run goes on as it began"
+        )
+
+
+def _difference(one: Recipe, other: Recipe) -> str | None:
     """The first place where two recipes differ, in words."""
+    return _differs(one.model_dump(mode="json"), other.model_dump(mode="json"), "")
+
+
+def _differs(one: Any, other: Any, path: str) -> str | None:
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys((*one, *other)):
             below = f"{path}.{key}" if path else str(key)
-            if found := _difference(one.get(key), other.get(key), below):
+            if found := _differs(one.get(key), other.get(key), below):
                 return found
         return None
     return None if one == other else f"its {path} is {one!r}, not {other!r}"
-
-
-def _one_device(recipe: Recipe) -> None:
-    for name in ("devices", "num_nodes"):
-        count = getattr(recipe.trainer, name)
-        if count != 1:
-            raise UserError(f"trainer.{name}: {count}: this version trains on one device; set it to 1")
-    if recipe.trainer.strategy != "auto":
-        raise UserError(f"trainer.strategy: {recipe.trainer.strategy!r}: this version knows only 'auto'")
-    if recipe.trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
-
-
-def _trainer(recipe: Recipe, callbacks: list[L.Callback], loggers: list[Logger]) -> L.Trainer:
-    config = recipe.trainer
-    return L.Trainer(
-        accelerator=config.accelerator if config.accelerator != "auto" else _accelerator(),
-        devices=1,
-        precision=config.precision,
-        max_epochs=config.max_epochs,
-        check_val_every_n_epoch=config.validate_every,
-        callbacks=callbacks,
-        logger=loggers or False,
-        enable_progress_bar=False,
-        enable_checkpointing=needs_checkpointing(callbacks),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        profiler=_Unprofiled(),
-        inference_mode=False,  # what components keep of a validation must be ordinary tensors
-    )
-
-
-class _Unprofiled(PassThroughProfiler):
-    """Lightning's own makes a generator for each hook of each callback, some fifty a step."""
-
-    _nothing = nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        return self._nothing
-
-
-def _accelerator() -> str:
-    return "gpu" if torch.cuda.is_available() else "cpu"
 
 
 def _select(
@@ -298,31 +328,10 @@ def _select(
     """Load the weights that the recipe selects: their epoch, from 1, and their figures on validation data."""
     if recipe.trainer.select == "best":
         state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.BEST)
-        module.load_state_dict(state["state_dict"])
+    module.load_state_dict(state["state_dict"])
     return state["ffcore"]["epochs"], state["ffcore"]["val"]
 
 
-def _complain(message: str) -> None:
-    warnings.warn(message, stacklevel=3)
-
-
-@contextmanager
-def _apart(threads: int | None) -> Iterator[None]:
-    """Threads and random state of the run's own, and none of Lightning's advertisements."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    before = torch.get_num_threads()
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with warnings.catch_warnings(), torch.random.fork_rng():
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
-        warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def _teller(console: Console | None) -> Callable[[str], None]:
+    """Tells what is no error: in one line on a console, else as a warning."""
+    return console.out if console is not None else lambda message: warnings.warn(message, stacklevel=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from ffcore.plugin.targets import load_target
 from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.watchers import LOGGERS, Watcher
+from ffcore.run.checkpoints import Checkpoints
+from ffcore.run.histograms import Histograms
+from ffcore.run.stopping import Stop
 
 
 class Watchers:
@@ -24,36 +27,46 @@ class Watchers:
 
     Args:
         recipe: names them under ``trainer.loggers`` and ``trainer.callbacks``.
+        more: callbacks that were given from Python.
 
     Raises:
-        UserError: when one is not installed, is none, or does not take its options.
+        UserError: when one is not installed, is none, does not take its options, or would keep its state
+            where another one does.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, more: Sequence[L.Callback] = ()) -> None:
         self.recipe = recipe
         self._loggers = [
             (item, _found(LOGGERS.get(item.kind, (item.kind, ""))[0], item, f"trainer.loggers.{i}", Logger))
             for i, item in enumerate(recipe.trainer.loggers)
         ]
-        self._callbacks = [
-            (item, _found(_callback(item.kind), item, f"trainer.callbacks.{i}", L.Callback))
-            for i, item in enumerate(recipe.trainer.callbacks)
-        ]
+        made = {
+            path: _made(_found(_callback(item.kind), item, path, L.Callback), item.options, item.kind, path)
+            for path, item in (
+                (f"trainer.callbacks.{i}", one) for i, one in enumerate(recipe.trainer.callbacks)
+            )
+        }
+        made |= {f"callbacks[{i}]": callback for i, callback in enumerate(more)}
+        _refuse_twins(made)
+        self._callbacks = list(made.values())
 
     def loggers(self, path: Path) -> list[Logger]:
-        """Make them; those that take a ``save_dir`` write into the run's folder unless told otherwise."""
+        """Make them; those that take a ``save_dir`` write into the run's folder unless told otherwise.
+
+        Raises:
+            UserError: when one cannot be made; it may have written into the folder.
+        """
         made = []
-        for item, kind in self._loggers:
+        for i, (item, kind) in enumerate(self._loggers):
             options = dict(item.options)
             if "save_dir" in inspect.signature(kind).parameters:
                 options.setdefault("save_dir", str(path))
-            made.append(kind(**options))
+            made.append(_made(kind, options, item.kind, f"trainer.loggers.{i}"))
         return made
 
     def callbacks(self, history: History) -> list[L.Callback]:
-        """Make them, and the one that tells the loggers."""
-        made: list[L.Callback] = [kind(**item.options) for item, kind in self._callbacks]
-        return [Tell(history, self.recipe), *made] if self._loggers else made
+        """They, and the one that tells the loggers."""
+        return [*([Tell(history, self.recipe)] if self._loggers else []), *self._callbacks]
 
 
 class Tell(L.Callback):
@@ -95,19 +108,37 @@ def _found(target: str, item: Watcher, path: str, base: type) -> Any:
         raise UserError(f"{path}: there is no {name!r} in {module}{closest(name, known)}") from None
     if not _is(found, base):
         raise UserError(f"{path}: {item.kind!r} is no {base.__name__.lower()} of Lightning's")
+    signature = inspect.signature(found)
+    given = {"save_dir": ""} if base is Logger and "save_dir" in signature.parameters else {}
     try:
-        inspect.signature(found).bind_partial(**item.options)
+        signature.bind(**{**given, **item.options})
     except TypeError as error:
-        known = [p for p in inspect.signature(found).parameters if p != "self"]
+        known = [p for p in signature.parameters if p != "self"]
         wrong = next((o for o in item.options if o not in known), "")
         raise UserError(f"{path}.options: {error}{closest(wrong, known)}") from error
     return found
 
 
+def _made(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
+    try:
+        return kind(**options)
+    except Exception as error:  # whatever its constructor raises is about what it was given, or is missing
+        said = " ".join(str(error).split())
+        raise UserError(f"{path}: {name!r} cannot be made: {said or type(error).__name__}") from error
+
+
+def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
+    """Checkpoints keep the states of callbacks by key."""
+    taken = dict.fromkeys((one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore")
+    for path, callback in callbacks.items():
+        if type(callback).state_dict is L.Callback.state_dict:
+            continue
+        if (other := taken.setdefault(callback.state_key, path)) != path:
+            raise UserError(
+                f"{path}: would keep its state as {callback.state_key!r}, as {other} does: leave one of them "
+                "out, or give its class a state_key of its own"
+            )
+
+
 def _is(thing: Any, base: type) -> bool:
     return inspect.isclass(thing) and issubclass(thing, base)
-
-
-def needs_checkpointing(callbacks: Sequence[L.Callback]) -> bool:
-    """Whether one of them is a checkpoint of Lightning's own."""
-    return any(isinstance(callback, L.pytorch.callbacks.Checkpoint) for callback in callbacks)

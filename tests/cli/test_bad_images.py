@@ -23,8 +23,10 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refused(data, capsys):
-    code = main(["run", "digits/ff", "--run-dir", "run", "trainer.max_epochs=1", "trainer.threads=1", data])
+def refused(override, capsys, recipe="digits/ff", *more):
+    code = main(
+        ["run", recipe, "--run-dir", "run", "trainer.max_epochs=1", "trainer.threads=1", *more, override]
+    )
     err = capsys.readouterr().err
     assert code == 2, err
     assert err.startswith("error: ")
@@ -41,6 +43,14 @@ def refused(data, capsys):
         ("data.augment=[{kind: resized-crop, scale: [0.5, 0.1]}]", ["data.augment.0", "in order"]),
         ("data.augment=[{kind: colour-jitter, hue: 0.7}]", ["data.augment.0", "hue", "0.5"]),
         ("data.augment=[{kind: shift, border: wrap}]", ["data.augment.0", "border", "reflect"]),
+        (
+            "data={kind: arrays, path: vectors.npz, augment: [flip]}",
+            ["data.augment.0: expected images", "(9,)"],
+        ),
+        (
+            "data.augment=[{kind: shift, pixels: 8, border: reflect}]",
+            ["data.augment.0", "at most 7 pixels", "8x8"],
+        ),
     ],
 )
 def test_what_cannot_be_read_or_made_is_refused_and_nothing_written(data, said, place, capsys):
@@ -52,13 +62,28 @@ def test_what_cannot_be_read_or_made_is_refused_and_nothing_written(data, said, 
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("override", "said"),
     [
-        ("data={kind: arrays, path: vectors.npz, augment: [flip]}", ["expected images", "(9,)"]),
-        ("data.augment=[{kind: shift, pixels: 8, border: reflect}]", ["at most 7 pixels", "8x8"]),
+        ("network.0.channels=24", ["channel-partition", "C = 24", "K = 10", "20 or 30"]),
+        ("network.0.kernel=4", ["network.0", "kernel: 4 is even"]),
+        (
+            "network=[{kind: conv, channels: 10, stride: 4, repeat: 3}]",
+            ["network.0", "stride: 4 is more than"],
+        ),
+        ("network=[{kind: resnet17, widths: [10, 30]}]", ["network.0", "[10, 20]"]),
+        ("network=[{kind: resnet18}]", ["network.0.kind", "'resnet18'"]),
+        ("network=[{kind: resnet17, width: [10, 20]}]", ["network.0.width", "widths"]),
+        ("network=[{kind: resnet17, widths: [10, 20], repeat: 2}]", ["network.0.repeat"]),
+        ("data.groups=[0, 1]", ["data.groups", "2 numbers for 10 classes"]),
+        ("block.goodness.hierarchy=data", ["hierarchy", "data.groups"]),
+        ("block.objective.kind=logistic", ["block.objective", "class"]),
+        ("network.0.groups=3", ["network.0", "3 groups do not divide"]),
     ],
 )
-def test_samples_that_do_not_suit_an_augmentation_are_refused(data, said, place, capsys):
-    err = refused(data, capsys)
+def test_networks_of_channels_that_cannot_be_are_refused(override, said, place, capsys):
+    err = refused(
+        override, capsys, "digits/channel", "block.goodness={kind: channel-partition}", "block.penalties=null"
+    )
     for part in said:
         assert part in err
+    assert not (place / "run").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ffcore
 from ffcore.cli.main import main
@@ -111,7 +112,7 @@ CASES = {
     "unknown algorithm": (
         run("algorithm.kind=ff"),
         "algorithm.kind: 'ff'",
-        "known: backprop, forward-forward",
+        "known: backprop, ",
     ),
     "unknown optimiser": (run("optimizer=adamm"), "optimizer: 'adamm'", "did you mean 'adam'"),
     "unknown schedule": (run("lr_schedule=cos"), "lr_schedule: 'cos'", "did you mean 'cosine'"),
@@ -199,6 +200,26 @@ CASES = {
     "no root": (["run", "mnist/ff", "data.root=gone", "data.download=false"], TRAIN, "data.root=FOLDER"),
     "truncated": (["run", "mnist/ff", "data.root=cut"], f"cut/{TRAIN}", "expected 23536 bytes", "found 1000"),
     "labels for images": (["run", "mnist/ff", "data.root=swapped"], f"swapped/{TRAIN}", "(N, 28, 28)"),
+    # who watches
+    "a callback without its options": (
+        run("trainer.callbacks=[EarlyStopping]"),
+        "trainer.callbacks.0.options: missing",
+        "'monitor'",
+    ),
+    "nonsense for a callback": (
+        run("trainer.callbacks=[{kind: Timer, options: {duration: soon}}]"),
+        "trainer.callbacks.0: 'Timer' cannot be made",
+    ),
+    "callbacks of one key": (
+        run("trainer.callbacks=[Timer, Timer]"),
+        "trainer.callbacks.1",
+        "as trainer.callbacks.0 does",
+    ),
+    "nonsense for a logger": (
+        run("trainer.loggers=[{kind: csv, options: {flush_logs_every_n_steps: 0, prefix: 1, root: 2}}]"),
+        "trainer.loggers.0.options",
+        "'root'",
+    ),
     # the run's folder
     "folder in use": (run("--run-dir", "full"), "--run-dir full", "not empty", "name a new folder"),
     "a file": (run("--run-dir", "file"), "--run-dir file", "there is a file of that name"),
@@ -292,6 +313,51 @@ DAMAGE = {
         "10 of (1, 8, 8)",
     ),
 }
+
+
+def newer(folder):
+    path = folder / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["ffcore"] |= {"format": 99, "version": "9.9"}
+    torch.save(state, path)
+
+
+def edit(folder):
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("lr: 0.001", "lr: 0.5", 1))
+
+
+UNFINISHED = {
+    "newer checkpoint": (newer, "made by ffcore 9.9 in format 99", "install a newer ffcore"),
+    "config edited": (edit, "config.yaml has been changed", "optimizer.lr is 0.5, not 0.001"),
+    "checkpoint cut off": (truncate, "last.ckpt", "not a checkpoint that loads"),
+    "finished": (lambda f: (f / "results.json").touch(), "the run is finished"),
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"), [(damage, said) for damage, *said in UNFINISHED.values()], ids=UNFINISHED
+)
+def test_resume_refuses(damage, said, trained, place, capsys):
+    shutil.copytree(trained, place / "copy")
+    (place / "copy/results.json").unlink()
+    (place / "copy/checkpoints/previous.ckpt").unlink(missing_ok=True)
+    damage(place / "copy")
+    err = refused(["run", "--resume", "copy"], place, capsys)
+    for part in said:
+        assert part in err
+
+
+def test_resume_tells_of_a_damaged_checkpoint_in_one_line(trained, place, capsys):
+    shutil.copytree(trained, place / "copy")
+    (place / "copy/results.json").unlink()
+    shutil.copy(place / "copy/checkpoints/last.ckpt", place / "copy/checkpoints/previous.ckpt")
+    truncate(place / "copy")
+    assert main(["run", "--resume", "copy"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("copy/checkpoints/last.ckpt: not a checkpoint that loads: ")
+    assert out.splitlines()[0].endswith("; going on from the checkpoint before it")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ffcore.plugin import hookimpl
 
 @hookimpl
 def ffcore_register_bodies(register):
-    if "seed=2" in sys.argv and not os.path.exists("good mood"):
+    if any("seed-2" in word for word in sys.argv) and not os.path.exists("good mood"):
         raise RuntimeError("not today")
 """
 
@@ -48,6 +48,14 @@ REFUSED = {
         [*RUN[:2], "trainer.max_epochs=3,1", "schedule=greedy"],
         "with trainer.max_epochs=1",
         "3 blocks need 3 epochs",
+    ),
+    "data of a group": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=FOLDER"),
+    "the start of a group": ([*RUN, "start.run=gone", "--seeds", "1,2"], "error: start.run: ", "'gone'"),
+    "callbacks of a group": ([*RUN, "trainer.callbacks=[None]", "--seeds", "1,2"], "trainer.callbacks.0"),
+    "devices of a group": ([*RUN, "trainer.devices=2", "--seeds", "1,2"], "trainer.devices: 2"),
+    "patience of a group": (
+        [*RUN, "trainer.patience=1", "data.validation=0", "optimizer.lr=1,2"],
+        "error: trainer.patience",
     ),
     "a short name": ([*RUN, "lr=1e-3,3e-3"], "unknown key 'lr'", "optimizer"),
     "seeds that are none": ([*RUN, "--seeds", "1,x"], "--seeds", "'1,x'", "such as 1,2,3"),

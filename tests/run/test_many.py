@@ -16,7 +16,8 @@ from ffcore.run.many import Group
 STAND_IN = """
 import json, pathlib, signal, sys, time
 words = sys.argv[1:]
-seed = next((w for w in words if w.startswith("seed=")), "seed=0").removeprefix("seed=")
+said = pathlib.Path(words[1]).read_text() if words[1].endswith(".yaml") else "seed: 0"
+seed = next(line for line in said.splitlines() if line.startswith("seed:")).removeprefix("seed: ")
 folder = pathlib.Path(words[words.index("--run-dir" if "--run-dir" in words else "--resume") + 1])
 folder.mkdir(exist_ok=True)
 (folder / "config.yaml").touch()
@@ -27,7 +28,7 @@ if seed == "99" and "--resume" not in words:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     (folder / "here").touch()
     time.sleep(30)
-accuracy = 0.9 if "optimizer.lr=1e-3" in words else 0.8
+accuracy = 0.9 if "lr-0.001" in folder.name else 0.8
 results = {"test": {"error": 10.0 + 2 * int(seed)}, "val": {"accuracy": accuracy}, "epochs": 1, "wall_s": 1.5}
 (folder / "results.json").write_text(json.dumps(results))
 """
@@ -46,10 +47,9 @@ def group(tmp_path):
     def make(*overrides, seeds=()):
         members = grid.plan("digits/ff", overrides, seeds)
         grid.check("digits/ff", members, lambda recipe: None)
-        return Group(tmp_path / "group", "digits/ff", members), [
-            sys.executable,
-            str(tmp_path / "stand_in.py"),
-        ]
+        made = Group(tmp_path / "group", "digits/ff", members)
+        made.begin()
+        return made, [sys.executable, str(tmp_path / "stand_in.py")]
 
     return make
 
@@ -105,8 +105,12 @@ def test_a_member_that_cannot_work_is_named():
         if recipe.optimizer.lr == 2:
             raise UserError("the parts do not fit")
 
-    with pytest.raises(UserError, match=r"with optimizer\.lr=2: the parts do not fit"):
+    with pytest.raises(UserError, match=r"^with optimizer\.lr=2: the parts do not fit"):
         grid.check("digits/ff", grid.plan("digits/ff", ["optimizer.lr=1,2"]), build)
+    with pytest.raises(UserError, match=r"^with optimizer\.lr=2: the parts do not fit"):
+        grid.check("digits/ff", grid.plan("digits/ff", ["data.batch_size=10,20", "optimizer.lr=1,2"]), build)
+    with pytest.raises(UserError, match=r"^the parts do not fit"):
+        grid.check("digits/ff", grid.plan("digits/ff", ["data.batch_size=10,20", "optimizer.lr=2"]), build)
 
 
 def test_a_failed_member_does_not_lose_the_others(group):
@@ -188,6 +192,24 @@ def test_a_killed_member_says_so(group, tmp_path):
     (tmp_path / "killed.py").write_text("import os; os.kill(os.getpid(), 9)")
     assert many.launch(several, [sys.executable, str(tmp_path / "killed.py")]) == 1
     assert several.members == [Member("seed-1", (), ("seed=1",), 1, 137, "killed by SIGKILL")]
+
+
+def test_a_member_killed_before_it_had_a_recipe_begins_again(group):
+    several, program = group(seeds=(1,))
+    folder = several.folder / "seed-1"
+    folder.mkdir()
+    (folder / ".config-abc.tmp").touch()
+    assert many.launch(several, program) == 0
+    assert not list(folder.glob(".*"))
+    assert f"run {several.folder / 'seed-1.yaml'} --run-dir" in (several.folder / "seed-1.log").read_text()
+
+
+def test_damaged_results_of_a_member_are_named(group):
+    several, program = group(seeds=(1,))
+    many.launch(several, program)
+    (several.folder / "seed-1" / "results.json").write_text("{")
+    with pytest.raises(UserError, match=r"seed-1/results.json: damaged: "):
+        many.launch(several, program)
 
 
 def test_a_damaged_summary_is_named(tmp_path):

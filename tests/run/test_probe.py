@@ -215,3 +215,10 @@ def test_the_command_prints_a_table_or_json(finished, measured, capsys):
 def test_options_of_the_probe_go_with_it(finished, capsys):
     assert main(["eval", str(finished.path), "--samples", "200"]) == 2
     assert capsys.readouterr().err == "error: --samples goes with --probe\n"
+
+
+def test_the_number_of_neighbours_is_named_when_it_is_the_one_that_does_not_fit(finished):
+    with pytest.raises(UserError, match=r"^--neighbours 2000: there are 1293 samples"):
+        probe(finished.path, neighbours=2000)
+    with pytest.raises(UserError, match=r"^--neighbours 50: there are 49 samples"):
+        probe(finished.path, "train", samples=50, neighbours=50)

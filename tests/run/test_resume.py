@@ -207,6 +207,90 @@ def test_checkpoints_that_are_all_damaged_are_refused(part):
         ffcore.resume(part)
 
 
+def test_a_config_that_was_edited_is_refused(part):
+    config = part / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 1\n", "seed: 2\n", 1))
+    with pytest.raises(UserError, match=r"config.yaml has been changed.*: its seed is 2, not 1"):
+        ffcore.resume(part)
+
+
+def test_the_command_that_began_a_run_is_its_command(quick, tmp_path, monkeypatch):
+    path = quick().path
+    recipe = ffcore.recipe.load.load(str(path / "config.yaml"))
+    with pytest.raises(TimeUpError):
+        train(recipe, tmp_path / "part", max_time=0.0, command="ffcore run this")
+    assert resume(tmp_path / "part", command="ffcore run --resume").results["command"] == "ffcore run this"
+
+
+def test_the_most_memory_is_that_of_all_parts(part):
+    change(part, peak_memory=2**60)
+    assert ffcore.resume(part).results["peak_memory"] == 2**60
+
+
+def test_data_from_python_are_asked_for_by_name(quick, tmp_path):
+    from ffcore.data.arrays import InMemory
+
+    x, y = np.random.default_rng(0).random((60, 12)), np.arange(60) % 3
+    cut_short(quick, 3, data=InMemory(x, y, x, y), run_dir=tmp_path / "part", **{"data.batch_size": 10})
+    with pytest.raises(UserError, match=r"given from Python; go on with ffcore.resume\('.*part', data=…\)"):
+        ffcore.resume(tmp_path / "part")
+
+
+def test_a_run_goes_on_and_is_evaluated_from_any_folder(quick, tmp_path, monkeypatch):
+    from ffcore.run.evaluate import evaluate
+
+    x, y = np.random.default_rng(0).random((60, 12)), np.arange(60) % 3
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    np.savez("mine.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    more = {"data.kind": "arrays", "data.path": "mine.npz", "data.batch_size": 10}
+    cut_short(quick, 3, run_dir=tmp_path / "part", **more)
+    monkeypatch.chdir(tmp_path / "there")
+    tested = ffcore.resume(tmp_path / "part").results["test"]["accuracy"]
+    assert evaluate(tmp_path / "part")["accuracy"] == tested
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "figures.npz", "results.json"])
+def test_a_full_disk_is_said_in_one_line_whatever_is_written(quick, tmp_path, monkeypatch, name):
+    from ffcore import files
+
+    write = files._write_whole
+
+    def full(path, how):
+        if path.name == name:
+            raise OSError(28, "No space left on device")
+        write(path, how)
+
+    part = tmp_path / "part"
+    monkeypatch.setattr("ffcore.files._write_whole", full)
+    with pytest.raises(
+        RunError, match=rf"{name}: cannot be written \(No space left.*make room.*--resume {part}"
+    ):
+        quick(run_dir=part)
+    monkeypatch.setattr("ffcore.files._write_whole", write)
+    ffcore.resume(part)
+
+
+def test_a_disk_that_is_full_from_the_start_is_left_as_it_was(quick, tmp_path, monkeypatch):
+    def full(path, how):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ffcore.files._write_whole", full)
+    with pytest.raises(UserError, match=r"--run-dir .*run: cannot be written to: No space left"):
+        quick(run_dir=tmp_path / "deep" / "run")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_learned(part, monkeypatch):
+    def read_only(*args, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(UserError, match="part: cannot be written to: Read-only file system"):
+        ffcore.resume(part)
+
+
 def change(part, **ffcore_part):
     path = part / "checkpoints/last.ckpt"
     state = torch.load(path, weights_only=True)

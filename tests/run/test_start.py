@@ -89,7 +89,7 @@ def test_the_best_checkpoint_can_be_chosen(finished):
         ),
         (
             ["start.run={run}", "network.0.units=9"],
-            r"^start\.run: no block of .* there dense1, dense2, dense3, here dense1",
+            r"^start\.run: no block fits, .* dense1: body\.linear\.weight is \(9, 64\) here, \(500, 64\) in",
         ),
         (
             ["start.run={run}", "start.freeze=[dense4]", "network.0.repeat=4"],

@@ -27,15 +27,18 @@ def press(monkeypatch):
     return _press
 
 
-def run(folder):
-    return main(["run", "digits/ff", "trainer.threads=1", "--run-dir", str(folder)])
+def run(folder, *overrides):
+    return main(["run", "digits/ff", "trainer.threads=1", *overrides, "--run-dir", str(folder)])
 
 
 def test_the_batch_is_finished_and_kept(press, tmp_path, capsys):
     press(1)
     folder = tmp_path / "run"
     assert run(folder) == 130
-    assert capsys.readouterr().err.strip() == f"interrupted: {folder} keeps the weights after step 5"
+    goes_on = f"go on with `ffcore run --resume {folder}`"
+    assert (
+        capsys.readouterr().err.strip() == f"interrupted: {folder} keeps the weights after step 5; {goes_on}"
+    )
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
     assert not (folder / "results.json").exists()
     assert main(["eval", str(folder)]) == 0
@@ -43,8 +46,31 @@ def test_the_batch_is_finished_and_kept(press, tmp_path, capsys):
 
 def test_a_second_press_ends_at_once(press, tmp_path, capsys):
     press(2)
-    assert run(tmp_path / "run") == 130
-    assert capsys.readouterr().err.strip() == "interrupted"
+    folder = tmp_path / "run"
+    assert run(folder) == 130
+    goes_on = f"go on with `ffcore run --resume {folder}`"
+    assert capsys.readouterr().err.strip() == f"interrupted: {folder} is not finished; {goes_on}"
+
+
+def test_ctrl_c_within_the_test_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def measure(*args):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("ffcore.engine.module.ForwardOnly.test_step", measure)
+    folder = tmp_path / "run"
+    assert run(folder, "trainer.max_epochs=1") == 130
+    assert f"{folder} is not finished; go on with `ffcore run --resume {folder}`" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+    assert main(["run", "--resume", str(folder)]) == 0
+
+
+def test_within_the_first_epoch_nothing_misses_the_validation(press, tmp_path, capsys):
+    press(1)
+    early = "trainer.callbacks=[{kind: EarlyStopping, options: {monitor: val_accuracy}}]"
+    assert run(tmp_path / "run", early, "trainer.loggers=[csv]") == 130
+    assert capsys.readouterr().err.strip().startswith("interrupted: ")
+    assert not list((tmp_path / "run").rglob("metrics.csv"))  # half an epoch has no row, with loggers either
 
 
 def test_a_run_that_diverges_says_so(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Loggers and callbacks that a recipe names."""
 
 import csv
+import pathlib
 
 import lightning
 import pytest
@@ -20,6 +21,21 @@ class Counts(lightning.Callback):
 
     def on_train_batch_end(self, *args):
         self.batches += 1
+
+
+class History(lightning.Callback):
+    """With a state, under a name that ffcore has."""
+
+    def state_dict(self):
+        return {"a": 1}
+
+
+class Missing(lightning.pytorch.loggers.CSVLogger):
+    """Writes, then finds that it cannot work."""
+
+    def __init__(self, save_dir):
+        (pathlib.Path(save_dir) / "missing").mkdir()
+        raise ModuleNotFoundError("pip install missing")
 
 
 def test_a_logger_is_told_the_recipe_and_every_epochs_figures(quick):
@@ -58,12 +74,36 @@ def test_callbacks_by_name_and_by_path(quick):
         ("loggers", [{"kind": "csv", "options": {"nmae": "x"}}], r"options: .*did you mean 'name'"),
         ("callbacks", ["EarlyStoping"], r"no 'EarlyStoping' in .*did you mean 'EarlyStopping'"),
         ("callbacks", [{"kind": "Timer", "options": {"hours": 3}}], r"trainer.callbacks.0.options: "),
+        ("callbacks", ["EarlyStopping"], r"trainer.callbacks.0.options: missing .*'monitor'"),
+        ("callbacks", [{"kind": "Timer", "options": {"duration": "soon"}}], r"trainer.callbacks.0: 'Timer'"),
+        ("callbacks", ["Timer", "Timer"], r"trainer.callbacks.1: .*'Timer', as trainer.callbacks.0 does"),
+        ("callbacks", [f"{__name__}:History"], r"trainer.callbacks.0: .*'History', as ffcore does"),
+        ("loggers", [f"{__name__}:Missing"], r"trainer.loggers.0: .*: pip install missing"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_written(quick, tmp_path, key, value, says):
     with pytest.raises(UserError, match=says):
         quick(run_dir=tmp_path / "none", **{f"trainer.{key}": value})
     assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_folder_that_was_there_stays(quick, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="pip install missing"):
+        quick(run_dir=tmp_path / "mine", **{"trainer.loggers": [f"{__name__}:Missing"]})
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_a_callback_of_lightnings_writes_into_the_runs_folder(quick, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    saves = {"kind": "ModelCheckpoint", "options": {"save_last": True}}
+    run = quick(**{"trainer.callbacks": [saves]})
+    assert not list((tmp_path / "here").iterdir())
+    assert (run.path / "lightning/checkpoints/last.ckpt").is_file()
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == {
+        *("last.ckpt", "previous.ckpt", "best.ckpt")
+    }
 
 
 def test_a_resumed_run_goes_on_with_its_callbacks(quick):

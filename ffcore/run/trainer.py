@@ -1,0 +1,91 @@
+"""Lightning's trainer, as a run sets it up, and the quiet that it works in."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import PassThroughProfiler
+
+from ffcore.errors import UserError
+from ffcore.recipe.schema import Recipe
+from ffcore.run.checkpoints import Whole
+
+FOLDER = "lightning"
+"""In the run's folder: what callbacks of Lightning's write where nobody has told them where."""
+
+
+def one_device(recipe: Recipe) -> None:
+    """Refuse what this version cannot compute on.
+
+    Raises:
+        UserError: it says which entry of ``trainer`` is to be another.
+    """
+    for name in ("devices", "num_nodes"):
+        count = getattr(recipe.trainer, name)
+        if count != 1:
+            raise UserError(f"trainer.{name}: {count}: this version trains on one device; set it to 1")
+    if recipe.trainer.strategy != "auto":
+        raise UserError(f"trainer.strategy: {recipe.trainer.strategy!r}: this version knows only 'auto'")
+    if recipe.trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
+
+
+def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], loggers: list[Logger]) -> L.Trainer:
+    """The trainer of a run in the folder ``path``; one of ``callbacks`` writes checkpoints."""
+    config = recipe.trainer
+    accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    return L.Trainer(
+        accelerator=config.accelerator if config.accelerator != "auto" else accelerator,
+        devices=1,
+        precision=config.precision,
+        max_epochs=config.max_epochs,
+        check_val_every_n_epoch=config.validate_every,
+        callbacks=callbacks,
+        plugins=[Whole()],
+        logger=loggers or False,
+        default_root_dir=path / FOLDER,  # not among the run's own checkpoints: the names would clash
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        profiler=_Unprofiled(),
+        inference_mode=False,  # what components keep of a validation must be ordinary tensors
+    )
+
+
+class _Unprofiled(PassThroughProfiler):
+    """Lightning's own makes a generator for each hook of each callback, some fifty a step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        return self._nothing
+
+
+@contextmanager
+def apart(threads: int | None) -> Iterator[None]:
+    """Threads and random state of the run's own, and none of Lightning's advertisements."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    before = torch.get_num_threads()
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
+        warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # a resumed run's
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,158 @@
+"""A run that somebody ends is at its end: validated, kept, and never learning on."""
+
+import csv
+import json
+import shutil
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+import ffcore
+from ffcore.errors import TimeUpError
+from ffcore.run.train import train
+
+PER_EPOCH = 13  # batches of 100 in 1,293 samples
+EARLY = {"kind": "EarlyStopping", "options": {"monitor": "val_accuracy", "mode": "max", "patience": 1}}
+
+STUCK = {"optimizer.lr": 1e-12, "trainer.validate_every": 1}
+
+
+class CutError(RuntimeError):
+    """Stands for whatever ends a process: only what lies on the disk is left."""
+
+
+class CutAt(lightning.Callback):
+    def __init__(self, hook, step):
+        self.step = step
+        setattr(self, hook, self.hook)
+
+    def hook(self, trainer, *args):
+        if trainer.global_step == self.step:
+            raise CutError
+
+
+class EndAt(lightning.Callback):
+    """Found by its path; ends a run in one of Lightning's hooks."""
+
+    def __init__(self, hook, step):
+        self.step = step
+        setattr(self, hook, self.hook)
+
+    def hook(self, trainer, *args):
+        if trainer.global_step >= self.step:
+            trainer.should_stop = True
+
+
+def end_at(hook, step):
+    return {"kind": f"{__name__}:EndAt", "options": {"hook": hook, "step": step}}
+
+
+ENDS = {
+    "its last epoch": ({"trainer.max_epochs": 2}, 26),
+    "steps, with a checkpoint there": ({"trainer.max_steps": 20, "trainer.checkpoint_every": 10}, 20),
+    "steps, within a group of batches": (
+        {"trainer.max_steps": 22, "trainer.checkpoint_every": 11, "trainer.accumulate": 4},
+        22,
+    ),
+    "patience": ({"trainer.patience": 1, **STUCK}, 26),
+    "EarlyStopping": ({"trainer.callbacks": [EARLY], **STUCK}, 26),
+    "another's, as an epoch begins": ({"trainer.callbacks": [end_at("on_train_epoch_start", 26)]}, 26),
+    "another's, within an epoch": ({"trainer.callbacks": [end_at("on_train_batch_end", 20)]}, 20),
+    "another's, after an epoch's last batch": ({"trainer.callbacks": [end_at("on_train_batch_end", 26)]}, 26),
+    "another's, after an epoch": ({"trainer.callbacks": [end_at("on_train_epoch_end", 26)]}, 26),
+    "another's, from the start": ({"trainer.callbacks": [end_at("on_fit_start", 0)]}, 1),
+}
+CUTS = ["on_validation_start", "on_train_epoch_end", "on_train_end", "on_test_start"]
+
+
+def content(path):
+    """Everything that must be the same, whatever happened on the way."""
+    results = json.loads((path / "results.json").read_text())
+    made = {key: results[key] for key in ("val", "test", "epochs", "steps", "epoch_selected")}
+    for name in ("last", "best"):
+        state = torch.load(path / f"checkpoints/{name}.ckpt", weights_only=True)["state_dict"]
+        made |= {f"{name} {key}": value.numpy() for key, value in state.items()}
+    with (path / "metrics.csv").open() as file:
+        for number, row in enumerate(csv.DictReader(file)):
+            made[f"epoch {number}"] = {k: v for k, v in row.items() if k not in ("seconds", "samples_per_s")}
+    with np.load(path / "figures.npz") as figures:
+        return made | {f"figures {key}": figures[key] for key in figures}
+
+
+def assert_same(one, other):
+    mine, right = content(one), content(other)
+    assert mine.keys() == right.keys()
+    for key, value in right.items():
+        assert np.array_equal(mine[key], value) if isinstance(value, np.ndarray) else mine[key] == value, key
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_whoever_ends_it_its_last_epoch_is_validated_and_a_cut_changes_nothing(quick, end):
+    more, steps = ENDS[end]
+    more = {"trainer.max_epochs": 9, "trainer.validate_every": 5, **more}
+    whole = quick(**more)
+    assert whole.results["steps"] == steps
+    last = content(whole.path)[f"epoch {whole.results['epochs'] - 1}"]
+    assert float(last["val_accuracy"]) == whole.results["val"]["accuracy"]
+    for cut in CUTS:
+        part = whole.path.with_name("part")
+        with pytest.raises(CutError):
+            quick(run_dir=part, callbacks=[CutAt(cut, steps)], **more)
+        ffcore.resume(part)
+        assert_same(part, whole.path)
+        shutil.rmtree(part)
+
+
+def test_time_that_is_up_is_no_end_to_those_who_monitor(quick, tmp_path):
+    whole = quick(**{"trainer.callbacks": [EARLY], "trainer.loggers": ["csv"]})
+    recipe = ffcore.recipe.load.load(str(whole.path / "config.yaml"))
+    with pytest.raises(TimeUpError):
+        train(recipe, tmp_path / "part", max_time=0.0)
+    assert not list((tmp_path / "part").rglob("metrics.csv"))
+    ffcore.resume(tmp_path / "part")
+    assert_same(tmp_path / "part", whole.path)
+
+
+def test_a_run_without_histograms_may_be_cut_while_it_is_tested(quick):
+    more = {"algorithm": "backprop", "contribution": "sum", "data.validation": 0}
+    whole = quick(**more).path
+    part = whole.with_name("part")
+    with pytest.raises(CutError):
+        quick(run_dir=part, callbacks=[CutAt("on_test_start", 30)], **more)
+    assert ffcore.resume(part).results["test"] == json.loads((whole / "results.json").read_text())["test"]
+
+
+@pytest.mark.parametrize("cut", [None, "on_train_end", "on_test_start"])
+def test_what_callbacks_make_of_the_weights_at_the_end_is_kept_and_tested(quick, cut):
+    swa = {"kind": "StochasticWeightAveraging", "options": {"swa_lrs": 0.001, "swa_epoch_start": 1}}
+    more = {"trainer.max_epochs": 3, "trainer.callbacks": [swa]}
+    whole = quick(**more).path
+    if cut is not None:
+        part = whole.with_name("part")
+        with pytest.raises(CutError):
+            quick(run_dir=part, callbacks=[CutAt(cut, 3 * PER_EPOCH)], **more)
+        ffcore.resume(part)
+        assert_same(part, whole)
+    from ffcore.run.evaluate import evaluate
+
+    tested = json.loads((whole / "results.json").read_text())["test"]
+    assert evaluate(whole)["per_block_accuracy"] == tested["per_block_accuracy"]
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(quick, tmp_path):
+    part = tmp_path / "part"
+    with pytest.raises(CutError):
+        quick(run_dir=part, callbacks=[CutAt("on_train_batch_end", 25)], **{"trainer.checkpoint_every": 3})
+    last, previous = (part / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
+    last.write_bytes(last.read_bytes()[:1000])
+    good = previous.read_bytes()
+    at = torch.load(previous, weights_only=True)["global_step"]
+    cut = CutAt("on_train_batch_start", at + 3)
+    with pytest.warns(UserWarning, match="the checkpoint before it"), pytest.raises(CutError):
+        ffcore.resume(part, callbacks=[cut])
+    assert previous.read_bytes() == good
+    assert torch.load(last, weights_only=True)["global_step"] == at + 3
+    ffcore.resume(part)
+    assert torch.load(previous, weights_only=True)["global_step"] > at
