@@ -42,21 +42,22 @@ class Logistic(Objective):
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → a scalar."""
-        return self._loss(self._logits(goodness), views)
+        logits = self._logits(goodness)
+        positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
+        return F.softplus(-positive).mean() + F.softplus(negative).mean()
 
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """(R,) → a scalar, (R,)."""
-        logits = self._logits(goodness)
-        up = torch.sigmoid(logits)
-        views.of(up, "positive").sub_(1)
+        wrong = self._logits(goodness)  # how far a row is on the wrong side
+        views.of(wrong, "positive").neg_()
+        losses, up = F.softplus(wrong), torch.sigmoid(wrong)
+        views.of(up, "positive").neg_()
+        if views.roles == ("positive", "negative") and views.sizes[0] == views.sizes[1]:
+            return losses.sum() / views.sizes[0], up.div_(views.sizes[0] * self.temperature)
         for role in views.roles:
             rows = views.of(up, role)
             rows.div_(rows.shape[0] * self.temperature if role in ("positive", "negative") else math.inf)
-        return self._loss(logits, views), up
-
-    def _loss(self, logits: Tensor, views: Views) -> Tensor:
-        positive, negative = views.of(logits, "positive"), views.of(logits, "negative")
-        return F.softplus(-positive).mean() + F.softplus(negative).mean()
+        return views.of(losses, "positive").mean() + views.of(losses, "negative").mean(), up
 
     def _logits(self, goodness: Tensor) -> Tensor:
         above = goodness - self.theta
