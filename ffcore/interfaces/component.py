@@ -30,6 +30,7 @@ class BlockInfo:
             sum of squares, 1 for a mean, minus the units for a negative sum. 0 where the block has none.
         group_of: (K,) super-class of every class, where the data set or the recipe has them.
         column_of: (K,) column of the block's goodness by which each class is judged; None: its own.
+        goodness: the block's goodness, for what learns from it (objectives, penalties).
     """
 
     name: str
@@ -40,6 +41,7 @@ class BlockInfo:
     unit_goodness: float = 0.0
     group_of: Tensor | None = None
     column_of: Tensor | None = None
+    goodness: nn.Module | None = None
 
 
 class Component(nn.Module):

@@ -105,6 +105,12 @@ class LocalBlock(nn.Module):
             views = replace(views, upstream=list(out.upstream))
         return cast("dict[str, Tensor]", self.loss(out, self, views))
 
+    def objective(self, out: Out, views: Views) -> Tensor | None:
+        """The objective's term alone; None where there is none."""
+        if type(self.loss) is GoodnessLoss and out.goodness is not None:
+            return cast(Tensor, self.loss.objective(out.goodness, views))
+        return self.losses(out, views).get("objective")
+
     def losses_with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
         """See `ffcore.interfaces.Block.losses_with_derivative`."""
         if out.goodness is None or type(self.loss) is not GoodnessLoss or not self.loss.closed:

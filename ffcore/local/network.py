@@ -183,9 +183,9 @@ class LocalNetwork(nn.Module):
         found: dict[str, Tensor] = {}
 
         def measure(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
-            terms = block.losses(out, views)
-            if "objective" in terms:
-                found[cast(LocalBlock, block).name] = terms["objective"]
+            objective = cast(LocalBlock, block).objective(out, views)
+            if objective is not None:
+                found[cast(LocalBlock, block).name] = objective
 
         with torch.no_grad(), Pass(views, (measure,), wants_goodness=True):
             self.body(views.x)
@@ -266,7 +266,9 @@ class LocalNetwork(nn.Module):
                     f"{tuple(made.shape)}; kind {block.goodness.kind!r} means {right}"
                 )
             unit = float(made.float().mean())
-            info = replace(info, unit_goodness=unit, column_of=block.goodness.column_of)
+            info = replace(
+                info, unit_goodness=unit, column_of=block.goodness.column_of, goodness=block.goodness
+            )
         block.info = info
         if block.loss is not None:
             block.loss.bind(info)

@@ -6,14 +6,13 @@ C channels; K classes; W (C, K) the assignment of a block's `ChannelAssignment`.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.errors import UserError
-from ffcore.interfaces import Block, Clock, Out, Penalty, Views
+from ffcore.interfaces import Block, BlockInfo, Clock, Out, Penalty, Views
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.pooling import product
 
@@ -21,22 +20,28 @@ Form = Literal["released", "scale-free"]
 _EPS = 1e-10
 
 
-def assignment_of(block: Block, penalty: str) -> Tensor:
-    """W (C, K) of the block.
+class _OfAssignment(Penalty):
+    """Of blocks whose goodness is a `ChannelAssignment`."""
 
-    Raises:
-        UserError: when the block's goodness learns no assignment.
-    """
-    if isinstance(block.goodness, ChannelAssignment):
-        return block.goodness.assignment()
-    name = block.info.name if block.info is not None else "?"
-    raise UserError(
-        f"penalty {penalty}: the goodness of block {name} learns no assignment of channels to classes; give "
-        "it goodness: channel-assignment, or leave the penalty out"
-    )
+    def bind(self, info: BlockInfo) -> None:
+        """Look at the block's goodness.
+
+        Raises:
+            ValueError: when it learns no assignment.
+        """
+        if not isinstance(info.goodness, ChannelAssignment):
+            raise ValueError(
+                f"penalties: the goodness of block {info.name} learns no assignment of channels to classes; "
+                "give it goodness: channel-assignment, or leave them out"
+            )
+
+    @staticmethod
+    def shares(block: Block) -> Tensor:
+        """W (C, K) of the block."""
+        return cast(ChannelAssignment, block.goodness).assignment()
 
 
-class AssignmentEntropy(Penalty):
+class AssignmentEntropy(_OfAssignment):
     """λ E: draws each channel towards a single class (CAW-Conv, Ghader et al. 2026, arXiv:2606.09928).
 
     "scale-free": E = mean over channels of H(W_c)/ln K, from 0 to 1 whatever C and K, with
@@ -55,14 +60,14 @@ class AssignmentEntropy(Penalty):
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """The weighted term."""
-        shares = assignment_of(block, "assignment-entropy")
+        shares = self.shares(block)
         channels, classes = shares.shape
         entropy = -(shares * (shares + _EPS).log()).sum()
         parts = classes if self.form == "released" else channels * math.log(classes)
         return self.weight / parts * entropy
 
 
-class AssignmentOrthogonality(Penalty):
+class AssignmentOrthogonality(_OfAssignment):
     """λ ρ(e) O: keeps the classes' channels apart (CAW-Conv, Ghader et al. 2026, arXiv:2606.09928).
 
     "scale-free": O = mean_ij (ŴᵀŴ − I)_ij², with Ŵ the W of columns of length 1, between 0 and 1 − 1/K.
@@ -90,7 +95,7 @@ class AssignmentOrthogonality(Penalty):
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """The weighted term."""
-        shares = assignment_of(block, "assignment-orthogonality")
+        shares = self.shares(block)
         channels, classes = shares.shape
         columns = F.normalize(shares, dim=0)
         overlap = product(columns.T, columns) - torch.eye(classes, dtype=shares.dtype, device=shares.device)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from ffcore.build.components import make
 from ffcore.interfaces import Objective, Out, Penalty, Views
+from ffcore.local import LocalBlock
 from ffcore.recipe.spec import Kind
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import FEATURES, K, N, Placed, network, numbers, pair, place, single
@@ -21,8 +24,8 @@ def place_objective(example: Example, seed: int = 0) -> Placed:
 
 def place_penalty(example: Example, seed: int = 0) -> Placed:
     """On a block of eight units."""
-    penalty = _placed(example, seed)
-    return Placed(penalty, lambda: _term(penalty, example))
+    penalty, block = _placed(example, seed)
+    return Placed(penalty, lambda: _term(penalty, block))
 
 
 def check_objective_accepts_a_kind_of_goodness(example: Example) -> None:
@@ -77,7 +80,7 @@ def check_objective_is_a_mean_over_samples(example: Example) -> None:
 
 def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
     """Or exactly zero."""
-    term = _term(_placed(example), example)
+    term = _term(*_placed(example))
     assert term.shape == (), f"the term has the shape {tuple(term.shape)}, it is no scalar"
     assert term.isfinite(), f"the term is {term.item()}"
     assert term.requires_grad or term == 0, "the term has no gradient: it would change nothing"
@@ -122,22 +125,22 @@ def _with_neutral_rows(views: Views) -> Views:
     return Views(x, (*views.roles, "neutral"), (*views.sizes, 3), y=views.y)
 
 
-def _placed(example: Example, seed: int = 0) -> Penalty:
-    penalty: Penalty = example.make(seed=seed)
-    penalty.bind(place((8,)))
-    return penalty
-
-
-def _term(penalty: Penalty, example: Example) -> Tensor:
-    """On an energy, or on the goodness that the config asks for: ``"recipe": {"block": {"goodness": …}}``."""
-    x = numbers(2 * N, FEATURES)
+def _placed(example: Example, seed: int = 0) -> tuple[Penalty, LocalBlock]:
+    """In a block with an energy, or what the config wants: ``"recipe": {"block": {"goodness": …}}``."""
+    block, info = network("energy").blocks[0], place((8,))
     wanted = example.recipe.get("block", {}).get("goodness")
-    block = network("energy").blocks[0]
     if wanted is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             block.goodness = make(Kind("goodness").validate(wanted), "block.goodness")
-            block.goodness.bind(place((8,)))
+            block.goodness.bind(info)
+    penalty: Penalty = example.make(seed=seed)
+    penalty.bind(replace(info, goodness=block.goodness))
+    return penalty, block
+
+
+def _term(penalty: Penalty, block: LocalBlock) -> Tensor:
+    x = numbers(2 * N, FEATURES)
     assert block.goodness is not None
     activity = block.body(x)
     return penalty(Out(activity, activity, block.goodness(activity)), block, pair(x))  # type: ignore[no-any-return]

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.errors import UserError
 from ffcore.interfaces import BlockInfo, Clock, Out, Views
 from ffcore.local import LocalBlock
 from ffcore_channel.assignment import ChannelAssignment
@@ -108,8 +107,8 @@ def test_the_warm_up_is_in_checkpoints():
 
 
 @pytest.mark.parametrize("penalty", [AssignmentEntropy(), AssignmentOrthogonality()])
-def test_a_block_that_learns_no_assignment_is_refused(penalty):
-    for goodness in (ChannelPartition(), None):
-        block = LocalBlock(nn.Identity(), goodness, name="conv1")
-        with pytest.raises(UserError, match=r"learns no assignment.*goodness: channel-assignment"):
-            term(penalty, block)
+@pytest.mark.parametrize("goodness", [ChannelPartition(), None])
+def test_a_block_that_learns_no_assignment_is_refused_before_it_learns(penalty, goodness):
+    info = BlockInfo("conv1", 0, 1, (10, 2, 2), 10, goodness=goodness)
+    with pytest.raises(ValueError, match=r"block conv1 learns no assignment.*goodness: channel-assignment"):
+        penalty.bind(info)
