@@ -1,5 +1,6 @@
 """What holds for all tests, and the fake plugin that several rooms are tried with."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import torch
 from ffcore.plugin import manager
 
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
+
+# Tests press Ctrl-C; a shell that runs them in the background has it ignored, here and in what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAKE = Path(__file__).parent / "plugin" / "fake.py"
 

@@ -180,8 +180,11 @@ class NetworkBuilder:
             many = not isinstance(item, BoxItem) and item.repeat > 1
             return f"{item.name}{copy + 1}" if many else item.name
         kind = item.kind
-        self._numbers[kind] = self._numbers.get(kind, 0) + 1
-        return f"{kind}{self._numbers[kind]}"
+        while True:  # a network by name may have taken some
+            self._numbers[kind] = self._numbers.get(kind, 0) + 1
+            name = f"{kind}{self._numbers[kind]}"
+            if name not in self._taken or name in self.recipe.readouts:  # of which somebody else complains
+                return name
 
     @staticmethod
     def _run(module: nn.Module, x: Tensor, path: str) -> Tensor:
@@ -200,7 +203,17 @@ class NetworkBuilder:
 def _items(item: NetItem, path: str) -> list[NetworkItem]:
     """What a network by name stands for."""
     net: Items = make(item.net, path)
-    return [_ITEM.validate_python(each) for each in net.items()]
+    return [_ITEM.validate_python(_named(each, item.name)) for each in net.items()]
+
+
+def _named(item: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
+    """The item with a prefix to its name and to those of its own items."""
+    named = dict(item)
+    if prefix is not None and "name" in named:
+        named["name"] = f"{prefix}-{named['name']}"
+    if "items" in named:
+        named["items"] = [_named(each, prefix) for each in named["items"]]
+    return named
 
 
 def _with_classes(item: Mapping[str, Any], classes: int) -> dict[str, Any]:

@@ -88,9 +88,7 @@ class ForwardOnly(L.LightningModule):
         self._learning = len(network.learning)  # walking all parameters is no work for every step
         self._windows: tuple[range, ...] | None = None
         self._cache: Cache | None = None
-        self._advancing = [
-            m for m in self.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
-        ]
+        self._advancing = self._clocked()
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
         self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence that waits for the end of a validation
@@ -149,8 +147,9 @@ class ForwardOnly(L.LightningModule):
             self.network.plan(windows)
             self._windows = windows
             self._cache = None
-        for component in self._advancing:
-            component.advance(clock)
+        for component, block in self._advancing:
+            if block is None or self.network.learns(block):
+                component.advance(clock)
         if self._cache is None and self.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
             self._cache = Cache(self.network, self.algorithm, loader, self.seed)
@@ -160,6 +159,15 @@ class ForwardOnly(L.LightningModule):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
             self._factor = factor
+
+    def _clocked(self) -> list[tuple[Component, LocalBlock | None]]:
+        """What moves with time, and the block that it is part of: what does not learn stands still."""
+        home = {part: block for block in self.network.learners.values() for part in block.modules()}
+        return [
+            (part, home.get(part))
+            for part in self.modules()
+            if isinstance(part, Component) and type(part).advance is not Component.advance
+        ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is half done: an epoch's sums, gradients of an open group; and the last validation."""

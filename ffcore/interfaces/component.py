@@ -31,6 +31,8 @@ class BlockInfo:
         group_of: (K,) super-class of every class, where the data set or the recipe has them.
         column_of: (K,) column of the block's goodness by which each class is judged; None: its own.
         goodness: the block's goodness, for what learns from it (objectives, penalties).
+        rank: its place among the blocks that have a goodness, from 0; that of the next one, if it has none.
+        ranks: how many blocks have a goodness.
     """
 
     name: str
@@ -42,6 +44,8 @@ class BlockInfo:
     group_of: Tensor | None = None
     column_of: Tensor | None = None
     goodness: nn.Module | None = None
+    rank: int = 0
+    ranks: int = 1
 
 
 class Component(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Block as BlockLike
-from ffcore.interfaces import BlockInfo, Component, Input, Observer, Out, Readout, Source, Views
+from ffcore.interfaces import BlockInfo, Component, Goodness, Input, Observer, Out, Readout, Source, Views
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import ReadoutLoss
 from ffcore.local.passing import Pass, Place
@@ -127,6 +127,10 @@ class LocalNetwork(nn.Module):
         busy = [i for i, stage in enumerate(self._stages) if not plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self._stages))
 
+    def learns(self, block: LocalBlock) -> bool:
+        """Whether a block learns as things stand; readouts do unless they are frozen."""
+        return block in self._plan or (block in self._readout_plan and not block.frozen)
+
     @property
     def _stages(self) -> Sequence[nn.Module]:
         """What a pass goes through one after another: the parts of a sequential body, or the body."""
@@ -237,7 +241,14 @@ class LocalNetwork(nn.Module):
             block.name = block.name or f"block{depth + 1}"
             if block.name in {info.name for info in infos} | set(self.readout_blocks):
                 raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
-            infos.append(self._bind(block, depth, len(blocks), activities[block], group_of))
+            rank = sum(b.goodness is not None for b in blocks[:depth])
+            info = BlockInfo(
+                *(block.name, depth, len(blocks), tuple(activities[block].shape[1:]), self.classes),
+                group_of=group_of,
+                rank=rank,
+                ranks=sum(b.goodness is not None for b in blocks),
+            )
+            infos.append(_bind(block, info, activities[block]))
         for name, readout in self._readouts.items():
             body = cast(Readout, readout.body)
             taps = body.connect(infos, [shapes[b][1] for b in blocks])
@@ -246,33 +257,45 @@ class LocalNetwork(nn.Module):
             readout.info = BlockInfo(name, len(blocks), len(blocks), (self.classes,), self.classes)
         return blocks
 
-    def _bind(
-        self, block: LocalBlock, depth: int, blocks: int, activity: Tensor, group_of: Tensor | None
-    ) -> BlockInfo:
-        info = BlockInfo(
-            block.name, depth, blocks, tuple(activity.shape[1:]), self.classes, group_of=group_of
-        )
+
+def _bind(block: LocalBlock, info: BlockInfo, activity: Tensor) -> BlockInfo:
+    """Tell a block's components their place.
+
+    Raises:
+        UserError: when one does not fit there.
+    """
+    try:
         for part in (block.body, block.handoff, block.rule, block.goodness):
             if isinstance(part, Component):
                 part.bind(info)
         if block.goodness is not None:
-            with torch.no_grad():
-                made = block.goodness(torch.ones_like(activity))
-            energy = block.goodness.kind == "energy"
-            if made.dim() != (1 if energy else 2) or len(made) != len(activity):
-                right = "(R,)" if energy else "(R, K)"
-                raise UserError(
-                    f"block {block.name}: the goodness of {len(activity)} rows has shape "
-                    f"{tuple(made.shape)}; kind {block.goodness.kind!r} means {right}"
-                )
-            unit = float(made.float().mean())
-            info = replace(
-                info, unit_goodness=unit, column_of=block.goodness.column_of, goodness=block.goodness
-            )
+            unit = _unit_goodness(block.goodness, activity)
+            column_of = block.goodness.column_of
+            info = replace(info, unit_goodness=unit, column_of=column_of, goodness=block.goodness)
         block.info = info
         if block.loss is not None:
             block.loss.bind(info)
-        return info
+    except ValueError as error:
+        raise UserError(f"network: block {info.name}: {error}") from error
+    return info
+
+
+def _unit_goodness(goodness: Goodness, activity: Tensor) -> float:
+    """The mean goodness of ones in the shape of an activity.
+
+    Raises:
+        ValueError: when a goodness has another shape than its kind says.
+    """
+    with torch.no_grad():
+        made = goodness(torch.ones_like(activity))
+    energy = goodness.kind == "energy"
+    if made.dim() != (1 if energy else 2) or len(made) != len(activity):
+        right = "(R,)" if energy else "(R, K)"
+        raise ValueError(
+            f"the goodness of {len(activity)} rows has shape {tuple(made.shape)}; kind {goodness.kind!r} "
+            f"means {right}"
+        )
+    return float(made.float().mean())
 
 
 def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:

@@ -18,7 +18,7 @@ class Residual(nn.Module):
     """``merge(x, items(x))`` with a shortcut that has no parameters.
 
     The shortcut carries a graph only within a window of the schedule; across windows it is detached. Where
-    the items shrink an image, it is average-pooled to the same size.
+    the items shrink an image, it is average-pooled to the same size, which has to divide its own.
 
     Args:
         items: what the shortcut goes around.
@@ -44,12 +44,14 @@ class Residual(nn.Module):
         shortcut = _pooled(shortcut, y)
         if self.merge == "add":
             if shortcut.shape != y.shape:
+                _refuse_places(shortcut, y)
                 raise ValueError(
                     f"a residual cannot add {tuple(y.shape[1:])} to its input {tuple(shortcut.shape[1:])}; "
                     "use merge: concat or equal widths"
                 )
             return shortcut + y
         if shortcut.shape[2:] != y.shape[2:]:
+            _refuse_places(shortcut, y)
             raise ValueError(
                 f"a residual cannot concatenate {tuple(y.shape[1:])} to {tuple(shortcut.shape[1:])}, its "
                 "input: all dimensions but the first must agree"
@@ -65,6 +67,15 @@ def _pooled(shortcut: Tensor, like: Tensor) -> Tensor:
     sides = [side // small for side, small in zip(before, after, strict=True)]
     exact = all(side == s * small for side, s, small in zip(before, sides, after, strict=True))
     return F.avg_pool2d(shortcut, sides) if exact else shortcut
+
+
+def _refuse_places(shortcut: Tensor, y: Tensor) -> None:
+    before, after = ("×".join(map(str, t.shape[2:])) for t in (shortcut, y))
+    if shortcut.dim() == y.dim() == 4 and before != after:
+        raise ValueError(
+            f"a residual cannot average {before} places to {after}: a stride has to divide the image; use "
+            "images whose sides are multiples of all strides together"
+        )
 
 
 def _window() -> int | None:

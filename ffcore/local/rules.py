@@ -45,7 +45,10 @@ def _in_closed_form(
     alone = len(window) == 1 and not out.activity.requires_grad and hasattr(block.body, "add_gradients")
     if not alone or out.goodness is None or out.goodness.requires_grad:
         return None
-    return block.losses_with_derivative(out, views)
+    found = block.losses_with_derivative(out, views)
+    if found is None:
+        out.goodness.requires_grad_()  # no closed form for these views: autograd's graph begins here
+    return found
 
 
 def _backward(losses: Sequence[Mapping[str, Tensor]], last: Block) -> None:

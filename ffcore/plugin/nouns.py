@@ -68,7 +68,7 @@ NOUNS: dict[str, Noun] = {
             f"{_CONTRACTS}:Items",
             "a whole network in one item",
             taken="residual blackbox",
-            reserved="block",
+            reserved="name block",
         ),
         _noun("contribution", "contributions", f"{_CONTRACTS}:LayerContribution", "how layers vote"),
         _noun("schedule", "schedules", f"{_CONTRACTS}:Schedule", "which blocks learn when"),

@@ -92,6 +92,7 @@ class NetItem(Flat):
     inner: ClassVar[str] = "net"
 
     net: Annotated[Spec, Kind("network")] = Field(description="the network")
+    name: Name | None = Field(default=None, description="goes before the names of all its items")
     block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
 
 

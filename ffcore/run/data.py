@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,8 +20,16 @@ from ffcore.interfaces import Augmentation
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 
-EVAL_BATCH = 1000
-"""Samples of a batch that only predicts; algorithms that make many rows of a sample bound them themselves."""
+
+def eval_batch(shape: Sequence[int]) -> int:
+    """Samples of a batch that only predicts: a thousand, fewer of images larger than 3×32×32.
+
+    Algorithms that make many rows of a sample bound them themselves.
+
+    >>> eval_batch((1, 28, 28)), eval_batch((3, 64, 64))
+    (1000, 250)
+    """
+    return max(1, min(1000, 1000 * 3 * 32 * 32 // math.prod(shape)))
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Data:
         loader = DeviceLoader(
             split,
             scale=self.images.scale,
-            batch_size=recipe.data.batch_size if learning else EVAL_BATCH,
+            batch_size=recipe.data.batch_size if learning else eval_batch(self.images.shape),
             device=device,
             shuffle=learning,
             seed=recipe.seed,

@@ -20,7 +20,7 @@ from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
-from ffcore.run.data import EVAL_BATCH
+from ffcore.run.data import eval_batch
 
 
 class Predictor:
@@ -101,7 +101,7 @@ class Predictor:
         loader = DeviceLoader(
             Split(given.reshape(-1, *self.shape).numpy(), np.zeros(len(given), dtype=np.int64)),
             scale=self._scale,
-            batch_size=EVAL_BATCH,
+            batch_size=eval_batch(self.shape),
             shuffle=False,
             dtype=dtype,
             mean=self.mean,

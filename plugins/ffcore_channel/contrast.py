@@ -111,5 +111,5 @@ class Contrast(Penalty):
             )
         if len(self.places) == 2:
             x = F.adaptive_avg_pool2d(x, self.places)
-        z = F.normalize(self.projection(x.flatten(1)), dim=1)
+        z = F.normalize(self.projection(x.flatten(1)).to(torch.promote_types(x.dtype, torch.float32)), dim=1)
         return self.weight * supervised_contrast(z, views.y, self.temperature)

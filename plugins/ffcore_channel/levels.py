@@ -42,12 +42,12 @@ def super_classes(hierarchy: Hierarchy | None, pace: Pace, info: BlockInfo) -> T
         raise ValueError("hierarchy: the data has no super-classes; give it some as data.groups")
     check(levels, info.classes)
     coarse = [level for level in levels if max(level) + 1 < info.classes]
-    level = level_at(info.depth, info.blocks, len(coarse) + 1, pace)
+    level = level_at(info.rank, info.ranks, len(coarse) + 1, pace)
     return torch.tensor(coarse[level - 1]) if level <= len(coarse) else None
 
 
 def level_at(depth: int, blocks: int, levels: int, pace: Pace = "even") -> int:
-    """The level, from 1 for the coarsest to M, of block i = ``depth`` of L = ``blocks``.
+    """The level, from 1 for the coarsest to M, of block i = ``depth`` of the L = ``blocks`` with a goodness.
 
     "even": ⌈i M/(L − 1)⌉, at least 1 (HCL-FF, Yao et al. 2026, arXiv:2605.24797, who count the undivided
     whole as a level too: D = M + 1, L = 17). "each-block": min(i + 1, M). An only block has the classes.

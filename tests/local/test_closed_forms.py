@@ -51,6 +51,16 @@ class Refuses(SumSquares):
         return None
 
 
+class Changes(Logistic):
+    """Promises a derivative and then has none for these views."""
+
+    def forward(self, goodness, views):
+        return super().forward(goodness, views)
+
+    def with_derivative(self, goodness, views):
+        return None
+
+
 def network(body=Dense, goodness=SumSquares, objective=Logistic, activation="tanh"):
     torch.manual_seed(0)
     block = LocalBlock(body((D,), U, activation), goodness(), GoodnessLoss(objective()))
@@ -78,6 +88,7 @@ def learned(net, graph):
         ({"goodness": Total}, "loss"),
         ({"goodness": Total, "activation": "identity"}, "loss"),
         ({"goodness": Refuses}, "loss"),
+        ({"objective": Changes}, "loss"),
     ],
 )
 def test_a_closed_form_counts_only_for_the_forward_that_it_was_written_for(parts, begins):

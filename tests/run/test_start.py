@@ -197,3 +197,12 @@ def test_a_stopped_run_goes_on_without_the_one_it_began_with(finished, tmp_path,
     assert run.results["start"]["frozen"] == ["dense1"]
     assert same(weights(run.module, "dense1"), weights(finished.module, "dense1"))
     assert not same(weights(run.module, "dense2"), weights(finished.module, "dense2"))
+
+
+def test_what_moves_with_time_stands_still_in_a_frozen_block(tmp_path):
+    channel = {"trainer": {"max_epochs": 2, "threads": 1}, "block": {"goodness": {"decay": 0.5}}}
+    first = ffcore.train("digits/channel", run_dir=tmp_path / "first", **channel)
+    before = weights(first.module, "conv2")
+    more = {"start": {"run": str(tmp_path / "first"), "freeze": ["conv1", "conv2"]}}
+    second = ffcore.train("digits/channel", run_dir=tmp_path / "second", **channel, **more)
+    assert same(weights(second.module, "conv2"), before)

@@ -10,7 +10,8 @@ COARSE, FINE = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
 
 
 def info(depth=0, blocks=3, groups=None):
-    return BlockInfo("b", depth, blocks, (12,), 6, group_of=None if groups is None else torch.tensor(groups))
+    group_of = None if groups is None else torch.tensor(groups)
+    return BlockInfo("b", 0, 1, (12,), 6, group_of=group_of, rank=depth, ranks=blocks)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 5, 16])

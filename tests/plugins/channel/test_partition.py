@@ -13,7 +13,7 @@ LEVEL = [0, 1, 0]
 
 def bound(shape, classes=K, depth=0, blocks=2, **options):
     made = ChannelPartition(**options)
-    made.bind(BlockInfo("conv1", depth, blocks, shape, classes))
+    made.bind(BlockInfo("conv1", 0, 1, shape, classes, rank=depth, ranks=blocks))
     return made
 
 

@@ -6,6 +6,7 @@ import torch
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
 from ffcore.interfaces import Views
+from ffcore.recipe.load import load
 from ffcore.recipe.schema import Recipe
 
 
@@ -88,3 +89,44 @@ def test_a_width_that_is_not_twice_the_last_is_refused():
 def test_an_image_too_small_for_the_poolings_is_refused():
     with pytest.raises(UserError, match=r"network.0: .*side: 2 is more than the image of 1×1 has left"):
         network([{"kind": "vgg13", "widths": [2, 2, 2, 2, 2]}], (1, 8, 8))
+
+
+def test_two_networks_need_a_name_to_tell_their_blocks_apart():
+    small = {"kind": "tinycnn4", "widths": [2, 2, 2, 2]}
+    with pytest.raises(UserError, match=r"network.1.name: 'input' is taken"):
+        network([small, {"kind": "resnet17", "widths": [2]}])
+    net = network(
+        [small, {"kind": "resnet17", "widths": [2], "name": "deep"}, {"kind": "conv", "channels": 2}]
+    )
+    names = [block.name for block in net.blocks]
+    assert {"conv1", "deep-stem", "deep-stage1-4", "conv5"} <= set(names)
+
+
+def test_images_that_strides_do_not_divide_have_no_shortcut():
+    with pytest.raises(UserError, match="a residual cannot average 7×7 places to 4×4"):
+        network([{"kind": "resnet17", "widths": [2, 4, 8, 16]}], (1, 28, 28))
+
+
+def test_levels_of_super_classes_count_the_convolutions_as_the_papers_do():
+    recipe = Recipe.model_validate(
+        {
+            "name": "net",
+            "data": {"kind": "digits", "validation": 0, "groups": [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]},
+            "algorithm": {"kind": "channel-class"},
+            "network": [{"kind": "resnet17", "widths": [10, 20, 40, 80]}],
+            "block": {
+                "goodness": {"kind": "channel-partition", "hierarchy": "data"},
+                "objective": {"kind": "cross-entropy"},
+                "handoff": {"kind": "group-norm"},
+            },
+        }
+    )
+    blocks = convolutions(assemble(recipe, (3, 32, 32), 10).network)
+    coarse = [block.goodness.column_of is not None for block in blocks]
+    assert coarse == [True] * 9 + [False] * 8  # ⌈2 i/16⌉ is 1 up to i = 8
+
+
+def test_papers_recipes_have_the_losses_of_the_papers():
+    assert load("cifar10/channel-resnet17").block.objective.options.label_smoothing == 0.1
+    for name in ("cifar10/deeperforward", "cifar10/hcl"):
+        assert load(name).block.objective.options.label_smoothing == 0
