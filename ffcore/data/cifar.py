@@ -10,6 +10,7 @@ import numpy as np
 from ffcore.data.digest import sha256
 from ffcore.data.download import data_home, fetch_folder
 from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
@@ -94,14 +95,14 @@ class Cifar(Dataset):
         return fetch_folder(self.archive, MIRRORS, self.checksum, home)
 
     def _class_names(self, path: Path) -> tuple[str, ...]:
-        names = tuple(_bytes(path).decode(errors="replace").split())
+        names = tuple(read_bytes(path).decode(errors="replace").split())
         if len(names) != self.labels[-1]:
             raise UserError(f"{path}: expected {self.labels[-1]} names of classes, found {len(names)}")
         return names
 
     def _read(self, path: Path) -> np.ndarray:
         """Records as bytes (N, labels + 3072)."""
-        data, size = _bytes(path), len(self.labels) + PIXELS
+        data, size = read_bytes(path), len(self.labels) + PIXELS
         if not data or len(data) % size:
             raise UserError(f"{path}: expected records of {size} bytes each, found {len(data)} bytes")
         records = np.frombuffer(data, np.uint8).reshape(-1, size)
@@ -164,10 +165,3 @@ class Cifar100(Cifar):
     names = "fine_label_names.txt"
     labels = (20, 100)
     grouped = True
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error

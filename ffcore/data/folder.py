@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
@@ -58,7 +59,7 @@ class ImageFolder(Dataset):
         digest = hashlib.sha256()  # of all files' names and bytes, in order
         x: np.ndarray | None = None
         for row, (path, _) in enumerate(files):
-            data = _bytes(path)
+            data = read_bytes(path)
             digest.update(f"{path.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
             digest.update(data)
             pixels = self._decode(path, data)
@@ -105,13 +106,6 @@ def _images(folder: Path) -> list[Path]:
     if not files:
         raise UserError(f"{folder}: no images in it; expected {', '.join(sorted(SUFFIXES))}")
     return files
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _size(pixels: np.ndarray) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
 from ffcore.files import write_whole
 
@@ -196,13 +197,7 @@ def _read_ahead(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _read(paths: Sequence[Path]) -> list[bytes]:
-    found = []
-    for path in paths:
-        try:
-            found.append(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    return found
+    return [read_bytes(path) for path in paths]
 
 
 def _sweep(file: Path) -> None:

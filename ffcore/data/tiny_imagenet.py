@@ -14,6 +14,7 @@ from ffcore.data.digest import sha256
 from ffcore.data.download import data_home
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
+from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
 
 FOLDER = "tiny-imagenet-200"
@@ -185,7 +186,4 @@ def _lines(file: Path) -> list[str]:
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    return read_bytes(file).decode("utf-8", errors="replace")

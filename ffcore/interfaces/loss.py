@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ffcore.interfaces.component import Component
+from ffcore.interfaces.component import BlockInfo, Component
 from ffcore.interfaces.goodness import Kind
 from ffcore.interfaces.network import Block
 from ffcore.interfaces.views import Out, Views
@@ -23,6 +23,20 @@ class Objective(Component):
 
     accepts: ClassVar[Kind] = "energy"
     couples_samples: ClassVar[bool] = False
+    column_of: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("column_of", None, persistent=False)
+
+    def bind(self, info: BlockInfo) -> None:
+        """Learn which columns of the goodness classes share."""
+        self.column_of = info.column_of
+
+    def targets(self, views: Views) -> Tensor:
+        """(N,) columns of the goodness by which the samples' true classes are judged."""
+        assert views.y is not None, "classes are learned from labelled samples"
+        return views.y if self.column_of is None else self.column_of[views.y]
 
     @abstractmethod
     def forward(self, goodness: Tensor, views: Views) -> Tensor:

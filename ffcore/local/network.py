@@ -237,16 +237,16 @@ class LocalNetwork(nn.Module):
             raise UserError("network: it calls no local block, so there is nothing that could learn")
         blocks = tuple(shapes)
         infos: list[BlockInfo] = []
+        judging = [block.goodness is not None for block in blocks]
         for depth, block in enumerate(blocks):
             block.name = block.name or f"block{depth + 1}"
             if block.name in {info.name for info in infos} | set(self.readout_blocks):
                 raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
-            rank = sum(b.goodness is not None for b in blocks[:depth])
             info = BlockInfo(
                 *(block.name, depth, len(blocks), tuple(activities[block].shape[1:]), self.classes),
                 group_of=group_of,
-                rank=rank,
-                ranks=sum(b.goodness is not None for b in blocks),
+                rank=sum(judging[:depth]),
+                ranks=sum(judging),
             )
             infos.append(_bind(block, info, activities[block]))
         for name, readout in self._readouts.items():

@@ -73,8 +73,8 @@ class Checkpoints(Checkpoint):
             **self.spent(),
             "format": FORMAT,
             "learned": self._learned,
-            "epochs": trainer.current_epoch
-            + (not self._learned),  # at the end Lightning has counted the last
+            # at the end Lightning has counted the last one
+            "epochs": trainer.current_epoch + (not self._learned),
             "val": pl_module.val_figures,
         }
 

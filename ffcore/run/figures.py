@@ -45,7 +45,7 @@ def _of_components(module: ForwardOnly) -> Arrays:
     parts = [(part, "{}/" + block.name) for block in module.network.blocks for part in block.modules()]
     parts.append((module.contribution, "contribution/{}"))
     return {
-        place.format(name): value.detach().float().cpu().numpy()
+        place.format(name): _numpy(value)
         for part, place in parts
         if isinstance(part, Component)
         for name, value in part.figures().items()

@@ -38,4 +38,4 @@ class Backprop(Algorithm):
 
     def views(self, batch: Batch, net: Network) -> Views:
         """The samples themselves."""
-        return Views(x=batch.x, roles=("all",), sizes=(len(batch.x),), y=batch.y)
+        return self.neutral(batch.x, batch.y)

@@ -41,6 +41,10 @@ class ChannelAssignment(Options):
     )
 
 
+ENTROPY_WEIGHT = {"scale-free": 0.1, "released": 0.01}
+"""λ of the entropy penalty's forms where a recipe names none; reports divide by it."""
+
+
 class AssignmentEntropy(Options):
     """Draws each channel towards a single class."""
 

@@ -12,32 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Objective, Views
+from ffcore.interfaces import Objective, Views
 from ffcore.interfaces.goodness import Kind
 
 
-class _OfClasses(Objective):
-    """Of the first view's rows, judged by the column of their class."""
-
-    accepts: ClassVar[Kind] = "class"
-    column_of: Tensor | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("column_of", None, persistent=False)
-
-    def bind(self, info: BlockInfo) -> None:
-        """Learn which columns classes share."""
-        self.column_of = info.column_of
-
-    def targets(self, views: Views) -> Tensor:
-        """Columns of the true classes, (N, 1)."""
-        assert views.y is not None, "classes are learned from labelled samples"
-        columns = views.y if self.column_of is None else self.column_of[views.y]
-        return columns.unsqueeze(1)
-
-
-class CwC(_OfClasses):
+class CwC(Objective):
     """−ln (exp g_y + ε)/(Σ_j exp g_j + ε), a mean (Papachristodoulou et al. 2024, arXiv:2312.12668).
 
     With g clamped to ±50. Cross-entropy but for the two guards: where g_y is well above ln ε = −21 and no g
@@ -48,6 +27,8 @@ class CwC(_OfClasses):
         clamp: the largest |g| that counts.
     """
 
+    accepts: ClassVar[Kind] = "class"
+
     def __init__(self, eps: float = 1e-9, clamp: float = 50.0) -> None:
         super().__init__()
         self.eps = eps
@@ -55,13 +36,13 @@ class CwC(_OfClasses):
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R, J) → a scalar."""
-        true, every = self._guarded(goodness[: views.samples], self.targets(views))
+        true, every = self._guarded(goodness[: views.samples], self.targets(views).unsqueeze(1))
         return (every - true).mean()
 
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """Derivative: (p_j − q·[j = y])/N; p_j, q: exp g_j, exp g_y over their guarded sums."""
         n = views.samples
-        first, y = goodness[:n], self.targets(views)
+        first, y = goodness[:n], self.targets(views).unsqueeze(1)
         true, every = self._guarded(first, y)
         inside = first.clamp(-self.clamp, self.clamp)
         up = torch.zeros_like(goodness)
@@ -78,7 +59,7 @@ class CwC(_OfClasses):
         return torch.logaddexp(inside.gather(1, y), guard), every
 
 
-class PvN(_OfClasses):
+class PvN(Objective):
     """½ softplus(θ − g⁺) + ½ softplus(g⁻ − θ), a mean; g⁺: g_y; g⁻: the mean of the others.
 
     Positive versus negative (Papachristodoulou et al. 2024, arXiv:2312.12668); the halves are those of the
@@ -88,19 +69,21 @@ class PvN(_OfClasses):
         threshold: θ.
     """
 
+    accepts: ClassVar[Kind] = "class"
+
     def __init__(self, threshold: float = 2.0) -> None:
         super().__init__()
         self.threshold = threshold
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R, J) → a scalar."""
-        errors = self._errors(goodness[: views.samples], self.targets(views))
+        errors = self._errors(goodness[: views.samples], self.targets(views).unsqueeze(1))
         return F.softplus(errors).mean()
 
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """Derivative: −σ(θ − g⁺)/(2N) for the true column, σ(g⁻ − θ)/(2N (J − 1)) for each other."""
         n, others = views.samples, goodness.shape[1] - 1
-        y = self.targets(views)
+        y = self.targets(views).unsqueeze(1)
         errors = self._errors(goodness[:n], y)
         pull = torch.sigmoid(errors).div_(2 * n)
         up = torch.zeros_like(goodness)
@@ -136,12 +119,12 @@ class CwG(PvN):
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """Derivative: w_c (softmax(g) − onehot(y))/N + w_p times that of PvN."""
         loss, up = super().with_derivative(goodness, views)
-        n, y = views.samples, self.targets(views)
+        n, y = views.samples, self.targets(views).unsqueeze(1)
         push = torch.softmax(goodness[:n], 1)
         push.scatter_add_(1, y, push.new_full(y.shape, -1))
         up[:n].mul_(self.pvn).add_(push, alpha=self.cross_entropy / n)
         return self._joined(loss, goodness, views), up
 
     def _joined(self, pvn: Tensor, goodness: Tensor, views: Views) -> Tensor:
-        entropy = F.cross_entropy(goodness[: views.samples], self.targets(views).squeeze(1))
+        entropy = F.cross_entropy(goodness[: views.samples], self.targets(views))
         return self.cross_entropy * entropy + self.pvn * pvn

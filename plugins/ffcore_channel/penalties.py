@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Block, BlockInfo, Clock, Out, Penalty, Views
 from ffcore_channel.assignment import ChannelAssignment
+from ffcore_channel.configs import ENTROPY_WEIGHT
 from ffcore_channel.pooling import product
 
 Form = Literal["released", "scale-free"]
@@ -56,7 +57,7 @@ class AssignmentEntropy(_OfAssignment):
     def __init__(self, form: Form = "scale-free", weight: float | None = None) -> None:
         super().__init__()
         self.form = form
-        self.weight = weight if weight is not None else {"scale-free": 0.1, "released": 1e-2}[form]
+        self.weight = weight if weight is not None else ENTROPY_WEIGHT[form]
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """The weighted term."""

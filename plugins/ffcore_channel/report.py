@@ -13,9 +13,11 @@ import numpy as np
 
 from ffcore.report import Picture, RunRecord, Section
 from ffcore.report.colours import colours_of
+from ffcore.report.confusion import names_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import Array
 from ffcore.report.style import FRAME, MUTED, WIDE, epoch_axis, mark, new_figure, spread
+from ffcore_channel.configs import ENTROPY_WEIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +92,7 @@ def _maps(run: RunRecord, found: Mapping[str, Array]) -> Picture:
     figure = new_figure(max(columns * WIDE / 4, 3.6), 2.1 * rows + 0.2)
     for i, name in enumerate(names):
         ax = figure.add_subplot(rows, columns, i + 1)
-        _draw_map(ax, found[name], _names(run, found[name].shape[1]), named=i % columns == 0)
+        _draw_map(ax, found[name], names_of(run, found[name].shape[1]), named=i % columns == 0)
         ax.set_title(name)
         ax.set_title(
             f"entropy {entropy_of(found[name]):.2f}",
@@ -121,10 +123,6 @@ def _draw_map(ax: Axes, shares: Array, names: list[str], named: bool) -> None:
         spine.set(visible=True, color=FRAME)
 
 
-def _names(run: RunRecord, columns: int) -> list[str]:
-    return run.classes if len(run.classes) == columns else [str(k) for k in range(columns)]
-
-
 def _entropies(run: RunRecord) -> Picture | None:
     """Entropy over epochs, from the penalty's term in the metrics."""
     lines = {name: line for name in run.blocks if (line := _entropy_series(run, name)) is not None}
@@ -151,13 +149,13 @@ def _entropy_series(run: RunRecord, block: str) -> tuple[Array, Array] | None:
         if not len(epochs) or shares is None:
             continue
         size, classes = shares.shape
-        released = options.get("form") == "released"
+        form = options.get("form", "scale-free")
         weight = options.get("weight")
         if weight is None:
-            weight = 0.01 if released else 0.1
+            weight = ENTROPY_WEIGHT[form]
         if not weight:
             continue
-        scale = classes / (size * math.log(classes)) if released else 1.0
+        scale = classes / (size * math.log(classes)) if form == "released" else 1.0
         return epochs, term / weight * scale
     return None
 

@@ -67,9 +67,8 @@ class Conv(nn.Module):
         self.activation = ACTIVATIONS[activation]
         self.dropout = dropout
 
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) → (R, U, H / stride, W / stride)."""
-        x = x.dense() if isinstance(x, LabelledInput) else x
         made = self.activation.function(self.conv(x.contiguous(memory_format=torch.channels_last)))
         return F.dropout(made, self.dropout, self.training) if self.dropout else made
 
@@ -154,7 +153,7 @@ class ConvNorm(nn.Module):
         self.pool = pool
         self.norm = nn.BatchNorm2d(channels, eps=eps)
 
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) → (R, U, H / (stride · pool), W / (stride · pool))."""
         made = self.conv(x)
         return cast(Tensor, self.norm(F.max_pool2d(made, self.pool) if self.pool > 1 else made))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Objective, Views
+from ffcore.interfaces import Objective, Views
 from ffcore.interfaces.goodness import Kind
 
 
@@ -20,21 +20,15 @@ class CrossEntropy(Objective):
     """
 
     accepts: ClassVar[Kind] = "class"
-    column_of: Tensor | None
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
-        self.register_buffer("column_of", None, persistent=False)
-
-    def bind(self, info: BlockInfo) -> None:
-        """Learn which columns classes share."""
-        self.column_of = info.column_of
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R, K) → a scalar."""
         first = goodness[: views.samples]
-        return F.cross_entropy(first, self._targets(views), label_smoothing=self.label_smoothing)
+        return F.cross_entropy(first, self.targets(views), label_smoothing=self.label_smoothing)
 
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """Derivative: (softmax(g) − (1 − s)·onehot(y) − s/K)/N on the first view's rows, with smoothing s."""
@@ -42,11 +36,7 @@ class CrossEntropy(Objective):
         up = torch.zeros_like(goodness)
         first = torch.softmax(goodness[:n], 1, out=up[:n]).sub_(self.label_smoothing / k)
         first.scatter_add_(
-            1, self._targets(views).unsqueeze(1), first.new_full((n, 1), self.label_smoothing - 1)
+            1, self.targets(views).unsqueeze(1), first.new_full((n, 1), self.label_smoothing - 1)
         )
         first.div_(n)
         return self(goodness, views), up
-
-    def _targets(self, views: Views) -> Tensor:
-        assert views.y is not None, "cross-entropy needs labelled samples"
-        return views.y if self.column_of is None else self.column_of[views.y]
