@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -123,6 +124,9 @@ class ForwardOnly(L.LightningModule):
             self.algorithm.learn(batch, self.network)
         self.meter.step()
         self.optimizers().step()  # type: ignore[union-attr]
+
+    # Lightning asks for it each step, and Python would work it out anew.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """After an epoch's or the run's last batch, and before validation, finish what is half done."""

@@ -177,3 +177,19 @@ def test_a_rank_without_samples_adds_nothing():
     net.learn(pair(samples(0)))
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_step_is_the_optimisers_own_and_its_hooks_are_called(listens):
+    mine, theirs = (nn.Parameter(torch.ones(D)) for _ in range(2))
+    reference = torch.optim.Adam([theirs], fused=True)
+    stepper = Stepper([mine], torch.optim.Adam([mine], fused=True))
+    heard = []
+    if listens:
+        stepper.optimizer.register_step_post_hook(lambda *_: heard.append("after"))
+    for k in range(3):
+        mine.grad, theirs.grad = (torch.linspace(-1, k, D) for _ in range(2))
+        stepper.update(1)
+        reference.step()
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    assert heard == ["after"] * 3 * listens
