@@ -107,11 +107,13 @@ def overhead(rounds: int, steps: int) -> str:
         inside: dict[str, list[tuple[float, ...]]] = {name: [] for name in started}
 
         def turn(name: str) -> Turn:
-            def take(steps: int) -> None:
+            def take(taken: int) -> None:
                 before = started[name].said
-                started[name](steps)
+                started[name](taken)
                 after = started[name].said
-                inside[name].append(tuple((b - a) / steps * 1e3 for a, b in zip(before, after, strict=True)))
+                if taken == steps:  # those that warm up do not count
+                    spent = zip(before, after, strict=True)
+                    inside[name].append(tuple((b - a) / steps * 1e3 for a, b in spent))
 
             return take
 
