@@ -58,12 +58,13 @@ def assemble(
                 f"block.goodness: block {block.name} gives goodness of kind {block.goodness.kind!r}, "
                 f"algorithm {recipe.algorithm.kind} reads kind {readable}"
             )
-    if recipe.trainer.accumulate > 1 and algorithm.updates_per_batch != 1:
-        raise UserError(
-            f"trainer.accumulate: {recipe.algorithm.kind} updates several times a batch; set it to 1"
-        )
+    with _at("algorithm"):
+        algorithm.connect(network)
+    if recipe.trainer.accumulate > 1 and (algorithm.updates_per_batch != 1 or network.circuits):
+        who = "a circuit" if network.circuits else recipe.algorithm.kind
+        raise UserError(f"trainer.accumulate: {who} updates several times a batch; set it to 1")
     if schedule.cache:
-        _refuse_to_cache(recipe, algorithm)
+        _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
     with _at("schedule"):
         windows = schedule.windows(Clock(0, 0, epochs), len(network.learning))
@@ -81,6 +82,7 @@ def assemble(
         seed=recipe.seed,
         epochs=epochs,
         clip=recipe.trainer.clip,
+        clip_value=recipe.trainer.clip_value,
         accumulate=recipe.trainer.accumulate,
     )
 
@@ -112,7 +114,7 @@ def _refuse_idle_blocks(network: LocalNetwork) -> None:
         raise UserError("start.freeze: nothing is left to learn; leave a block out of it, or add a readout")
 
 
-def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm) -> None:
+def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork) -> None:
     """What is kept must be the same every time: views that change, and passes of their own, are not."""
     reasons = {
         "data.augment changes samples every time": bool(recipe.data.augment),
@@ -120,6 +122,7 @@ def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm) -> None:
         f"{recipe.algorithm.kind} sends a batch through the blocks several times": (
             algorithm.updates_per_batch != 1 or not algorithm.feedforward
         ),
+        "blocks of a circuit run several times a batch": bool(network.circuits),
     }
     for reason, holds in reasons.items():
         if holds:

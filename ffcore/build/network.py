@@ -13,14 +13,14 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from ffcore.build.components import make
-from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Goodness, Items, Objective, Readout
+from ffcore.errors import UserError, closest
+from ffcore.interfaces import Algorithm, Circuit, Goodness, Items, LocalLoss, Objective, Readout, Views
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Residual
 from ffcore.recipe.network import (
     BlockConfig,
     BlockItem,
-    BoxItem,
     BuiltItem,
+    CircuitItem,
     NetItem,
     NetworkItem,
     ResidualItem,
@@ -103,7 +103,7 @@ class NetworkBuilder:
             if isinstance(item, NetItem):
                 stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
                 continue
-            for copy in range(1 if isinstance(item, BoxItem) else item.repeat):
+            for copy in range(item.repeat if isinstance(item, BlockItem | ResidualItem) else 1):
                 name = self._name(item, copy)
                 if name in self._taken:
                     raise UserError(f"{here}.name: {name!r} is taken; names are unique")
@@ -116,16 +116,52 @@ class NetworkBuilder:
     ) -> nn.Module:
         if isinstance(item, BlockItem):
             return self._block(item, name, path, merged(merged(under, item.block), over))
+        stage: nn.Module
         if isinstance(item, ResidualItem):
             x = self._x
-            stage: nn.Module = Residual(
+            stage = Residual(
                 nn.Sequential(self._stages(item.items, f"{path}.items", under, over)), item.merge
             )
             self._x = x
+        elif isinstance(item, CircuitItem):
+            stage = self._circuit(item, path, merged(merged(under, item.block), over))
         else:
             stage = BoxStage(make(item.box, f"{path}.box"))
         self._x = self._run(stage, self._x, path)
         return stage
+
+    def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
+        """A circuit, whose blocks get what the recipe says of blocks."""
+        if ".items." in path:
+            raise UserError(f"{path}: {item.kind} is a circuit; no shortcut goes around one")
+        if config.handoff is not None:
+            raise UserError(
+                f"block.handoff: the circuit {item.kind} normalises by itself what its blocks hand on; "
+                "leave the handoff out"
+            )
+        known: set[str] = set()
+
+        def block(name: str, body: nn.Module, loss: LocalLoss | None = None) -> LocalBlock:
+            own = item.blocks.get(name, BlockConfig())
+            where = f"{path}.blocks.{name}" if name in item.blocks else "block"
+            full = f"{item.name}-{name}" if item.name is not None else name
+            if full in self._taken:
+                raise UserError(f"{path}.name: {full!r} is taken; names are unique")
+            known.add(name)
+            self._taken.add(full)
+            mine = merged(config, own)
+            if loss is not None:
+                if set_ := own.model_fields_set & {"goodness", "objective", "penalties"}:
+                    raise UserError(f"{where}.{min(set_)}: the block {name} has a loss of its own")
+                mine = mine.model_copy(update={"goodness": None, "objective": None, "penalties": {}})
+            return self._local(body, full, where, mine, loss)
+
+        circuit: Circuit = make(item.circuit, path, in_shape=tuple(self._x.shape[1:]))
+        circuit.build(block, self.classes)
+        for name in item.blocks:
+            if name not in known:
+                raise UserError(f"{path}.blocks: there is no block {name!r}{closest(name, known)}")
+        return circuit
 
     def _block(self, item: BlockItem, name: str, path: str, config: BlockConfig) -> LocalBlock:
         where = f"{path}.block" if item.block.model_fields_set else "block"
@@ -135,13 +171,27 @@ class NetworkBuilder:
         handoff = None
         if config.handoff is not None:
             handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))
+        block = self._local(body, name, where, config, handoff=handoff)
+        self._x = self._run(block, self._x, path)
+        return block
+
+    def _local(
+        self,
+        body: nn.Module,
+        name: str,
+        where: str,
+        config: BlockConfig,
+        loss: LocalLoss | None = None,
+        handoff: nn.Module | None = None,
+    ) -> LocalBlock:
+        """A block around a body, with the loss of its part of the recipe unless it has its own."""
         goodness: Goodness | None = None
         if config.goodness is not None:
             goodness = make(config.goodness, f"{where}.goodness")
         block = LocalBlock(
             body,
             goodness,
-            self._loss(config, goodness, where),
+            loss if loss is not None else self._loss(config, goodness, where),
             handoff,
             make(config.rule, f"{where}.rule") if config.rule is not None else None,
             config.per_view,
@@ -151,7 +201,6 @@ class NetworkBuilder:
             self.optimizers[name] = config.optimizer
         if config.compile:
             self._to_compile.append(block)
-        self._x = self._run(block, self._x, path)
         return block
 
     @staticmethod
@@ -177,7 +226,7 @@ class NetworkBuilder:
 
     def _name(self, item: BuiltItem, copy: int) -> str:
         if item.name is not None:
-            many = not isinstance(item, BoxItem) and item.repeat > 1
+            many = isinstance(item, BlockItem | ResidualItem) and item.repeat > 1
             return f"{item.name}{copy + 1}" if many else item.name
         kind = item.kind
         while True:  # a network by name may have taken some
@@ -191,7 +240,8 @@ class NetworkBuilder:
         module.eval()
         try:
             with torch.no_grad():
-                return cast(Tensor, module(x))
+                also = [Views(x, ("dry-run",), (len(x),))] if isinstance(module, Circuit) else []
+                return cast(Tensor, module(x, *also))
         except (ValueError, RuntimeError) as error:
             shape = tuple(x.shape[1:])
             line = str(error).splitlines()[0]

@@ -50,6 +50,7 @@ class ForwardOnly(L.LightningModule):
         seed: keys all random draws.
         epochs: epochs of the whole run, for schedules.
         clip: largest gradient norm of a block, or None.
+        clip_value: largest size of a single number of a gradient, or None.
         accumulate: batches per step.
     """
 
@@ -66,6 +67,7 @@ class ForwardOnly(L.LightningModule):
         seed: int = 0,
         epochs: int = 1,
         clip: float | None = None,
+        clip_value: float | None = None,
         accumulate: int = 1,
     ) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class ForwardOnly(L.LightningModule):
         self.lr_factor = lr_factor
         self.seed = seed
         self.epochs = epochs
-        self.clip = clip
+        self.clip, self.clip_value = clip, clip_value
         self.accumulate = accumulate
         self.meter = Meter(network.learners)
         network.record = self.meter.record
@@ -106,7 +108,9 @@ class ForwardOnly(L.LightningModule):
             if not block.trainable:
                 continue
             optimizers[name] = self.make_optimizer(block, block.trainable)
-            block.stepper = Stepper(block.trainable, optimizers[name], self.clip, self.accumulate)
+            block.stepper = Stepper(
+                *(block.trainable, optimizers[name], self.clip, self.accumulate), clip_value=self.clip_value
+            )
         self._rates = [(o, [group["lr"] for group in o.param_groups]) for o in optimizers.values()]
         return BlockOptimizers(optimizers)
 

@@ -7,6 +7,7 @@ from ffcore.interfaces.algorithm import Algorithm
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.blackbox import BlackBox
 from ffcore.interfaces.body import ClosedForm
+from ffcore.interfaces.circuit import Circuit, MakeBlock
 from ffcore.interfaces.component import BlockInfo, Clock, Component
 from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.draw import Draw
@@ -27,6 +28,7 @@ __all__ = [
     "BlackBox",
     "Block",
     "BlockInfo",
+    "Circuit",
     "Clock",
     "ClosedForm",
     "Component",
@@ -39,6 +41,7 @@ __all__ = [
     "LayerContribution",
     "LearningRule",
     "LocalLoss",
+    "MakeBlock",
     "NegativeData",
     "Network",
     "Objective",

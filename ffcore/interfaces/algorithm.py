@@ -46,6 +46,13 @@ class Algorithm(Component):
         """
         return shape
 
+    def connect(self, net: Network) -> None:
+        """Look at the network once it is built.
+
+        Raises:
+            ValueError: when it is none that this algorithm can teach.
+        """
+
     @abstractmethod
     def views(self, batch: Batch, net: Network) -> Views:
         """The views that the blocks learn from. May run the net without learning, for hard negatives."""
@@ -59,7 +66,7 @@ class Algorithm(Component):
         return Views(x=x, roles=("all",), sizes=(len(x),), y=y)
 
     def learn(self, batch: Batch, net: Network) -> None:
-        """Learn from one batch: the readouts first, then the blocks. Recurrent circuits override it."""
+        """Learn from one batch: the readouts first, then the blocks."""
         if tuple(net.readouts):
             net.read(self.neutral(batch.x, batch.y), learn=True)
         net.learn(self.views(batch, net))

@@ -54,6 +54,10 @@ class Network(Protocol):
     classes: int
 
     @property
+    def circuits(self) -> Sequence[nn.Module]:
+        """Those of its stages that are a `Circuit`."""
+
+    @property
     def blocks(self) -> Sequence[Block]:
         """The local blocks, in the order of their first call."""
 
@@ -69,7 +73,13 @@ class Network(Protocol):
         """One pass in which the blocks learn, each before the next one runs."""
 
     def goodness(self, views: Views) -> list[Tensor]:
-        """One pass without learning: what every block's goodness says of the rows, (R,) or (R, K) each."""
+        """One pass without learning: what every block's goodness says of the rows, (R,) or (R, K) each.
+
+        Of a block that runs more than once it is the mean over `Circuit.reads`, or the last outside circuits.
+        """
+
+    def trace(self, views: Views) -> list[list[Tensor]]:
+        """That of every call of every block, in order."""
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
         """One pass in which the blocks do not learn: (R, K) logits of every readout.

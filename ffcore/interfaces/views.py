@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ffcore.interfaces.draw import Draw
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledInput:
@@ -67,7 +69,9 @@ class Views:
         y: (N,) true classes, or None.
         claim: (R,) the class each row claims to be, −1 for none; or None.
         extra: what a plugin's own losses read: coarse labels, targets, goodness of an earlier pass.
-        upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass.
+        upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. Of a
+            block that runs more than once it is the last one.
+        draw: the batch's random numbers, in a pass to learn from.
     """
 
     x: Tensor | LabelledInput
@@ -77,6 +81,7 @@ class Views:
     claim: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     upstream: list[Tensor] = field(default_factory=list)
+    draw: Draw | None = None
 
     def __post_init__(self) -> None:
         if len(self.roles) != len(self.sizes) or sum(self.sizes) != self.x.shape[0]:

@@ -12,7 +12,18 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Block as BlockLike
-from ffcore.interfaces import BlockInfo, Component, Goodness, Input, Observer, Out, Readout, Source, Views
+from ffcore.interfaces import (
+    BlockInfo,
+    Circuit,
+    Component,
+    Goodness,
+    Input,
+    Observer,
+    Out,
+    Readout,
+    Source,
+    Views,
+)
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import ReadoutLoss
 from ffcore.local.passing import Pass, Place
@@ -71,6 +82,11 @@ class LocalNetwork(nn.Module):
         return self._blocks
 
     @property
+    def circuits(self) -> tuple[Circuit, ...]:
+        """Those stages that are circuits."""
+        return tuple(stage for stage in self._stages if isinstance(stage, Circuit))
+
+    @property
     def _readouts(self) -> dict[str, LocalBlock]:
         return {name: cast(LocalBlock, block) for name, block in self.readout_blocks.items()}
 
@@ -103,9 +119,10 @@ class LocalNetwork(nn.Module):
         there is none before them.
 
         Raises:
-            UserError: when a window has no loss to learn from, when windows overlap, or when a block's
-                handoff has parameters that nothing would train.
+            UserError: when a window has no loss to learn from, when windows overlap, when a block's handoff
+                has parameters that nothing would train, or when blocks of a circuit share a window.
         """
+        in_circuits = {part for circuit in self.circuits for part in circuit.modules()}
         starts = [*self.learning, len(self._blocks)]
         plan: dict[BlockLike, Place] = {}
         for number, window in enumerate(windows):
@@ -117,6 +134,9 @@ class LocalNetwork(nn.Module):
                 names = ", ".join(block.name for block in covered)
                 raise UserError(f"nothing to learn from: no objective in the window of {names}")
             members = covered[: last + 1]
+            if len(members) > 1 and not in_circuits.isdisjoint(members):
+                names = ", ".join(block.name for block in members)
+                raise UserError(f"blocks of a circuit learn one by one, but {names} share a window")
             for block in members:
                 if block in plan:
                     raise UserError(f"the schedule puts block {block.name} into two windows at once")
@@ -143,7 +163,7 @@ class LocalNetwork(nn.Module):
 
     def forward(self, x: Input) -> Tensor:
         """What the body makes of ``x``: nothing learns, nobody watches."""
-        return cast(Tensor, self.body(x))
+        return cast(Tensor, self._run(Views(x=x, roles=("all",), sizes=(x.shape[0],)), x))
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
         """One pass in which the blocks learn, each before the next one runs; it ends with the last of them.
@@ -156,31 +176,44 @@ class LocalNetwork(nn.Module):
         upstream = list(views.upstream) if entered else []
         with Pass(views, (updater, *self.watchers), self._plan, wants_goodness=True):
             views.upstream.extend(upstream)
-            self._run(views.x, self._first if entered else 0, self._stop)
+            self._run(views, views.x, self._first if entered else 0, self._stop)
         updater.close()
 
     def enter(self, views: Views) -> Views:
         """The views as the first stage with a block that learns receives them; nothing learns here."""
         with torch.no_grad(), Pass(views, wants_goodness=True):
-            x = self._run(views.x, 0, self._first)
+            x = self._run(views, views.x, 0, self._first)
         return replace(views, x=x)
 
-    def _run(self, x: Input, first: int, stop: int) -> Input:
+    def _run(self, views: Views, x: Input, first: int = 0, stop: int | None = None) -> Input:
         for stage in self._stages[first:stop]:
-            x = stage(x)
+            x = stage(x, views) if isinstance(stage, Circuit) else stage(x)
         return x
 
     def goodness(self, views: Views) -> list[Tensor]:
-        """One pass without learning: each block's `Goodness.evidence`, in order of the blocks."""
-        seen: dict[BlockLike, Tensor] = {}
+        """One pass without learning: each block's `Goodness.evidence`, in order of the blocks.
+
+        Of a block that runs more than once it is the mean over `Circuit.reads`, or the last outside circuits.
+        """
+        seen = self._calls(views)
+        reads = {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
+        return [_read(seen[block], reads.get(block)) for block in self._blocks if block in seen]
+
+    def trace(self, views: Views) -> list[list[Tensor]]:
+        """One pass without learning: the evidence of every call, by block."""
+        seen = self._calls(views)
+        return [seen[block] for block in self._blocks if block in seen]
+
+    def _calls(self, views: Views) -> dict[BlockLike, list[Tensor]]:
+        seen: dict[BlockLike, list[Tensor]] = {}
 
         def collect(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
             if out.goodness is not None and block.goodness is not None:
-                seen[block] = block.goodness.evidence(out.goodness)
+                seen.setdefault(block, []).append(block.goodness.evidence(out.goodness))
 
         with torch.no_grad(), Pass(views, (collect,), wants_goodness=True):
-            self.body(views.x)
-        return [seen[b] for b in self._blocks if b in seen]
+            self._run(views, views.x)
+        return seen
 
     def losses(self, views: Views) -> dict[str, Tensor]:
         """One pass without learning: each block's objective (not its penalties), by the block's name."""
@@ -192,7 +225,7 @@ class LocalNetwork(nn.Module):
                 found[cast(LocalBlock, block).name] = objective
 
         with torch.no_grad(), Pass(views, (measure,), wants_goodness=True):
-            self.body(views.x)
+            self._run(views, views.x)
         return found
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
@@ -208,7 +241,7 @@ class LocalNetwork(nn.Module):
             handed_on[block] = out.handoff
 
         with torch.no_grad(), Pass(views, (tap,)):
-            self.body(views.x)
+            self._run(views, views.x)
         updater = Updater(self.record)
         observers = (updater, *self.watchers) if learn else ()
         logits = {}
@@ -230,8 +263,9 @@ class LocalNetwork(nn.Module):
         x = torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
         training = self.training
         self.eval()
-        with torch.no_grad(), Pass(Views(x=x, roles=("dry-run",), sizes=(2,)), (note,)):
-            self.body(x)
+        views = Views(x=x, roles=("dry-run",), sizes=(2,))
+        with torch.no_grad(), Pass(views, (note,)):
+            self._run(views, x)
         self.train(training)
         if not shapes:
             raise UserError("network: it calls no local block, so there is nothing that could learn")
@@ -296,6 +330,12 @@ def _unit_goodness(goodness: Goodness, activity: Tensor) -> float:
             f"means {right}"
         )
     return float(made.float().mean())
+
+
+def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:
+    """The mean over those calls of a pass that count, or the last."""
+    chosen = calls[reads.start : reads.stop] if reads is not None else ()
+    return torch.stack(tuple(chosen)).mean(0) if chosen else calls[-1]
 
 
 def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:

@@ -39,7 +39,7 @@ class Pass:
         wants_goodness: whether blocks that do not learn work out their goodness too.
     """
 
-    __slots__ = ("_token", "observers", "plan", "views", "wants_goodness", "window")
+    __slots__ = ("_places", "_token", "observers", "plan", "views", "wants_goodness", "window")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Pass:
         self.plan = plan or {}
         self.wants_goodness = wants_goodness
         self.window: int | None = None
+        self._places: dict[Block, int] = {}
 
     def __enter__(self) -> Pass:
         self.views.upstream.clear()
@@ -69,8 +70,11 @@ class Pass:
         out.upstream = tuple(self.views.upstream)
         for observer in self.observers:
             observer(block, inputs, out, self.views)
-        if out.goodness is not None:
-            self.views.upstream.append(out.goodness.detach())
+        if out.goodness is None:
+            return
+        upstream = self.views.upstream
+        place = self._places.setdefault(block, len(upstream))
+        upstream[place : place + 1] = [out.goodness.detach()]  # in its own place, or after the last
 
 
 def current() -> Pass | None:

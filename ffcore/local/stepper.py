@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import optimizer as hooks
 
 from ffcore.interfaces import Reduce
@@ -34,6 +34,7 @@ class Stepper:
         parameters: the block's trainable parameters.
         optimizer: the optimiser that holds them.
         clip: largest norm of the block's gradient; None for no limit.
+        clip_value: largest size of a single number of it; None for no limit.
         accumulate: updates that are gathered into one step.
         reduce: sums over ranks.
     """
@@ -45,10 +46,12 @@ class Stepper:
         clip: float | None = None,
         accumulate: int = 1,
         reduce: Reduce | None = None,
+        clip_value: float | None = None,
     ) -> None:
         self.parameters = list(parameters)
         self.optimizer = optimizer
         self.clip = clip
+        self.clip_value = clip_value
         self.accumulate = accumulate
         self.reduce: Reduce = reduce if reduce is not None else OneRank()
         self.samples = 0
@@ -74,6 +77,8 @@ class Stepper:
             return
         if self._gathers:
             self._average()
+        if self.clip_value is not None:
+            clip_grad_value_(self.parameters, self.clip_value)
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
         _step(self.optimizer)

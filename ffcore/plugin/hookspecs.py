@@ -158,6 +158,22 @@ def ffcore_register_networks(register: Register) -> None:
 
 
 @hookspec
+def ffcore_register_circuits(register: Register) -> None:
+    """Register circuits, stages whose blocks see each other; see `ffcore.interfaces.Circuit`.
+
+    When: once, while the plugins are loaded; in a shipped plugin this module imports no torch; a file may.
+
+    Args:
+        register: ``register(name, target, config=None, summary="")``.
+
+    Returns: Nothing.
+
+    Example:
+        register("recurrent", "my_ff.recurrent:Recurrent", RecurrentOptions)
+    """
+
+
+@hookspec
 def ffcore_register_contributions(register: Register) -> None:
     """Register layer contributions, which combine the evidence of layers.
 

@@ -96,6 +96,24 @@ class NetItem(Flat):
     block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
 
 
+class CircuitItem(Flat):
+    """Blocks that see each other: ``{kind: recurrent, units: [2000, 2000, 2000]}``."""
+
+    inner: ClassVar[str] = "circuit"
+
+    circuit: Annotated[Spec, Kind("circuit")] = Field(description="the circuit")
+    name: Name | None = Field(default=None, description="goes before the names of all its blocks")
+    block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
+    blocks: dict[Name, BlockConfig] = Field(
+        default={}, description="what differs for single blocks, by their names within the circuit"
+    )
+
+    @property
+    def kind(self) -> str:
+        """The kind of the circuit."""
+        return self.circuit.kind
+
+
 class ResidualItem(Strict):
     """Items with a shortcut around them."""
 
@@ -114,20 +132,24 @@ def _tag(value: Any) -> str:
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
     if kind in CONTAINERS:
         return str(kind)
-    return "net" if kind in manager.current().registry.names("network") else "block"
+    registry = manager.current().registry
+    if kind in registry.names("circuit"):
+        return "circuit"
+    return "net" if kind in registry.names("network") else "block"
 
 
-BuiltItem = ResidualItem | BoxItem | BlockItem
+BuiltItem = ResidualItem | BoxItem | CircuitItem | BlockItem
 """What is left when networks by name are spelled out."""
 
 NetworkItem = Annotated[
     Annotated[ResidualItem, Tag("residual")]
     | Annotated[BoxItem, Tag("blackbox")]
     | Annotated[NetItem, Tag("net")]
+    | Annotated[CircuitItem, Tag("circuit")]
     | Annotated[BlockItem, Tag("block")],
     Discriminator(_tag),
     BeforeValidator(as_mapping),
-    ByKind("", ("residual", "blackbox", "net", "block")),
+    ByKind("", ("residual", "blackbox", "net", "circuit", "block")),
 ]
 
 ResidualItem.model_rebuild()

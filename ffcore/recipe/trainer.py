@@ -39,6 +39,9 @@ class TrainerConfig(Strict):
     clip: Positive | None = Field(
         default=None, description="largest gradient norm of a block; null: no limit"
     )
+    clip_value: Positive | None = Field(
+        default=None, description="largest size of a single number of a gradient; null: no limit"
+    )
     validate_every: Count = Field(default=1, description="epochs between validations")
     patience: Count | None = Field(
         default=None, description="validations without a better accuracy after which to stop; null: no limit"

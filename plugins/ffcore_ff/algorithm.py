@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Algorithm, Batch, LabelCode, NegativeData, Network, Views
+from ffcore.interfaces import Algorithm, Batch, Input, LabelCode, LabelledInput, NegativeData, Network, Views
 from ffcore.interfaces.goodness import Kind
 
 
@@ -23,7 +23,7 @@ class ForwardForward(Algorithm):
     each block for the sample with that class's label; that of a readout are its logits on a neutral pass.
 
     Args:
-        labels: how a label is written into an input.
+        labels: how a label is written into an input; None: it is not, a circuit is clamped to it.
         negatives: where negative data comes from.
         rows: how many labelled inputs predicting sends through the network at once, so that memory does not
             grow with the number of classes; a single sample under all its labels always goes at once.
@@ -31,7 +31,7 @@ class ForwardForward(Algorithm):
 
     accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
 
-    def __init__(self, labels: LabelCode, negatives: NegativeData, rows: int = 2000) -> None:
+    def __init__(self, labels: LabelCode | None, negatives: NegativeData, rows: int = 2000) -> None:
         super().__init__()
         self.labels = labels
         self.negatives = negatives
@@ -53,12 +53,32 @@ class ForwardForward(Algorithm):
             )
         self.classes = classes
         self.negatives.prepare(shape, classes)
-        return self.labels.prepare(shape, classes)
+        return shape if self.labels is None else self.labels.prepare(shape, classes)
+
+    def connect(self, net: Network) -> None:
+        """See `ffcore.interfaces.Algorithm.connect`.
+
+        Raises:
+            ValueError: when the label reaches the network twice, or not at all.
+        """
+        if net.circuits and self.labels is not None:
+            raise ValueError(
+                "a circuit is clamped to the label, which the input must not show; set labels: null"
+            )
+        if not net.circuits and self.labels is None:
+            raise ValueError(
+                "labels: null is for circuits, such as kind: recurrent; here nothing sees the label"
+            )
 
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
         """The samples with the neutral label code."""
-        joined = self.labels.join(x, self.labels.code(None, len(x)))
-        return Views(x=joined, roles=("neutral",), sizes=(len(x),), y=y)
+        return Views(self._labelled(x, None, len(x)), ("neutral",), (len(x),), y=y)
+
+    def _labelled(self, x: Tensor, claim: Tensor | None, rows: int) -> Input:
+        """So many rows of inputs, view by view, with the code of the class that each claims."""
+        if self.labels is None:
+            return LabelledInput(x, x.new_empty(rows, 0))
+        return self.labels.join(x, self.labels.code(claim, rows))
 
     def learn(self, batch: Batch, net: Network) -> None:
         """Readouts on a neutral pass first, then the blocks; negatives see the readout before its update."""
@@ -79,11 +99,9 @@ class ForwardForward(Algorithm):
         x_negative, y_negative = self.negatives(batch.x, batch.y, probs, batch.random())
         assert y_negative is not None, "negatives that claim no class were refused in prepare"
         claim = torch.cat([batch.y, y_negative])
-        shared = x_negative is batch.x
-        x = self.labels.join(
-            batch.x if shared else torch.cat([batch.x, x_negative]), self.labels.code(claim, 2 * n)
-        )
-        return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y, claim=claim)
+        x = batch.x if x_negative is batch.x else torch.cat([batch.x, x_negative])
+        views = self._labelled(x, claim, 2 * n)
+        return Views(views, ("positive", "negative"), (n, n), y=batch.y, claim=claim, draw=batch.random())
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each block for the samples under each label, (N, K) each."""
@@ -95,7 +113,7 @@ class ForwardForward(Algorithm):
         n, k = len(x), self.classes
         claim = torch.arange(k, device=x.device).repeat_interleave(n)
         hypotheses = Views(
-            x=self.labels.join(x, self.labels.code(claim, k * n)),
+            x=self._labelled(x, claim, k * n),
             roles=tuple(f"class {c}" for c in range(k)),
             sizes=(n,) * k,
             claim=claim,

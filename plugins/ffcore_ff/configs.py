@@ -86,13 +86,38 @@ class Unsupervised(Options):
     normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of the input")
 
 
+class Recurrent(Options):
+    """Layers between an image and a label."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"units": [12, 8]},
+                {"units": [10], "iterations": 3, "reads": [2, 3], "normalise": "l2"},
+            ]
+        }
+    )
+
+    units: list[Annotated[int, Field(gt=0)]] = Field(min_length=1, description="units of each layer")
+    iterations: int = Field(default=8, gt=0, description="updates of all states in a pass to learn from")
+    reads: tuple[int, int] = Field(default=(3, 5), description="first and last iteration that predicts")
+    leak: float = Field(default=0.3, ge=0, lt=1, description="share of its old state that a layer keeps")
+    label_strength: float = Field(default=1.0, gt=0, description="value of the class's input at the top")
+    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
+        default="relu", description="f of the layers"
+    )
+    normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of images and states")
+
+
 class ForwardForward(Options):
     """Forward-Forward."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"negatives": "hard"}]})
 
-    labels: Annotated[Spec, Kind("label")] = Field(
-        default={"kind": "overlay"}, validate_default=True, description="how a label is written into an input"
+    labels: Annotated[Spec, Kind("label")] | None = Field(
+        default={"kind": "overlay"},
+        validate_default=True,
+        description="how a label is written into an input; null: it is not, a circuit is clamped to it",
     )
     negatives: Annotated[Spec, Kind("negative")] = Field(
         default={"kind": "wrong-label"}, validate_default=True, description="where negative data comes from"

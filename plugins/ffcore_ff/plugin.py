@@ -26,6 +26,17 @@ def ffcore_register_algorithms(register: Register) -> None:
 
 
 @hookimpl
+def ffcore_register_circuits(register: Register) -> None:
+    """Layers with top-down connections."""
+    register(
+        "recurrent",
+        "ffcore_ff.recurrent:Recurrent",
+        configs.Recurrent,
+        "layers that settle between image and label",
+    )
+
+
+@hookimpl
 def ffcore_register_goodness(register: Register) -> None:
     """Energies of the activity."""
     register("sum-squares", "ffcore_ff.goodness:SumSquares", Options, "Σ h²")

@@ -11,6 +11,7 @@ from functools import cache
 from ffcore.testing.checks import (
     algorithms,
     blackboxes,
+    circuits,
     datasets,
     entries,
     evidence,
@@ -28,6 +29,7 @@ from ffcore.testing.example import Example
 _ROOMS = (
     algorithms,
     blackboxes,
+    circuits,
     datasets,
     entries,
     evidence,

@@ -7,7 +7,17 @@ from collections.abc import Callable
 import torch
 from torch.testing import assert_close
 
-from ffcore.testing.checks import algorithms, blackboxes, evidence, goodness, inputs, layers, losses, rules
+from ffcore.testing.checks import (
+    algorithms,
+    blackboxes,
+    circuits,
+    evidence,
+    goodness,
+    inputs,
+    layers,
+    losses,
+    rules,
+)
 from ffcore.testing.checks import schedules as schedules_
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import Placed
@@ -17,6 +27,7 @@ PLACES: dict[str, Callable[[Example, int], Placed]] = {
     "augmentation": inputs.place_augmentation,
     "blackbox": blackboxes.place_blackbox,
     "body": layers.place_body,
+    "circuit": circuits.place_circuit,
     "contribution": evidence.place_contribution,
     "goodness": goodness.place_goodness,
     "handoff": layers.place_handoff,

@@ -1,0 +1,68 @@
+"""The contract of circuits: blocks that are wired otherwise than one after another.
+
+R rows = all views.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from ffcore.interfaces.component import Component
+from ffcore.interfaces.loss import LocalLoss
+from ffcore.interfaces.network import Input
+from ffcore.interfaces.views import Views
+
+
+class MakeBlock(Protocol):
+    """Makes the local blocks of a circuit."""
+
+    def __call__(self, name: str, body: nn.Module, loss: LocalLoss | None = None) -> nn.Module:
+        """A local block; calling it runs it, and it learns then in a pass to learn from.
+
+        Args:
+            name: its name in tables, columns and checkpoints.
+            body: module from any number of tensors to an activity, which is also what the call returns.
+            loss: a loss of its own; None: the recipe's goodness, objective and penalties.
+        """
+
+
+class Circuit(Component):
+    """A stage whose blocks see each other: recurrent layers, top-down input, a generator.
+
+    The network calls it with the views of the pass, in a pass that learns as in one that predicts. It calls
+    its blocks as often and in whatever order it likes; what it wants to hand from one call to the next is
+    its own affair, and never carries a graph. Learning blocks learn in each of their calls.
+
+    Attributes:
+        calls: how often a pass to learn from calls a block.
+        reads: which of a block's calls in a pass, from 0, count as evidence: the mean of their goodness.
+    """
+
+    calls: int
+    reads: range
+
+    @abstractmethod
+    def build(self, block: MakeBlock, classes: int) -> None:
+        """Make the blocks, and keep them as sub-modules.
+
+        Args:
+            block: makes one.
+            classes: number of classes K.
+        """
+
+    @abstractmethod
+    def forward(self, x: Input, views: Views) -> Tensor:
+        """Run.
+
+        Args:
+            x: what the stage before hands on; ``views.x`` for the first.
+            views: the pass. Where it claims no class, each block should be called at least once: shapes are
+                found, and readouts read, in such a pass. Where it brings random numbers (``views.draw``), it
+                may be one to learn from.
+
+        Returns:
+            What a stage after it receives.
+        """

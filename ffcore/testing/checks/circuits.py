@@ -1,0 +1,100 @@
+"""Checks of circuits, each in a network of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from ffcore.build.assemble import assemble
+from ffcore.interfaces import Circuit, Draw, Views
+from ffcore.local import LocalNetwork
+from ffcore.recipe.schema import Recipe
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import K, N, Placed, numbers, pair
+
+SHAPE = (1, 5, 4)
+RECIPE: dict[str, Any] = {
+    "name": "conformance",
+    "data": {"kind": "digits"},
+    "algorithm": {"kind": "forward-forward", "labels": None},
+    "block": {"goodness": "sum-squares", "objective": "logistic"},
+}
+
+
+def place_circuit(example: Example, seed: int = 0) -> Placed:
+    """In a network, on claims."""
+    net, circuit = _placed(example, seed)
+    return Placed(circuit, lambda: torch.stack(net.goodness(_claims())))
+
+
+def check_circuit_calls_every_block_without_claims(example: Example) -> None:
+    """So shapes are found; and in a pass to learn from, so that no block stands idle."""
+    net, circuit = _placed(example)
+    blocks = [block for block in circuit.modules() if block in set(net.blocks)]
+    assert len(blocks) == len(net.blocks), "some blocks are not sub-modules of the circuit"
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    for step in range(2):
+        net.learn(_views(step))
+    still = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
+    assert not still, f"never learned: {', '.join(still)}"
+
+
+def check_circuit_reads_calls_that_there_are(example: Example) -> None:
+    """`Circuit.reads` lies within the calls of a pass."""
+    net, circuit = _placed(example)
+    calls = {len(of_block) for of_block in net.trace(_claims())}
+    assert circuit.reads, "reads is empty: there would be no evidence"
+    assert max(circuit.reads) < min(calls), f"reads {circuit.reads}, but blocks run {calls} times"
+    assert max(len(of) for of in net.trace(_views(0))) == circuit.calls, "calls is not how often blocks run"
+
+
+def check_circuit_keeps_samples_apart(example: Example) -> None:
+    """The evidence of a row does not depend on other samples."""
+    net, _ = _placed(example)
+    whole = torch.stack(net.goodness(_claims()))
+    some = torch.stack(net.goodness(_claims(2)))
+    picked = torch.cat([whole[:, :2], whole[:, N : N + 2]], 1)
+    assert_close(some, picked, rtol=1e-4, atol=1e-5)
+
+
+def check_circuit_hears_the_label(example: Example) -> None:
+    """Two claims of one sample have different evidence."""
+    net, _ = _placed(example)
+    evidence = torch.stack(net.goodness(_claims()))
+    assert not torch.allclose(evidence[:, :N], evidence[:, N:]), "claims make no difference"
+
+
+def check_circuit_hands_on_no_graph(example: Example) -> None:
+    """Nothing that it returns can be differentiated, in a pass that learns as in others."""
+    net, circuit = _placed(example)
+    handed: list[Tensor] = []
+    circuit.register_forward_hook(lambda module, args, out: handed.append(out))
+    net.learn(_views(0))
+    net.goodness(_claims())
+    assert handed, "it was not called"
+    assert not any(t.requires_grad for t in handed), "a graph leaves it"
+
+
+def _placed(example: Example, seed: int = 0) -> tuple[LocalNetwork, Circuit]:
+    parts = {**RECIPE, "network": [example.spec], **example.recipe, "seed": seed}
+    module = assemble(Recipe.model_validate(parts), SHAPE, K)
+    module.configure_optimizers()
+    (circuit,) = module.network.circuits
+    return module.network, circuit
+
+
+def _x(n: int) -> Tensor:
+    return numbers(N, *SHAPE).abs()[:n]
+
+
+def _claims(n: int = N) -> Views:
+    views = pair(_x(n).repeat(2, 1, 1, 1))
+    return Views(views.x, views.roles, views.sizes, views.y, views.claim)
+
+
+def _views(step: int) -> Views:
+    views = pair(_x(N).repeat(2, 1, 1, 1))
+    return Views(views.x, views.roles, views.sizes, views.y, views.claim, draw=Draw(1, step, 0, N, N))

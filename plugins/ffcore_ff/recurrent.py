@@ -1,0 +1,193 @@
+"""Forward-Forward with top-down connections: layers that settle between an image below and a label above.
+
+N samples; R rows = all views; B rows of images, which divides R; D inputs; U units; K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.interfaces import Circuit, Input, LabelledInput, MakeBlock, Views
+from ffcore_ff.labels import Normalise, normalised
+from ffcore_std.activations import ACTIVATIONS
+from ffcore_std.bodies import Name
+
+
+class Cell(nn.Module):
+    """z' = (1 − α)·f(W·below + V·above + b) + α·z: a layer with input from both sides that leaks.
+
+    Called with ``below`` alone it is an ordinary layer, f(W·below + b): so states begin.
+
+    Args:
+        below: inputs from below.
+        above: inputs from above.
+        units: number of units U.
+        leak: α, how much of its old state a layer keeps.
+        activation: f.
+    """
+
+    def __init__(
+        self, below: int, above: int, units: int, leak: float = 0.3, activation: Name = "relu"
+    ) -> None:
+        super().__init__()
+        self.leak = leak
+        self.activation = ACTIVATIONS[activation]
+        self.below = nn.Linear(below, units)
+        self.above = nn.Linear(above, units, bias=False)
+        for linear in (self.below, self.above):
+            nn.init.normal_(linear.weight, std=1 / math.sqrt(linear.in_features))
+        nn.init.zeros_(self.below.bias)
+
+    def forward(
+        self,
+        below: Tensor,
+        above: Tensor | None = None,
+        own: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """The next state, (R, U).
+
+        Args:
+            below: (B, below) or (R, below); fewer rows stand for all views of the same images.
+            above: (R, above).
+            own: (R, U) the state before.
+            noise: (R, U) added to the input, if any.
+        """
+        drive = self.below(below)
+        if above is None or own is None:
+            return self.activation.function(drive)
+        drive = torch.addmm(tiled(drive, len(above)), above, self.above.weight.T)
+        drive = self.inhibited(drive, own)
+        if noise is not None:
+            drive = drive + noise
+        return torch.lerp(self.activation.function(drive), own, self.leak)
+
+    def inhibited(self, drive: Tensor, own: Tensor) -> Tensor:
+        """What is left of the input (R, U) after units of the layer have acted on each other: all of it."""
+        return drive
+
+
+class Recurrent(Circuit):
+    """Layers of `Cell` between an image and a label, both clamped (Hinton 2022, section 3.4).
+
+    A pass begins bottom-up, without the label; then all layers are updated together, again and again, each
+    from its neighbours' normalised states of the iteration before. They learn in every iteration. The
+    label is ``views.claim``. A pass without claims is bottom-up only.
+
+    Args:
+        in_shape: shape of one input sample; the builder supplies it.
+        units: units of each layer, from below.
+        iterations: how often states are updated in a pass to learn from.
+        reads: first and last iteration, from 1, whose mean goodness is the evidence.
+        leak: how much of its old state a layer keeps.
+        label_strength: value of the class's input at the top; the others are 0.
+        activation: of the layers.
+        normalise: of images, and of states on their way to neighbours: "rms", "l2" or "none".
+
+    Raises:
+        ValueError: when there is no layer, or ``reads`` lies outside the iterations.
+    """
+
+    eye: Tensor
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        units: Sequence[int],
+        iterations: int = 8,
+        reads: tuple[int, int] = (3, 5),
+        leak: float = 0.3,
+        label_strength: float = 1.0,
+        activation: Name = "relu",
+        normalise: Normalise = "rms",
+    ) -> None:
+        super().__init__()
+        first, last = reads
+        if not units:
+            raise ValueError("units: a circuit needs at least one layer")
+        if not 1 <= first <= last <= iterations:
+            raise ValueError(
+                f"reads: [{first}, {last}]: should be the first and last of iterations 1 to {iterations}"
+            )
+        self.in_shape, self.units = in_shape, tuple(units)
+        self.calls, self.reads = iterations, range(first - 1, last)
+        self.leak, self.label_strength, self.activation = leak, label_strength, activation
+        self.normalise = normalise
+        self.cells = nn.ModuleList()
+
+    def build(self, block: MakeBlock, classes: int) -> None:
+        """One block a layer, with the recipe's goodness and objective."""
+        sizes = [math.prod(self.in_shape), *self.units, classes]
+        for i, units in enumerate(self.units):
+            self.cells.append(block(f"layer{i + 1}", self.cell(sizes[i], sizes[i + 2], units)))
+        self.register_buffer("eye", self.label_strength * torch.eye(classes), persistent=False)
+
+    def cell(self, below: int, above: int, units: int) -> Cell:
+        """The body of one layer."""
+        return Cell(below, above, units, self.leak, self.activation)
+
+    def forward(self, x: Input, views: Views) -> Tensor:
+        """The top layer's last state, normalised: (R, U)."""
+        images = self.normalised(self.images(x))
+        if views.claim is None:
+            return self.normalised(self.bottom_up(images)[-1])
+        states = self.begin(images, len(views.claim))
+        clamp = self.eye[views.claim].to(images.dtype)
+        for _ in range(self.calls if views.draw is not None else self.reads.stop):
+            states = self.iterate(images, states, clamp)
+        return self.normalised(states[-1])
+
+    def iterate(
+        self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Any] = ()
+    ) -> list[Tensor]:
+        """All layers once, from the states before.
+
+        Args:
+            images: (B, D) normalised images.
+            states: (R, U) of each layer.
+            clamp: (R, K) input from above the top layer.
+            noise: (R, U) for each layer; empty for none.
+        """
+        around = [images, *(self.normalised(state) for state in states), clamp]
+        quiet = [None] * len(states)
+        return [
+            cell(around[i], around[i + 2], state, *([some] if some is not None else []))
+            for i, (cell, state, some) in enumerate(zip(self.cells, states, noise or quiet, strict=True))
+        ]
+
+    def bottom_up(self, images: Tensor) -> list[Tensor]:
+        """States (B, U) of all layers without anything from above."""
+        states: list[Tensor] = []
+        for cell in self.cells:
+            states.append(cell(self.normalised(states[-1]) if states else images))
+        return states
+
+    @torch.no_grad()
+    def begin(self, images: Tensor, rows: int) -> list[Tensor]:
+        """The states that a pass of so many rows begins with: bottom-up, while nobody watches or learns."""
+        states: list[Tensor] = []
+        for cell in self.cells:
+            states.append(cast(Cell, cell.body)(self.normalised(states[-1]) if states else images))
+        return [tiled(state, rows) for state in states]
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """Rows as neighbours receive them."""
+        return normalised(x, self.normalise)
+
+    @staticmethod
+    def images(x: Input) -> Tensor:
+        """(B, D): images that all views share once, others row by row."""
+        shared = isinstance(x, LabelledInput) and x.code.shape[1] == 0 and x.scale is None
+        if isinstance(x, LabelledInput):
+            x = x.base if shared else x.dense()
+        return x.flatten(1)
+
+
+def tiled(x: Tensor, rows: int) -> Tensor:
+    """(B, U) → (rows, U): all rows, again and again, view by view."""
+    return x if len(x) == rows else x.repeat(rows // len(x), 1)

@@ -1,0 +1,1 @@
+"""Predictive Forward-Forward: one circuit classifies, another learns to generate beside it."""

@@ -1,0 +1,110 @@
+"""Bodies of the two circuits: leaky layers whose units compete, and layers that predict what lies below.
+
+R rows; U units; G groups of g units.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.interfaces import Block, LocalLoss, Out, Views
+from ffcore_ff.recurrent import Cell
+from ffcore_std.activations import relu_pass_through
+
+
+class Competing(Cell):
+    """A `Cell` whose units inhibit their group and excite themselves.
+
+    Σ_i z_i L̃_ij is taken off the input of unit j, with L̃ = relu(L)⊙M⊙(1 − I) − relu(L)⊙I: M is block
+    diagonal, so that L is kept as G blocks of g×g. What is inhibition between units can never excite.
+
+    Args:
+        below: inputs from below.
+        above: inputs from above.
+        units: number of units U.
+        leak: α of the leak.
+        group: units of a group, g.
+
+    Raises:
+        ValueError: when groups do not divide the units.
+    """
+
+    sign: Tensor
+
+    def __init__(self, below: int, above: int, units: int, leak: float, group: int) -> None:
+        super().__init__(below, above, units, leak, "relu-pass-through")
+        if units % group:
+            raise ValueError(f"group: {group} does not divide {units} units of a layer")
+        nn.init.orthogonal_(self.below.weight)
+        nn.init.orthogonal_(self.above.weight)
+        self.lateral = nn.Parameter(torch.rand(units // group, group, group) * 0.05)
+        self.register_buffer("sign", 1 - 2 * torch.eye(group), persistent=False)
+
+    def inhibited(self, drive: Tensor, own: Tensor) -> Tensor:
+        """(R, U), (R, U) → (R, U)."""
+        rows = own.view(len(own), *self.lateral.shape[:2]).transpose(0, 1)
+        inhibition = torch.bmm(rows, torch.relu(self.lateral) * self.sign)
+        return drive - inhibition.transpose(0, 1).reshape_as(drive)
+
+
+class Predicting(nn.Module):
+    """What lies below, predicted: f(W·above); the activity is the error, prediction less target.
+
+    Args:
+        above: inputs.
+        below: what is predicted.
+        image: whether f clips to [0, 1], else it is a relu; the derivative of both is taken as 1.
+    """
+
+    def __init__(self, above: int, below: int, image: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(above, below, bias=False)
+        nn.init.uniform_(self.linear.weight, 0, 0.05)
+        self.image = image
+
+    def forward(self, above: Tensor, target: Tensor) -> Tensor:
+        """(R, above), (R, below) → (R, below)."""
+        return self.predicted(above) - target
+
+    def predicted(self, above: Tensor) -> Tensor:
+        """(R, above) → (R, below)."""
+        drive = self.linear(above)
+        return _clip(drive) if self.image else relu_pass_through(drive)
+
+    @torch.no_grad()
+    def pulled(self, above: Tensor, target: Tensor) -> Tensor:
+        """∂‖e‖²/∂above of each row, (R, above): 2 e W."""
+        error: Tensor = self(above, target)
+        return 2 * error @ self.linear.weight
+
+
+class PredictionError(LocalLoss):
+    """Σ e², a mean over rows: the local loss of a `Predicting` block."""
+
+    def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
+        """One term, called "objective"."""
+        return {"objective": out.activity.square().sum(1).mean()}
+
+
+class Told(LocalLoss):
+    """−s Σ_k y_k log softmax(logits)_k, a mean over the samples under their own labels.
+
+    Args:
+        strength: s, the strength of the label that the circuit is clamped to.
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
+        """One term, called "objective"."""
+        assert views.y is not None, "classes are learned from labelled samples"
+        loss = nn.functional.cross_entropy(out.activity, views.y)
+        return {"objective": self.strength * loss}
+
+
+def _clip(x: Tensor) -> Tensor:
+    """X in [0, 1], with a derivative of 1 everywhere, so that a pixel beyond it finds its way back."""
+    return x + (x.clamp(0, 1) - x).detach()

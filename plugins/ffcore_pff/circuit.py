@@ -1,0 +1,198 @@
+"""The circuit of predictive Forward-Forward.
+
+N samples; R rows = all views; B rows of images, which divides R; D inputs; U units; K classes; Z latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.interfaces import Draw, Input, MakeBlock, Views
+from ffcore_ff.recurrent import Cell, Recurrent, tiled
+from ffcore_pff.cells import Competing, Predicting, PredictionError, Told
+
+
+class Predictive(Recurrent):
+    """Layers that settle between image and label, a classifier on top, and a generator beside them.
+
+    Ororbia and Mali 2023, arXiv:2301.01452. With N(v) = v/‖v‖ and f a relu whose derivative is taken as 1,
+    in each of the K steps of a pass
+
+    - layers: z_l ← (1 − α) f(W_l N(z_{l−1}) + V_l N(z_{l+1}) + b_l + ε − z_l L̃_l) + α z_l, all at once from
+      the states before, between the image N(x) and the clamped label s·y (see `Competing` for L̃);
+    - the classifier: softmax(W N(z_L) + b) from the state that the pass began with;
+    - the generator: ẑ_{l−1} = f(G_l N(f(z_l + ε'))) from the states after, x̂ clipped to [0, 1], and
+      ẑ_L = f(G f(z_g)) from a top latent that begins at zero and descends on its own error,
+      z_g ← z_g − β ∂‖ẑ_L − z_L‖²/∂z_g.
+
+    Every line learns by itself: layers by the recipe's goodness, generators by their squared errors.
+
+    Two things differ from the paper's code. It normalises the latent as well, but the derivative of that at
+    its start, zero, is no number. And it lets the classifier learn from states that the label has reached: it
+    learns to read the label there, and is no better than chance without.
+
+    Args:
+        in_shape: shape of one input sample; the builder supplies it.
+        units: units of each layer, from below.
+        steps: K, updates in a pass to learn from.
+        reads: first and last step, from 1, whose mean goodness is the evidence; None: K/2 − 1 to K/2 + 1.
+        leak: α.
+        group: units that inhibit one another, g.
+        noise: standard deviation of ε.
+        label_strength: s.
+        latents: Z, units of the top latent.
+        latent_rate: β.
+        generator_noise: standard deviation of ε'.
+
+    Raises:
+        ValueError: when K is below 2, or groups do not divide a layer.
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        units: Sequence[int],
+        steps: int = 12,
+        reads: tuple[int, int] | None = None,
+        leak: float = 0.3,
+        group: int = 10,
+        noise: float = 0.01,
+        label_strength: float = 5.0,
+        latents: int = 20,
+        latent_rate: float = 0.025,
+        generator_noise: float = 0.025,
+    ) -> None:
+        if steps < 2:
+            raise ValueError(f"steps: {steps}: states need at least 2 updates to settle")
+        if reads is None:
+            reads = max(1, steps // 2 - 1), min(steps, steps // 2 + 1)
+        super().__init__(
+            in_shape, units, steps, reads, leak, label_strength, "relu-pass-through", normalise="l2"
+        )
+        for each in units:
+            if each % group:
+                raise ValueError(f"group: {group} does not divide {each} units of a layer")
+        self.group, self.noise, self.generator_noise = group, noise, generator_noise
+        self.latents, self.latent_rate = latents, latent_rate
+        self.classifier: nn.Module = nn.Identity()
+        self.generators = nn.ModuleList()
+
+    def build(self, block: MakeBlock, classes: int) -> None:
+        """A block for each layer, the classifier, and each generator: ``generator1`` predicts the image."""
+        super().build(block, classes)
+        top = nn.Linear(self.units[-1], classes)
+        nn.init.orthogonal_(top.weight)
+        nn.init.zeros_(top.bias)
+        self.classifier = block("classifier", top, Told(self.label_strength))
+        sizes = [math.prod(self.in_shape), *self.units, self.latents]
+        for i in range(len(self.units) + 1):
+            body = Predicting(sizes[i + 1], sizes[i], image=i == 0)
+            self.generators.append(block(f"generator{i + 1}", body, PredictionError()))
+
+    def cell(self, below: int, above: int, units: int) -> Cell:
+        """The body of one layer."""
+        return Competing(below, above, units, self.leak, self.group)
+
+    def forward(self, x: Input, views: Views) -> Tensor:
+        """The top layer's last state, normalised: (R, U)."""
+        images = self.images(x)
+        below = self.normalised(images)
+        if views.claim is None:
+            states = self.bottom_up(below)
+            self.classifier(self.normalised(states[-1]))
+            latent = images.new_zeros(len(images), self.latents)
+            self._generate(images, states, latent)
+            return self.normalised(states[-1])
+        rows = len(views.claim)
+        states = self.begin(below, rows)
+        clamp = self.eye[views.claim].to(images.dtype)
+        if views.draw is None:
+            for _ in range(self.reads.stop):
+                states = self.iterate(below, states, clamp)
+            return self.normalised(states[-1])
+        latent = images.new_zeros(rows, self.latents)
+        told = self.normalised(views.of(states[-1], views.roles[0]))
+        for _ in range(self.calls):
+            self.classifier(told)
+            states, latent = self.learn(images, states, clamp, latent, views.draw)
+        return self.normalised(states[-1])
+
+    def learn(
+        self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, latent: Tensor, draw: Draw
+    ) -> tuple[list[Tensor], Tensor]:
+        """One step of all layers and generators: the next states and latent."""
+        noise = list(_noise(draw, "pff layers", self.noise, states))
+        after = self.iterate(self.normalised(images), states, clamp, noise)
+        noise = list(_noise(draw, "pff generator", self.generator_noise, after))
+        noisy = [state if some is None else state + some for state, some in zip(after, noise, strict=True)]
+        return after, self._generate(images, after, latent, noisy)
+
+    def _generate(
+        self, images: Tensor, states: Sequence[Tensor], latent: Tensor, noisy: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """Let every generator predict what lies below it, from states with noise; the next latent."""
+        targets = [tiled(images, len(latent)), *states]
+        for i, state in enumerate(noisy or states):
+            self.generators[i](self.normalised(torch.relu(state)), targets[i])
+        pull = self._top.pulled(torch.relu(latent), states[-1])
+        self.generators[-1](torch.relu(latent), states[-1])
+        return latent - self.latent_rate * pull
+
+    # -- once it has learned ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def logits(self, x: Input) -> Tensor:
+        """(B, K) of the classifier after one bottom-up pass."""
+        images = self.normalised(self.images(x))
+        states = self.begin(images, len(images))
+        return cast(Tensor, cast(nn.Module, self.classifier.body)(self.normalised(states[-1])))
+
+    @torch.no_grad()
+    def encoded(self, x: Input) -> Tensor:
+        """(B, Z) top latents after K steps, under the class that the classifier believes in."""
+        images = self.images(x)
+        below = self.normalised(images)
+        states = self.begin(below, len(images))
+        latent = images.new_zeros(len(images), self.latents)
+        clamp = self.label_strength * self.logits(x).softmax(1)
+        for _ in range(self.calls):
+            states = self.iterate(below, states, clamp)
+            latent = latent - self.latent_rate * self._top.pulled(torch.relu(latent), states[-1])
+        return latent
+
+    @torch.no_grad()
+    def reconstructed(self, x: Input) -> Tensor:
+        """(B, *in_shape) images that the generator makes of the top layer's bottom-up state."""
+        images = self.images(x)
+        return self._decoded(self.begin(self.normalised(images), len(images))[-1])
+
+    @torch.no_grad()
+    def decoded(self, latent: Tensor) -> Tensor:
+        """(N, Z) → (N, *in_shape): images that the generator makes of top latents."""
+        return self._decoded(self._top.predicted(torch.relu(latent)))
+
+    def _decoded(self, state: Tensor) -> Tensor:
+        for generator in reversed(self.generators[:-1]):
+            above = self.normalised(torch.relu(state))
+            state = cast(Predicting, generator.body).predicted(above)
+        return state.view(-1, *self.in_shape)
+
+    @property
+    def _top(self) -> Predicting:
+        return cast(Predicting, self.generators[-1].body)
+
+
+def _noise(draw: Draw, stream: str, scale: float, states: Sequence[Tensor]) -> Iterator[Tensor | None]:
+    """(R, U) normal numbers for each layer; every view of a sample has its own."""
+    for i, state in enumerate(states):
+        if not scale:
+            yield None
+            continue
+        rows, units = state.shape
+        made = draw.normal(f"{stream} {i}", rows // draw.rows, units) * scale
+        yield made.transpose(0, 1).reshape(rows, units).to(state.dtype)
