@@ -133,4 +133,9 @@ def _validation(module: L.LightningModule) -> dict[str, Any]:
     assert isinstance(module, ForwardOnly)
     assert module.val_figures is not None
     hits = zip(module.sources, module.val_figures["per_source"], strict=True)
-    return {"val_accuracy": module.val_figures["accuracy"], **{f"val/{s.name}": h for s, h in hits}}
+    measures = module.val_figures["measures"].items()
+    return {
+        "val_accuracy": module.val_figures["accuracy"],
+        **{f"val/{source.name}": share for source, share in hits},
+        **{f"val/{name}": mean for name, mean in measures},
+    }

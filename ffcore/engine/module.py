@@ -10,6 +10,7 @@ from typing import Any, cast
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from ffcore.engine.cache import Cache, Loader
 from ffcore.engine.meter import Meter
@@ -88,6 +89,7 @@ class ForwardOnly(L.LightningModule):
         network.watchers.append(self.meter)
         self.sources = algorithm.sources(network)
         self.accuracy = Accuracy(len(self.sources), network.classes)
+        self._measures: dict[str, MeanMetric] = {}
         self._learning = len(network.learning)  # walking all parameters is no work for every step
         self._windows: tuple[range, ...] | None = None
         self._cache: Cache | None = None
@@ -217,6 +219,7 @@ class ForwardOnly(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
         evidence = self.algorithm.scores(batch.x, self.network)
+        self._measure(batch)
         if self.contribution.needs.isdisjoint(("val.loss", "val.scores")):
             self._count(evidence, batch.y)
         else:
@@ -242,21 +245,33 @@ class ForwardOnly(L.LightningModule):
             )
             self._count(scores, y)
             self._seen, self._val_losses = [], {}
-        self.val_figures = self.accuracy.figures()
-        self.accuracy.reset()
+        self.val_figures = self._figures()
         self.log("val_accuracy", self.val_figures["accuracy"], logger=False)  # for callbacks that monitor it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""
         self._count(self.algorithm.scores(batch.x, self.network), batch.y)
+        self._measure(batch)
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the test split."""
-        self.test_figures = self.accuracy.figures()
-        self.accuracy.reset()
+        self.test_figures = self._figures()
 
     def _count(self, evidence: Tensor, y: Tensor) -> None:
         self.accuracy.update(evidence, self.contribution.combine(evidence), y)
+
+    def _measure(self, batch: Batch) -> None:
+        """Add the algorithm's own figures."""
+        for name, values in self.algorithm.measure(batch, self.network).items():
+            self._measures.setdefault(name, MeanMetric().to(values.device)).update(values)
+
+    def _figures(self) -> dict[str, Any]:
+        """Those of a split that has been measured; the next one begins anew."""
+        figures = self.accuracy.figures()
+        figures["measures"] = {name: float(metric.compute()) for name, metric in self._measures.items()}
+        self.accuracy.reset()
+        self._measures = {}
+        return figures
 
     def _by_source(self, losses: Mapping[str, float]) -> Tensor:
         """In the order of the evidence; NaN for a source that has none, or did not learn."""

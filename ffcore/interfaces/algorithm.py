@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -53,6 +53,13 @@ class Algorithm(Component):
             ValueError: when it is none that this algorithm can teach.
         """
 
+    def expect(self, counts: Sequence[int]) -> None:
+        """Learn how many training samples each class has, before anything is learned.
+
+        Raises:
+            ValueError: when they are too few.
+        """
+
     @abstractmethod
     def views(self, batch: Batch, net: Network) -> Views:
         """The views that the blocks learn from. May run the net without learning, for hard negatives."""
@@ -84,3 +91,23 @@ class Algorithm(Component):
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()
         return torch.stack([of_source.to(x.dtype) for of_source in evidence])
+
+    def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
+        """Further figures of the samples of validation and test batches, (N,) by name.
+
+        Their means over a split stand in ``metrics.csv`` and ``results.json``.
+        """
+        return {}
+
+    def conclude(self, net: Network, train: Iterable[Batch], test: Iterable[Batch]) -> Mapping[str, Tensor]:
+        """What else a run should keep, once it has learned and its weights have been selected.
+
+        Args:
+            net: the network, in evaluation mode.
+            train: the training split, in its own order.
+            test: the test split.
+
+        Returns:
+            Arrays for ``figures.npz`` by name; those of a single number stand in ``results.json`` too.
+        """
+        return {}

@@ -30,6 +30,14 @@ def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
     return arrays | _of_components(module)
 
 
+def conclude(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
+    """What the algorithm keeps of a trained network."""
+    module.eval()
+    train, test = (data.loader(split, device, None) for split in (data.train, data.images.test))
+    kept = module.algorithm.conclude(module.network, train, test)
+    return {name: _numpy(value) for name, value in kept.items()}
+
+
 def save(path: Path, arrays: Arrays) -> None:
     """Write an ``.npz`` that loads without pickle, whole or not at all."""
 

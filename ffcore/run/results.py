@@ -27,6 +27,7 @@ def results_of(
     epoch: int,
     val: dict[str, Any] | None,
     spent: Mapping[str, Any],
+    concluded: Mapping[str, float],
 ) -> dict[str, Any]:
     """All figures of a run that has been tested.
 
@@ -41,6 +42,7 @@ def results_of(
         epoch: the one that was selected, from 1.
         val: its figures on validation data.
         spent: what it has taken in all: ``wall_s, peak_memory``.
+        concluded: single numbers that the algorithm has drawn from the trained network.
     """
     return {
         "recipe": recipe.name,
@@ -76,6 +78,7 @@ def results_of(
         },
         "val": _accuracies(module, val),
         "test": _accuracies(module, module.test_figures),
+        "concluded": dict(concluded),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }
 
@@ -95,4 +98,4 @@ def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[st
     if measured is None:
         return None
     names = [source.name for source in module.sources]
-    return {**accuracies(measured, names), "confusion": measured["confusion"]}
+    return {**accuracies(measured, names), **measured["measures"], "confusion": measured["confusion"]}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -199,6 +200,7 @@ class _Job:
             raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
         module = assemble(recipe, data.images.shape, data.images.num_classes, data.images.groups)
         data.prepare(module.augmentations)
+        _expect(module, data)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
@@ -286,6 +288,7 @@ class _Job:
             epoch, val_figures = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
         module.to(device)
+        concluded = figures.conclude(module, data, device)
         results = results_of(
             *(recipe, data, module, history, device),
             command=meta["command"],
@@ -293,8 +296,10 @@ class _Job:
             epoch=epoch,
             val=val_figures,
             spent=spent(),
+            concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
-        figures.save(path / files.FIGURES, {**figures.measure(module, data, device), **spread.arrays()})
+        arrays = {**figures.measure(module, data, device), **concluded, **spread.arrays()}
+        figures.save(path / files.FIGURES, arrays)
         return results
 
 
@@ -320,6 +325,13 @@ def _differs(one: Any, other: Any, path: str) -> str | None:
                 return found
         return None
     return None if one == other else f"its {path} is {one!r}, not {other!r}"
+
+
+def _expect(module: ForwardOnly, data: Data) -> None:
+    try:
+        module.algorithm.expect(np.bincount(data.train.y, minlength=data.images.num_classes).tolist())
+    except ValueError as error:
+        raise UserError(f"algorithm: {error}") from error
 
 
 def _select(

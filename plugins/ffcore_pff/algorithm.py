@@ -5,27 +5,42 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterable, Mapping, Sequence
 
-from ffcore.interfaces import NegativeData, Network, Source
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.interfaces import Batch, Draw, NegativeData, Network, Source
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_pff.circuit import Predictive
+from ffcore_pff.mixture import Mixture, refuse_few
+from ffcore_pff.quality import Judge, nearest
+
+SHOWN = 10
+"""Reconstructions, and samples of each class, that a run keeps for its pictures."""
+
+JUDGED = 100
+"""Samples of each class that are judged."""
 
 
 class PredictiveForwardForward(ForwardForward):
-    """Forward-Forward on a `Predictive` circuit, whose classifier is a further source of evidence.
+    """Forward-Forward on a `Predictive` circuit, which also learns to generate.
 
     Ororbia and Mali 2023, arXiv:2301.01452. A class's evidence is the goodness of each layer for the sample
     under that class, a mean over the circuit's middle steps; and the classifier's logit after one bottom-up
-    pass, fast but less right.
+    pass, which is faster. Inputs are images in [0, 1]: not standardised.
 
     Args:
         negatives: where negative data comes from.
         rows: how many labelled inputs predicting sends through the network at once.
+        components: Gaussians of the mixture that is fitted to each class's latents when a run ends.
     """
 
-    def __init__(self, negatives: NegativeData, rows: int = 2000) -> None:
+    def __init__(self, negatives: NegativeData, rows: int = 2000, components: int = 5) -> None:
         super().__init__(None, negatives, rows)
+        self.components = components
 
     def connect(self, net: Network) -> None:
         """See `ffcore.interfaces.Algorithm.connect`.
@@ -34,16 +49,16 @@ class PredictiveForwardForward(ForwardForward):
             ValueError: when the network is no predictive circuit.
         """
         if len(net.circuits) != 1 or not isinstance(net.circuits[0], Predictive):
-            raise ValueError(
-                "it teaches a circuit of kind predictive: network: [{kind: predictive, units: […]}]"
-            )
+            raise ValueError("it teaches a predictive circuit: network: [{kind: predictive, units: […]}]")
         super().connect(net)
 
-    def circuit(self, net: Network) -> Predictive:
-        """The network's one circuit."""
-        (circuit,) = net.circuits
-        assert isinstance(circuit, Predictive), "others were refused in connect"
-        return circuit
+    def expect(self, counts: Sequence[int]) -> None:
+        """See `ffcore.interfaces.Algorithm.expect`.
+
+        Raises:
+            ValueError: when a class has fewer samples than its mixture is to have components.
+        """
+        refuse_few(counts, self.components)
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The layers, the classifier, then any readouts."""
@@ -52,4 +67,62 @@ class PredictiveForwardForward(ForwardForward):
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each layer for the samples under each label, and the classifier's logits, (N, K)."""
-        return [*super().evidence(x, net), self.circuit(net).logits(x)]
+        return [*super().evidence(x, net), circuit_of(net).logits(x)]
+
+    def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
+        """Errors of reconstructions, a mean over pixels: squared, and binary cross-entropy in nats."""
+        made = circuit_of(net).reconstructed(batch.x)
+        entropy = F.binary_cross_entropy(made.clamp(1e-6, 1 - 1e-6), batch.x.clamp(0, 1), reduction="none")
+        return {
+            "reconstruction_mse": (made - batch.x).square().flatten(1).mean(1),
+            "reconstruction_bce": entropy.flatten(1).mean(1),
+        }
+
+    def conclude(self, net: Network, train: Iterable[Batch], test: Iterable[Batch]) -> Mapping[str, Tensor]:
+        """Latents become mixtures; reconstructions, samples and goodness step by step are kept.
+
+        Single numbers: ``samples_as_asked``, the share of class-conditional samples that a network which was
+        trained apart takes for the class asked for, beside its accuracy on real images, ``judge_accuracy``;
+        ``samples_to_train`` and ``test_to_train``, median distances to the nearest training image: samples
+        much nearer than test images would be copies.
+        """
+        circuit = circuit_of(net)
+        x, y = _whole(train)
+        test_x, test_y = _whole(test)
+        latents = torch.cat([circuit.encoded(part) for part in torch.split(x, self.rows)])
+        mixture = Mixture.fit(latents, y, self.classes, self.components)
+        asked = torch.arange(self.classes).repeat_interleave(JUDGED)
+        samples = circuit.decoded(mixture.sample(asked.tolist(), np.random.default_rng(0)).to(x)).cpu()
+        some = test_x[:SHOWN]
+        x, test_x = x.float().cpu(), test_x.float().cpu()
+        judge = Judge.train(x, y.cpu(), test_x, test_y.cpu())
+        return {
+            **mixture.arrays(),
+            "originals": some,
+            "reconstructions": circuit.reconstructed(some),
+            "samples": samples.view(self.classes, JUDGED, *samples.shape[1:])[:, :SHOWN],
+            "goodness_by_step": self._by_step(net, test_x[:1000].to(latents), test_y[:1000]),
+            "samples_as_asked": torch.tensor(judge.agreement(samples.float(), asked)),
+            "judge_accuracy": torch.tensor(judge.accuracy),
+            "samples_to_train": nearest(samples.float(), x).median(),
+            "test_to_train": nearest(test_x[: len(samples)], x).median(),
+        }
+
+    def _by_step(self, net: Network, x: Tensor, y: Tensor) -> Tensor:
+        """(layers, 2, steps) mean goodness of samples under their own and under wrong labels."""
+        n = len(x)
+        batch = Batch(x, y, torch.arange(n, device=x.device), 0, n, Draw(0, 0, 0, n, n, x.device))
+        calls = net.trace(self.views(batch, net))
+        return torch.stack([torch.stack(of).view(len(of), 2, n).mean(2).T for of in calls])
+
+
+def circuit_of(net: Network) -> Predictive:
+    """The network's one circuit; others were refused in `PredictiveForwardForward.connect`."""
+    (circuit,) = net.circuits
+    assert isinstance(circuit, Predictive)
+    return circuit
+
+
+def _whole(split: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    batches = list(split)
+    return torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])

@@ -154,15 +154,15 @@ class Predictive(Recurrent):
 
     @torch.no_grad()
     def encoded(self, x: Input) -> Tensor:
-        """(B, Z) top latents after K steps, under the class that the classifier believes in."""
-        images = self.images(x)
-        below = self.normalised(images)
-        states = self.begin(below, len(images))
+        """(B, Z) top latents after K steps towards the top layer's bottom-up state.
+
+        The states of later steps keep less of the image: the label takes over.
+        """
+        images = self.normalised(self.images(x))
+        state = self.begin(images, len(images))[-1]
         latent = images.new_zeros(len(images), self.latents)
-        clamp = self.label_strength * self.logits(x).softmax(1)
         for _ in range(self.calls):
-            states = self.iterate(below, states, clamp)
-            latent = latent - self.latent_rate * self._top.pulled(torch.relu(latent), states[-1])
+            latent = latent - self.latent_rate * self._top.pulled(torch.relu(latent), state)
         return latent
 
     @torch.no_grad()

@@ -65,3 +65,6 @@ class PredictiveForwardForward(Options):
     rows: int = Field(
         default=2000, gt=0, description="labelled inputs that predicting sends through the network at once"
     )
+    components: int = Field(
+        default=5, gt=0, description="Gaussians of the mixture over each class's latents when a run ends"
+    )

@@ -27,3 +27,15 @@ def ffcore_register_circuits(register: Register) -> None:
         configs.Predictive,
         "layers that settle, with a classifier and a generator",
     )
+
+
+@hookimpl
+def ffcore_register_report_sections(register: Register) -> None:
+    """What the generator makes."""
+    register("generation", "ffcore_pff.pictures:generation", summary="reconstructions and samples")
+
+
+@hookimpl
+def ffcore_register_commands(register: Register) -> None:
+    """New images from a run."""
+    register("sample", "ffcore_pff.command:command", summary="Draw samples from the generator of a run.")

@@ -1,0 +1,113 @@
+"""``ffcore sample``: new images from the generator of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ffcore.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ffcore_pff.circuit import Predictive
+    from ffcore_pff.mixture import Mixture
+
+
+@click.command(name="sample")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="how many")
+@click.option("--label", help="the class, by number or name; otherwise classes come as often as in training")
+@click.option("--seed", type=int, default=0, show_default=True, help="another seed, other samples")
+@click.option("--out", type=click.Path(path_type=Path), help="folder to write to  [default: RUN_DIR/samples]")
+@click.option("--no-picture", is_flag=True, help="write the numbers only, for samples that are no images")
+def command(
+    run_dir: Path, count: int, label: str | None, seed: int, out: Path | None, no_picture: bool
+) -> None:
+    """Draw samples from the generator of the run in RUN_DIR, and write them as .png and .npy.
+
+    The array is (n, C, H, W) in [0, 1]. The mixture over top latents is the one that was fitted when the run
+    ended. Existing files of the same name are not overwritten.
+    """
+    import ffcore
+
+    predictor = ffcore.load(run_dir)
+    circuit, mixture = _generator(run_dir, predictor)
+    asked = _class(label, predictor.classes) if label is not None else None
+    if not no_picture and not _is_image(predictor.shape):
+        raise UserError(
+            f"{run_dir}: samples of shape {predictor.shape} are no images; --no-picture writes numbers only"
+        )
+    name = f"samples-{'all' if asked is None else asked}-seed{seed}-n{count}"
+    folder = out if out is not None else run_dir / "samples"
+    targets = [folder / f"{name}.npy", *([] if no_picture else [folder / f"{name}.png"])]
+    for target in targets:
+        if target.exists():
+            raise UserError(f"{target} is there already; choose another --seed or --out")
+    made = draw(circuit, mixture, count, asked, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(made, targets)
+    for target in targets:
+        click.echo(str(target))
+
+
+def draw(circuit: Predictive, mixture: Mixture, count: int, asked: int | None, seed: int = 0) -> Tensor:
+    """(count, *in_shape) samples of the class ``asked``, or of all; the same for the same seed."""
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    classes = [asked] * count if asked is not None else mixture.draw(count, random)
+    like = next(circuit.parameters())
+    return circuit.decoded(mixture.sample(classes, random).to(like)).cpu()
+
+
+def _generator(run_dir: Path, predictor: Any) -> tuple[Predictive, Mixture]:
+    from ffcore.report import RunRecord
+    from ffcore_pff.circuit import Predictive
+    from ffcore_pff.mixture import Mixture
+
+    circuits = [each for each in predictor.module.network.circuits if isinstance(each, Predictive)]
+    if not circuits:
+        raise UserError(
+            f"{run_dir}: nothing there generates: a run of algorithm predictive-forward-forward would, this "
+            f"one's is {predictor.recipe.algorithm.kind}"
+        )
+    mixture = Mixture.read(RunRecord.read(run_dir).figures)
+    if mixture is None:
+        raise UserError(
+            f"{run_dir}: figures.npz keeps no mixture of latents; was the run made by an older version?"
+        )
+    return circuits[0], mixture
+
+
+def _class(label: str, classes: tuple[str, ...]) -> int:
+    if label in classes:
+        return classes.index(label)
+    if label.isdecimal() and int(label) < len(classes):
+        return int(label)
+    known = ", ".join(classes[:12]) + (", …" if len(classes) > 12 else "")
+    raise UserError(f"--label {label}: the classes are 0 to {len(classes) - 1}: {known}")
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def _write(made: Tensor, targets: list[Path]) -> None:
+    """Every file whole or not at all."""
+    import numpy as np
+
+    from ffcore.files import write_whole
+    from ffcore_pff.pictures import mosaic, save
+
+    images = made.float().numpy()
+
+    def numbers(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, images, allow_pickle=False)
+
+    write_whole(targets[0], numbers)
+    for target in targets[1:]:
+        write_whole(target, lambda path: save(path, mosaic(images, columns=int(np.ceil(len(images) ** 0.5)))))

@@ -1,0 +1,111 @@
+"""Pictures of what the generator makes, and the section of the report that shows them.
+
+N images of C×H×W; L layers; K classes; M samples a class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ffcore.report import Picture, RunRecord, Section
+from ffcore.report.confusion import names_of
+from ffcore.report.record import Array
+from ffcore.report.style import WIDE, bare, mark, new_figure
+from ffcore.report.text import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_FIGURES = (
+    ("samples_as_asked", "samples that a judge takes for the class asked for", "{:.1%}"),
+    ("judge_accuracy", "the judge on real test images", "{:.1%}"),
+    ("samples_to_train", "distance of a sample to the nearest training image, median", "{:.2f}"),
+    ("test_to_train", "the same of a test image", "{:.2f}"),
+)
+
+
+def generation(run: RunRecord) -> Section | None:
+    """Originals beside reconstructions, samples of each class, goodness step by step."""
+    if not {"originals", "reconstructions", "samples"} <= run.figures.keys():
+        return None
+    concluded = run.get("concluded") or {}
+    rows = [(what, form.format(concluded[name])) for name, what, form in _FIGURES if name in concluded]
+    rows += [
+        (f"test images, {what} a pixel", f"{run.get('test', name):.4f}")
+        for name, what in (
+            ("reconstruction_mse", "squared error of reconstructions"),
+            ("reconstruction_bce", "cross-entropy of reconstructions"),
+        )
+        if run.get("test", name) is not None
+    ]
+    pictures = []
+    if run.figures["originals"].ndim == 4 and run.figures["originals"].shape[1] in (1, 3):
+        pictures = [_reconstructions(run), _samples(run)]
+    if (steps := run.figures.get("goodness_by_step")) is not None and steps.ndim == 3:
+        pictures.append(_steps(run, steps))
+    note = "Samples much nearer to training images than test images are would be copies."
+    return Section("Generation", f"{markdown_table(('', ''), rows)}\n\n{note}", pictures)
+
+
+def _reconstructions(run: RunRecord) -> Picture:
+    pairs = np.concatenate([run.figures["originals"], run.figures["reconstructions"]])
+    columns = len(run.figures["originals"])
+    figure = new_figure(WIDE, 2 * WIDE / columns + 0.1)
+    _show(figure.add_subplot(), mosaic(pairs, columns))
+    return Picture("reconstructions", figure, "Test images above, what the generator makes of them below.")
+
+
+def _samples(run: RunRecord) -> Picture:
+    samples = run.figures["samples"]
+    classes, each = samples.shape[:2]
+    figure = new_figure(WIDE, WIDE * min(classes, 20) / each)
+    ax = figure.add_subplot()
+    shown = samples[:20]
+    _show(ax, mosaic(shown.reshape(-1, *samples.shape[2:]), each))
+    height = ax.get_ylim()[0] / len(shown)
+    ax.set_yticks([(k + 0.5) * height for k in range(len(shown))], names_of(run, classes)[: len(shown)])
+    ax.tick_params(length=0)
+    return Picture("samples", figure, "New images, one row a class, from the mixture over its top latents.")
+
+
+def _steps(run: RunRecord, steps: Array) -> Picture:
+    figure = new_figure(WIDE, 2.4)
+    names = [name for name, kind in run.sources.items() if kind == "block"]
+    for i, of_layer in enumerate(steps):
+        ax = figure.add_subplot(1, len(steps), i + 1)
+        at = np.arange(1, of_layer.shape[1] + 1)
+        for values, label in zip(of_layer, ("own label", "wrong label"), strict=True):
+            ax.plot(at, values, label=label, **mark(len(at)))
+        ax.set_title(names[i] if i < len(names) else f"layer {i + 1}")
+        ax.set_xlabel("step")
+        if i == 0:
+            ax.set_ylabel("mean goodness")
+            ax.legend()
+    return Picture("goodness-by-step", figure, "Goodness of test samples while the circuit settles.")
+
+
+def _show(ax: Axes, image: Array) -> None:
+    ax.imshow(image, vmin=0, vmax=1, interpolation="nearest", aspect="equal")
+    bare(ax)
+
+
+def mosaic(images: Array, columns: int) -> Array:
+    """(N, C, H, W) in [0, 1] → one image (rows, columns, 3), one pixel of white between two of them."""
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    canvas = np.ones((rows, columns, height + 1, width + 1, 3))
+    tiles = np.nan_to_num(images).clip(0, 1).transpose(0, 2, 3, 1)
+    canvas.reshape(-1, height + 1, width + 1, 3)[:n, :height, :width] = tiles.repeat(3 // channels, 3)
+    whole = canvas.transpose(0, 2, 1, 3, 4).reshape(rows * (height + 1), columns * (width + 1), 3)
+    return whole[:-1, :-1]
+
+
+def save(path: Path, image: Array, zoom: int = 4) -> None:
+    """Write an image (rows, columns, 3) as PNG, each pixel a square."""
+    from PIL import Image
+
+    pixels = (image * 255).round().astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
+    Image.fromarray(pixels).save(path, format="PNG")
