@@ -17,12 +17,13 @@ class ClosedForm(Protocol):
     nothing is kept for backward. Under autocast, and in windows of several blocks, autograd does it.
     """
 
-    def add_gradients(self, x: Input, activity: Tensor, up: Tensor) -> None:
+    def add_gradients(self, x: Input, activity: Tensor, up: Tensor, *others: Tensor) -> None:
         """Add to ``.grad`` of every trainable parameter.
 
         Args:
-            x: (R, *in_shape) the body's input.
+            x: (R, *in_shape) the body's input, or its first.
             activity: (R, *shape) what the body made of it.
             up: (R, *shape) derivative of the loss with respect to the activity; may be overwritten, unless it
                 is an expanded view, in which one number stands in many places (a stride is 0).
+            others: its further inputs, for bodies of circuits.
         """

@@ -78,3 +78,13 @@ class LocalLoss(Component):
     @abstractmethod
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """Scalars by name; the block learns on their sum."""
+
+    def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
+        """Those, and their sum's derivative with respect to the activity, in closed form.
+
+        Asked of blocks without a goodness.
+
+        Returns:
+            Scalars by name, and a tensor like ``out.activity``; None: autograd does it.
+        """
+        return None

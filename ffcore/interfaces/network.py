@@ -32,7 +32,10 @@ class Block(Protocol):
         """The terms of the block's local loss, by name; empty where it has none."""
 
     def losses_with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
-        """Those, and their sum's derivative by ``out.goodness``; None where there is no closed form."""
+        """Those, and their sum's derivative, by ``out.goodness`` or, where there is none, ``out.activity``.
+
+        None where there is no closed form.
+        """
 
     def update(self, samples: int) -> None:
         """Use the gradients in ``.grad``, of a mean over ``samples``: reduce over ranks, clip, step."""

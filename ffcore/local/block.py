@@ -113,7 +113,9 @@ class LocalBlock(nn.Module):
 
     def losses_with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
         """See `ffcore.interfaces.Block.losses_with_derivative`."""
-        if out.goodness is None or type(self.loss) is not GoodnessLoss or not self.loss.closed:
+        if out.goodness is None:
+            return self.loss.with_derivative(out, views) if self.loss is not None else None
+        if type(self.loss) is not GoodnessLoss or not self.loss.closed:
             return None
         found = self.loss.objective.with_derivative(out.goodness, views)
         return None if found is None else ({"objective": found[0]}, found[1])
@@ -179,6 +181,8 @@ class LocalBlock(nn.Module):
         )
         if not by_body:
             return "inputs"
+        if self.goodness is None and belongs(self.loss, "with_derivative"):
+            return "loss"
         by_goodness = (
             self.goodness is not None
             and belongs(self.goodness, "vjp")

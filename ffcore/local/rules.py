@@ -24,14 +24,14 @@ class Gradient(LearningRule):
     ) -> Sequence[Mapping[str, Tensor]]:
         """See `ffcore.interfaces.LearningRule.learn`."""
         if closed := _in_closed_form(window, views):
-            losses, of_goodness = [closed[0]], closed[1]
+            losses, derivative = [closed[0]], closed[1]
         else:
-            losses, of_goodness = [block.losses(out, views) for block, _, out in window], None
+            losses, derivative = [block.losses(out, views) for block, _, out in window], None
         if views.samples:  # a rank's share of a small batch may be empty: the mean of nothing is no number
-            if of_goodness is None:
+            if derivative is None:
                 _backward(losses, window[-1][0])
             for block, inputs, out in window:
-                _finish_in_closed_form(block, inputs, out, of_goodness)
+                _finish_in_closed_form(block, inputs, out, derivative)
         for block in dict.fromkeys(block for block, _, _ in window):
             block.update(views.samples)
         return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]
@@ -43,11 +43,12 @@ def _in_closed_form(
     """The losses and their derivative of a block that has run without a graph, if it has closed forms."""
     block, _, out = window[-1]
     alone = len(window) == 1 and not out.activity.requires_grad and hasattr(block.body, "add_gradients")
-    if not alone or out.goodness is None or out.goodness.requires_grad:
+    begin = out.activity if out.goodness is None else out.goodness
+    if not alone or begin.requires_grad:
         return None
     found = block.losses_with_derivative(out, views)
     if found is None:
-        out.goodness.requires_grad_()  # no closed form for these views: autograd's graph begins here
+        begin.requires_grad_()  # no closed form for these views: autograd's graph begins here
     return found
 
 
@@ -68,16 +69,21 @@ def _backward(losses: Sequence[Mapping[str, Tensor]], last: Block) -> None:
 
 @torch.no_grad()
 def _finish_in_closed_form(
-    block: Block, inputs: tuple[Input, ...], out: Out, of_goodness: Tensor | None
+    block: Block, inputs: tuple[Input, ...], out: Out, derivative: Tensor | None
 ) -> None:
-    """Take the gradient on from where autograd's graph began, if it did not begin at the inputs."""
+    """Take the gradient on from where autograd's graph began, if it did not begin at the inputs.
+
+    ``derivative`` is the loss's by the goodness, or by the activity where there is none, if it is known.
+    """
     activity, goodness = out.activity, out.goodness
     # A caller's own leaf, passed on by a body that does nothing, is no business of ours.
     if not activity.is_leaf or not hasattr(block.body, "add_gradients"):
         return
     up = activity.grad
-    if up is None and goodness is not None:
-        of_goodness = goodness.grad if of_goodness is None else of_goodness
+    if goodness is None:
+        up = derivative if up is None else up
+    elif up is None:
+        of_goodness = goodness.grad if derivative is None else derivative
         assert block.goodness is not None
         assert of_goodness is not None
         up = block.goodness.vjp(activity, of_goodness)
@@ -86,4 +92,5 @@ def _finish_in_closed_form(
                 leaf = activity.detach().requires_grad_()
                 (up,) = torch.autograd.grad(block.goodness(leaf), leaf, of_goodness)
     if up is not None:
-        cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up)
+        others = cast("tuple[Tensor, ...]", inputs[1:])
+        cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up, *others)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import optimizer as hooks
 
 from ffcore.interfaces import Reduce
@@ -78,7 +78,9 @@ class Stepper:
         if self._gathers:
             self._average()
         if self.clip_value is not None:
-            clip_grad_value_(self.parameters, self.clip_value)
+            for parameter in self.parameters:
+                if parameter.grad is not None:  # torch's own goes over all numbers twice
+                    parameter.grad.clamp_(-self.clip_value, self.clip_value)
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
         _step(self.optimizer)

@@ -6,6 +6,7 @@ N samples; R rows = all views; B rows of images, which divides R; D inputs; U un
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -15,11 +16,23 @@ from torch import Tensor, nn
 from ffcore.interfaces import Circuit, Input, LabelledInput, MakeBlock, Views
 from ffcore_ff.labels import Normalise, normalised
 from ffcore_std.activations import ACTIVATIONS
-from ffcore_std.bodies import Name
+from ffcore_std.bodies import Name, add_gradient
+
+
+class Lateral(nn.Module):
+    """How units of a layer act on each other: what is taken off their inputs."""
+
+    @abstractmethod
+    def forward(self, own: Tensor) -> Tensor:
+        """(R, U) states → (R, U)."""
+
+    @abstractmethod
+    def add_gradients(self, own: Tensor, up: Tensor) -> None:
+        """Add to ``.grad``, from the derivative of the loss with respect to what was taken off, (R, U)."""
 
 
 class Cell(nn.Module):
-    """z' = (1 − α)·f(W·below + V·above + b) + α·z: a layer with input from both sides that leaks.
+    """z' = (1 − α)·f(W·below + V·above + b − lateral(z)) + α·z: a leaky layer with input from both sides.
 
     Called with ``below`` alone it is an ordinary layer, f(W·below + b): so states begin.
 
@@ -29,14 +42,23 @@ class Cell(nn.Module):
         units: number of units U.
         leak: α, how much of its old state a layer keeps.
         activation: f.
+        lateral: how its units act on each other, if they do.
     """
 
     def __init__(
-        self, below: int, above: int, units: int, leak: float = 0.3, activation: Name = "relu"
+        self,
+        below: int,
+        above: int,
+        units: int,
+        leak: float = 0.3,
+        activation: Name = "relu",
+        lateral: Lateral | None = None,
     ) -> None:
         super().__init__()
+        self.lateral = lateral
         self.leak = leak
         self.activation = ACTIVATIONS[activation]
+        self.straight = activation in ("relu-pass-through", "identity")  # the derivative of f is 1
         self.below = nn.Linear(below, units)
         self.above = nn.Linear(above, units, bias=False)
         for linear in (self.below, self.above):
@@ -62,14 +84,35 @@ class Cell(nn.Module):
         if above is None or own is None:
             return self.activation.function(drive)
         drive = torch.addmm(tiled(drive, len(above)), above, self.above.weight.T)
-        drive = self.inhibited(drive, own)
+        if self.lateral is not None:
+            drive = drive - self.lateral(own)
         if noise is not None:
             drive = drive + noise
         return torch.lerp(self.activation.function(drive), own, self.leak)
 
-    def inhibited(self, drive: Tensor, own: Tensor) -> Tensor:
-        """What is left of the input (R, U) after units of the layer have acted on each other: all of it."""
-        return drive
+    def add_gradients(
+        self,
+        x: Tensor,
+        activity: Tensor,
+        up: Tensor,
+        above: Tensor | None = None,
+        own: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> None:
+        """Gradients in closed form; see `ffcore.interfaces.ClosedForm`."""
+        if above is None or own is None:
+            up = self.activation.back(activity, up)
+        else:
+            up = up * (1 - self.leak)
+            if not self.straight:
+                # f of the input; rounded like this it is exactly zero where it was
+                up = self.activation.back((activity - own * self.leak) / (1 - self.leak), up)
+            add_gradient(self.above.weight, up.T @ above)
+            if self.lateral is not None:
+                self.lateral.add_gradients(own, -up)
+        add_gradient(self.below.bias, up.sum(0))
+        shared = up if len(up) == len(x) else up.view(-1, *(len(x), up.shape[1])).sum(0)
+        add_gradient(self.below.weight, shared.T @ x)
 
 
 class Recurrent(Circuit):

@@ -9,21 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.interfaces import Block, LocalLoss, Out, Views
-from ffcore_ff.recurrent import Cell
+from ffcore_ff.recurrent import Lateral
 from ffcore_std.activations import relu_pass_through
+from ffcore_std.bodies import add_gradient
 
 
-class Competing(Cell):
-    """A `Cell` whose units inhibit their group and excite themselves.
+class Competing(Lateral):
+    """Σ_i z_i L̃_ij, taken off the input of unit j: units inhibit their group and excite themselves.
 
-    Σ_i z_i L̃_ij is taken off the input of unit j, with L̃ = relu(L)⊙M⊙(1 − I) − relu(L)⊙I: M is block
-    diagonal, so that L is kept as G blocks of g×g. What is inhibition between units can never excite.
+    L̃ = relu(L)⊙M⊙(1 − I) − relu(L)⊙I, where M is block diagonal, so that L is kept as G blocks of g×g. What
+    is inhibition between units can never excite.
 
     Args:
-        below: inputs from below.
-        above: inputs from above.
         units: number of units U.
-        leak: α of the leak.
         group: units of a group, g.
 
     Raises:
@@ -32,20 +30,26 @@ class Competing(Cell):
 
     sign: Tensor
 
-    def __init__(self, below: int, above: int, units: int, leak: float, group: int) -> None:
-        super().__init__(below, above, units, leak, "relu-pass-through")
+    def __init__(self, units: int, group: int) -> None:
+        super().__init__()
         if units % group:
             raise ValueError(f"group: {group} does not divide {units} units of a layer")
-        nn.init.orthogonal_(self.below.weight)
-        nn.init.orthogonal_(self.above.weight)
-        self.lateral = nn.Parameter(torch.rand(units // group, group, group) * 0.05)
+        self.weight = nn.Parameter(torch.rand(units // group, group, group) * 0.05)
         self.register_buffer("sign", 1 - 2 * torch.eye(group), persistent=False)
 
-    def inhibited(self, drive: Tensor, own: Tensor) -> Tensor:
-        """(R, U), (R, U) → (R, U)."""
-        rows = own.view(len(own), *self.lateral.shape[:2]).transpose(0, 1)
-        inhibition = torch.bmm(rows, torch.relu(self.lateral) * self.sign)
-        return drive - inhibition.transpose(0, 1).reshape_as(drive)
+    def forward(self, own: Tensor) -> Tensor:
+        """(R, U) → (R, U)."""
+        inhibition = torch.bmm(self._groups(own), torch.relu(self.weight) * self.sign)
+        return inhibition.transpose(0, 1).reshape_as(own)
+
+    def add_gradients(self, own: Tensor, up: Tensor) -> None:
+        """See `ffcore_ff.recurrent.Lateral.add_gradients`."""
+        whole = torch.bmm(self._groups(own).transpose(1, 2), self._groups(up))
+        add_gradient(self.weight, whole * self.sign * (self.weight > 0))
+
+    def _groups(self, rows: Tensor) -> Tensor:
+        """(R, U) → (G, R, g)."""
+        return rows.view(len(rows), *self.weight.shape[:2]).transpose(0, 1)
 
 
 class Predicting(nn.Module):
@@ -72,6 +76,10 @@ class Predicting(nn.Module):
         drive = self.linear(above)
         return _clip(drive) if self.image else relu_pass_through(drive)
 
+    def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor, target: Tensor) -> None:
+        """Gradient of W in closed form; see `ffcore.interfaces.ClosedForm`."""
+        add_gradient(self.linear.weight, up.T @ x)
+
     @torch.no_grad()
     def pulled(self, above: Tensor, target: Tensor) -> Tensor:
         """∂‖e‖²/∂above of each row, (R, above): 2 e W."""
@@ -85,6 +93,12 @@ class PredictionError(LocalLoss):
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """One term, called "objective"."""
         return {"objective": out.activity.square().sum(1).mean()}
+
+    def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
+        """2 e/R."""
+        error = out.activity
+        total = torch.linalg.vector_norm(error).square()
+        return {"objective": total / len(error)}, error * (2 / len(error))
 
 
 class Told(LocalLoss):
@@ -103,6 +117,16 @@ class Told(LocalLoss):
         assert views.y is not None, "classes are learned from labelled samples"
         loss = nn.functional.cross_entropy(out.activity, views.y)
         return {"objective": self.strength * loss}
+
+    def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
+        """S (softmax(logits) − y)/N."""
+        assert views.y is not None, "classes are learned from labelled samples"
+        logs = torch.log_softmax(out.activity, 1)
+        place = views.y.unsqueeze(1)
+        loss = -self.strength * logs.gather(1, place).mean()
+        off = logs.exp()
+        off.scatter_add_(1, place, off.new_full((1, 1), -1).expand_as(place))
+        return {"objective": loss}, off * (self.strength / len(off))
 
 
 def _clip(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ffcore.interfaces import Draw, Input, MakeBlock, Views
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, Predicting, PredictionError, Told
+from ffcore_std.bodies import Dense
 
 
 class Predictive(Recurrent):
@@ -85,9 +86,8 @@ class Predictive(Recurrent):
     def build(self, block: MakeBlock, classes: int) -> None:
         """A block for each layer, the classifier, and each generator: ``generator1`` predicts the image."""
         super().build(block, classes)
-        top = nn.Linear(self.units[-1], classes)
-        nn.init.orthogonal_(top.weight)
-        nn.init.zeros_(top.bias)
+        top = Dense((self.units[-1],), classes, "identity")
+        nn.init.orthogonal_(top.linear.weight)
         self.classifier = block("classifier", top, Told(self.label_strength))
         sizes = [math.prod(self.in_shape), *self.units, self.latents]
         for i in range(len(self.units) + 1):
@@ -96,7 +96,11 @@ class Predictive(Recurrent):
 
     def cell(self, below: int, above: int, units: int) -> Cell:
         """The body of one layer."""
-        return Competing(below, above, units, self.leak, self.group)
+        lateral = Competing(units, self.group)
+        cell = Cell(below, above, units, self.leak, "relu-pass-through", lateral)
+        for linear in (cell.below, cell.above):
+            nn.init.orthogonal_(linear.weight)
+        return cell
 
     def forward(self, x: Input, views: Views) -> Tensor:
         """The top layer's last state, normalised: (R, U)."""
@@ -106,7 +110,7 @@ class Predictive(Recurrent):
             states = self.bottom_up(below)
             self.classifier(self.normalised(states[-1]))
             latent = images.new_zeros(len(images), self.latents)
-            self._generate(images, states, latent)
+            self._generate(images, states, latent, states)
             return self.normalised(states[-1])
         rows = len(views.claim)
         states = self.begin(below, rows)
@@ -115,32 +119,50 @@ class Predictive(Recurrent):
             for _ in range(self.reads.stop):
                 states = self.iterate(below, states, clamp)
             return self.normalised(states[-1])
-        latent = images.new_zeros(rows, self.latents)
+        latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
         told = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):
             self.classifier(told)
-            states, latent = self.learn(images, states, clamp, latent, views.draw)
+            states, latent = self.learn(below, targets, states, clamp, latent, views.draw)
         return self.normalised(states[-1])
 
     def learn(
-        self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, latent: Tensor, draw: Draw
+        self,
+        below: Tensor,
+        images: Tensor,
+        states: Sequence[Tensor],
+        clamp: Tensor,
+        latent: Tensor,
+        draw: Draw,
     ) -> tuple[list[Tensor], Tensor]:
-        """One step of all layers and generators: the next states and latent."""
+        """One step of all layers and generators: the next states and latent.
+
+        Args:
+            below: (B, D) normalised images.
+            images: (R, D) images.
+            states: (R, U) of each layer.
+            clamp: (R, K) input from above the top layer.
+            latent: (R, Z).
+            draw: where noise comes from.
+        """
         noise = list(_noise(draw, "pff layers", self.noise, states))
-        after = self.iterate(self.normalised(images), states, clamp, noise)
+        after = self.iterate(below, states, clamp, noise)
         noise = list(_noise(draw, "pff generator", self.generator_noise, after))
-        noisy = [state if some is None else state + some for state, some in zip(after, noise, strict=True)]
+        noisy = [
+            state if some is None else some.add_(state) for state, some in zip(after, noise, strict=True)
+        ]
         return after, self._generate(images, after, latent, noisy)
 
     def _generate(
-        self, images: Tensor, states: Sequence[Tensor], latent: Tensor, noisy: Sequence[Tensor] | None = None
+        self, images: Tensor, states: Sequence[Tensor], latent: Tensor, noisy: Sequence[Tensor]
     ) -> Tensor:
         """Let every generator predict what lies below it, from states with noise; the next latent."""
-        targets = [tiled(images, len(latent)), *states]
-        for i, state in enumerate(noisy or states):
+        targets = [images, *states]
+        for i, state in enumerate(noisy):
             self.generators[i](self.normalised(torch.relu(state)), targets[i])
-        pull = self._top.pulled(torch.relu(latent), states[-1])
-        self.generators[-1](torch.relu(latent), states[-1])
+        above = torch.relu(latent)
+        pull = self._top.pulled(above, states[-1])
+        self.generators[-1](above, states[-1])
         return latent - self.latent_rate * pull
 
     # -- once it has learned ------------------------------------------------------------------------------
@@ -194,5 +216,5 @@ def _noise(draw: Draw, stream: str, scale: float, states: Sequence[Tensor]) -> I
             yield None
             continue
         rows, units = state.shape
-        made = draw.normal(f"{stream} {i}", rows // draw.rows, units) * scale
+        made = draw.normal(f"{stream} {i}", rows // draw.rows, units).mul_(scale)
         yield made.transpose(0, 1).reshape(rows, units).to(state.dtype)

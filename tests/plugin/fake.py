@@ -86,6 +86,11 @@ def ffcore_register_networks(register):
 
 
 @hookimpl
+def ffcore_register_circuits(register):
+    register("circuit", "nowhere:Circuit", Nothing)
+
+
+@hookimpl
 def ffcore_register_contributions(register):
     register("sum", "nowhere:Sum", Nothing)
 

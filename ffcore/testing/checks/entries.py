@@ -58,7 +58,8 @@ def check_entry_config_agrees_with_the_constructor(example: Example) -> None:
         here, there = schema["properties"][name], wanted["properties"][name]
         assert fits(here, there, schema, wanted), f"{name}: {here} is not what the constructor takes, {there}"
         if right[name].default is PydanticUndefined:
-            component = "x-component" in here  # which a constructor cannot have as a default
+            # a constructor cannot have one as a default
+            component = any("x-component" in part for part in here.get("anyOf", [here]))
             assert option.is_required() or component, f"{name}: optional, but the constructor requires it"
         else:
             same = not option.is_required() and option.default == right[name].default

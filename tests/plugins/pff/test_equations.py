@@ -7,6 +7,8 @@ import torch
 from ffcore.build.assemble import assemble
 from ffcore.interfaces import Batch, Draw
 from ffcore.recipe.schema import Recipe
+from ffcore_ff.recurrent import Cell
+from ffcore_pff.cells import Competing
 
 SHAPE, K, N, ALPHA, STRENGTH, BETA, THETA, RATE = (1, 2, 3), 3, 5, 0.3, 5.0, 0.1, -2.0, 0.05
 
@@ -40,7 +42,7 @@ def module():
     made = assemble(recipe, SHAPE, K).double()
     with torch.no_grad():
         for cell in made.network.circuits[0].cells:
-            cell.body.lateral.sub_(0.02)  # some of them below zero, where nothing inhibits
+            cell.body.lateral.weight.sub_(0.02)  # some of them below zero, where nothing inhibits
     made.configure_optimizers()
     return made
 
@@ -69,7 +71,7 @@ class Layer:
 
     def __init__(self, body):
         self.w, self.b = body.below.weight, body.below.bias
-        self.v, self.blocks = body.above.weight, body.lateral
+        self.v, self.blocks = body.above.weight, body.lateral.weight
         for name in ("w", "b", "v", "blocks"):
             setattr(self, name, getattr(self, name).detach().numpy().copy())
 
@@ -147,11 +149,11 @@ def test_a_batch_changes_every_parameter_as_the_equations_say(module):
         np.testing.assert_allclose(cell.body.below.weight.detach().numpy(), layer.w, **close)
         np.testing.assert_allclose(cell.body.below.bias.detach().numpy(), layer.b, **close)
         np.testing.assert_allclose(cell.body.above.weight.detach().numpy(), layer.v, **close)
-        np.testing.assert_allclose(cell.body.lateral.detach().numpy(), layer.blocks, **close)
+        np.testing.assert_allclose(cell.body.lateral.weight.detach().numpy(), layer.blocks, **close)
     for generator, block in zip(generators, circuit.generators, strict=True):
         np.testing.assert_allclose(block.body.linear.weight.detach().numpy(), generator.g, **close)
-    np.testing.assert_allclose(circuit.classifier.body.weight.detach().numpy(), top, **close)
-    np.testing.assert_allclose(circuit.classifier.body.bias.detach().numpy(), bias, **close)
+    np.testing.assert_allclose(circuit.classifier.body.linear.weight.detach().numpy(), top, **close)
+    np.testing.assert_allclose(circuit.classifier.body.linear.bias.detach().numpy(), bias, **close)
 
 
 def test_the_states_of_a_pass_are_those_of_the_equations(module):
@@ -169,12 +171,11 @@ def test_the_states_of_a_pass_are_those_of_the_equations(module):
         np.testing.assert_allclose(made[i].numpy(), right, rtol=0, atol=1e-12)
 
 
-def test_units_inhibit_only_their_group_and_never_excite_it(module):
-    body = module.network.circuits[0].cells[1].body
+def test_units_inhibit_only_their_group_and_never_excite_it():
+    competing = Competing(6, 2)
     with torch.no_grad():
-        body.lateral.copy_(torch.randn_like(body.lateral))
-    own = torch.eye(6, dtype=torch.float64)  # row i: unit i alone is active
-    inhibition = -body.inhibited(torch.zeros(6, 6, dtype=torch.float64), own).detach()
+        competing.weight.copy_(torch.randn_like(competing.weight))
+    inhibition = competing(torch.eye(6)).detach()  # row i: unit i alone is active
     group = torch.arange(6) // 2
     same = group.unsqueeze(1) == group.unsqueeze(0)
     others = same & ~torch.eye(6, dtype=torch.bool)
@@ -182,3 +183,20 @@ def test_units_inhibit_only_their_group_and_never_excite_it(module):
     assert (inhibition[others] >= 0).all()
     assert (inhibition[others] > 0).any()
     assert (inhibition.diagonal() <= 0).all()  # a unit excites itself
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "relu-pass-through", "tanh"])
+def test_closed_forms_of_a_cell_are_autograds(activation, shared):
+    cell = Cell(5, 3, 6, 0.3, activation, Competing(6, 3)).double()
+    rows = [torch.randn(n, d, dtype=torch.float64) for n, d in ((4 if shared else 8, 5), (8, 3), (8, 6))]
+    up = torch.randn(8, 6, dtype=torch.float64)
+    made = cell(*rows)
+    right = torch.autograd.grad(made, list(cell.parameters()), up)
+    cell.add_gradients(rows[0], made.detach(), up.clone(), *rows[1:])
+    for parameter, gradient in zip(cell.parameters(), right, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-12)
+
+
+def test_nothing_in_the_circuit_needs_a_graph(module):
+    assert {block.graph_begins() for block in module.network.blocks} == {"loss"}
