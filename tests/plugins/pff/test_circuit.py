@@ -1,0 +1,204 @@
+"""The predictive circuit: what learns from what, what may not grow, what it makes of images."""
+
+import pytest
+import torch
+
+from ffcore.build.assemble import assemble
+from ffcore.errors import UserError
+from ffcore.interfaces import Batch, Draw, Views
+from ffcore.recipe.schema import Recipe
+
+N, K, SHAPE = 6, 3, (1, 3, 4)
+
+
+def module(trainer=None, **circuit):
+    recipe = Recipe.model_validate(
+        {
+            "name": "test",
+            "data": "digits",
+            "algorithm": "predictive-forward-forward",
+            "network": [
+                {"kind": "predictive", "units": [6, 4, 4], "group": 2, "latents": 3, "steps": 4, **circuit}
+            ],
+            "block": {
+                "goodness": "negative-sum-squares",
+                "objective": {"kind": "logistic", "threshold": -3},
+            },
+            "trainer": trainer or {},
+        }
+    )
+    made = assemble(recipe, SHAPE, K)
+    made.configure_optimizers()
+    return made
+
+
+def batch(seed=0):
+    x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(seed))
+    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+
+
+def test_any_number_of_layers_has_a_generator_for_each_and_one_for_the_latent():
+    shapes = {b.name: b.info.shape for b in module().network.blocks}
+    assert shapes == {
+        **{"layer1": (6,), "layer2": (4,), "layer3": (4,), "classifier": (3,)},
+        **{"generator1": (12,), "generator2": (6,), "generator3": (4,), "generator4": (4,)},
+    }
+
+
+def test_every_block_has_an_optimiser_of_its_own_and_may_have_another_rate():
+    made = module(blocks={"generator1": {"optimizer": {"kind": "adam", "lr": 0.5}}})
+    rates = {b.name: b.stepper.optimizer.param_groups[0]["lr"] for b in made.network.blocks}
+    assert rates["generator1"] == 0.5
+    assert set(rates.values()) == {0.5, 1e-3}
+
+
+def test_each_step_is_an_update_of_every_block():
+    made = module(steps=5)
+    learned = []
+    made.network.record = lambda block, terms, samples: learned.append(block.name)
+    made.algorithm.learn(batch(), made.network)
+    assert sorted(learned) == sorted([b.name for b in made.network.blocks] * 5)
+
+
+def test_gradients_are_clipped_number_by_number():
+    made = module(trainer={"clip_value": 1e-3})
+    seen = []
+    for block in made.network.blocks:
+        block.stepper.optimizer.register_step_pre_hook(
+            lambda o, *_: seen.append(
+                max(float(p.grad.abs().max()) for g in o.param_groups for p in g["params"])
+            )
+        )
+    made.algorithm.learn(batch(), made.network)
+    assert max(seen) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_what_is_kept_for_backward_does_not_grow_with_the_steps(closed):
+    def peak(steps):
+        made, live, most = module(steps=steps), 0, 0
+        if not closed:
+            for block in made.network.blocks:
+                block.graph_begins = lambda: "inputs"
+            made.network.plan([range(i, i + 1) for i in range(len(made.network.blocks))])
+
+        class Kept:
+            def __init__(self, t):
+                nonlocal live, most
+                self.t = t
+                live += t.numel()
+                most = max(most, live)
+
+            def __del__(self):
+                nonlocal live
+                live -= self.t.numel()
+
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.t):
+            made.algorithm.learn(batch(), made.network)
+        return most
+
+    assert peak(3) == peak(12)
+    assert (peak(3) == 0) == closed
+
+
+def test_predicting_runs_no_generator_and_draws_no_noise():
+    made = module(noise=10.0)
+    calls = []
+    for generator in made.network.circuits[0].generators:
+        generator.register_forward_hook(lambda *_: calls.append(1))
+    once, again = (made.algorithm.scores(batch().x, made.network) for _ in range(2))
+    torch.testing.assert_close(once, again, rtol=0, atol=0)
+    assert not calls
+
+
+def test_the_classifier_is_a_source_beside_the_layers():
+    made = module()
+    assert [(s.name, s.kind) for s in made.sources] == [
+        *((f"layer{i}", "block") for i in (1, 2, 3)),
+        ("classifier", "readout"),
+    ]
+    scores = made.algorithm.scores(batch().x, made.network)
+    torch.testing.assert_close(scores[3], made.network.circuits[0].logits(batch().x))
+
+
+def test_the_latent_descends_on_the_error_of_the_top_generator():
+    circuit = module(latent_rate=0.05).network.circuits[0]
+    x = batch().x
+    state = circuit.begin(circuit.normalised(x.flatten(1)), N)[-1]
+
+    def error(latent):
+        return (circuit.generators[-1].body.predicted(torch.relu(latent)) - state).square().sum()
+
+    assert error(circuit.encoded(x)) < error(torch.zeros(N, 3))
+    latent = torch.full((N, 3), 0.5, requires_grad=True)  # where the relu is straight
+    (right,) = torch.autograd.grad(error(latent), latent)
+    pulled = circuit.generators[-1].body.pulled(torch.relu(latent), state)
+    torch.testing.assert_close(pulled, right)
+
+
+def test_images_come_out_in_the_shape_that_went_in():
+    circuit = module().network.circuits[0]
+    for made in (circuit.reconstructed(batch().x), circuit.decoded(torch.randn(N, 3))):
+        assert made.shape == (N, *SHAPE)
+        assert made.min() >= 0
+        assert made.max() <= 1
+
+
+def test_a_pixel_that_is_clipped_keeps_its_gradient():
+    circuit = module().network.circuits[0]
+    generator = circuit.generators[0].body
+    with torch.no_grad():
+        generator.linear.weight.fill_(1.0)  # sums far above 1
+    above = torch.ones(2, 6)
+    generator.predicted(above).sum().backward()
+    torch.testing.assert_close(generator.linear.weight.grad, torch.full((12, 6), 2.0))
+
+
+def test_measures_are_errors_of_reconstructions():
+    made = module()
+    found = made.algorithm.measure(batch(), made.network)
+    x, again = batch().x, made.network.circuits[0].reconstructed(batch().x)
+    torch.testing.assert_close(found["reconstruction_mse"], (x - again).square().mean((1, 2, 3)))
+    right = torch.nn.functional.binary_cross_entropy(again.clamp(1e-6, 1 - 1e-6), x)
+    torch.testing.assert_close(found["reconstruction_bce"].mean(), right)
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"group": 3}, "network.0: .*group: 3 does not divide 4 units"),
+        (
+            {"blocks": {"generator1": {"goodness": "sum-squares"}}},
+            "generator1.goodness: .* a loss of its own",
+        ),
+    ],
+)
+def test_a_circuit_that_cannot_be_is_refused(said, complaint):
+    with pytest.raises(UserError, match=complaint):
+        module(**said)
+
+
+def test_fewer_than_two_steps_are_refused_where_the_recipe_is_read():
+    with pytest.raises(ValueError, match=r"network\.0.*steps|steps.*greater than or equal to 2"):
+        module(steps=1)
+
+
+def test_the_algorithm_wants_its_circuit():
+    parts = {
+        "name": "test",
+        "data": "digits",
+        "algorithm": "predictive-forward-forward",
+        "network": [{"kind": "dense", "units": 4}],
+        "block": {"goodness": "sum-squares", "objective": "logistic"},
+    }
+    with pytest.raises(UserError, match="algorithm: it teaches a predictive circuit"):
+        assemble(Recipe.model_validate(parts), SHAPE, K)
+
+
+def test_wrong_labels_reach_the_layers_through_the_clamp_alone():
+    made = module()
+    own, wrong = (Views(batch().x, ("all",), (N,), claim=claim) for claim in (batch().y, (batch().y + 1) % K))
+    one, other = made.network.trace(own), made.network.trace(wrong)
+    # the first step of the lowest layers is from states that no label has reached
+    torch.testing.assert_close(one[0][0], other[0][0], rtol=0, atol=0)
+    assert not torch.allclose(one[2][0], other[2][0])
