@@ -13,12 +13,23 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from ffcore.build.components import make
-from ffcore.errors import UserError, closest
-from ffcore.interfaces import Algorithm, Circuit, Goodness, Items, LocalLoss, Objective, Readout, Views
+from ffcore.errors import RunError, UserError, closest
+from ffcore.interfaces import (
+    Algorithm,
+    BlackBox,
+    Circuit,
+    Goodness,
+    Items,
+    LocalLoss,
+    Objective,
+    Readout,
+    Views,
+)
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Residual
 from ffcore.recipe.network import (
     BlockConfig,
     BlockItem,
+    BoxItem,
     BuiltItem,
     CircuitItem,
     NetItem,
@@ -126,9 +137,18 @@ class NetworkBuilder:
         elif isinstance(item, CircuitItem):
             stage = self._circuit(item, path, merged(merged(under, item.block), over))
         else:
-            stage = BoxStage(make(item.box, f"{path}.box"))
+            stage = self._box(item, name, path)
         self._x = self._run(stage, self._x, path)
         return stage
+
+    def _box(self, item: BoxItem, name: str, path: str) -> BoxStage:
+        shape = tuple(self._x.shape[1:])
+        box: BlackBox = make(item.box, f"{path}.box", in_shape=shape)
+        try:
+            box.prepare(shape)
+        except ValueError as error:
+            raise UserError(f"{path}.box: {error}") from error
+        return BoxStage(box, f"{name}, {self.recipe.place(path)}", item.fit)
 
     def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""
@@ -242,6 +262,8 @@ class NetworkBuilder:
             with torch.no_grad():
                 also = [Views(x, ("dry-run",), (len(x),))] if isinstance(module, Circuit) else []
                 return cast(Tensor, module(x, *also))
+        except RunError as error:  # which says where
+            raise UserError(str(error)) from error
         except (ValueError, RuntimeError) as error:
             shape = tuple(x.shape[1:])
             line = str(error).splitlines()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -25,11 +25,14 @@ from ffcore.interfaces import (
     Draw,
     LayerContribution,
     Schedule,
+    Views,
 )
 from ffcore.interfaces.draw import mix
 from ffcore.local import LocalBlock, LocalNetwork, OneRank, Stepper
 
 _VALIDATION = 0x76616C  # keeps the random numbers of validation apart from those of learning
+
+_FITTING = 0x666974  # and those that boxes are fitted on
 
 MakeOptimizer = Callable[[LocalBlock, Sequence[nn.Parameter]], torch.optim.Optimizer]
 
@@ -90,6 +93,7 @@ class ForwardOnly(L.LightningModule):
         self.sources = algorithm.sources(network)
         self.accuracy = Accuracy(len(self.sources), network.classes)
         self._measures: dict[str, MeanMetric] = {}
+        self._boxes = network.boxes
         self._learning = len(network.learning)  # walking all parameters is no work for every step
         self._windows: tuple[range, ...] | None = None
         self._cache: Cache | None = None
@@ -160,6 +164,8 @@ class ForwardOnly(L.LightningModule):
         for component, block in self._advancing:
             if block is None or self.network.learns(block):
                 component.advance(clock)
+        if batch_idx == 0 and self._boxes:
+            self.network.fit_boxes(clock.epoch, self._passes)
         if self._cache is None and self.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
             self._cache = Cache(self.network, self.algorithm, loader, self.seed)
@@ -169,6 +175,14 @@ class ForwardOnly(L.LightningModule):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
             self._factor = factor
+
+    def _passes(self) -> Iterator[Views]:
+        """What the blocks would learn from, one pass over the training set, for boxes that adapt to it."""
+        loader = cast(Loader, self.trainer.train_dataloader)
+        for number, batch in enumerate(loader.in_order()):
+            n = len(batch.x)
+            batch.draw = Draw(mix(self.seed, _FITTING), number, 0, n, n, batch.x.device)
+            yield self.algorithm.views(batch, self.network)
 
     def _clocked(self) -> list[tuple[Component, LocalBlock | None]]:
         """What moves with time, and the block that it is part of: what does not learn stands still."""

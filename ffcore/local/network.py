@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import cast
@@ -25,6 +25,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local.block import LocalBlock
+from ffcore.local.box import BoxStage, ReachedError
 from ffcore.local.loss import ReadoutLoss
 from ffcore.local.passing import Pass, Place
 from ffcore.local.updater import Record, Updater
@@ -85,6 +86,32 @@ class LocalNetwork(nn.Module):
     def circuits(self) -> tuple[Circuit, ...]:
         """Those stages that are circuits."""
         return tuple(stage for stage in self._stages if isinstance(stage, Circuit))
+
+    @property
+    def boxes(self) -> tuple[BoxStage, ...]:
+        """Black boxes in their places, from below."""
+        return tuple(part for part in self.body.modules() if isinstance(part, BoxStage))
+
+    def fit_boxes(self, epoch: int, passes: Callable[[], Iterable[Views]]) -> None:
+        """Let those boxes adapt for which it is time, from below.
+
+        Args:
+            epoch: how many epochs have been learned.
+            passes: what the blocks learn from, anew with each call.
+        """
+        for index, stage in enumerate(self._stages):
+            for box in stage.modules():
+                if isinstance(box, BoxStage) and box.due(epoch, index < self._first):
+                    box.fit(self._reaching(box, passes()))
+
+    def _reaching(self, box: BoxStage, passes: Iterable[Views]) -> Iterator[Tensor]:
+        """What comes to a box."""
+        for views in passes:
+            try:
+                with torch.no_grad(), box.catching(), Pass(views):
+                    self._run(views, views.x)
+            except ReachedError as reached:
+                yield reached.x
 
     @property
     def _readouts(self) -> dict[str, LocalBlock]:

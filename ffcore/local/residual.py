@@ -1,4 +1,4 @@
-"""Topologies that are more than a list: parameter-free residual merges, black boxes between blocks."""
+"""A topology that is more than a list: residual merges without parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlackBox, LabelledInput
+from ffcore.interfaces import LabelledInput
 from ffcore.local.passing import current
 
 Merge = Literal["add", "concat"]
@@ -81,17 +81,3 @@ def _refuse_places(shortcut: Tensor, y: Tensor) -> None:
 def _window() -> int | None:
     here = current()
     return None if here is None else here.window
-
-
-class BoxStage(nn.Module):
-    """A black box in its place between blocks: no graph enters it, none leaves it."""
-
-    def __init__(self, box: BlackBox) -> None:
-        super().__init__()
-        self.box = box
-
-    @torch.no_grad()
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
-        """(R, *shape) → (R, *shape')."""
-        dense = x.dense() if isinstance(x, LabelledInput) else x.detach()
-        return cast(Tensor, self.box(dense)).detach()

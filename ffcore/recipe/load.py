@@ -87,7 +87,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         if _ANOTHER.match(override):
             tree.data.pop("paper", None)
     try:
-        return Recipe.model_validate(tree.data)
+        return Recipe.model_validate(tree.data).located(tree)
     except ValidationError as error:
         raise RecipeError.from_validation(error, tree) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from ffcore.recipe.data import DataConfig
 from ffcore.recipe.lr import Constant, LRSchedule
@@ -14,6 +14,7 @@ from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.start import StartConfig
 from ffcore.recipe.strict import Count, Name, Natural, NullIsEmpty, Number, Strict
 from ffcore.recipe.trainer import TrainerConfig
+from ffcore.recipe.tree import Tree, Written, origin
 
 
 class Paper(Strict):
@@ -55,3 +56,16 @@ class Recipe(Strict):
         default={"kind": "sum"}, validate_default=True, description="how the layers' evidence is combined"
     )
     trainer: TrainerConfig = Field(default=TrainerConfig(), description="how long and on what to train")
+
+    _written: Written = PrivateAttr(default=Written({}))
+
+    def located(self, tree: Tree) -> Recipe:
+        """This recipe, knowing where each of its lines was written."""
+        self._written = Written(tree.origins)
+        return self
+
+    def place(self, path: str) -> str:
+        """A path such as ``network.1.box``, with the file and line where it was written if that is known."""
+        parts = tuple(int(part) if part.isdecimal() else part for part in path.split("."))
+        where = origin(self._written.origins, parts)
+        return f"{path} ({where})" if where else path

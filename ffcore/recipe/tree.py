@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,8 @@ class Tree:
     origins: dict[Path, str]
 
     def origin(self, path: Path) -> str:
-        """Where the value at a path, or the nearest one around it, was written."""
-        while path and path not in self.origins:
-            path = path[:-1]
-        return self.origins.get(path, "")
+        """See the function of that name."""
+        return origin(self.origins, path)
 
     def at(self, path: Path) -> Any:
         """The value at a path."""
@@ -74,6 +72,25 @@ class Tree:
             if key not in common and not overridden:
                 del self.at(path)[key]
                 self.origins = {p: said for p, said in self.origins.items() if p[: len(here)] != here}
+
+
+def origin(origins: Mapping[Path, str], path: Path) -> str:
+    """Where the value at a path, or the nearest one around it, was written."""
+    while path and path not in origins:
+        path = path[:-1]
+    return origins.get(path, "")
+
+
+class Written:
+    """Where a recipe's lines were written. It is no part of what the recipe says: all are equal."""
+
+    def __init__(self, origins: Mapping[Path, str]) -> None:
+        self.origins = origins
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Written)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def merge(base: Tree, over: Tree) -> Tree:

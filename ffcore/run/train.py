@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -228,11 +229,20 @@ class _Job:
         state: Mapping[str, Any] | None = None,
     ) -> Run:
         """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
-        with directory.told_how_to_go_on(path):
+        with directory.told_how_to_go_on(path), self._boxes_closed():
             results = self._results(path, loggers, console, max_time, started, newest, state)
             directory.write_json(path / files.RESULTS, results)
             write_report(path, _teller(console))
             return Run(path, results, self.module)
+
+    @contextmanager
+    def _boxes_closed(self) -> Iterator[None]:
+        """Whatever happens, black boxes let go of their processes and files."""
+        try:
+            yield
+        finally:
+            for stage in self.module.network.boxes:
+                stage.box.close()
 
     def _results(
         self,

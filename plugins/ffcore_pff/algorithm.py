@@ -38,7 +38,7 @@ class PredictiveForwardForward(ForwardForward):
         components: Gaussians of the mixture that is fitted to each class's latents when a run ends.
     """
 
-    def __init__(self, negatives: NegativeData, rows: int = 2000, components: int = 5) -> None:
+    def __init__(self, negatives: NegativeData, rows: int = 2000, components: int = 10) -> None:
         super().__init__(None, negatives, rows)
         self.components = components
 

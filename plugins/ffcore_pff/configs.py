@@ -66,5 +66,5 @@ class PredictiveForwardForward(Options):
         default=2000, gt=0, description="labelled inputs that predicting sends through the network at once"
     )
     components: int = Field(
-        default=5, gt=0, description="Gaussians of the mixture over each class's latents when a run ends"
+        default=10, gt=0, description="Gaussians of the mixture over each class's latents when a run ends"
     )

@@ -1,0 +1,150 @@
+"""A black box in its place between blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import RunError, UserError
+from ffcore.interfaces import BlackBox, LabelledInput
+
+Fit = Literal["start", "finished"] | int
+"""When a box is fitted again: never, when no block before it learns any more, or after so many epochs."""
+
+
+class ReachedError(Exception):
+    """A pass has come to a box that only wants to see its input."""
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__()
+        self.x = x
+
+
+class BoxStage(nn.Module):
+    """Calls a box without a graph, and makes sure of what comes back.
+
+    Args:
+        box: the box.
+        where: its name and place in the recipe, for messages.
+        fit: when it is fitted again, after it has been when the run began.
+    """
+
+    fits: Tensor
+
+    def __init__(self, box: BlackBox, where: str = "black box", fit: Fit = "start") -> None:
+        super().__init__()
+        self.box = box
+        self.where = where
+        self.fit_at = fit
+        self.shape: tuple[int, ...] | None = None
+        self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # how often it has been fitted
+        self._catching = False
+
+    @torch.no_grad()
+    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+        """(R, *shape) → (R, *shape').
+
+        Raises:
+            RunError: in one line, whatever the box has done.
+        """
+        rows = x.dense() if isinstance(x, LabelledInput) else x.detach()
+        if self._catching:
+            raise ReachedError(rows)
+        limit = self.box.limit
+        if limit is None or len(rows) <= limit:
+            return self._made(rows)
+        return torch.cat([self._made(part) for part in torch.split(rows, limit)])
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to fit."""
+        return type(self.box).fit is not BlackBox.fit
+
+    def due(self, epoch: int, finished: bool) -> bool:
+        """Whether it is time to fit, at the beginning of an epoch (from 0).
+
+        Args:
+            epoch: how many have been learned.
+            finished: whether no block before the box learns any more.
+        """
+        done = int(self.fits)
+        if not self.learns or done > 1:
+            return False
+        again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
+        return not done or again
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Let the box adapt to inputs.
+
+        Raises:
+            RunError: in one line, whatever the box has done.
+        """
+        with self._told("to fit"), torch.no_grad():
+            self.box.fit(batches)
+        self.fits.add_(1)
+
+    @contextmanager
+    def catching(self) -> Iterator[None]:
+        """In here a pass that comes to the box ends with `ReachedError`."""
+        self._catching = True
+        try:
+            yield
+        finally:
+            self._catching = False
+
+    def _made(self, rows: Tensor) -> Tensor:
+        with self._told("its forward"):
+            raw = self.box(rows)
+        try:
+            made = _dense(raw)
+        except ValueError as error:
+            raise RunError(f"{self.where}: {error}") from None
+        if made.dim() == 0 or len(made) != len(rows):
+            raise RunError(
+                f"{self.where}: {len(rows)} rows went in and {tuple(made.shape)} came out; each should "
+                "become one row"
+            )
+        if self.shape is None:
+            self.shape = tuple(made.shape[1:])
+        elif made.shape[1:] != self.shape:
+            raise RunError(
+                f"{self.where}: samples of shape {tuple(made.shape[1:])} came out, earlier ones had "
+                f"{self.shape}; it should always be the same"
+            )
+        # a device is not waited for: what is no number there shows in the next loss
+        if made.is_floating_point() and made.device.type == "cpu" and not made.isfinite().all():
+            raise RunError(f"{self.where}: what came out has numbers that are not finite")
+        return made.to(rows)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Put whatever happens into one line with the box's name."""
+        try:
+            yield
+        except (RunError, UserError) as error:
+            raise RunError(f"{self.where}: {error}") from error
+        except Exception as error:
+            said = " ".join(str(error).split())[:300]
+            raise RunError(f"{self.where}: {what} raised {type(error).__name__}: {said}") from error
+
+
+def _dense(raw: Any) -> Tensor:
+    """A dense tensor of real numbers."""
+    if raw is None:
+        raise ValueError("nothing came out")
+    if hasattr(raw, "toarray"):  # SciPy's sparse ones
+        raw = raw.toarray()
+    if isinstance(raw, np.ndarray):
+        if raw.dtype.kind not in "fiub":
+            raise ValueError(f"numbers of type {raw.dtype} came out; they should be real")
+        raw = torch.from_numpy(np.ascontiguousarray(raw))
+    if not isinstance(raw, Tensor):
+        raise ValueError(f"a {type(raw).__name__} came out; it should be a tensor or an array")
+    if raw.is_complex():
+        raise ValueError(f"numbers of type {raw.dtype} came out; they should be real")
+    return (raw.to_dense() if raw.layout != torch.strided else raw).detach()
