@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from ffcore.errors import UserError, closest
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
 from ffcore.testing import checks
-from ffcore.testing.example import Example, Options, examples_of
+from ffcore.testing.example import Example, Options, examples_of, needed
 
 Check = Callable[[Example], None]
 _UNUSED = frozenset({"recipe", "report_section", "command"})  # nothing of theirs is constructed
@@ -122,6 +123,8 @@ def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
     found = [Case(whole, check) for check in checks.named("entry")]
     if entry.noun in _UNUSED:
         return found + [Case(whole, check) for check in checks.named(entry.noun)]
+    if (needs := needed(entry)) is not None and find_spec(needs) is None:
+        return found + [Case(whole, check, f"{needs} is not installed") for check in _used(entry.noun)]
     try:
         tried = examples_of(entry) if given is None else given
         if entry.noun == "dataset" and given is None and tried == [{}] and entry.schema().model_fields:

@@ -74,6 +74,12 @@ def examples_of(entry: Entry) -> list[Options]:
     return [{name: _value(entry, name, properties[name]) for name in required}]
 
 
+def needed(entry: Entry) -> str | None:
+    """The optional package that a component cannot do without, where its config says ``"needs"``."""
+    needs = _declared(entry).get("needs")
+    return None if needs is None else str(needs)
+
+
 def _declared(entry: Entry) -> Options:
     extra = entry.schema().model_config.get("json_schema_extra")
     return extra if isinstance(extra, dict) else {}

@@ -136,7 +136,7 @@ CAUGHT = [
     ("readout", Elsewhere, "connects to blocks that exist", "reads .*nowhere"),
     ("rule", Idle, "moves every block", "block1 has not learned"),
     ("rule", Dragging, "reports detached losses of every block", "drags its graph along"),
-    ("blackbox", Dropping, "keeps rows", "6 rows become 5"),
+    ("blackbox", Dropping, "keeps rows", "6 rows went in"),
     ("algorithm", Lazy, "learns an easy problem", "of four easy classes"),
     ("algorithm", Lazy, "changes every block that can learn", "none has changed"),
     ("algorithm", Rolling, "scores every source sample and class", "scores are"),

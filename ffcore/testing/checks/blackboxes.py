@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 from ffcore.local import BoxStage
 from ffcore.testing.example import Example
@@ -13,17 +14,23 @@ from ffcore.testing.scenery import FEATURES, N, Placed, numbers
 def place_blackbox(example: Example, seed: int = 0) -> Placed:
     """Fitted to a batch."""
     box = _fitted(example, seed)
-    x = numbers(N, FEATURES)
-    return Placed(box, lambda: box(x))
+    stage, x = BoxStage(box), numbers(N, FEATURES)
+    return Placed(box, lambda: stage(x))
 
 
 def check_blackbox_keeps_rows(example: Example) -> None:
-    """One row out for each row in, all finite."""
+    """One row out for each row in, all finite, of the same shape whether it has been fitted or not."""
     box = _fitted(example)
-    made = box(numbers(N, FEATURES))
-    box.close()
-    assert len(made) == N, f"{N} rows become {len(made)}"
-    assert made.isfinite().all(), "what comes out is not finite"
+    fresh: BlackBox = example.make(in_shape=(FEATURES,))
+    fresh.prepare((FEATURES,))
+    try:
+        made, before = (BoxStage(each)(numbers(N, FEATURES)) for each in (box, fresh))
+    except RunError as error:
+        raise AssertionError(str(error)) from error
+    finally:
+        for each in (box, fresh):
+            each.close()
+    assert made.shape == before.shape, f"{tuple(before.shape)} before it is fitted, then {tuple(made.shape)}"
 
 
 def check_blackbox_lets_no_graph_through(example: Example) -> None:
@@ -43,6 +50,7 @@ def check_blackbox_can_be_closed_twice(example: Example) -> None:
 
 def _fitted(example: Example, seed: int = 0) -> BlackBox:
     box: BlackBox = example.make(in_shape=(FEATURES,), seed=seed)
+    box.prepare((FEATURES,))
     with torch.no_grad():
         box.fit([numbers(N, FEATURES, seed=s) for s in range(3)])
     return box

@@ -1,0 +1,1 @@
+"""Black boxes: parts between blocks that nobody can differentiate."""

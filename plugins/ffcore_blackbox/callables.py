@@ -1,0 +1,60 @@
+"""Any Python function as a black box."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ffcore.interfaces import BlackBox
+
+
+class Function(BlackBox):
+    """A function from a tensor (R, *shape) to a tensor or an array with as many rows.
+
+    Args:
+        target: ``module:function``, or, from Python, the function itself.
+        rows: most rows of one call; None: any number.
+    """
+
+    def __init__(self, target: str | Callable[[Tensor], Any], rows: int | None = None) -> None:
+        super().__init__()
+        self.function = _load(target) if isinstance(target, str) else target
+        self.limit = rows
+
+    def forward(self, x: Tensor) -> Any:
+        """(R, *shape) → whatever the function makes of it."""
+        return self.function(x)
+
+
+class ArrayFunction(BlackBox):
+    """A function from an array (R, *shape) to an array with as many rows; on whatever device the blocks are.
+
+    Args:
+        target: ``module:function``, or, from Python, the function itself.
+        rows: most rows of one call; None: any number.
+    """
+
+    def __init__(self, target: str | Callable[[Any], Any], rows: int | None = None) -> None:
+        super().__init__()
+        self.function = _load(target) if isinstance(target, str) else target
+        self.limit = rows
+
+    def forward(self, x: Tensor) -> Any:
+        """(R, *shape) → whatever the function makes of the array."""
+        return self.function(x.cpu().numpy())
+
+
+def _load(target: str) -> Callable[..., Any]:
+    module, _, name = target.partition(":")
+    try:
+        thing: Any = importlib.import_module(module)
+        for part in name.split("."):
+            thing = getattr(thing, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"target: {target!r} cannot be imported: {error}") from error
+    if not callable(thing):
+        raise ValueError(f"target: {target!r} is a {type(thing).__name__}, which cannot be called")
+    return thing  # type: ignore[no-any-return]

@@ -1,0 +1,80 @@
+"""An ONNX model as a black box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import BlackBox
+
+_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
+
+
+class Onnx(BlackBox):
+    """An ONNX model with one input and at least one output, of which the first counts, run by ONNX Runtime.
+
+    Args:
+        path: the file.
+        threads: of the runtime.
+        rows: most rows of one call; None: any number, or what the model's input says.
+    """
+
+    def __init__(self, path: str, threads: int = 1, rows: int | None = None) -> None:
+        super().__init__()
+        self.path, self.threads, self.limit = path, threads, rows
+        if not Path(path).is_file():
+            raise ValueError(f"path: there is no file {path!r}")
+        self._session: Any = self._open()
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"path: {path!r} has {len(inputs)} inputs; a black box has one")
+        self.input = inputs[0]
+        if self.input.type not in _DTYPES:
+            raise ValueError(f"path: {path!r} wants {self.input.type}; a black box gets real numbers")
+
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """See `ffcore.interfaces.BlackBox.prepare`.
+
+        Raises:
+            ValueError: when the model wants samples of another shape.
+        """
+        wants = tuple(self.input.shape[1:])
+        fits = len(wants) == len(shape) and all(
+            not isinstance(side, int) or side == ours for side, ours in zip(wants, shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"path: {self.path!r} wants samples of shape {wants}, here they have {shape}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, *shape) → (R, *shape')."""
+        if self._session is None:
+            self._session = self._open()
+        rows = x.cpu().numpy().astype(_DTYPES[self.input.type], copy=False)
+        return torch.from_numpy(self._session.run(None, {self.input.name: rows})[0])
+
+    def close(self) -> None:
+        """Let go of the session; the next call opens another."""
+        self._session = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the session, which cannot be copied."""
+        return {**self.__dict__, "_session": None}
+
+    def _open(self) -> Any:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ValueError(
+                "ONNX models need ONNX Runtime, which is not installed: pip install ffcore[onnx]"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            said = " ".join(str(error).split())[:200]
+            raise ValueError(f"path: {self.path!r} is no ONNX model: {said}") from error

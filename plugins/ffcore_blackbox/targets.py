@@ -1,0 +1,57 @@
+"""Whether ``module:function`` is there, found out without importing it; no torch here."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+
+def refuse_missing(target: str) -> str:
+    """Make sure, without importing anything, that ``module:function`` is there.
+
+    Raises:
+        ValueError: what is missing.
+    """
+    module, colon, name = target.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise ValueError(f"{target!r} should be module:function")
+    spec = _find(module)
+    if spec is None:
+        raise ValueError(f"{target!r}: there is no module {module!r} on Python's path")
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return target  # a package without a file, or compiled: it shows when it is called
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    known = {found for node in tree.body for found in _names(node)}
+    if name.split(".")[0] not in known and "*" not in known:
+        raise ValueError(f"{target!r}: module {module!r} has no {name!r}")
+    return target
+
+
+def _find(module: str) -> ModuleSpec | None:
+    """As `importlib.util.find_spec`, which would import the packages around a module."""
+    path = None
+    spec: ModuleSpec | None = None
+    whole = ""
+    for part in module.split("."):
+        whole = f"{whole}.{part}" if whole else part
+        spec = PathFinder.find_spec(whole, path)
+        if spec is None:
+            return importlib.util.find_spec(module) if whole == module and "." not in module else None
+        path = spec.submodule_search_locations
+    return spec
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """What a statement at the top of a module binds."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names]
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return [target.id for target in targets if isinstance(target, ast.Name)]
+    return [
+        name for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt) for name in _names(inner)
+    ]
