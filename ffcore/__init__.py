@@ -1,5 +1,5 @@
 """ffcore: forward-only learning, in which no gradient crosses a block boundary."""
 
-from ffcore.api import add_plugin, load, resume, train
+from ffcore.api import add_plugin, load, localize, resume, train
 
-__all__ = ["add_plugin", "load", "resume", "train"]
+__all__ = ["add_plugin", "load", "localize", "resume", "train"]

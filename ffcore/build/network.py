@@ -12,20 +12,19 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from ffcore.build.block import local_block
 from ffcore.build.components import make
 from ffcore.errors import RunError, UserError, closest
 from ffcore.interfaces import (
     Algorithm,
     BlackBox,
     Circuit,
-    Goodness,
     Items,
     LocalLoss,
-    Objective,
     Readout,
     Views,
 )
-from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork, Residual
+from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
 from ffcore.recipe.network import (
     BlockConfig,
     BlockItem,
@@ -204,45 +203,12 @@ class NetworkBuilder:
         loss: LocalLoss | None = None,
         handoff: nn.Module | None = None,
     ) -> LocalBlock:
-        """A block around a body, with the loss of its part of the recipe unless it has its own."""
-        goodness: Goodness | None = None
-        if config.goodness is not None:
-            goodness = make(config.goodness, f"{where}.goodness")
-        block = LocalBlock(
-            body,
-            goodness,
-            loss if loss is not None else self._loss(config, goodness, where),
-            handoff,
-            make(config.rule, f"{where}.rule") if config.rule is not None else None,
-            config.per_view,
-            name,
-        )
+        block = local_block(body, name, where, config, loss, handoff)
         if config.optimizer is not None:
             self.optimizers[name] = config.optimizer
         if config.compile:
             self._to_compile.append(block)
         return block
-
-    @staticmethod
-    def _loss(config: BlockConfig, goodness: Goodness | None, where: str) -> GoodnessLoss | None:
-        if config.objective is None:
-            if config.penalties:
-                raise UserError(f"{where}.penalties: a block without an objective does not learn from them")
-            return None
-        if goodness is None:
-            raise UserError(f"{where}.goodness: objective {config.objective.kind} needs a goodness")
-        objective: Objective = make(config.objective, f"{where}.objective")
-        if objective.accepts != goodness.kind:
-            kind = config.goodness.kind if config.goodness is not None else "?"
-            raise UserError(
-                f"{where}.objective: {config.objective.kind} reads goodness of kind {objective.accepts!r}, "
-                f"but {kind} gives kind {goodness.kind!r}"
-            )
-        penalties = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
-        try:
-            return GoodnessLoss(objective, penalties)
-        except ValueError as error:
-            raise UserError(f"{where}.{error}") from error
 
     def _name(self, item: BuiltItem, copy: int) -> str:
         if item.name is not None:

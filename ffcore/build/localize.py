@@ -1,0 +1,179 @@
+"""Local blocks for sub-modules of a model that knows nothing of ffcore.
+
+R rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from ffcore.build.block import local_block
+from ffcore.build.components import make
+from ffcore.build.optimizers import Optimizers
+from ffcore.errors import UserError, closest
+from ffcore.local import LocalBlock, LocalNetwork, Stepper
+from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.network import BlockConfig
+from ffcore.recipe.optimizers import OptimizerConfig
+from ffcore.recipe.tree import Tree
+
+
+def localize(
+    model: nn.Module,
+    at: Sequence[str],
+    *,
+    shape: Sequence[int],
+    classes: int,
+    block: Mapping[str, Any],
+    optimizer: str | Mapping[str, Any] = "adam",
+) -> LocalNetwork:
+    """Let chosen sub-modules of a PyTorch model learn by themselves.
+
+    From here on a call of such a sub-module goes through a local block: its inputs are detached, and in a
+    pass that learns it learns before the next one runs. The model stays the object that it was, with the same
+    keys in its ``state_dict``; what lies between the sub-modules (shortcuts, pooling) runs as it always did.
+
+    Args:
+        model: any module from (R, *shape) to anything; rows come first (``batch_first`` in transformers).
+        at: names of sub-modules as in ``model.named_modules()``, or patterns such as ``layers.*`` (which
+            stands for the children of ``layers``). They make one tensor each, and none lies inside another.
+        shape: shape of one input sample.
+        classes: number of classes K.
+        block: as the ``block`` of a recipe: ``{"goodness": …, "objective": …}``.
+        optimizer: as the ``optimizer`` of a recipe; every block has one of its own.
+
+    Returns:
+        The network: ``learn``, ``goodness`` and the rest are its, and ``model`` is its ``body``.
+
+    Raises:
+        UserError: when a name is unknown, or the parts do not fit together.
+
+    Warns:
+        With the names of parameters that lie in no block and will not learn.
+    """
+    config = _validated(TypeAdapter(BlockConfig), dict(block), "block")
+    options = {"kind": optimizer} if isinstance(optimizer, str) else dict(optimizer)
+    makes = Optimizers(_validated(TypeAdapter(OptimizerConfig), options, "optimizer"), {})
+    chosen = _chosen(model, at)
+    blocks: dict[str, LocalBlock] = {}
+    try:
+        for name in chosen:
+            blocks[name] = _through_block(model.get_submodule(name), name, config)
+        network = LocalNetwork(model, shape, classes)
+        for name, each in blocks.items():
+            if each not in network.blocks:
+                raise UserError(f"localize: {name} is never called in a pass of the model")
+    except BaseException:
+        for name in blocks:
+            del model.get_submodule(name).forward  # the model as it was
+        raise
+    network.register_module("parts", nn.ModuleDict({_key(n): _Parts(b) for n, b in blocks.items()}))
+    for each in network.blocks:
+        if each.trainable:
+            each.stepper = Stepper(each.trainable, makes(each, each.trainable))
+    _tell_what_stays_outside(model, network.blocks)
+    return network
+
+
+class _Inside(nn.Module):
+    """What a block's body calls: the sub-module's own forward, with the arguments that are no tensors."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.call: Callable[..., Any] = module.forward
+        self.rest: tuple[list[Any], dict[str, Any]] = ([], {})
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        left = list(tensors)
+        args = [left.pop(0) if arg is _TENSOR else arg for arg in self.rest[0]]
+        kwargs = {key: left.pop(0) if value is _TENSOR else value for key, value in self.rest[1].items()}
+        made = self.call(*args, **kwargs)
+        if not isinstance(made, Tensor):
+            raise UserError(
+                f"localize: a {type(made).__name__} comes out of a sub-module; blocks make one tensor"
+            )
+        return made
+
+
+class _Detour:
+    """Stands in for a sub-module's forward; an object, so that a copy of the model has blocks of its own."""
+
+    def __init__(self, block: LocalBlock, inside: _Inside) -> None:
+        self.block, self.inside = block, inside
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        values = [*args, *kwargs.values()]
+        self.inside.rest = [_hole(v) for v in args], {key: _hole(v) for key, v in kwargs.items()}
+        # the model's train() and eval() do not reach the block
+        self.block.train(self.inside.module.training)
+        made: Tensor = self.block(*(value for value in values if isinstance(value, Tensor)))
+        return made
+
+
+class _Parts(nn.Module):
+    """What a block has beside the sub-module: it belongs to the network, not to the model."""
+
+    def __init__(self, block: LocalBlock) -> None:
+        super().__init__()
+        self.goodness, self.loss = block.goodness, block.loss
+
+
+_TENSOR = object()
+
+
+def _hole(value: Any) -> Any:
+    return _TENSOR if isinstance(value, Tensor) else value
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "-")
+
+
+def _through_block(module: nn.Module, name: str, config: BlockConfig) -> LocalBlock:
+    if isinstance(getattr(module, "forward", None), _Detour):
+        raise UserError(f"localize: {name} has a local block already")
+    inside = _Inside(module)
+    handoff = make(config.handoff, "block.handoff") if config.handoff is not None else None
+    block = local_block(inside, _key(name), "block", config, handoff=handoff)
+    module.forward = _Detour(block, inside)
+    return block
+
+
+def _chosen(model: nn.Module, at: Sequence[str]) -> list[str]:
+    known = [name for name, _ in model.named_modules() if name]
+    found: list[str] = []
+    for pattern in at:
+        depth = pattern.count(".")
+        names = [name for name in known if name.count(".") == depth and fnmatchcase(name, pattern)]
+        if not names:
+            raise UserError(f"localize: the model has no sub-module {pattern!r}{closest(pattern, known)}")
+        found += [name for name in names if name not in found]
+    for outer in found:
+        for inner in found:
+            if inner.startswith(f"{outer}."):
+                raise UserError(f"localize: {inner} lies inside {outer}; only one of them can be a block")
+    return found
+
+
+def _validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise RecipeError.from_validation(error, Tree(value, {(): f"localize: {what}"})) from None
+
+
+def _tell_what_stays_outside(model: nn.Module, blocks: Sequence[LocalBlock]) -> None:
+    inside = {id(p) for block in blocks for p in block.parameters()}
+    outside = [name for name, p in model.named_parameters() if id(p) not in inside and p.requires_grad]
+    if outside:
+        warnings.warn(
+            f"localize: these parameters lie in no block and will not learn: {', '.join(outside)}",
+            stacklevel=3,
+        )
