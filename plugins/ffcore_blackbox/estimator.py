@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 from ffcore_blackbox.codes import some
 
@@ -83,7 +84,7 @@ class Estimator(BlackBox):
         if self.width is None or dense.shape[1] == self.width:
             return dense
         if dense.shape[1] > self.width:
-            raise ValueError(
+            raise RunError(
                 f"{type(self.model).__name__} makes {dense.shape[1]} features, but made {self.width} before "
                 "it was fitted; fix its width by its options"
             )

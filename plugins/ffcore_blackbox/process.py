@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 
 MAGIC = b"FFB1"
@@ -95,7 +96,7 @@ class _Child:
             )
         except OSError as error:
             self.said.close()
-            raise ValueError(f"the process cannot be started: {error}") from error
+            raise RunError(f"the process cannot be started: {error}") from error
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.to, self.back = self.process.stdin, self.process.stdout
@@ -107,7 +108,7 @@ class _Child:
         """Send a frame, wait for the answer.
 
         Raises:
-            ValueError: in words, whatever the process has done.
+            RunError: in words, whatever the process has done.
         """
         frame = memoryview(_frame(rows))
         until = time.monotonic() + timeout
@@ -118,7 +119,7 @@ class _Child:
             while len(answer) < need or frame:
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise ValueError(f"the process has not answered within {timeout:g} s")
+                    raise RunError(f"the process has not answered within {timeout:g} s")
                 for key, _ in ready.select(left):
                     if key.fileobj is self.to:
                         frame = frame[self._written(frame) :]
@@ -128,7 +129,7 @@ class _Child:
                         answer += self._read(len(answer))
                         need = max(need, _size(answer))
         if len(answer) > need:
-            raise ValueError(
+            raise RunError(
                 "the process wrote more than its answer; only frames belong on its standard output"
             )
         (dimensions,) = struct.unpack_from("<I", answer, 4)
@@ -142,7 +143,7 @@ class _Child:
         except BlockingIOError:
             return 0
         except BrokenPipeError:
-            raise ValueError(self._gone("before it had read its batch")) from None
+            raise RunError(self._gone("before it had read its batch")) from None
 
     def _read(self, had: int) -> bytes:
         try:
@@ -150,7 +151,7 @@ class _Child:
         except BlockingIOError:
             return b""
         if not some:
-            raise ValueError(self._gone("in the middle of a frame" if had else "without an answer"))
+            raise RunError(self._gone("in the middle of a frame" if had else "without an answer"))
         return some
 
     def _gone(self, when: str) -> str:
@@ -175,10 +176,10 @@ def _size(answer: bytearray) -> int:
     """Bytes of the whole frame, as far as its beginning tells.
 
     Raises:
-        ValueError: when it does not begin like a frame.
+        RunError: when it does not begin like a frame.
     """
     if not MAGIC.startswith(bytes(answer[:4])):
-        raise ValueError(
+        raise RunError(
             f"the process wrote {bytes(answer[:40])!r} instead of a frame; only frames belong on its "
             "standard output"
         )
@@ -186,7 +187,7 @@ def _size(answer: bytearray) -> int:
         return _HEAD.size
     (dimensions,) = struct.unpack_from("<I", answer, 4)
     if dimensions > _MOST:
-        raise ValueError(f"the process wrote a frame of {dimensions} dimensions; at most {_MOST} are read")
+        raise RunError(f"the process wrote a frame of {dimensions} dimensions; at most {_MOST} are read")
     start: int = _HEAD.size + 8 * dimensions
     if len(answer) < start:
         return start

@@ -16,7 +16,7 @@ import numpy as np
 
 def answer(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """(R, *shape) → (R, *shape'): here the sign of each number's distance to the row's mean."""
-    means = rows.reshape(len(rows), -1).mean(1).reshape(-1, *[1] * (rows.ndim - 1))
+    means = rows.mean(axis=tuple(range(1, rows.ndim)), keepdims=True)
     signs: np.ndarray[Any, Any] = np.sign(rows - means)
     return signs
 

@@ -1,0 +1,154 @@
+"""Black boxes in their place between blocks."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import nn
+
+from ffcore.errors import RunError
+from ffcore.interfaces import BlackBox, LabelledInput, Views
+from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork
+from ffcore.testing.scenery import Energy, Margin
+
+D = 4
+
+
+class Box(BlackBox):
+    """Whatever ``make`` says; notes what it is given."""
+
+    def __init__(self, make=lambda x: x, limit=None):
+        super().__init__()
+        self.make, self.limit, self.seen, self.fitted = make, limit, [], []
+
+    def forward(self, x):
+        self.seen.append(x)
+        return self.make(x)
+
+
+class Adapting(Box):
+    """Is also fitted."""
+
+    def fit(self, batches):
+        self.fitted.append([batch.clone() for batch in batches])
+
+
+def x(rows=6):
+    return torch.randn(rows, D, generator=torch.Generator().manual_seed(0))
+
+
+def block():
+    return LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Margin()))
+
+
+def views():
+    return Views(x(), ("positive", "negative"), (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("make", "right"),
+    [
+        (lambda x: x > 0, lambda x: (x > 0).float()),
+        (lambda x: (x * 10).long(), lambda x: (x * 10).long().float()),
+        (lambda x: x.double(), lambda x: x),
+        (lambda x: x.double().numpy(), lambda x: x),
+        (lambda x: np.asfortranarray(x.numpy())[::-1], lambda x: x.flip(0)),
+        (lambda x: sparse.csr_matrix(x.numpy()), lambda x: x),
+        (lambda x: x.to_sparse(), lambda x: x),
+    ],
+)
+def test_what_comes_back_becomes_dense_and_of_the_inputs_kind(make, right):
+    torch.testing.assert_close(BoxStage(Box(make))(x()), right(x()))
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda x: None, "nothing came out"),
+        (lambda x: x[1:], "6 rows went in and .5, 4. came out"),
+        (lambda x: x.sum(), r"6 rows went in and \(\) came out"),
+        (lambda x: x / 0, "numbers that are not finite"),
+        (lambda x: x.to(torch.complex64), "numbers of type torch.complex64 came out"),
+        (lambda x: x.numpy().astype(object), "numbers of type object came out"),
+        (lambda x: x.tolist(), "a list came out"),
+        (lambda x: 1 / 0, "its forward raised ZeroDivisionError: division by zero"),
+        (lambda x: x[:, 9], "its forward raised IndexError"),
+    ],
+)
+def test_what_a_box_does_wrong_is_one_line_with_its_place(make, complaint):
+    with pytest.raises(RunError, match=f"^sign1, network.1: {complaint}") as caught:
+        BoxStage(Box(make), "sign1, network.1")(x())
+    assert "\n" not in str(caught.value)
+
+
+def test_another_shape_at_a_later_call_is_refused():
+    widths = iter([4, 3])
+    stage = BoxStage(Box(lambda x: x[:, : next(widths)]))
+    stage(x())
+    with pytest.raises(RunError, match=r"samples of shape \(3,\) came out, earlier ones had \(4,\)"):
+        stage(x())
+
+
+def test_batches_are_split_to_the_boxs_own_limit():
+    box = Box(lambda x: 2 * x, limit=4)
+    torch.testing.assert_close(BoxStage(box)(x(10)), 2 * x(10))
+    assert [len(part) for part in box.seen] == [4, 4, 2]
+
+
+def test_a_box_gets_the_dense_form_of_a_labelled_input():
+    base = torch.cat([torch.zeros(3, 1), x(3)[:, 1:]], dim=1)
+    box = Box()
+    BoxStage(box)(LabelledInput(base, torch.ones(6, 1)))
+    assert box.seen[0].shape == (6, D)
+
+
+def test_a_box_never_sees_a_graph_and_none_crosses_it():
+    box = Box()
+    net = LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2)
+    for _ in range(2):
+        net.learn(views())
+    assert box.seen
+    assert not any(seen.requires_grad for seen in box.seen)
+    before = torch.randn(6, D, requires_grad=True)
+    assert not BoxStage(box)(before).requires_grad
+
+
+def network(box, fit):
+    torch.manual_seed(0)
+    return LocalNetwork(nn.Sequential(block(), BoxStage(box, fit=fit), block()), (D,), 2)
+
+
+def fits(net, epochs, plans=None):
+    """After which epochs the box has been fitted, in a run of so many."""
+    box, when = net.boxes[0].box, []
+    for epoch in range(epochs):
+        if plans is not None:
+            net.plan(plans[epoch])
+        before = len(box.fitted)
+        net.fit_boxes(epoch, lambda: iter([views(), views()]))
+        when += [epoch] * (len(box.fitted) - before)
+    return when
+
+
+def test_a_box_is_fitted_when_the_run_begins_and_again_when_the_recipe_says_so():
+    assert fits(network(Adapting(), "start"), 4) == [0]
+    assert fits(network(Adapting(), 2), 4) == [0, 2]
+    greedy = [[range(1)], [range(1)], [range(1, 2)], [range(1, 2)]]
+    assert fits(network(Adapting(), "finished"), 4, greedy) == [0, 2]
+    assert fits(network(Box(), "finished"), 4, greedy) == []  # it has nothing to fit
+
+
+def test_a_box_is_fitted_on_what_the_blocks_before_it_hand_on():
+    net = network(Adapting(), "start")
+    fits(net, 1)
+    right = net.body[0](x()).detach()
+    (batches,) = net.boxes[0].box.fitted
+    assert len(batches) == 2
+    torch.testing.assert_close(batches[0], right)
+
+
+def test_a_box_that_was_fitted_is_not_fitted_again_after_a_checkpoint():
+    net, resumed = network(Adapting(), "start"), network(Adapting(), "start")
+    fits(net, 1)
+    resumed.load_state_dict(net.state_dict())
+    assert fits(resumed, 2) == []

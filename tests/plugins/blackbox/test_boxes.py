@@ -1,0 +1,162 @@
+"""Functions, scikit-learn, ONNX and crossbars."""
+
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from ffcore.errors import UserError
+from ffcore.local import BoxStage
+from ffcore_blackbox import onnx
+from ffcore_blackbox.callables import ArrayFunction, Function
+from ffcore_blackbox.crossbar import Crossbar
+from ffcore_blackbox.estimator import Estimator
+from ffcore_blackbox.targets import refuse_missing
+
+
+def rows(n=60, d=8, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_functions_are_called_with_tensors_and_with_arrays():
+    seen = []
+    Function(lambda x: seen.append(type(x)))(rows())
+    ArrayFunction(lambda x: seen.append(type(x)))(rows())
+    assert seen == [torch.Tensor, np.ndarray]
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("torch", "should be module:function"),
+        ("no_such_module:f", "there is no module 'no_such_module'"),
+        ("json.decoder:no_such_name", "module 'json.decoder' has no 'no_such_name'"),
+    ],
+)
+def test_a_target_that_is_not_there_is_refused_without_importing(target, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        refuse_missing(target)
+
+
+def test_nothing_is_imported_to_find_a_target(tmp_path, monkeypatch):
+    package = tmp_path / "loud"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "inner.py").write_text("if True:\n    def f(x): return x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert refuse_missing("loud.inner:f") == "loud.inner:f"
+
+
+def test_a_transformer_is_fitted_to_what_comes_in():
+    box = Estimator("PCA", {"n_components": 3})
+    box.prepare((8,))
+    box.fit([rows(), rows(seed=1)])
+    both = torch.cat([rows(), rows(seed=1)]).numpy()
+    right = PCA(3, random_state=0).fit(both).transform(both[:5])
+    np.testing.assert_allclose(BoxStage(box)(rows()[:5]).numpy(), right, atol=1e-5)
+
+
+def test_a_sparse_code_becomes_dense_and_keeps_its_width_when_it_is_fitted():
+    box = Estimator("RandomTreesEmbedding", {"n_estimators": 4, "max_depth": 3})
+    box.prepare((8,))
+    before = BoxStage(box)(rows())
+    box.fit([rows()[:9]])  # so few rows make fewer leaves
+    after = BoxStage(box)(rows())
+    assert before.shape == after.shape
+    assert (after.sum(1) == 4).all()
+
+
+def test_its_state_is_bytes_that_make_another_one_equal():
+    one, other = (Estimator("PCA", {"n_components": 3}) for _ in range(2))
+    for box in (one, other):
+        box.prepare((8,))
+    one.fit([rows()])
+    other.load_state_dict(one.state_dict())
+    torch.testing.assert_close(other(rows()), one(rows()), rtol=0, atol=0)
+    assert all(isinstance(value, torch.Tensor) for value in one.state_dict().values())
+
+
+def test_a_fitted_one_is_loaded_and_not_fitted_again(tmp_path):
+    model = PCA(2, random_state=0).fit(rows(seed=3).numpy())
+    joblib.dump(model, tmp_path / "pca.joblib")
+    box = Estimator(path=str(tmp_path / "pca.joblib"))
+    box.prepare((8,))
+    box.fit([rows()])
+    np.testing.assert_allclose(box(rows()).numpy(), model.transform(rows().numpy()), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Estimator("Nonsense"), "'Nonsense' is no transformer of scikit-learn's"),
+        (lambda: Estimator("PCA", {"components": 2}), "options: .*'components'"),
+        (lambda: Estimator(path="nowhere.joblib"), "path: there is no file 'nowhere.joblib'"),
+        (lambda: Estimator("PCA", {"n_components": 20}).prepare((8,)), "PCA cannot take 8 features"),
+    ],
+)
+def test_a_transformer_that_cannot_be_is_refused(make, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        make()
+
+
+def test_an_onnx_model_is_run(tmp_path):
+    pytest.importorskip("onnxruntime")
+    box = onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))
+    box.prepare((8,))
+    torch.testing.assert_close(BoxStage(box)(rows()), rows().relu())
+    torch.testing.assert_close(BoxStage(box)(rows().double()), rows().double().relu())
+    box.close()
+    torch.testing.assert_close(BoxStage(box)(rows()), rows().relu())
+    with pytest.raises(ValueError, match=r"wants samples of shape \('features',\), here they have \(2, 4\)"):
+        box.prepare((2, 4))
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    with pytest.raises(ValueError, match="is no ONNX model"):
+        onnx.Onnx(str(tmp_path / "broken.onnx"))
+
+
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"pip install ffcore\[onnx\]"):
+        onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))
+
+
+def crossbar(**options):
+    exact = {"noise": 0.0, "dead": 0.0, "saturation": None, "bits": None}
+    return Crossbar((8,), 5, **{**exact, **options})
+
+
+def test_all_devices_are_meant_to_have_the_same_weights_and_each_has_its_own_faults():
+    torch.testing.assert_close(crossbar(device=0)(rows()), crossbar(device=1)(rows()))
+    one, same, other = (crossbar(device=d, noise=0.2)(rows()) for d in (0, 0, 1))
+    torch.testing.assert_close(one, same, rtol=0, atol=0)
+    assert (one - other).abs().max() > 0.1
+
+
+def test_a_crossbar_drifts_dies_saturates_and_rounds():
+    exact = crossbar().weight
+    drifted = crossbar(hours=100.0).weight
+    assert 0.6 < float(drifted.abs().sum() / exact.abs().sum()) < 0.95
+    dead = Crossbar((100,), 50, noise=0.0, dead=0.3).weight
+    assert 0.25 < float((dead == 0).float().mean()) < 0.35
+    coded = crossbar(saturation=1.0, bits=2)(rows())
+    assert set(coded.unique().mul(3).round().tolist()) == {-3, -1, 1, 3}
+
+
+def test_a_converter_needs_a_range():
+    with pytest.raises(ValueError, match="saturation: a converter needs a range"):
+        crossbar(bits=4)
+
+
+def test_errors_of_options_come_with_the_recipes_path(tmp_path):
+    from ffcore.recipe.load import load
+
+    (tmp_path / "r.yaml").write_text(
+        "name: r\ndata: digits\nalgorithm: forward-forward\nnetwork:\n  - {kind: dense, units: 8}\n"
+        "  - {kind: blackbox, box: {kind: function, target: 'nowhere:f'}}\n"
+    )
+    with pytest.raises(UserError, match=r"r.yaml:6.*network.1.box.target: .*there is no module 'nowhere'"):
+        load(str(tmp_path / "r.yaml"))

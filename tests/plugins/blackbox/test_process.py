@@ -1,0 +1,148 @@
+"""A program as a black box: what it may do wrong, and that nothing of it is left."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from ffcore.errors import RunError
+from ffcore.local import BoxStage
+from ffcore_blackbox.process import Process
+
+HEAD = "import struct, sys, time\ni, o = sys.stdin.buffer, sys.stdout.buffer\n"
+READ = "h = i.read(8)\nd = struct.unpack('<2Q', i.read(16))\nx = i.read(4 * d[0] * d[1])\n"
+
+
+def program(text):
+    return [sys.executable, "-c", HEAD + text]
+
+
+def stage(command, **options):
+    return BoxStage(Process(command, **options), "process1, network.1")
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:  # a zombie has gone, nobody has looked yet
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def ended(pid, within=5.0):
+    until = time.monotonic() + within
+    while alive(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not alive(pid)
+
+
+@pytest.fixture
+def server():
+    box = stage([sys.executable, "-m", "ffcore_blackbox.server"])
+    yield box
+    box.box.close()
+
+
+def test_the_sample_server_answers_batch_after_batch(server):
+    for rows in (3, 1, 500):
+        x = torch.randn(rows, 4, 5)
+        torch.testing.assert_close(server(x), (x - x.mean((1, 2), keepdim=True)).sign())
+
+
+def test_a_batch_larger_than_any_pipe_goes_through(server):
+    x = torch.randn(3000, 1000)
+    torch.testing.assert_close(server(x), (x - x.mean(1, keepdim=True)).sign())
+
+
+def test_an_empty_batch_goes_through(server):
+    assert server(torch.zeros(0, 4)).shape == (0, 4)
+
+
+def test_it_is_started_when_it_is_needed_and_again_after_it_was_closed(server):
+    assert server.box._child is None
+    x = torch.randn(2, 3)
+    first = server(x)
+    pid = server.box._child.process.pid
+    server.box.close()
+    assert ended(pid)
+    torch.testing.assert_close(server(x), first)
+
+
+def test_a_copy_starts_a_process_of_its_own(server):
+    server(torch.randn(2, 3))
+    other = copy.deepcopy(server)
+    assert other.box._child is None
+    assert other(torch.randn(2, 3)).shape == (2, 3)
+    other.box.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sys.exit(3)", "ended with code 3 (without an answer|before it had read its batch)"),
+        (READ + "sys.exit('out of ink')", "ended with code 1 without an answer; it said last: out of ink"),
+        (READ + "time.sleep(60)", "has not answered within 0.5 s"),
+        (READ + "o.write(h + struct.pack('<2Q', *d) + x[:5]); o.flush()", "in the middle of a frame"),
+        (READ + "print('hello', flush=True); time.sleep(60)", "wrote b'hello.*' instead of a frame"),
+        (
+            READ + "o.write(h + struct.pack('<2Q', *d) + x + b'done'); o.flush(); time.sleep(60)",
+            "wrote more than its answer",
+        ),
+        (READ + "o.write(b'FFB1' + b'\\xff' * 8); o.flush(); time.sleep(60)", "of 4294967295 dimensions"),
+        (
+            READ
+            + "o.write(h + struct.pack('<2Q', d[0] - 1, d[1]) + x[: -4 * d[1]]); o.flush(); time.sleep(60)",
+            "2 rows went in and .1, 3. came out",
+        ),
+        (
+            READ
+            + "o.write(h + struct.pack('<2Q', *d) + struct.pack('<6f', *[float('nan')] * 6)); o.flush(); "
+            "time.sleep(60)",
+            "numbers that are not finite",
+        ),
+    ],
+)
+def test_what_a_process_does_wrong_is_one_line_and_it_is_gone(text, complaint):
+    box = stage(program(text), timeout=0.5 if "has not" in complaint else 20)
+    with pytest.raises(RunError, match=f"^process1, network.1: .*{complaint}") as caught:
+        box(torch.randn(2, 3))
+    assert "\n" not in str(caught.value)
+    if box.box._child is not None:
+        pid = box.box._child.process.pid
+        box.box.close()
+        assert ended(pid)
+
+
+def test_a_program_that_is_not_there_is_named():
+    with pytest.raises(RunError, match=r"the process cannot be started: .*no-such-program"):
+        stage(["no-such-program"])(torch.randn(2, 3))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent has died")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_program_that_started_it(how):
+    text = (
+        "import signal, sys, time, torch\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from ffcore_blackbox.process import Process\n"
+        "box = Process([sys.executable, '-c', 'import time; time.sleep(60)'], timeout=60)\n"
+        "from ffcore_blackbox.process import _Child\n"
+        "box._child = _Child(box.command)\n"
+        "print(box._child.process.pid, flush=True)\n"
+        "box(torch.zeros(1, 1))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with parent:
+        child = int(parent.stdout.readline())
+        assert alive(child)
+        parent.send_signal(how)
+        parent.wait(20)
+    assert ended(child)
