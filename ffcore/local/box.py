@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -117,7 +118,7 @@ class BoxStage(nn.Module):
                 f"{self.shape}; it should always be the same"
             )
         # a device is not waited for: what is no number there shows in the next loss
-        if made.is_floating_point() and made.device.type == "cpu" and not made.isfinite().all():
+        if made.is_floating_point() and made.device.type == "cpu" and not _finite(made):
             raise RunError(f"{self.where}: what came out has numbers that are not finite")
         return made.to(rows)
 
@@ -131,6 +132,11 @@ class BoxStage(nn.Module):
         except Exception as error:
             said = " ".join(str(error).split())[:300]
             raise RunError(f"{self.where}: {what} raised {type(error).__name__}: {said}") from error
+
+
+def _finite(t: Tensor) -> bool:
+    """Whether all numbers are; a sum says so in a tenth of the time, unless it overflows."""
+    return math.isfinite(float(t.sum())) or bool(t.isfinite().all())
 
 
 def _dense(raw: Any) -> Tensor:
