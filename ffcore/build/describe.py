@@ -7,12 +7,12 @@ from rich.table import Table
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
 from ffcore.data.images import Dataset
-from ffcore.local import GoodnessLoss, LocalBlock
+from ffcore.local import BoxStage, GoodnessLoss, LocalBlock
 from ffcore.recipe.schema import Recipe
 
 
 def describe(recipe: Recipe) -> Table:
-    """Build a recipe and list its blocks and readouts.
+    """Build a recipe and list its blocks, black boxes and readouts.
 
     Raises:
         UserError: when it cannot be built, or its data set has to be read and is not there.
@@ -27,15 +27,25 @@ def describe(recipe: Recipe) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "goodness", "loss"):
         table.add_column(column, justify="right" if column == "parameters" else "left")
-    for name, block in network.learners.items():
-        shape = "×".join(map(str, block.info.shape)) if block.info is not None else ""
-        goodness = type(block.goodness).__name__ if block.goodness is not None else "–"
-        table.add_row(name, shape, f"{_count(block):,}", goodness, _loss(block))
+    for part in network.modules():
+        if isinstance(part, BoxStage):
+            name = part.where.split(",", 1)[0]
+            table.add_row(name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
+        elif isinstance(part, LocalBlock):
+            goodness = type(part.goodness).__name__ if part.goodness is not None else "–"
+            shape = _shape(part.info.shape if part.info is not None else None)
+            table.add_row(part.name, shape, f"{_count(part):,}", goodness, _loss(part))
+    for stage in network.boxes:
+        stage.box.close()
     total = sum(p.numel() for p in network.parameters())
     inputs = "×".join(map(str, known[0]))
     table.caption = f"input {inputs}, {known[1]} classes, {total:,} parameters"
     table.caption_justify = "left"
     return table
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "×".join(map(str, shape or ()))
 
 
 def _count(block: LocalBlock) -> int:

@@ -1,0 +1,123 @@
+"""Runs with a black box in the network."""
+
+import json
+import sys
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+import ffcore
+from ffcore.cli.main import main
+from ffcore.errors import RunError, UserError
+from ffcore_blackbox.crossbar import Crossbar
+
+SMALL = {"network.0.units": 40, "network.2.units": 30, "trainer": {"max_epochs": 3, "threads": 1}}
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+
+
+def run(name, folder, **changes):
+    return ffcore.train(name, run_dir=folder, **{**SMALL, **changes})
+
+
+def test_digits_are_learned_around_a_sign(tmp_path):
+    made = ffcore.train(
+        "digits/blackbox-sign",
+        run_dir=tmp_path / "run",
+        **{"network.0.units": 200, "network.2.units": 200, "trainer": {"max_epochs": 8, "threads": 1}},
+    )
+    assert made.results["test"]["accuracy"] >= 0.9
+
+
+@pytest.mark.parametrize("name", ["quantise", "sklearn", "process", "analog"])
+def test_every_kind_trains_predicts_and_loads(tmp_path, name):
+    made = run(f"digits/blackbox-{name}", tmp_path / "run")
+    predictor = ffcore.load(tmp_path / "run")
+    x = np.random.default_rng(0).integers(0, 17, (20, 1, 8, 8)).astype(np.uint8)
+    here = made.module.scores(torch.from_numpy(x.astype(np.float32)) / 16)
+    torch.testing.assert_close(predictor.scores(x), here.cpu())
+    for module in (made.module, predictor.module):
+        for stage in module.network.boxes:
+            stage.box.close()
+
+
+@pytest.mark.parametrize("name", ["quantise", "sklearn"])
+def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
+    whole = run(f"digits/blackbox-{name}", tmp_path / "whole")
+
+    class Break(L.Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(f"digits/blackbox-{name}", tmp_path / "cut", callbacks=[Break()])
+    again = ffcore.resume(tmp_path / "cut")
+    states = [module.state_dict() for module in (whole.module, again.module)]
+    for key in states[0]:
+        if not key.endswith("extra_state"):  # a pickle of a pickle has other bytes
+            torch.testing.assert_close(states[1][key], states[0][key], rtol=0, atol=0)
+    x = torch.rand(30, 1, 8, 8)
+    torch.testing.assert_close(again.module.scores(x), whole.module.scores(x), rtol=0, atol=0)
+
+
+def test_a_process_that_dies_in_the_middle_stops_the_run_and_leaves_its_checkpoint(tmp_path):
+    server = tmp_path / "server.py"
+    server.write_text(
+        "import struct, sys\ni, o = sys.stdin.buffer, sys.stdout.buffer\nn = 0\n"
+        "while h := i.read(8):\n    d = struct.unpack('<2Q', i.read(16)); x = i.read(4 * d[0] * d[1])\n"
+        "    n += 1\n    if n > 90: sys.exit('too tired')\n"
+        "    o.write(h + struct.pack('<2Q', *d) + x); o.flush()\n"
+    )
+    box = {"kind": "process", "command": [sys.executable, str(server)]}
+    with pytest.raises(RunError, match=r"blackbox1, network.1.*ended with code 1.*too tired"):
+        run("digits/blackbox-process", tmp_path / "run", **{"network.1.box": box, "data.batch_size": 50})
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["global_step"] > 0
+
+
+def test_the_shape_of_a_box_is_shown(capsys):
+    assert main(["show", "digits/blackbox-sklearn", "--build"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if line.startswith("blackbox1"))
+    assert "black box Estimator" in line
+    assert line.split()[1].isdecimal()
+
+
+def test_a_box_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    wrong = {"kind": "winner-take-all", "group": 7}
+    with pytest.raises(UserError, match=r"network\.1\.box: group: 7 does not divide 40 units"):
+        run("digits/blackbox-sign", tmp_path / "run", **{"network.1.box": wrong})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failing_function_is_one_line_with_the_recipes_place(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text("def f(x):\n    raise ValueError('no\\nluck')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "r.yaml").write_text(
+        "base: digits/blackbox-sign\nnetwork:\n  - {kind: dense, units: 20}\n"
+        "  - {kind: blackbox, box: {kind: function, target: 'mine:f'}, name: luck}\n"
+        "  - {kind: dense, units: 20}\n"
+    )
+    assert main(["run", str(tmp_path / "r.yaml"), "--run-dir", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "luck, network.1" in said
+    assert "r.yaml:4" in said
+    assert "ValueError: no luck" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_device_of_a_crossbar_is_another_net(tmp_path):
+    made = run("digits/blackbox-analog", tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["test"]["accuracy"] > 0.5
+    x = torch.rand(50, 1, 8, 8)
+    before = made.module.scores(x)
+    made.module.network.boxes[0].box = Crossbar((40,), 500, device=1, noise=0.5)
+    assert not torch.allclose(made.module.scores(x), before)
