@@ -77,6 +77,7 @@ def resume(
     data: Dataset | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
+    trust: bool = False,
 ) -> Run:
     """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
 
@@ -85,6 +86,7 @@ def resume(
         data: its data set, if it was given from Python.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
+        trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
 
     Raises:
         ffcore.errors.UserError: when there is nothing to go on with, or the data are others.
@@ -92,8 +94,12 @@ def resume(
     from rich.console import Console
 
     from ffcore.run.train import resume as run_resume
+    from ffcore.trust import trusting
 
-    return run_resume(Path(run_dir), dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    with trusting(trust):
+        return run_resume(
+            Path(run_dir), dataset=data, console=Console() if bar else None, callbacks=callbacks
+        )
 
 
 def localize(
@@ -128,19 +134,22 @@ def add_plugin(path: str | os.PathLike[str]) -> None:
     manager.current().add_file(path)
 
 
-def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None) -> Predictor:
+def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None, *, trust: bool = False) -> Predictor:
     """A finished run, ready to predict: ``ffcore.load(run.path).predict(x)``.
 
     Args:
         run_dir: a run's folder.
         checkpoint: "last" or "best"; None for the one that the recipe selects.
+        trust: open pickles in the checkpoint, as scikit-learn's transformers leave them.
 
     Raises:
-        ffcore.errors.UserError: when the folder is no run.
+        ffcore.errors.UserError: when the folder is no run, or holds a pickle that nobody trusts.
     """
     from ffcore.run.predictor import Predictor
+    from ffcore.trust import trusting
 
-    return Predictor(os.fspath(run_dir), checkpoint)
+    with trusting(trust):
+        return Predictor(os.fspath(run_dir), checkpoint)
 
 
 def _flat(overrides: Mapping[str, Any], above: str = "") -> list[str]:

@@ -15,6 +15,7 @@ import click
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError
 from ffcore.plugin import manager
+from ffcore.trust import trust, trusting
 
 
 def _load_plugins(ctx: click.Context, param: click.Parameter, files: tuple[str, ...]) -> None:
@@ -26,10 +27,23 @@ def _set_debug(ctx: click.Context, param: click.Parameter, debug: bool) -> None:
     ctx.obj["debug"] = debug
 
 
-# both options are eager, so that a plugin's verbs are in the help and its errors have a traceback
+def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    if given:
+        trust()
+
+
+# these options are eager, so that a plugin's verbs are in the help and its errors have a traceback
 @click.group(cls=Verbs, subcommand_metavar="VERB [ARGS]…")
 @click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+)
+@click.option(
+    "--trust",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_trust,
+    help="Open pickles in checkpoints.",
 )
 @click.version_option(package_name="ffcore")
 @click.option(
@@ -57,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     state: dict[str, Any] = {"debug": False, "command": shlex.join(["ffcore", *words])}
     try:
-        result = group.main(words or ["--help"], prog_name="ffcore", standalone_mode=False, obj=state)
+        with trusting(False):  # what --trust says holds for this command line
+            result = group.main(words or ["--help"], prog_name="ffcore", standalone_mode=False, obj=state)
     except click.ClickException as error:
         return _misused(error)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -81,7 +96,7 @@ def _misused(error: click.ClickException) -> int:
     """One line of what click says in four."""
     context: click.Context | None = getattr(error, "ctx", None)
     hint = f" See {context.command_path} --help" if context is not None else ""
-    if isinstance(error, click.NoSuchOption) and error.option_name in ("--plugin", "--debug"):
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("--plugin", "--debug", "--trust"):
         hint = f" It goes before the verb: ffcore {error.option_name} … VERB"
     return _report(f"error: {error.format_message()}{hint}", error.exit_code)
 

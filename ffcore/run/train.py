@@ -36,6 +36,7 @@ from ffcore.run.results import results_of
 from ffcore.run.stopping import Stop
 from ffcore.run.trainer import apart, make_trainer, one_device
 from ffcore.run.watchers import Watchers
+from ffcore.trust import trusting
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,8 @@ class _Job:
                 if stop.asked:
                     raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
-            epoch, val_figures = _select(recipe, module, path, state)
+            with trusting():  # this process has written or opened it before
+                epoch, val_figures = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
         module.to(device)
         concluded = figures.conclude(module, data, device)

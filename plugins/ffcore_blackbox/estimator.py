@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
+from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.codes import some
 
 _MODULES = (
@@ -31,7 +32,7 @@ class Estimator(BlackBox):
 
     Before it is fitted it stands on random numbers, so that the blocks after it know its width. One that
     becomes narrower when it is fitted, as trees may, is filled up with zeros. Its state, a pickle, is in the
-    checkpoint: load only those whose makers you trust.
+    checkpoint, and is opened only where it is trusted (`ffcore.trust`).
 
     Args:
         name: the class, such as PCA or RandomTreesEmbedding, or ``module:Class``.
@@ -95,8 +96,13 @@ class Estimator(BlackBox):
         return torch.frombuffer(bytearray(pickle.dumps(self.model)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take up a transformer that `get_extra_state` has kept."""
-        self.model = pickle.loads(state.cpu().numpy().tobytes())  # noqa: S301 (the docstring warns)
+        """Take up a transformer that `get_extra_state` has kept.
+
+        Raises:
+            UserError: when nobody has said that its maker is trusted.
+        """
+        refuse_untrusted(f"the fitted {type(self.model).__name__}")
+        self.model = pickle.loads(state.cpu().numpy().tobytes())  # noqa: S301 (somebody trusts it)
 
 
 def _made(name: str, options: dict[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from ffcore.testing.checks import (
 from ffcore.testing.checks import schedules as schedules_
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import Placed
+from ffcore.trust import trusting
 
 PLACES: dict[str, Callable[[Example, int], Placed]] = {
     "algorithm": algorithms.place_algorithm,
@@ -53,7 +54,8 @@ def check_module_repeats_itself_in_evaluation(example: Example) -> None:
 def check_module_state_makes_another_one_equal(example: Example) -> None:
     """All that was learned or drawn is in its ``state_dict``."""
     placed, other = _placed(example, 0), _placed(example, 1)
-    other.part.load_state_dict(placed.part.state_dict())
+    with trusting():
+        other.part.load_state_dict(placed.part.state_dict())
     assert_close(other.use(), placed.use(), rtol=0, atol=0, msg="its state does not hold all that it is")
 
 

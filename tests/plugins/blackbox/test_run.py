@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import lightning as L
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import ffcore
 from ffcore.cli.main import main
 from ffcore.errors import RunError, UserError
+from ffcore_blackbox import configs
 from ffcore_blackbox.crossbar import Crossbar
 
 SMALL = {"network.0.units": 40, "network.2.units": 30, "trainer": {"max_epochs": 3, "threads": 1}}
@@ -37,7 +39,7 @@ def test_digits_are_learned_around_a_sign(tmp_path):
 @pytest.mark.parametrize("name", ["quantise", "sklearn", "process", "analog"])
 def test_every_kind_trains_predicts_and_loads(tmp_path, name):
     made = run(f"digits/blackbox-{name}", tmp_path / "run")
-    predictor = ffcore.load(tmp_path / "run")
+    predictor = ffcore.load(tmp_path / "run", trust=True)
     x = np.random.default_rng(0).integers(0, 17, (20, 1, 8, 8)).astype(np.uint8)
     here = made.module.scores(torch.from_numpy(x.astype(np.float32)) / 16)
     torch.testing.assert_close(predictor.scores(x), here.cpu())
@@ -57,13 +59,22 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
 
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run(f"digits/blackbox-{name}", tmp_path / "cut", callbacks=[Break()])
-    again = ffcore.resume(tmp_path / "cut")
+    again = ffcore.resume(tmp_path / "cut", trust=True)
     states = [module.state_dict() for module in (whole.module, again.module)]
     for key in states[0]:
         if not key.endswith("extra_state"):  # a pickle of a pickle has other bytes
             torch.testing.assert_close(states[1][key], states[0][key], rtol=0, atol=0)
     x = torch.rand(30, 1, 8, 8)
     torch.testing.assert_close(again.module.scores(x), whole.module.scores(x), rtol=0, atol=0)
+
+
+def test_a_pickle_is_opened_only_where_it_is_trusted(tmp_path, capsys):
+    run("digits/blackbox-sklearn", tmp_path / "run", **{"trainer.max_epochs": 1})
+    with pytest.raises(UserError, match=r"the fitted RandomTreesEmbedding is a pickle .* trust=True"):
+        ffcore.load(tmp_path / "run")
+    assert main(["eval", str(tmp_path / "run")]) == 2
+    assert "ffcore --trust VERB" in capsys.readouterr().err
+    assert main(["--trust", "eval", str(tmp_path / "run")]) == 0
 
 
 def test_a_process_that_dies_in_the_middle_stops_the_run_and_leaves_its_checkpoint(tmp_path):
@@ -121,3 +132,27 @@ def test_another_device_of_a_crossbar_is_another_net(tmp_path):
     before = made.module.scores(x)
     made.module.network.boxes[0].box = Crossbar((40,), 500, device=1, noise=0.5)
     assert not torch.allclose(made.module.scores(x), before)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        {"kind": "function", "target": "torch:sign"},
+        {"kind": "array-function", "target": "numpy:sign", "rows": 30},
+        {"kind": "onnx", "path": str(Path(configs.__file__).with_name("relu.onnx"))},
+        {"kind": "step", "threshold": 0.5},
+        {"kind": "winner-take-all", "group": 10},
+        {"kind": "look-up", "table": [0, 1, -1, 2]},
+        {"kind": "sklearn", "name": "PCA", "options": {"n_components": 12}},
+        {"kind": "sklearn", "name": "KBinsDiscretizer", "options": {"n_bins": 3, "encode": "onehot"}},
+    ],
+    ids=lambda box: box.get("name", box["kind"]),
+)
+@pytest.mark.filterwarnings("ignore:Bins whose width")
+@pytest.mark.filterwarnings("ignore:Feature .* is constant")
+def test_digits_are_learned_around_every_other_kind(tmp_path, box):
+    if box["kind"] == "onnx":
+        pytest.importorskip("onnxruntime")
+    wide = {"network.0.units": 200, "network.2.units": 200, "trainer.max_epochs": 5}
+    made = run("digits/blackbox-sign", tmp_path / "run", **{**wide, "network.1.box": box})
+    assert made.results["test"]["accuracy"] > 0.5
