@@ -48,19 +48,20 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "having", "override"),
+    ("page", "having", "recipe", "override"),
     [
-        ("README.md", "SumAbsolute", "block.goodness.kind=sum-absolute"),
-        ("docs/writing-plugins.md", "LogCosh", "block.goodness.kind=log-cosh"),
+        ("README.md", "SumAbsolute", "digits/ff", "block.goodness.kind=sum-absolute"),
+        ("docs/writing-plugins.md", "LogCosh", "digits/ff", "block.goodness.kind=log-cosh"),
+        ("docs/writing-plugins.md", "AboveMedian", "digits/blackbox-sign", "network.1.box.kind=above-median"),
     ],
 )
 def test_the_plugins_in_the_docs_train(
-    plugin_of, tmp_path: Path, page: str, having: str, override: str
+    plugin_of, tmp_path: Path, page: str, having: str, recipe: str, override: str
 ) -> None:
     plugin_of(page, having)
     path, value = override.split("=")
     run = ffcore.train(
-        "digits/ff", run_dir=tmp_path / "run", trainer={"max_epochs": 1, "threads": 1}, **{path: value}
+        recipe, run_dir=tmp_path / "run", trainer={"max_epochs": 1, "threads": 1}, **{path: value}
     )
     assert run.results["steps"] > 0
 
