@@ -60,6 +60,14 @@ def assemble(
             )
     with _at("algorithm"):
         algorithm.connect(network)
+    if not algorithm.claims and any(circuit.needs_claims for circuit in network.circuits):
+        raise UserError(
+            f"algorithm: {recipe.algorithm.kind} claims no class, but a circuit of the network is clamped to "
+            "one; forward-forward does"
+        )
+    names = [source.name for source in algorithm.sources(network)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
     if recipe.trainer.accumulate > 1 and (algorithm.updates_per_batch != 1 or network.circuits):
         who = "a circuit" if network.circuits else recipe.algorithm.kind
         raise UserError(f"trainer.accumulate: {who} updates several times a batch; set it to 1")

@@ -158,14 +158,19 @@ class NetworkBuilder:
                 f"block.handoff: the circuit {item.kind} normalises by itself what its blocks hand on; "
                 "leave the handoff out"
             )
+        if config.per_view:
+            raise UserError("block.per_view: views of a circuit share rows; set it to false")
         known: set[str] = set()
+        general = f"{path}.block" if item.block.model_fields_set else "block"
 
         def block(name: str, body: nn.Module, loss: LocalLoss | None = None) -> LocalBlock:
             own = item.blocks.get(name, BlockConfig())
-            where = f"{path}.blocks.{name}" if name in item.blocks else "block"
+            where = f"{path}.blocks.{name}" if name in item.blocks else general
             full = f"{item.name}-{name}" if item.name is not None else name
             if full in self._taken:
-                raise UserError(f"{path}.name: {full!r} is taken; names are unique")
+                raise UserError(
+                    f"{path}.name: {full!r} is taken; give the circuit a name, which goes before it"
+                )
             known.add(name)
             self._taken.add(full)
             mine = merged(config, own)
@@ -176,7 +181,12 @@ class NetworkBuilder:
             return self._local(body, full, where, mine, loss)
 
         circuit: Circuit = make(item.circuit, path, in_shape=tuple(self._x.shape[1:]))
-        circuit.build(block, self.classes)
+        try:
+            circuit.build(block, self.classes)
+        except UserError:
+            raise
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
         for name in item.blocks:
             if name not in known:
                 raise UserError(f"{path}.blocks: there is no block {name!r}{closest(name, known)}")

@@ -48,6 +48,8 @@ def command(
     click.echo(f"  accuracy {100 * figures['accuracy']:.2f} %   error {figures['error']:.2f} %")
     for name, accuracy in figures["per_block_accuracy"].items():
         click.echo(f"  {name:12} {100 * accuracy:.2f} %")
+    for name, mean in figures["measures"].items():
+        click.echo(f"  {name} {mean:.4f}")
 
 
 def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...]) -> dict[str, Any]:

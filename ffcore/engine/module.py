@@ -208,7 +208,12 @@ class ForwardOnly(L.LightningModule):
         self.val_figures = self._half_done["val"]
 
     def on_train_start(self) -> None:
-        """Take up what was half done."""
+        """Take up what was half done; find out who listens to steps, since calling nobody costs 50 µs."""
+        optimizers = cast(BlockOptimizers, self.optimizers(use_pl_optimizer=False))
+        optimizers.heard = any(
+            type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
+            for callback in cast(Any, self.trainer).callbacks
+        )
         if self._half_done is not None:
             self.meter.load_state_dict(self._half_done["meter"], self.device)
             for name, state in self._half_done["steppers"].items():

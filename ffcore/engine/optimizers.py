@@ -14,12 +14,16 @@ class BlockOptimizers(torch.optim.Optimizer):
     Lightning counts an optimiser's steps as ``global_step``; with one container that is the number of
     batches, whatever the number of blocks. State is kept by the block's name.
 
+    Attributes:
+        heard: whether anybody's ``on_before_optimizer_step`` wants to be called.
+
     Args:
         optimizers: the blocks' optimisers by name; blocks step them themselves.
     """
 
     def __init__(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
         self.optimizers = dict(optimizers)
+        self.heard = True
         super().__init__([{"params": group["params"]} for group in self._groups()], {})
         self.param_groups = self._groups()
 
@@ -28,7 +32,9 @@ class BlockOptimizers(torch.optim.Optimizer):
         return [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Mark a batch. The blocks have stepped already: nothing is left for a closure, or hooks, to see."""
+        """Mark a batch; the blocks have stepped already. The closure is Lightning's and calls its hooks."""
+        if closure is not None and self.heard:
+            closure()
 
     step.hooked = True  # type: ignore[attr-defined]  # so torch does not wrap it in its profiler, each step
 

@@ -21,6 +21,7 @@ class Algorithm(Component):
 
     Attributes:
         feedforward: every block is called once a pass, so that blocks may lie on different devices.
+        claims: whether each row of its views claims a class.
         accepts: kinds of goodness whose evidence it can read.
         schedule: kind of the schedule where the recipe names none.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
@@ -29,6 +30,7 @@ class Algorithm(Component):
     """
 
     feedforward: ClassVar[bool] = True
+    claims: ClassVar[bool] = False
     accepts: ClassVar[frozenset[Kind]] = frozenset({"class"})
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}
@@ -53,11 +55,16 @@ class Algorithm(Component):
             ValueError: when it is none that this algorithm can teach.
         """
 
-    def expect(self, counts: Sequence[int]) -> None:
-        """Learn how many training samples each class has, before anything is learned.
+    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
+        """Learn what the training samples are, before anything is learned.
+
+        Args:
+            counts: how many there are of each class.
+            low: the least value of an input as a loader makes it.
+            high: the largest.
 
         Raises:
-            ValueError: when they are too few.
+            ValueError: when they are none to learn from.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ R rows = all views.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -37,10 +37,12 @@ class Circuit(Component):
     its own affair, and never carries a graph. Learning blocks learn in each of their calls.
 
     Attributes:
+        needs_claims: whether its rows have to claim a class each.
         calls: how often a pass to learn from calls a block.
         reads: which of a block's calls in a pass, from 0, count as evidence: the mean of their goodness.
     """
 
+    needs_claims: ClassVar[bool] = False
     calls: int
     reads: range
 
@@ -60,8 +62,8 @@ class Circuit(Component):
         Args:
             x: what the stage before hands on; ``views.x`` for the first.
             views: the pass. Where it claims no class, each block should be called at least once: shapes are
-                found, and readouts read, in such a pass. Where it brings random numbers (``views.draw``), it
-                may be one to learn from.
+                found, and readouts read, in such a pass. Blocks learn where ``views.learns``; where it brings
+                random numbers without that, somebody wants to see all the calls of a pass to learn from.
 
         Returns:
             What a stage after it receives.

@@ -33,6 +33,8 @@ class BlockInfo:
         goodness: the block's goodness, for what learns from it (objectives, penalties).
         rank: its place among the blocks that have a goodness, from 0; that of the next one, if it has none.
         ranks: how many blocks have a goodness.
+        auxiliary: whether it learns from a loss of its own, not from the recipe's: what it hands on is no
+            feature.
     """
 
     name: str
@@ -46,6 +48,7 @@ class BlockInfo:
     goodness: nn.Module | None = None
     rank: int = 0
     ranks: int = 1
+    auxiliary: bool = False
 
 
 class Component(nn.Module):

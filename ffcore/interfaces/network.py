@@ -57,6 +57,10 @@ class Network(Protocol):
     classes: int
 
     @property
+    def stages(self) -> Sequence[nn.Module]:
+        """What a pass goes through one after another: blocks, boxes, circuits, whatever there is."""
+
+    @property
     def circuits(self) -> Sequence[nn.Module]:
         """Those of its stages that are a `Circuit`."""
 

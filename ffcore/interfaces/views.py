@@ -71,7 +71,8 @@ class Views:
         extra: what a plugin's own losses read: coarse labels, targets, goodness of an earlier pass.
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. Of a
             block that runs more than once it is the last one.
-        draw: the batch's random numbers, in a pass to learn from.
+        draw: the batch's random numbers, if it has any.
+        learns: whether blocks learn in this pass; the network sets it where circuits want to know.
     """
 
     x: Tensor | LabelledInput
@@ -82,6 +83,7 @@ class Views:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     upstream: list[Tensor] = field(default_factory=list)
     draw: Draw | None = None
+    learns: bool = False
 
     def __post_init__(self) -> None:
         if len(self.roles) != len(self.sizes) or sum(self.sizes) != self.x.shape[0]:

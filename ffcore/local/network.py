@@ -26,7 +26,7 @@ from ffcore.interfaces import (
 )
 from ffcore.local.block import LocalBlock
 from ffcore.local.box import BoxStage, ReachedError
-from ffcore.local.loss import ReadoutLoss
+from ffcore.local.loss import GoodnessLoss, ReadoutLoss
 from ffcore.local.passing import Pass, Place
 from ffcore.local.updater import Record, Updater
 
@@ -66,10 +66,11 @@ class LocalNetwork(nn.Module):
         )
         self.record: Record | None = None
         self.watchers: list[Observer] = []
+        self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         self._taps: dict[str, tuple[LocalBlock, ...]] = {}
         self._blocks = self._dry_run(group_of)
         self._plan: dict[BlockLike, Place] = {}
-        self._first, self._stop = 0, len(self._stages)
+        self._first, self._stop = 0, len(self.stages)
         single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # a network for another schedule: it gets its plan later
             self.plan(single)
@@ -85,7 +86,7 @@ class LocalNetwork(nn.Module):
     @property
     def circuits(self) -> tuple[Circuit, ...]:
         """Those stages that are circuits."""
-        return tuple(stage for stage in self._stages if isinstance(stage, Circuit))
+        return self._circuits
 
     @property
     def boxes(self) -> tuple[BoxStage, ...]:
@@ -99,7 +100,7 @@ class LocalNetwork(nn.Module):
             epoch: how many epochs have been learned.
             passes: what the blocks learn from, anew with each call.
         """
-        for index, stage in enumerate(self._stages):
+        for index, stage in enumerate(self.stages):
             for box in stage.modules():
                 if isinstance(box, BoxStage) and box.due(epoch, index < self._first):
                     box.fit(self._reaching(box, passes()))
@@ -171,15 +172,15 @@ class LocalNetwork(nn.Module):
                 plan[block] = Place(number, block is members[0], block is members[-1], begins)
             _refuse_idle_handoff(members[-1])
         self._plan = plan
-        busy = [i for i, stage in enumerate(self._stages) if not plan.keys().isdisjoint(stage.modules())]
-        self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self._stages))
+        busy = [i for i, stage in enumerate(self.stages) if not plan.keys().isdisjoint(stage.modules())]
+        self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
 
     def learns(self, block: LocalBlock) -> bool:
         """Whether a block learns as things stand; readouts do unless they are frozen."""
         return block in self._plan or (block in self._readout_plan and not block.frozen)
 
     @property
-    def _stages(self) -> Sequence[nn.Module]:
+    def stages(self) -> Sequence[nn.Module]:
         """What a pass goes through one after another: the parts of a sequential body, or the body."""
         return tuple(self.body) if type(self.body) is nn.Sequential else (self.body,)
 
@@ -201,6 +202,8 @@ class LocalNetwork(nn.Module):
         """
         updater = Updater(self.record)
         upstream = list(views.upstream) if entered else []
+        if self._circuits:
+            views = replace(views, learns=True)
         with Pass(views, (updater, *self.watchers), self._plan, wants_goodness=True):
             views.upstream.extend(upstream)
             self._run(views, views.x, self._first if entered else 0, self._stop)
@@ -213,7 +216,7 @@ class LocalNetwork(nn.Module):
         return replace(views, x=x)
 
     def _run(self, views: Views, x: Input, first: int = 0, stop: int | None = None) -> Input:
-        for stage in self._stages[first:stop]:
+        for stage in self.stages[first:stop]:
             x = stage(x, views) if isinstance(stage, Circuit) else stage(x)
         return x
 
@@ -308,6 +311,7 @@ class LocalNetwork(nn.Module):
                 group_of=group_of,
                 rank=sum(judging[:depth]),
                 ranks=sum(judging),
+                auxiliary=block.loss is not None and type(block.loss) is not GoodnessLoss,
             )
             infos.append(_bind(block, info, activities[block]))
         for name, readout in self._readouts.items():

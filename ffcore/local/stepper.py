@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -130,9 +131,8 @@ class Stepper:
 def _step(optimizer: torch.optim.Optimizer) -> None:
     """A step without what torch wraps around it, hooks and a record for its profiler: 40 µs a block.
 
-    Where somebody has hung a hook on it, or replaced it, it is the whole step.
+    Where somebody has hung a hook on it, or written a step of their own, it is the whole step.
     """
-    step: Any = type(optimizer).step
     heard = (
         optimizer._optimizer_step_pre_hooks
         or optimizer._optimizer_step_post_hooks
@@ -140,7 +140,17 @@ def _step(optimizer: torch.optim.Optimizer) -> None:
         or hooks._global_optimizer_post_hooks
         or "step" in vars(optimizer)
     )
-    if heard or not getattr(step, "hooked", False):
+    bare = None if heard else _bare_step(cast(Any, type(optimizer)))
+    if bare is None:
         optimizer.step()
     else:
-        step.__wrapped__(optimizer)
+        bare(optimizer)
+
+
+@cache
+def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
+    """The step inside the wrapping, if it is one of torch's own."""
+    owner = next(each for each in kind.__mro__ if "step" in vars(each))
+    step: Any = vars(owner)["step"]
+    wrapped = getattr(step, "hooked", False) and owner.__module__.startswith("torch.optim")
+    return step.__wrapped__ if wrapped else None

@@ -43,6 +43,16 @@ class Data:
     std: tuple[float, ...]
     recipe: Recipe
 
+    def range(self) -> tuple[float, float]:
+        """The least and the largest value of a training input, as loaders make them."""
+        x = self.train.x
+        ends = ((end * self.images.scale - m) / s for end in (x.min(), x.max()) for m, s in self._channels())
+        found = [float(end) for end in ends]
+        return min(found), max(found)
+
+    def _channels(self) -> list[tuple[float, float]]:
+        return list(zip(self.mean, self.std, strict=True))
+
     @classmethod
     def open(cls, recipe: Recipe, dataset: Dataset | None = None) -> Data:
         """Read the set that the recipe names, or ``dataset`` in its place.

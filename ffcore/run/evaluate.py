@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torchmetrics import MeanMetric
 
 from ffcore import files
 from ffcore.data.images import Split
@@ -30,7 +31,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
         overrides: of the ``data`` part of the run's recipe, such as ``data.root=…``.
 
     Returns:
-        ``split, samples, accuracy, error, per_block_accuracy``.
+        ``split, samples, accuracy, error, per_block_accuracy, measures``.
 
     Raises:
         UserError: when the run or its data cannot be read, or do not fit.
@@ -51,10 +52,14 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     chosen = choose(data, split)
     names = [source.name for source in predictor.module.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
+    measures: dict[str, MeanMetric] = {}
     for batch in data.loader(chosen, torch.device("cpu"), None):
         accuracy.update(*predictor.measure(batch.x), batch.y)
+        for name, values in predictor.module.algorithm.measure(batch, predictor.module.network).items():
+            measures.setdefault(name, MeanMetric()).update(values)
     figures = accuracy.figures()
-    return {"split": split, "samples": len(chosen), **accuracies(figures, names)}
+    means = {name: float(metric.compute()) for name, metric in measures.items()}
+    return {"split": split, "samples": len(chosen), **accuracies(figures, names), "measures": means}
 
 
 def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:

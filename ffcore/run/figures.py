@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,22 @@ def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
     return arrays | _of_components(module)
 
 
-def conclude(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
-    """What the algorithm keeps of a trained network."""
+def conclude(
+    module: ForwardOnly, data: Data, device: torch.device, complain: Callable[[str], None]
+) -> Arrays:
+    """What the algorithm keeps of a trained network.
+
+    A run has been learned and tested by now: where this fails, it goes on without, and ``complain`` is told.
+    """
     module.eval()
     train, test = (data.loader(split, device, None) for split in (data.train, data.images.test))
-    kept = module.algorithm.conclude(module.network, train, test)
-    return {name: _numpy(value) for name, value in kept.items()}
+    try:
+        kept = module.algorithm.conclude(module.network, train, test)
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        complain(f"what the algorithm keeps of a trained network is left out: {type(error).__name__}: {said}")
+        return {}
+    return {name: value.detach().cpu().numpy() for name, value in kept.items()}
 
 
 def save(path: Path, arrays: Arrays) -> None:

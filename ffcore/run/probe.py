@@ -92,7 +92,8 @@ def probe(
         found = [_features(predictor, data, s, name) for s in splits]
         return _figures(found, neighbours, leave_out=split == "train")
 
-    names = [block.name for block in predictor.module.network.blocks]
+    blocks = predictor.module.network.blocks
+    names = [block.name for block in blocks if block.info is None or not block.info.auxiliary]
     return {
         "split": split,
         "samples": len(splits[-1]),

@@ -300,7 +300,7 @@ class _Job:
                 epoch, val_figures = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
         module.to(device)
-        concluded = figures.conclude(module, data, device)
+        concluded = figures.conclude(module, data, device, _teller(console))
         results = results_of(
             *(recipe, data, module, history, device),
             command=meta["command"],
@@ -341,7 +341,8 @@ def _differs(one: Any, other: Any, path: str) -> str | None:
 
 def _expect(module: ForwardOnly, data: Data) -> None:
     try:
-        module.algorithm.expect(np.bincount(data.train.y, minlength=data.images.num_classes).tolist())
+        counts = np.bincount(data.train.y, minlength=data.images.num_classes)
+        module.algorithm.expect(counts.tolist(), *data.range())
     except ValueError as error:
         raise UserError(f"algorithm: {error}") from error
 

@@ -30,6 +30,7 @@ class ForwardForward(Algorithm):
     """
 
     accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
+    claims: ClassVar[bool] = True
 
     def __init__(self, labels: LabelCode | None, negatives: NegativeData, rows: int = 2000) -> None:
         super().__init__()

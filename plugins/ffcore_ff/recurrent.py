@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +136,7 @@ class Recurrent(Circuit):
         ValueError: when there is no layer, or ``reads`` lies outside the iterations.
     """
 
+    needs_claims: ClassVar[bool] = True
     eye: Tensor
 
     def __init__(
@@ -181,9 +182,13 @@ class Recurrent(Circuit):
             return self.normalised(self.bottom_up(images)[-1])
         states = self.begin(images, len(views.claim))
         clamp = self.eye[views.claim].to(images.dtype)
-        for _ in range(self.calls if views.draw is not None else self.reads.stop):
+        for _ in range(self.steps(views)):
             states = self.iterate(images, states, clamp)
         return self.normalised(states[-1])
+
+    def steps(self, views: Views) -> int:
+        """How often states are updated in a pass."""
+        return self.calls if views.learns or views.draw is not None else self.reads.stop
 
     def iterate(
         self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Any] = ()

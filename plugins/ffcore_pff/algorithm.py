@@ -6,6 +6,7 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -48,22 +49,31 @@ class PredictiveForwardForward(ForwardForward):
         Raises:
             ValueError: when the network is no predictive circuit.
         """
-        if len(net.circuits) != 1 or not isinstance(net.circuits[0], Predictive):
-            raise ValueError("it teaches a predictive circuit: network: [{kind: predictive, units: […]}]")
+        if len(net.stages) != 1 or not isinstance(net.stages[0], Predictive):
+            raise ValueError(
+                "it teaches a predictive circuit and nothing else: network: [{kind: predictive, units: […]}]"
+            )
         super().connect(net)
 
-    def expect(self, counts: Sequence[int]) -> None:
+    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
         """See `ffcore.interfaces.Algorithm.expect`.
 
         Raises:
-            ValueError: when a class has fewer samples than its mixture is to have components.
+            ValueError: when a class has fewer samples than its mixture is to have components, or inputs are
+                none that the generator could make.
         """
         refuse_few(counts, self.components)
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"inputs lie between {low:.3g} and {high:.3g}, but the generator makes images in [0, 1]; set "
+                "data.standardise to false"
+            )
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The layers, the classifier, then any readouts."""
         layers = [source for source in net.sources if source.kind == "block"]
-        return (*layers, Source("classifier", "readout"), *net.sources[len(layers) :])
+        name = cast(str, circuit_of(net).classifier.name)  # as its block is called
+        return (*layers, Source(name, "readout"), *net.sources[len(layers) :])
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each layer for the samples under each label, and the classifier's logits, (N, K)."""
@@ -72,7 +82,7 @@ class PredictiveForwardForward(ForwardForward):
     def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
         """Errors of reconstructions, a mean over pixels: squared, and binary cross-entropy in nats."""
         made = circuit_of(net).reconstructed(batch.x)
-        entropy = F.binary_cross_entropy(made.clamp(1e-6, 1 - 1e-6), batch.x.clamp(0, 1), reduction="none")
+        entropy = F.binary_cross_entropy(made.clamp(1e-6, 1 - 1e-6), batch.x, reduction="none")
         return {
             "reconstruction_mse": (made - batch.x).square().flatten(1).mean(1),
             "reconstruction_bce": entropy.flatten(1).mean(1),

@@ -101,7 +101,7 @@ class PredictionError(LocalLoss):
         return {"objective": total / len(error)}, error * (2 / len(error))
 
 
-class Told(LocalLoss):
+class LabelLoss(LocalLoss):
     """−s Σ_k y_k log softmax(logits)_k, a mean over the samples under their own labels.
 
     Args:

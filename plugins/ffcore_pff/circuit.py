@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ffcore.interfaces import Draw, Input, MakeBlock, Views
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
-from ffcore_pff.cells import Competing, Predicting, PredictionError, Told
+from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
 
 
@@ -33,9 +33,8 @@ class Predictive(Recurrent):
 
     Every line learns by itself: layers by the recipe's goodness, generators by their squared errors.
 
-    Two things differ from the paper's code. It normalises the latent as well, but the derivative of that at
-    its start, zero, is no number. And it lets the classifier learn from states that the label has reached: it
-    learns to read the label there, and is no better than chance without.
+    What differs from the authors' code, and why, is in docs/plugins/pff.md: the latent is not normalised, and
+    the classifier learns from states that no label has reached.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
@@ -75,9 +74,6 @@ class Predictive(Recurrent):
         super().__init__(
             in_shape, units, steps, reads, leak, label_strength, "relu-pass-through", normalise="l2"
         )
-        for each in units:
-            if each % group:
-                raise ValueError(f"group: {group} does not divide {each} units of a layer")
         self.group, self.noise, self.generator_noise = group, noise, generator_noise
         self.latents, self.latent_rate = latents, latent_rate
         self.classifier: nn.Module = nn.Identity()
@@ -88,7 +84,7 @@ class Predictive(Recurrent):
         super().build(block, classes)
         top = Dense((self.units[-1],), classes, "identity")
         nn.init.orthogonal_(top.linear.weight)
-        self.classifier = block("classifier", top, Told(self.label_strength))
+        self.classifier = block("classifier", top, LabelLoss(self.label_strength))
         sizes = [math.prod(self.in_shape), *self.units, self.latents]
         for i in range(len(self.units) + 1):
             body = Predicting(sizes[i + 1], sizes[i], image=i == 0)
@@ -115,25 +111,25 @@ class Predictive(Recurrent):
         rows = len(views.claim)
         states = self.begin(below, rows)
         clamp = self.eye[views.claim].to(images.dtype)
-        if views.draw is None:
-            for _ in range(self.reads.stop):
+        if not views.learns:
+            for _ in range(self.steps(views)):
                 states = self.iterate(below, states, clamp)
             return self.normalised(states[-1])
         latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
         told = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):
             self.classifier(told)
-            states, latent = self.learn(below, targets, states, clamp, latent, views.draw)
+            states, latent = self.step(below, targets, states, clamp, latent, views.draw)
         return self.normalised(states[-1])
 
-    def learn(
+    def step(
         self,
         below: Tensor,
         images: Tensor,
         states: Sequence[Tensor],
         clamp: Tensor,
         latent: Tensor,
-        draw: Draw,
+        draw: Draw | None,
     ) -> tuple[list[Tensor], Tensor]:
         """One step of all layers and generators: the next states and latent.
 
@@ -143,7 +139,7 @@ class Predictive(Recurrent):
             states: (R, U) of each layer.
             clamp: (R, K) input from above the top layer.
             latent: (R, Z).
-            draw: where noise comes from.
+            draw: where noise comes from; None: there is none.
         """
         noise = list(_noise(draw, "pff layers", self.noise, states))
         after = self.iterate(below, states, clamp, noise)
@@ -209,10 +205,10 @@ class Predictive(Recurrent):
         return cast(Predicting, self.generators[-1].body)
 
 
-def _noise(draw: Draw, stream: str, scale: float, states: Sequence[Tensor]) -> Iterator[Tensor | None]:
+def _noise(draw: Draw | None, stream: str, scale: float, states: Sequence[Tensor]) -> Iterator[Tensor | None]:
     """(R, U) normal numbers for each layer; every view of a sample has its own."""
     for i, state in enumerate(states):
-        if not scale:
+        if draw is None or not scale:
             yield None
             continue
         rows, units = state.shape

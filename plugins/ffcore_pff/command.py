@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="how many")
 @click.option("--label", help="the class, by number or name; otherwise classes come as often as in training")
-@click.option("--seed", type=int, default=0, show_default=True, help="another seed, other samples")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="another seed, other samples"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="folder to write to  [default: RUN_DIR/samples]")
 @click.option("--no-picture", is_flag=True, help="write the numbers only, for samples that are no images")
 def command(
@@ -40,15 +43,18 @@ def command(
         raise UserError(
             f"{run_dir}: samples of shape {predictor.shape} are no images; --no-picture writes numbers only"
         )
-    name = f"samples-{'all' if asked is None else asked}-seed{seed}-n{count}"
+    which = "all" if asked is None else re.sub(r"[^\w-]", "_", predictor.classes[asked])
+    name = f"samples-{which}-seed{seed}-n{count}"
     folder = out if out is not None else run_dir / "samples"
     targets = [folder / f"{name}.npy", *([] if no_picture else [folder / f"{name}.png"])]
     for target in targets:
         if target.exists():
             raise UserError(f"{target} is there already; choose another --seed or --out")
-    made = draw(circuit, mixture, count, asked, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(made, targets)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(draw(circuit, mixture, count, asked, seed), targets)
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written to: {error.strerror or error}") from error
     for target in targets:
         click.echo(str(target))
 
@@ -69,7 +75,7 @@ def _generator(run_dir: Path, predictor: Any) -> tuple[Predictive, Mixture]:
     from ffcore_pff.mixture import Mixture
 
     circuits = [each for each in predictor.module.network.circuits if isinstance(each, Predictive)]
-    if not circuits:
+    if not circuits or predictor.recipe.algorithm.kind != "predictive-forward-forward":
         raise UserError(
             f"{run_dir}: nothing there generates: a run of algorithm predictive-forward-forward would, this "
             f"one's is {predictor.recipe.algorithm.kind}"
@@ -85,10 +91,11 @@ def _generator(run_dir: Path, predictor: Any) -> tuple[Predictive, Mixture]:
 def _class(label: str, classes: tuple[str, ...]) -> int:
     if label in classes:
         return classes.index(label)
-    if label.isdecimal() and int(label) < len(classes):
+    numbered = not any(name.isdecimal() for name in classes)  # else a number would be a name and a place
+    if numbered and label.isdecimal() and int(label) < len(classes):
         return int(label)
     known = ", ".join(classes[:12]) + (", …" if len(classes) > 12 else "")
-    raise UserError(f"--label {label}: the classes are 0 to {len(classes) - 1}: {known}")
+    raise UserError(f"--label {label}: the classes are {known}")
 
 
 def _is_image(shape: tuple[int, ...]) -> bool:

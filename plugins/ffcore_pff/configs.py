@@ -39,7 +39,7 @@ class Predictive(Options):
     noise: float = Field(default=0.01, ge=0, description="standard deviation of noise in layers")
     label_strength: float = Field(default=5.0, gt=0, description="value of the class's input at the top")
     latents: int = Field(default=20, gt=0, description="units of the top latent")
-    latent_rate: float = Field(default=0.025, ge=0, description="rate at which the top latent descends")
+    latent_rate: float = Field(default=0.025, gt=0, description="rate at which the top latent descends")
     generator_noise: float = Field(default=0.025, ge=0, description="standard deviation of generators' noise")
 
 

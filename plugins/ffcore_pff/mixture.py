@@ -5,12 +5,14 @@ K classes; M components; Z latents; N samples.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
@@ -20,19 +22,19 @@ _PREFIX = "mixture/"
 
 @dataclass(frozen=True)
 class Mixture:
-    """p(z | k) = Σ_m w_km N(z; μ_km, Σ_km), fitted with scikit-learn, and how often each class comes.
+    """p(z | k) = Σ_m w_km N(z; μ_km, F_km F_kmᵀ), fitted with scikit-learn, and how often each class comes.
 
     Attributes:
         classes: (K,) shares of the classes.
         weights: (K, M).
         means: (K, M, Z).
-        covariances: (K, M, Z, Z).
+        factors: (K, M, Z, Z) lower triangles F, Cholesky factors of the covariances.
     """
 
     classes: Array
     weights: Array
     means: Array
-    covariances: Array
+    factors: Array
 
     @classmethod
     def fit(cls, latents: Tensor, y: Tensor, classes: int, components: int, seed: int = 0) -> Mixture:
@@ -44,24 +46,28 @@ class Mixture:
         counts = torch.bincount(y, minlength=classes)
         refuse_few(counts.tolist(), components)
         z, labels = latents.double().cpu().numpy(), y.cpu().numpy()
-        fitted = [
-            GaussianMixture(components, reg_covar=1e-4, random_state=seed).fit(z[labels == k])
-            for k in range(classes)
-        ]
+        scale = float(z.std()) or 1.0  # what scikit-learn adds to variances suits numbers near 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of equal latents, fewer clusters
+            fitted = [
+                GaussianMixture(components, reg_covar=1e-4, random_state=seed).fit(z[labels == k] / scale)
+                for k in range(classes)
+            ]
         return cls(
             (counts / counts.sum()).double().numpy(),
             np.stack([one.weights_ for one in fitted]),
-            np.stack([one.means_ for one in fitted]),
-            np.stack([one.covariances_ for one in fitted]),
+            np.stack([one.means_ for one in fitted]) * scale,
+            np.stack([np.linalg.cholesky(one.covariances_) for one in fitted]) * scale,
         )
 
     def sample(self, asked: Sequence[int], random: np.random.Generator) -> Tensor:
         """(N, Z) latents, one for each class that is asked for."""
-        made = []
-        for k in asked:
-            m = random.choice(self.weights.shape[1], p=self.weights[k] / self.weights[k].sum())
-            made.append(random.multivariate_normal(self.means[k, m], self.covariances[k, m]))
-        return torch.tensor(np.array(made), dtype=torch.float32)
+        k = np.asarray(asked)
+        reach = self.weights[k].cumsum(1)
+        m = (reach < random.random((len(k), 1)) * reach[:, -1:]).sum(1)
+        noise = random.normal(size=(len(k), self.means.shape[2]))
+        made = self.means[k, m] + np.einsum("nij,nj->ni", self.factors[k, m], noise)
+        return torch.tensor(made, dtype=torch.float32)
 
     def draw(self, n: int, random: np.random.Generator) -> list[int]:
         """So many classes, as often as each comes."""
@@ -83,8 +89,8 @@ class Mixture:
 def refuse_few(counts: Sequence[int], components: int) -> None:
     """Refuse a mixture of more components than a class has latents, one for each sample."""
     few = min(range(len(counts)), key=lambda k: counts[k])
-    if counts[few] < components:
+    if counts[few] < max(2, components):
         raise ValueError(
             f"components: {components}, but class {few} has only {counts[few]} training samples, and as many "
-            "latents; a mixture needs one for each component"
+            "latents; a mixture needs one for each component, and two at least"
         )

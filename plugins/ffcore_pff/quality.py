@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
 MOST = 10_000
-"""Training images that the judge learns from, the first ones."""
+"""Training images that the judge learns from, drawn evenly."""
 
 
 class Judge(NamedTuple):
@@ -29,7 +29,8 @@ class Judge(NamedTuple):
         network = MLPClassifier((100,), max_iter=30, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # thirty epochs are enough to judge
-            network.fit(x[:MOST].flatten(1).numpy(), y[:MOST].numpy())
+            some = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST]
+            network.fit(x[some].flatten(1).numpy(), y[some].numpy())
         return cls(network, float(network.score(test_x.flatten(1).numpy(), test_y.numpy())))
 
     def agreement(self, images: Tensor, asked: Tensor) -> float:

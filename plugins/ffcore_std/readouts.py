@@ -19,7 +19,8 @@ class Softmax(Readout):
     hidden layers but the first, whose activity holds the label.
 
     Args:
-        taps: names of the blocks to read; None for all but the first (for the first, if it is the only one).
+        taps: names of the blocks to read; None for all but the first (for the first, if it is the only one)
+            and those that learn from a loss of their own.
     """
 
     linear: nn.Linear
@@ -34,7 +35,8 @@ class Softmax(Readout):
         for name in self.taps or ():
             if name not in names:
                 raise ValueError(f"readout softmax: there is no block {name!r}{closest(name, names)}")
-        wanted = self.taps if self.taps is not None else tuple(names[1:] or names)
+        features = [block.name for block in blocks if not block.auxiliary]
+        wanted = self.taps if self.taps is not None else tuple(features[1:] or features)
         width = sum(math.prod(shape) for name, shape in zip(names, shapes, strict=True) if name in wanted)
         self.linear = nn.Linear(width, blocks[0].classes)
         nn.init.zeros_(self.linear.weight)

@@ -155,7 +155,7 @@ def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name)
 
     network, twin = built(), ["algorithm=backprop", "contribution=sum", "schedule=null"]
     if network.circuits:
-        with pytest.raises(UserError, match="blocks of a circuit learn one by one"):
+        with pytest.raises(UserError, match="backprop claims no class, but a circuit"):
             built(*twin)
     else:
         assert built(*twin).blocks

@@ -56,9 +56,11 @@ def test_a_circuit_is_called_with_the_views_of_the_pass():
     net.circuits[0].register_forward_pre_hook(lambda module, args: seen.append(args))
     pass_ = views(draw=Draw(1, 0, 0, ROWS, ROWS))
     net.learn(pass_)
-    x, given = seen[0]
-    assert given is pass_
+    net.goodness(pass_)
+    (x, learning), (_, watching) = seen
     torch.testing.assert_close(x, pass_.x.tanh())
+    assert learning.draw is pass_.draw
+    assert (learning.learns, watching.learns) == (True, False)
 
 
 def test_blocks_learn_in_each_of_their_calls():

@@ -1,6 +1,7 @@
 """Between gradients and step: accumulation, ranks, clipping."""
 
 import copy
+import functools
 import threading
 
 import pytest
@@ -193,3 +194,21 @@ def test_a_step_is_the_optimisers_own_and_its_hooks_are_called(listens):
         reference.step()
     torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
     assert heard == ["after"] * 3 * listens
+
+
+def test_a_step_that_somebody_has_written_is_the_one_that_is_taken():
+    taken = []
+
+    class Mine(torch.optim.SGD):
+        @functools.wraps(torch.optim.SGD.step)
+        def step(self, closure=None):
+            taken.append(1)
+            return super().step(closure)
+
+    parameter = nn.Parameter(torch.ones(D))
+    torch.optim.SGD([parameter], lr=1.0)  # torch wraps the class's step when the first one is made
+    stepper = Stepper([parameter], Mine([parameter], lr=1.0))
+    parameter.grad = torch.ones(D)
+    stepper.update(1)
+    assert taken == [1]
+    assert (parameter == 0).all()

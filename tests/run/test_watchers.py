@@ -110,3 +110,15 @@ def test_a_resumed_run_goes_on_with_its_callbacks(quick):
     run = quick(**{"trainer.callbacks": ["LearningRateMonitor"], "trainer.loggers": ["csv"]})
     with pytest.raises(UserError, match="finished"):
         ffcore.resume(run.path)
+
+
+def test_a_callback_that_wants_to_see_steps_sees_every_batch(quick):
+    class Counting(L.Callback):
+        steps = 0
+
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            self.steps += 1
+
+    counting = Counting()
+    run = quick(callbacks=[counting])
+    assert counting.steps == run.results["steps"]

@@ -110,6 +110,7 @@ def test_a_circuit_that_cannot_be_is_refused(said, complaint):
     ("parts", "complaint"),
     [
         ({"algorithm": {"labels": "overlay"}}, "algorithm: a circuit is clamped to the label.*labels: null"),
+        ({"block": {"per_view": True}}, "block.per_view: views of a circuit share rows"),
         ({"block": {"handoff": "rms"}}, "block.handoff: the circuit recurrent normalises by itself"),
     ],
 )
@@ -129,6 +130,7 @@ def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
         ({"trainer": {"accumulate": 2}}, "trainer.accumulate: a circuit updates several times a batch"),
         ({"schedule": {"kind": "greedy", "cache": True}}, "schedule.cache: blocks of a circuit run several"),
         ({"schedule": "one-window"}, "blocks of a circuit learn one by one"),
+        ({"algorithm": "backprop"}, "algorithm: backprop claims no class, but a circuit"),
     ],
 )
 def test_recipes_that_circuits_cannot_follow_are_refused(changes, complaint):

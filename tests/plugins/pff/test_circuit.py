@@ -11,7 +11,7 @@ from ffcore.recipe.schema import Recipe
 N, K, SHAPE = 6, 3, (1, 3, 4)
 
 
-def module(trainer=None, **circuit):
+def module(trainer=None, readouts=None, **circuit):
     recipe = Recipe.model_validate(
         {
             "name": "test",
@@ -25,6 +25,7 @@ def module(trainer=None, **circuit):
                 "objective": {"kind": "logistic", "threshold": -3},
             },
             "trainer": trainer or {},
+            "readouts": readouts or {},
         }
     )
     made = assemble(recipe, SHAPE, K)
@@ -99,6 +100,24 @@ def test_what_is_kept_for_backward_does_not_grow_with_the_steps(closed):
 
     assert peak(3) == peak(12)
     assert (peak(3) == 0) == closed
+
+
+def test_a_name_that_is_taken_by_the_classifier_is_refused():
+    with pytest.raises(UserError, match=r"readouts: the name 'classifier' is taken|'classifier' is taken"):
+        module(readouts={"classifier": "softmax"})
+
+
+def test_readouts_read_the_layers_and_not_the_errors_of_generators():
+    (taps,) = module(readouts={"mine": "softmax"}).network._taps.values()
+    assert [block.name for block in taps] == ["layer2", "layer3"]
+
+
+def test_looking_at_a_pass_to_learn_from_draws_no_noise():
+    made = module(noise=10.0)
+    views = made.algorithm.views(batch(), made.network)
+    once, again = (torch.stack(made.network.goodness(views)) for _ in range(2))
+    torch.testing.assert_close(once, again, rtol=0, atol=0)
+    assert [len(calls) for calls in made.network.trace(views)] == [4, 4, 4]
 
 
 def test_predicting_runs_no_generator_and_draws_no_noise():
@@ -183,12 +202,14 @@ def test_fewer_than_two_steps_are_refused_where_the_recipe_is_read():
         module(steps=1)
 
 
-def test_the_algorithm_wants_its_circuit():
+@pytest.mark.parametrize("net", [["dense"], ["dense", "predictive"], ["predictive", "dense"]])
+def test_the_algorithm_wants_its_circuit_and_nothing_else(net):
+    items = {"dense": {"kind": "dense", "units": 4}, "predictive": {"kind": "predictive", "units": [10]}}
     parts = {
         "name": "test",
         "data": "digits",
         "algorithm": "predictive-forward-forward",
-        "network": [{"kind": "dense", "units": 4}],
+        "network": [items[kind] for kind in net],
         "block": {"goodness": "sum-squares", "objective": "logistic"},
     }
     with pytest.raises(UserError, match="algorithm: it teaches a predictive circuit"):

@@ -59,9 +59,11 @@ def test_the_same_seed_writes_the_same_numbers_and_nothing_is_overwritten(run, t
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--label", "10"], "--label 10: the classes are 0 to 9"),
-        (["--label", "seven"], "--label seven: the classes are 0 to 9"),
+        (["--label", "10"], "--label 10: the classes are 0, 1, 2"),
+        (["--label", "seven"], "--label seven: the classes are 0, 1, 2"),
         (["--n", "0"], "0 is not in the range x>=1"),
+        (["--seed", "-1"], "-1 is not in the range x>=0"),
+        (["--out", __file__], "cannot be written to"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(run, words, complaint, capsys):
@@ -84,6 +86,21 @@ def test_a_class_with_too_few_samples_for_its_mixture_is_refused_before_anything
     with pytest.raises(UserError, match="algorithm: components: 500, but class"):
         ffcore.train("digits/pff", run_dir=tmp_path / "run", **{**SMALL, "algorithm.components": 500})
     assert not (tmp_path / "run").exists()
+
+
+def test_images_outside_of_what_the_generator_makes_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"algorithm: inputs lie between -.* set data.standardise to false"):
+        ffcore.train("digits/pff", run_dir=tmp_path / "run", **{**SMALL, "data.standardise": True})
+
+
+def test_a_run_whose_conclusion_fails_keeps_its_results(tmp_path, monkeypatch):
+    def fail(*args):
+        raise ValueError("no latents today")
+
+    monkeypatch.setattr("ffcore_pff.mixture.Mixture.fit", fail)
+    with pytest.warns(UserWarning, match="is left out: ValueError: no latents today"):
+        ffcore.train("digits/pff", run_dir=tmp_path / "run", **SMALL)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["concluded"] == {}
 
 
 def test_samples_that_are_no_images_are_numbers_only(tmp_path, capsys):
