@@ -113,7 +113,7 @@ def test_a_resumed_run_goes_on_with_its_callbacks(quick):
 
 
 def test_a_callback_that_wants_to_see_steps_sees_every_batch(quick):
-    class Counting(L.Callback):
+    class Counting(lightning.Callback):
         steps = 0
 
         def on_before_optimizer_step(self, trainer, module, optimizer):
