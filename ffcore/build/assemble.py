@@ -74,6 +74,7 @@ def assemble(
     if schedule.cache:
         _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
+    _refuse_idle_fits(network, schedule, epochs)
     with _at("schedule"):
         windows = schedule.windows(Clock(0, 0, epochs), len(network.learning))
     network.plan(windows)
@@ -135,6 +136,24 @@ def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork
     for reason, holds in reasons.items():
         if holds:
             raise UserError(f"schedule.cache: {reason}; set it to false")
+
+
+def _refuse_idle_fits(network: LocalNetwork, schedule: Schedule, epochs: int) -> None:
+    """Boxes that would never be fitted again although the recipe says so."""
+    waiting = [box for box in network.boxes if box.fit_at == "finished"]
+    if waiting:
+        with _at("schedule"):
+            network.plan(schedule.windows(Clock(epochs - 1, 0, epochs), len(network.learning)))
+        late = {box for stage in network.stages[network.finished :] for box in stage.modules()}
+        for box in waiting:
+            if box in late:
+                raise UserError(
+                    f"{box.where}: fit: finished: with this schedule blocks before it learn to the end; give "
+                    "a number of epochs, or a greedy schedule"
+                )
+    for box in network.boxes:
+        if isinstance(box.fit_at, int) and box.fit_at >= epochs:
+            raise UserError(f"{box.where}: fit: {box.fit_at}: the run has {epochs} epochs")
 
 
 @contextmanager

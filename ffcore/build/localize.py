@@ -37,7 +37,8 @@ def localize(
 
     From here on a call of such a sub-module goes through a local block: its inputs are detached, and in a
     pass that learns it learns before the next one runs. The model stays the object that it was, with the same
-    keys in its ``state_dict``; what lies between the sub-modules (shortcuts, pooling) runs as it always did.
+    keys in its ``state_dict``; what lies between the sub-modules (shortcuts, pooling, dropout) runs as it
+    always did, in the mode that the model is in: call ``model.eval()`` before you predict.
 
     Args:
         model: any module from (R, *shape) to anything; rows come first (``batch_first`` in transformers).
@@ -59,8 +60,12 @@ def localize(
     """
     config = _validated(TypeAdapter(BlockConfig), dict(block), "block")
     options = {"kind": optimizer} if isinstance(optimizer, str) else dict(optimizer)
-    makes = Optimizers(_validated(TypeAdapter(OptimizerConfig), options, "optimizer"), {})
+    given = config.optimizer or _validated(TypeAdapter(OptimizerConfig), options, "optimizer")
+    makes = Optimizers(given, {})
     chosen = _chosen(model, at)
+    for name, part in model.named_modules():
+        if isinstance(vars(part).get("forward"), _Detour):
+            raise UserError(f"localize: {name} of this model has a local block already; name all at once")
     blocks: dict[str, LocalBlock] = {}
     try:
         for name in chosen:
@@ -82,23 +87,21 @@ def localize(
 
 
 class _Inside(nn.Module):
-    """What a block's body calls: the sub-module's own forward, with the arguments that are no tensors."""
+    """What a block's body calls: the sub-module's own forward, with tensors put back into their places."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, name: str) -> None:
         super().__init__()
         self.module = module
+        self.name = name
         self.call: Callable[..., Any] = module.forward
-        self.rest: tuple[list[Any], dict[str, Any]] = ([], {})
+        self.rest: Any = None
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        left = list(tensors)
-        args = [left.pop(0) if arg is _TENSOR else arg for arg in self.rest[0]]
-        kwargs = {key: left.pop(0) if value is _TENSOR else value for key, value in self.rest[1].items()}
+        args, kwargs = _filled(self.rest, list(tensors))
         made = self.call(*args, **kwargs)
         if not isinstance(made, Tensor):
-            raise UserError(
-                f"localize: a {type(made).__name__} comes out of a sub-module; blocks make one tensor"
-            )
+            what = type(made).__name__
+            raise UserError(f"localize: a {what} comes out of {self.name}; a block makes one tensor")
         return made
 
 
@@ -109,11 +112,16 @@ class _Detour:
         self.block, self.inside = block, inside
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        values = [*args, *kwargs.values()]
-        self.inside.rest = [_hole(v) for v in args], {key: _hole(v) for key, v in kwargs.items()}
+        tensors: list[Tensor] = []
+        self.inside.rest = _emptied((list(args), kwargs), tensors)
+        if any(t.is_nested for t in tensors):
+            raise UserError(
+                f"localize: nested tensors reach {self.inside.name}; a TransformerEncoder makes none with "
+                "enable_nested_tensor=False"
+            )
         # the model's train() and eval() do not reach the block
-        self.block.train(self.inside.module.training)
-        made: Tensor = self.block(*(value for value in values if isinstance(value, Tensor)))
+        self.block.training = self.inside.training = self.inside.module.training
+        made: Tensor = self.block(*tensors)
         return made
 
 
@@ -123,13 +131,37 @@ class _Parts(nn.Module):
     def __init__(self, block: LocalBlock) -> None:
         super().__init__()
         self.goodness, self.loss = block.goodness, block.loss
+        self.handoff, self.rule = block.handoff, block.rule
 
 
-_TENSOR = object()
+class _Hole:
+    """Where a tensor was."""
 
 
-def _hole(value: Any) -> Any:
-    return _TENSOR if isinstance(value, Tensor) else value
+_HOLE = _Hole()
+
+
+def _emptied(value: Any, tensors: list[Tensor]) -> Any:
+    """Arguments without their tensors, which are added to the list; also those in lists, tuples, mappings."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return _HOLE
+    if type(value) in (list, tuple):
+        return type(value)(_emptied(each, tensors) for each in value)
+    if type(value) is dict:
+        return {key: _emptied(each, tensors) for key, each in value.items()}
+    return value
+
+
+def _filled(value: Any, tensors: list[Tensor]) -> Any:
+    """The arguments again."""
+    if value is _HOLE:
+        return tensors.pop(0)
+    if type(value) in (list, tuple):
+        return type(value)(_filled(each, tensors) for each in value)
+    if type(value) is dict:
+        return {key: _filled(each, tensors) for key, each in value.items()}
+    return value
 
 
 def _key(name: str) -> str:
@@ -137,11 +169,11 @@ def _key(name: str) -> str:
 
 
 def _through_block(module: nn.Module, name: str, config: BlockConfig) -> LocalBlock:
-    if isinstance(getattr(module, "forward", None), _Detour):
-        raise UserError(f"localize: {name} has a local block already")
-    inside = _Inside(module)
+    inside = _Inside(module, name)
     handoff = make(config.handoff, "block.handoff") if config.handoff is not None else None
     block = local_block(inside, _key(name), "block", config, handoff=handoff)
+    if config.compile:
+        block.compile()
     module.forward = _Detour(block, inside)
     return block
 

@@ -142,12 +142,13 @@ class NetworkBuilder:
 
     def _box(self, item: BoxItem, name: str, path: str) -> BoxStage:
         shape = tuple(self._x.shape[1:])
-        box: BlackBox = make(item.box, f"{path}.box", in_shape=shape)
+        where = f"{name}, {self.recipe.place(f'{path}.box')}"
+        box: BlackBox = make(item.box, where, in_shape=shape)
         try:
             box.prepare(shape)
         except ValueError as error:
-            raise UserError(f"{path}.box: {error}") from error
-        return BoxStage(box, f"{name}, {self.recipe.place(path)}", item.fit)
+            raise UserError(f"{where}: {error}") from error
+        return BoxStage(box, where, item.fit)
 
     def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""

@@ -114,9 +114,15 @@ class DeviceLoader:
 
     def in_order(self) -> DeviceLoader:
         """The same samples, each of them once, in the stored order."""
+        other = self.anew()
+        other.shuffle = False
+        return other
+
+    def anew(self) -> DeviceLoader:
+        """The same samples, each of them once, in the epoch's order; an iteration under way is left alone."""
         other = copy.copy(self)
         other._first = 0
-        other.shuffle = other.drop_last = False
+        other.drop_last = False
         return other
 
     def __len__(self) -> int:

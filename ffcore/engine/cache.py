@@ -23,7 +23,10 @@ class Loader(Protocol):
     samples: int
 
     def in_order(self) -> Iterable[Batch]:
-        """All samples, each of them once."""
+        """All samples, each of them once, in the stored order."""
+
+    def anew(self) -> Iterable[Batch]:
+        """All samples, each of them once, in the epoch's order."""
 
 
 class Cache:

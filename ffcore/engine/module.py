@@ -164,8 +164,8 @@ class ForwardOnly(L.LightningModule):
         for component, block in self._advancing:
             if block is None or self.network.learns(block):
                 component.advance(clock)
-        if batch_idx == 0 and self._boxes:
-            self.network.fit_boxes(clock.epoch, self._passes)
+        if batch_idx == 0 and self._boxes and self.network.fit_boxes(clock.epoch, self._passes):
+            self._cache = None  # what finished stages make has changed
         if self._cache is None and self.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
             self._cache = Cache(self.network, self.algorithm, loader, self.seed)
@@ -179,7 +179,7 @@ class ForwardOnly(L.LightningModule):
     def _passes(self) -> Iterator[Views]:
         """What the blocks would learn from, one pass over the training set, for boxes that adapt to it."""
         loader = cast(Loader, self.trainer.train_dataloader)
-        for number, batch in enumerate(loader.in_order()):
+        for number, batch in enumerate(loader.anew()):
             n = len(batch.x)
             batch.draw = Draw(mix(self.seed, _FITTING), number, 0, n, n, batch.x.device)
             yield self.algorithm.views(batch, self.network)

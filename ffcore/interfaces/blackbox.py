@@ -44,7 +44,7 @@ class BlackBox(Component):
     def forward(self, x: Tensor) -> Any:
         """(R, *shape) → (R, *shape'): a tensor or an array, dense or sparse, of any real number format.
 
-        Every call has to give samples of the same shape, also before `fit`.
+        Every call has to give samples of the same shape, also before `fit`. ``x`` may not be changed.
         """
 
     def close(self) -> None:

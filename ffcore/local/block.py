@@ -144,13 +144,13 @@ class LocalBlock(nn.Module):
 
     def _frozen(self, inputs: tuple[Input, ...], here: Pass | None) -> Out:
         """In evaluation mode and without a graph: running statistics stand still, nothing is dropped."""
-        mode = self.training
-        if mode:
+        learning = [part for part in self.modules() if part.training]
+        if learning:
             self.eval()
         with torch.no_grad():
             out = Out(*self._made(inputs, self._sizes(here), False, here is not None and here.wants_goodness))
-        if mode:
-            self.train()
+        for part in learning:  # no more than were: a user's part may be in evaluation mode for good
+            part.training = True
         return out
 
     def _learning(self, inputs: tuple[Input, ...], here: Pass, place: Place) -> Out:

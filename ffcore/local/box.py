@@ -59,7 +59,8 @@ class BoxStage(nn.Module):
         limit = self.box.limit
         if limit is None or len(rows) <= limit:
             return self._made(rows)
-        return torch.cat([self._made(part) for part in torch.split(rows, limit)])
+        # copied one by one: a box may answer in the same memory every time
+        return torch.cat([self._made(part).clone() for part in torch.split(rows, limit)])
 
     @property
     def learns(self) -> bool:
@@ -79,15 +80,19 @@ class BoxStage(nn.Module):
         again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
         return not done or again
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
+    def fit(self, batches: Iterable[Tensor], again: bool = True) -> None:
         """Let the box adapt to inputs.
+
+        Args:
+            batches: of inputs.
+            again: whether a second time may follow.
 
         Raises:
             RunError: in one line, whatever the box has done.
         """
         with self._told("to fit"), torch.no_grad():
             self.box.fit(batches)
-        self.fits.add_(1)
+        self.fits.add_(1 if again else 2)
 
     @contextmanager
     def catching(self) -> Iterator[None]:
@@ -99,8 +104,11 @@ class BoxStage(nn.Module):
             self._catching = False
 
     def _made(self, rows: Tensor) -> Tensor:
+        version = rows._version
         with self._told("its forward"):
             raw = self.box(rows)
+        if rows._version != version:  # others hold them too
+            raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")
         try:
             made = _dense(raw)
         except ValueError as error:
@@ -117,10 +125,11 @@ class BoxStage(nn.Module):
                 f"{self.where}: samples of shape {tuple(made.shape[1:])} came out, earlier ones had "
                 f"{self.shape}; it should always be the same"
             )
+        answer = made.to(rows)
         # a device is not waited for: what is no number there shows in the next loss
-        if made.is_floating_point() and made.device.type == "cpu" and not _finite(made):
+        if answer.device.type == "cpu" and not _finite(answer):
             raise RunError(f"{self.where}: what came out has numbers that are not finite")
-        return made.to(rows)
+        return answer
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -148,7 +157,7 @@ def _dense(raw: Any) -> Tensor:
     if isinstance(raw, np.ndarray):
         if raw.dtype.kind not in "fiub":
             raise ValueError(f"numbers of type {raw.dtype} came out; they should be real")
-        raw = torch.from_numpy(np.ascontiguousarray(raw))
+        raw = torch.from_numpy(np.array(raw))  # a copy: a driver may use its memory again
     if not isinstance(raw, Tensor):
         raise ValueError(f"a {type(raw).__name__} came out; it should be a tensor or an array")
     if raw.is_complex():

@@ -93,17 +93,20 @@ class LocalNetwork(nn.Module):
         """Black boxes in their places, from below."""
         return tuple(part for part in self.body.modules() if isinstance(part, BoxStage))
 
-    def fit_boxes(self, epoch: int, passes: Callable[[], Iterable[Views]]) -> None:
-        """Let those boxes adapt for which it is time, from below.
+    def fit_boxes(self, epoch: int, passes: Callable[[], Iterable[Views]]) -> bool:
+        """Let those boxes adapt for which it is time, from below; whether there were any.
 
         Args:
             epoch: how many epochs have been learned.
             passes: what the blocks learn from, anew with each call.
         """
+        before = [int(box.fits) for box in self.boxes]
         for index, stage in enumerate(self.stages):
+            finished = index < self._first
             for box in stage.modules():
-                if isinstance(box, BoxStage) and box.due(epoch, index < self._first):
-                    box.fit(self._reaching(box, passes()))
+                if isinstance(box, BoxStage) and box.due(epoch, finished):
+                    box.fit(self._reaching(box, passes()), again=not (finished and box.fit_at == "finished"))
+        return before != [int(box.fits) for box in self.boxes]
 
     def _reaching(self, box: BoxStage, passes: Iterable[Views]) -> Iterator[Tensor]:
         """What comes to a box."""
@@ -291,12 +294,13 @@ class LocalNetwork(nn.Module):
 
         like = next((p for p in self.body.parameters()), torch.zeros(()))
         x = torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
-        training = self.training
+        learning = [part for part in self.modules() if part.training]
         self.eval()
         views = Views(x=x, roles=("dry-run",), sizes=(2,))
         with torch.no_grad(), Pass(views, (note,)):
             self._run(views, x)
-        self.train(training)
+        for part in learning:
+            part.training = True
         if not shapes:
             raise UserError("network: it calls no local block, so there is nothing that could learn")
         blocks = tuple(shapes)

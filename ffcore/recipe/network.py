@@ -17,7 +17,7 @@ from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
-from ffcore.recipe.strict import Count, Flat, Name, Natural, NullIsEmpty, Strict, as_mapping
+from ffcore.recipe.strict import Count, Flat, Name, NullIsEmpty, Strict, as_mapping
 from ffcore.recipe.unions import ByKind
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))
@@ -83,7 +83,7 @@ class BoxItem(Strict):
 
     kind: Literal["blackbox"] = Field(default="blackbox", description="a black box between blocks")
     box: Annotated[Spec, Kind("blackbox")] = Field(description="the black box")
-    fit: Literal["start", "finished"] | Natural = Field(
+    fit: Literal["start", "finished"] | Count = Field(
         default="start",
         description="when a box that adapts does so again: finished: when no block before it learns any "
         "more; a number: after so many epochs; start: only when the run begins",

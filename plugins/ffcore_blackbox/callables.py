@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
+from ffcore_blackbox.codes import array
 
 
 class Function(BlackBox):
@@ -44,7 +45,7 @@ class ArrayFunction(BlackBox):
 
     def forward(self, x: Tensor) -> Any:
         """(R, *shape) → whatever the function makes of the array."""
-        return self.function(x.cpu().numpy())
+        return self.function(array(x))
 
 
 def _load(target: str) -> Callable[..., Any]:

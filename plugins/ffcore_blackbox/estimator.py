@@ -19,7 +19,7 @@ from torch import Tensor
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 from ffcore.trust import refuse_untrusted
-from ffcore_blackbox.codes import some
+from ffcore_blackbox.codes import array, some
 
 _MODULES = (
     *("decomposition", "preprocessing", "ensemble", "random_projection", "kernel_approximation"),
@@ -60,7 +60,9 @@ class Estimator(BlackBox):
         Raises:
             ValueError: when the transformer cannot take so many features.
         """
-        rows = np.random.default_rng(0).random((512, torch.Size(shape).numel()), dtype=np.float32)
+        features = torch.Size(shape).numel()
+        # more rows than features, as there will be
+        rows = np.random.default_rng(0).random((max(512, features + 1), features), dtype=np.float32)
         try:
             if not self.loaded:
                 self.model.fit(rows)
@@ -75,12 +77,11 @@ class Estimator(BlackBox):
         """Fit the transformer to the first rows."""
         if self.loaded:
             return
-        rows = some(batches, self.samples).flatten(1).numpy()
-        self.model.fit(rows)
+        self.model.fit(array(some(batches, self.samples).flatten(1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, U)."""
-        made: Any = self.model.transform(x.flatten(1).cpu().numpy())
+        made: Any = self.model.transform(array(x.flatten(1)))
         dense = torch.from_numpy(np.asarray(made.toarray() if hasattr(made, "toarray") else made))
         if self.width is None or dense.shape[1] == self.width:
             return dense

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
+from ffcore_blackbox.codes import array
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 
@@ -31,9 +32,10 @@ class Onnx(BlackBox):
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"path: {path!r} has {len(inputs)} inputs; a black box has one")
-        self.input = inputs[0]
-        if self.input.type not in _DTYPES:
-            raise ValueError(f"path: {path!r} wants {self.input.type}; a black box gets real numbers")
+        if inputs[0].type not in _DTYPES:
+            raise ValueError(f"path: {path!r} wants {inputs[0].type}; a black box gets real numbers")
+        self.input, self.dtype = inputs[0].name, _DTYPES[inputs[0].type]
+        self.wants = tuple(inputs[0].shape[1:])
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """See `ffcore.interfaces.BlackBox.prepare`.
@@ -41,7 +43,7 @@ class Onnx(BlackBox):
         Raises:
             ValueError: when the model wants samples of another shape.
         """
-        wants = tuple(self.input.shape[1:])
+        wants = self.wants
         fits = len(wants) == len(shape) and all(
             not isinstance(side, int) or side == ours for side, ours in zip(wants, shape, strict=True)
         )
@@ -52,8 +54,8 @@ class Onnx(BlackBox):
         """(R, *shape) → (R, *shape')."""
         if self._session is None:
             self._session = self._open()
-        rows = x.cpu().numpy().astype(_DTYPES[self.input.type], copy=False)
-        return torch.from_numpy(self._session.run(None, {self.input.name: rows})[0])
+        rows = array(x).astype(self.dtype, copy=False)
+        return torch.from_numpy(self._session.run(None, {self.input: rows})[0])
 
     def close(self) -> None:
         """Let go of the session; the next call opens another."""

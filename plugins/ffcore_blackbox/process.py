@@ -7,16 +7,16 @@ process answers every frame with one, of as many rows, and ends when its input d
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import selectors
 import shlex
-import signal
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -29,19 +29,21 @@ from torch import Tensor
 
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
+from ffcore_blackbox import watcher
+from ffcore_blackbox.codes import array
 
 MAGIC = b"FFB1"
 _HEAD = struct.Struct("<4sI")
 _MOST = 8  # dimensions of an answer; more are noise
 _CHUNK = 1 << 20
-_KILLED_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class Process(BlackBox):
     """A program that gets each batch as a frame and answers with one.
 
-    It is started when it is first needed, in a process group of its own, so that Ctrl-C does not reach it
-    before the run has written its checkpoint; it is killed when the run ends, also by ``kill -9`` on Linux.
+    It is started when it is first needed, in a session of its own, so that Ctrl-C does not reach it before
+    the run has written its checkpoint. A watcher kills it, and what it has started, when the run is gone,
+    also after ``kill -9``.
 
     Args:
         command: the program and its arguments, as a list or as one line; ``{python}`` stands for the Python
@@ -58,51 +60,59 @@ class Process(BlackBox):
             raise ValueError("command: is empty")
         self.command, self.timeout, self.limit = words, timeout, rows
         self._child: _Child | None = None
+        self._turn = threading.RLock()  # frames of two threads must not mix
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape')."""
-        if self._child is None:
-            self._child = _Child(self.command)
-        try:
-            return self._child.ask(x.cpu().float().numpy(), self.timeout)
-        except BaseException:
-            self.close()  # half a frame may be on its way: what comes next would be taken for an answer
-            raise
+        with self._turn:
+            if self._child is None:
+                self._child = _Child(self.command)
+            try:
+                return self._child.ask(array(x), self.timeout)
+            except BaseException:
+                self.close()  # half a frame may be on its way: what comes next would be taken for an answer
+                raise
 
     def close(self) -> None:
         """End the process; the next call starts another."""
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+        with self._turn:
+            if self._child is not None:
+                self._child.end()
+                self._child = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the process, which cannot be copied."""
-        return {**self.__dict__, "_child": None}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_child", "_turn")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy starts a process of its own."""
+        self.__dict__.update(state, _child=None, _turn=threading.RLock())
 
 
 class _Child:
     """A running program."""
 
     def __init__(self, command: Sequence[str]) -> None:
+        program = shutil.which(command[0])
+        if program is None:
+            raise RunError(f"the process cannot be started: there is no program {command[0]!r}")
         self.said = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
-        try:
-            self.process = subprocess.Popen(  # noqa: S603 (the recipe's author says what runs)
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self.said,
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-            )
-        except OSError as error:
-            self.said.close()
-            raise RunError(f"the process cannot be started: {error}") from error
+        lifeline, mine = os.pipe()
+        self.process = subprocess.Popen(  # noqa: S603 (the recipe's author says what runs)
+            [sys.executable, "-I", watcher.__file__, str(lifeline), program, *command[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.said,
+            start_new_session=True,
+            pass_fds=[lifeline],
+        )
+        os.close(lifeline)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.to, self.back = self.process.stdin, self.process.stdout
         for pipe in (self.to, self.back):
             os.set_blocking(pipe.fileno(), False)
-        self.end = weakref.finalize(self, _kill, self.process, self.to, self.back, self.said)
+        self.end = weakref.finalize(self, _end, self.process, mine, self.to, self.back, self.said)
 
     def ask(self, rows: np.ndarray[Any, Any], timeout: float) -> Tensor:
         """Send a frame, wait for the answer.
@@ -119,7 +129,8 @@ class _Child:
             while len(answer) < need or frame:
                 left = until - time.monotonic()
                 if left <= 0:
-                    raise RunError(f"the process has not answered within {timeout:g} s")
+                    came = f"; {len(answer)} bytes of a frame came" if answer else ""
+                    raise RunError(f"the process has not answered within {timeout:g} s{came}{self._last()}")
                 for key, _ in ready.select(left):
                     if key.fileobj is self.to:
                         frame = frame[self._written(frame) :]
@@ -159,10 +170,13 @@ class _Child:
             self.process.wait(1)
         code = self.process.poll()
         how = "closed its output" if code is None else f"ended with code {code}"
+        return f"the process {how} {when}{self._last()}"
+
+    def _last(self) -> str:
+        """The last line on its standard error."""
         self.said.seek(max(0, self.said.seek(0, os.SEEK_END) - 2000))
         lines = self.said.read().decode("utf-8", "replace").strip().splitlines()
-        last = f"; it said last: {lines[-1][:200]}" if lines else ""
-        return f"the process {how} {when}{last}"
+        return f"; it said last: {lines[-1][:200]}" if lines else ""
 
 
 def _frame(rows: np.ndarray[Any, Any]) -> bytes:
@@ -195,16 +209,10 @@ def _size(answer: bytearray) -> int:
     return start + 4 * math.prod(shape)
 
 
-def _die_with_parent() -> None:
-    """Linux: be killed when the process that started this one ends, however it ends."""
-    ctypes.CDLL(None).prctl(_KILLED_WITH_PARENT, signal.SIGKILL)
-
-
-def _kill(process: subprocess.Popen[bytes], *files: IO[bytes]) -> None:
-    """End a process and what it has started."""
+def _end(process: subprocess.Popen[bytes], lifeline: int, *files: IO[bytes]) -> None:
+    """Cut the watcher's lifeline, which ends the program and what it has started."""
     for file in files:
         with suppress(OSError):
             file.close()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    os.close(lifeline)
     process.wait()

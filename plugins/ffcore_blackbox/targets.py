@@ -16,16 +16,16 @@ def refuse_missing(target: str) -> str:
     """
     module, colon, name = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
-        raise ValueError(f"{target!r} should be module:function")
+        raise ValueError("should be module:function")
     spec = _find(module)
     if spec is None:
-        raise ValueError(f"{target!r}: there is no module {module!r} on Python's path")
+        raise ValueError(f"there is no module {module!r} on Python's path (PYTHONPATH=. adds this folder)")
     if spec.origin is None or not spec.origin.endswith(".py"):
         return target  # a package without a file, or compiled: it shows when it is called
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     known = {found for node in tree.body for found in _names(node)}
     if name.split(".")[0] not in known and "*" not in known:
-        raise ValueError(f"{target!r}: module {module!r} has no {name!r}")
+        raise ValueError(f"module {module!r} has no {name!r}")
     return target
 
 

@@ -121,8 +121,8 @@ def test_the_layers_of_a_transformer_learn_from_tokens(seeded):
             self.encoder = nn.TransformerEncoder(layer, 2)
 
         def forward(self, x):
-            mask = torch.zeros(8, 8, dtype=torch.bool)
-            return self.encoder(x.squeeze(1), mask=mask)
+            mask, padding = torch.zeros(8, 8, dtype=torch.bool), torch.zeros(len(x), 8, dtype=torch.bool)
+            return self.encoder(x.squeeze(1), mask=mask, src_key_padding_mask=padding)
 
     block = {"goodness": "sum-squares", "objective": {"kind": "symba"}}
     net = localized(Reader(), at=["encoder.layers.*"], block=block, optimizer={"kind": "adam", "lr": 1e-2})
@@ -186,5 +186,52 @@ def test_a_sub_module_that_makes_several_tensors_is_refused():
         def forward(self, x):
             return self.lstm(x.squeeze(1))[0]
 
-    with pytest.raises(UserError, match="a tuple comes out of a sub-module"):
+    with pytest.raises(UserError, match="a tuple comes out of lstm"):
         localized(Two(), at=["lstm"])
+
+
+@pytest.mark.filterwarnings("ignore:localize")
+def test_tensors_inside_lists_are_detached_too(seeded):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, pair):
+            return self.linear(pair[0] + pair[1]["x"])
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.sum = nn.Linear(8, 8), Sum()
+
+        def forward(self, x):
+            h = self.before(x)
+            return self.sum([h, {"x": h}])
+
+    block = {"goodness": "sum-squares", "objective": "symba"}
+    net = localized(Model(), at=["sum"], shape=(8,), block=block)
+    x = torch.randn(6, 8)
+    for _ in range(2):
+        net.learn(Views(x, ("positive", "negative"), (3, 3)))
+    assert net.body.before.weight.grad is None
+
+
+@pytest.mark.filterwarnings("ignore:localize")
+def test_a_part_in_evaluation_mode_stays_in_it(seeded):
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 10, 3), nn.BatchNorm2d(10), nn.ReLU()))
+    model[0][1].eval()
+    net = localized(model, at=["0"])
+    net.learn(single(*(t[:20] for t in digits())))
+    net.goodness(single(digits()[0][:4]))
+    assert not model[0][1].training
+    assert (model[0][1].running_mean == 0).all()
+    assert model[0].training
+
+
+@pytest.mark.filterwarnings("ignore:localize")
+def test_a_model_is_localized_once(seeded):
+    model = ResidualCNN()
+    localized(model, at=["stem"])
+    with pytest.raises(UserError, match="stem of this model has a local block already"):
+        localized(model, at=["last"])

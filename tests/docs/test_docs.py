@@ -94,3 +94,9 @@ def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
 def test_the_page_of_results_is_what_its_command_makes() -> None:
     made = runpy.run_path(str(ROOT / "docs/results/write.py"))["page"]()
     assert (ROOT / "docs/results/README.md").read_text(encoding="utf-8") == made
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_page_has_a_gap_that_a_command_should_have_filled(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert not re.findall(r"\{[a-z]+\}", re.sub(r"`[^`\n]*`", "", text))

@@ -73,6 +73,8 @@ def test_what_comes_back_becomes_dense_and_of_the_inputs_kind(make, right):
         (lambda x: x.tolist(), "a list came out"),
         (lambda x: 1 / 0, "its forward raised ZeroDivisionError: division by zero"),
         (lambda x: x[:, 9], "its forward raised IndexError"),
+        (lambda x: x.add_(1), "it has changed its input in place"),
+        (lambda x: x.double() + 1e200, "what came out has numbers that are not finite"),
     ],
 )
 def test_what_a_box_does_wrong_is_one_line_with_its_place(make, complaint):
@@ -93,6 +95,19 @@ def test_batches_are_split_to_the_boxs_own_limit():
     box = Box(lambda x: 2 * x, limit=4)
     torch.testing.assert_close(BoxStage(box)(x(10)), 2 * x(10))
     assert [len(part) for part in box.seen] == [4, 4, 2]
+
+
+def test_a_box_may_answer_in_the_same_memory_every_time():
+    memory = np.zeros((2, D), dtype=np.float32)
+
+    def answer(x):
+        memory[: len(x)] = x.numpy()
+        return memory[: len(x)]
+
+    stage = BoxStage(Box(answer, limit=2))
+    first = stage(x())
+    stage(2 * x())
+    torch.testing.assert_close(first, x())
 
 
 def test_a_box_gets_the_dense_form_of_a_labelled_input():
@@ -134,6 +149,8 @@ def test_a_box_is_fitted_when_the_run_begins_and_again_when_the_recipe_says_so()
     assert fits(network(Adapting(), "start"), 4) == [0]
     assert fits(network(Adapting(), 2), 4) == [0, 2]
     greedy = [[range(1)], [range(1)], [range(1, 2)], [range(1, 2)]]
+    late = [[range(1, 2)], [range(1, 2)], [range(1, 2)]]
+    assert fits(network(Adapting(), "finished"), 3, late) == [0]  # finished from the beginning
     assert fits(network(Adapting(), "finished"), 4, greedy) == [0, 2]
     assert fits(network(Box(), "finished"), 4, greedy) == []  # it has nothing to fit
 

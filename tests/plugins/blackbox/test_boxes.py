@@ -1,5 +1,6 @@
 """Functions, scikit-learn, ONNX and crossbars."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def rows(n=60, d=8, seed=0):
 
 def test_functions_are_called_with_tensors_and_with_arrays():
     seen = []
+    assert BoxStage(ArrayFunction(lambda x: x.__iadd__(1)))(rows().bfloat16()).dtype == torch.bfloat16
     Function(lambda x: seen.append(type(x)))(rows())
     ArrayFunction(lambda x: seen.append(type(x)))(rows())
     assert seen == [torch.Tensor, np.ndarray]
@@ -112,7 +114,7 @@ def test_an_onnx_model_is_run(tmp_path):
     torch.testing.assert_close(BoxStage(box)(rows()), rows().relu())
     torch.testing.assert_close(BoxStage(box)(rows().double()), rows().double().relu())
     box.close()
-    torch.testing.assert_close(BoxStage(box)(rows()), rows().relu())
+    torch.testing.assert_close(BoxStage(copy.deepcopy(box))(rows()), rows().relu())
     with pytest.raises(ValueError, match=r"wants samples of shape \('features',\), here they have \(2, 4\)"):
         box.prepare((2, 4))
     (tmp_path / "broken.onnx").write_bytes(b"not a model")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -124,25 +125,49 @@ def test_a_program_that_is_not_there_is_named():
         stage(["no-such-program"])(torch.randn(2, 3))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent has died")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_no_process_outlives_the_program_that_started_it(how):
-    text = (
-        "import signal, sys, time, torch\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from ffcore_blackbox.process import Process\n"
-        "box = Process([sys.executable, '-c', 'import time; time.sleep(60)'], timeout=60)\n"
-        "from ffcore_blackbox.process import _Child\n"
-        "box._child = _Child(box.command)\n"
-        "print(box._child.process.pid, flush=True)\n"
-        "box(torch.zeros(1, 1))\n"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    with parent:
-        child = int(parent.stdout.readline())
-        assert alive(child)
-        parent.send_signal(how)
-        parent.wait(20)
+HANGS = """
+import os, sys, time
+open(sys.argv[1] + ".draft", "w").write(str(os.getpid()))
+os.rename(sys.argv[1] + ".draft", sys.argv[1])
+time.sleep(60)
+"""
+ASKS = """
+import signal, sys, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ffcore_blackbox.process import Process
+Process(["sh", "-c", f"{sys.executable} {sys.argv[1]} {sys.argv[2]}; true"])(torch.zeros(1, 1))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_process_outlives_the_program_that_asked_for_it(tmp_path, how):
+    for name, text in (("hangs.py", HANGS), ("asks.py", ASKS)):
+        (tmp_path / name).write_text(text)
+    told = tmp_path / "pid"  # of a grandchild: a shell stands between
+    words = [sys.executable, *(str(tmp_path / name) for name in ("asks.py", "hangs.py", "pid"))]
+    parent = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not told.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    child = int(told.read_text())
+    assert alive(child)
+    parent.send_signal(how)
+    parent.wait(20)
     assert ended(child)
+
+
+def test_threads_take_turns(server):
+    wrong = []
+
+    def ask(seed):
+        x = torch.randn(50, 20, generator=torch.Generator().manual_seed(seed))
+        for _ in range(20):
+            wrong.extend([seed] * (not torch.equal(server(x), (x - x.mean(1, keepdim=True)).sign())))
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert server(torch.randn(2, 20)).shape == (2, 20)  # the thread that started it is gone

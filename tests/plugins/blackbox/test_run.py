@@ -69,7 +69,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
 
 
 def test_a_pickle_is_opened_only_where_it_is_trusted(tmp_path, capsys):
-    run("digits/blackbox-sklearn", tmp_path / "run", **{"trainer.max_epochs": 1})
+    run("digits/blackbox-sklearn", tmp_path / "run")
     with pytest.raises(UserError, match=r"the fitted RandomTreesEmbedding is a pickle .* trust=True"):
         ffcore.load(tmp_path / "run")
     assert main(["eval", str(tmp_path / "run")]) == 2
@@ -86,7 +86,7 @@ def test_a_process_that_dies_in_the_middle_stops_the_run_and_leaves_its_checkpoi
         "    o.write(h + struct.pack('<2Q', *d) + x); o.flush()\n"
     )
     box = {"kind": "process", "command": [sys.executable, str(server)]}
-    with pytest.raises(RunError, match=r"blackbox1, network.1.*ended with code 1.*too tired"):
+    with pytest.raises(RunError, match=r"blackbox1, network.1.box.*ended with code 1.*too tired"):
         run("digits/blackbox-process", tmp_path / "run", **{"network.1.box": box, "data.batch_size": 50})
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["global_step"] > 0
@@ -102,9 +102,29 @@ def test_the_shape_of_a_box_is_shown(capsys):
 
 def test_a_box_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     wrong = {"kind": "winner-take-all", "group": 7}
-    with pytest.raises(UserError, match=r"network\.1\.box: group: 7 does not divide 40 units"):
+    with pytest.raises(UserError, match=r"blackbox1, network\.1\.box .*group: 7 does not divide 40 units"):
         run("digits/blackbox-sign", tmp_path / "run", **{"network.1.box": wrong})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fit", "complaint"),
+    [("finished", "fit: finished: with this schedule"), (3, "fit: 3: the run has 3 epochs")],
+)
+def test_a_fit_that_would_never_come_is_refused(tmp_path, fit, complaint):
+    with pytest.raises(UserError, match=complaint):
+        run("digits/blackbox-quantise", tmp_path / "run", **{"network.1.fit": fit})
+
+
+def test_a_cache_is_made_anew_when_a_box_before_it_has_been_fitted_again(tmp_path):
+    greedy = {"schedule": {"kind": "greedy", "epochs": 1}, "network.1.fit": 2, "trainer.max_epochs": 3}
+    plain, cached = (
+        run("digits/blackbox-quantise", tmp_path / str(cache), **{**greedy, "schedule.cache": cache})
+        for cache in (False, True)
+    )
+    box = cached.module.network.boxes[0].box
+    torch.testing.assert_close(box.high, plain.module.network.boxes[0].box.high)
+    assert int(cached.module.network.boxes[0].fits) == 2
 
 
 def test_a_failing_function_is_one_line_with_the_recipes_place(tmp_path, monkeypatch, capsys):
@@ -118,7 +138,7 @@ def test_a_failing_function_is_one_line_with_the_recipes_place(tmp_path, monkeyp
     assert main(["run", str(tmp_path / "r.yaml"), "--run-dir", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "luck, network.1" in said
+    assert "luck, network.1.box" in said
     assert "r.yaml:4" in said
     assert "ValueError: no luck" in said
     assert not (tmp_path / "run").exists()
