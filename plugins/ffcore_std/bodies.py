@@ -87,7 +87,9 @@ class Dense(nn.Module):
 
 
 def add_gradient(parameter: Tensor, gradient: Tensor) -> None:
-    """Add to ``.grad``, which may be None."""
+    """Add to ``.grad``, which may be None; nothing for a parameter that does not learn."""
+    if not parameter.requires_grad:
+        return
     if parameter.grad is None:
         parameter.grad = gradient
     else:
