@@ -40,6 +40,12 @@ RECIPES = {
         {"trainer.select": "best", "data.augment": ["shift"], "lr_schedule": {"kind": "cosine"}},
     ),
     "64 bits": ("digits/ff", {"trainer.precision": "64-true"}),
+    "recurrent": ("digits/ff-recurrent", {"network.0.units": [30, 20]}),
+    "predictive": ("digits/pff", {"network.0.units": [30, 20], "network.0.steps": 4}),
+    "black box, greedy": (
+        "digits/blackbox-quantise",
+        {"network.1.fit": "finished", "schedule": {"kind": "greedy"}, "trainer.max_epochs": 3},
+    ),
 }
 
 
