@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for units, n in (([300, 300], 50), ([500, 500], 250), ([2000, 2000], 500))[:2]:
+    for units, n in (([300, 300], 50), ([500, 500], 250), ([2000, 2000], 500)):
         times = compare(units, n, options.rounds if units[0] < 2000 else max(3, options.rounds // 3))
         name = "-".join(map(str, (D, *units)))
         for who, of in times.items():
