@@ -62,8 +62,7 @@ def assemble(
         algorithm.connect(network)
     if not algorithm.claims and any(circuit.needs_claims for circuit in network.circuits):
         raise UserError(
-            f"algorithm: {recipe.algorithm.kind} claims no class, but a circuit of the network is clamped to "
-            "one; forward-forward does"
+            f"algorithm: {recipe.algorithm.kind} claims no class, but a circuit is clamped to one"
         )
     names = [source.name for source in algorithm.sources(network)]
     if twice := {name for name in names if names.count(name) > 1}:

@@ -29,8 +29,7 @@ def describe(recipe: Recipe) -> Table:
         table.add_column(column, justify="right" if column == "parameters" else "left")
     for part in network.modules():
         if isinstance(part, BoxStage):
-            name = part.where.split(",", 1)[0]
-            table.add_row(name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
+            table.add_row(part.name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
         elif isinstance(part, LocalBlock):
             goodness = type(part.goodness).__name__ if part.goodness is not None else "–"
             shape = _shape(part.info.shape if part.info is not None else None)

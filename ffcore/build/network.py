@@ -86,6 +86,10 @@ class NetworkBuilder:
             head = _with_classes(self.algorithm.head, self.classes)
             item = _ITEM.validate_python(head)
             stages |= self._stages([item], "the algorithm's head", merged(defaults, imposed), BlockConfig())
+        if isinstance(last := next(reversed(stages.values())), BoxStage):
+            raise UserError(
+                f"{last.where}: no block comes after this black box, so nobody reads it; leave it out"
+            )
         readouts: dict[str, Readout] = {}
         for name, spec in self.recipe.readouts.items():
             readouts[name] = make(spec, f"readouts.{name}")
@@ -148,7 +152,7 @@ class NetworkBuilder:
             box.prepare(shape)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
-        return BoxStage(box, where, item.fit)
+        return BoxStage(box, name, where, item.fit)
 
     def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""
@@ -156,8 +160,8 @@ class NetworkBuilder:
             raise UserError(f"{path}: {item.kind} is a circuit; no shortcut goes around one")
         if config.handoff is not None:
             raise UserError(
-                f"block.handoff: the circuit {item.kind} normalises by itself what its blocks hand on; "
-                "leave the handoff out"
+                f"block.handoff: the circuit {item.kind} hands on by itself what its blocks make; leave the "
+                "handoff out"
             )
         if config.per_view:
             raise UserError("block.per_view: views of a circuit share rows; set it to false")

@@ -5,11 +5,12 @@ L sources; N samples; K classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 
 
 class Accuracy(Metric):
@@ -57,3 +58,19 @@ class Accuracy(Metric):
     def compute(self) -> dict[str, Tensor]:
         """The counts, summed over ranks: ``hits`` (L,) and ``confusion`` (K, K), rows are true classes."""
         return {"hits": self.hits, "confusion": self.confusion}
+
+
+class Measures:
+    """Means over samples of an algorithm's own figures; see `ffcore.interfaces.Algorithm.measure`."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, MeanMetric] = {}
+
+    def update(self, values: Mapping[str, Tensor]) -> None:
+        """Add a batch, (N,) by name."""
+        for name, of_samples in values.items():
+            self._means.setdefault(name, MeanMetric().to(of_samples.device)).update(of_samples)
+
+    def figures(self) -> dict[str, float]:
+        """The means, as plain numbers."""
+        return {name: float(mean.compute()) for name, mean in self._means.items()}

@@ -10,11 +10,10 @@ from typing import Any, cast
 import lightning as L
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from ffcore.engine.cache import Cache, Loader
 from ffcore.engine.meter import Meter
-from ffcore.engine.metrics import Accuracy
+from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.engine.optimizers import BlockOptimizers
 from ffcore.interfaces import (
     Algorithm,
@@ -92,7 +91,7 @@ class ForwardOnly(L.LightningModule):
         network.watchers.append(self.meter)
         self.sources = algorithm.sources(network)
         self.accuracy = Accuracy(len(self.sources), network.classes)
-        self._measures: dict[str, MeanMetric] = {}
+        self._measures = Measures()
         self._boxes = network.boxes
         self._learning = len(network.learning)  # walking all parameters is no work for every step
         self._windows: tuple[range, ...] | None = None
@@ -238,7 +237,7 @@ class ForwardOnly(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
         evidence = self.algorithm.scores(batch.x, self.network)
-        self._measure(batch)
+        self._measures.update(self.algorithm.measure(batch, self.network))
         if self.contribution.needs.isdisjoint(("val.loss", "val.scores")):
             self._count(evidence, batch.y)
         else:
@@ -270,7 +269,7 @@ class ForwardOnly(L.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""
         self._count(self.algorithm.scores(batch.x, self.network), batch.y)
-        self._measure(batch)
+        self._measures.update(self.algorithm.measure(batch, self.network))
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the test split."""
@@ -279,17 +278,11 @@ class ForwardOnly(L.LightningModule):
     def _count(self, evidence: Tensor, y: Tensor) -> None:
         self.accuracy.update(evidence, self.contribution.combine(evidence), y)
 
-    def _measure(self, batch: Batch) -> None:
-        """Add the algorithm's own figures."""
-        for name, values in self.algorithm.measure(batch, self.network).items():
-            self._measures.setdefault(name, MeanMetric().to(values.device)).update(values)
-
     def _figures(self) -> dict[str, Any]:
         """Those of a split that has been measured; the next one begins anew."""
-        figures = self.accuracy.figures()
-        figures["measures"] = {name: float(metric.compute()) for name, metric in self._measures.items()}
+        figures = {**self.accuracy.figures(), "measures": self._measures.figures()}
         self.accuracy.reset()
-        self._measures = {}
+        self._measures = Measures()
         return figures
 
     def _by_source(self, losses: Mapping[str, float]) -> Tensor:

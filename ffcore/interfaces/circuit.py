@@ -33,8 +33,9 @@ class Circuit(Component):
     """A stage whose blocks see each other: recurrent layers, top-down input, a generator.
 
     The network calls it with the views of the pass, in a pass that learns as in one that predicts. It calls
-    its blocks as often and in whatever order it likes; what it wants to hand from one call to the next is
-    its own affair, and never carries a graph. Learning blocks learn in each of their calls.
+    its blocks as often and in whatever order it likes; what it hands from one call to the next is its own
+    affair (recipes give its blocks no handoff), and never carries a graph. Learning blocks learn in each of
+    their calls.
 
     Attributes:
         needs_claims: whether its rows have to claim a class each.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -31,19 +31,25 @@ class BoxStage(nn.Module):
 
     Args:
         box: the box.
-        where: its name and place in the recipe, for messages.
+        name: its name in the recipe.
+        where: name and place in the recipe, for messages; None: the name.
         fit: when it is fitted again, after it has been when the run began.
     """
 
     fits: Tensor
+    settled: Tensor
 
-    def __init__(self, box: BlackBox, where: str = "black box", fit: Fit = "start") -> None:
+    def __init__(
+        self, box: BlackBox, name: str = "black box", where: str | None = None, fit: Fit = "start"
+    ) -> None:
         super().__init__()
         self.box = box
-        self.where = where
+        self.name = name
+        self.where = where if where is not None else name
         self.fit_at = fit
         self.shape: tuple[int, ...] | None = None
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # how often it has been fitted
+        self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # never again
         self._catching = False
 
     @torch.no_grad()
@@ -63,36 +69,29 @@ class BoxStage(nn.Module):
         return torch.cat([self._made(part).clone() for part in torch.split(rows, limit)])
 
     @property
-    def learns(self) -> bool:
+    def adapts(self) -> bool:
         """Whether there is anything to fit."""
         return type(self.box).fit is not BlackBox.fit
 
-    def due(self, epoch: int, finished: bool) -> bool:
-        """Whether it is time to fit, at the beginning of an epoch (from 0).
+    def fit_if_due(self, epoch: int, finished: bool, batches: Callable[[], Iterable[Tensor]]) -> bool:
+        """Let the box adapt to inputs if it is time to, at the beginning of an epoch; whether it was.
 
         Args:
             epoch: how many have been learned.
             finished: whether no block before the box learns any more.
-        """
-        done = int(self.fits)
-        if not self.learns or done > 1:
-            return False
-        again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
-        return not done or again
-
-    def fit(self, batches: Iterable[Tensor], again: bool = True) -> None:
-        """Let the box adapt to inputs.
-
-        Args:
-            batches: of inputs.
-            again: whether a second time may follow.
+            batches: of inputs, anew.
 
         Raises:
             RunError: in one line, whatever the box has done.
         """
+        again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
+        if not self.adapts or self.settled or (self.fits > 0 and not again):
+            return False
         with self._told("to fit"), torch.no_grad():
-            self.box.fit(batches)
-        self.fits.add_(1 if again else 2)
+            self.box.fit(batches())
+        self.fits += 1
+        self.settled.fill_(again or self.fit_at == "start")
+        return True
 
     @contextmanager
     def catching(self) -> Iterator[None]:

@@ -1,10 +1,11 @@
-"""A module with local blocks inside, and the three kinds of pass that go through it."""
+"""A module with local blocks inside, and the passes through it that learn, measure and read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -100,17 +101,17 @@ class LocalNetwork(nn.Module):
             epoch: how many epochs have been learned.
             passes: what the blocks learn from, anew with each call.
         """
-        before = [int(box.fits) for box in self.boxes]
+        fitted = False
         for index, stage in enumerate(self.stages):
-            finished = index < self._first
             for box in stage.modules():
-                if isinstance(box, BoxStage) and box.due(epoch, finished):
-                    box.fit(self._reaching(box, passes()), again=not (finished and box.fit_at == "finished"))
-        return before != [int(box.fits) for box in self.boxes]
+                if isinstance(box, BoxStage):
+                    inputs = partial(self._reaching, box, passes)
+                    fitted = box.fit_if_due(epoch, index < self._first, inputs) or fitted
+        return fitted
 
-    def _reaching(self, box: BoxStage, passes: Iterable[Views]) -> Iterator[Tensor]:
+    def _reaching(self, box: BoxStage, passes: Callable[[], Iterable[Views]]) -> Iterator[Tensor]:
         """What comes to a box."""
-        for views in passes:
+        for views in passes():
             try:
                 with torch.no_grad(), box.catching(), Pass(views):
                     self._run(views, views.x)

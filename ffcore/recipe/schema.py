@@ -36,7 +36,7 @@ class Recipe(Strict):
     seed: Natural = Field(default=1, description="seed of weights, order and draws")
     data: DataConfig = Field(description="the data set, and how it is dealt out")
     algorithm: Annotated[Spec, Kind("algorithm")] = Field(description="views of a batch, and class scores")
-    network: list[NetworkItem] = Field(min_length=1, description="blocks, shortcuts and black boxes in order")
+    network: list[NetworkItem] = Field(min_length=1, description="blocks, circuits, shortcuts, black boxes")
     block: BlockConfig = Field(default=BlockConfig(), description="what all blocks have unless they say else")
     readouts: Annotated[dict[Name, Annotated[Spec, Kind("readout")]], NullIsEmpty] = Field(
         default={}, description="classifiers that listen to blocks, by a name of your own"

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchmetrics import MeanMetric
 
 from ffcore import files
 from ffcore.data.images import Split
-from ffcore.engine.metrics import Accuracy
+from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.run.data import Data
@@ -52,14 +51,17 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     chosen = choose(data, split)
     names = [source.name for source in predictor.module.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
-    measures: dict[str, MeanMetric] = {}
+    measures, module = Measures(), predictor.module
     for batch in data.loader(chosen, torch.device("cpu"), None):
         accuracy.update(*predictor.measure(batch.x), batch.y)
-        for name, values in predictor.module.algorithm.measure(batch, predictor.module.network).items():
-            measures.setdefault(name, MeanMetric()).update(values)
+        measures.update(module.algorithm.measure(batch, module.network))
     figures = accuracy.figures()
-    means = {name: float(metric.compute()) for name, metric in measures.items()}
-    return {"split": split, "samples": len(chosen), **accuracies(figures, names), "measures": means}
+    return {
+        "split": split,
+        "samples": len(chosen),
+        **accuracies(figures, names),
+        "measures": measures.figures(),
+    }
 
 
 def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:

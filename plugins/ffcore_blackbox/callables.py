@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
-from ffcore_blackbox.codes import array
+from ffcore_blackbox.arrays import array
 
 
 class Function(BlackBox):

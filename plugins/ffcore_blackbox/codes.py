@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -149,20 +147,3 @@ class LookUp(BlackBox):
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
         return self.entries.to(x)[torch.bucketize(x.contiguous(), self.borders.to(x))]
-
-
-def array(x: Tensor) -> np.ndarray[Any, Any]:
-    """A copy of the numbers in NumPy's memory; it knows no bfloat16."""
-    numbers = x.detach().cpu()
-    full = numbers.float() if numbers.dtype == torch.bfloat16 else numbers
-    return full.numpy().copy()
-
-
-def some(batches: Iterable[Tensor], rows: int) -> Tensor:
-    """The first rows of several batches, on the CPU."""
-    parts: list[Tensor] = []
-    for batch in batches:
-        parts.append(batch.detach().cpu())
-        if sum(map(len, parts)) >= rows:
-            break
-    return torch.cat(parts)[:rows]

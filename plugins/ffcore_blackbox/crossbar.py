@@ -50,7 +50,7 @@ class Crossbar(BlackBox):
         super().__init__()
         if bits is not None and saturation is None:
             raise ValueError("saturation: a converter needs a range; give one, or set bits to null")
-        self.units, self.saturation, self.bits = units, saturation, bits
+        self.saturation, self.bits = saturation, bits
         inputs = math.prod(in_shape)
         meant = _normal(_PROGRAM, units, inputs) / math.sqrt(inputs)
         programmed = meant * (1 + noise * _normal(3 * device + 1, units, inputs))

@@ -19,7 +19,7 @@ from torch import Tensor
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 from ffcore.trust import refuse_untrusted
-from ffcore_blackbox.codes import array, some
+from ffcore_blackbox.arrays import array, some
 
 _MODULES = (
     *("decomposition", "preprocessing", "ensemble", "random_projection", "kernel_approximation"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
-from ffcore_blackbox.codes import array
+from ffcore_blackbox.arrays import array
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 from ffcore_blackbox import watcher
-from ffcore_blackbox.codes import array
+from ffcore_blackbox.arrays import array
 
 MAGIC = b"FFB1"
 _HEAD = struct.Struct("<4sI")

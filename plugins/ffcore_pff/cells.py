@@ -95,7 +95,7 @@ class PredictionError(LocalLoss):
         return {"objective": out.activity.square().sum(1).mean()}
 
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
-        """2 e/R."""
+        """The derivative is 2 e/R."""
         error = out.activity
         total = torch.linalg.vector_norm(error).square()
         return {"objective": total / len(error)}, error * (2 / len(error))
@@ -119,7 +119,7 @@ class LabelLoss(LocalLoss):
         return {"objective": self.strength * loss}
 
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
-        """S (softmax(logits) − y)/N."""
+        """The derivative is s (softmax(logits) − y)/N."""
         assert views.y is not None, "classes are learned from labelled samples"
         logs = torch.log_softmax(out.activity, 1)
         place = views.y.unsqueeze(1)
@@ -130,5 +130,5 @@ class LabelLoss(LocalLoss):
 
 
 def _clip(x: Tensor) -> Tensor:
-    """X in [0, 1], with a derivative of 1 everywhere, so that a pixel beyond it finds its way back."""
+    """Numbers in [0, 1], with a derivative of 1 everywhere, so that a pixel beyond it finds its way back."""
     return x + (x.clamp(0, 1) - x).detach()

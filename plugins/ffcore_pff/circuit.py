@@ -33,8 +33,8 @@ class Predictive(Recurrent):
 
     Every line learns by itself: layers by the recipe's goodness, generators by their squared errors.
 
-    What differs from the authors' code, and why, is in docs/plugins/pff.md: the latent is not normalised, and
-    the classifier learns from states that no label has reached.
+    What differs from the authors' code, and why, is in docs/plugins/pff.md: among others, the latent is not
+    normalised, and the classifier learns from states that no label has reached.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.

@@ -143,7 +143,7 @@ def straight_through(stage: BoxStage, seed: int) -> float:
         return rest(h + (stage(h) - h).detach())  # type: ignore[no-any-return]
 
     with torch.no_grad():
-        stage.fit([first(x.flatten(1))]) if stage.learns else None
+        stage.fit_if_due(0, False, lambda: [first(x.flatten(1))])
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x)).split(25):
             adam.zero_grad()

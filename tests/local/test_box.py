@@ -79,7 +79,7 @@ def test_what_comes_back_becomes_dense_and_of_the_inputs_kind(make, right):
 )
 def test_what_a_box_does_wrong_is_one_line_with_its_place(make, complaint):
     with pytest.raises(RunError, match=f"^sign1, network.1: {complaint}") as caught:
-        BoxStage(Box(make), "sign1, network.1")(x())
+        BoxStage(Box(make), "sign1", "sign1, network.1")(x())
     assert "\n" not in str(caught.value)
 
 

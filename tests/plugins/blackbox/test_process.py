@@ -24,7 +24,7 @@ def program(text):
 
 
 def stage(command, **options):
-    return BoxStage(Process(command, **options), "process1, network.1")
+    return BoxStage(Process(command, **options), "process1", "process1, network.1")
 
 
 def alive(pid):

@@ -127,6 +127,12 @@ def test_a_cache_is_made_anew_when_a_box_before_it_has_been_fitted_again(tmp_pat
     assert int(cached.module.network.boxes[0].fits) == 2
 
 
+def test_a_box_that_nobody_reads_is_refused(tmp_path):
+    net = [{"kind": "dense", "units": 20}, {"kind": "blackbox", "box": "sign"}]
+    with pytest.raises(UserError, match=r"blackbox1, network.*no block comes after this black box"):
+        ffcore.train("digits/blackbox-sign", run_dir=tmp_path / "run", network=net)
+
+
 def test_a_failing_function_is_one_line_with_the_recipes_place(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text("def f(x):\n    raise ValueError('no\\nluck')\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -111,7 +111,7 @@ def test_a_circuit_that_cannot_be_is_refused(said, complaint):
     [
         ({"algorithm": {"labels": "overlay"}}, "algorithm: a circuit is clamped to the label.*labels: null"),
         ({"block": {"per_view": True}}, "block.per_view: views of a circuit share rows"),
-        ({"block": {"handoff": "rms"}}, "block.handoff: the circuit recurrent normalises by itself"),
+        ({"block": {"handoff": "rms"}}, "block.handoff: the circuit recurrent hands on by itself"),
     ],
 )
 def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
