@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Batch, Draw, LabelledInput, Views
+from ffcore.interfaces import Algorithm, Batch, LabelledInput, Views
 from ffcore.interfaces.draw import mix
 from ffcore.local import LocalNetwork
 
@@ -50,8 +50,8 @@ class Cache:
         self._upstream = 0
         self._roles: tuple[str, ...] = ()
         for number, batch in enumerate(loader.in_order()):
-            n, key = len(batch.x), mix(network.finished, number)
-            batch.draw = Draw(seed, key, 0, n, n, batch.x.device)
+            n = len(batch.x)
+            batch.deal(seed, mix(network.finished, number))
             views = network.enter(algorithm.views(batch, network))
             if views.extra or set(views.sizes) != {n}:
                 what = "extras" if views.extra else "views of different sizes"

@@ -21,7 +21,6 @@ from ffcore.interfaces import (
     Batch,
     Clock,
     Component,
-    Draw,
     LayerContribution,
     Schedule,
     Views,
@@ -123,7 +122,7 @@ class ForwardOnly(L.LightningModule):
         """Let the algorithm learn from one batch."""
         clock = Clock(self.current_epoch, self.global_step, self.epochs)
         self._keep_time(clock, batch_idx)
-        batch.draw = Draw(self.seed, clock.step, batch.first, len(batch.x), batch.total, batch.x.device)
+        batch.deal(self.seed, clock.step)
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.draw)
         _seed(mix(self.seed, clock.step), batch.x.device)
@@ -179,8 +178,7 @@ class ForwardOnly(L.LightningModule):
         """What the blocks would learn from, one pass over the training set, for boxes that adapt to it."""
         loader = cast(Loader, self.trainer.train_dataloader)
         for number, batch in enumerate(loader.anew()):
-            n = len(batch.x)
-            batch.draw = Draw(mix(self.seed, _FITTING), number, 0, n, n, batch.x.device)
+            batch.deal(mix(self.seed, _FITTING), number)
             yield self.algorithm.views(batch, self.network)
 
     def _clocked(self) -> list[tuple[Component, LocalBlock | None]]:
@@ -244,8 +242,7 @@ class ForwardOnly(L.LightningModule):
             self._seen.append((evidence, batch.y))
         if "val.loss" in self.contribution.needs:
             # The same draws at every validation, so that epochs compare.
-            key = mix(self.seed, _VALIDATION)
-            batch.draw = Draw(key, batch_idx, batch.first, len(batch.x), batch.total, batch.x.device)
+            batch.deal(mix(self.seed, _VALIDATION), batch_idx)
             for name, loss in self.network.losses(self.algorithm.views(batch, self.network)).items():
                 self._val_losses[name] = self._val_losses.get(name, 0.0) + float(loss) * len(batch.x)
 

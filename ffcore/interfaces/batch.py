@@ -29,6 +29,10 @@ class Batch:
     total: int
     draw: Draw | None = None
 
+    def deal(self, seed: int, step: int) -> None:
+        """Set its random numbers, those of one step under one seed."""
+        self.draw = Draw(seed, step, self.first, len(self.x), self.total, self.x.device)
+
     def random(self) -> Draw:
         """The batch's random numbers; asserts that the engine has set them."""
         assert self.draw is not None, "a batch reaches an algorithm only with its random numbers set"

@@ -21,6 +21,7 @@ from ffcore.interfaces import (
 )
 from ffcore.local.closed import belongs
 from ffcore.local.loss import GoodnessLoss
+from ffcore.local.modes import evaluating
 from ffcore.local.passing import Begins, Pass, Place, current
 from ffcore.local.rules import Gradient
 from ffcore.local.stepper import Stepper
@@ -144,14 +145,9 @@ class LocalBlock(nn.Module):
 
     def _frozen(self, inputs: tuple[Input, ...], here: Pass | None) -> Out:
         """In evaluation mode and without a graph: running statistics stand still, nothing is dropped."""
-        learning = [part for part in self.modules() if part.training]
-        if learning:
-            self.eval()
-        with torch.no_grad():
-            out = Out(*self._made(inputs, self._sizes(here), False, here is not None and here.wants_goodness))
-        for part in learning:  # no more than were: a user's part may be in evaluation mode for good
-            part.training = True
-        return out
+        measured = here is not None and here.wants_goodness
+        with evaluating(self), torch.no_grad():
+            return Out(*self._made(inputs, self._sizes(here), False, measured))
 
     def _learning(self, inputs: tuple[Input, ...], here: Pass, place: Place) -> Out:
         begins = place.begins

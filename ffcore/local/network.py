@@ -28,6 +28,7 @@ from ffcore.interfaces import (
 from ffcore.local.block import LocalBlock
 from ffcore.local.box import BoxStage, ReachedError
 from ffcore.local.loss import GoodnessLoss, ReadoutLoss
+from ffcore.local.modes import evaluating
 from ffcore.local.passing import Pass, Place
 from ffcore.local.updater import Record, Updater
 
@@ -295,13 +296,9 @@ class LocalNetwork(nn.Module):
 
         like = next((p for p in self.body.parameters()), torch.zeros(()))
         x = torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
-        learning = [part for part in self.modules() if part.training]
-        self.eval()
         views = Views(x=x, roles=("dry-run",), sizes=(2,))
-        with torch.no_grad(), Pass(views, (note,)):
+        with evaluating(self), torch.no_grad(), Pass(views, (note,)):
             self._run(views, x)
-        for part in learning:
-            part.training = True
         if not shapes:
             raise UserError("network: it calls no local block, so there is nothing that could learn")
         blocks = tuple(shapes)

@@ -61,7 +61,7 @@ def draw_receptive(ax: Axes, weights: Array, columns: int) -> None:
         tiles = (0.5 + weights / (2 * scale)).clip(0, 1).transpose(0, 2, 3, 1)
     else:
         tiles = _diverging(weights.mean(1) / scale)
-    ax.imshow(_mosaic(tiles, columns), interpolation="auto")  # large tiles may have to shrink
+    ax.imshow(_enlarged(tiles, columns), interpolation="auto")  # large tiles may have to shrink
     bare(ax)
 
 
@@ -71,13 +71,16 @@ def _diverging(values: Array) -> Array:
     return np.asarray(colormaps["RdBu_r"](0.5 + values.clip(-1, 1) / 2))[..., :3]
 
 
-def _mosaic(tiles: Array, columns: int) -> Array:
-    """(U, H, W, 3) → one image with white gaps; pixels are enlarged so that the gaps stay thin."""
+def _enlarged(tiles: Array, columns: int) -> Array:
+    """(U, H, W, 3) → one image; pixels are enlarged so that the gaps stay thin."""
+    side = max(tiles.shape[1:3])
+    zoom = max(1, 48 // side)
+    return mosaic(tiles.repeat(zoom, 1).repeat(zoom, 2), columns, gap=max(1, side * zoom // 12))
+
+
+def mosaic(tiles: Array, columns: int, gap: int = 1) -> Array:
+    """(U, H, W, 3) → one image, so many tiles to a row, with white gaps of so many pixels."""
     units, height, width, _ = tiles.shape
-    zoom = max(1, 48 // max(height, width))
-    tiles = tiles.repeat(zoom, 1).repeat(zoom, 2)
-    height, width = height * zoom, width * zoom
-    gap = max(1, max(height, width) // 12)
     rows = -(-units // columns)
     image = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
     for i, tile in enumerate(tiles):

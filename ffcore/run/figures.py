@@ -13,7 +13,7 @@ from torch import Tensor
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.files import write_whole
-from ffcore.interfaces import Component, Draw
+from ffcore.interfaces import Component
 from ffcore.local import GoodnessLoss
 from ffcore.run.data import Data
 
@@ -87,7 +87,7 @@ def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dic
     found: dict[str, dict[str, list[Tensor]]] = {}
     seen = 0
     for step, batch in enumerate(loader):
-        batch.draw = Draw(module.seed, step, batch.first, len(batch.x), batch.total, batch.x.device)
+        batch.deal(module.seed, step)
         views = module.algorithm.views(batch, network)
         for block, goodness in zip(blocks, network.goodness(views), strict=True):
             for role in views.roles[:2]:

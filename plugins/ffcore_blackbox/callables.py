@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
+from ffcore.plugin.targets import load_target
 from ffcore_blackbox.arrays import array
 
 
@@ -49,11 +49,8 @@ class ArrayFunction(BlackBox):
 
 
 def _load(target: str) -> Callable[..., Any]:
-    module, _, name = target.partition(":")
     try:
-        thing: Any = importlib.import_module(module)
-        for part in name.split("."):
-            thing = getattr(thing, part)
+        thing = load_target(target)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"target: {target!r} cannot be imported: {error}") from error
     if not callable(thing):

@@ -63,7 +63,7 @@ class Quantise(BlackBox):
         super().__init__()
         if not 1 <= bits <= 16:
             raise ValueError(f"bits: {bits}: should be between 1 and 16")
-        self.levels = 2**bits - 1
+        self.bits = bits
         self.register_buffer("low", torch.tensor(0.0))
         self.register_buffer("high", torch.tensor(1.0))
 
@@ -77,8 +77,7 @@ class Quantise(BlackBox):
         """(R, *shape) → (R, *shape)."""
         low, width = self.low.to(x), (self.high - self.low).to(x).clamp_min(1e-12)
         place: Tensor = ((x - low) / width).clamp(0, 1)
-        coded: Tensor = (place * self.levels).round() / self.levels
-        return coded * width + low
+        return rounded(place, self.bits) * width + low
 
 
 class WinnerTakeAll(BlackBox):
@@ -147,3 +146,10 @@ class LookUp(BlackBox):
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
         return self.entries.to(x)[torch.bucketize(x.contiguous(), self.borders.to(x))]
+
+
+def rounded(place: Tensor, bits: int) -> Tensor:
+    """The nearest of 2^``bits`` even values from 0 to 1."""
+    steps: int = 2**bits - 1
+    nearest = (place * steps).round()
+    return nearest / steps

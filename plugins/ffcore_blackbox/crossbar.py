@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
+from ffcore_blackbox.codes import rounded
 
 _PROGRAM = 0x6372  # the weights that every device is meant to have
 
@@ -66,10 +67,8 @@ class Crossbar(BlackBox):
         sums = sums.clamp(-self.saturation, self.saturation)
         if self.bits is None:
             return sums
-        levels = 2**self.bits - 1
         place = (sums + self.saturation) / (2 * self.saturation)
-        read: Tensor = (place * levels).round() / levels
-        return read * (2 * self.saturation) - self.saturation
+        return rounded(place, self.bits) * (2 * self.saturation) - self.saturation
 
 
 def _seeded(seed: int) -> torch.Generator:

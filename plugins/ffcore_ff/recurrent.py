@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -191,7 +191,7 @@ class Recurrent(Circuit):
         return self.calls if views.learns or views.draw is not None else self.reads.stop
 
     def iterate(
-        self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Any] = ()
+        self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Tensor] = ()
     ) -> list[Tensor]:
         """All layers once, from the states before.
 
@@ -202,26 +202,26 @@ class Recurrent(Circuit):
             noise: (R, U) for each layer; empty for none.
         """
         around = [images, *(self.normalised(state) for state in states), clamp]
-        quiet = [None] * len(states)
         return [
-            cell(around[i], around[i + 2], state, *([some] if some is not None else []))
-            for i, (cell, state, some) in enumerate(zip(self.cells, states, noise or quiet, strict=True))
+            cell(around[i], around[i + 2], state, *noise[i : i + 1])
+            for i, (cell, state) in enumerate(zip(self.cells, states, strict=True))
         ]
 
     def bottom_up(self, images: Tensor) -> list[Tensor]:
         """States (B, U) of all layers without anything from above."""
-        states: list[Tensor] = []
-        for cell in self.cells:
-            states.append(cell(self.normalised(states[-1]) if states else images))
-        return states
+        return self._from_below(images, self.cells)
 
     @torch.no_grad()
     def begin(self, images: Tensor, rows: int) -> list[Tensor]:
         """The states that a pass of so many rows begins with: bottom-up, while nobody watches or learns."""
+        bodies = [cast(Cell, cell.body) for cell in self.cells]
+        return [tiled(state, rows) for state in self._from_below(images, bodies)]
+
+    def _from_below(self, images: Tensor, layers: Iterable[nn.Module]) -> list[Tensor]:
         states: list[Tensor] = []
-        for cell in self.cells:
-            states.append(cast(Cell, cell.body)(self.normalised(states[-1]) if states else images))
-        return [tiled(state, rows) for state in states]
+        for layer in layers:
+            states.append(layer(self.normalised(states[-1]) if states else images))
+        return states
 
     def normalised(self, x: Tensor) -> Tensor:
         """Rows as neighbours receive them."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Batch, Draw, NegativeData, Network, Source
+from ffcore.interfaces import Batch, NegativeData, Network, Source
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_pff.circuit import Predictive
 from ffcore_pff.mixture import Mixture, refuse_few
@@ -121,7 +121,8 @@ class PredictiveForwardForward(ForwardForward):
     def _by_step(self, net: Network, x: Tensor, y: Tensor) -> Tensor:
         """(layers, 2, steps) mean goodness of samples under their own and under wrong labels."""
         n = len(x)
-        batch = Batch(x, y, torch.arange(n, device=x.device), 0, n, Draw(0, 0, 0, n, n, x.device))
+        batch = Batch(x, y, torch.arange(n, device=x.device), 0, n)
+        batch.deal(0, 0)
         calls = net.trace(self.views(batch, net))
         return torch.stack([torch.stack(of).view(len(of), 2, n).mean(2).T for of in calls])
 

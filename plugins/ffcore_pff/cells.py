@@ -12,6 +12,7 @@ from ffcore.interfaces import Block, LocalLoss, Out, Views
 from ffcore_ff.recurrent import Lateral
 from ffcore_std.activations import relu_pass_through
 from ffcore_std.bodies import add_gradient
+from ffcore_std.objectives import CrossEntropy
 
 
 class Competing(Lateral):
@@ -111,22 +112,16 @@ class LabelLoss(LocalLoss):
     def __init__(self, strength: float) -> None:
         super().__init__()
         self.strength = strength
+        self.objective = CrossEntropy()
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """One term, called "objective"."""
-        assert views.y is not None, "classes are learned from labelled samples"
-        loss = nn.functional.cross_entropy(out.activity, views.y)
-        return {"objective": self.strength * loss}
+        return {"objective": self.strength * self.objective(out.activity, views)}
 
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
         """The derivative is s (softmax(logits) − y)/N."""
-        assert views.y is not None, "classes are learned from labelled samples"
-        logs = torch.log_softmax(out.activity, 1)
-        place = views.y.unsqueeze(1)
-        loss = -self.strength * logs.gather(1, place).mean()
-        off = logs.exp()
-        off.scatter_add_(1, place, off.new_full((1, 1), -1).expand_as(place))
-        return {"objective": loss}, off * (self.strength / len(off))
+        loss, up = self.objective.with_derivative(out.activity, views)
+        return {"objective": self.strength * loss}, self.strength * up
 
 
 def _clip(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ N samples; R rows = all views; B rows of images, which divides R; D inputs; U un
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -93,13 +93,15 @@ class Predictive(Recurrent):
     def cell(self, below: int, above: int, units: int) -> Cell:
         """The body of one layer."""
         lateral = Competing(units, self.group)
-        cell = Cell(below, above, units, self.leak, "relu-pass-through", lateral)
+        cell = Cell(below, above, units, self.leak, self.activation, lateral)
         for linear in (cell.below, cell.above):
             nn.init.orthogonal_(linear.weight)
         return cell
 
     def forward(self, x: Input, views: Views) -> Tensor:
         """The top layer's last state, normalised: (R, U)."""
+        if views.claim is not None and not views.learns:
+            return super().forward(x, views)
         images = self.images(x)
         below = self.normalised(images)
         if views.claim is None:
@@ -111,10 +113,6 @@ class Predictive(Recurrent):
         rows = len(views.claim)
         states = self.begin(below, rows)
         clamp = self.eye[views.claim].to(images.dtype)
-        if not views.learns:
-            for _ in range(self.steps(views)):
-                states = self.iterate(below, states, clamp)
-            return self.normalised(states[-1])
         latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
         told = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):
@@ -141,12 +139,9 @@ class Predictive(Recurrent):
             latent: (R, Z).
             draw: where noise comes from; None: there is none.
         """
-        noise = list(_noise(draw, "pff layers", self.noise, states))
-        after = self.iterate(below, states, clamp, noise)
-        noise = list(_noise(draw, "pff generator", self.generator_noise, after))
-        noisy = [
-            state if some is None else some.add_(state) for state, some in zip(after, noise, strict=True)
-        ]
+        after = self.iterate(below, states, clamp, _noise(draw, "pff layers", self.noise, states))
+        noise = _noise(draw, "pff generator", self.generator_noise, after)
+        noisy = [some.add_(state) for some, state in zip(noise, after, strict=True)] if noise else after
         return after, self._generate(images, after, latent, noisy)
 
     def _generate(
@@ -205,12 +200,13 @@ class Predictive(Recurrent):
         return cast(Predicting, self.generators[-1].body)
 
 
-def _noise(draw: Draw | None, stream: str, scale: float, states: Sequence[Tensor]) -> Iterator[Tensor | None]:
-    """(R, U) normal numbers for each layer; every view of a sample has its own."""
+def _noise(draw: Draw | None, stream: str, scale: float, states: Sequence[Tensor]) -> list[Tensor]:
+    """(R, U) normal numbers for each layer, every view its own; nothing at all where there is no noise."""
+    if draw is None or not scale:
+        return []
+    made = []
     for i, state in enumerate(states):
-        if draw is None or not scale:
-            yield None
-            continue
         rows, units = state.shape
-        made = draw.normal(f"{stream} {i}", rows // draw.rows, units).mul_(scale)
-        yield made.transpose(0, 1).reshape(rows, units).to(state.dtype)
+        drawn = draw.normal(f"{stream} {i}", rows // draw.rows, units).mul_(scale)
+        made.append(drawn.transpose(0, 1).reshape(rows, units).to(state.dtype))
+    return made

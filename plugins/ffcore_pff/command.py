@@ -35,11 +35,12 @@ def command(
     ended. Existing files of the same name are not overwritten.
     """
     import ffcore
+    from ffcore_pff.pictures import is_image
 
     predictor = ffcore.load(run_dir)
     circuit, mixture = _generator(run_dir, predictor)
     asked = _class(label, predictor.classes) if label is not None else None
-    if not no_picture and not _is_image(predictor.shape):
+    if not no_picture and not is_image(predictor.shape):
         raise UserError(
             f"{run_dir}: samples of shape {predictor.shape} are no images; --no-picture writes numbers only"
         )
@@ -98,16 +99,12 @@ def _class(label: str, classes: tuple[str, ...]) -> int:
     raise UserError(f"--label {label}: the classes are {known}")
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[0] in (1, 3)
-
-
 def _write(made: Tensor, targets: list[Path]) -> None:
     """Every file whole or not at all."""
     import numpy as np
 
     from ffcore.files import write_whole
-    from ffcore_pff.pictures import mosaic, save
+    from ffcore_pff.pictures import grid, save
 
     images = made.float().numpy()
 
@@ -117,4 +114,4 @@ def _write(made: Tensor, targets: list[Path]) -> None:
 
     write_whole(targets[0], numbers)
     for target in targets[1:]:
-        write_whole(target, lambda path: save(path, mosaic(images, columns=int(np.ceil(len(images) ** 0.5)))))
+        write_whole(target, lambda path: save(path, grid(images, columns=int(np.ceil(len(images) ** 0.5)))))

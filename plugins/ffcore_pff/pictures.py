@@ -12,6 +12,7 @@ import numpy as np
 
 from ffcore.report import Picture, RunRecord, Section
 from ffcore.report.confusion import names_of
+from ffcore.report.images import mosaic
 from ffcore.report.record import Array
 from ffcore.report.style import WIDE, bare, mark, new_figure
 from ffcore.report.text import markdown_table
@@ -42,7 +43,7 @@ def generation(run: RunRecord) -> Section | None:
         if run.get("test", name) is not None
     ]
     pictures = []
-    if run.figures["originals"].ndim == 4 and run.figures["originals"].shape[1] in (1, 3):
+    if is_image(run.figures["originals"].shape[1:]):
         pictures = [_reconstructions(run), _samples(run)]
     if (steps := run.figures.get("goodness_by_step")) is not None and steps.ndim == 3:
         pictures.append(_steps(run, steps))
@@ -54,7 +55,7 @@ def _reconstructions(run: RunRecord) -> Picture:
     pairs = np.concatenate([run.figures["originals"], run.figures["reconstructions"]])
     columns = len(run.figures["originals"])
     figure = new_figure(WIDE, 2 * WIDE / columns + 0.1)
-    _show(figure.add_subplot(), mosaic(pairs, columns))
+    _show(figure.add_subplot(), grid(pairs, columns))
     return Picture("reconstructions", figure, "Test images above, what the generator makes of them below.")
 
 
@@ -64,7 +65,7 @@ def _samples(run: RunRecord) -> Picture:
     figure = new_figure(WIDE, WIDE * min(classes, 20) / each)
     ax = figure.add_subplot()
     shown = samples[:20]
-    _show(ax, mosaic(shown.reshape(-1, *samples.shape[2:]), each))
+    _show(ax, grid(shown.reshape(-1, *samples.shape[2:]), each))
     height = ax.get_ylim()[0] / len(shown)
     ax.set_yticks([(k + 0.5) * height for k in range(len(shown))], names_of(run, classes)[: len(shown)])
     ax.tick_params(length=0)
@@ -92,15 +93,15 @@ def _show(ax: Axes, image: Array) -> None:
     bare(ax)
 
 
-def mosaic(images: Array, columns: int) -> Array:
-    """(N, C, H, W) in [0, 1] → one image (rows, columns, 3), one pixel of white between two of them."""
-    n, channels, height, width = images.shape
-    rows = -(-n // columns)
-    canvas = np.ones((rows, columns, height + 1, width + 1, 3))
+def grid(images: Array, columns: int) -> Array:
+    """(N, C, H, W) in [0, 1] → one image (rows, columns, 3), so many images to a row."""
     tiles = np.nan_to_num(images).clip(0, 1).transpose(0, 2, 3, 1)
-    canvas.reshape(-1, height + 1, width + 1, 3)[:n, :height, :width] = tiles.repeat(3 // channels, 3)
-    whole = canvas.transpose(0, 2, 1, 3, 4).reshape(rows * (height + 1), columns * (width + 1), 3)
-    return whole[:-1, :-1]
+    return mosaic(tiles.repeat(3 // images.shape[1], 3), columns)
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether samples of this shape can be shown."""
+    return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def save(path: Path, image: Array, zoom: int = 4) -> None:
