@@ -5,14 +5,28 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 
 class UserError(ValueError):
     """Something the user can put right: shown as one line, exit code 2, nothing written."""
 
+    everywhere = False
+
 
 class RunError(RuntimeError):
     """Training could not go on: shown as one line, exit code 1, the last checkpoint intact."""
+
+    everywhere = False
+
+
+E = TypeVar("E", UserError, RunError)
+
+
+def everywhere(error: E) -> E:
+    """Mark what all ranks raise together, so that only the first one tells it."""
+    error.everywhere = True
+    return error
 
 
 class TimeUpError(RuntimeError):

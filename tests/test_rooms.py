@@ -15,8 +15,20 @@ MAY_IMPORT = {
     "data": {"interfaces", "errors"},
     "build": {"engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
     "report": {"plugin", "errors"},
-    "run": {"build", "engine", "local", "interfaces", "recipe", "plugin", "data", "report", "errors"},
-    "cli": {"run", "build", "report", "recipe", "plugin", "errors"},
+    "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
+    "run": {
+        "ranks",
+        "build",
+        "engine",
+        "local",
+        "interfaces",
+        "recipe",
+        "plugin",
+        "data",
+        "report",
+        "errors",
+    },
+    "cli": {"run", "ranks", "build", "report", "recipe", "plugin", "errors"},
     "testing": {"build", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
 }
 

@@ -67,9 +67,6 @@ def assemble(
     names = [source.name for source in algorithm.sources(network)]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
-    if recipe.trainer.accumulate > 1 and (algorithm.updates_per_batch != 1 or network.circuits):
-        who = "a circuit" if network.circuits else recipe.algorithm.kind
-        raise UserError(f"trainer.accumulate: {who} updates several times a batch; set it to 1")
     if schedule.cache:
         _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
@@ -128,7 +125,7 @@ def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork
         "data.augment changes samples every time": bool(recipe.data.augment),
         "readouts learn from all blocks": bool(recipe.readouts),
         f"{recipe.algorithm.kind} sends a batch through the blocks several times": (
-            algorithm.updates_per_batch != 1 or not algorithm.feedforward
+            not algorithm.feedforward
         ),
         "blocks of a circuit run several times a batch": bool(network.circuits),
     }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ffcore.recipe.trainer import WHERE
+
 if TYPE_CHECKING:
     from ffcore.run.many import Group
 
@@ -47,6 +49,10 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return tuple(map(int, words))
 
 
+def _says_where(override: str) -> bool:
+    return override.partition("=")[0] in {f"trainer.{name}" for name in WHERE}
+
+
 @click.command(name="run")
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1)
@@ -72,20 +78,28 @@ def command(
 ) -> int:
     """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run folder.
 
-    An override with several values, such as optimizer.lr=1e-3,3e-3, runs once with each.
+    An override with several values, such as optimizer.lr=1e-3,3e-3, runs once with each. With --resume,
+    overrides may say where to go on: trainer.devices=2.
     """
     from ffcore.run import directory, grid, many
 
     if resume is not None:
-        if run_dir is not None or seeds or overrides or "=" in (recipe or ""):
-            ctx.fail("--resume goes on with a run as it began: no --run-dir, --seeds or overrides with it.")
+        if recipe is not None and "=" in recipe:
+            overrides = (recipe, *overrides)
+            recipe = None
+        if run_dir is not None or seeds or not all(map(_says_where, overrides)):
+            ctx.fail(
+                "--resume goes on with a run as it began: no --run-dir or --seeds with it, and of overrides "
+                f"only where it runs: {', '.join(f'trainer.{name}' for name in WHERE)}."
+            )
         if (resume / many.SUMMARY).is_file():
-            if recipe is not None:
-                ctx.fail(f"--resume {resume}: several runs go on as they began: leave out {recipe!r}.")
+            if recipe is not None or overrides:
+                said = recipe or overrides[0]
+                ctx.fail(f"--resume {resume}: several runs go on as they began: leave out {said!r}.")
             return _several(many.Group.read(resume), jobs, max_time)
         if jobs is not None:
             ctx.fail(f"--jobs is for several runs, and {resume} is no folder of several.")
-        return _once(recipe, (), resume, max_time, ctx.obj["command"], resume=True)
+        return _once(recipe, overrides, resume, max_time, ctx.obj["command"], resume=True)
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
     # before torch is imported: a typing error answers at once
@@ -116,32 +130,44 @@ def _once(
     resume: bool = False,
 ) -> int:
     """One run, in this process."""
+    from ffcore import files
+    from ffcore.ranks import where
     from ffcore.recipe.load import load
     from ffcore.run import directory
 
-    recipe = load(name, overrides) if name is not None else None
-    if not resume:
+    config = run_dir / files.CONFIG if resume and run_dir is not None else None
+    recipe = load(name, () if resume else overrides) if name is not None else None
+    known = load(str(config), overrides) if config is not None and config.is_file() else recipe
+    rank = where.rank(known.trainer) if known is not None else 0
+    if not resume and rank == 0:
         directory.check(run_dir)
 
     from rich.console import Console
 
-    from ffcore.errors import TimeUpError
+    from ffcore.errors import RunError, TimeUpError, UserError
     from ffcore.report.table import results_table
     from ffcore.run import train
 
-    console = Console()
+    console = Console(quiet=rank > 0)  # the first rank speaks for all
     seconds = max_time.seconds if max_time is not None else None
     options: Any = {"console": console, "command": command, "max_time": seconds}
     try:
         if resume:
             assert run_dir is not None
-            run = train.resume(run_dir, recipe=recipe, **options)
+            run = train.resume(run_dir, recipe=recipe, overrides=overrides, **options)
         else:
             assert recipe is not None
             run = train.train(recipe, run_dir, **options)
     except TimeUpError as over:
-        _tell_stopped(max_time, over.path)
+        if rank == 0:
+            _tell_stopped(max_time, over.path)
         return 0
+    except (UserError, RunError) as error:
+        if rank == 0:
+            raise
+        if not error.everywhere:
+            click.echo(f"rank {rank}: error: {error}", err=True)
+        return 1
     console.print(results_table(run.results))
     for what, file in (("page", "report.html"), ("report", "report.md"), ("picture", "overview.png")):
         console.print(f"{what:9} {run.path / file}", highlight=False, soft_wrap=True)

@@ -113,14 +113,15 @@ class DeviceLoader:
         self._first = int(state["batches"])
 
     def in_order(self) -> DeviceLoader:
-        """The same samples, each of them once, in the stored order."""
+        """All samples, each of them once, in the stored order."""
         other = self.anew()
         other.shuffle = False
         return other
 
     def anew(self) -> DeviceLoader:
-        """The same samples, each of them once, in the epoch's order; an iteration under way is left alone."""
+        """All samples, each of them once, in the epoch's order; an iteration under way is left alone."""
         other = copy.copy(self)
+        other.rank, other.world = 0, 1
         other._first = 0
         other.drop_last = False
         return other

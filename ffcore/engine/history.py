@@ -24,10 +24,10 @@ class History(L.Callback):
         resumed: after which steps the run was taken up again.
 
     Args:
-        path: the CSV file.
+        path: the CSV file; None, on all ranks but the first, writes none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self.seconds = 0.0
         self.samples = 0
@@ -52,7 +52,7 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count samples."""
-        self.samples += len(batch.x)
+        self.samples += batch.total
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock: the epoch's learning is over."""
@@ -117,6 +117,8 @@ class History(L.Callback):
 
     def _write(self) -> None:
         """Write all rows anew: blocks that begin to learn bring columns of their own."""
+        if self.path is None:
+            return
         columns = dict.fromkeys(column for known in self._rows for column in known)
         order = [c for c in _FIRST if c in columns] + [c for c in columns if c not in _FIRST]
 

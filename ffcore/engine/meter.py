@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, Input, Out, Views
+from ffcore.engine.half_done import meters
+from ffcore.interfaces import ALONE, Block, Input, Out, Ranks, Views
 from ffcore.local import LocalBlock
 
 
@@ -72,6 +73,12 @@ class Meter:
         self._pairs[name] = self._pairs.get(name, 0) + views.sizes[0]
         self._add(name, "goodness", goodness.detach().view(2, -1).sum(1))
 
+    def gather(self, ranks: Ranks) -> None:
+        """Let every rank have the sums over all; nothing is to be added then before the next `reset`."""
+        if ranks.world > 1:
+            device = self._losses.device if self._losses is not None else "cpu"
+            self.load_state_dict(meters(ranks.objects(_on_cpu(self.state_dict()))), device)
+
     def read(self) -> dict[str, dict[str, float]]:
         """Means by block and figure.
 
@@ -90,11 +97,13 @@ class Meter:
                     mine[what] = float(total) / self._samples[name]
         return figures
 
-    def divergence(self) -> Divergence | None:
-        """Whose loss has been no number first since the last `reset`, if any's has."""
-        if self._finite is None or not self._steps:
+    def divergence(self, ranks: Ranks = ALONE) -> Divergence | None:
+        """Whose loss on any rank has been no number first since the last `reset`, if any's has."""
+        mine = None if self._finite is None else self._finite.tolist()
+        found = [each for each in ranks.objects(mine) if each is not None]
+        if not found or not self._steps:
             return None
-        finite = self._finite.tolist()
+        finite = [min(of_ranks) for of_ranks in zip(*found, strict=True)]
         name = min(self._slots, key=lambda name: finite[self._slots[name]])
         steps = int(finite[self._slots[name]])
         return None if steps >= self._steps else Divergence(name, self._before + steps + 1)
@@ -142,3 +151,10 @@ class Meter:
             dtype = torch.promote_types(value.dtype, torch.float32)
             sums[what] = torch.zeros_like(value, dtype=dtype)
         sums[what].add_(value, alpha=times)
+
+
+def _on_cpu(state: Any) -> Any:
+    """A state as other processes can receive it."""
+    if isinstance(state, Tensor):
+        return state.cpu()
+    return {key: _on_cpu(value) for key, value in state.items()} if isinstance(state, dict) else state

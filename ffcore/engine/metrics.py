@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
+from ffcore.interfaces import ALONE, Ranks
+
 
 class Accuracy(Metric):
     """Confusion of the combined prediction, and the hits of each source of evidence alone.
@@ -26,7 +28,7 @@ class Accuracy(Metric):
     confusion: Tensor
 
     def __init__(self, sources: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(sync_on_compute=False)  # `figures` says with whom
         self.classes = classes
         self.add_state("hits", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
@@ -43,9 +45,9 @@ class Accuracy(Metric):
         pairs = y * self.classes + combined.argmax(1)
         self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
 
-    def figures(self) -> dict[str, Any]:
-        """``accuracy``, ``per_source`` (L) and ``confusion`` (K by K) as plain numbers and lists."""
-        counts = self.compute()
+    def figures(self, ranks: Ranks = ALONE) -> dict[str, Any]:
+        """``accuracy``, ``per_source`` (L), ``confusion`` (K by K) of all ranks; numbers and lists."""
+        counts = {name: ranks.sum(count.clone()) for name, count in self.compute().items()}
         confusion: list[list[int]] = counts["confusion"].tolist()
         total = max(1, sum(map(sum, confusion)))
         hits = counts["hits"].reshape(-1).tolist()  # torchmetrics makes a scalar of what has one element
@@ -56,7 +58,7 @@ class Accuracy(Metric):
         }
 
     def compute(self) -> dict[str, Tensor]:
-        """The counts, summed over ranks: ``hits`` (L,) and ``confusion`` (K, K), rows are true classes."""
+        """The counts: ``hits`` (L,) and ``confusion`` (K, K), rows are true classes."""
         return {"hits": self.hits, "confusion": self.confusion}
 
 
@@ -69,8 +71,18 @@ class Measures:
     def update(self, values: Mapping[str, Tensor]) -> None:
         """Add a batch, (N,) by name."""
         for name, of_samples in values.items():
-            self._means.setdefault(name, MeanMetric().to(of_samples.device)).update(of_samples)
+            mean = self._means.setdefault(name, MeanMetric(sync_on_compute=False).to(of_samples.device))
+            mean.update(of_samples)
 
-    def figures(self) -> dict[str, float]:
-        """The means, as plain numbers."""
-        return {name: float(mean.compute()) for name, mean in self._means.items()}
+    def figures(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """The means over all ranks, as plain numbers."""
+        if ranks.world == 1:
+            return {name: float(mean.compute()) for name, mean in self._means.items()}
+        mine = {name: (float(m.compute()), float(m.weight)) for name, m in self._means.items()}
+        sums: dict[str, list[float]] = {}
+        for theirs in ranks.objects(mine):
+            for name, (mean, count) in theirs.items():
+                total = sums.setdefault(name, [0.0, 0.0])
+                total[0] += mean * count
+                total[1] += count
+        return {name: total / max(count, 1.0) for name, (total, count) in sums.items()}

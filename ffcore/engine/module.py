@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.engine.cache import Cache, Loader
+from ffcore.engine.half_done import HalfDone
 from ffcore.engine.meter import Meter
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.engine.optimizers import BlockOptimizers
+from ffcore.engine.spread import Spread
 from ffcore.interfaces import (
     Algorithm,
     Augmentation,
@@ -24,9 +26,11 @@ from ffcore.interfaces import (
     LayerContribution,
     Schedule,
     Views,
+    shared_by,
 )
 from ffcore.interfaces.draw import mix
-from ffcore.local import LocalBlock, LocalNetwork, OneRank, Stepper
+from ffcore.local import LocalBlock, LocalNetwork, Stepper
+from ffcore.trust import trusting
 
 _VALIDATION = 0x76616C  # keeps the random numbers of validation apart from those of learning
 
@@ -54,6 +58,9 @@ class ForwardOnly(L.LightningModule):
         clip: largest gradient norm of a block, or None.
         clip_value: largest size of a single number of a gradient, or None.
         accumulate: batches per step.
+
+    Attributes:
+        spread: how the run lies on its ranks; whoever trains on several sets it before.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class ForwardOnly(L.LightningModule):
         self.epochs = epochs
         self.clip, self.clip_value = clip, clip_value
         self.accumulate = accumulate
+        self.spread = Spread()
         self.meter = Meter(network.learners)
         network.record = self.meter.record
         network.watchers.append(self.meter)
@@ -101,20 +109,24 @@ class ForwardOnly(L.LightningModule):
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence that waits for the end of a validation
         self._val_losses: dict[str, float] = {}
         self.val_figures: dict[str, Any] | None = None
-        self._half_done: dict[str, Any] | None = None
+        self._half_done: Sequence[HalfDone] = ()
 
     # -- learning ---------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> BlockOptimizers:
         """One optimiser for each block that can learn, behind one for Lightning."""
         optimizers = {}
+        in_circuits = {part for circuit in self.network.circuits for part in circuit.modules()}
         for name, block in self.network.learners.items():
             if not block.trainable:
                 continue
             optimizers[name] = self.make_optimizer(block, block.trainable)
             block.stepper = Stepper(
-                *(block.trainable, optimizers[name], self.clip, self.accumulate), clip_value=self.clip_value
+                *(block.trainable, optimizers[name], self.clip, self.accumulate, self.spread.learning),
+                clip_value=self.clip_value,
+                overlaps=block not in in_circuits,  # there blocks read each other's parameters
             )
+        self._gathers = self.accumulate > 1 or self.spread.learning.world > 1
         self._rates = [(o, [group["lr"] for group in o.param_groups]) for o in optimizers.values()]
         return BlockOptimizers(optimizers)
 
@@ -125,11 +137,17 @@ class ForwardOnly(L.LightningModule):
         batch.deal(self.seed, clock.step)
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.draw)
-        _seed(mix(self.seed, clock.step), batch.x.device)
+        group = self.spread.learning
+        _seed(mix(self.seed, clock.step, *((group.rank,) if group.rank else ())), batch.x.device)
         if self._cache is not None:
             self.network.learn(self._cache.views(batch), entered=True)
+        elif group.world > 1:
+            with shared_by(group):
+                self.algorithm.learn(batch, self.network)
         else:
             self.algorithm.learn(batch, self.network)
+        if self._gathers:
+            self.network.end_batch()
         self.meter.step()
         self.optimizers().step()  # type: ignore[union-attr]
 
@@ -143,7 +161,9 @@ class ForwardOnly(L.LightningModule):
         for block in self.network.learners.values():
             if block.stepper is not None:
                 block.stepper.step()  # what a group of accumulated batches has left over
-            block.rule.finish(block, OneRank())
+            block.rule.finish(block, self.spread.learning)
+        self.meter.gather(self.spread.ranks)
+        self.spread.settle(self)
         if "train.loss" in self.contribution.needs:
             figures = self.meter.read()
             losses = {name: of_block.get("loss", math.nan) for name, of_block in figures.items()}
@@ -162,7 +182,7 @@ class ForwardOnly(L.LightningModule):
         for component, block in self._advancing:
             if block is None or self.network.learns(block):
                 component.advance(clock)
-        if batch_idx == 0 and self._boxes and self.network.fit_boxes(clock.epoch, self._passes):
+        if batch_idx == 0 and self._boxes and self._fit_boxes(clock.epoch):
             self._cache = None  # what finished stages make has changed
         if self._cache is None and self.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
@@ -173,6 +193,19 @@ class ForwardOnly(L.LightningModule):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
             self._factor = factor
+
+    def _fit_boxes(self, epoch: int) -> bool:
+        """On the first rank, from all of the training set; the others take over what came out."""
+        group = self.spread.ranks
+        fitted = group.rank == 0 and self.network.fit_boxes(epoch, self._passes)
+        if group.world > 1:
+            states = [box.state_dict() for box in self._boxes] if fitted else []
+            fitted, states = group.objects((fitted, states))[0]
+            if fitted and group.rank:
+                with trusting():  # it is this run's own
+                    for box, state in zip(self._boxes, states, strict=True):
+                        box.load_state_dict(state)
+        return fitted
 
     def _passes(self) -> Iterator[Views]:
         """What the blocks would learn from, one pass over the training set, for boxes that adapt to it."""
@@ -193,16 +226,22 @@ class ForwardOnly(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is half done: an epoch's sums, gradients of an open group; and the last validation."""
         steppers = {name: b.stepper for name, b in self.network.learners.items() if b.stepper is not None}
+        mine = HalfDone(
+            self.meter.state_dict(),
+            {name: stepper.state_dict() for name, stepper in steppers.items()},
+            self.spread.buffers(self),
+        )
         checkpoint["half_done"] = {
-            "meter": self.meter.state_dict(),
-            "steppers": {name: stepper.state_dict() for name, stepper in steppers.items()},
+            "ranks": [each.plain() for each in self.spread.ranks.objects(mine)],
             "val": self.val_figures,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `on_save_checkpoint`; the steppers are not there yet."""
-        self._half_done = checkpoint["half_done"]
-        self.val_figures = self._half_done["val"]
+        found = checkpoint["half_done"]
+        self.val_figures = found["val"]
+        one = {"meter": found.get("meter"), "steppers": found.get("steppers"), "buffers": {}}  # format 1
+        self._half_done = [HalfDone(**each) for each in found.get("ranks", [one])]
 
     def on_train_start(self) -> None:
         """Take up what was half done; find out who listens to steps, since calling nobody costs 50 µs."""
@@ -211,13 +250,16 @@ class ForwardOnly(L.LightningModule):
             type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
             for callback in cast(Any, self.trainer).callbacks
         )
-        if self._half_done is not None:
-            self.meter.load_state_dict(self._half_done["meter"], self.device)
-            for name, state in self._half_done["steppers"].items():
+        if self._half_done:
+            mine = self.spread.mine(self._half_done)
+            self.meter.load_state_dict(mine.meter, self.device)
+            for name, state in mine.steppers.items():
                 stepper = self.network.learners[name].stepper
                 assert stepper is not None, "the optimisers' states have been compared by name before"
                 stepper.load_state_dict(state)
-            self._half_done = None
+            for name, value in mine.buffers.items():
+                self.get_buffer(name).copy_(value)
+            self._half_done = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As for any module, but for a name of Lightning's that changes some twenty times a step."""
@@ -234,16 +276,18 @@ class ForwardOnly(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
-        evidence = self.algorithm.scores(batch.x, self.network)
-        self._measures.update(self.algorithm.measure(batch, self.network))
         if self.contribution.needs.isdisjoint(("val.loss", "val.scores")):
-            self._count(evidence, batch.y)
-        else:
-            self._seen.append((evidence, batch.y))
+            self._measure(batch)
+            return
+        evidence = self._evidence(batch).transpose(0, 1)
+        group = self.spread.ranks
+        self._seen.append((group.rows(evidence).transpose(0, 1), group.rows(batch.y)))
         if "val.loss" in self.contribution.needs:
             # The same draws at every validation, so that epochs compare.
             batch.deal(mix(self.seed, _VALIDATION), batch_idx)
-            for name, loss in self.network.losses(self.algorithm.views(batch, self.network)).items():
+            with shared_by(group):
+                losses = self.network.losses(self.algorithm.views(batch, self.network))
+            for name, loss in losses.items() if len(batch.x) else ():
                 self._val_losses[name] = self._val_losses.get(name, 0.0) + float(loss) * len(batch.x)
 
     def on_validation_epoch_end(self) -> None:
@@ -251,33 +295,48 @@ class ForwardOnly(L.LightningModule):
         if self._seen:
             scores = torch.cat([evidence for evidence, _ in self._seen], dim=1)
             y = torch.cat([classes for _, classes in self._seen])
-            losses = {name: total / len(y) for name, total in self._val_losses.items()}
+            parts = self.spread.ranks.objects(self._val_losses)
+            names = dict.fromkeys(name for part in parts for name in part)
+            losses = {name: sum(part.get(name, 0.0) for part in parts) / len(y) for name in names}
             wanted = self.contribution.needs
             self.contribution.observe(
                 "val",
                 self._by_source(losses) if "val.loss" in wanted else None,
                 *((scores, y) if "val.scores" in wanted else (None, None)),
             )
-            self._count(scores, y)
+            if self.spread.ranks.rank == 0:  # they are all ranks'
+                self._count(scores, y)
             self._seen, self._val_losses = [], {}
         self.val_figures = self._figures()
         self.log("val_accuracy", self.val_figures["accuracy"], logger=False)  # for callbacks that monitor it
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""
-        self._count(self.algorithm.scores(batch.x, self.network), batch.y)
-        self._measures.update(self.algorithm.measure(batch, self.network))
+        self._measure(batch)
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the test split."""
         self.test_figures = self._figures()
+
+    def _measure(self, batch: Batch) -> None:
+        if len(batch.x):  # a rank's share of a small batch may be empty
+            self._count(self._evidence(batch), batch.y)
+
+    def _evidence(self, batch: Batch) -> Tensor:
+        """(L, N, K); the algorithm's own figures are added on the way."""
+        if not len(batch.x):
+            return batch.x.new_empty(len(self.sources), 0, self.network.classes)
+        evidence = self.algorithm.scores(batch.x, self.network)
+        self._measures.update(self.algorithm.measure(batch, self.network))
+        return evidence
 
     def _count(self, evidence: Tensor, y: Tensor) -> None:
         self.accuracy.update(evidence, self.contribution.combine(evidence), y)
 
     def _figures(self) -> dict[str, Any]:
         """Those of a split that has been measured; the next one begins anew."""
-        figures = {**self.accuracy.figures(), "measures": self._measures.figures()}
+        group = self.spread.ranks
+        figures = {**self.accuracy.figures(group), "measures": self._measures.figures(group)}
         self.accuracy.reset()
         self._measures = Measures()
         return figures

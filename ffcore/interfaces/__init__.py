@@ -16,12 +16,14 @@ from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
 from ffcore.interfaces.items import Items
 from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
 from ffcore.interfaces.network import Block, Input, Network, Observer, Source
+from ffcore.interfaces.ranks import ALONE, Ranks, ranks, shared_by
 from ffcore.interfaces.readout import Readout
-from ffcore.interfaces.rule import LearningRule, Reduce
+from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.schedule import Schedule
 from ffcore.interfaces.views import LabelledInput, Out, Views
 
 __all__ = [
+    "ALONE",
     "Algorithm",
     "Augmentation",
     "Batch",
@@ -48,9 +50,11 @@ __all__ = [
     "Observer",
     "Out",
     "Penalty",
+    "Ranks",
     "Readout",
-    "Reduce",
     "Schedule",
     "Source",
     "Views",
+    "ranks",
+    "shared_by",
 ]

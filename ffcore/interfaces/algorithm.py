@@ -26,7 +26,6 @@ class Algorithm(Component):
         schedule: kind of the schedule where the recipe names none.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
         head: a network item, as in a recipe, that the algorithm appends; ``units: classes`` means K.
-        updates_per_batch: how often each block learns in one batch.
     """
 
     feedforward: ClassVar[bool] = True
@@ -35,7 +34,6 @@ class Algorithm(Component):
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}
     head: Mapping[str, Any] | None = None
-    updates_per_batch: int = 1
 
     def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
         """Learn the data's shape, the number of classes and the readouts' names, before the net is built.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ffcore.interfaces.draw import Draw
+from ffcore.interfaces.ranks import ranks
 
 
 @dataclass(slots=True)
@@ -32,6 +33,15 @@ class Batch:
     def deal(self, seed: int, step: int) -> None:
         """Set its random numbers, those of one step under one seed."""
         self.draw = Draw(seed, step, self.first, len(self.x), self.total, self.x.device)
+
+    def whole(self) -> Batch:
+        """The batch of all ranks that share it, if `ranks` says that several do."""
+        group = ranks()
+        x, y, index = group.rows(self.x), group.rows(self.y), group.rows(self.index)
+        whole = Batch(x, y, index, 0, self.total)
+        if self.draw is not None:
+            whole.deal(self.draw.seed, self.draw.step)
+        return whole
 
     def random(self) -> Draw:
         """The batch's random numbers; asserts that the engine has set them."""

@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.network import Input
+from ffcore.interfaces.ranks import ranks
 
 
 class Augmentation(Component):
@@ -63,13 +65,23 @@ class NegativeData(Component):
     """Whether ``probs`` is called: the recipe then needs a readout."""
 
     couples_samples: ClassVar[bool] = False
-    """Whether a negative is made of several samples of the batch, so that ranks differ from one process."""
+    """Whether a negative is made of several samples of the batch: `of` gathers them over ranks then."""
 
     claims: ClassVar[bool] = True
     """Whether negatives claim a (wrong) class; False for images that are wrong in themselves."""
 
     def prepare(self, shape: tuple[int, ...], classes: int) -> None:
         """Learn the data's shape and number of classes, before anything else is called."""
+
+    def of(self, batch: Batch, y: Tensor | None, probs: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
+        """What algorithms call: negatives of this rank's share of a batch; see `forward`."""
+        group = ranks()
+        if group.world == 1 or not self.couples_samples:
+            return self(batch.x, y, probs, batch.random())  # type: ignore[no-any-return]
+        whole = batch.whole()
+        x, claims = self(whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random())
+        mine = slice(batch.first, batch.first + len(batch.x))
+        return x[mine], None if claims is None else claims[mine]
 
     @abstractmethod
     def forward(

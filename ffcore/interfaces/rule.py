@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from torch import Tensor
 
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.network import Block, Input
+from ffcore.interfaces.ranks import Ranks
 from ffcore.interfaces.views import Out, Views
-
-
-class Reduce(Protocol):
-    """Sums over ranks; the identity on one."""
-
-    world: int
-
-    def sum(self, t: Tensor) -> Tensor:
-        """``t`` summed over ranks, in place."""
 
 
 class LearningRule(Component):
@@ -39,5 +30,5 @@ class LearningRule(Component):
             For each entry of the window the detached terms of its loss, for the record.
         """
 
-    def finish(self, block: Block, reduce: Reduce) -> None:
+    def finish(self, block: Block, ranks: Ranks) -> None:
         """End of an epoch: closed-form rules solve here what they gathered."""

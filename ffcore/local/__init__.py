@@ -7,7 +7,7 @@ from ffcore.local.network import LocalNetwork
 from ffcore.local.passing import Pass, Place, current
 from ffcore.local.residual import Residual
 from ffcore.local.rules import Gradient
-from ffcore.local.stepper import OneRank, Stepper
+from ffcore.local.stepper import Stepper
 from ffcore.local.updater import Updater
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Gradient",
     "LocalBlock",
     "LocalNetwork",
-    "OneRank",
     "Pass",
     "Place",
     "ReadoutLoss",

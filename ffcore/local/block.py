@@ -18,8 +18,10 @@ from ffcore.interfaces import (
     LocalLoss,
     Out,
     Views,
+    ranks,
 )
 from ffcore.local.closed import belongs
+from ffcore.local.coupled import coupled
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.passing import Begins, Pass, Place, current
@@ -76,6 +78,8 @@ class LocalBlock(nn.Module):
 
     def forward(self, *inputs: Input) -> Tensor:
         """What the next block receives, detached unless a window goes on after this block."""
+        if self.stepper is not None:
+            self.stepper.finish()
         here = current()
         place = here.plan.get(self) if here is not None else None
         if place is None or place.first:
@@ -104,11 +108,14 @@ class LocalBlock(nn.Module):
             return {}
         if len(out.upstream) != len(views.upstream):  # later blocks of the window have run since
             views = replace(views, upstream=list(out.upstream))
+        if self.loss.couples_samples and (group := ranks()).world > 1:
+            return coupled(self.loss, out, self, views, group)
         return cast("dict[str, Tensor]", self.loss(out, self, views))
 
     def objective(self, out: Out, views: Views) -> Tensor | None:
         """The objective's term alone; None where there is none."""
-        if type(self.loss) is GoodnessLoss and out.goodness is not None:
+        alone = self.loss is not None and not self.loss.couples_samples
+        if type(self.loss) is GoodnessLoss and alone and out.goodness is not None:
             return cast(Tensor, self.loss.objective(out.goodness, views))
         return self.losses(out, views).get("objective")
 

@@ -52,6 +52,7 @@ class GoodnessLoss(LocalLoss):
         return (
             belongs(self.objective, "with_derivative")
             and not self.penalties
+            and not self.couples_samples
             and next(self.objective.parameters(), None) is None
         )
 

@@ -214,6 +214,14 @@ class LocalNetwork(nn.Module):
             self._run(views, views.x, self._first if entered else 0, self._stop)
         updater.close()
 
+    def end_batch(self) -> None:
+        """All of a batch has been learned: groups of batches count it, and steps that wait are made."""
+        steppers = [block.stepper for block in self.learners.values() if block.stepper is not None]
+        for stepper in steppers:
+            stepper.end_batch()
+        for stepper in steppers:
+            stepper.finish()
+
     def enter(self, views: Views) -> Views:
         """The views as the first stage with a block that learns receives them; nothing learns here."""
         with torch.no_grad(), Pass(views, wants_goodness=True):

@@ -11,17 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import optimizer as hooks
 
-from ffcore.interfaces import Reduce
-
-
-class OneRank:
-    """Sums over a single rank."""
-
-    world = 1
-
-    def sum(self, t: Tensor) -> Tensor:
-        """``t`` itself."""
-        return t
+from ffcore.interfaces import ALONE, Ranks
 
 
 class Stepper:
@@ -29,15 +19,18 @@ class Stepper:
 
     With one batch on one rank to a step, gradients are used as they are. Otherwise each batch's gradient, of
     a mean over its samples, is added up times its number of samples, and the sum is divided by the number of
-    all samples, so that uneven shares give what one large batch would.
+    all samples, so that uneven shares give what one large batch would. All gradients of a block and its
+    number of samples travel together, while the next block runs.
 
     Args:
         parameters: the block's trainable parameters.
         optimizer: the optimiser that holds them.
         clip: largest norm of the block's gradient; None for no limit.
         clip_value: largest size of a single number of it; None for no limit.
-        accumulate: updates that are gathered into one step.
-        reduce: sums over ranks.
+        accumulate: batches that are gathered into one step.
+        ranks: those that share each batch.
+        overlaps: a step that waits for other ranks may be made as late as the block's next call; not so where
+            others read the block's parameters.
     """
 
     def __init__(
@@ -46,38 +39,70 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         clip: float | None = None,
         accumulate: int = 1,
-        reduce: Reduce | None = None,
+        ranks: Ranks = ALONE,
         clip_value: float | None = None,
+        overlaps: bool = True,
     ) -> None:
         self.parameters = list(parameters)
         self.optimizer = optimizer
         self.clip = clip
         self.clip_value = clip_value
         self.accumulate = accumulate
-        self.reduce: Reduce = reduce if reduce is not None else OneRank()
+        self.ranks = ranks
+        self.overlaps = overlaps
         self.samples = 0
         self.updates = 0
+        self.batches = 0
         self._sums: list[Tensor | None] = [None] * len(self.parameters)
+        self._learn = [True] * len(self.parameters)  # which ones got a gradient when there were samples last
+        self._arriving: Callable[[], Tensor] | None = None
 
     @property
-    def _gathers(self) -> bool:
-        return self.accumulate > 1 or self.reduce.world > 1
+    def gathers(self) -> bool:
+        """Whether a step is made of more than one gradient."""
+        return self.accumulate > 1 or self.ranks.world > 1
 
     def update(self, samples: int) -> None:
-        """Take the gradients of a mean over ``samples`` from ``.grad``, and step if they complete a group."""
+        """Take the gradients of a mean over ``samples`` from ``.grad``; step, unless more come first."""
+        if not self.gathers:
+            self._apply()
+            return
         self.samples += samples
         self.updates += 1
-        if self._gathers:
-            self._gather(samples)
-        if self.updates >= self.accumulate:
-            self.step()
+        self._gather(samples)
+        if self.accumulate == 1:
+            self._send()
+            if not self.overlaps:
+                self.finish()
+
+    def end_batch(self) -> None:
+        """The batch is learned: step, if it completes a group or a step is waiting."""
+        if self.updates and self.accumulate > 1:
+            self.batches += 1
+            if self.batches >= self.accumulate:
+                self._send()
+
+    def finish(self) -> None:
+        """Make the step that waits for other ranks, if one does."""
+        if self._arriving is None:
+            return
+        arriving, self._arriving = self._arriving, None
+        flat = arriving()
+        flat = flat[:-1].div_(flat[-1])
+        mine = [p for p, learns in zip(self.parameters, self._learn, strict=True) if learns]
+        for parameter, part in zip(mine, torch.split(flat, [p.numel() for p in mine]), strict=True):
+            gradient = part.view_as(parameter)
+            if not parameter.is_contiguous():  # fused optimisers go through memory, in its order
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient.to(parameter.dtype)
+        self._apply()
 
     def step(self) -> None:
         """Step with what has been gathered so far; nothing happens where there is nothing."""
-        if not self.updates:
-            return
-        if self._gathers:
-            self._average()
+        self._send()
+        self.finish()
+
+    def _apply(self) -> None:
         if self.clip_value is not None:
             for parameter in self.parameters:
                 if parameter.grad is not None:  # torch's own goes over all numbers twice
@@ -87,15 +112,16 @@ class Stepper:
         _step(self.optimizer)
         for parameter in self.parameters:
             parameter.grad = None
-        self.samples = self.updates = 0
 
     def state_dict(self) -> dict[str, Any]:
         """What has been gathered and not yet been stepped with."""
-        return {"samples": self.samples, "updates": self.updates, "sums": list(self._sums)}
+        counts = {"samples": self.samples, "updates": self.updates, "batches": self.batches}
+        return {**counts, "sums": list(self._sums)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on gathering."""
         self.samples, self.updates = state["samples"], state["updates"]
+        self.batches = state.get("batches", self.updates)
         pairs = zip(self.parameters, state["sums"], strict=True)
         self._sums = [None if total is None else total.to(p) for p, total in pairs]
 
@@ -110,22 +136,29 @@ class Stepper:
                 total.add_(parameter.grad, alpha=samples)
             parameter.grad = None
 
-    def _average(self) -> None:
+    def _send(self) -> None:
+        """Close the group: divide and step, or begin to sum over ranks."""
+        self.finish()
+        if not self.updates:
+            return
         sums, self._sums = self._sums, [None] * len(self.parameters)
-        if self.reduce.world == 1:
+        if self.ranks.world == 1:
             for parameter, total in zip(self.parameters, sums, strict=True):
                 parameter.grad = None if total is None else total.div_(self.samples)
-            return
-        # One flat buffer: all gradients and the number of samples travel together. A rank without samples
-        # has nothing to add, so that what is missing counts as zero here.
-        filled = [torch.zeros_like(p) if t is None else t for p, t in zip(self.parameters, sums, strict=True)]
-        count = filled[0].new_tensor([float(self.samples)])
-        flat = self.reduce.sum(torch.cat([*(t.reshape(-1) for t in filled), count]))
-        flat = flat[:-1].div_(flat[-1])
-        for parameter, part in zip(
-            self.parameters, torch.split(flat, [t.numel() for t in filled]), strict=True
-        ):
-            parameter.grad = part.view_as(parameter)
+            self._apply()
+        else:
+            if (
+                self.samples
+            ):  # a rank without samples has no gradients, but adds zeros for those of the others
+                self._learn = [total is not None for total in sums]
+            mine = [
+                torch.zeros_like(p) if total is None else total
+                for p, total, learns in zip(self.parameters, sums, self._learn, strict=True)
+                if learns
+            ]
+            count = torch.tensor([float(self.samples)], dtype=mine[0].dtype, device=mine[0].device)
+            self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in mine), count]))
+        self.samples = self.updates = self.batches = 0
 
 
 def _step(optimizer: torch.optim.Optimizer) -> None:

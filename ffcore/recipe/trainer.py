@@ -20,6 +20,10 @@ def _no_fp16(value: Any) -> Any:
 Precision = Annotated[Literal["32-true", "bf16-mixed", "64-true"], BeforeValidator(_no_fp16)]
 
 
+WHERE = ("devices", "num_nodes", "accelerator", "strategy", "threads", "timeout", "compare_every", "bar")
+"""Entries that say where and how a run is computed, and may change when it goes on."""
+
+
 class TrainerConfig(Strict):
     """How long and on what to train."""
 
@@ -33,7 +37,16 @@ class TrainerConfig(Strict):
     devices: Count = Field(default=1, description="processes on each machine, one per device")
     num_nodes: Count = Field(default=1, description="machines")
     accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="what to compute on")
-    strategy: str = Field(default="auto", description="name of a Lightning strategy; auto: ffcore chooses")
+    strategy: Literal["auto", "ff_local", "ff_pipeline"] = Field(
+        default="auto",
+        description="several devices share batches (ff_local) or blocks (ff_pipeline); auto: ff_local",
+    )
+    timeout: Positive = Field(
+        default=1800.0, description="seconds after which a rank gives up waiting for another"
+    )
+    compare_every: Count | None = Field(
+        default=100, description="ff_local: steps between comparisons of the ranks' parameters; null: none"
+    )
     precision: Precision = Field(default="32-true", description="number format of weights and products")
     accumulate: Count = Field(default=1, description="batches per optimiser step")
     clip: Positive | None = Field(

@@ -14,9 +14,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError, UserError
+from ffcore.errors import RunError, UserError, everywhere
 
-FORMAT = 1
+FORMAT = 2
 """Of what ffcore adds to a checkpoint; a newer one is refused."""
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
@@ -153,8 +153,11 @@ class Checkpoints(Checkpoint):
             if before is not None:
                 before()
 
-        self.folder.mkdir(exist_ok=True)
-        files.write_whole(path, write)
+        if trainer.is_global_zero:
+            self.folder.mkdir(exist_ok=True)
+            files.write_whole(path, write)
+        else:
+            trainer.save_checkpoint(path)  # the first rank writes it, with what all of them have to say
 
 
 class Whole(TorchCheckpointIO):
@@ -179,11 +182,13 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
     Raises:
         RunError: which block's is none, and since which step.
     """
-    found = module.meter.divergence()
+    found = module.meter.divergence(module.spread.ranks)
     if found is not None:
-        raise RunError(
-            f"diverged: the loss of block {found.block} is no number at step {found.step}, in epoch "
-            f"{epoch + 1}; try a smaller optimizer.lr, or trainer.clip"
+        raise everywhere(
+            RunError(
+                f"diverged: the loss of block {found.block} is no number at step {found.step}, in epoch "
+                f"{epoch + 1}; try a smaller optimizer.lr, or trainer.clip"
+            )
         )
 
 

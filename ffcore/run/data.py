@@ -16,7 +16,7 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError
-from ffcore.interfaces import Augmentation
+from ffcore.interfaces import ALONE, Augmentation, Ranks
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 
@@ -69,8 +69,12 @@ class Data:
         mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
         return cls(images, train, val, mean, std, recipe)
 
-    def loader(self, split: Split, device: torch.device, epoch: Callable[[], int] | None) -> DeviceLoader:
+    def loader(
+        self, split: Split, device: torch.device, epoch: Callable[[], int] | None, group: Ranks = ALONE
+    ) -> DeviceLoader:
         """A loader of ``split``; with ``epoch`` it is for learning: shuffled, in the recipe's batches.
+
+        Each rank of ``group`` gets its share of every batch.
 
         Raises:
             UserError: when the batch size does not fit.
@@ -84,6 +88,8 @@ class Data:
             device=device,
             shuffle=learning,
             seed=recipe.seed,
+            rank=group.rank,
+            world=group.world,
             dtype=torch.float64 if recipe.trainer.precision == "64-true" else torch.float32,
             mean=self.mean,
             std=self.std,

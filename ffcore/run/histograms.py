@@ -30,6 +30,8 @@ class Histograms(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Count; Lightning has put the module into evaluation mode."""
+        if not trainer.is_global_zero:
+            return
         assert isinstance(pl_module, ForwardOnly)
         found = energies(pl_module, self.loader(pl_module.device))
         if not found or any(set(of) != {"positive", "negative"} for of in found.values()):

@@ -52,6 +52,8 @@ def results_of(
         "command": command,
         "device": environment.device_name(device),
         "threads": recipe.trainer.threads or torch.get_num_threads(),
+        "ranks": module.spread.ranks.world,
+        "strategy": recipe.trainer.strategy,
         "precision": recipe.trainer.precision,
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import lightning as L
 
 from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import ALONE
+from ffcore.ranks.vote import Vote
 from ffcore.run.checkpoints import Checkpoints, refuse_divergence
 
 _LOOK = 2.0  # seconds between two looks at whether the losses are numbers: each one waits for the device
@@ -27,7 +29,8 @@ class Stop(L.Callback):
     validation. It comes after the callbacks that may ask for an end.
 
     Attributes:
-        asked: whether somebody pressed Ctrl-C while the blocks were learning.
+        pressed: whether somebody pressed Ctrl-C here while the blocks were learning.
+        asked: whether somebody pressed it anywhere, and all ranks know of it.
 
     Args:
         checkpoints: are told when to pause.
@@ -50,9 +53,12 @@ class Stop(L.Callback):
         self.asked = False
         self._learning = False
         self._due = False
+        self._vote = Vote(ALONE)
         self._began = time.monotonic()
         self._looked = 0.0
         self._best = -math.inf
+        self.pressed = False
+        self._stopping = self._diverged = False  # what this rank knows of
         self._waited = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -61,6 +67,8 @@ class Stop(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From here on Ctrl-C waits for the end of a batch."""
+        assert isinstance(pl_module, ForwardOnly)
+        self._vote = Vote(pl_module.spread.ranks, pl_module.device)
         self._learning = True
         self._validate_last(trainer)
 
@@ -72,20 +80,22 @@ class Stop(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop if it is time to: after a last validation, or at once for somebody who waits."""
-        now = time.monotonic()
-        if now - self._looked > _LOOK:
-            self._looked = now
-            assert isinstance(pl_module, ForwardOnly)
-            refuse_divergence(pl_module, trainer.current_epoch)
+        assert isinstance(pl_module, ForwardOnly)
+        if self._vote.ranks.world == 1:
+            self._heed(trainer, pl_module, self._wishes(trainer, pl_module))
+        elif (agreed := self._vote.at(trainer.global_step, self._wishes(trainer, pl_module))) is not None:
+            self._heed(trainer, pl_module, agreed)
+        else:
+            trainer.should_stop = False  # until all ranks know of it
         if self._due or trainer.global_step == self.after:
             trainer.should_stop = True
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1
-        self._pause_if_it_is_time()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look at the time again: a validation lies between."""
-        self._pause_if_it_is_time()
+        assert isinstance(pl_module, ForwardOnly)
+        self._heed(trainer, pl_module, self._vote.now(self._wishes(trainer, pl_module)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lose patience."""
@@ -118,8 +128,21 @@ class Stop(L.Callback):
         """Go on being so."""
         self._best, self._waited = state_dict["best"], state_dict["waited"]
 
-    def _pause_if_it_is_time(self) -> None:
-        late = self.seconds is not None and time.monotonic() - self._began >= self.seconds
+    def _wishes(self, trainer: L.Trainer, module: ForwardOnly) -> list[bool]:
+        """Whether this rank has been asked to pause, is late, is to stop, or has a loss that is no number."""
+        now = time.monotonic()
+        late = self.seconds is not None and now - self._began >= self.seconds
+        if now - self._looked > _LOOK:
+            self._looked = now
+            self._diverged = module.meter.divergence() is not None
+        self._stopping = self._stopping or trainer.should_stop
+        return [self.pressed, late, self._stopping, self._diverged]
+
+    def _heed(self, trainer: L.Trainer, module: ForwardOnly, agreed: Sequence[bool]) -> None:
+        """Do what the ranks have agreed on."""
+        self.asked, late, trainer.should_stop, diverged = agreed
+        if diverged:
+            refuse_divergence(module, trainer.current_epoch)
         self.checkpoints.pausing = self.asked or late
 
     def _validate_last(self, trainer: L.Trainer) -> None:
@@ -135,9 +158,9 @@ class Stop(L.Callback):
         """
 
         def press(number: int, frame: FrameType | None) -> None:
-            if self.asked or not self._learning:
+            if self.pressed or not self._learning:
                 raise KeyboardInterrupt
-            self.asked = True
+            self.pressed = True
 
         # whoever ignores Ctrl-C, such as a shell's background job, or handles it, has a reason to
         ours = threading.current_thread() is threading.main_thread() and (

@@ -6,7 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +23,13 @@ from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import TimeUpError, UserError
+from ffcore.interfaces import Ranks
+from ffcore.ranks import join, where
+from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.trainer import WHERE
 from ffcore.report.write import write_report
 from ffcore.run import checkpoints, directory, environment, figures, start
 from ffcore.run.checkpoints import Checkpoints, PausedError
@@ -34,7 +38,7 @@ from ffcore.run.histograms import Histograms
 from ffcore.run.places import absolute
 from ffcore.run.results import results_of
 from ffcore.run.stopping import Stop
-from ffcore.run.trainer import apart, make_trainer, one_device
+from ffcore.run.trainer import apart, make_trainer
 from ffcore.run.watchers import Watchers
 from ffcore.trust import trusting
 
@@ -83,23 +87,31 @@ def train(
         TimeUpError: when the time was up before the run was finished.
         KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
     """
-    one_device(recipe)
-    directory.check(run_dir)
+    join.check(recipe)
+    first = where.rank(recipe.trainer) == 0
+    if first:
+        directory.check(run_dir)
     job = _Job.prepare(recipe, dataset, command, callbacks)
     started = start.load(job.module, job.recipe)
-    there = directory.nearest(run_dir)
-    path = directory.create(run_dir, recipe.name)
-    with directory.locked(path):
-        with directory.undone(path, there):
-            directory.write_text(path / files.CONFIG, dump(job.recipe))
-            loggers = job.watchers.loggers(path)
-        return job.run(path, loggers, console, max_time, started)
+    with join.joined(recipe) as group, ExitStack() as stack:
+        job.refuse_other_ranks(group)
+        path, loggers = Path(), []
+        if first:
+            there = directory.nearest(run_dir)
+            path = directory.create(run_dir, recipe.name)
+            stack.enter_context(directory.locked(path))
+            with directory.undone(path, there):
+                directory.write_text(path / files.CONFIG, dump(job.recipe))
+                loggers = job.watchers.loggers(path)
+        path = group.objects(path)[0]
+        return job.run(path, group, loggers, console, max_time, started)
 
 
 def resume(
     run_dir: Path,
     *,
     recipe: Recipe | None = None,
+    overrides: Sequence[str] = (),
     dataset: Dataset | None = None,
     console: Console | None = None,
     command: str | None = None,
@@ -111,6 +123,7 @@ def resume(
     Args:
         run_dir: its folder.
         recipe: refuse to go on if the run's recipe is another; None: whatever it is.
+        overrides: where to go on, such as ``trainer.devices=2``.
         dataset: the data, for a run that was given its data from Python.
         console: as for `train`.
         command: as for `train`.
@@ -126,7 +139,7 @@ def resume(
         raise UserError(f"--resume {run_dir}: no run: there is no {files.CONFIG} in it")
     if (run_dir / files.RESULTS).exists():
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
-    own = load_recipe(str(config))
+    own = load_recipe(str(config), overrides)
     if recipe is not None and (changed := _difference(absolute(own), absolute(recipe))):
         raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
     if own.data.dataset.kind == "given" and dataset is None:
@@ -134,11 +147,14 @@ def resume(
             f"--resume {run_dir}: its data were given from Python; go on with "
             f"ffcore.resume({str(run_dir)!r}, data=…)"
         )
-    one_device(own)
-    with directory.locked(run_dir):
-        for folder in (run_dir, run_dir / files.CHECKPOINTS):
-            directory.refuse_read_only(folder)
-            files.sweep(folder)
+    join.check(own)
+    first = where.rank(own.trainer) == 0
+    with ExitStack() as stack:
+        if first:
+            stack.enter_context(directory.locked(run_dir))
+            for folder in (run_dir, run_dir / files.CHECKPOINTS):
+                directory.refuse_read_only(folder)
+                files.sweep(folder)
         newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
         for complaint in complaints:
             _teller(console)(f"{complaint}; going on from the checkpoint before it")
@@ -148,8 +164,10 @@ def resume(
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
-        loggers = job.watchers.loggers(run_dir)
-        return job.run(run_dir, loggers, console, max_time, started, newest, state)
+        group = stack.enter_context(join.joined(own))
+        job.refuse_other_ranks(group, step=state["global_step"] if state is not None else 0)
+        loggers = job.watchers.loggers(run_dir) if first else []
+        return job.run(run_dir, group, loggers, console, max_time, started, newest, state)
 
 
 def checker() -> Callable[[Recipe], None]:
@@ -157,7 +175,7 @@ def checker() -> Callable[[Recipe], None]:
     read: dict[str, Dataset] = {}
 
     def check(recipe: Recipe) -> None:
-        one_device(recipe)
+        join.check(recipe)
         name = repr(recipe.data.dataset.dump())
         job = _Job.prepare(recipe, read.get(name), None, ())
         read[name] = _Read(job.data.images)
@@ -219,9 +237,19 @@ class _Job:
                     "it goes on with the same files only"
                 )
 
+    def refuse_other_ranks(self, group: Ranks, **more: Any) -> None:
+        """All ranks are to do the same."""
+        recipe = self.recipe.model_dump(mode="json")
+        recipe["data"] |= dict.fromkeys(("root", "path", "cache"))  # machines have folders of their own
+        data = self.data.meta()
+        join.refuse_differences(
+            group, {"recipe": recipe, "data": data, "versions": environment.versions(), **more}
+        )
+
     def run(
         self,
         path: Path,
+        group: Ranks,
         loggers: list[Logger],
         console: Console | None,
         max_time: float | None,
@@ -231,10 +259,11 @@ class _Job:
     ) -> Run:
         """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
         with directory.told_how_to_go_on(path), self._boxes_closed():
-            results = self._results(path, loggers, console, max_time, started, newest, state)
-            directory.write_json(path / files.RESULTS, results)
-            write_report(path, _teller(console))
-            return Run(path, results, self.module)
+            results = self._results(path, group, loggers, console, max_time, started, newest, state)
+            if group.rank == 0:
+                directory.write_json(path / files.RESULTS, results)
+                write_report(path, _teller(console))
+            return Run(path, group.objects(results)[0], self.module)
 
     @contextmanager
     def _boxes_closed(self) -> Iterator[None]:
@@ -248,6 +277,7 @@ class _Job:
     def _results(
         self,
         path: Path,
+        group: Ranks,
         loggers: list[Logger],
         console: Console | None,
         max_time: float | None,
@@ -272,34 +302,38 @@ class _Job:
             "recipe": recipe.model_dump(mode="json"),
             "command": before.get("command", self.command),
         }
-        history = History(path / files.METRICS)
+        history = History(path / files.METRICS if group.rank == 0 else None)
         spread = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
-        bar = [Bar(console, recipe.name)] if console is not None and config.bar else []
-        with apart(config.threads), stop.signals():
-            mine = [history, spread, *self.watchers.callbacks(history), *bar, stop, keep]
+        first = group.rank == 0
+        bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
+        drift = [Drift(config.compare_every)] if config.compare_every and group.world > 1 else []
+        with apart(join.threads(recipe)), stop.signals():
+            mine = [history, spread, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
             trainer = make_trainer(recipe, path, mine, loggers)
             device = trainer.strategy.root_device
             if state is not None and before["learned"]:
                 for callback in (history, spread):
                     callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
             else:
-                learn = data.loader(data.train, device, lambda: trainer.current_epoch)
-                val = data.loader(data.val, device, None) if data.val is not None else None
+                learn = data.loader(data.train, device, lambda: trainer.current_epoch, group)
+                val = data.loader(data.val, device, None, group) if data.val is not None else None
                 try:
                     trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
                 except PausedError:
                     if not stop.asked:
                         raise TimeUpError(path) from None
-                if stop.asked:
+                if any(group.objects(stop.pressed)):
                     raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has written or opened it before
                 epoch, val_figures = _select(recipe, module, path, state)
-            trainer.test(module, data.loader(data.images.test, device, None), verbose=False)
+            trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
         module.to(device)
+        if not first:
+            return {}
         concluded = figures.conclude(module, data, device, _teller(console))
         results = results_of(
             *(recipe, data, module, history, device),
@@ -325,18 +359,12 @@ def _refuse_edited(run_dir: Path, meta: Mapping[str, Any], recipe: Recipe) -> No
 
 
 def _difference(one: Recipe, other: Recipe) -> str | None:
-    """The first place where two recipes differ, in words."""
-    return _differs(one.model_dump(mode="json"), other.model_dump(mode="json"), "")
-
-
-def _differs(one: Any, other: Any, path: str) -> str | None:
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in dict.fromkeys((*one, *other)):
-            below = f"{path}.{key}" if path else str(key)
-            if found := _differs(one.get(key), other.get(key), below):
-                return found
-        return None
-    return None if one == other else f"its {path} is {one!r}, not {other!r}"
+    """The first place where two recipes differ in what is computed, in words."""
+    trees = [recipe.model_dump(mode="json") for recipe in (one, other)]
+    for tree in trees:
+        tree["trainer"] = {name: value for name, value in tree["trainer"].items() if name not in WHERE}
+    found = join.difference(trees[0], trees[1])
+    return None if found is None else f"its {found[0]} is {found[1]!r}, not {found[2]!r}"
 
 
 def _expect(module: ForwardOnly, data: Data) -> None:

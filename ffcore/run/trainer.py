@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from ffcore.errors import UserError
+from ffcore.ranks.join import on_gpu, strategy
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import Whole
 
@@ -21,29 +21,14 @@ FOLDER = "lightning"
 """In the run's folder: what callbacks of Lightning's write where nobody has told them where."""
 
 
-def one_device(recipe: Recipe) -> None:
-    """Refuse what this version cannot compute on.
-
-    Raises:
-        UserError: it says which entry of ``trainer`` is to be another.
-    """
-    for name in ("devices", "num_nodes"):
-        count = getattr(recipe.trainer, name)
-        if count != 1:
-            raise UserError(f"trainer.{name}: {count}: this version trains on one device; set it to 1")
-    if recipe.trainer.strategy != "auto":
-        raise UserError(f"trainer.strategy: {recipe.trainer.strategy!r}: this version knows only 'auto'")
-    if recipe.trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
-
-
 def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], loggers: list[Logger]) -> L.Trainer:
     """The trainer of a run in the folder ``path``; one of ``callbacks`` writes checkpoints."""
     config = recipe.trainer
-    accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     return L.Trainer(
-        accelerator=config.accelerator if config.accelerator != "auto" else accelerator,
-        devices=1,
+        accelerator="gpu" if on_gpu(recipe) else "cpu",
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=strategy(recipe),
         precision=config.precision,
         max_epochs=config.max_epochs,
         check_val_every_n_epoch=config.validate_every,
@@ -82,6 +67,9 @@ def apart(threads: int | None) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
+        warnings.filterwarnings(
+            "ignore", message=".*recommended to use .*sync_dist.*"
+        )  # it is the same on all
         warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # a resumed run's
         try:
             yield

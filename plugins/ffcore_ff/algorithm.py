@@ -97,7 +97,7 @@ class ForwardForward(Algorithm):
             return next(iter(readouts().values())).softmax(1)
 
         n = len(batch.x)
-        x_negative, y_negative = self.negatives(batch.x, batch.y, probs, batch.random())
+        x_negative, y_negative = self.negatives.of(batch, batch.y, probs)
         assert y_negative is not None, "negatives that claim no class were refused in prepare"
         claim = torch.cat([batch.y, y_negative])
         x = batch.x if x_negative is batch.x else torch.cat([batch.x, x_negative])

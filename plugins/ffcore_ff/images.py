@@ -53,7 +53,7 @@ class Hybrid(_WrongImages):
     """m·x + (1 − m)·x' with another sample x' of the batch and a mask m of large blobs (Hinton 2022, 3.2).
 
     The mask is a random bit image, blurred again and again, and cut at 1/2: short-range correlations are
-    those of real images, long-range ones are not. Partners come from this rank's share of the batch.
+    those of real images, long-range ones are not.
 
     Args:
         blurs: how often the mask is blurred; the paper does not say, re-implementations use 5 or 6.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, BlockInfo, Out, Penalty, Views
+from ffcore.interfaces import Block, BlockInfo, Out, Penalty, Views, ranks
 
 
 class PeerNormalisation(Penalty):
@@ -23,7 +21,6 @@ class PeerNormalisation(Penalty):
         start: m before the first batch.
     """
 
-    couples_samples: ClassVar[bool] = True
     running: Tensor
 
     def __init__(self, strength: float = 0.03, momentum: float = 0.9, start: float = 0.5) -> None:
@@ -40,6 +37,16 @@ class PeerNormalisation(Penalty):
         """The weighted term; moves the running means on when it is used for learning."""
         mean = views.of(out.activity, "positive").mean(0)
         if self.training and torch.is_grad_enabled():
-            self.running.lerp_(mean.detach().to(self.running.dtype), 1 - self.momentum)
+            self.running.lerp_(_over_ranks(mean.detach(), views.samples).to(self.running), 1 - self.momentum)
         pull = self.running - self.running.mean()
         return self.strength * (pull * mean).sum()
+
+
+def _over_ranks(mean: Tensor, samples: int) -> Tensor:
+    """The mean over all ranks' samples; only this has to be gathered, m is constant in the gradient."""
+    group = ranks()
+    if group.world == 1:
+        return mean
+    total = mean * samples if samples else torch.zeros_like(mean)
+    total = group.sum(torch.cat([total, total.new_tensor([samples])]))
+    return total[:-1] / total[-1]

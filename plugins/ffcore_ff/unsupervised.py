@@ -67,7 +67,7 @@ class Unsupervised(Algorithm):
             raise AssertionError("negative images ask for no probabilities")
 
         n = len(batch.x)
-        negative, _ = self.negatives(batch.x, None, no_probabilities, batch.random())
+        negative, _ = self.negatives.of(batch, None, no_probabilities)
         x = self._normalised(torch.cat([batch.x, negative]))
         return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y)
 

@@ -137,9 +137,19 @@ CASES = {
         "data.validation is 0",
     ),
     # where to compute
-    "two devices": (run("trainer.devices=2"), "trainer.devices: 2", "set it to 1"),
-    "two machines": (run("trainer.num_nodes=2"), "trainer.num_nodes: 2", "set it to 1"),
-    "a strategy": (run("trainer.strategy=ddp"), "trainer.strategy: 'ddp'", "'auto'"),
+    "devices": (run("trainer.devices=999"), "trainer.devices: 999", "this machine has"),
+    "two machines": (run("trainer.num_nodes=2"), "trainer.num_nodes: 2", "MASTER_ADDR"),
+    "ranks without samples": (
+        run("trainer.devices=2", "data.batch_size=1"),
+        "data.batch_size: 1: 2 ranks",
+        "at least 2",
+    ),
+    "a strategy of one": (
+        run("trainer.strategy=ff_local"),
+        "trainer.strategy: 'ff_local'",
+        "trainer.devices",
+    ),
+    "a strategy": (run("trainer.strategy=ddp"), "trainer.strategy", "'ff_local'"),
     "a TPU": (run("trainer.accelerator=tpu"), "trainer.accelerator: 'tpu'", "'auto', 'cpu' or 'gpu'"),
     # overrides
     "no equals sign": (run("epochs"), "'epochs' is not an override", "path=value"),

@@ -52,7 +52,7 @@ REFUSED = {
     "data of a group": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=FOLDER"),
     "the start of a group": ([*RUN, "start.run=gone", "--seeds", "1,2"], "error: start.run: ", "'gone'"),
     "callbacks of a group": ([*RUN, "trainer.callbacks=[None]", "--seeds", "1,2"], "trainer.callbacks.0"),
-    "devices of a group": ([*RUN, "trainer.devices=2", "--seeds", "1,2"], "trainer.devices: 2"),
+    "devices of a group": ([*RUN, "trainer.devices=999", "--seeds", "1,2"], "trainer.devices: 999"),
     "patience of a group": (
         [*RUN, "trainer.patience=1", "data.validation=0", "optimizer.lr=1,2"],
         "error: trainer.patience",

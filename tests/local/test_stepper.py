@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import Views
+from ffcore.interfaces import Ranks, Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
 from ffcore.testing.scenery import Energy, Margin
 
@@ -46,6 +46,7 @@ def test_uneven_micro_batches_make_the_step_of_one_large_batch():
     for part in torch.split(x, [3, 8, 2, 7]):
         torch.testing.assert_close(small.state_dict(), before, rtol=0, atol=0)
         small.learn(pair(part))
+        small.end_batch()
     assert_equal_weights(small, large)
 
 
@@ -55,6 +56,7 @@ def test_a_leftover_group_steps_with_the_samples_it_has():
     large.learn(pair(x))
     for part in torch.split(x, [5, 4]):
         small.learn(pair(part))
+        small.end_batch()
     for block in small.blocks:
         block.stepper.step()
     assert_equal_weights(small, large)
@@ -68,7 +70,7 @@ def test_a_step_without_batches_does_nothing():
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
 
 
-class TwoRanks:
+class TwoRanks(Ranks):
     """Sums over two threads."""
 
     world = 2
@@ -84,21 +86,25 @@ class TwoRanks:
         self.barrier.wait()
         return t.copy_(total)
 
+    def begin_sum(self, t):
+        return lambda: self.sum(t)
+
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_uneven_shards_on_two_ranks_make_the_step_of_one_rank(accumulate):
     x = samples(20)
     large = network()
     large.learn(pair(x))
-    reduce = TwoRanks()
-    ranks = [network(accumulate=accumulate, reduce=reduce) for _ in range(2)]
+    both = TwoRanks()
+    ranks = [network(accumulate=accumulate, ranks=both) for _ in range(2)]
     shards = torch.split(x, [13, 7])
 
     def work(net, shard):
         for part in shard.chunk(accumulate):
             net.learn(pair(part))
+            net.end_batch()
 
-    threads = [threading.Thread(target=work, args=both) for both in zip(ranks, shards, strict=True)]
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(ranks, shards, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -147,6 +153,7 @@ def test_a_window_that_ends_without_parameters_makes_the_step_of_one_large_batch
     one.learn(pair(x))
     for part in x.split((5, 3)):
         many.learn(pair(part))
+        many.end_batch()
     assert_equal_weights(one, many)
 
 
@@ -169,6 +176,7 @@ def test_parameters_without_a_gradient_stay_where_they_are():
     )
     for part in samples(4).split(2):
         net.learn(pair(part))
+        net.end_batch()
     assert torch.equal(idle, torch.ones(3))
 
 

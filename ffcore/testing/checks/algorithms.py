@@ -10,8 +10,7 @@ from torch.testing import assert_close
 
 from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Batch, Clock, Component, Draw
-from ffcore.local import OneRank
+from ffcore.interfaces import ALONE, Batch, Clock, Component, Draw
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, Placed, numbers
@@ -125,7 +124,7 @@ def _train(example: Example, steps: int, seed: int) -> ForwardOnly:
         batch.draw = Draw(seed, step, 0, SAMPLES, SAMPLES)
         module.algorithm.learn(batch, net)
     for block in net.learners.values():
-        block.rule.finish(block, OneRank())
+        block.rule.finish(block, ALONE)
     return module
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, LearningRule
+from ffcore.interfaces import ALONE, Block, LearningRule
 from ffcore.interfaces.goodness import Kind
-from ffcore.local import LocalNetwork, OneRank
+from ffcore.local import LocalNetwork
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import FEATURES, N, Placed, network, numbers, pair, single
 
@@ -61,7 +61,7 @@ def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, M
                 x = numbers(2 * N, FEATURES, seed=step)
                 net.learn(pair(x) if kind == "energy" else single(x))
             for block in net.blocks:
-                rule.finish(block, OneRank())
+                rule.finish(block, ALONE)
         except ValueError as error:
             refused = str(error)
             continue

@@ -1,0 +1,40 @@
+"""How a run lies on its ranks, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ffcore.engine.half_done import HalfDone
+from ffcore.interfaces import ALONE, Ranks
+from ffcore.local import LocalNetwork
+
+
+class Spread:
+    """A run on one rank, and what runs on several do in its place.
+
+    Attributes:
+        ranks: all of the run; they share what is measured.
+        learning: those that share each training batch.
+    """
+
+    ranks: Ranks = ALONE
+    learning: Ranks = ALONE
+
+    def begin(self, network: LocalNetwork) -> None:
+        """Training begins here."""
+
+    def end(self) -> None:
+        """Training has ended, in whatever way."""
+
+    def settle(self, module: nn.Module) -> None:
+        """Make parameters and buffers the same on all ranks."""
+
+    def buffers(self, module: nn.Module) -> dict[str, Tensor]:
+        """Those that ranks may have different values of within an epoch."""
+        return {}
+
+    def mine(self, states: Sequence[HalfDone]) -> HalfDone:
+        """What this rank goes on with, of what all ranks of the run so far had half done."""
+        return states[0] if len(states) == 1 else HalfDone.merged(states)

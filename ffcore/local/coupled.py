@@ -1,0 +1,55 @@
+"""Losses that couple the samples of a batch, on ranks that each hold a share of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Block, Input, LabelledInput, LocalLoss, Out, Ranks, Views
+
+
+def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks) -> dict[str, Tensor]:
+    """The terms of a loss of the whole batch, with the gradient that this rank's rows have in it.
+
+    Every rank works the loss out for all rows. The gradient of its own n rows of N in all is N/n of what the
+    loss says, because what comes of it is weighted by n/N when gradients are summed; parameters of the loss
+    itself see all rows everywhere, so that theirs is as it is.
+    """
+    sizes = [int(size) for size in group.sum(torch.tensor(views.sizes))]
+    factor = sizes[0] / max(1, views.samples)
+
+    def rows(t: Tensor) -> Tensor:
+        own = t
+        if t.requires_grad:
+            own = t.view_as(t)
+            own.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
+        if len(t) != sum(views.sizes):  # of samples, not of views
+            return group.rows(own)
+        return torch.cat([group.rows(of_view) for of_view in torch.split(own, list(views.sizes))])
+
+    goodness = None if out.goodness is None else rows(out.goodness)
+    shared = out.handoff is out.activity
+    activity = rows(out.activity)
+    whole = Out(activity, activity if shared else rows(out.handoff), goodness)
+    whole.upstream = tuple(rows(t) for t in out.upstream)
+    seen = replace(
+        views,
+        x=rows(_dense(views.x)),
+        sizes=tuple(sizes),
+        y=None if views.y is None else rows(views.y),
+        claim=None if views.claim is None else rows(views.claim),
+        extra={
+            name: rows(t) if len(t) in (views.samples, sum(views.sizes)) else t
+            for name, t in views.extra.items()
+        },
+        upstream=list(whole.upstream),
+        draw=None,
+    )
+    terms: dict[str, Tensor] = loss(whole, block, seen)
+    return terms
+
+
+def _dense(x: Input) -> Tensor:
+    return x.dense() if isinstance(x, LabelledInput) else x

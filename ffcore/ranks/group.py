@@ -1,0 +1,99 @@
+"""The ranks of a run, by torch.distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ffcore.errors import RunError
+from ffcore.interfaces import Ranks
+
+T = TypeVar("T")
+
+
+class LostError(RunError):
+    """Another rank has ended, so that this one cannot go on."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Say in plain words that a rank has ended, or that one does not answer.
+
+    Raises:
+        LostError: in place of what a backend says.
+    """
+    try:
+        yield
+    except LostError:
+        raise
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        late = "imed out" in said or "imeout" in said
+        what = "does not answer" if late else "has ended"
+        raise LostError(f"another rank {what}; this one cannot go on ({said[:120]})") from error
+
+
+class Group(Ranks):
+    """All ranks of the process group that is up.
+
+    Attributes:
+        reduced: bytes of gradients that this rank has summed with the others, so far.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.reduced = 0
+        self.sums = 0
+
+    def sum(self, t: Tensor) -> Tensor:
+        """See `ffcore.interfaces.Ranks.sum`."""
+        with told():
+            dist.all_reduce(t)
+        return t
+
+    def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
+        """See `ffcore.interfaces.Ranks.begin_sum`."""
+        self.reduced += t.numel() * t.element_size()
+        self.sums += 1
+        with told():
+            work = dist.all_reduce(t, async_op=True)
+
+        def wait() -> Tensor:
+            with told():
+                work.wait()
+            return t
+
+        return wait
+
+    def rows(self, t: Tensor) -> Tensor:
+        """See `ffcore.interfaces.Ranks.rows`."""
+        with told():
+            count = torch.tensor([len(t)], device=t.device)
+            counts = [torch.empty_like(count) for _ in range(self.world)]
+            dist.all_gather(counts, count)
+            lengths = [int(c) for c in counts]
+            padded = t.new_zeros(max(lengths), *t.shape[1:])
+            padded[: len(t)] = t.detach()
+            parts = [torch.empty_like(padded) for _ in range(self.world)]
+            dist.all_gather(parts, padded)
+        every = [part[:length] for part, length in zip(parts, lengths, strict=True)]
+        every[self.rank] = t  # with its graph
+        return torch.cat(every)
+
+    def objects(self, mine: T) -> list[T]:
+        """See `ffcore.interfaces.Ranks.objects`."""
+        every: list[T | None] = [None] * self.world
+        with told():
+            dist.all_gather_object(every, mine)
+        return cast("list[T]", every)
+
+    def share(self, tensors: list[Tensor], source: int = 0) -> None:
+        """Give all ranks one rank's values of these tensors."""
+        with told(), torch.no_grad():
+            for t in tensors:
+                dist.broadcast(t, source)

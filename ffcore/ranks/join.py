@@ -1,0 +1,183 @@
+"""From one process to all ranks of a run: refuse what cannot work, start the others, compare recipes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+
+from ffcore.errors import UserError, everywhere
+from ffcore.interfaces import ALONE, Ranks
+from ffcore.ranks.group import Group, LostError, told
+from ffcore.ranks.launcher import Launcher, end_with_first_rank
+from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.where import interactive, world
+from ffcore.recipe.schema import Recipe
+
+STRATEGIES: Mapping[str, type[LocalDDP]] = {"ff_local": LocalDDP}
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse what this machine cannot compute on.
+
+    Raises:
+        UserError: it says which entry of ``trainer`` is to be another.
+    """
+    config = recipe.trainer
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
+    if config.strategy not in ("auto", *STRATEGIES):
+        known = ", ".join(("auto", *STRATEGIES))
+        raise UserError(f"trainer.strategy: {config.strategy!r}: should be one of {known}")
+    ranks = world(config)
+    if ranks == 1:
+        if config.strategy != "auto":
+            raise UserError(
+                f"trainer.strategy: {config.strategy!r} is for several devices; set trainer.devices"
+            )
+        return
+    there, what = (torch.cuda.device_count(), "GPUs") if on_gpu(recipe) else (_cores(), "CPU cores")
+    if config.devices > there:
+        raise UserError(
+            f"trainer.devices: {config.devices}: this machine has {there} {what}; set it to {there} or less"
+        )
+    if recipe.data.batch_size < ranks:
+        raise UserError(
+            f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch; it should be at "
+            f"least {ranks}"
+        )
+    if config.num_nodes > 1 and not any(name in os.environ for name in ("MASTER_ADDR", "SLURM_PROCID")):
+        raise UserError(
+            f"trainer.num_nodes: {config.num_nodes}: the machines do not know of each other: start it by "
+            "torchrun or SLURM, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
+        )
+    if "LOCAL_RANK" not in os.environ and "SLURM_PROCID" not in os.environ and interactive():
+        raise UserError(
+            f"trainer.devices: {config.devices}: other processes run the same program, and an interactive "
+            "session is none; use a script or `ffcore run`"
+        )
+
+
+def on_gpu(recipe: Recipe) -> bool:
+    """Whether a run computes on GPUs."""
+    return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def threads(recipe: Recipe) -> int | None:
+    """How many of torch's threads each rank has; None: as many as torch likes."""
+    config = recipe.trainer
+    if config.threads is not None or world(config) == 1:
+        return config.threads
+    return max(1, _cores() // config.devices)
+
+
+def strategy(recipe: Recipe) -> LocalDDP | str:
+    """What Lightning's trainer is given."""
+    config = recipe.trainer
+    if world(config) == 1:
+        return "auto"
+    kind = STRATEGIES["ff_local" if config.strategy == "auto" else config.strategy]
+    return kind(timeout=timedelta(seconds=config.timeout))
+
+
+@contextmanager
+def joined(recipe: Recipe) -> Iterator[Ranks]:
+    """All ranks of a run: started unless they have been, and connected.
+
+    They stay so for the rest of the program, as other runs of a script need them; when something fails here,
+    the others are ended.
+
+    Raises:
+        UserError: when they cannot be connected.
+        LostError: in place of whatever follows from the end of another rank, with its reason if it is known.
+    """
+    if world(recipe.trainer) == 1:
+        yield ALONE
+        return
+    trainer = L.Trainer(
+        accelerator="gpu" if on_gpu(recipe) else "cpu",
+        devices=recipe.trainer.devices,
+        num_nodes=recipe.trainer.num_nodes,
+        strategy=strategy(recipe),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    launcher = trainer.strategy.launcher
+    assert isinstance(launcher, Launcher)
+    before = dict(os.environ)
+    try:
+        _connect(trainer, launcher)
+        yield Group()
+    except BaseException as error:
+        reason = launcher.ended(wait=2.0) if isinstance(error, LostError) else None
+        _leave(launcher, before)
+        if reason is not None:
+            raise LostError(reason) from error
+        raise
+
+
+def _connect(trainer: L.Trainer, launcher: Launcher) -> None:
+    end_with_first_rank()
+    try:
+        with told():
+            launcher.launch(trainer.strategy.setup_environment)
+    except LostError as error:
+        said = str(error.__cause__)
+        if "EADDRINUSE" in said or "address already in use" in said:
+            port = os.environ.get("MASTER_PORT", "?")
+            raise UserError(f"MASTER_PORT: {port} is in use; name another port, or none") from error
+        raise
+
+
+def _leave(launcher: Launcher, before: Mapping[str, str]) -> None:
+    """Nothing of the ranks is left, as if they had never been."""
+    for process in launcher.procs:
+        process.terminate()
+    launcher.end(wait=2.0)
+    if launcher.procs:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+
+
+def refuse_differences(group: Ranks, mine: Mapping[str, Any]) -> None:
+    """All ranks are to train the same recipe on the same data with the same programs.
+
+    Args:
+        group: all ranks.
+        mine: what this one has, as plain values.
+
+    Raises:
+        UserError: on all ranks: which one differs, and where.
+    """
+    every = group.objects(dict(mine))
+    for number, theirs in enumerate(every):
+        if (found := difference(every[0], theirs)) is not None:
+            path, first, other = found
+            raise everywhere(
+                UserError(f"rank {number} differs from rank 0: its {path} is {other!r}, not {first!r}")
+            )
+
+
+def difference(one: Any, other: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """The first place where two trees of plain values differ, and what is there in each."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys((*one, *other)):
+            below = f"{path}.{key}" if path else str(key)
+            if found := difference(one.get(key), other.get(key), below):
+                return found
+        return None
+    return None if one == other else (path, one, other)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,95 @@
+"""Data parallel training: every rank has all blocks, and a share of each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from ffcore.engine.half_done import HalfDone
+from ffcore.engine.module import ForwardOnly
+from ffcore.engine.spread import Spread
+from ffcore.ranks.group import Group, told
+from ffcore.ranks.launcher import Launcher
+
+
+class DataParallel(Spread):
+    """Gradients are summed block by block; see `ffcore.local.Stepper`."""
+
+    def __init__(self, group: Group) -> None:
+        self.ranks = self.learning = self.group = group
+
+    def settle(self, module: nn.Module) -> None:
+        """Let running statistics be the mean of all ranks'; what is the same everywhere stays to the bit."""
+        for value in self.buffers(module).values():
+            first = value.clone()
+            self.group.share([first])
+            value.sub_(first)
+            value.copy_(self.group.sum(value).div_(self.group.world).add_(first))
+
+    def buffers(self, module: nn.Module) -> dict[str, Tensor]:
+        """All of floating point."""
+        return {name: b for name, b in module.named_buffers() if b.is_floating_point() and b.numel()}
+
+    def mine(self, states: Sequence[HalfDone]) -> HalfDone:
+        """This rank's own; if there were another number of ranks, the first goes on with everything."""
+        if len(states) == self.group.world:
+            return states[self.group.rank]
+        whole = HalfDone.merged(states)
+        return whole if self.group.rank == 0 else whole.emptied()
+
+
+class LocalDDP(DDPStrategy):
+    """Lightning's processes without its wrapper, which knows one backward a step: blocks have one each.
+
+    Parameters and buffers come from the first rank, once.
+    """
+
+    strategy_name = "ff_local"
+
+    def setup(self, trainer: Trainer) -> None:
+        """Tell the module how it is spread, before its optimisers are made.
+
+        Raises:
+            TypeError: when it is none of ffcore's.
+        """
+        module = self.lightning_module
+        if not isinstance(module, ForwardOnly):
+            raise TypeError(f"strategy {self.strategy_name}: trains ForwardOnly, not {type(module).__name__}")
+        module.spread = self.spread(module)
+        # All ranks would wait for the first one, every step; `Vote` asks them twice a second.
+        loop: Any = trainer.fit_loop.epoch_loop
+        assert hasattr(loop, "_broadcast_sigterm_tensor"), "Lightning 2.6 has it"
+        loop._broadcast_sigterm_tensor = _nothing
+        super().setup(trainer)
+
+    def spread(self, module: ForwardOnly) -> Spread:
+        """How this strategy lays a module on its ranks."""
+        return DataParallel(Group())
+
+    def configure_ddp(self) -> None:
+        """Give all ranks the first one's numbers; the module stays as it is."""
+        assert self.model is not None
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        Group().share([t.data for t in tensors if t.numel()])
+
+    def barrier(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for all ranks."""
+        with told():
+            super().barrier(*args, **kwargs)
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        """Give all ranks what one has."""
+        with told():
+            return super().broadcast(obj, src)
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+
+def _nothing() -> None:
+    pass

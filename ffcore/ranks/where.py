@@ -1,0 +1,44 @@
+"""Which of a run's processes this one is, before anything of torch is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Protocol
+
+PARENT = "FFCORE_FIRST_RANK"
+"""Environment variable: process number of the rank that has started this one."""
+
+
+class Devices(Protocol):
+    """What a recipe's ``trainer`` says of devices."""
+
+    @property
+    def devices(self) -> int:
+        """On each machine."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Machines."""
+
+
+def world(trainer: Devices) -> int:
+    """How many ranks a run has."""
+    return trainer.devices * trainer.num_nodes
+
+
+def rank(trainer: Devices) -> int:
+    """This process's rank, by the variables of torchrun, SLURM or Lightning's launcher; 0 without any."""
+    if world(trainer) == 1:
+        return 0
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
+    return node * trainer.devices + int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def interactive() -> bool:
+    """Whether there is no program that other processes could run too."""
+    main = sys.modules.get("__main__")
+    return hasattr(sys, "ps1") or not (getattr(main, "__file__", None) or getattr(main, "__spec__", None))

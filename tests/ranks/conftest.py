@@ -1,0 +1,28 @@
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def load(name):
+    """A module of this folder: tests are no package, and the pool's processes import it too."""
+    spec = importlib.util.spec_from_file_location(f"ranks_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def pool():
+    """Two ranks, connected once for all tests."""
+    made = load("pool").Pool()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def work():
+    """What the pool's ranks are asked to do, in this process."""
+    return load("work")

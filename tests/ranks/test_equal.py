@@ -1,0 +1,48 @@
+"""Two ranks learn what one process learns from the whole batch."""
+
+import pytest
+import torch
+
+SMALL = {
+    "ff": ("digits/ff", ["network.0.units=40"], 0.01),
+    "ff hard": (
+        "mnist/ff",
+        ["data={kind: digits, batch_size: 50, validation: 0.1}", "network.0.units=40"],
+        0.003,  # in single precision larger steps tip a draw from the readout now and then
+    ),
+    "channel with a residual": (
+        "digits/channel",
+        [
+            "network=[{kind: conv, channels: 20}, {kind: residual, items: [{kind: conv, channels: 20}]}, "
+            "{kind: conv, channels: 20, stride: 2}]",
+        ],
+        0.5,
+    ),
+    "pff": (
+        "digits/pff",
+        ["network.0.units=[40, 40]", "network.0.noise=0", "network.0.generator_noise=0"],
+        0.01,
+    ),
+    "recurrent": ("digits/ff-recurrent", ["network.0.units=[40, 40]"], 0.01),
+    "unsupervised": ("digits/ff-unsupervised", ["network.0.units=40"], 0.01),
+    "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
+}
+TUNED = {
+    "plain": [],
+    "uneven": ["data.batch_size=31"],
+    "accumulated and clipped": ["data.batch_size=21", "trainer.accumulate=3", "trainer.clip=0.5"],
+}
+
+
+@pytest.mark.parametrize("options", TUNED.values(), ids=TUNED)
+@pytest.mark.parametrize(("recipe", "overrides", "lr"), SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize(("precision", "most"), [("32-true", 1e-6), ("64-true", 1e-12)], ids=["fp32", "fp64"])
+def test_two_ranks_make_the_steps_of_one(pool, work, recipe, overrides, lr, options, precision, most):
+    said = [*overrides, *options, f"trainer.precision={precision}", f"optimizer={{kind: sgd, lr: {lr}}}"]
+    one = work.learned(recipe, said)
+    first, second = pool("learned", recipe, said)
+    start = work.learned(recipe, said, steps=0)
+    assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-4
+    for name, value in one.items():
+        assert torch.equal(first[name], second[name]), f"{name} differs between the ranks"
+        assert float((first[name] - value).abs().max()) <= most, name
