@@ -20,6 +20,16 @@ class RunError(RuntimeError):
     everywhere = False
 
 
+class LostError(RunError):
+    """Another rank has ended, so that this one cannot go on.
+
+    Attributes:
+        hint: what to do then.
+    """
+
+    hint = ""
+
+
 E = TypeVar("E", UserError, RunError)
 
 

@@ -15,6 +15,7 @@ import click
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError
 from ffcore.plugin import manager
+from ffcore.ranks import where
 from ffcore.trust import trust, trusting
 
 
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _misused(error)
     except (click.Abort, KeyboardInterrupt) as error:
         said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
-        return _report(f"interrupted{': ' if said else ''}{said}", 130)
+        line = f"interrupted{': ' if said else ''}{said}"
+        return 130 if where.started_by_first() else _report(line, 130)  # the first rank tells it
     except Exception as error:
         if state["debug"]:
             raise

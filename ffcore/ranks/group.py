@@ -10,14 +10,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ffcore.errors import RunError
+from ffcore.errors import LostError
 from ffcore.interfaces import Ranks
 
 T = TypeVar("T")
-
-
-class LostError(RunError):
-    """Another rank has ended, so that this one cannot go on."""
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import lightning as L
 import torch
 import torch.distributed as dist
 
-from ffcore.errors import UserError, everywhere
+from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
-from ffcore.ranks.group import Group, LostError, told
+from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.where import interactive, world
@@ -117,10 +117,12 @@ def joined(recipe: Recipe) -> Iterator[Ranks]:
         _connect(trainer, launcher)
         yield Group()
     except BaseException as error:
-        reason = launcher.ended(wait=2.0) if isinstance(error, LostError) else None
+        lost = error if isinstance(error, LostError) else None
+        reason = launcher.ended(wait=2.0) if lost is not None else None
         _leave(launcher, before)
-        if reason is not None:
-            raise LostError(reason) from error
+        if lost is not None:
+            said = reason or str(lost)
+            raise LostError(f"{said}; {lost.hint}" if lost.hint else said) from error
         raise
 
 

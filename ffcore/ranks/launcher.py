@@ -14,7 +14,7 @@ from typing import Any
 
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
-from ffcore.ranks.where import PARENT
+from ffcore.ranks.where import PARENT, started_by_first
 
 _LOOK = 0.2  # seconds between two looks at the others
 _GRACE = 10.0  # seconds that a rank has to notice by itself that another one has ended
@@ -77,12 +77,11 @@ def _how(code: int) -> str:
 
 def end_with_first_rank() -> None:
     """End this process when the one that has started it is gone, however that ended."""
-    parent = os.environ.get(PARENT)
-    if parent is None or int(parent) != os.getppid():
+    if not started_by_first():
         return
 
     def watch() -> None:
-        while os.getppid() == int(parent):
+        while started_by_first():
             time.sleep(_LOOK)
         os._exit(1)
 

@@ -38,6 +38,11 @@ def rank(trainer: Devices) -> int:
     return node * trainer.devices + int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def started_by_first() -> bool:
+    """Whether the first rank has started this process."""
+    return os.environ.get(PARENT) == str(os.getppid())
+
+
 def interactive() -> bool:
     """Whether there is no program that other processes could run too."""
     main = sys.modules.get("__main__")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ffcore.errors import RunError, UserError
+from ffcore.errors import LostError, RunError, UserError
 from ffcore.files import RESULTS, write_whole
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -127,6 +127,9 @@ def told_how_to_go_on(path: Path) -> Iterator[None]:
             f"{file}: cannot be written ({error.strerror}); what was written before it is intact: make room, "
             f"then {_next(path)}"
         ) from error
+    except LostError as lost:
+        lost.hint = _next(path)
+        raise
     except KeyboardInterrupt as stopped:
         said = str(stopped) or (
             f"{path} is finished" if (path / RESULTS).exists() else f"{path} is not finished"

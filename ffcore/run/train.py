@@ -93,7 +93,7 @@ def train(
         directory.check(run_dir)
     job = _Job.prepare(recipe, dataset, command, callbacks)
     started = start.load(job.module, job.recipe)
-    with join.joined(recipe) as group, ExitStack() as stack:
+    with apart(join.threads(recipe)), join.joined(recipe) as group, ExitStack() as stack:
         job.refuse_other_ranks(group)
         path, loggers = Path(), []
         if first:
@@ -164,6 +164,7 @@ def resume(
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
+        stack.enter_context(apart(join.threads(own)))
         group = stack.enter_context(join.joined(own))
         job.refuse_other_ranks(group, step=state["global_step"] if state is not None else 0)
         loggers = job.watchers.loggers(run_dir) if first else []
@@ -310,7 +311,7 @@ class _Job:
         first = group.rank == 0
         bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
         drift = [Drift(config.compare_every)] if config.compare_every and group.world > 1 else []
-        with apart(join.threads(recipe)), stop.signals():
+        with stop.signals():
             mine = [history, spread, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
             trainer = make_trainer(recipe, path, mine, loggers)
             device = trainer.strategy.root_device

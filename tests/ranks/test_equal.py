@@ -25,6 +25,11 @@ SMALL = {
     ),
     "recurrent": ("digits/ff-recurrent", ["network.0.units=[40, 40]"], 0.01),
     "unsupervised": ("digits/ff-unsupervised", ["network.0.units=40"], 0.01),
+    "losses that couple samples": (
+        "digits/channel",
+        ["block.penalties.contrast={kind: contrast, width: 8}"],
+        0.1,
+    ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 TUNED = {

@@ -6,10 +6,13 @@ import lightning as L
 import torch
 import torch.distributed as dist
 
+import ffcore
 from ffcore.build.assemble import assemble
 from ffcore.interfaces import ALONE
+from ffcore.ranks.drift import Drift
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.vote import Vote
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
 from ffcore.run.trainer import apart
@@ -19,7 +22,7 @@ def group():
     return Group() if dist.is_initialized() else ALONE
 
 
-def fit(recipe, overrides, steps=20, before=lambda module: None):
+def fit(recipe, overrides, steps=20, before=lambda module: None, callbacks=()):
     """A module that has learned so many steps of a recipe, without a run's folder."""
     recipe = load(recipe, overrides)
     data = Data.open(recipe)
@@ -44,6 +47,7 @@ def fit(recipe, overrides, steps=20, before=lambda module: None):
             enable_progress_bar=False,
             enable_model_summary=False,
             inference_mode=False,
+            callbacks=list(callbacks),
         )
         trainer.fit(module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks))
     return module
@@ -67,3 +71,55 @@ def sums():
         "gradient": mine.grad,
         "objects": ranks.objects({"rank": ranks.rank}),
     }
+
+
+def traffic(recipe, overrides, steps):
+    """Gradients' bytes that were summed over ranks, how often, and what there was to sum."""
+    seen = []
+
+    class Counting(Group):
+        def begin_sum(self, t):
+            seen.append(t.numel() * t.element_size())
+            return super().begin_sum(t)
+
+    def count(module):
+        make = module.configure_optimizers
+
+        def counted():
+            module.spread.learning = Counting()
+            return make()
+
+        module.configure_optimizers = counted
+
+    module = fit(recipe, overrides, steps, before=count)
+    trainable = [sum(p.numel() * p.element_size() for p in b.trainable) for b in module.network.blocks]
+    return {"bytes": seen, "trainable": trainable}
+
+
+def drifted(overrides):
+    """Train with one number of one block on the second rank changed after two steps."""
+
+    class Touch(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.global_step == 2 and group().rank == 1:
+                with torch.no_grad():
+                    next(pl_module.network.blocks[1].parameters()).view(-1)[3] += 1e-7
+
+    fit("digits/ff", overrides, 20, callbacks=[Touch(), Drift(5)])
+
+
+def train(recipe, run_dir, overrides):
+    """A whole run."""
+    run = ffcore.train(recipe, run_dir=run_dir, **overrides)
+    return str(run.path), run.results
+
+
+def voted(wishes):
+    """After which step this rank has heard of wishes, of a number of steps."""
+    vote = Vote(group())
+    heard = {}
+    for step in range(1, 41):
+        agreed = vote.at(step, [step >= wish for wish in wishes])
+        if agreed is not None:
+            heard[step] = agreed
+    return heard
