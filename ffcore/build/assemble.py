@@ -124,9 +124,7 @@ def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork
     reasons = {
         "data.augment changes samples every time": bool(recipe.data.augment),
         "readouts learn from all blocks": bool(recipe.readouts),
-        f"{recipe.algorithm.kind} sends a batch through the blocks several times": (
-            not algorithm.feedforward
-        ),
+        f"{recipe.algorithm.kind}: {algorithm.whole_network}": bool(algorithm.whole_network),
         "blocks of a circuit run several times a batch": bool(network.circuits),
     }
     for reason, holds in reasons.items():

@@ -161,7 +161,8 @@ class ForwardOnly(L.LightningModule):
         for block in self.network.learners.values():
             if block.stepper is not None:
                 block.stepper.step()  # what a group of accumulated batches has left over
-            block.rule.finish(block, self.spread.learning)
+            if self.spread.owns(block.name):
+                block.rule.finish(block, self.spread.learning)
         self.meter.gather(self.spread.ranks)
         self.spread.settle(self)
         if "train.loss" in self.contribution.needs:
@@ -250,6 +251,7 @@ class ForwardOnly(L.LightningModule):
             type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
             for callback in cast(Any, self.trainer).callbacks
         )
+        self.spread.begin(self.network, self._passes())
         if self._half_done:
             mine = self.spread.mine(self._half_done)
             self.meter.load_state_dict(mine.meter, self.device)
@@ -260,6 +262,10 @@ class ForwardOnly(L.LightningModule):
             for name, value in mine.buffers.items():
                 self.get_buffer(name).copy_(value)
             self._half_done = ()
+
+    def on_train_end(self) -> None:
+        """Let go of the other ranks."""
+        self.spread.end()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As for any module, but for a name of Lightning's that changes some twenty times a step."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
 from ffcore.engine.half_done import HalfDone
-from ffcore.interfaces import ALONE, Ranks
+from ffcore.interfaces import ALONE, Ranks, Views
 from ffcore.local import LocalNetwork
 
 
@@ -22,11 +22,20 @@ class Spread:
     ranks: Ranks = ALONE
     learning: Ranks = ALONE
 
-    def begin(self, network: LocalNetwork) -> None:
-        """Training begins here."""
+    def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
+        """Training begins here.
+
+        Args:
+            network: with its weights, optimisers and plan.
+            batches: what it learns from.
+        """
 
     def end(self) -> None:
-        """Training has ended, in whatever way."""
+        """Training is over, or pauses; no rank has failed."""
+
+    def owns(self, name: str) -> bool:
+        """Whether a block or readout of that name learns on this rank."""
+        return True
 
     def settle(self, module: nn.Module) -> None:
         """Make parameters and buffers the same on all ranks."""

@@ -20,7 +20,8 @@ class Algorithm(Component):
     """A forward-only algorithm. It never sees an optimiser, a rank or a device.
 
     Attributes:
-        feedforward: every block is called once a pass, so that blocks may lie on different devices.
+        whole_network: why learning takes the whole network at once, in words; empty where every batch goes
+            through the blocks once, in their order, so that they may lie on different devices.
         claims: whether each row of its views claims a class.
         accepts: kinds of goodness whose evidence it can read.
         schedule: kind of the schedule where the recipe names none.
@@ -28,7 +29,7 @@ class Algorithm(Component):
         head: a network item, as in a recipe, that the algorithm appends; ``units: classes`` means K.
     """
 
-    feedforward: ClassVar[bool] = True
+    whole_network: str = ""
     claims: ClassVar[bool] = False
     accepts: ClassVar[frozenset[Kind]] = frozenset({"class"})
     schedule: ClassVar[str] = "joint"

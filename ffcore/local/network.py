@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,26 @@ from ffcore.local.loss import GoodnessLoss, ReadoutLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.passing import Pass, Place
 from ffcore.local.updater import Record, Updater
+
+
+class Span(Protocol):
+    """The stages that are one rank's, where blocks lie on several; what passes from rank to rank.
+
+    Attributes:
+        first: of its stages.
+        stop: the first stage that is not its own any more.
+        last: whether no rank comes after it; readouts are the last one's.
+    """
+
+    first: int
+    stop: int
+    last: bool
+
+    def receive(self, kind: str, samples: int) -> list[Tensor]:
+        """What the rank before has sent, of a batch of so many samples."""
+
+    def send(self, kind: str, tensors: Sequence[Tensor], samples: int) -> None:
+        """Send rows to the rank after; does not wait unless too many are on their way."""
 
 
 class LocalNetwork(nn.Module):
@@ -67,6 +87,7 @@ class LocalNetwork(nn.Module):
             {name: LocalBlock(r, loss=ReadoutLoss(), name=name) for name, r in (readouts or {}).items()}
         )
         self.record: Record | None = None
+        self.span: Span | None = None
         self.watchers: list[Observer] = []
         self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         self._taps: dict[str, tuple[LocalBlock, ...]] = {}
@@ -115,7 +136,7 @@ class LocalNetwork(nn.Module):
         for views in passes():
             try:
                 with torch.no_grad(), box.catching(), Pass(views):
-                    self._run(views, views.x)
+                    self.run_stages(views, views.x)
             except ReachedError as reached:
                 yield reached.x
 
@@ -180,6 +201,10 @@ class LocalNetwork(nn.Module):
         busy = [i for i, stage in enumerate(self.stages) if not plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
 
+    def place(self, part: nn.Module) -> Place | None:
+        """Where a block learns as things stand; None for what does not, and for what is no block."""
+        return self._plan.get(cast(BlockLike, part)) if isinstance(part, LocalBlock) else None
+
     def learns(self, block: LocalBlock) -> bool:
         """Whether a block learns as things stand; readouts do unless they are frozen."""
         return block in self._plan or (block in self._readout_plan and not block.frozen)
@@ -196,7 +221,7 @@ class LocalNetwork(nn.Module):
 
     def forward(self, x: Input) -> Tensor:
         """What the body makes of ``x``: nothing learns, nobody watches."""
-        return cast(Tensor, self._run(Views(x=x, roles=("all",), sizes=(x.shape[0],)), x))
+        return cast(Tensor, self.run_stages(Views(x=x, roles=("all",), sizes=(x.shape[0],)), x))
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
         """One pass in which the blocks learn, each before the next one runs; it ends with the last of them.
@@ -211,7 +236,10 @@ class LocalNetwork(nn.Module):
             views = replace(views, learns=True)
         with Pass(views, (updater, *self.watchers), self._plan, wants_goodness=True):
             views.upstream.extend(upstream)
-            self._run(views, views.x, self._first if entered else 0, self._stop)
+            if self.span is None:
+                self.run_stages(views, views.x, self._first if entered else 0, self._stop)
+            else:
+                self._run_span(self.span, views)
         updater.close()
 
     def end_batch(self) -> None:
@@ -225,13 +253,37 @@ class LocalNetwork(nn.Module):
     def enter(self, views: Views) -> Views:
         """The views as the first stage with a block that learns receives them; nothing learns here."""
         with torch.no_grad(), Pass(views, wants_goodness=True):
-            x = self._run(views, views.x, 0, self._first)
+            x = self.run_stages(views, views.x, 0, self._first)
         return replace(views, x=x)
 
-    def _run(self, views: Views, x: Input, first: int = 0, stop: int | None = None) -> Input:
+    def run_stages(self, views: Views, x: Input, first: int = 0, stop: int | None = None) -> Input:
+        """What some of the stages make of ``x``, within a pass that is under way, or without one."""
         for stage in self.stages[first:stop]:
             x = stage(x, views) if isinstance(stage, Circuit) else stage(x)
         return x
+
+    def _run_span(self, span: Span, views: Views, handed_on: dict[BlockLike, Tensor] | None = None) -> None:
+        """This rank's stages, on what the rank before has made; with ``handed_on`` it is for readouts."""
+        kind = "learn" if handed_on is None else "read"
+        x = views.x
+        if span.first > 0:
+            x, *rest = span.receive(kind, views.samples)
+            if handed_on is None:
+                views.upstream.extend(rest)
+            else:
+                handed_on.update(zip(self._tapped(span.first), rest, strict=True))
+        x = self.run_stages(
+            views, x, span.first, span.stop if handed_on is not None else min(span.stop, self._stop)
+        )
+        if not span.last:
+            rest = views.upstream if handed_on is None else [handed_on[b] for b in self._tapped(span.stop)]
+            span.send(kind, [cast(Tensor, x), *rest], views.samples)
+
+    def _tapped(self, stop: int) -> list[LocalBlock]:
+        """Blocks that readouts listen to, of the stages before ``stop``."""
+        parts = {part for stage in self.stages[:stop] for part in stage.modules()}
+        heard = {block for taps in self._taps.values() for block in taps}
+        return [block for block in self._blocks if block in heard and block in parts]
 
     def goodness(self, views: Views) -> list[Tensor]:
         """One pass without learning: each block's `Goodness.evidence`, in order of the blocks.
@@ -255,7 +307,7 @@ class LocalNetwork(nn.Module):
                 seen.setdefault(block, []).append(block.goodness.evidence(out.goodness))
 
         with torch.no_grad(), Pass(views, (collect,), wants_goodness=True):
-            self._run(views, views.x)
+            self.run_stages(views, views.x)
         return seen
 
     def losses(self, views: Views) -> dict[str, Tensor]:
@@ -268,7 +320,7 @@ class LocalNetwork(nn.Module):
                 found[cast(LocalBlock, block).name] = objective
 
         with torch.no_grad(), Pass(views, (measure,), wants_goodness=True):
-            self._run(views, views.x)
+            self.run_stages(views, views.x)
         return found
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
@@ -284,7 +336,12 @@ class LocalNetwork(nn.Module):
             handed_on[block] = out.handoff
 
         with torch.no_grad(), Pass(views, (tap,)):
-            self._run(views, views.x)
+            if self.span is None or not learn:
+                self.run_stages(views, views.x)
+            else:
+                self._run_span(self.span, views, handed_on)
+                if not self.span.last:
+                    return {}
         updater = Updater(self.record)
         observers = (updater, *self.watchers) if learn else ()
         logits = {}
@@ -306,7 +363,7 @@ class LocalNetwork(nn.Module):
         x = torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
         views = Views(x=x, roles=("dry-run",), sizes=(2,))
         with evaluating(self), torch.no_grad(), Pass(views, (note,)):
-            self._run(views, x)
+            self.run_stages(views, x)
         if not shapes:
             raise UserError("network: it calls no local block, so there is nothing that could learn")
         blocks = tuple(shapes)

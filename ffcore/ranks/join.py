@@ -17,10 +17,9 @@ from ffcore.interfaces import ALONE, Ranks
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.where import interactive, world
 from ffcore.recipe.schema import Recipe
-
-STRATEGIES: Mapping[str, type[LocalDDP]] = {"ff_local": LocalDDP}
 
 
 def check(recipe: Recipe) -> None:
@@ -32,9 +31,6 @@ def check(recipe: Recipe) -> None:
     config = recipe.trainer
     if config.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
-    if config.strategy not in ("auto", *STRATEGIES):
-        known = ", ".join(("auto", *STRATEGIES))
-        raise UserError(f"trainer.strategy: {config.strategy!r}: should be one of {known}")
     ranks = world(config)
     if ranks == 1:
         if config.strategy != "auto":
@@ -47,7 +43,7 @@ def check(recipe: Recipe) -> None:
         raise UserError(
             f"trainer.devices: {config.devices}: this machine has {there} {what}; set it to {there} or less"
         )
-    if recipe.data.batch_size < ranks:
+    if recipe.data.batch_size < ranks and not pipelined(recipe):
         raise UserError(
             f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch; it should be at "
             f"least {ranks}"
@@ -69,6 +65,11 @@ def on_gpu(recipe: Recipe) -> bool:
     return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
+def pipelined(recipe: Recipe) -> bool:
+    """Whether blocks lie on several ranks, so that each rank needs all of every batch."""
+    return world(recipe.trainer) > 1 and recipe.trainer.strategy == "ff_pipeline"
+
+
 def threads(recipe: Recipe) -> int | None:
     """How many of torch's threads each rank has; None: as many as torch likes."""
     config = recipe.trainer
@@ -82,8 +83,9 @@ def strategy(recipe: Recipe) -> LocalDDP | str:
     config = recipe.trainer
     if world(config) == 1:
         return "auto"
-    kind = STRATEGIES["ff_local" if config.strategy == "auto" else config.strategy]
-    return kind(timeout=timedelta(seconds=config.timeout))
+    if pipelined(recipe):
+        return PipelineStrategy(recipe.data.batch_size, config.balance, config.cut or (), config.timeout)
+    return LocalDDP(timeout=timedelta(seconds=config.timeout))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ffcore.recipe.strict import Count, Positive, Strict
+from ffcore.recipe.strict import Count, Name, Positive, Strict
 from ffcore.recipe.watchers import Callback, Logger
 
 
@@ -20,7 +20,17 @@ def _no_fp16(value: Any) -> Any:
 Precision = Annotated[Literal["32-true", "bf16-mixed", "64-true"], BeforeValidator(_no_fp16)]
 
 
-WHERE = ("devices", "num_nodes", "accelerator", "strategy", "threads", "timeout", "compare_every", "bar")
+WHERE = (
+    "devices",
+    "num_nodes",
+    "accelerator",
+    "strategy",
+    "threads",
+    "balance",
+    "cut",
+    "timeout",
+    "compare_every",
+)
 """Entries that say where and how a run is computed, and may change when it goes on."""
 
 
@@ -40,6 +50,13 @@ class TrainerConfig(Strict):
     strategy: Literal["auto", "ff_local", "ff_pipeline"] = Field(
         default="auto",
         description="several devices share batches (ff_local) or blocks (ff_pipeline); auto: ff_local",
+    )
+    balance: Literal["counted", "measured"] = Field(
+        default="counted", description="ff_pipeline: blocks are dealt out by multiplications, or by time"
+    )
+    cut: list[Name] | None = Field(
+        default=None,
+        description="ff_pipeline: blocks that each rank but the first begins with; null: as balance says",
     )
     timeout: Positive = Field(
         default=1800.0, description="seconds after which a rank gives up waiting for another"

@@ -23,8 +23,8 @@ from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import TimeUpError, UserError
-from ffcore.interfaces import Ranks
-from ffcore.ranks import join, where
+from ffcore.interfaces import ALONE, Ranks
+from ffcore.ranks import join, pipeline, where
 from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.load import load as load_recipe
@@ -222,6 +222,10 @@ class _Job:
         module = assemble(recipe, data.images.shape, data.images.num_classes, data.images.groups)
         data.prepare(module.augmentations)
         _expect(module, data)
+        if join.pipelined(recipe):
+            config = recipe.trainer
+            ranks = where.world(config)
+            pipeline.refuse(module, recipe.algorithm.kind, config.max_epochs, config.cut or (), ranks)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
@@ -319,11 +323,13 @@ class _Job:
                 for callback in (history, spread):
                     callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
             else:
-                learn = data.loader(data.train, device, lambda: trainer.current_epoch, group)
+                sharing = ALONE if join.pipelined(recipe) else group
+                learn = data.loader(data.train, device, lambda: trainer.current_epoch, sharing)
                 val = data.loader(data.val, device, None, group) if data.val is not None else None
                 try:
                     trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
                 except PausedError:
+                    module.spread.end()
                     if not stop.asked:
                         raise TimeUpError(path) from None
                 if any(group.objects(stop.pressed)):

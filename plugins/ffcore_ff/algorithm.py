@@ -52,6 +52,8 @@ class ForwardForward(Algorithm):
             raise ValueError(
                 "negatives are drawn from a readout's distribution, but the recipe has no readout"
             )
+        if self.negatives.needs_probabilities:
+            self.whole_network = "negatives are drawn from what a readout says of all blocks"
         self.classes = classes
         self.negatives.prepare(shape, classes)
         return shape if self.labels is None else self.labels.prepare(shape, classes)

@@ -12,6 +12,7 @@ from ffcore.interfaces import ALONE
 from ffcore.ranks.drift import Drift
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.vote import Vote
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
@@ -22,7 +23,7 @@ def group():
     return Group() if dist.is_initialized() else ALONE
 
 
-def fit(recipe, overrides, steps=20, before=lambda module: None, callbacks=()):
+def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, callbacks=()):
     """A module that has learned so many steps of a recipe, without a run's folder."""
     recipe = load(recipe, overrides)
     data = Data.open(recipe)
@@ -32,7 +33,10 @@ def fit(recipe, overrides, steps=20, before=lambda module: None, callbacks=()):
         module.double()
     before(module)
     ranks = group()
-    strategy = LocalDDP() if ranks.world > 1 else "auto"
+    strategy = "auto"
+    if ranks.world > 1:
+        strategy = LocalDDP() if pipeline is None else PipelineStrategy(recipe.data.batch_size, **pipeline)
+    sharing = ranks if pipeline is None else ALONE
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
@@ -49,13 +53,16 @@ def fit(recipe, overrides, steps=20, before=lambda module: None, callbacks=()):
             inference_mode=False,
             callbacks=list(callbacks),
         )
-        trainer.fit(module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks))
+        loader = data.loader(data.train, "cpu", lambda: trainer.current_epoch, sharing)
+        trainer.fit(module, loader)
     return module
 
 
-def learned(recipe, overrides, steps=20):
-    """Its parameters."""
-    return {name: p.detach().clone() for name, p in fit(recipe, overrides, steps).named_parameters()}
+def learned(recipe, overrides, steps=20, pipeline=None):
+    """Its parameters and buffers."""
+    module = fit(recipe, overrides, steps, pipeline)
+    module.spread.settle(module)
+    return {name: p.detach().clone() for name, p in (*module.named_parameters(), *module.named_buffers())}
 
 
 def sums():

@@ -1,0 +1,257 @@
+"""Layer parallel training: every rank has some of the blocks, and all of each batch.
+
+Each rank makes the batch and its views by itself, from the same numbers; only what blocks hand on goes from
+rank to rank, and nothing comes back. Ranks learn different batches at the same time.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.engine.half_done import HalfDone
+from ffcore.engine.module import ForwardOnly
+from ffcore.engine.spread import Spread
+from ffcore.errors import UserError
+from ffcore.interfaces import Clock, Schedule, Views
+from ffcore.local import LocalNetwork
+from ffcore.ranks.cut import balanced, chosen, counted, learning, segments
+from ffcore.ranks.group import Group
+from ffcore.ranks.link import Link
+from ffcore.ranks.local import LocalDDP
+from ffcore.trust import trusting
+
+Balance = Literal["counted", "measured"]
+_MEASURED = 5  # batches
+
+
+class Pipeline(Spread):
+    """Blocks in contiguous groups on ranks; readouts are the last one's.
+
+    Args:
+        group: all ranks.
+        module: what is trained.
+        batch: samples of a full batch.
+        balance: how the network is cut.
+        cut: names of the blocks that ranks after the first begin with; empty: as ``balance`` says.
+    """
+
+    def __init__(
+        self, group: Group, module: ForwardOnly, batch: int, balance: Balance, cut: Sequence[str]
+    ) -> None:
+        self.ranks = self.group = group
+        self.module = module
+        self.batch = batch
+        self.balance = balance
+        self.cut = cut
+        self._link: Link | None = None
+        self._owners: dict[str, int] = {}
+
+    def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
+        """Cut the network, and connect this rank to its neighbours."""
+        if self.cut:
+            starts = chosen(network, self.cut, self.group.world)
+        else:
+            parts = segments(network)
+            costs = counted(network) if self.balance == "counted" else self._measured(batches)
+            stops = [*parts[1:], len(network.stages)]
+            of_parts = [sum(costs[a:b]) for a, b in zip(parts, stops, strict=True)]
+            found = balanced(of_parts, learning(network, parts), self.group.world)
+            starts = [parts[part] for part in found]
+        self._lay(network, starts)
+
+    def _lay(self, network: LocalNetwork, starts: Sequence[int]) -> None:
+        stops = [*starts[1:], len(network.stages)]
+        last = self.group.world - 1
+        home = {
+            part: rank
+            for rank, (first, stop) in enumerate(zip(starts, stops, strict=True))
+            for stage in network.stages[first:stop]
+            for part in stage.modules()
+        }
+        self._owners = {name: home.get(block, last) for name, block in network.learners.items()}
+        self._tensors: list[list[Tensor]] = [[] for _ in range(self.group.world)]
+        for rank, (first, stop) in enumerate(zip(starts, stops, strict=True)):
+            parts = [*network.stages[first:stop], *([network.readout_blocks] if rank == last else [])]
+            for part in parts:
+                self._tensors[rank] += [t.data for t in (*part.parameters(), *part.buffers()) if t.numel()]
+        device = next(network.parameters()).device
+        self._link = Link(self.group.rank, self.group.world, self.batch, device)
+        rank = self.group.rank
+        network.span = _Span(starts[rank], stops[rank], rank == last, self._link)
+        for name, block in network.learners.items():
+            if not self.owns(name) and block.stepper is not None:
+                block.stepper.optimizer.state.clear()  # others step it
+
+    def end(self) -> None:
+        """Nothing is on its way any more, and every rank may run the whole network again."""
+        if self._link is not None:
+            self.module.network.span = None
+            self._link.close()
+            self._link = None
+
+    def owns(self, name: str) -> bool:
+        """See `Spread.owns`."""
+        return self._owners.get(name, self.group.rank) == self.group.rank
+
+    def settle(self, module: nn.Module) -> None:
+        """Give every rank the others' blocks."""
+        if self._owners:
+            for rank, tensors in enumerate(self._tensors):
+                self.group.share(tensors, rank)
+
+    def mine(self, states: Sequence[HalfDone]) -> HalfDone:
+        """Of this rank's blocks, whoever had them before."""
+        names = [name for name in self.module.network.learners if self.owns(name)]
+        return HalfDone.merged(states).only(names)
+
+    def optimizers(self, mine: dict[str, Any]) -> dict[str, Any]:
+        """States of all blocks' optimisers, each from the rank that steps it."""
+        every = self.group.objects({name: state for name, state in mine.items() if self.owns(name)})
+        return {name: every[self._owners.get(name, 0)].get(name, state) for name, state in mine.items()}
+
+    def _measured(self, batches: Iterable[Views]) -> list[float]:
+        """Seconds of each stage to learn a batch, the mean of all ranks, which measure at the same time."""
+        network = self.module.network
+        learners = network.learners.values()
+        steppers = [block.stepper for block in learners if block.stepper is not None]
+        weights = copy.deepcopy(network.state_dict())
+        states = [copy.deepcopy(stepper.optimizer.state_dict()) for stepper in steppers]
+        clock = _Clock(network.stages)
+        record, network.record = network.record, None
+        watchers, network.watchers = network.watchers, []
+        try:
+            for views in islice(batches, _MEASURED):
+                clock.batch()
+                network.learn(views)
+                for stepper in steppers:
+                    stepper.step()
+        finally:
+            clock.close()
+            network.record, network.watchers = record, watchers
+            with trusting():  # it is this process's own
+                network.load_state_dict(weights)
+            for stepper, state in zip(steppers, states, strict=True):
+                stepper.optimizer.load_state_dict(state)
+        costs = self.group.objects(clock.medians())
+        return [sum(of_stage) / len(costs) for of_stage in zip(*costs, strict=True)]
+
+
+class _Span:
+    """See `ffcore.local.network.Span`."""
+
+    def __init__(self, first: int, stop: int, last: bool, link: Link) -> None:
+        self.first, self.stop, self.last = first, stop, last
+        self.receive, self.send = link.receive, link.send
+
+
+class _Clock:
+    """Seconds that stages take, learning included, by hooks around them."""
+
+    def __init__(self, stages: Sequence[nn.Module]) -> None:
+        self._times: list[list[float]] = []
+        self._hooks = []
+        for i, stage in enumerate(stages):
+            self._hooks.append(stage.register_forward_pre_hook(lambda *_, i=i: self._note(i, -1)))
+            self._hooks.append(stage.register_forward_hook(lambda *_, i=i: self._note(i, 1)))
+        self._stages = len(stages)
+
+    def batch(self) -> None:
+        self._times.append([0.0] * self._stages)
+
+    def medians(self) -> list[float]:
+        return [sorted(of)[len(of) // 2] for of in zip(*self._times, strict=True)]
+
+    def close(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _note(self, stage: int, sign: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self._times[-1][stage] += sign * time.perf_counter()
+
+
+class PipelineStrategy(LocalDDP):
+    """Lightning's processes, each with some of the blocks.
+
+    Args:
+        batch: samples of a full batch.
+        balance: see `Pipeline`.
+        cut: see `Pipeline`.
+        timeout: seconds after which a rank gives up waiting for another.
+    """
+
+    strategy_name = "ff_pipeline"
+
+    def __init__(
+        self, batch: int, balance: Balance = "counted", cut: Sequence[str] = (), timeout: float = 1800.0
+    ) -> None:
+        super().__init__(timeout=timedelta(seconds=timeout))
+        self._batch, self._balance, self._cut = batch, balance, cut
+
+    def spread(self, module: ForwardOnly) -> Spread:
+        """See `LocalDDP.spread`."""
+        return Pipeline(Group(), module, self._batch, self._balance, self._cut)
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Of all blocks, as one process would have it."""
+        module = self.lightning_module
+        assert isinstance(module, ForwardOnly)
+        module.spread.settle(module)
+        return super().lightning_module_state_dict()
+
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """Likewise."""
+        state: dict[str, Any] = super().optimizer_state(optimizer)
+        module = self.lightning_module
+        assert isinstance(module, ForwardOnly)
+        assert isinstance(module.spread, Pipeline)
+        return {**state, "blocks": module.spread.optimizers(state["blocks"])}
+
+
+def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
+    """Whether the same blocks learn together in every batch, all of them."""
+    clocks = [Clock(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
+    found = {schedule.windows(clock, blocks) for clock in clocks}
+    return len(found) == 1 and sum(map(len, found.pop())) == blocks
+
+
+def refuse(module: ForwardOnly, algorithm: str, epochs: int, cut: Sequence[str], ranks: int) -> None:
+    """Find out whether a network can be cut at all.
+
+    Args:
+        module: as it was built.
+        algorithm: its kind, for messages.
+        epochs: of the whole run.
+        cut: as for `Pipeline`.
+        ranks: how many.
+
+    Raises:
+        UserError: why it cannot.
+    """
+    network = module.network
+    where = "trainer.strategy: ff_pipeline"
+    if network.circuits:
+        raise UserError(f"{where}: blocks of a circuit are called again and again; use ff_local")
+    if module.algorithm.whole_network:
+        raise UserError(f"{where}: {algorithm}: {module.algorithm.whole_network}; use ff_local")
+    if not _steady(module.schedule, epochs, len(network.learning)):
+        raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
+    if cut:
+        chosen(network, cut, ranks)
+        return
+    parts = segments(network)
+    learn = sum(learning(network, parts))
+    if learn < ranks:
+        raise UserError(
+            f"{where}: {ranks} ranks, but the network has {learn} parts that learn by themselves; set "
+            "trainer.devices to fewer, or use ff_local"
+        )
