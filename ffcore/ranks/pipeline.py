@@ -41,7 +41,12 @@ class Pipeline(Spread):
         batch: samples of a full batch.
         balance: how the network is cut.
         cut: names of the blocks that ranks after the first begin with; empty: as ``balance`` says.
+
+    Attributes:
+        loads: what each rank's stages cost, in multiplications or seconds, once training has begun.
     """
+
+    loads: Sequence[float] = ()
 
     def __init__(
         self, group: Group, module: ForwardOnly, batch: int, balance: Balance, cut: Sequence[str]
@@ -56,15 +61,14 @@ class Pipeline(Spread):
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
         """Cut the network, and connect this rank to its neighbours."""
+        costs = counted(network) if self.balance == "counted" else self._measured(batches)
         if self.cut:
             starts = chosen(network, self.cut, self.group.world)
         else:
             parts = segments(network)
-            costs = counted(network) if self.balance == "counted" else self._measured(batches)
-            stops = [*parts[1:], len(network.stages)]
-            of_parts = [sum(costs[a:b]) for a, b in zip(parts, stops, strict=True)]
-            found = balanced(of_parts, learning(network, parts), self.group.world)
+            found = balanced(_sums(costs, parts), learning(network, parts), self.group.world)
             starts = [parts[part] for part in found]
+        self.loads = _sums(costs, starts)
         self._lay(network, starts)
 
     def _lay(self, network: LocalNetwork, starts: Sequence[int]) -> None:
@@ -142,6 +146,11 @@ class Pipeline(Spread):
                 stepper.optimizer.load_state_dict(state)
         costs = self.group.objects(clock.medians())
         return [sum(of_stage) / len(costs) for of_stage in zip(*costs, strict=True)]
+
+
+def _sums(costs: Sequence[float], starts: Sequence[int]) -> list[float]:
+    stops = [*starts[1:], len(costs)]
+    return [sum(costs[a:b]) for a, b in zip(starts, stops, strict=True)]
 
 
 class _Span:

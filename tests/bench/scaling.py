@@ -1,0 +1,225 @@
+"""Samples per second on two ranks and on one, in turns: `python tests/bench/scaling.py [--write FILE]`.
+
+Every contestant trains the same network on the same random data, on processes of one thread that gloo
+connects. Of a turn's steps those at its ends do not count, since a pipeline fills and empties there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from real import images, recipe
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ffcore.build.assemble import assemble
+from ffcore.interfaces import ALONE
+from ffcore.ranks.group import Group
+from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.pipeline import Pipeline, PipelineStrategy
+from ffcore.run.data import Data
+
+NETWORKS = {
+    "balanced": ((1500, 1200, 1100, 1100), 100),
+    "small": ((500, 500), 100),
+    "large batch": ((1500, 1200, 1100, 1100), 1000),
+}
+LEAD = 8
+NAMES = ("one process", "ff_pipeline", "ff_local", "backprop, one process", "backprop, DDP")
+
+
+class _Clock(L.Callback):
+    """When steps ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def _trained(
+    units: Sequence[int], batch: int, steps: int, strategy: Any, sharing: Any
+) -> tuple[list[float], Any]:
+    """Ends of the steps of ffcore's engine, and the module."""
+    config = {"threads": 1, "accelerator": "cpu", "max_epochs": 1000}
+    data = {"kind": "digits", "validation": 0, "batch_size": batch}
+    said = recipe(units, trainer=config, data=data)
+    opened = Data.open(said, images())
+    module = assemble(said, opened.images.shape, opened.images.num_classes)
+    clock = _Clock()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=1 if strategy == "auto" else dist.get_world_size(),
+            strategy=strategy,
+            max_steps=steps,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+            callbacks=[clock],
+        )
+        trainer.fit(module, opened.loader(opened.train, "cpu", lambda: 0, sharing))
+    return clock.ends, module
+
+
+def _backprop(units: Sequence[int], batch: int, steps: int, spread: bool) -> list[float]:
+    """The same layers with a linear head and cross-entropy; ``spread``: by torch's own wrapper."""
+    sizes = [784, *units]
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    net: nn.Module = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
+    net = DistributedDataParallel(net) if spread else net
+    optimizer = torch.optim.Adam(net.parameters(), fused=True)
+    rows = batch // (dist.get_world_size() if spread else 1)
+    x, y = torch.rand(rows, 784), torch.randint(10, (rows,))
+    ends = []
+    for _ in range(steps):
+        nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        ends.append(time.perf_counter())
+    return ends
+
+
+def _seconds(ends: list[float]) -> float:
+    """Of a step."""
+    counted = ends[LEAD : len(ends) - LEAD]
+    return (counted[-1] - counted[0]) / (len(counted) - 1)
+
+
+def _turns(name: str, rounds: int, steps: int) -> None:
+    """On every rank: all contestants, again and again; the last rank's clock counts."""
+    (units, batch), group, alone = NETWORKS[name], Group(), dist.get_rank() == 0
+    net = (units, batch, steps)
+    works: dict[str, Callable[[], list[float] | None]] = {
+        "one process": lambda: _trained(*net, "auto", ALONE)[0] if alone else None,
+        "ff_pipeline": lambda: _piped(*net),
+        "ff_local": lambda: _trained(*net, LocalDDP(), group)[0],
+        "backprop, one process": lambda: _backprop(*net, spread=False) if alone else None,
+        "backprop, DDP": lambda: _backprop(*net, spread=True),
+    }
+    taken: dict[str, list[float]] = {each: [] for each in works}
+    for _ in range(rounds):
+        for each, work in works.items():
+            dist.barrier()
+            ends = work()
+            seconds = [s for s in group.objects(None if ends is None else _seconds(ends)) if s is not None]
+            taken[each].append(seconds[-1])
+    if alone:
+        print(f"NETWORK {name} {'-'.join(map(str, (784, *units)))}")
+        for each, seconds in taken.items():
+            print("ROW", each, *(f"{1e3 * s:.3f}" for s in seconds), sep="|")
+        print("COSTS", *(f"{1e3 * c:.3f}" for c in _costs), sep="|", flush=True)
+
+
+_costs: list[float] = []
+
+
+def _piped(units: Sequence[int], batch: int, steps: int) -> list[float]:
+    ends, module = _trained(units, batch, steps, PipelineStrategy(batch, "measured"), ALONE)
+    spread = module.spread
+    assert isinstance(spread, Pipeline)
+    _costs[:] = spread.loads
+    return ends
+
+
+def _rank(name: str, rounds: int, steps: int) -> None:
+    for logger in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    _turns(name, rounds, steps)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def measured(name: str, rounds: int, steps: int) -> str:
+    """A table of one network."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    batch = NETWORKS[name][1]
+    steps = max(3 * LEAD, steps * 100 // batch)
+    words = [sys.executable, __file__, "--rank", name, "--rounds", str(rounds), "--steps", str(steps)]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            words,
+            env={**os.environ, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said, *_ = [rank.communicate()[0].splitlines() for rank in ranks]
+    assert all(rank.returncode == 0 for rank in ranks), "a rank has failed"
+    title = next(line.split()[-1] for line in said if line.startswith("NETWORK"))
+    rows = {
+        name: [float(ms) for ms in ms_of]
+        for name, *ms_of in (line.split("|")[1:] for line in said if line.startswith("ROW|"))
+    }
+    loads = [float(ms) for line in said if line.startswith("COSTS|") for ms in line.split("|")[1:]]
+    one, back = rows["one process"], rows["backprop, DDP"]
+    table = [
+        f"**{title}**, batch {batch}; computed for the pipeline: {sum(loads) / max(loads):.2f} × one process "
+        f"(shares {' and '.join(f'{load / sum(loads):.0%}' for load in loads)} of the measured time)",
+        "",
+        "| | ms a step | samples per second | of one process | of backprop by DDP |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for each in NAMES:
+        ms = statistics.median(rows[each])
+        table.append(
+            f"| {each} | {ms:.2f} | {batch / ms * 1e3:,.0f} | {_ratio(one, rows[each]):.2f} × | "
+            f"{_ratio(back, rows[each]):.2f} × |"
+        )
+    return "\n".join(table)
+
+
+def _ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    return statistics.median(slow) / statistics.median(fast)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rank", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=140)
+    parser.add_argument("--only", choices=NETWORKS)
+    parser.add_argument("--write", type=Path, help="the page to write")
+    given = parser.parse_args()
+    if given.rank is not None:
+        _rank(given.rank, given.rounds, given.steps)
+        return
+    chosen = [given.only] if given.only else list(NETWORKS)
+    tables = "\n\n".join(measured(name, given.rounds, given.steps) for name in chosen)
+    print(tables)
+    if given.write is not None:
+        text = Path(__file__).with_name("scaling.md.in").read_text(encoding="utf-8")
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+        given.write.write_text(text.format(tables=tables, machine=machine), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
