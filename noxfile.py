@@ -54,7 +54,7 @@ def tests_wheel(session: nox.Session) -> None:
             *("pytest", "-c", str(root / "pyproject.toml"), "--rootdir", str(root), str(root / "tests")),
             *(
                 f"--ignore={root / 'tests' / room}"
-                for room in ("run", "testing", "local", "engine", "report")
+                for room in ("run", "testing", "local", "engine", "report", "ranks")
             ),
             *("-p", "no:cacheprovider", *session.posargs),
         )
@@ -65,6 +65,13 @@ def bench(session: nox.Session) -> None:
     """What a step costs, beside bare loops."""
     session.install("-e", ".")
     session.run("python", "tests/bench/speed.py", *session.posargs)
+
+
+@nox.session(name="bench-ranks")
+def bench_ranks(session: nox.Session) -> None:
+    """Samples per second on two ranks, beside one process and backprop by DDP."""
+    session.install("-e", ".")
+    session.run("python", "tests/bench/scaling.py", *session.posargs)
 
 
 @nox.session

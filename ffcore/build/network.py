@@ -152,7 +152,7 @@ class NetworkBuilder:
             box.prepare(shape)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
-        return BoxStage(box, name, where, item.fit)
+        return BoxStage(box, name, where, item.fit, item.movable)
 
     def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""

@@ -22,9 +22,12 @@ class BlackBox(Component):
 
     Attributes:
         limit: most rows of one call; None: any number.
+        movable: whether every rank of a run may have one of its own; False where there is only one, such as a
+            device at a port.
     """
 
     limit: int | None = None
+    movable: bool = True
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Learn the shape of one sample of the input, before anything else is called.

@@ -34,19 +34,26 @@ class BoxStage(nn.Module):
         name: its name in the recipe.
         where: name and place in the recipe, for messages; None: the name.
         fit: when it is fitted again, after it has been when the run began.
+        movable: whether every rank may have one of its own, if the box itself does not object.
     """
 
     fits: Tensor
     settled: Tensor
 
     def __init__(
-        self, box: BlackBox, name: str = "black box", where: str | None = None, fit: Fit = "start"
+        self,
+        box: BlackBox,
+        name: str = "black box",
+        where: str | None = None,
+        fit: Fit = "start",
+        movable: bool = True,
     ) -> None:
         super().__init__()
         self.box = box
         self.name = name
         self.where = where if where is not None else name
         self.fit_at = fit
+        self.movable = movable and box.movable
         self.shape: tuple[int, ...] | None = None
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # how often it has been fitted
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # never again

@@ -12,8 +12,10 @@ import lightning as L
 import torch
 import torch.distributed as dist
 
+from ffcore.engine.module import ForwardOnly
 from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.ranks import pipeline
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP
@@ -68,6 +70,23 @@ def on_gpu(recipe: Recipe) -> bool:
 def pipelined(recipe: Recipe) -> bool:
     """Whether blocks lie on several ranks, so that each rank needs all of every batch."""
     return world(recipe.trainer) > 1 and recipe.trainer.strategy == "ff_pipeline"
+
+
+def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
+    """Refuse what cannot be on several ranks.
+
+    Raises:
+        UserError: a black box of which there is only one, or a network that cannot be cut.
+    """
+    ranks = world(recipe.trainer)
+    for box in module.network.boxes if ranks > 1 else ():
+        if not box.movable:
+            raise UserError(
+                f"{box.where}: it cannot be moved: there is only one of it, and each of {ranks} ranks needs "
+                "its own; set trainer.devices to 1"
+            )
+    if pipelined(recipe):
+        pipeline.refuse(module, recipe)
 
 
 def threads(recipe: Recipe) -> int | None:

@@ -26,6 +26,8 @@ from ffcore.ranks.cut import balanced, chosen, counted, learning, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Link
 from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.where import world
+from ffcore.recipe.schema import Recipe
 from ffcore.trust import trusting
 
 Balance = Literal["counted", "measured"]
@@ -233,34 +235,27 @@ def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
     return len(found) == 1 and sum(map(len, found.pop())) == blocks
 
 
-def refuse(module: ForwardOnly, algorithm: str, epochs: int, cut: Sequence[str], ranks: int) -> None:
+def refuse(module: ForwardOnly, recipe: Recipe) -> None:
     """Find out whether a network can be cut at all.
-
-    Args:
-        module: as it was built.
-        algorithm: its kind, for messages.
-        epochs: of the whole run.
-        cut: as for `Pipeline`.
-        ranks: how many.
 
     Raises:
         UserError: why it cannot.
     """
-    network = module.network
+    network, config = module.network, recipe.trainer
+    ranks = world(config)
     where = "trainer.strategy: ff_pipeline"
     if network.circuits:
         raise UserError(f"{where}: blocks of a circuit are called again and again; use ff_local")
     if module.algorithm.whole_network:
-        raise UserError(f"{where}: {algorithm}: {module.algorithm.whole_network}; use ff_local")
-    if not _steady(module.schedule, epochs, len(network.learning)):
+        raise UserError(f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local")
+    if not _steady(module.schedule, config.max_epochs, len(network.learning)):
         raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
-    if cut:
-        chosen(network, cut, ranks)
+    if config.cut:
+        chosen(network, config.cut, ranks)
         return
-    parts = segments(network)
-    learn = sum(learning(network, parts))
+    learn = sum(learning(network, segments(network)))
     if learn < ranks:
         raise UserError(
-            f"{where}: {ranks} ranks, but the network has {learn} parts that learn by themselves; set "
-            "trainer.devices to fewer, or use ff_local"
+            f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn by "
+            "themselves, between its stages; set trainer.devices to fewer, or use ff_local"
         )

@@ -88,6 +88,10 @@ class BoxItem(Strict):
         description="when a box that adapts does so again: finished: when no block before it learns any "
         "more; a number: after so many epochs; start: only when the run begins",
     )
+    movable: bool = Field(
+        default=True,
+        description="whether each rank may have one of its own; false where there is only one",
+    )
     name: Name | None = Field(default=None, description="name of the box; null: numbered")
 
 

@@ -24,7 +24,7 @@ from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import TimeUpError, UserError
 from ffcore.interfaces import ALONE, Ranks
-from ffcore.ranks import join, pipeline, where
+from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.load import load as load_recipe
@@ -222,10 +222,7 @@ class _Job:
         module = assemble(recipe, data.images.shape, data.images.num_classes, data.images.groups)
         data.prepare(module.augmentations)
         _expect(module, data)
-        if join.pipelined(recipe):
-            config = recipe.trainer
-            ranks = where.world(config)
-            pipeline.refuse(module, recipe.algorithm.kind, config.max_epochs, config.cut or (), ranks)
+        join.refuse_network(recipe, module)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         recipe = absolute(recipe)

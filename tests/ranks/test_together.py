@@ -46,9 +46,9 @@ def test_a_checksum_sees_every_bit_and_where_it_is():
 
 
 def test_another_recipe_on_another_rank_is_refused_before_anything_is_written(pool, tmp_path):
-    same = {"trainer.devices": 2, "trainer.accelerator": "cpu"}
-    each = [{"overrides": {**same, "optimizer.lr": lr}} for lr in (0.1, 0.2)]
-    for said in pool("train", "digits/ff", str(tmp_path / "run"), each=each):
+    same = ["trainer.devices=2", "trainer.accelerator=cpu"]
+    each = [{"overrides": [*same, f"optimizer.lr={lr}"]} for lr in (0.1, 0.2)]
+    for said in pool("whole", "digits/ff", str(tmp_path / "run"), each=each):
         assert isinstance(said, UserError)
         assert str(said) == "rank 1 differs from rank 0: its recipe.optimizer.lr is 0.2, not 0.1"
     assert not (tmp_path / "run").exists()

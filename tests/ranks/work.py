@@ -1,12 +1,14 @@
 """What ranks are asked to do; the same functions in this process are what they are compared with."""
 
+import os
+import signal
 import warnings
+from pathlib import Path
 
 import lightning as L
 import torch
 import torch.distributed as dist
 
-import ffcore
 from ffcore.build.assemble import assemble
 from ffcore.interfaces import ALONE
 from ffcore.ranks.drift import Drift
@@ -15,6 +17,7 @@ from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.vote import Vote
 from ffcore.recipe.load import load
+from ffcore.run import train as train_
 from ffcore.run.data import Data
 from ffcore.run.trainer import apart
 
@@ -115,12 +118,6 @@ def drifted(overrides):
     fit("digits/ff", overrides, 20, callbacks=[Touch(), Drift(5)])
 
 
-def train(recipe, run_dir, overrides):
-    """A whole run."""
-    run = ffcore.train(recipe, run_dir=run_dir, **overrides)
-    return str(run.path), run.results
-
-
 def voted(wishes):
     """After which step this rank has heard of wishes, of a number of steps."""
     vote = Vote(group())
@@ -130,3 +127,22 @@ def voted(wishes):
         if agreed is not None:
             heard[step] = agreed
     return heard
+
+
+def whole(recipe, run_dir, overrides, press=None):
+    """A run without its report; Ctrl-C is pressed on the last rank after so many steps. What ended it."""
+    train_.write_report = lambda *args: None
+
+    class Press(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if trainer.global_step == press and group().rank == group().world - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        if (Path(run_dir) / "config.yaml").exists():
+            train_.resume(Path(run_dir), overrides=overrides)
+        else:
+            train_.train(load(recipe, overrides), Path(run_dir), callbacks=[Press()])
+    except KeyboardInterrupt as stopped:
+        return str(stopped)
+    return "finished"
