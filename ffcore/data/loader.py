@@ -25,7 +25,8 @@ class DeviceLoader:
 
     With several ranks each takes a contiguous share of every global batch: shares differ by at most one row,
     and concatenated by rank they are the batch that one rank would see. All ranks count the same batches, so
-    a last batch of fewer rows than ranks leaves some rank with none (n = 0).
+    a last batch of fewer rows than ranks leaves some rank with none: it gets a row of another one's as a
+    stand-in that does not count (`Batch.counts`).
 
     Args:
         split: N samples.
@@ -140,9 +141,10 @@ class DeviceLoader:
             self._handed_out = number + 1
             total = min(self.batch_size, len(order) - start)
             first, last = (total * r // self.world for r in (self.rank, self.rank + 1))
-            mine = slice(start + first, start + last)
+            counts = last > first
+            mine = slice(start + first, start + (last if counts else first + 1))
             index = order[mine]
-            yield Batch(self._gather(index), labels[mine], index, first, total)
+            yield Batch(self._gather(index), labels[mine], index, first, total, counts=counts)
 
     def _gather(self, index: Tensor) -> Tensor:
         # index_select makes a copy, so the stored samples are safe from what follows in place

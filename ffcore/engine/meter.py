@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffcore.engine.half_done import meters
-from ffcore.interfaces import ALONE, Block, Input, Out, Ranks, Views
+from ffcore.interfaces import ALONE, Block, Input, Out, Ranks, Views, ranks
 from ffcore.local import LocalBlock
 
 
@@ -46,8 +46,6 @@ class Meter:
 
     def record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
         """Add the terms of a block's loss, means over so many samples."""
-        if not samples:
-            return
         name = cast(LocalBlock, block).name
         self._samples[name] = self._samples.get(name, 0) + samples
         for term, value in terms.items():
@@ -66,7 +64,7 @@ class Meter:
         """Add the energies of a pass with two views of the same size; see `ffcore.interfaces.Observer`."""
         goodness = out.goodness
         pair = len(views.sizes) == 2 and views.sizes[0] == views.sizes[1]
-        if not pair or not views.samples or goodness is None or goodness.dim() != 1:
+        if not pair or goodness is None or goodness.dim() != 1 or ranks().idle:
             return
         name = cast(LocalBlock, block).name
         self._roles[name] = views.roles

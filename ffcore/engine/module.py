@@ -23,6 +23,7 @@ from ffcore.interfaces import (
     Batch,
     Clock,
     Component,
+    Idle,
     LayerContribution,
     Schedule,
     Views,
@@ -139,13 +140,11 @@ class ForwardOnly(L.LightningModule):
             batch.x = augmentation(batch.x, batch.draw)
         group = self.spread.learning
         _seed(mix(self.seed, clock.step, *((group.rank,) if group.rank else ())), batch.x.device)
-        if self._cache is not None:
-            self.network.learn(self._cache.views(batch), entered=True)
-        elif group.world > 1:
-            with shared_by(group):
+        with shared_by(group if batch.counts else Idle(group)):
+            if self._cache is not None:
+                self.network.learn(self._cache.views(batch), entered=True)
+            else:
                 self.algorithm.learn(batch, self.network)
-        else:
-            self.algorithm.learn(batch, self.network)
         if self._gathers:
             self.network.end_batch()
         self.meter.step()
@@ -285,15 +284,15 @@ class ForwardOnly(L.LightningModule):
         if self.contribution.needs.isdisjoint(("val.loss", "val.scores")):
             self._measure(batch)
             return
+        group = self.spread.ranks if batch.counts else Idle(self.spread.ranks)
         evidence = self._evidence(batch).transpose(0, 1)
-        group = self.spread.ranks
         self._seen.append((group.rows(evidence).transpose(0, 1), group.rows(batch.y)))
         if "val.loss" in self.contribution.needs:
             # The same draws at every validation, so that epochs compare.
             batch.deal(mix(self.seed, _VALIDATION), batch_idx)
             with shared_by(group):
                 losses = self.network.losses(self.algorithm.views(batch, self.network))
-            for name, loss in losses.items() if len(batch.x) else ():
+            for name, loss in losses.items() if batch.counts else ():
                 self._val_losses[name] = self._val_losses.get(name, 0.0) + float(loss) * len(batch.x)
 
     def on_validation_epoch_end(self) -> None:
@@ -325,15 +324,14 @@ class ForwardOnly(L.LightningModule):
         self.test_figures = self._figures()
 
     def _measure(self, batch: Batch) -> None:
-        if len(batch.x):  # a rank's share of a small batch may be empty
+        if batch.counts:
             self._count(self._evidence(batch), batch.y)
 
     def _evidence(self, batch: Batch) -> Tensor:
         """(L, N, K); the algorithm's own figures are added on the way."""
-        if not len(batch.x):
-            return batch.x.new_empty(len(self.sources), 0, self.network.classes)
         evidence = self.algorithm.scores(batch.x, self.network)
-        self._measures.update(self.algorithm.measure(batch, self.network))
+        if batch.counts:
+            self._measures.update(self.algorithm.measure(batch, self.network))
         return evidence
 
     def _count(self, evidence: Tensor, y: Tensor) -> None:

@@ -16,7 +16,7 @@ from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
 from ffcore.interfaces.items import Items
 from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
 from ffcore.interfaces.network import Block, Input, Network, Observer, Source
-from ffcore.interfaces.ranks import ALONE, Ranks, ranks, shared_by
+from ffcore.interfaces.ranks import ALONE, Idle, Ranks, ranks, shared_by
 from ffcore.interfaces.readout import Readout
 from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.schedule import Schedule
@@ -36,6 +36,7 @@ __all__ = [
     "Component",
     "Draw",
     "Goodness",
+    "Idle",
     "Input",
     "Items",
     "LabelCode",

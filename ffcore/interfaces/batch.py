@@ -20,6 +20,7 @@ class Batch:
         index: (N,) places of the samples in their split.
         first: place of row 0 in the global batch.
         total: rows of the global batch over all ranks.
+        counts: False for the stand-in of a rank that has no share; see `Ranks.idle`.
         draw: the batch's random numbers; the engine sets it before an algorithm sees the batch.
     """
 
@@ -29,6 +30,7 @@ class Batch:
     first: int
     total: int
     draw: Draw | None = None
+    counts: bool = True
 
     def deal(self, seed: int, step: int) -> None:
         """Set its random numbers, those of one step under one seed."""

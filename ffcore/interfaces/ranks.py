@@ -21,10 +21,13 @@ class Ranks:
     Attributes:
         rank: of this process, 0 … world − 1.
         world: number of ranks.
+        idle: this rank has no share of the batch at hand, and goes through it with a stand-in that counts
+            nothing, so that nobody ever sees a batch without samples.
     """
 
     rank: int = 0
     world: int = 1
+    idle: bool = False
 
     def sum(self, t: Tensor) -> Tensor:
         """``t`` summed over ranks, in place."""
@@ -44,6 +47,36 @@ class Ranks:
     def objects(self, mine: T) -> list[T]:
         """What every rank has, in the order of the ranks; for plain values and small tensors."""
         return [mine]
+
+
+class Idle(Ranks):
+    """Ranks as one sees them that adds nothing to the batch at hand.
+
+    Args:
+        group: all of them.
+    """
+
+    idle = True
+
+    def __init__(self, group: Ranks) -> None:
+        self.group = group
+        self.rank, self.world = group.rank, group.world
+
+    def sum(self, t: Tensor) -> Tensor:
+        """The sum of the others."""
+        return self.group.sum(t.zero_())
+
+    def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
+        """The sum of the others."""
+        return self.group.begin_sum(t.zero_())
+
+    def rows(self, t: Tensor) -> Tensor:
+        """The rows of the others."""
+        return self.group.rows(t[:0])
+
+    def objects(self, mine: T) -> list[T]:
+        """What every rank has, this one too."""
+        return self.group.objects(mine)
 
 
 ALONE = Ranks()

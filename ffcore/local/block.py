@@ -148,7 +148,7 @@ class LocalBlock(nn.Module):
     def update(self, samples: int) -> None:
         """See `ffcore.interfaces.Block.update`; does nothing for a block without an optimiser."""
         if self.stepper is not None:
-            self.stepper.update(samples)
+            self.stepper.update(0 if ranks().idle else samples)
 
     def _frozen(self, inputs: tuple[Input, ...], here: Pass | None) -> Out:
         """In evaluation mode and without a graph: running statistics stand still, nothing is dropped."""

@@ -69,8 +69,6 @@ class BoxStage(nn.Module):
         rows = x.dense() if isinstance(x, LabelledInput) else x.detach()
         if self._catching:
             raise ReachedError(rows)
-        if not len(rows) and self.shape is not None:  # the empty share of a rank
-            return rows.new_empty(0, *self.shape)
         limit = self.box.limit
         if limit is None or len(rows) <= limit:
             return self._made(rows)

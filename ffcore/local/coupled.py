@@ -18,7 +18,7 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     itself see all rows everywhere, so that theirs is as it is.
     """
     sizes = [int(size) for size in group.sum(torch.tensor(views.sizes))]
-    factor = sizes[0] / max(1, views.samples)
+    factor = sizes[0] / views.samples
 
     def rows(t: Tensor) -> Tensor:
         own = t

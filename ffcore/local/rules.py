@@ -27,11 +27,10 @@ class Gradient(LearningRule):
             losses, derivative = [closed[0]], closed[1]
         else:
             losses, derivative = [block.losses(out, views) for block, _, out in window], None
-        if views.samples:  # a rank's share of a small batch may be empty: the mean of nothing is no number
-            if derivative is None:
-                _backward(losses, window[-1][0])
-            for block, inputs, out in window:
-                _finish_in_closed_form(block, inputs, out, derivative)
+        if derivative is None:
+            _backward(losses, window[-1][0])
+        for block, inputs, out in window:
+            _finish_in_closed_form(block, inputs, out, derivative)
         for block in dict.fromkeys(block for block, _, _ in window):
             block.update(views.samples)
         return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]

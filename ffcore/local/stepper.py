@@ -54,7 +54,7 @@ class Stepper:
         self.updates = 0
         self.batches = 0
         self._sums: list[Tensor | None] = [None] * len(self.parameters)
-        self._learn = [True] * len(self.parameters)  # which ones got a gradient when there were samples last
+        self._learn = [False] * len(self.parameters)  # which ones have a gradient in the sum that arrives
         self._arriving: Callable[[], Tensor] | None = None
 
     @property
@@ -147,17 +147,11 @@ class Stepper:
                 parameter.grad = None if total is None else total.div_(self.samples)
             self._apply()
         else:
-            if (
-                self.samples
-            ):  # a rank without samples has no gradients, but adds zeros for those of the others
-                self._learn = [total is not None for total in sums]
-            mine = [
-                torch.zeros_like(p) if total is None else total
-                for p, total, learns in zip(self.parameters, sums, self._learn, strict=True)
-                if learns
-            ]
-            count = torch.tensor([float(self.samples)], dtype=mine[0].dtype, device=mine[0].device)
-            self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in mine), count]))
+            mine = [total for total in sums if total is not None]
+            self._learn = [total is not None for total in sums]
+            if mine:
+                count = torch.tensor([float(self.samples)], dtype=mine[0].dtype, device=mine[0].device)
+                self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in mine), count]))
         self.samples = self.updates = self.batches = 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from ffcore.interfaces import Block, Input, Out, Views
+from ffcore.interfaces import Block, Input, Out, Views, ranks
 from ffcore.local.block import LocalBlock
 from ffcore.local.passing import current
 
@@ -39,7 +39,7 @@ class Updater:
             window, self._window = self._window, []
             assert isinstance(block, LocalBlock)
             terms = block.rule.learn(window, views)
-            if self.record is not None:
+            if self.record is not None and not ranks().idle:
                 for (seen, _, _), of_block in zip(window, terms, strict=True):
                     self.record(seen, of_block, views.samples)
 

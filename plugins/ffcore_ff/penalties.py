@@ -47,6 +47,5 @@ def _over_ranks(mean: Tensor, samples: int) -> Tensor:
     group = ranks()
     if group.world == 1:
         return mean
-    total = mean * samples if samples else torch.zeros_like(mean)
-    total = group.sum(torch.cat([total, total.new_tensor([samples])]))
+    total = group.sum(torch.cat([mean * samples, mean.new_tensor([samples])]))
     return total[:-1] / total[-1]

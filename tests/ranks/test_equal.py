@@ -32,10 +32,11 @@ SMALL = {
     ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
+# digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none
 TUNED = {
     "plain": [],
     "uneven": ["data.batch_size=31"],
-    "accumulated and clipped": ["data.batch_size=21", "trainer.accumulate=3", "trainer.clip=0.5"],
+    "accumulated and clipped": ["data.batch_size=68", "trainer.accumulate=3", "trainer.clip=0.5"],
 }
 
 
@@ -50,4 +51,5 @@ def test_two_ranks_make_the_steps_of_one(pool, work, recipe, overrides, lr, opti
     assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-4
     for name, value in one.items():
         assert torch.equal(first[name], second[name]), f"{name} differs between the ranks"
-        assert float((first[name] - value).abs().max()) <= most, name
+        difference = (first[name] - value).abs() / value.abs().clamp(min=1)
+        assert float(difference.max()) <= most, name
