@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,6 +75,7 @@ def train(
 def resume(
     run_dir: str | os.PathLike[str],
     *,
+    trainer: Mapping[str, Any] | None = None,
     data: Dataset | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -83,6 +85,7 @@ def resume(
 
     Args:
         run_dir: its folder.
+        trainer: where to go on, such as ``{"devices": 2}``.
         data: its data set, if it was given from Python.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
@@ -98,7 +101,11 @@ def resume(
 
     with trusting(trust):
         return run_resume(
-            Path(run_dir), dataset=data, console=Console() if bar else None, callbacks=callbacks
+            Path(run_dir),
+            overrides=[f"trainer.{name}={json.dumps(value)}" for name, value in (trainer or {}).items()],
+            dataset=data,
+            console=Console() if bar else None,
+            callbacks=callbacks,
         )
 
 

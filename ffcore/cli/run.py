@@ -139,7 +139,7 @@ def _once(
     recipe = load(name, () if resume else overrides) if name is not None else None
     known = load(str(config), overrides) if config is not None and config.is_file() else recipe
     rank = where.rank(known.trainer) if known is not None else 0
-    if not resume and rank == 0:
+    if not resume and rank == 0 and not where.started_by_others():
         directory.check(run_dir)
 
     from rich.console import Console

@@ -129,6 +129,8 @@ class Stepper:
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
+            if not samples:
+                parameter.grad.zero_()  # whatever a stand-in has: a number that is none stays one times zero
             total = self._sums[i]
             if total is None:
                 self._sums[i] = parameter.grad.mul_(samples)

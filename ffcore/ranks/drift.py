@@ -51,7 +51,7 @@ class Drift(L.Callback):
 
 
 def checksums(blocks: Sequence[nn.Module]) -> Tensor:
-    """(L,) int64: a number of each block that depends on every bit of its parameters."""
+    """(L,) int64: a number of each block that changes with any one bit of its parameters."""
     return torch.stack([_checksum(list(block.parameters())) for block in blocks]).cpu()
 
 

@@ -17,10 +17,10 @@ from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.ranks import pipeline
 from ffcore.ranks.group import Group, told
-from ffcore.ranks.launcher import Launcher, end_with_first_rank
+from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
-from ffcore.ranks.where import interactive, world
+from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
 
 
@@ -34,6 +34,13 @@ def check(recipe: Recipe) -> None:
     if config.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
     ranks = world(config)
+    ours = dist.is_initialized() and (Launcher.started is not None or started_by_first())
+    processes = dist.get_world_size() if ours else ranks
+    if ranks != processes:
+        raise UserError(
+            f"trainer.devices: {config.devices}: this program has trained on {processes} devices, and the "
+            "processes for that are still there; use as many, or a program of its own"
+        )
     if ranks == 1:
         if config.strategy != "auto":
             raise UserError(
@@ -50,12 +57,12 @@ def check(recipe: Recipe) -> None:
             f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch; it should be at "
             f"least {ranks}"
         )
-    if config.num_nodes > 1 and not any(name in os.environ for name in ("MASTER_ADDR", "SLURM_PROCID")):
+    if config.num_nodes > 1 and not not ("MASTER_ADDR" in os.environ or started_by_others()):
         raise UserError(
             f"trainer.num_nodes: {config.num_nodes}: the machines do not know of each other: start it by "
             "torchrun or SLURM, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
         )
-    if "LOCAL_RANK" not in os.environ and "SLURM_PROCID" not in os.environ and interactive():
+    if not (started_by_first() or started_by_others()) and interactive():
         raise UserError(
             f"trainer.devices: {config.devices}: other processes run the same program, and an interactive "
             "session is none; use a script or `ffcore run`"
@@ -87,6 +94,11 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
             )
     if pipelined(recipe):
         pipeline.refuse(module, recipe)
+        if on_gpu(recipe) and tuple(module.network.readouts):
+            raise UserError(
+                "trainer.strategy: ff_pipeline: with readouts two kinds of messages are on their way, which "
+                "has not been tried on GPUs; use ff_local"
+            )
 
 
 def threads(recipe: Recipe) -> int | None:
@@ -131,24 +143,28 @@ def joined(recipe: Recipe) -> Iterator[Ranks]:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    launcher = trainer.strategy.launcher
+    launcher = Launcher.started or trainer.strategy.launcher
     assert isinstance(launcher, Launcher)
-    before = dict(os.environ)
+    launcher.busy = True
     try:
-        _connect(trainer, launcher)
+        _connect(trainer)
         yield Group()
     except BaseException as error:
         lost = error if isinstance(error, LostError) else None
-        reason = launcher.ended(wait=2.0) if lost is not None else None
-        _leave(launcher, before)
+        reason = launcher.ended(wait=GRACE) if lost is not None and launcher.procs else None
+        _leave(launcher)
         if lost is not None:
             said = reason or str(lost)
             raise LostError(f"{said}; {lost.hint}" if lost.hint else said) from error
         raise
+    finally:
+        launcher.busy = False
 
 
-def _connect(trainer: L.Trainer, launcher: Launcher) -> None:
+def _connect(trainer: L.Trainer) -> None:
     end_with_first_rank()
+    launcher = trainer.strategy.launcher
+    assert launcher is not None
     try:
         with told():
             launcher.launch(trainer.strategy.setup_environment)
@@ -160,15 +176,17 @@ def _connect(trainer: L.Trainer, launcher: Launcher) -> None:
         raise
 
 
-def _leave(launcher: Launcher, before: Mapping[str, str]) -> None:
+def _leave(launcher: Launcher) -> None:
     """Nothing of the ranks is left, as if they had never been."""
+    Launcher.started = None
+    launcher.busy = False
     for process in launcher.procs:
         process.terminate()
     launcher.end(wait=2.0)
     if launcher.procs:
         if dist.is_initialized():
             dist.destroy_process_group()
-        for name in os.environ.keys() - before.keys():
+        for name in os.environ.keys() - set(launcher.before):
             del os.environ[name]
 
 

@@ -28,22 +28,37 @@ def world(trainer: Devices) -> int:
 
 
 def rank(trainer: Devices) -> int:
-    """This process's rank, by the variables of torchrun, SLURM or Lightning's launcher; 0 without any."""
+    """This process's rank, by the variables of torchrun, SLURM or Lightning's launcher; 0 without any.
+
+    They count where Lightning goes by them: an interactive allocation of SLURM's starts no processes.
+    """
     if world(trainer) == 1:
         return 0
-    for name in ("RANK", "SLURM_PROCID"):
-        if name in os.environ:
-            return int(os.environ[name])
+    if not started_by_first():
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            return int(os.environ["RANK"])
+        if _under_slurm():
+            return int(os.environ["SLURM_PROCID"])
     node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
     return node * trainer.devices + int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def started_by_first() -> bool:
-    """Whether the first rank has started this process."""
+    """Whether the first rank of a machine has started this process."""
     return os.environ.get(PARENT) == str(os.getppid())
+
+
+def started_by_others() -> bool:
+    """Whether torchrun, SLURM or a person starts all processes, so that none has to wait for this one."""
+    return not started_by_first() and ("LOCAL_RANK" in os.environ or _under_slurm())
 
 
 def interactive() -> bool:
     """Whether there is no program that other processes could run too."""
     main = sys.modules.get("__main__")
     return hasattr(sys, "ps1") or not (getattr(main, "__file__", None) or getattr(main, "__spec__", None))
+
+
+def _under_slurm() -> bool:
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and not interactive

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ffcore.recipe.strict import Count, Name, Positive, Strict
+from ffcore.recipe.strict import Count, Name, Number, Positive, Strict
 from ffcore.recipe.watchers import Callback, Logger
 
 
@@ -58,8 +58,9 @@ class TrainerConfig(Strict):
         default=None,
         description="ff_pipeline: blocks that each rank but the first begins with; null: as balance says",
     )
-    timeout: Positive = Field(
-        default=1800.0, description="seconds after which a rank gives up waiting for another"
+    timeout: Annotated[Number, Field(ge=60)] = Field(
+        default=1800.0,
+        description="seconds after which a rank gives up waiting for another, also at the start",
     )
     compare_every: Count | None = Field(
         default=100, description="ff_local: steps between comparisons of the ranks' parameters; null: none"

@@ -69,6 +69,9 @@ class Stop(L.Callback):
         """From here on Ctrl-C waits for the end of a batch."""
         assert isinstance(pl_module, ForwardOnly)
         self._vote = Vote(pl_module.spread.ranks, pl_module.device)
+        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
+            # Lightning's handler would ask all ranks from within one of them
+            signal.signal(signal.SIGTERM, self._press)
         self._learning = True
         self._validate_last(trainer)
 
@@ -149,6 +152,11 @@ class Stop(L.Callback):
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
 
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed or not self._learning:
+            raise KeyboardInterrupt
+        self.pressed = True
+
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Ctrl-C asks for an end; pressed again, or while nothing learns, it ends the run at once.
@@ -157,17 +165,12 @@ class Stop(L.Callback):
             KeyboardInterrupt: in the second case, where Lightning would exit with code 1.
         """
 
-        def press(number: int, frame: FrameType | None) -> None:
-            if self.pressed or not self._learning:
-                raise KeyboardInterrupt
-            self.pressed = True
-
         # whoever ignores Ctrl-C, such as a shell's background job, or handles it, has a reason to
         ours = threading.current_thread() is threading.main_thread() and (
             signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
         if ours:
-            signal.signal(signal.SIGINT, press)
+            signal.signal(signal.SIGINT, self._press)
         try:
             yield
         except SystemExit as error:

@@ -89,7 +89,7 @@ def train(
     """
     join.check(recipe)
     first = where.rank(recipe.trainer) == 0
-    if first:
+    if first and not where.started_by_others():  # who would wait for this one
         directory.check(run_dir)
     job = _Job.prepare(recipe, dataset, command, callbacks)
     started = start.load(job.module, job.recipe)
@@ -139,6 +139,9 @@ def resume(
         raise UserError(f"--resume {run_dir}: no run: there is no {files.CONFIG} in it")
     if (run_dir / files.RESULTS).exists():
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
+    for said in overrides:
+        if said.partition("=")[0].removeprefix("trainer.") not in WHERE:
+            raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
     own = load_recipe(str(config), overrides)
     if recipe is not None and (changed := _difference(absolute(own), absolute(recipe))):
         raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
@@ -264,8 +267,10 @@ class _Job:
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
+            shared = group.objects(results)[0]
+            if group.rank == 0:
                 write_report(path, _teller(console))
-            return Run(path, group.objects(results)[0], self.module)
+            return Run(path, shared, self.module)
 
     @contextmanager
     def _boxes_closed(self) -> Iterator[None]:
@@ -336,6 +341,7 @@ class _Job:
                 epoch, val_figures = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
         module.to(device)
+        peak = max(group.objects(spent()["peak_memory"]))
         if not first:
             return {}
         concluded = figures.conclude(module, data, device, _teller(console))
@@ -345,7 +351,7 @@ class _Job:
             state=state,
             epoch=epoch,
             val=val_figures,
-            spent=spent(),
+            spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
         arrays = {**figures.measure(module, data, device), **concluded, **spread.arrays()}

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from ffcore.run import checkpoints
+
 RUN = ["run", "digits/ff", "network.0.units=40", "trainer.accelerator=cpu", "trainer.threads=1"]
 TWO = [*RUN, "trainer.devices=2"]
 LONG = [*TWO, "trainer.max_epochs=500", "lr_schedule.kind=constant"]
@@ -37,6 +39,14 @@ def done(process, code=0):
 def rows(folder):
     with (folder / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """A run in one process."""
+    folder = tmp_path_factory.mktemp("ranks") / "one"
+    done(ffcore(*RUN, "trainer.max_epochs=2", "--run-dir", folder))
+    return folder
 
 
 def until(there):
@@ -73,10 +83,9 @@ def same_figures(some, others):
     ],
     ids=["alone", "under torchrun"],
 )
-def test_two_ranks_leave_one_folder_with_the_figures_of_one_process(tmp_path, program):
-    two, one = tmp_path / "two", tmp_path / "one"
+def test_two_ranks_leave_one_folder_with_the_figures_of_one_process(tmp_path, one, program):
+    two = tmp_path / "two"
     out, err = done(ffcore(*TWO, "trainer.max_epochs=2", "--run-dir", two, program=program))
-    done(ffcore(*RUN, "trainer.max_epochs=2", "--run-dir", one))
     same_figures(rows(two), rows(one))
     results = [json.loads((folder / "results.json").read_text()) for folder in (two, one)]
     assert [found["ranks"] for found in results] == [2, 1]
@@ -97,9 +106,7 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_goes_on(tmp_
     assert "--resume" in err
     assert not left(process)
     before = len(rows(folder))
-    out, _ = done(ffcore("run", "--resume", folder, "trainer.devices=1", "--max-time", "2s"))
-    assert "stopped" in out
-    out, _ = done(ffcore("run", "--resume", folder, "trainer.devices=2", "--max-time", "2s"))
+    out, _ = done(ffcore("run", "--resume", folder, "trainer.devices=1", "--max-time", "1s"))
     assert "stopped" in out
     assert len(rows(folder)) > before
 
@@ -108,7 +115,7 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_goes_on(tmp_
 def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_go_on(tmp_path, which):
     folder = tmp_path / "run"
     process = ffcore(*LONG, "--run-dir", folder)
-    until((folder / "metrics.csv").exists)
+    until((folder / "checkpoints" / "last.ckpt").exists)
     pids = list(map(int, session(process, "pid")))
     assert len(pids) == 2
     if which == "first":
@@ -121,8 +128,7 @@ def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_go_on(tmp_path, wh
         assert f"--resume {folder}" in err
         assert err.count("error") == 1
     until(lambda: not left(process))
-    out, _ = done(ffcore("run", "--resume", folder, "trainer.devices=1", "--max-time", "1s"))
-    assert "stopped" in out
+    assert checkpoints.newest(folder / "checkpoints")[1] is not None
 
 
 def test_a_port_in_use_is_named_and_nothing_is_left(tmp_path):
@@ -135,3 +141,51 @@ def test_a_port_in_use_is_named_and_nothing_is_left(tmp_path):
     assert err == f"error: MASTER_PORT: {port} is in use; name another port, or none\n"
     assert not (tmp_path / "run").exists()
     assert not left(process)
+
+
+def test_a_terminated_rank_pauses_the_run_as_ctrl_c_does(tmp_path):
+    folder = tmp_path / "run"
+    process = ffcore(*LONG, "--run-dir", folder)
+    until((folder / "checkpoints" / "last.ckpt").exists)
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = done(process, 130)
+    assert err.count("interrupted") == 1
+    assert "--resume" in err
+    assert not left(process)
+
+
+def test_a_program_goes_on_after_a_failed_run_and_refuses_another_number_of_devices(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+import lightning as L
+import ffcore
+
+class Fails(L.Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.is_global_zero:
+            raise ValueError("of its own")
+
+def train(name, devices, *callbacks):
+    return ffcore.train(
+        "digits/ff", run_dir={str(tmp_path)!r} + "/" + name, callbacks=callbacks,
+        network=[{{"kind": "dense", "units": 20, "repeat": 2}}],
+        trainer={{"max_epochs": 1, "devices": devices, "accelerator": "cpu", "threads": 1}},
+    )
+
+try:
+    train("a", 2, Fails())
+except ValueError as error:
+    print("failed", error)
+train("b", 1)
+print("went on")
+"""
+    )
+    out, _ = done(ffcore(program=[program]))
+    assert out.splitlines()[-2:] == ["failed of its own", "went on"]
+    program.write_text(
+        program.read_text().replace(", Fails()", "").replace('"a"', '"c"').replace('"b"', '"d"')
+    )
+    _, err = done(ffcore(program=[program]), 1)
+    assert "this program has trained on 2 devices" in err
+    assert not (tmp_path / "d").exists()

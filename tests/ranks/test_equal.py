@@ -34,15 +34,18 @@ SMALL = {
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none
 TUNED = {
-    "plain": [],
-    "uneven": ["data.batch_size=31"],
-    "accumulated and clipped": ["data.batch_size=68", "trainer.accumulate=3", "trainer.clip=0.5"],
+    "single": ([], "32-true", 1e-6),
+    "double, uneven": (["data.batch_size=31"], "64-true", 1e-12),
+    "double, accumulated and clipped": (
+        ["data.batch_size=68", "trainer.accumulate=3", "trainer.clip=0.5"],
+        "64-true",
+        1e-12,
+    ),
 }
 
 
-@pytest.mark.parametrize("options", TUNED.values(), ids=TUNED)
+@pytest.mark.parametrize(("options", "precision", "most"), TUNED.values(), ids=TUNED)
 @pytest.mark.parametrize(("recipe", "overrides", "lr"), SMALL.values(), ids=SMALL)
-@pytest.mark.parametrize(("precision", "most"), [("32-true", 1e-6), ("64-true", 1e-12)], ids=["fp32", "fp64"])
 def test_two_ranks_make_the_steps_of_one(pool, work, recipe, overrides, lr, options, precision, most):
     said = [*overrides, *options, f"trainer.precision={precision}", f"optimizer={{kind: sgd, lr: {lr}}}"]
     one = work.learned(recipe, said)

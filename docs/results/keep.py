@@ -1,0 +1,42 @@
+"""Keep a finished run's figures here: python docs/results/keep.py RUN [NAME].
+
+Its results.json, with the validation curve of its metrics.csv, and without places on this machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+def kept(run: Path) -> dict[str, Any]:
+    """What is kept of a run."""
+    results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    command = re.sub(r"data\.root=\S+", "data.root=DIR", results["command"])
+    results["command"] = re.sub(r" (--run-dir \S+|trainer\.bar=false)", "", command)
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("val_accuracy")]
+    results["curve"] = [
+        [int(row["epoch"]), float(row["seconds"]), round(float(row["val_accuracy"]), 6)] for row in rows
+    ]
+    return results
+
+
+def main() -> None:
+    """Write it."""
+    run = Path(sys.argv[1])
+    results = kept(run)
+    name = sys.argv[2] if len(sys.argv) > 2 else f"{results['recipe'].replace('/', '-')}-{results['seed']}"
+    path = HERE / f"{name}.json"
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What learning costs beside backpropagation on the same network: python tests/bench/costs.py [--write FILE].
+
+Contestants take turns in one process on one thread, on random data in the shape of the recipe's own; only the
+algorithm's step counts, not the loader. Nothing of this needs a data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measures import kept_for_backward
+from turns import alternate, loop
+
+from ffcore.build.assemble import assemble
+from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import Batch, Draw
+from ffcore.recipe.load import load
+
+MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
+PAIRS: dict[str, tuple[tuple[int, ...], list[str], str, list[str]]] = {
+    "mnist/ff": (MNIST, [], "mnist/backprop", []),
+    "mnist/ff-2000x4": (MNIST, [], "mnist/backprop", ["network=[{kind: dense, units: 2000, repeat: 4}]"]),
+    "mnist/ff-unsupervised": (
+        MNIST,
+        [],
+        "mnist/backprop",
+        ["network=[{kind: dense, units: 2000, repeat: 4}]"],
+    ),
+    "mnist/ff-recurrent": (MNIST, [], "mnist/backprop", ["network=[{kind: dense, units: 2000, repeat: 3}]"]),
+    "mnist/pff-small": (MNIST, [], "mnist/backprop", ["network=[{kind: dense, units: 500, repeat: 2}]"]),
+    "cifar10/channel-small": (CIFAR, [], "cifar10/channel-small-backprop", []),
+}
+"""A recipe, and a recipe of backpropagation with the same layers, data and batch size."""
+
+
+def built(name: str, shape: tuple[int, ...], overrides: list[str]) -> tuple[ForwardOnly, int]:
+    """The module, and the recipe's batch size."""
+    recipe = load(name, overrides)
+    module = assemble(recipe, shape, 10)
+    module.algorithm.expect([100] * 10, 0.0, 1.0)
+    module.configure_optimizers()
+    return module, recipe.data.batch_size
+
+
+def batch(shape: tuple[int, ...], n: int, step: int = 0) -> Batch:
+    """Random samples."""
+    x, y = torch.rand(n, *shape), torch.randint(10, (n,))
+    return Batch(x, y, torch.arange(n), 0, n, Draw(1, step, 0, n, n))
+
+
+def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[], None]:
+    """One batch learned, again and again."""
+    ready, step = batch(shape, n), 0
+
+    def run() -> None:
+        nonlocal step
+        step += 1
+        ready.deal(1, step)
+        module.algorithm.learn(ready, module.network)
+
+    return run
+
+
+def measured(name: str, rounds: int) -> dict[str, object]:
+    """Milliseconds a batch and megabytes kept for backward, of a recipe and of its twin."""
+    shape, mine, other, theirs = PAIRS[name]
+    one, n = built(name, shape, mine)
+    two, _ = built(other, shape, [*theirs, f"data.batch_size={n}"])
+    turns = {"ff": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
+    times = alternate(turns, rounds, 4)
+    return {
+        "recipe": name,
+        "backprop": " ".join([other, *theirs]),
+        "batch": n,
+        "ms": [times[each].median for each in ("ff", "backprop")],
+        "kept_mb": [kept_for_backward(module, batch(shape, n)) for module in (one, two)],
+    }
+
+
+def main() -> None:
+    """Measure everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--write", type=Path, help="a file of JSON for docs/results/write.py")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    found = []
+    for name in PAIRS:
+        found.append(measured(name, given.rounds))
+        print(found[-1], flush=True)
+    if given.write is not None:
+        machine = f"{platform.machine()}, one thread of {os.cpu_count()} cores, torch {torch.__version__}"
+        given.write.write_text(json.dumps({"machine": machine, "pairs": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
