@@ -164,7 +164,6 @@ class Stop(L.Callback):
         Raises:
             KeyboardInterrupt: in the second case, where Lightning would exit with code 1.
         """
-
         # whoever ignores Ctrl-C, such as a shell's background job, or handles it, has a reason to
         ours = threading.current_thread() is threading.main_thread() and (
             signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -92,7 +92,7 @@ def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
 
 
 def test_the_page_of_results_is_what_its_command_makes() -> None:
-    made = runpy.run_path(str(ROOT / "docs/results/write.py"))["page"]()
+    made = runpy.run_path(str(ROOT / "docs/results/write.py"))["Page"]().text()
     assert (ROOT / "docs/results/README.md").read_text(encoding="utf-8") == made
 
 
