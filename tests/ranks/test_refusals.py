@@ -1,0 +1,59 @@
+"""What cannot be on several ranks is refused by name, before a process is started or a file written."""
+
+import pytest
+
+from ffcore.errors import UserError
+from ffcore.ranks.cut import balanced
+from ffcore.recipe.load import load
+from ffcore.run import train
+
+LOCAL = ["trainer.devices=2", "trainer.accelerator=cpu"]
+PIPELINE = [*LOCAL, "trainer.strategy=ff_pipeline"]
+BOX = "network=[{kind: dense, units: 20}, {kind: blackbox, movable: false, box: {kind: sign}}, {kind: dense, units: 20}]"
+BAD = {
+    "a circuit": ("digits/ff-recurrent", PIPELINE, ["blocks of a circuit", "ff_local"]),
+    "hard negatives": (
+        "mnist/ff",
+        [*PIPELINE, "data={kind: digits, batch_size: 50, validation: 0.1}"],
+        ["forward-forward: negatives are drawn from what a readout says", "ff_local"],
+    ),
+    "one block after another": ("digits/ff-greedy", PIPELINE, ["blocks learn at different times"]),
+    "backprop": ("digits/backprop", PIPELINE, ["2 ranks, but the network has 1 part that learn"]),
+    "an unknown block": ("digits/ff", [*PIPELINE, "trainer.cut=[dense9]"], ["no block 'dense9'", "dense3"]),
+    "too many cuts": ("digits/ff", [*PIPELINE, "trainer.cut=[dense2, dense3]"], ["2 names for 2 ranks"]),
+    "a rank without blocks": ("digits/ff", [*PIPELINE, "trainer.cut=[dense1]"], ["trainer.cut", "dense1"]),
+    "a box of which there is one": ("digits/ff", [*LOCAL, BOX], ["cannot be moved", "network.1.box"]),
+    "more devices than there are": (
+        "digits/ff",
+        ["trainer.devices=999"],
+        ["trainer.devices: 999", "set it to"],
+    ),
+    "a batch smaller than the ranks": ("digits/ff", [*LOCAL, "data.batch_size=1"], ["data.batch_size: 1"]),
+}
+
+
+@pytest.mark.parametrize(("recipe", "overrides", "said"), BAD.values(), ids=BAD)
+def test_what_cannot_be_on_several_ranks_is_refused_by_name(tmp_path, recipe, overrides, said):
+    with pytest.raises(UserError) as refused:
+        train.train(load(recipe, overrides), tmp_path / "run")
+    assert all(words in str(refused.value) for words in said), refused.value
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("costs", "learns", "ranks", "starts"),
+    [
+        ([1, 1, 1, 3], [1, 1, 1, 1], 2, [0, 3]),
+        ([5, 1, 1, 1], [1, 1, 1, 1], 2, [0, 1]),
+        ([2, 2, 2, 2, 2, 2], [1] * 6, 3, [0, 2, 4]),
+        ([9, 1, 9, 1], [1, 0, 0, 1], 2, [0, 2]),
+    ],
+)
+def test_the_most_expensive_rank_is_as_cheap_as_can_be(costs, learns, ranks, starts):
+    assert balanced(costs, list(map(bool, learns)), ranks) == starts
+
+
+def test_every_rank_needs_something_to_learn():
+    with pytest.raises(ValueError, match="1 parts that learn for 2 ranks"):
+        balanced([1, 1], [True, False], 2)
