@@ -1,6 +1,6 @@
-"""Write README.md beside this file from what is kept here. Nothing is typed by hand.
+"""Write README.md beside this file from what is kept here: python docs/results/write.py.
 
-python docs/results/write.py
+No figure is typed by hand; the words on what surprised us are in surprises.md.
 
 Figures are those of the *.json that keep.py has put here, papers' figures those of the recipes, deviations
 those that the pages of the plugins number, costs those that tests/bench/costs.py has measured.
@@ -29,7 +29,7 @@ Run = dict[str, Any]
 
 
 def runs() -> list[list[Run]]:
-    """Runs that differ in nothing but the seed, as groups; of each recipe the groups with the most epochs."""
+    """Runs that differ in nothing but the seed, as groups."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for path in sorted(HERE.glob("*.json")):
         if path != COSTS:

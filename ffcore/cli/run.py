@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ffcore.recipe.trainer import WHERE
+from ffcore.recipe.trainer import WHERE, says_where
 
 if TYPE_CHECKING:
     from ffcore.run.many import Group
@@ -49,10 +49,6 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     return tuple(map(int, words))
 
 
-def _says_where(override: str) -> bool:
-    return override.partition("=")[0] in {f"trainer.{name}" for name in WHERE}
-
-
 @click.command(name="run")
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1)
@@ -87,7 +83,7 @@ def command(
         if recipe is not None and "=" in recipe:
             overrides = (recipe, *overrides)
             recipe = None
-        if run_dir is not None or seeds or not all(map(_says_where, overrides)):
+        if run_dir is not None or seeds or not all(map(says_where, overrides)):
             ctx.fail(
                 "--resume goes on with a run as it began: no --run-dir or --seeds with it, and of overrides "
                 f"only where it runs: {', '.join(f'trainer.{name}' for name in WHERE)}."

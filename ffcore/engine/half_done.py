@@ -75,7 +75,7 @@ def _steppers(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "samples": sum(state["samples"] for state in states),
         "updates": max(state["updates"] for state in states),
-        "batches": max(state.get("batches", 0) for state in states),
+        "batches": max(state["batches"] for state in states),
         "sums": [sums.get(i) for i in parts[0]],
     }
 

@@ -127,7 +127,6 @@ class ForwardOnly(L.LightningModule):
                 clip_value=self.clip_value,
                 overlaps=block not in in_circuits,  # there blocks read each other's parameters
             )
-        self._gathers = self.accumulate > 1 or self.spread.learning.world > 1
         self._rates = [(o, [group["lr"] for group in o.param_groups]) for o in optimizers.values()]
         return BlockOptimizers(optimizers)
 
@@ -145,7 +144,7 @@ class ForwardOnly(L.LightningModule):
                 self.network.learn(self._cache.views(batch), entered=True)
             else:
                 self.algorithm.learn(batch, self.network)
-        if self._gathers:
+        if self.accumulate > 1 or group.world > 1:
             self.network.end_batch()
         self.meter.step()
         self.optimizers().step()  # type: ignore[union-attr]
@@ -240,8 +239,10 @@ class ForwardOnly(L.LightningModule):
         """See `on_save_checkpoint`; the steppers are not there yet."""
         found = checkpoint["half_done"]
         self.val_figures = found["val"]
-        one = {"meter": found.get("meter"), "steppers": found.get("steppers"), "buffers": {}}  # format 1
-        self._half_done = [HalfDone(**each) for each in found.get("ranks", [one])]
+        if "ranks" not in found:  # format 1: batches were not counted apart from updates
+            steppers = {name: {**s, "batches": s["updates"]} for name, s in found["steppers"].items()}
+            found = {"ranks": [{"meter": found["meter"], "steppers": steppers, "buffers": {}}]}
+        self._half_done = [HalfDone(**each) for each in found["ranks"]]
 
     def on_train_start(self) -> None:
         """Take up what was half done; find out who listens to steps, since calling nobody costs 50 µs."""

@@ -184,7 +184,8 @@ class LocalBlock(nn.Module):
         )
         if not by_body:
             return "inputs"
-        if self.goodness is None and belongs(self.loss, "with_derivative"):
+        alone = self.loss is not None and not self.loss.couples_samples
+        if self.goodness is None and alone and belongs(self.loss, "with_derivative"):
             return "loss"
         by_goodness = (
             self.goodness is not None

@@ -17,7 +17,7 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     loss says, because what comes of it is weighted by n/N when gradients are summed; parameters of the loss
     itself see all rows everywhere, so that theirs is as it is.
     """
-    sizes = [int(size) for size in group.sum(torch.tensor(views.sizes))]
+    sizes = [int(size) for size in group.sum(torch.tensor(views.sizes, device=out.activity.device))]
     factor = sizes[0] / views.samples
 
     def rows(t: Tensor) -> Tensor:

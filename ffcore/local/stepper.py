@@ -76,7 +76,7 @@ class Stepper:
                 self.finish()
 
     def end_batch(self) -> None:
-        """The batch is learned: step, if it completes a group or a step is waiting."""
+        """Count the batch, and close the group if that completes it."""
         if self.updates and self.accumulate > 1:
             self.batches += 1
             if self.batches >= self.accumulate:
@@ -121,7 +121,7 @@ class Stepper:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on gathering."""
         self.samples, self.updates = state["samples"], state["updates"]
-        self.batches = state.get("batches", self.updates)
+        self.batches = state["batches"]
         pairs = zip(self.parameters, state["sums"], strict=True)
         self._sums = [None if total is None else total.to(p) for p, total in pairs]
 

@@ -59,5 +59,5 @@ def _checksum(parameters: Sequence[Tensor]) -> Tensor:
     total = torch.zeros((), dtype=torch.int64, device=parameters[0].device if parameters else "cpu")
     for number, parameter in enumerate(parameters, 1):
         bits = parameter.detach().contiguous().view(_WORDS[parameter.element_size()])
-        total += number * bits.sum(dtype=torch.int64)
+        total += (2 * number - 1) * bits.sum(dtype=torch.int64)  # odd: the highest bit is not shifted out
     return total

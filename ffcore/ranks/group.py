@@ -35,16 +35,10 @@ def told() -> Iterator[None]:
 
 
 class Group(Ranks):
-    """All ranks of the process group that is up.
-
-    Attributes:
-        reduced: bytes of gradients that this rank has summed with the others, so far.
-    """
+    """All ranks of the process group that is up."""
 
     def __init__(self) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
-        self.reduced = 0
-        self.sums = 0
 
     def sum(self, t: Tensor) -> Tensor:
         """See `ffcore.interfaces.Ranks.sum`."""
@@ -54,8 +48,6 @@ class Group(Ranks):
 
     def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
         """See `ffcore.interfaces.Ranks.begin_sum`."""
-        self.reduced += t.numel() * t.element_size()
-        self.sums += 1
         with told():
             work = dist.all_reduce(t, async_op=True)
 

@@ -57,7 +57,8 @@ def check(recipe: Recipe) -> None:
             f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch; it should be at "
             f"least {ranks}"
         )
-    if (config.num_nodes > 1 and "MASTER_ADDR" in os.environ) or started_by_others():
+    known = "MASTER_ADDR" in os.environ or started_by_others()
+    if config.num_nodes > 1 and not known:
         raise UserError(
             f"trainer.num_nodes: {config.num_nodes}: the machines do not know of each other: start it by "
             "torchrun or SLURM, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"

@@ -130,7 +130,7 @@ class Pipeline(Spread):
         steppers = [block.stepper for block in learners if block.stepper is not None]
         weights = copy.deepcopy(network.state_dict())
         states = [copy.deepcopy(stepper.optimizer.state_dict()) for stepper in steppers]
-        clock = _Clock(network.stages)
+        clock = _Stopwatch(network.stages)
         record, network.record = network.record, None
         watchers, network.watchers = network.watchers, []
         try:
@@ -163,7 +163,7 @@ class _Span:
         self.receive, self.send = link.receive, link.send
 
 
-class _Clock:
+class _Stopwatch:
     """Seconds that stages take, learning included, by hooks around them."""
 
     def __init__(self, stages: Sequence[nn.Module]) -> None:

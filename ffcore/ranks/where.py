@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Protocol
+
+from ffcore.recipe.trainer import TrainerConfig
 
 PARENT = "FFCORE_FIRST_RANK"
 """Environment variable: process number of the rank that has started this one."""
 
 
-class Devices(Protocol):
-    """What a recipe's ``trainer`` says of devices."""
-
-    @property
-    def devices(self) -> int:
-        """On each machine."""
-
-    @property
-    def num_nodes(self) -> int:
-        """Machines."""
-
-
-def world(trainer: Devices) -> int:
+def world(trainer: TrainerConfig) -> int:
     """How many ranks a run has."""
     return trainer.devices * trainer.num_nodes
 
 
-def rank(trainer: Devices) -> int:
+def rank(trainer: TrainerConfig) -> int:
     """This process's rank, by the variables of torchrun, SLURM or Lightning's launcher; 0 without any.
 
     They count where Lightning goes by them: an interactive allocation of SLURM's starts no processes.
@@ -60,5 +49,5 @@ def interactive() -> bool:
 
 
 def _under_slurm() -> bool:
-    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and not interactive
+    by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and not by_hand

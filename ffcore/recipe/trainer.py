@@ -34,6 +34,11 @@ WHERE = (
 """Entries that say where and how a run is computed, and may change when it goes on."""
 
 
+def says_where(override: str) -> bool:
+    """Whether an override such as ``trainer.devices=2`` is about one of these."""
+    return override.partition("=")[0] in {f"trainer.{name}" for name in WHERE}
+
+
 class TrainerConfig(Strict):
     """How long and on what to train."""
 

@@ -29,7 +29,8 @@ class Stop(L.Callback):
     validation. It comes after the callbacks that may ask for an end.
 
     Attributes:
-        pressed: whether somebody pressed Ctrl-C here while the blocks were learning.
+        pressed: whether somebody pressed Ctrl-C here, or sent SIGTERM to one of several ranks, while blocks
+            were learning.
         asked: whether somebody pressed it anywhere, and all ranks know of it.
 
     Args:
@@ -70,7 +71,7 @@ class Stop(L.Callback):
         assert isinstance(pl_module, ForwardOnly)
         self._vote = Vote(pl_module.spread.ranks, pl_module.device)
         if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
-            # Lightning's handler would ask all ranks from within one of them
+            # Lightning's handler would ask all ranks from within one; it puts the one before back in the end
             signal.signal(signal.SIGTERM, self._press)
         self._learning = True
         self._validate_last(trainer)

@@ -29,7 +29,7 @@ from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.trainer import WHERE
+from ffcore.recipe.trainer import WHERE, says_where
 from ffcore.report.write import write_report
 from ffcore.run import checkpoints, directory, environment, figures, start
 from ffcore.run.checkpoints import Checkpoints, PausedError
@@ -140,7 +140,7 @@ def resume(
     if (run_dir / files.RESULTS).exists():
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
     for said in overrides:
-        if said.partition("=")[0].removeprefix("trainer.") not in WHERE:
+        if not says_where(said):
             raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
     own = load_recipe(str(config), overrides)
     if recipe is not None and (changed := _difference(absolute(own), absolute(recipe))):
@@ -316,7 +316,7 @@ class _Job:
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         first = group.rank == 0
         bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
-        drift = [Drift(config.compare_every)] if config.compare_every and group.world > 1 else []
+        drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
             mine = [history, spread, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
             trainer = make_trainer(recipe, path, mine, loggers)

@@ -67,9 +67,7 @@ def apart(threads: int | None) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
-        warnings.filterwarnings(
-            "ignore", message=".*recommended to use .*sync_dist.*"
-        )  # it is the same on all
+        warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist.*")  # all log the same
         warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # a resumed run's
         try:
             yield

@@ -218,7 +218,8 @@ def main() -> None:
     if given.write is not None:
         text = Path(__file__).with_name("scaling.md.in").read_text(encoding="utf-8")
         machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-        given.write.write_text(text.format(tables=tables, machine=machine), encoding="utf-8")
+        page = text.replace("{tables}", tables).replace("{machine}", machine)
+        given.write.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from ffcore.run import train
 
 LOCAL = ["trainer.devices=2", "trainer.accelerator=cpu"]
 PIPELINE = [*LOCAL, "trainer.strategy=ff_pipeline"]
-BOX = "network=[{kind: dense, units: 20}, {kind: blackbox, movable: false, box: {kind: sign}}, {kind: dense, units: 20}]"
+DENSE = "{kind: dense, units: 20}"
+BOX = f"network=[{DENSE}, {{kind: blackbox, movable: false, box: {{kind: sign}}}}, {DENSE}]"
 BAD = {
     "a circuit": ("digits/ff-recurrent", PIPELINE, ["blocks of a circuit", "ff_local"]),
     "hard negatives": (

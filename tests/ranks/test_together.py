@@ -41,6 +41,11 @@ def test_a_checksum_sees_every_bit_and_where_it_is():
     with torch.no_grad():
         block.weight[0, 0] = torch.nextafter(block.weight[0, 0], torch.tensor(9.0))
     assert checksums([block]) != before
+    double = torch.nn.Linear(3, 2).double()
+    other = checksums([double])
+    with torch.no_grad():
+        double.bias[1] = -double.bias[1]
+    assert checksums([double]) != other
     twin = torch.nn.Linear(3, 2)
     assert checksums([twin, block])[1] == checksums([block])[0]
 
