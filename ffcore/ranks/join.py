@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import lightning as L
@@ -15,13 +14,18 @@ import torch.distributed as dist
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
-from ffcore.ranks import pipeline
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
+
+STRATEGIES: Mapping[str, type[LocalDDP]] = {
+    "auto": LocalDDP,
+    "ff_local": LocalDDP,
+    "ff_pipeline": PipelineStrategy,
+}
 
 
 def check(recipe: Recipe) -> None:
@@ -52,7 +56,7 @@ def check(recipe: Recipe) -> None:
         raise UserError(
             f"trainer.devices: {config.devices}: this machine has {there} {what}; set it to {there} or less"
         )
-    if recipe.data.batch_size < ranks and not pipelined(recipe):
+    if recipe.data.batch_size < ranks and kind(recipe).shares_batches:
         raise UserError(
             f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch; it should be at "
             f"least {ranks}"
@@ -75,9 +79,9 @@ def on_gpu(recipe: Recipe) -> bool:
     return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
-def pipelined(recipe: Recipe) -> bool:
-    """Whether blocks lie on several ranks, so that each rank needs all of every batch."""
-    return world(recipe.trainer) > 1 and recipe.trainer.strategy == "ff_pipeline"
+def kind(recipe: Recipe) -> type[LocalDDP]:
+    """How a run lies on several ranks."""
+    return STRATEGIES[recipe.trainer.strategy]
 
 
 def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
@@ -93,13 +97,8 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
                 f"{box.where}: it cannot be moved: there is only one of it, and each of {ranks} ranks needs "
                 "its own; set trainer.devices to 1"
             )
-    if pipelined(recipe):
-        pipeline.refuse(module, recipe)
-        if on_gpu(recipe) and tuple(module.network.readouts):
-            raise UserError(
-                "trainer.strategy: ff_pipeline: with readouts two kinds of messages are on their way, which "
-                "has not been tried on GPUs; use ff_local"
-            )
+    if ranks > 1:
+        kind(recipe).refuse(module, recipe)
 
 
 def threads(recipe: Recipe) -> int | None:
@@ -112,12 +111,7 @@ def threads(recipe: Recipe) -> int | None:
 
 def strategy(recipe: Recipe) -> LocalDDP | str:
     """What Lightning's trainer is given."""
-    config = recipe.trainer
-    if world(config) == 1:
-        return "auto"
-    if pipelined(recipe):
-        return PipelineStrategy(recipe.data.batch_size, config.balance, config.cut or (), config.timeout)
-    return LocalDDP(timeout=timedelta(seconds=config.timeout))
+    return "auto" if world(recipe.trainer) == 1 else kind(recipe).of(recipe)
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from torch import Tensor, nn
 
 from ffcore.engine.half_done import HalfDone
@@ -14,6 +15,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.engine.spread import Spread
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher
+from ffcore.recipe.schema import Recipe
 
 
 class DataParallel(Spread):
@@ -49,6 +51,21 @@ class LocalDDP(DDPStrategy):
     """
 
     strategy_name = "ff_local"
+    shares_batches: ClassVar[bool] = True
+    """Whether each rank has a share of every training batch, not all of it."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> LocalDDP:
+        """The strategy as a recipe describes it."""
+        return cls(timeout=timedelta(seconds=recipe.trainer.timeout))
+
+    @classmethod
+    def refuse(cls, module: ForwardOnly, recipe: Recipe) -> None:
+        """Find out whether a module can be trained like this, before anything is started.
+
+        Raises:
+            UserError: why it cannot.
+        """
 
     def setup(self, trainer: Trainer) -> None:
         """Tell the module how it is spread, before its optimisers are made.
@@ -93,3 +110,6 @@ class LocalDDP(DDPStrategy):
 
 def _nothing() -> None:
     pass
+
+
+StrategyRegistry.register(LocalDDP.strategy_name, LocalDDP)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -201,12 +201,52 @@ class PipelineStrategy(LocalDDP):
     """
 
     strategy_name = "ff_pipeline"
+    shares_batches: ClassVar[bool] = False
 
     def __init__(
         self, batch: int, balance: Balance = "counted", cut: Sequence[str] = (), timeout: float = 1800.0
     ) -> None:
         super().__init__(timeout=timedelta(seconds=timeout))
         self._batch, self._balance, self._cut = batch, balance, cut
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> LocalDDP:
+        """See `LocalDDP.of`."""
+        config = recipe.trainer
+        return cls(recipe.data.batch_size, config.balance, config.cut or (), config.timeout)
+
+    @classmethod
+    def refuse(cls, module: ForwardOnly, recipe: Recipe) -> None:
+        """Find out whether the network can be cut at all.
+
+        Raises:
+            UserError: why it cannot.
+        """
+        network, config = module.network, recipe.trainer
+        ranks = world(config)
+        where = "trainer.strategy: ff_pipeline"
+        if network.circuits:
+            raise UserError(f"{where}: blocks of a circuit are called again and again; use ff_local")
+        if module.algorithm.whole_network:
+            raise UserError(
+                f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local"
+            )
+        if not _steady(module.schedule, config.max_epochs, len(network.learning)):
+            raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
+        if tuple(network.readouts) and config.accelerator != "cpu" and torch.cuda.is_available():
+            raise UserError(
+                f"{where}: with readouts two kinds of messages are on their way, which has not been tried on "
+                "GPUs; use ff_local"
+            )
+        if config.cut:
+            chosen(network, config.cut, ranks)
+            return
+        learn = sum(learning(network, segments(network)))
+        if learn < ranks:
+            raise UserError(
+                f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn by "
+                "themselves, between its stages; set trainer.devices to fewer, or use ff_local"
+            )
 
     def spread(self, module: ForwardOnly) -> Spread:
         """See `LocalDDP.spread`."""
@@ -233,29 +273,3 @@ def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
     clocks = [Clock(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
     found = {schedule.windows(clock, blocks) for clock in clocks}
     return len(found) == 1 and sum(map(len, found.pop())) == blocks
-
-
-def refuse(module: ForwardOnly, recipe: Recipe) -> None:
-    """Find out whether a network can be cut at all.
-
-    Raises:
-        UserError: why it cannot.
-    """
-    network, config = module.network, recipe.trainer
-    ranks = world(config)
-    where = "trainer.strategy: ff_pipeline"
-    if network.circuits:
-        raise UserError(f"{where}: blocks of a circuit are called again and again; use ff_local")
-    if module.algorithm.whole_network:
-        raise UserError(f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local")
-    if not _steady(module.schedule, config.max_epochs, len(network.learning)):
-        raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
-    if config.cut:
-        chosen(network, config.cut, ranks)
-        return
-    learn = sum(learning(network, segments(network)))
-    if learn < ranks:
-        raise UserError(
-            f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn by "
-            "themselves, between its stages; set trainer.devices to fewer, or use ff_local"
-        )

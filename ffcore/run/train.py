@@ -325,7 +325,7 @@ class _Job:
                 for callback in (history, spread):
                     callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
             else:
-                sharing = ALONE if join.pipelined(recipe) else group
+                sharing = group if join.kind(recipe).shares_batches else ALONE
                 learn = data.loader(data.train, device, lambda: trainer.current_epoch, sharing)
                 val = data.loader(data.val, device, None, group) if data.val is not None else None
                 try:
