@@ -34,7 +34,8 @@ def main() -> None:
     results = kept(run)
     name = sys.argv[2] if len(sys.argv) > 2 else f"{results['recipe'].replace('/', '-')}-{results['seed']}"
     path = HERE / f"{name}.json"
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in results.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     print(path)
 
 
