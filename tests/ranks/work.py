@@ -4,6 +4,7 @@ import os
 import signal
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import lightning as L
 import torch
@@ -17,7 +18,7 @@ from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.vote import Vote
 from ffcore.recipe.load import load
-from ffcore.run import train as train_
+from ffcore.run import train
 from ffcore.run.data import Data
 from ffcore.run.trainer import apart
 
@@ -131,7 +132,6 @@ def voted(wishes):
 
 def whole(recipe, run_dir, overrides, press=None):
     """A run without its report; Ctrl-C is pressed on the last rank after so many steps. What ended it."""
-    train_.write_report = lambda *args: None
 
     class Press(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -139,10 +139,11 @@ def whole(recipe, run_dir, overrides, press=None):
                 os.kill(os.getpid(), signal.SIGINT)
 
     try:
-        if (Path(run_dir) / "config.yaml").exists():
-            train_.resume(Path(run_dir), overrides=overrides)
-        else:
-            train_.train(load(recipe, overrides), Path(run_dir), callbacks=[Press()])
+        with mock.patch.object(train, "write_report"):
+            if (Path(run_dir) / "config.yaml").exists():
+                train.resume(Path(run_dir), overrides=overrides)
+            else:
+                train.train(load(recipe, overrides), Path(run_dir), callbacks=[Press()])
     except KeyboardInterrupt as stopped:
         return str(stopped)
     return "finished"

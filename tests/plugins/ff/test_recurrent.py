@@ -127,7 +127,6 @@ def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
             {"network": [{"kind": "residual", "items": [{"kind": "recurrent", "units": [4]}]}]},
             "network.0.items.0: recurrent is a circuit; no shortcut goes around one",
         ),
-        ({"trainer": {"accumulate": 2}}, "trainer.accumulate: a circuit updates several times a batch"),
         ({"schedule": {"kind": "greedy", "cache": True}}, "schedule.cache: blocks of a circuit run several"),
         ({"schedule": "one-window"}, "blocks of a circuit learn one by one"),
         ({"algorithm": "backprop"}, "algorithm: backprop claims no class, but a circuit"),
