@@ -54,7 +54,7 @@ def tests_wheel(session: nox.Session) -> None:
             *("pytest", "-c", str(root / "pyproject.toml"), "--rootdir", str(root), str(root / "tests")),
             *(
                 f"--ignore={root / 'tests' / room}"
-                for room in ("run", "testing", "local", "engine", "report", "ranks")
+                for room in ("run", "testing", "local", "engine", "report", "ranks", "data", "build")
             ),
             *("-p", "no:cacheprovider", *session.posargs),
         )
