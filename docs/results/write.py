@@ -231,7 +231,8 @@ Forward-Forward.
 `python docs/results/write.py` makes this page from the `results.json` of runs, kept here by
 `python docs/results/keep.py RUN`. Errors are in percent on the test split, which chooses nothing; ± is the
 standard deviation over seeds. "Reached" is the time of learning until a validation first had that accuracy.
-Times are of machines that did other work as well. A twin is the same network, data and trainer by
+Times are of machines that did other work as well, and held a run now and then for a benchmark. A twin is the
+same network, data and trainer by
 backpropagation.
 
 ## Beside the papers
