@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Batch, LabelledInput, Views
+from ffcore.interfaces import Algorithm, Batch, Views, dense
 from ffcore.interfaces.draw import mix
 from ffcore.local import LocalNetwork
 
@@ -81,7 +81,7 @@ class Cache:
 
 def _tensors(views: Views) -> dict[str, Tensor]:
     """Everything that has rows: of all views, or, for ``y``, of the first."""
-    found = {"x": views.x.dense() if isinstance(views.x, LabelledInput) else views.x}
+    found = {"x": dense(views.x)}
     found |= {f"upstream {i}": goodness for i, goodness in enumerate(views.upstream)}
     found |= {name: t for name, t in (("y", views.y), ("claim", views.claim)) if t is not None}
     return found

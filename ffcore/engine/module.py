@@ -117,7 +117,7 @@ class ForwardOnly(L.LightningModule):
     def configure_optimizers(self) -> BlockOptimizers:
         """One optimiser for each block that can learn, behind one for Lightning."""
         optimizers = {}
-        in_circuits = {part for circuit in self.network.circuits for part in circuit.modules()}
+        in_circuits = self.network.in_circuits
         for name, block in self.network.learners.items():
             if not block.trainable:
                 continue

@@ -20,7 +20,7 @@ from ffcore.interfaces.ranks import ALONE, Idle, Ranks, ranks, shared_by
 from ffcore.interfaces.readout import Readout
 from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.schedule import Schedule
-from ffcore.interfaces.views import LabelledInput, Out, Views
+from ffcore.interfaces.views import LabelledInput, Out, Views, dense
 
 __all__ = [
     "ALONE",
@@ -56,6 +56,7 @@ __all__ = [
     "Schedule",
     "Source",
     "Views",
+    "dense",
     "ranks",
     "shared_by",
 ]

@@ -57,6 +57,11 @@ class LabelledInput:
         return rows.view(self.shape)
 
 
+def dense(x: Tensor | LabelledInput) -> Tensor:
+    """The tensor itself, or that which it stands for."""
+    return x.dense() if isinstance(x, LabelledInput) else x
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
     """One pass through the network.

@@ -18,6 +18,7 @@ from ffcore.interfaces import (
     LocalLoss,
     Out,
     Views,
+    dense,
     ranks,
 )
 from ffcore.local.closed import belongs
@@ -217,7 +218,7 @@ class LocalBlock(nn.Module):
         self, inputs: tuple[Input, ...], sizes: tuple[int, ...], attached: bool, measured: bool
     ) -> _Made:
         if sizes or not getattr(self.body, "takes_labelled_input", False):
-            inputs = tuple(x.dense() if isinstance(x, LabelledInput) else x for x in inputs)
+            inputs = tuple(map(dense, inputs))
         if not sizes:
             made = self.body(*inputs)
             activity, handed = made if isinstance(made, tuple) else (made, made)

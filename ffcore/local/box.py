@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import RunError, UserError
-from ffcore.interfaces import BlackBox, LabelledInput
+from ffcore.interfaces import BlackBox, LabelledInput, dense
 
 Fit = Literal["start", "finished"] | int
 """When a box is fitted again: never, when no block before it learns any more, or after so many epochs."""
@@ -66,7 +66,7 @@ class BoxStage(nn.Module):
         Raises:
             RunError: in one line, whatever the box has done.
         """
-        rows = x.dense() if isinstance(x, LabelledInput) else x.detach()
+        rows = dense(x).detach()
         if self._catching:
             raise ReachedError(rows)
         limit = self.box.limit

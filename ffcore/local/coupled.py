@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, Input, LabelledInput, LocalLoss, Out, Ranks, Views
+from ffcore.interfaces import Block, LocalLoss, Out, Ranks, Views, dense
 
 
 def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     whole.upstream = tuple(rows(t) for t in out.upstream)
     seen = replace(
         views,
-        x=rows(_dense(views.x)),
+        x=rows(dense(views.x)),
         sizes=tuple(sizes),
         y=None if views.y is None else rows(views.y),
         claim=None if views.claim is None else rows(views.claim),
@@ -49,7 +49,3 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     )
     terms: dict[str, Tensor] = loss(whole, block, seen)
     return terms
-
-
-def _dense(x: Input) -> Tensor:
-    return x.dense() if isinstance(x, LabelledInput) else x

@@ -112,6 +112,11 @@ class LocalNetwork(nn.Module):
         return self._circuits
 
     @property
+    def in_circuits(self) -> set[nn.Module]:
+        """Everything that is part of a circuit."""
+        return {part for circuit in self._circuits for part in circuit.modules()}
+
+    @property
     def boxes(self) -> tuple[BoxStage, ...]:
         """Black boxes in their places, from below."""
         return tuple(part for part in self.body.modules() if isinstance(part, BoxStage))
@@ -176,7 +181,7 @@ class LocalNetwork(nn.Module):
             UserError: when a window has no loss to learn from, when windows overlap, when a block's handoff
                 has parameters that nothing would train, or when blocks of a circuit share a window.
         """
-        in_circuits = {part for circuit in self.circuits for part in circuit.modules()}
+        in_circuits = self.in_circuits
         starts = [*self.learning, len(self._blocks)]
         plan: dict[BlockLike, Place] = {}
         for number, window in enumerate(windows):

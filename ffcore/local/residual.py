@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import LabelledInput
+from ffcore.interfaces import LabelledInput, dense
 from ffcore.local.passing import current
 
 Merge = Literal["add", "concat"]
@@ -38,7 +38,7 @@ class Residual(nn.Module):
         """
         before = _window()
         y = cast(Tensor, self.items(x))
-        shortcut = x.dense() if isinstance(x, LabelledInput) else x
+        shortcut = dense(x)
         if _window() != before:
             shortcut = shortcut.detach()
         shortcut = _pooled(shortcut, y)

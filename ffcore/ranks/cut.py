@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -52,6 +52,15 @@ def balanced(costs: Sequence[float], learns: Sequence[bool], ranks: int) -> list
     return starts[::-1]
 
 
+def ranges(starts: Sequence[int], stop: int) -> list[range]:
+    """From each start to the next; the last one goes to ``stop``.
+
+    >>> ranges([0, 2], 5)
+    [range(0, 2), range(2, 5)]
+    """
+    return [range(a, b) for a, b in pairwise([*starts, stop])]
+
+
 def segments(network: LocalNetwork) -> list[int]:
     """The first stage of each part that cannot be divided: what shares a window stays together."""
     windows: list[set[int]] = [
@@ -69,10 +78,9 @@ def segments(network: LocalNetwork) -> list[int]:
 
 def learning(network: LocalNetwork, starts: Sequence[int]) -> list[bool]:
     """For each part, whether a block learns in it."""
-    stops = [*starts[1:], len(network.stages)]
     return [
-        any(network.place(part) is not None for s in network.stages[a:b] for part in s.modules())
-        for a, b in zip(starts, stops, strict=True)
+        any(network.place(part) is not None for i in stages for part in network.stages[i].modules())
+        for stages in ranges(starts, len(network.stages))
     ]
 
 
@@ -99,12 +107,12 @@ def chosen(network: LocalNetwork, names: Sequence[str], ranks: int) -> list[int]
     if len(names) != ranks - 1:
         raise UserError(f"trainer.cut: {len(names)} names for {ranks} ranks; give one for each but the first")
     known = {block.name: block for block in network.blocks}
-    starts = [0]
+    parts, starts = segments(network), [0]
     for name in names:
         if name not in known:
             raise UserError(f"trainer.cut: there is no block {name!r}; there are {', '.join(known)}")
         stage = next(i for i, s in enumerate(network.stages) if known[name] in set(s.modules()))
-        if stage not in segments(network):
+        if stage not in parts:
             raise UserError(
                 f"trainer.cut: no rank can begin with block {name!r}: others learn together with it"
             )

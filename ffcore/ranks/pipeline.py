@@ -22,7 +22,7 @@ from ffcore.engine.spread import Spread
 from ffcore.errors import UserError
 from ffcore.interfaces import Clock, Schedule, Views
 from ffcore.local import LocalNetwork
-from ffcore.ranks.cut import balanced, chosen, counted, learning, segments
+from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Link
 from ffcore.ranks.local import LocalDDP
@@ -45,7 +45,8 @@ class Pipeline(Spread):
         cut: names of the blocks that ranks after the first begin with; empty: as ``balance`` says.
 
     Attributes:
-        loads: what each rank's stages cost, in multiplications or seconds, once training has begun.
+        loads: what each rank's stages cost, in multiplications or seconds, where they were dealt out by that;
+            known once training has begun.
     """
 
     loads: Sequence[float] = ()
@@ -63,35 +64,34 @@ class Pipeline(Spread):
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
         """Cut the network, and connect this rank to its neighbours."""
-        costs = counted(network) if self.balance == "counted" else self._measured(batches)
         if self.cut:
             starts = chosen(network, self.cut, self.group.world)
         else:
+            costs = counted(network) if self.balance == "counted" else self._measured(batches)
             parts = segments(network)
             found = balanced(_sums(costs, parts), learning(network, parts), self.group.world)
             starts = [parts[part] for part in found]
-        self.loads = _sums(costs, starts)
-        self._lay(network, starts)
+            self.loads = _sums(costs, starts)
+        self._lay(network, ranges(starts, len(network.stages)))
 
-    def _lay(self, network: LocalNetwork, starts: Sequence[int]) -> None:
-        stops = [*starts[1:], len(network.stages)]
+    def _lay(self, network: LocalNetwork, spans: Sequence[range]) -> None:
         last = self.group.world - 1
         home = {
             part: rank
-            for rank, (first, stop) in enumerate(zip(starts, stops, strict=True))
-            for stage in network.stages[first:stop]
-            for part in stage.modules()
+            for rank, span in enumerate(spans)
+            for i in span
+            for part in network.stages[i].modules()
         }
         self._owners = {name: home.get(block, last) for name, block in network.learners.items()}
         self._tensors: list[list[Tensor]] = [[] for _ in range(self.group.world)]
-        for rank, (first, stop) in enumerate(zip(starts, stops, strict=True)):
-            parts = [*network.stages[first:stop], *([network.readout_blocks] if rank == last else [])]
+        for rank, span in enumerate(spans):
+            parts = [*(network.stages[i] for i in span), *([network.readout_blocks] if rank == last else [])]
             for part in parts:
                 self._tensors[rank] += [t.data for t in (*part.parameters(), *part.buffers()) if t.numel()]
         device = next(network.parameters()).device
         self._link = Link(self.group.rank, self.group.world, self.batch, device)
         rank = self.group.rank
-        network.span = _Span(starts[rank], stops[rank], rank == last, self._link)
+        network.span = _Span(spans[rank], rank == last, self._link)
         for name, block in network.learners.items():
             if not self.owns(name) and block.stepper is not None:
                 block.stepper.optimizer.state.clear()  # others step it
@@ -151,15 +151,14 @@ class Pipeline(Spread):
 
 
 def _sums(costs: Sequence[float], starts: Sequence[int]) -> list[float]:
-    stops = [*starts[1:], len(costs)]
-    return [sum(costs[a:b]) for a, b in zip(starts, stops, strict=True)]
+    return [sum(costs[i] for i in part) for part in ranges(starts, len(costs))]
 
 
 class _Span:
     """See `ffcore.local.network.Span`."""
 
-    def __init__(self, first: int, stop: int, last: bool, link: Link) -> None:
-        self.first, self.stop, self.last = first, stop, last
+    def __init__(self, stages: range, last: bool, link: Link) -> None:
+        self.first, self.stop, self.last = stages.start, stages.stop, last
         self.receive, self.send = link.receive, link.send
 
 

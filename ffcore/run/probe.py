@@ -23,7 +23,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 from ffcore.data.images import Split
 from ffcore.data.split import cut, permutation
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Input, LabelledInput, Out, Views
+from ffcore.interfaces import Block, Input, Out, Views, dense
 from ffcore.local import Pass
 from ffcore.run.data import Data
 from ffcore.run.evaluate import choose, open_data
@@ -193,7 +193,7 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
 
         views = module.algorithm.neutral(batch.x)
         if name is None:
-            seen["input"] = views.x.dense() if isinstance(views.x, LabelledInput) else views.x
+            seen["input"] = dense(views.x)
         else:
             with torch.autocast("cpu", torch.bfloat16, enabled=mixed), Pass(views, (watch,)):
                 module.network(views.x)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import LabelledInput
+from ffcore.interfaces import LabelledInput, dense
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import add_gradient
 
@@ -86,8 +86,7 @@ class Conv(nn.Module):
         if bias is not None and bias.requires_grad:
             add_gradient(bias, up.sum((0, 2, 3)))
         if weight.requires_grad:
-            dense = x.dense() if isinstance(x, LabelledInput) else x
-            add_gradient(weight, self._of_weight(dense.contiguous(memory_format=torch.channels_last), up))
+            add_gradient(weight, self._of_weight(dense(x).contiguous(memory_format=torch.channels_last), up))
 
     def _of_weight(self, x: Tensor, up: Tensor) -> Tensor:
         conv = self.conv

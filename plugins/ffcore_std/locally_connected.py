@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import Input, LabelledInput
+from ffcore.interfaces import Input, dense
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import Init, Name, add_gradient
 
@@ -90,7 +90,7 @@ class LocallyConnected(nn.Module):
             return
         down, across, t = self._tiles
         up = up.reshape(len(up), -1, down, t, across, t).permute(2, 4, 3, 5, 1, 0)
-        patches = self._patches(x.dense() if isinstance(x, LabelledInput) else x)
+        patches = self._patches(dense(x))
         spread = torch.bmm(up.reshape(down * across, -1, len(activity)), patches.transpose(1, 2))
         add_gradient(self.weight, self._gathered(spread))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from ffcore.interfaces import Augmentation, Draw, Input, LabelCode, LabelledInput, NegativeData
+from ffcore.interfaces import Augmentation, Draw, LabelCode, LabelledInput, NegativeData, dense
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers
 
@@ -23,7 +23,7 @@ CLASSES = (2, 3, 5, 10, 12)
 def place_label(example: Example, seed: int = 0) -> Placed:
     """On small images of K classes."""
     label, x = _label(example, seed), _images(N)
-    return Placed(label, lambda: _dense(label.join(x, label.code(torch.arange(N) % K, N))))
+    return Placed(label, lambda: dense(label.join(x, label.code(torch.arange(N) % K, N))))
 
 
 def place_negative(example: Example, seed: int = 0) -> Placed:
@@ -101,17 +101,17 @@ def check_label_join_gives_a_row_a_code(example: Example) -> None:
     before, codes = x.clone(), label.code(claim, K * N)
     joined = label.join(x, codes)
     assert tuple(joined.shape) == (K * N, *shape), f"joined to {tuple(joined.shape)}, not {(K * N, *shape)}"
-    assert tuple(_dense(joined).shape) == tuple(joined.shape), "dense() has another shape"
+    assert tuple(dense(joined).shape) == tuple(joined.shape), "dense() has another shape"
     assert_close(x, before, rtol=0, atol=0, msg="join changes its input")
     for k in range(K):
-        alone = _dense(label.join(x, codes[k * N : (k + 1) * N]))
-        assert_close(_dense(joined)[k * N : (k + 1) * N], alone, msg="a view depends on the other views")
+        alone = dense(label.join(x, codes[k * N : (k + 1) * N]))
+        assert_close(dense(joined)[k * N : (k + 1) * N], alone, msg="a view depends on the other views")
 
 
 def check_label_join_tells_classes_apart(example: Example) -> None:
     """The same sample under two labels is not the same input."""
     label, x = _label(example), _images(1)
-    rows = _dense(label.join(x, label.code(torch.arange(K), K))).flatten(1)
+    rows = dense(label.join(x, label.code(torch.arange(K), K))).flatten(1)
     assert (torch.cdist(rows, rows) + torch.eye(K) > 1e-6).all(), "two labels give the same input"
 
 
@@ -187,10 +187,6 @@ def _label(example: Example, seed: int = 0) -> LabelCode:
 
 def _images(n: int) -> Tensor:
     return numbers(n, *SHAPE).abs()
-
-
-def _dense(joined: Input) -> Tensor:
-    return joined.dense() if isinstance(joined, LabelledInput) else joined
 
 
 def _prepared(negative: Any, classes: int) -> NegativeData:
