@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from ffcore.engine.half_done import meters
 from ffcore.interfaces import ALONE, Block, Input, Out, Ranks, Views, ranks
 from ffcore.local import LocalBlock
 
@@ -75,7 +74,7 @@ class Meter:
         """Let every rank have the sums over all; nothing is to be added then before the next `reset`."""
         if ranks.world > 1:
             device = self._losses.device if self._losses is not None else "cpu"
-            self.load_state_dict(meters(ranks.objects(_on_cpu(self.state_dict()))), device)
+            self.load_state_dict(self.merged(ranks.objects(_on_cpu(self.state_dict()))), device)
 
     def read(self) -> dict[str, dict[str, float]]:
         """Means by block and figure.
@@ -132,6 +131,28 @@ class Meter:
         if state["finite"] is not None and self._finite is not None:
             self._finite.copy_(state["finite"])
 
+    @staticmethod
+    def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The state with the sums of several ranks' meters."""
+        finite = [state["finite"] for state in states if state["finite"] is not None]
+        return {
+            "sums": _joined([s["sums"] for s in states], lambda a, b: _joined([a, b], torch.add)),
+            "samples": _joined([s["samples"] for s in states], int.__add__),
+            "pairs": _joined([s["pairs"] for s in states], int.__add__),
+            "roles": _joined([s["roles"] for s in states], lambda a, b: a),
+            "steps": states[0]["steps"],
+            "finite": torch.stack(finite).amin(0) if finite else None,
+        }
+
+    @staticmethod
+    def only(state: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+        """The state with the sums of those blocks alone."""
+        by_block = {
+            part: {name: value for name, value in state[part].items() if name in names}
+            for part in ("sums", "samples", "pairs", "roles")
+        }
+        return {**state, **by_block}
+
     def _loss(self, name: str, like: Tensor) -> Tensor:
         """The sum of a block's losses: a place in one vector, so that one look a step sees all of them."""
         sums = self._sums.setdefault(name, {})
@@ -149,6 +170,15 @@ class Meter:
             dtype = torch.promote_types(value.dtype, torch.float32)
             sums[what] = torch.zeros_like(value, dtype=dtype)
         sums[what].add_(value, alpha=times)
+
+
+def _joined(parts: Sequence[Mapping[Any, Any]], add: Callable[[Any, Any], Any]) -> dict[Any, Any]:
+    """All entries; those of the same key are added."""
+    joined: dict[Any, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            joined[key] = add(joined[key], value) if key in joined else value
+    return joined
 
 
 def _on_cpu(state: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, reduce
 from typing import Any, cast
 
 import torch
@@ -124,6 +124,23 @@ class Stepper:
         self.batches = state["batches"]
         pairs = zip(self.parameters, state["sums"], strict=True)
         self._sums = [None if total is None else total.to(p) for p, total in pairs]
+
+    @staticmethod
+    def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The state of one stepper in place of several ranks'."""
+        gathered = zip(*(state["sums"] for state in states), strict=True)
+        by_parameter = [[total for total in of_ranks if total is not None] for of_ranks in gathered]
+        return {
+            "samples": sum(state["samples"] for state in states),
+            "updates": max(state["updates"] for state in states),
+            "batches": max(state["batches"] for state in states),
+            "sums": [reduce(torch.add, totals) if totals else None for totals in by_parameter],
+        }
+
+    @staticmethod
+    def emptied(state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state without gradients: nothing but the place in a group of batches."""
+        return {**state, "samples": 0, "sums": [None] * len(state["sums"])}
 
     def _gather(self, samples: int) -> None:
         for i, parameter in enumerate(self.parameters):
