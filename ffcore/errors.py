@@ -51,6 +51,15 @@ class TimeUpError(RuntimeError):
         self.path = path
 
 
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    r"""What an error says, in one line of at most so many letters.
+
+    >>> one_line(ValueError("no\n   file"))
+    'no file'
+    """
+    return " ".join(str(error).split())[:longest]
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """The ending of an error message: ``; did you mean 'x'?`` or the list of what is known.
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ffcore.cli.verbs import Verbs
-from ffcore.errors import RunError, UserError
+from ffcore.errors import RunError, UserError, one_line
 from ffcore.plugin import manager
 from ffcore.ranks import where
 from ffcore.trust import trust, trusting
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(f"error: {error}", 2)
         if isinstance(error, RunError):
             return _report(f"error: {error}", 1)
-        said = " ".join(str(error).split())
+        said = one_line(error)
         return _report(
             f"error (bug?): {type(error).__name__}: {said}; run again with --debug for the traceback", 1
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, one_line
 
 
 def data_home() -> Path:
@@ -91,7 +91,7 @@ def fetch_folder(archive: str, mirrors: Sequence[str], checksum: str, folder: Pa
                 raise tarfile.ReadError("there is no such folder in it")
             made.rename(folder)
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise UserError(f"{packed}: could not be unpacked to {folder}: {said}") from error
     packed.unlink(missing_ok=True)
     return folder

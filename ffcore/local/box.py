@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError
+from ffcore.errors import RunError, UserError, one_line
 from ffcore.interfaces import BlackBox, LabelledInput, dense
 
 Fit = Literal["start", "finished"] | int
@@ -145,7 +145,7 @@ class BoxStage(nn.Module):
         except (RunError, UserError) as error:
             raise RunError(f"{self.where}: {error}") from error
         except Exception as error:
-            said = " ".join(str(error).split())[:300]
+            said = one_line(error, 300)
             raise RunError(f"{self.where}: {what} raised {type(error).__name__}: {said}") from error
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ffcore.errors import LostError
+from ffcore.errors import LostError, one_line
 from ffcore.interfaces import Ranks
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ def told() -> Iterator[None]:
     except LostError:
         raise
     except RuntimeError as error:
-        said = " ".join(str(error).split())
+        said = one_line(error)
         late = "imed out" in said or "imeout" in said
         what = "does not answer" if late else "has ended"
         raise LostError(f"another rank {what}; this one cannot go on ({said[:120]})") from error

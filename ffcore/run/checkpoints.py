@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError, UserError, everywhere
+from ffcore.errors import RunError, UserError, everywhere, one_line
 
 FORMAT = 2
 """Of what ffcore adds to a checkpoint; a newer one is refused."""
@@ -206,8 +206,7 @@ def read(path: Path) -> dict[str, Any]:
                 raise zipfile.BadZipFile(f"wrong checksum of {bad}")
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # whatever a damaged file makes torch raise
-        said = " ".join(str(error).split())
-        raise UserError(f"{path}: not a checkpoint that loads: {said[:99]}") from error
+        raise UserError(f"{path}: not a checkpoint that loads: {one_line(error, 99)}") from error
     if not isinstance(state, dict) or "ffcore" not in state:
         raise UserError(f"{path}: a checkpoint, but not one of ffcore's")
     made = state["ffcore"].get("format", 0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
+from ffcore.errors import one_line
 from ffcore.files import write_whole
 from ffcore.interfaces import Component
 from ffcore.local import GoodnessLoss
@@ -43,7 +44,7 @@ def conclude(
     try:
         kept = module.algorithm.conclude(module.network, train, test)
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
+        said = one_line(error, 200)
         complain(f"what the algorithm keeps of a trained network is left out: {type(error).__name__}: {said}")
         return {}
     return {name: value.detach().cpu().numpy() for name, value in kept.items()}

@@ -12,7 +12,7 @@ import lightning as L
 from lightning.pytorch.loggers import Logger
 
 from ffcore.engine.history import History
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
@@ -123,7 +123,7 @@ def _made(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
     try:
         return kind(**options)
     except Exception as error:  # whatever its constructor raises is about what it was given, or is missing
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise UserError(f"{path}: {name!r} cannot be made: {said or type(error).__name__}") from error
 
 

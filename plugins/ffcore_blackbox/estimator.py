@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffcore.errors import RunError
+from ffcore.errors import RunError, one_line
 from ffcore.interfaces import BlackBox
 from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.arrays import array, some
@@ -68,7 +68,7 @@ class Estimator(BlackBox):
                 self.model.fit(rows)
             self.width = self.model.transform(rows[:2]).shape[1]
         except Exception as error:
-            said = " ".join(str(error).split())[:200]
+            said = one_line(error, 200)
             raise ValueError(
                 f"{type(self.model).__name__} cannot take {rows.shape[1]} features: {said}"
             ) from error

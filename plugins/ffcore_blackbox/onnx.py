@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffcore.errors import one_line
 from ffcore.interfaces import BlackBox
 from ffcore_blackbox.arrays import array
 
@@ -78,5 +79,5 @@ class Onnx(BlackBox):
         try:
             return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            said = " ".join(str(error).split())[:200]
+            said = one_line(error, 200)
             raise ValueError(f"path: {self.path!r} is no ONNX model: {said}") from error
