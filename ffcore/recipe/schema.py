@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -22,6 +22,9 @@ class Paper(Strict):
 
     test_error: Annotated[Number, Field(ge=0, le=100)] = Field(description="test error in percent")
     source: str = Field(description="where the number is from and how well it is known, in plain words")
+    known: Literal["text", "code", "secondary", "recalled"] | None = Field(
+        default=None, description="read in the authors' text or code, in secondary sources, or from memory"
+    )
     epochs: Count | None = Field(default=None, description="how many epochs the paper trained")
 
 
