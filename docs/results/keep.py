@@ -1,6 +1,7 @@
 """Keep a finished run's figures here: python docs/results/keep.py RUN [NAME].
 
-Its results.json, with the validation curve of its metrics.csv, and without places on this machine.
+Its results.json, with the validation curve of its metrics.csv and the settings of its recipe, and without
+places on this machine.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+import yaml
+from kept import HERE, settings
 
 
 def kept(run: Path) -> dict[str, Any]:
-    """What is kept of a run."""
+    """What is kept of a run.
+
+    Raises:
+        SystemExit: nobody could check out the code that it ran.
+    """
     results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    if results["git_commit"].endswith("dirty"):
+        raise SystemExit(f"{run}: ran with changes that were not committed")
     command = re.sub(r"data\.root=\S+", "data.root=DIR", results["command"])
     results["command"] = re.sub(r" (--run-dir \S+|trainer\.bar=false)", "", command)
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
@@ -25,6 +33,7 @@ def kept(run: Path) -> dict[str, Any]:
     results["curve"] = [
         [int(row["epoch"]), float(row["seconds"]), round(float(row["val_accuracy"]), 6)] for row in rows
     ]
+    results["settings"] = settings(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     return results
 
 

@@ -1,94 +1,73 @@
 """Write README.md beside this file from what is kept here: python docs/results/write.py.
 
-No figure is typed by hand; the words on what surprised us are in surprises.md.
-
-Figures are those of the *.json that keep.py has put here, papers' figures those of the recipes, deviations
-those that the pages of the plugins number, costs those that tests/bench/costs.py has measured.
+No figure is typed by hand. Those of runs are in the *.json that keep.py has put here, papers' figures in
+the recipes, deviations in the numbered lists of the plugins' pages, costs in what tests/bench/costs.py has
+measured; surprises.md has the words on what surprised us, with the names of figures in braces.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
+from kept import COSTS, HERE, TARGETS, Runs, costs, duration, percent, runs, twins
 
-from ffcore.recipe.load import load
+from ffcore.recipe.load import load, names
 
-HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-COSTS = HERE / "costs.json"
-TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
-"""Validation accuracy in percent, by the first part of a recipe's name, whose time is told."""
 
-Run = dict[str, Any]
+INTRODUCTION = """# What was measured
+
+`python docs/results/write.py` makes this page from the `results.json` of runs, kept here by
+`python docs/results/keep.py RUN`.
+
+- **test error**: percent of the test split, which chooses nothing; ± is the standard deviation over seeds.
+  In bold where the recipe ran with all its epochs. Chance alone: at 1.5 % of MNIST's 10,000 test images one
+  standard error is 0.12 points, at 2 % of the 360 of digits 0.74.
+- **paper**: as it is given there, and how we know it: read in the authors' *text* or *code*, from
+  *secondary* sources, or *recalled*. Sources are numbered below the table.
+- **epochs**: run, of those of the recipe or the paper where these are more.
+- **time**: of learning, and in all with validation, test and pages, for the fastest of the seeds: the
+  machine did other work as well.
+- **samples/s**: training images, however many views the algorithm makes of each.
+- **reached**: time of learning until a validation first had that accuracy, for the fastest seed. Recipes
+  validate after every epoch or every fifth. A dash: no curve was kept, or the set has no target.
+- **peak memory**: most that the process held, with Python, torch (some 450 MiB) and the data; on a GPU of
+  its memory.
+- **commit**: of ffcore.
+- **deviations**: from the paper, numbered on the plugin's page.
+
+A row "by backprop" below another is its twin: a net with layers of the same kinds and widths on the same
+data and batches, but with an optimiser, a number of epochs and a normalisation that suit backpropagation.
+"""
 
 
-def runs() -> list[list[Run]]:
-    """Runs that differ in nothing but the seed, as groups."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for path in sorted(HERE.glob("*.json")):
-        if path != COSTS:
-            run = json.loads(path.read_text(encoding="utf-8"))
-            bare = re.sub(r" seed=\d+", "", run["command"])
-            groups.setdefault((run["recipe"], bare), []).append(run)
-    return [sorted(group, key=lambda run: int(run["seed"])) for group in groups.values()]
+def line(cells: Iterable[str]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cells)} |\n"
 
 
-def twins() -> dict[str, str]:
-    """The recipe that learns by backprop what another one learns, by that other one's name."""
-    found = {}
-    for path in (ROOT / "recipes").glob("*/*.yaml"):
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if said.get("base") and said.get("algorithm", {}).get("kind") == "backprop":
-            found[said["base"]] = said["name"]
-    return found
+def head(columns: str) -> str:
+    """The first lines of a table; a name that ends in : is a column of figures."""
+    titles = [title.strip() for title in columns.split("|")]
+    return line(title.removesuffix(":") for title in titles) + line(
+        "---:" if title.endswith(":") else "---" for title in titles
+    )
 
 
 def deviations() -> dict[str, str]:
     """What the plugins' pages say of each recipe's deviations, with a link to the numbered list."""
     found = {}
     for page in sorted((ROOT / "docs" / "plugins").glob("*.md")):
-        for line in page.read_text(encoding="utf-8").splitlines():
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for row in page.read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in row.strip("|").split("|")]
             if len(cells) == 3 and cells[0].startswith("`") and "/" in cells[0]:
                 for name in re.findall(r"`([\w./-]+)`", cells[0]):
                     found[name] = f"[{page.stem}](../plugins/{page.name}): {cells[2]}"
     return found
-
-
-def percent(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
-
-
-def duration(seconds: float) -> str:
-    """In minutes and seconds, or hours."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def reached(group: list[Run]) -> str:
-    """Seconds of learning until a validation had the set's target, or a dash."""
-    target = TARGETS.get(group[0]["recipe"].partition("/")[0])
-    times = []
-    for run in group:
-        times += [seconds for _, seconds, share in run.get("curve", ()) if 100 * share >= (target or 101)][:1]
-    if len(times) < len(group):
-        return "–"
-    return f"{duration(statistics.mean(times))} to {target:.0f} %"
-
-
-def line(cells: Iterable[str]) -> str:
-    """A line of a table."""
-    return f"| {' | '.join(cells)} |\n"
 
 
 class Page:
@@ -100,148 +79,189 @@ class Page:
         self.deviations = deviations()
         self.commands: list[str] = []
 
-    def row(self, group: list[Run], name: str) -> str:
+    def best(self, name: str) -> Runs | None:
+        """The runs of a recipe that stand for it: as it is today, with the most epochs."""
+        mine = [group for group in self.groups if group.name == name and not group.changed]
+        return max(mine, key=lambda group: int(group["epochs"]), default=None)
+
+    def row(self, group: Runs, twin: bool) -> str:
         """One line of a table."""
-        first = group[0]
-        paper = load(first["recipe"]).paper
-        cells = [
-            name,
-            f"**{percent([run['test']['error'] for run in group])} %**",
-            self._figure(paper) if paper else "–",
-            f"{first['epochs']}" + (f" of {paper.epochs}" if paper and paper.epochs else ""),
-            ", ".join(str(run["seed"]) for run in group),
-            duration(statistics.mean(run["train_s"] for run in group)),
-            f"{statistics.mean(run['samples_per_s'] for run in group):,.0f}",
-            reached(group),
-            f"{max(run['peak_memory'] for run in group) / 2**20:,.0f} MiB",
-            f"{first['device']}, {first['threads']} thread{'s' * (first['threads'] > 1)}",
-            self.deviations.get(first["recipe"], "–"),
-        ]
-        self.commands += [f"ffcore {run['command'].removeprefix('ffcore ')}" for run in group]
-        return line(cells)
+        name = f"`{group.name}`"
+        if group.changed:
+            name += f" as it was, with another {', '.join(group.changed)}"
+        error = f"{percent(group.errors())} %"
+        fastest, reached = group.fastest, group.reached()
+        if reached is not None:
+            when = f"{duration(reached)} to {TARGETS[group.name.partition('/')[0]]:.0f} %"
+        elif group.name.partition("/")[0] in TARGETS and all("curve" in run for run in group.runs):
+            when = "not reached"
+        else:
+            when = "–"
+        self.commands += [f"ffcore {run['command'].removeprefix('ffcore ')}" for run in group.runs]
+        return line(
+            [
+                f"↳ by backprop: {name}" if twin else name,
+                f"**{error}**" if group.complete else error,
+                self.figure(group["paper"]) if group["paper"] else "–",
+                self.epochs(group),
+                ", ".join(str(run["seed"]) for run in group.runs),
+                f"{duration(fastest['train_s'])}, {duration(fastest['wall_s'])}",
+                f"{fastest['samples_per_s']:,.0f}",
+                when,
+                f"{max(run['peak_memory'] for run in group.runs) / 2**20:,.0f} MiB",
+                f"{group['device']}, {group['threads']} thread{'s' * (group['threads'] > 1)}",
+                group["git_commit"][:7] + "-dirty" * group["git_commit"].endswith("dirty"),
+                "–" if group.changed else self.deviations.get(group.name, "–"),
+            ]
+        )
 
-    def _figure(self, paper: Any) -> str:
-        if paper.source not in self.sources:
-            self.sources.append(paper.source)
-        return f"{paper.test_error:.2f} % [{self.sources.index(paper.source) + 1}]"
+    def epochs(self, group: Runs) -> str:
+        """Those run, of how many, and which one of them counts."""
+        most = max(group.planned, (group["paper"] or {}).get("epochs") or 0)
+        of = f" of {most}" if group["epochs"] < most else ""
+        best = ", best by validation" if group["selected"] == "best" else ""
+        return f"{group['epochs']}{of}{best}"
 
-    def table(self, groups: list[list[Run]], twin_of: dict[str, str]) -> str:
-        """Groups, each followed by those of its twin."""
-        columns = {
-            "recipe": "---",
-            "test error": "---:",
-            "paper": "---:",
-            "epochs": "---:",
-            "seeds": "---",
-            "time learning": "---:",
-            "samples/s": "---:",
-            "reached": "---:",
-            "peak memory": "---:",
-            "device": "---",
-            "deviations": "---",
-        }
-        text = line(columns) + line(columns.values())
-        for group in groups:
-            name = group[0]["recipe"]
-            text += self.row(group, f"`{name}`")
-            for other in self.groups:
-                if other[0]["recipe"] == twin_of.get(name):
-                    text += self.row(other, f"↳ by backprop: `{other[0]['recipe']}`")
+    def figure(self, paper: dict[str, Any]) -> str:
+        """A paper's figure as it is given there, how it is known, and the number of its source."""
+        if paper["source"] not in self.sources:
+            self.sources.append(paper["source"])
+        known = f" {paper['known']}" if paper.get("known") else ""
+        return f"{paper['test_error']:g} %{known} [{self.sources.index(paper['source']) + 1}]"
+
+    def table(self, groups: list[Runs]) -> str:
+        """Groups, each recipe's followed by those of its twin."""
+        text = head(
+            "recipe | test error: | paper: | epochs: | seeds | time, in all: | samples/s: | reached: | "
+            "peak memory: | device | commit | deviations"
+        )
+        for name in dict.fromkeys(group.name for group in groups):
+            for group in groups:
+                text += self.row(group, twin=False) if group.name == name else ""
+            for group in self.groups:
+                text += self.row(group, twin=True) if group.name == twins().get(name) else ""
         return text
 
     def costs(self) -> str:
         """What learning costs beside backprop."""
-        if not COSTS.exists():
-            return ""
-        said = json.loads(COSTS.read_text(encoding="utf-8"))
-        columns = {
-            "recipe": "---",
-            "backprop on": "---",
-            "batch": "---:",
-            "ms a batch": "---:",
-            "by backprop": "---:",
-            "ratio": "---:",
-            "kept for backward": "---:",
-            "by backprop ": "---:",
-        }
-        text = line(columns) + line(columns.values())
-        for pair in said["pairs"]:
+        text = head(
+            "recipe | backprop on | batch: | ms a batch: | by backprop: | ratio: | "
+            "time to the same accuracy: | time of all epochs: | kept for backward: | by backprop:"
+        )
+        for pair in costs():
             (ms, other), (kept, theirs) = pair["ms"], pair["kept_mb"]
+            (mine, _), (twin, overrides) = pair["loaded"]
             text += line(
                 [
-                    *(f"`{pair['recipe']}`", f"`{pair['backprop']}`", str(pair["batch"])),
+                    f"`{mine}`" + " as it was" * pair["changed"],
+                    f"`{' '.join([twin, *overrides])}`",
+                    str(pair["batch"]),
                     *(f"{ms:.1f}", f"{other:.1f}", f"**{ms / other:.2f} ×**"),
+                    *(self.ratio(mine, twin, what) for what in ("reached", "all")),
                     *(f"{kept:.1f} MB", f"{theirs:.1f} MB"),
                 ]
             )
+        machine = json.loads(COSTS.read_text(encoding="utf-8"))["machine"]
         return f"""## What it costs
 
 The algorithm's step on a batch and the most that autograd keeps for backward at one time, beside backprop
-with the same layers and batch size; medians of turns in one process, {said["machine"]}
-(`python tests/bench/costs.py`). An audit of other implementations found 4 to 7 times backprop's time for
-Forward-Forward.
+on layers of the same widths with the same batch size; medians of turns in one process, {machine} (`python
+tests/bench/costs.py --write docs/results/costs.json`). The two columns of times compare the runs above and
+contain what else the machine did. PFF and the recurrent net have connections that their plain nets lack. An
+audit (Spyra and Dzwinel, PPAM 2026) found 4.1 to 7.4 times backprop's training time for Forward-Forward:
+whole runs, which the column "all epochs" is to be compared with. This machine reports no energy.
 
 {text}
 """
 
+    def ratio(self, mine: str, twin: str, what: str) -> str:
+        """Of two recipes' times, where runs on the same number of threads are kept of both."""
+        pair = self.best(mine), self.best(twin)
+        if pair[0] is None or pair[1] is None or twins().get(mine) != twin:
+            return "–"
+        one, two = pair
+        if one["threads"] != two["threads"] or one["device"] != two["device"]:
+            return "–"
+        if what == "all":
+            times = [group.fastest["train_s"] if group.complete else None for group in (one, two)]
+        else:
+            times = [group.reached() for group in (one, two)]
+        return "–" if None in times else f"{times[0] / times[1]:.1f} ×"
+
     def alone(self) -> str:
         """Test error of every source of evidence alone."""
-        text = line(("recipe", "seeds", "of each source alone")) + line(("---", "---", "---"))
+        text = head("recipe | epochs: | seeds | of each source alone")
         for group in self.groups:
-            names = group[0]["test"]["per_block_accuracy"]
-            errors = (
-                f"{name} {percent([100 * (1 - run['test']['per_block_accuracy'][name]) for run in group])}"
-                for name in names
-            )
-            seeds = ", ".join(str(run["seed"]) for run in group)
-            text += line((f"`{group[0]['recipe']}`", seeds, "; ".join(errors)))
+            sources = [run["test"]["per_block_accuracy"] for run in group.runs]
+            errors = (f"{name} {percent([100 * (1 - run[name]) for run in sources])}" for name in sources[0])
+            seeds = ", ".join(str(run["seed"]) for run in group.runs)
+            name = f"`{group.name}`" + " as it was" * bool(group.changed)
+            text += line((name, self.epochs(group), seeds, "; ".join(errors)))
         return text
 
     def missing(self) -> str:
-        """Recipes with a paper's figure that nobody has run, and those run shorter than the paper."""
-        epochs: dict[str, int] = {}
-        for group in self.groups:
-            name = group[0]["recipe"]
-            epochs[name] = max(epochs.get(name, 0), group[0]["epochs"])
+        """Recipes with a paper's figure that nobody has run, and all that ran for too few epochs."""
         text = ""
-        for path in sorted((ROOT / "recipes").glob("*/*.yaml")):
-            name = f"{path.parent.name}/{path.stem}"
-            paper = load(name).paper
-            if paper is None:
-                continue
-            if name not in epochs:
-                text += f"- `{name}` (paper: {self._figure(paper)}): not run to its end on any machine yet\n"
-            elif paper.epochs and epochs[name] < paper.epochs:
-                text += f"- `{name}`: {epochs[name]} of {paper.epochs} epochs\n"
+        for name in names():
+            recipe, found = load(name), self.best(name)
+            if found is not None:
+                planned = max(found.planned, (recipe.paper.epochs or 0) if recipe.paper else 0)
+                if found["epochs"] < planned:
+                    text += f"- `{name}`: {found['epochs']} of {planned} epochs\n"
+            elif recipe.paper is not None:
+                text += f"- `{name}` (paper: {self.figure(recipe.paper.model_dump())}): not run\n"
         return text
+
+    def surprises(self) -> str:
+        """The words, with figures filled in.
+
+        Raises:
+            ValueError: there is no such figure.
+        """
+
+        def fill(match: re.Match[str]) -> str:
+            name, what = match.groups()
+            pairs = {pair["loaded"][0][0]: pair for pair in costs()}
+            found = self.best(name)
+            if what == "step" and name in pairs:
+                mine, other = pairs[name]["ms"]
+                return f"{mine / other:.1f}"
+            if found is None:
+                raise ValueError(f"surprises.md: {match[0]}: no run of {name} is kept")
+            if what in ("test", "val"):
+                return f"{percent(found.errors(what))} %"
+            curve = {epoch: f"{100 * (1 - share):.2f} %" for epoch, _, share in found["curve"]}
+            if what.isdigit() and int(what) in curve:
+                return curve[int(what)]
+            if what in found["test"]["per_block_accuracy"]:
+                return f"{100 * (1 - found['test']['per_block_accuracy'][what]):.2f} %"
+            if what in ("all", "reached"):
+                return self.ratio(name, twins()[name], what).removesuffix(" ×")
+            if what == "time":
+                return duration(found.fastest["train_s"])
+            raise ValueError(f"surprises.md: {match[0]}: there is no such figure")
+
+        words = (HERE / "surprises.md").read_text(encoding="utf-8")
+        return re.sub(r"\{([\w/.-]+) ([\w-]+)\}", fill, words)
 
     def text(self) -> str:
         """All of it."""
-        twin_of = twins()
-        followed = set(twin_of.values())
-        papers = [g for g in self.groups if load(g[0]["recipe"]).paper and g[0]["recipe"] not in followed]
-        others = [g for g in self.groups if g not in papers and g[0]["recipe"] not in followed]
-        first, second = self.table(papers, twin_of), self.table(others, twin_of)
-        costs, missing = self.costs(), self.missing()
+        known = {group.name for group in self.groups}
+        followed = {twin for name, twin in twins().items() if name in known}
+        rows = [group for group in self.groups if group.name not in followed]
+        first = self.table([group for group in rows if group["paper"]])
+        second = self.table([group for group in rows if not group["paper"]])
+        costs, missing, surprises = self.costs(), self.missing(), self.surprises()
         sources = "".join(f"{i}. {source}\n" for i, source in enumerate(self.sources, 1))
-        surprises = (HERE / "surprises.md").read_text(encoding="utf-8")
         commands = "\n".join(self.commands)
-        return f"""# What was measured
-
-`python docs/results/write.py` makes this page from the `results.json` of runs, kept here by
-`python docs/results/keep.py RUN`. Errors are in percent on the test split, which chooses nothing; ± is the
-standard deviation over seeds. "Reached" is the time of learning until a validation first had that accuracy.
-Times are of machines that did other work as well, and held a run now and then for a benchmark. A twin is the
-same network, data and trainer by
-backpropagation.
-
+        return f"""{INTRODUCTION}
 ## Beside the papers
 
 {first}
-How well the papers' figures are known:
+Sources of the papers' figures:
 
 {sources}
-Not run, or not to the end:
+Not run, or not to the end (no GPU was at hand for the larger ones):
 
 {missing}
 ## Other recipes
@@ -264,4 +284,4 @@ In the order of the rows.
 
 
 if __name__ == "__main__":
-    (HERE / "README.md").write_text(Page().text(), encoding="utf-8")
+    (Path(__file__).parent / "README.md").write_text(Page().text(), encoding="utf-8")

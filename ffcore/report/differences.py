@@ -29,7 +29,7 @@ def differences(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
 
     Runs without a recipe have no say.
     """
-    settings = [dict(_leaves({k: v for k, v in run.config.items() if k not in TOLD})) for run in runs]
+    settings = [dict(leaves({k: v for k, v in run.config.items() if k not in TOLD})) for run in runs]
     known = [own for own, run in zip(settings, runs, strict=True) if run.config]
     paths = dict.fromkeys(path for own in known for path in own)
     parts = list(dict.fromkeys(path.split(".")[0] for path in paths))
@@ -40,11 +40,11 @@ def differences(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
     }
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Values with their dotted paths."""
     inside = dict(enumerate(value)) if isinstance(value, list) else value
     if isinstance(inside, dict) and inside:
         for key, item in inside.items():
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
     else:
         yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -21,6 +21,7 @@ from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Batch, Draw
 from ffcore.recipe.load import load
+from ffcore.recipe.schema import Recipe
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 PAIRS: dict[str, tuple[tuple[int, ...], str, list[str]]] = {
@@ -35,13 +36,12 @@ PAIRS: dict[str, tuple[tuple[int, ...], str, list[str]]] = {
 """A recipe, and a recipe of backpropagation with the same layers, data and batch size."""
 
 
-def built(name: str, shape: tuple[int, ...], overrides: list[str]) -> tuple[ForwardOnly, int]:
-    """The module, and the recipe's batch size."""
-    recipe = load(name, overrides)
+def built(recipe: Recipe, shape: tuple[int, ...]) -> ForwardOnly:
+    """The module, ready to learn."""
     module = assemble(recipe, shape, 10)
     module.algorithm.expect([100] * 10, 0.0, 1.0)
     module.configure_optimizers()
-    return module, recipe.data.batch_size
+    return module
 
 
 def batch(shape: tuple[int, ...], n: int, step: int = 0) -> Batch:
@@ -66,13 +66,14 @@ def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[]
 def measured(name: str, rounds: int) -> dict[str, object]:
     """Milliseconds a batch and megabytes kept for backward, of a recipe and of its twin."""
     shape, other, theirs = PAIRS[name]
-    one, n = built(name, shape, [])
-    two, _ = built(other, shape, [*theirs, f"data.batch_size={n}"])
+    n = load(name).data.batch_size
+    loaded: list[tuple[str, list[str]]] = [(name, []), (other, theirs)]
+    one, two = (built(load(*each), shape) for each in loaded)
     turns = {"ff": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
     times = alternate(turns, rounds, 4)
     return {
-        "recipe": name,
-        "backprop": " ".join([other, *theirs]),
+        "loaded": loaded,
+        "recipes": [load(*each).model_dump(mode="json") for each in loaded],
         "batch": n,
         "ms": [times[each].median for each in ("ff", "backprop")],
         "kept_mb": [kept_for_backward(module, batch(shape, n)) for module in (one, two)],
@@ -89,7 +90,7 @@ def main() -> None:
     found = []
     for name in PAIRS:
         found.append(measured(name, given.rounds))
-        print(found[-1], flush=True)
+        print(name, found[-1]["ms"], found[-1]["kept_mb"], flush=True)
     if given.write is not None:
         machine = f"{platform.machine()}, one thread of {os.cpu_count()} cores, torch {torch.__version__}"
         given.write.write_text(json.dumps({"machine": machine, "pairs": found}, indent=1) + "\n")

@@ -91,7 +91,8 @@ def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
         assert find(name).is_file()
 
 
-def test_the_page_of_results_is_what_its_command_makes() -> None:
+def test_the_page_of_results_is_what_its_command_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs/results")
     made = runpy.run_path(str(ROOT / "docs/results/write.py"))["Page"]().text()
     assert (ROOT / "docs/results/README.md").read_text(encoding="utf-8") == made
 

@@ -1,0 +1,143 @@
+"""What is kept here, as write.py reads it: runs, their twins, and whether a recipe has changed since."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from ffcore.recipe.load import load, names
+from ffcore.recipe.schema import Recipe
+from ffcore.report.differences import TOLD, leaves
+
+HERE = Path(__file__).parent
+COSTS = HERE / "costs.json"
+TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
+"""Validation accuracy in percent, by the first part of a recipe's name, whose time is told."""
+
+_ELSEWHERE = re.compile(r"data\.(root|download)|trainer\.(bar|threads|loggers\b.*|callbacks\b.*)|seed")
+"""Settings that are told apart, or that no figure depends on."""
+
+
+def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Everything in a resolved recipe that a figure depends on, by dotted path."""
+    found = leaves({key: value for key, value in recipe.items() if key not in TOLD})
+    return {path: value for path, value in found if not _ELSEWHERE.fullmatch(path)}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        runs: what keep.py has kept of each, by seed.
+    """
+
+    runs: list[dict[str, Any]]
+
+    def __getitem__(self, key: str) -> Any:
+        """What is the same for all of them, or the first one's."""
+        return self.runs[0][key]
+
+    @property
+    def name(self) -> str:
+        """Of the recipe."""
+        return str(self["recipe"])
+
+    @property
+    def fastest(self) -> dict[str, Any]:
+        """The run that other work on the machine has held up least."""
+        return min(self.runs, key=lambda run: float(run["train_s"]))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """As it is today, with the overrides of these runs."""
+        words = self["command"].split()[3:]
+        return load(self.name, [word for word in words if "=" in word and not word.startswith("data.root")])
+
+    @cached_property
+    def changed(self) -> list[str]:
+        """Parts of the recipe that were others when these ran."""
+        today = settings(self.recipe.model_dump(mode="json"))
+        paths = [path for path, value in self["settings"].items() if today.get(path) != value]
+        return sorted({path.partition(".")[0] for path in paths})
+
+    @property
+    def planned(self) -> int:
+        """Epochs of the recipe, without overrides."""
+        return load(self.name).trainer.max_epochs
+
+    @property
+    def complete(self) -> bool:
+        """Whether they are what the recipe's name promises."""
+        return self["epochs"] >= self.planned and not self.changed
+
+    def errors(self, split: str = "test") -> list[float]:
+        """In percent."""
+        return [float(run[split]["error"]) for run in self.runs]
+
+    def reached(self) -> float | None:
+        """Seconds of learning until a validation had the set's target; None where one run never had it."""
+        target = TARGETS.get(self.name.partition("/")[0], 101.0)
+        times = [
+            [s for _, s, share in run.get("curve", ()) if 100 * share >= target][:1] for run in self.runs
+        ]
+        return min(of_run[0] for of_run in times) if all(times) else None
+
+
+def runs() -> list[Runs]:
+    """All that is kept."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for path in sorted(HERE.glob("*.json")):
+        if path != COSTS:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            bare = re.sub(r" (seed=\d+|trainer\.bar=false)", "", run["command"])
+            key = (run["recipe"], bare, run["device"], run["threads"], str(run["settings"]))
+            groups.setdefault(key, []).append(run)
+    found = [Runs(sorted(group, key=lambda run: int(run["seed"]))) for group in groups.values()]
+    return sorted(found, key=lambda group: (group.name, not group.complete, group["command"]))
+
+
+@cache
+def twins() -> dict[str, str]:
+    """The recipe that learns by backprop what another one learns, by that other one's name."""
+    found = {}
+    for name in names():
+        if load(name).algorithm.kind == "backprop":
+            whole, _, last = name.rpartition("/")
+            plain = f"{whole}/{last.removesuffix('-backprop')}"
+            found[plain if plain != name else f"{whole}/ff"] = name
+    return found
+
+
+def costs() -> Iterator[dict[str, Any]]:
+    """What tests/bench/costs.py has measured, pair by pair; ``changed`` where a recipe is another now."""
+    for pair in json.loads(COSTS.read_text(encoding="utf-8"))["pairs"]:
+        now = [settings(load(name, said).model_dump(mode="json")) for name, said in pair["loaded"]]
+        then = [settings(recipe) for recipe in pair["recipes"]]
+        changed = any(
+            today.get(path) != value
+            for today, measured in zip(now, then, strict=True)
+            for path, value in measured.items()
+            if not path.startswith("trainer.")
+        )
+        yield {**pair, "changed": changed}
+
+
+def percent(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def duration(seconds: float) -> str:
+    """In minutes and seconds, or hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
