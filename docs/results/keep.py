@@ -24,8 +24,8 @@ def kept(run: Path) -> dict[str, Any]:
         SystemExit: nobody could check out the code that it ran.
     """
     results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    if results["git_commit"].endswith("dirty"):
-        raise SystemExit(f"{run}: ran with changes that were not committed")
+    if (results["git_commit"] or "dirty").endswith("dirty"):
+        raise SystemExit(f"{run}: ran with code that no commit has")
     command = re.sub(r"data\.root=\S+", "data.root=DIR", results["command"])
     results["command"] = re.sub(r" (--run-dir \S+|trainer\.bar=false)", "", command)
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:

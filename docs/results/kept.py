@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
 
 _ELSEWHERE = re.compile(r"data\.(root|download)|trainer\.(bar|threads|loggers\b.*|callbacks\b.*)|seed")
 """Settings that are told apart, or that no figure depends on."""
+
+_PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every")
+"""Overrides whose effect has a column of its own, or none."""
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
@@ -55,10 +59,20 @@ class Runs:
         return min(self.runs, key=lambda run: float(run["train_s"]))
 
     @cached_property
+    def overrides(self) -> list[str]:
+        """Of the recipe, on the command line; none that a figure does not depend on."""
+        words = shlex.split(self["command"])[3:]
+        return [word for word in words if "=" in word and not _ELSEWHERE.fullmatch(word.partition("=")[0])]
+
+    @cached_property
+    def variant(self) -> str:
+        """The recipe's name, with overrides that make it another one."""
+        return " ".join([self.name, *(word for word in self.overrides if not word.startswith(_PACE))])
+
+    @cached_property
     def recipe(self) -> Recipe:
         """As it is today, with the overrides of these runs."""
-        words = self["command"].split()[3:]
-        return load(self.name, [word for word in words if "=" in word and not word.startswith("data.root")])
+        return load(self.name, self.overrides)
 
     @cached_property
     def changed(self) -> list[str]:
@@ -75,7 +89,7 @@ class Runs:
     @property
     def complete(self) -> bool:
         """Whether they are what the recipe's name promises."""
-        return self["epochs"] >= self.planned and not self.changed
+        return self["epochs"] >= self.planned and not self.changed and self.variant == self.name
 
     def errors(self, split: str = "test") -> list[float]:
         """In percent."""

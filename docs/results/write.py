@@ -81,12 +81,12 @@ class Page:
 
     def best(self, name: str) -> Runs | None:
         """The runs of a recipe that stand for it: as it is today, with the most epochs."""
-        mine = [group for group in self.groups if group.name == name and not group.changed]
+        mine = [group for group in self.groups if group.variant == name and not group.changed]
         return max(mine, key=lambda group: int(group["epochs"]), default=None)
 
     def row(self, group: Runs, twin: bool) -> str:
         """One line of a table."""
-        name = f"`{group.name}`"
+        name = f"`{group.variant}`"
         if group.changed:
             name += f" as it was, with another {', '.join(group.changed)}"
         error = f"{percent(group.errors())} %"
@@ -195,7 +195,7 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
             sources = [run["test"]["per_block_accuracy"] for run in group.runs]
             errors = (f"{name} {percent([100 * (1 - run[name]) for run in sources])}" for name in sources[0])
             seeds = ", ".join(str(run["seed"]) for run in group.runs)
-            name = f"`{group.name}`" + " as it was" * bool(group.changed)
+            name = f"`{group.variant}`" + " as it was" * bool(group.changed)
             text += line((name, self.epochs(group), seeds, "; ".join(errors)))
         return text
 
