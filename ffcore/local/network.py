@@ -244,7 +244,7 @@ class LocalNetwork(nn.Module):
             if self.span is None:
                 self.run_stages(views, views.x, self._first if entered else 0, self._stop)
             else:
-                self._run_span(self.span, views)
+                self._learn_span(self.span, views)
         updater.close()
 
     def end_batch(self) -> None:
@@ -267,22 +267,26 @@ class LocalNetwork(nn.Module):
             x = stage(x, views) if isinstance(stage, Circuit) else stage(x)
         return x
 
-    def _run_span(self, span: Span, views: Views, handed_on: dict[BlockLike, Tensor] | None = None) -> None:
-        """This rank's stages, on what the rank before has made; with ``handed_on`` it is for readouts."""
-        kind = "learn" if handed_on is None else "read"
+    def _learn_span(self, span: Span, views: Views) -> None:
+        """This rank's stages learn from what the rank before has made."""
         x = views.x
         if span.first > 0:
-            x, *rest = span.receive(kind, views.samples)
-            if handed_on is None:
-                views.upstream.extend(rest)
-            else:
-                handed_on.update(zip(self._tapped(span.first), rest, strict=True))
-        x = self.run_stages(
-            views, x, span.first, span.stop if handed_on is not None else min(span.stop, self._stop)
-        )
+            x, *upstream = span.receive("learn", views.samples)
+            views.upstream.extend(upstream)
+        x = self.run_stages(views, x, span.first, min(span.stop, self._stop))
         if not span.last:
-            rest = views.upstream if handed_on is None else [handed_on[b] for b in self._tapped(span.stop)]
-            span.send(kind, [cast(Tensor, x), *rest], views.samples)
+            span.send("learn", [cast(Tensor, x), *views.upstream], views.samples)
+
+    def _read_span(self, span: Span, views: Views, handed_on: dict[BlockLike, Tensor]) -> None:
+        """This rank's stages, for readouts of the last rank, which need what all ranks' blocks hand on."""
+        x = views.x
+        if span.first > 0:
+            x, *tapped = span.receive("read", views.samples)
+            handed_on.update(zip(self._tapped(span.first), tapped, strict=True))
+        x = self.run_stages(views, x, span.first, span.stop)
+        if not span.last:
+            tapped = [handed_on[block] for block in self._tapped(span.stop)]
+            span.send("read", [cast(Tensor, x), *tapped], views.samples)
 
     def _tapped(self, stop: int) -> list[LocalBlock]:
         """Blocks that readouts listen to, of the stages before ``stop``."""
@@ -344,7 +348,7 @@ class LocalNetwork(nn.Module):
             if self.span is None or not learn:
                 self.run_stages(views, views.x)
             else:
-                self._run_span(self.span, views, handed_on)
+                self._read_span(self.span, views, handed_on)
                 if not self.span.last:
                     return {}
         updater = Updater(self.record)

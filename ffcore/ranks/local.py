@@ -21,16 +21,18 @@ from ffcore.recipe.schema import Recipe
 class DataParallel(Spread):
     """Gradients are summed block by block; see `ffcore.local.Stepper`."""
 
+    ranks: Group
+
     def __init__(self, group: Group) -> None:
-        self.ranks = self.learning = self.group = group
+        self.ranks = self.learning = group
 
     def settle(self, module: nn.Module) -> None:
         """Let running statistics be the mean of all ranks'; what is the same everywhere stays to the bit."""
         for value in self.buffers(module).values():
             first = value.clone()
-            self.group.share([first])
+            self.ranks.share([first])
             value.sub_(first)
-            value.copy_(self.group.sum(value).div_(self.group.world).add_(first))
+            value.copy_(self.ranks.sum(value).div_(self.ranks.world).add_(first))
 
     def buffers(self, module: nn.Module) -> dict[str, Tensor]:
         """All of floating point."""
@@ -38,10 +40,10 @@ class DataParallel(Spread):
 
     def mine(self, states: Sequence[HalfDone]) -> HalfDone:
         """This rank's own; if there were another number of ranks, the first goes on with everything."""
-        if len(states) == self.group.world:
-            return states[self.group.rank]
+        if len(states) == self.ranks.world:
+            return states[self.ranks.rank]
         whole = HalfDone.merged(states)
-        return whole if self.group.rank == 0 else whole.emptied()
+        return whole if self.ranks.rank == 0 else whole.emptied()
 
 
 class LocalDDP(DDPStrategy):
@@ -76,14 +78,14 @@ class LocalDDP(DDPStrategy):
         module = self.lightning_module
         if not isinstance(module, ForwardOnly):
             raise TypeError(f"strategy {self.strategy_name}: trains ForwardOnly, not {type(module).__name__}")
-        module.spread = self.spread(module)
+        module.spread = self.spread()
         # All ranks would wait for the first one, every step; `Vote` asks them twice a second.
         loop: Any = trainer.fit_loop.epoch_loop
         assert hasattr(loop, "_broadcast_sigterm_tensor"), "Lightning 2.6 has it"
         loop._broadcast_sigterm_tensor = _nothing
         super().setup(trainer)
 
-    def spread(self, module: ForwardOnly) -> Spread:
+    def spread(self) -> Spread:
         """How this strategy lays a module on its ranks."""
         return DataParallel(Group())
 

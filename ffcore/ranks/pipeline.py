@@ -39,7 +39,6 @@ class Pipeline(Spread):
 
     Args:
         group: all ranks.
-        module: what is trained.
         batch: samples of a full batch.
         balance: how the network is cut.
         cut: names of the blocks that ranks after the first begin with; empty: as ``balance`` says.
@@ -49,33 +48,33 @@ class Pipeline(Spread):
             known once training has begun.
     """
 
+    ranks: Group
     loads: Sequence[float] = ()
 
-    def __init__(
-        self, group: Group, module: ForwardOnly, batch: int, balance: Balance, cut: Sequence[str]
-    ) -> None:
-        self.ranks = self.group = group
-        self.module = module
+    def __init__(self, group: Group, batch: int, balance: Balance, cut: Sequence[str]) -> None:
+        self.ranks = group
         self.batch = batch
         self.balance = balance
         self.cut = cut
+        self._network: LocalNetwork | None = None
         self._link: Link | None = None
         self._owners: dict[str, int] = {}
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
         """Cut the network, and connect this rank to its neighbours."""
+        self._network = network
         if self.cut:
-            starts = chosen(network, self.cut, self.group.world)
+            starts = chosen(network, self.cut, self.ranks.world)
         else:
-            costs = counted(network) if self.balance == "counted" else self._measured(batches)
+            costs = counted(network) if self.balance == "counted" else self._measured(network, batches)
             parts = segments(network)
-            found = balanced(_sums(costs, parts), learning(network, parts), self.group.world)
+            found = balanced(_sums(costs, parts), learning(network, parts), self.ranks.world)
             starts = [parts[part] for part in found]
             self.loads = _sums(costs, starts)
         self._lay(network, ranges(starts, len(network.stages)))
 
     def _lay(self, network: LocalNetwork, spans: Sequence[range]) -> None:
-        last = self.group.world - 1
+        last = self.ranks.world - 1
         home = {
             part: rank
             for rank, span in enumerate(spans)
@@ -83,14 +82,14 @@ class Pipeline(Spread):
             for part in network.stages[i].modules()
         }
         self._owners = {name: home.get(block, last) for name, block in network.learners.items()}
-        self._tensors: list[list[Tensor]] = [[] for _ in range(self.group.world)]
+        self._tensors: list[list[Tensor]] = [[] for _ in range(self.ranks.world)]
         for rank, span in enumerate(spans):
             parts = [*(network.stages[i] for i in span), *([network.readout_blocks] if rank == last else [])]
             for part in parts:
                 self._tensors[rank] += [t.data for t in (*part.parameters(), *part.buffers()) if t.numel()]
         device = next(network.parameters()).device
-        self._link = Link(self.group.rank, self.group.world, self.batch, device)
-        rank = self.group.rank
+        self._link = Link(self.ranks.rank, self.ranks.world, self.batch, device)
+        rank = self.ranks.rank
         network.span = _Span(spans[rank], rank == last, self._link)
         for name, block in network.learners.items():
             if not self.owns(name) and block.stepper is not None:
@@ -98,34 +97,33 @@ class Pipeline(Spread):
 
     def end(self) -> None:
         """Nothing is on its way any more, and every rank may run the whole network again."""
-        if self._link is not None:
-            self.module.network.span = None
+        if self._network is not None and self._link is not None:
+            self._network.span = None
             self._link.close()
             self._link = None
 
     def owns(self, name: str) -> bool:
         """See `Spread.owns`."""
-        return self._owners.get(name, self.group.rank) == self.group.rank
+        return self._owners.get(name, self.ranks.rank) == self.ranks.rank
 
     def settle(self, module: nn.Module) -> None:
         """Give every rank the others' blocks."""
         if self._owners:
             for rank, tensors in enumerate(self._tensors):
-                self.group.share(tensors, rank)
+                self.ranks.share(tensors, rank)
 
     def mine(self, states: Sequence[HalfDone]) -> HalfDone:
         """Of this rank's blocks, whoever had them before."""
-        names = [name for name in self.module.network.learners if self.owns(name)]
-        return HalfDone.merged(states).only(names)
+        assert self._network is not None, "training has begun"
+        return HalfDone.merged(states).only([name for name in self._network.learners if self.owns(name)])
 
     def optimizers(self, mine: dict[str, Any]) -> dict[str, Any]:
         """States of all blocks' optimisers, each from the rank that steps it."""
-        every = self.group.objects({name: state for name, state in mine.items() if self.owns(name)})
+        every = self.ranks.objects({name: state for name, state in mine.items() if self.owns(name)})
         return {name: every[self._owners.get(name, 0)].get(name, state) for name, state in mine.items()}
 
-    def _measured(self, batches: Iterable[Views]) -> list[float]:
+    def _measured(self, network: LocalNetwork, batches: Iterable[Views]) -> list[float]:
         """Seconds of each stage to learn a batch, the mean of all ranks, which measure at the same time."""
-        network = self.module.network
         learners = network.learners.values()
         steppers = [block.stepper for block in learners if block.stepper is not None]
         weights = copy.deepcopy(network.state_dict())
@@ -146,7 +144,7 @@ class Pipeline(Spread):
                 network.load_state_dict(weights)
             for stepper, state in zip(steppers, states, strict=True):
                 stepper.optimizer.load_state_dict(state)
-        costs = self.group.objects(clock.medians())
+        costs = self.ranks.objects(clock.medians())
         return [sum(of_stage) / len(costs) for of_stage in zip(*costs, strict=True)]
 
 
@@ -247,9 +245,9 @@ class PipelineStrategy(LocalDDP):
                 "themselves, between its stages; set trainer.devices to fewer, or use ff_local"
             )
 
-    def spread(self, module: ForwardOnly) -> Spread:
+    def spread(self) -> Spread:
         """See `LocalDDP.spread`."""
-        return Pipeline(Group(), module, self._batch, self._balance, self._cut)
+        return Pipeline(Group(), self._batch, self._balance, self._cut)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Of all blocks, as one process would have it."""

@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return {**found, "torch": str(torch.__version__)}  # with +cpu or the version of CUDA
 
 
 def git_commit() -> str | None:
