@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measures import kept_for_backward
+from measures import megabytes_kept
 from turns import Times, alternate, loop
 
 from ffcore.build.assemble import assemble
@@ -69,7 +69,7 @@ def steps(widths: Sequence[int], rounds: int, threads: int = 2) -> dict[str, Tim
 
 def kept(widths: Sequence[int]) -> dict[str, float]:
     """Megabytes that autograd keeps at one time in such a step."""
-    return {name: kept_for_backward(built(*made, widths), batch()) for name, made in CONTESTANTS.items()}
+    return {name: megabytes_kept(built(*made, widths), batch()) for name, made in CONTESTANTS.items()}
 
 
 def crops(rounds: int, threads: int = 2) -> Times:

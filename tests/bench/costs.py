@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from measures import kept_for_backward
+from measures import megabytes_kept
 from turns import alternate, loop
 
 from ffcore.build.assemble import assemble
@@ -76,7 +76,7 @@ def measured(name: str, rounds: int) -> dict[str, object]:
         "recipes": [load(*each).model_dump(mode="json") for each in loaded],
         "batch": n,
         "ms": [times[each].median for each in ("ff", "backprop")],
-        "kept_mb": [kept_for_backward(module, batch(shape, n)) for module in (one, two)],
+        "kept_mb": [megabytes_kept(module, batch(shape, n)) for module in (one, two)],
     }
 
 

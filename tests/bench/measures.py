@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,7 +15,7 @@ from ffcore.build.assemble import assemble
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Batch, Draw, Views
-from ffcore.interfaces.batch import Batch as Loaded
+from ffcore.testing.memory import kept_for_backward
 from ffcore_ff.images import Hybrid
 from ffcore_std.augmentations import Shift
 
@@ -103,7 +102,7 @@ def data(rounds: int) -> dict[str, float]:
     loader = DeviceLoader(images().load().train, scale=1 / 255, batch_size=N, shuffle=True)
     shift, hybrid = Shift(), Hybrid()
     hybrid.prepare(SHAPE, K)
-    extras: dict[str, Callable[[Loaded, Draw], object]] = {
+    extras: dict[str, Callable[[Batch, Draw], object]] = {
         "gather and convert": lambda batch, draw: None,
         "and shift by up to 2 pixels": lambda batch, draw: shift(batch.x, draw),
         "and hybrid negatives": lambda batch, draw: hybrid(batch.x, None, lambda: batch.x, draw),
@@ -125,31 +124,8 @@ def vectors(n: int = 1000) -> Batch:
     return Batch(x, y, torch.arange(n), 0, n, Draw(1, 0, 0, n, n))
 
 
-def kept_for_backward(module: ForwardOnly, batch: Batch) -> float:
-    """Most megabytes that autograd keeps at one time while a batch is learned, parameters aside."""
-    own = {p.untyped_storage().data_ptr() for p in module.network.parameters()}
-    live = peak = 0
-
-    class Kept:
-        def __init__(self, t: Tensor) -> None:
-            self.t = t
-
-    def free(size: int) -> None:
-        nonlocal live
-        live -= size
-
-    def pack(t: Tensor) -> object:
-        nonlocal live, peak
-        if t.untyped_storage().data_ptr() in own:
-            return t
-        kept, size = Kept(t), t.numel() * t.element_size()
-        live += size
-        peak = max(peak, live)
-        weakref.finalize(kept, free, size)
-        return kept
-
-    with torch.autograd.graph.saved_tensors_hooks(
-        pack, lambda kept: kept.t if isinstance(kept, Kept) else kept
-    ):
+def megabytes_kept(module: ForwardOnly, batch: Batch) -> float:
+    """Most that autograd keeps at one time while a batch is learned, parameters aside."""
+    with kept_for_backward(module.network.parameters()) as kept:
         module.algorithm.learn(batch, module.network)
-    return peak / 1e6
+    return kept.most / 1e6

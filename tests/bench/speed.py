@@ -29,7 +29,7 @@ from measures import (
     arithmetic,
     built,
     data,
-    kept_for_backward,
+    megabytes_kept,
     optimisations,
     predicting,
     vectors,
@@ -135,7 +135,7 @@ def memory() -> str:
     for depth in (4, 16, 64):
         units = [500] * depth
         modules = (built(units), without_closed_forms(built(units)), built(units, **BACKPROP))
-        rows.append([str(depth), *(f"{kept_for_backward(module, vectors()):.1f}" for module in modules)])
+        rows.append([str(depth), *(f"{megabytes_kept(module, vectors()):.1f}" for module in modules)])
     return table(
         ("blocks of 500", "ffcore, closed forms", "ffcore, autograd a block", "ffcore, backprop"), rows
     )

@@ -1,45 +1,15 @@
 """Activation memory does not grow with depth."""
 
-import weakref
-
 import pytest
 import torch
 from torch import nn
 
 from ffcore.interfaces import Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
+from ffcore.testing.memory import kept_for_backward
 from ffcore.testing.scenery import Energy, Margin
 
 WIDTH, ROWS = 8, 16
-
-
-class Saved:
-    """Peak of the bytes that autograd keeps at one time for backward, parameters aside."""
-
-    def __init__(self, network):
-        self.own = {p.untyped_storage().data_ptr() for p in network.parameters()}
-        self.live = self.peak = 0
-
-    def pack(self, t):
-        if t.untyped_storage().data_ptr() in self.own:
-            return t
-        kept, size = Kept(t), t.numel() * t.element_size()
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(kept, self.free, size)
-        return kept
-
-    def free(self, size):
-        self.live -= size
-
-    @staticmethod
-    def unpack(kept):
-        return kept.t if isinstance(kept, Kept) else kept
-
-
-class Kept:
-    def __init__(self, t):
-        self.t = t
 
 
 def peak(depth, one_window):
@@ -51,12 +21,22 @@ def peak(depth, one_window):
     network = LocalNetwork(nn.Sequential(*blocks), (WIDTH,), 2)
     if one_window:
         network.plan([range(depth)])
-    saved = Saved(network)
     views = Views(torch.randn(ROWS, WIDTH), ("positive", "negative"), (ROWS // 2,) * 2)
-    with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
+    with kept_for_backward(network.parameters()) as kept:
         network.learn(views)
-    assert saved.live == 0
-    return saved.peak
+    assert kept.now == 0
+    return kept.most
+
+
+def test_what_two_nodes_of_the_graph_keep_counts_once():
+    net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
+    x = torch.randn(ROWS, WIDTH)
+    with kept_for_backward(net.parameters()) as kept:
+        out = net(x)
+    assert kept.most == kept.now == 2 * ROWS * WIDTH * 4  # the input and the activity, in single precision
+    out.sum().backward()
+    del out
+    assert kept.now == 0
 
 
 def test_bytes_saved_for_backward_do_not_grow_with_depth():
@@ -65,4 +45,6 @@ def test_bytes_saved_for_backward_do_not_grow_with_depth():
 
 @pytest.mark.parametrize("depth", [16, 64])
 def test_one_window_keeps_every_blocks_graph(depth):
-    assert peak(depth, True) == depth * peak(4, True) // 4
+    block = peak(5, True) - peak(4, True)
+    assert block >= ROWS * WIDTH * 4
+    assert peak(depth, True) == peak(4, True) + (depth - 4) * block

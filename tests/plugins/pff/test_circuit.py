@@ -7,6 +7,7 @@ from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Draw, Views
 from ffcore.recipe.schema import Recipe
+from ffcore.testing.memory import kept_for_backward
 
 N, K, SHAPE = 6, 3, (1, 3, 4)
 
@@ -77,26 +78,14 @@ def test_gradients_are_clipped_number_by_number():
 @pytest.mark.parametrize("closed", [True, False])
 def test_what_is_kept_for_backward_does_not_grow_with_the_steps(closed):
     def peak(steps):
-        made, live, most = module(steps=steps), 0, 0
+        made = module(steps=steps)
         if not closed:
             for block in made.network.blocks:
                 block.graph_begins = lambda: "inputs"
             made.network.plan([range(i, i + 1) for i in range(len(made.network.blocks))])
-
-        class Kept:
-            def __init__(self, t):
-                nonlocal live, most
-                self.t = t
-                live += t.numel()
-                most = max(most, live)
-
-            def __del__(self):
-                nonlocal live
-                live -= self.t.numel()
-
-        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.t):
+        with kept_for_backward(made.network.parameters()) as kept:
             made.algorithm.learn(batch(), made.network)
-        return most
+        return kept.most
 
     assert peak(3) == peak(12)
     assert (peak(3) == 0) == closed
