@@ -21,11 +21,13 @@ def kept(run: Path) -> dict[str, Any]:
     """What is kept of a run.
 
     Raises:
-        SystemExit: nobody could check out the code that it ran.
+        SystemExit: nobody could run it again: it has no command, or code that no commit has.
     """
     results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
-    if (results["git_commit"] or "dirty").endswith("dirty"):
+    if "dirty" in (results["git_commit"] or "dirty"):
         raise SystemExit(f"{run}: ran with code that no commit has")
+    if results["command"] is None:
+        raise SystemExit(f"{run}: no command made it")
     command = re.sub(r"data\.root=\S+", "data.root=DIR", results["command"])
     results["command"] = re.sub(r" (--run-dir \S+|trainer\.bar=false)", "", command)
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
@@ -43,6 +45,10 @@ def main() -> None:
     results = kept(run)
     name = sys.argv[2] if len(sys.argv) > 2 else f"{results['recipe'].replace('/', '-')}-{results['seed']}"
     path = HERE / f"{name}.json"
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if any(there[key] != results[key] for key in ("command", "settings")):
+            raise SystemExit(f"{path}: keeps another run, of {there['command']}; give this one a NAME")
     lines = (f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in results.items())
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     print(path)

@@ -29,9 +29,20 @@ _PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every")
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Everything in a resolved recipe that a figure depends on, by dotted path."""
-    found = leaves({key: value for key, value in recipe.items() if key not in TOLD})
+    """Everything in a resolved recipe that a figure depends on, by dotted path; names of what can grow."""
+    own = {key: value for key, value in recipe.items() if key not in TOLD}
+    found = [*leaves(own), *_names(own)]
     return {path: value for path, value in found if not _ELSEWHERE.fullmatch(path)}
+
+
+def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Which entries lists have, and mappings of components: one that is added has no path to compare."""
+    inside = dict(enumerate(value)) if isinstance(value, list) else value
+    if isinstance(inside, dict):
+        if isinstance(value, list) or path.rpartition(".")[2] in ("penalties", "readouts"):
+            yield f"{path}.*", ", ".join(map(str, inside))
+        for key, item in inside.items():
+            yield from _names(item, f"{path}.{key}" if path else str(key))
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,11 @@ class Runs:
         today = settings(self.recipe.model_dump(mode="json"))
         paths = [path for path, value in self["settings"].items() if today.get(path) != value]
         return sorted({path.partition(".")[0] for path in paths})
+
+    @property
+    def commits(self) -> list[str]:
+        """Of the code that any of them ran with."""
+        return sorted({commit for run in self.runs for commit in run["git_commit"].split(", ")})
 
     @property
     def planned(self) -> int:

@@ -110,7 +110,7 @@ class Page:
                 when,
                 f"{max(run['peak_memory'] for run in group.runs) / 2**20:,.0f} MiB",
                 f"{group['device']}, {group['threads']} thread{'s' * (group['threads'] > 1)}",
-                group["git_commit"][:7] + "-dirty" * group["git_commit"].endswith("dirty"),
+                ", ".join(re.sub(r"(\w{7})\w*", r"\1", commit) for commit in group.commits),
                 "–" if group.changed else self.deviations.get(group.name, "–"),
             ]
         )

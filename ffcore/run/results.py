@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ def results_of(
     device: torch.device,
     *,
     command: str | None,
+    commits: Sequence[str],
     state: Mapping[str, Any],
     epoch: int,
     val: dict[str, Any] | None,
@@ -38,6 +39,7 @@ def results_of(
         history: what the training took.
         device: what it ran on.
         command: the command line that made it, if one did.
+        commits: of the code that its parts ran with, in order.
         state: its last checkpoint.
         epoch: the one that was selected, from 1.
         val: its figures on validation data.
@@ -48,7 +50,7 @@ def results_of(
         "recipe": recipe.name,
         "title": recipe.title,
         "seed": recipe.seed,
-        "git_commit": environment.git_commit(),
+        "git_commit": ", ".join(commits) or None,
         "command": command,
         "device": environment.device_name(device),
         "threads": recipe.trainer.threads or torch.get_num_threads(),

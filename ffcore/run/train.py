@@ -209,6 +209,7 @@ class _Job:
     module: ForwardOnly
     watchers: Watchers
     command: str | None
+    commit: str | None
     began: float
 
     @classmethod
@@ -216,6 +217,7 @@ class _Job:
         cls, recipe: Recipe, dataset: Dataset | None, command: str | None, callbacks: Sequence[L.Callback]
     ) -> _Job:
         began = time.perf_counter()
+        commit = environment.git_commit()  # of what has been imported, whatever is there at the end
         watchers = Watchers(recipe, callbacks)
         data = Data.open(recipe, dataset)
         if recipe.trainer.select == "best" and data.val is None:
@@ -231,7 +233,7 @@ class _Job:
         recipe = absolute(recipe)
         if dataset is not None:
             recipe = with_given_data(recipe, data.images.name)
-        return cls(recipe, data, module, watchers, command, began)
+        return cls(recipe, data, module, watchers, command, commit, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
         now = self.data.meta()
@@ -308,9 +310,10 @@ class _Job:
             "start": started,
             "recipe": recipe.model_dump(mode="json"),
             "command": before.get("command", self.command),
+            "commits": list(dict.fromkeys([*before.get("commits", ()), self.commit])),
         }
         history = History(path / files.METRICS if group.rank == 0 else None)
-        spread = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
+        histograms = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
@@ -318,11 +321,11 @@ class _Job:
         bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
         drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
-            mine = [history, spread, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
+            mine = [history, histograms, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
             trainer = make_trainer(recipe, path, mine, loggers)
             device = trainer.strategy.root_device
             if state is not None and before["learned"]:
-                for callback in (history, spread):
+                for callback in (history, histograms):
                     callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
             else:
                 sharing = group if join.kind(recipe).shares_batches else ALONE
@@ -348,13 +351,14 @@ class _Job:
         results = results_of(
             *(recipe, data, module, history, device),
             command=meta["command"],
+            commits=[commit for commit in meta["commits"] if commit is not None],
             state=state,
             epoch=epoch,
             val=val_figures,
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
-        arrays = {**figures.measure(module, data, device), **concluded, **spread.arrays()}
+        arrays = {**figures.measure(module, data, device), **concluded, **histograms.arrays()}
         figures.save(path / files.FIGURES, arrays)
         return results
 

@@ -12,6 +12,7 @@ import torch
 
 import ffcore
 from ffcore.errors import RunError, TimeUpError, UserError
+from ffcore.run import environment
 from ffcore.run.train import resume, train
 
 PER_EPOCH = 13  # batches of 100 in 1,293 samples
@@ -226,6 +227,13 @@ def test_the_command_that_began_a_run_is_its_command(quick, tmp_path, monkeypatc
     with pytest.raises(TimeUpError):
         train(recipe, tmp_path / "part", max_time=0.0, command="ffcore run this")
     assert resume(tmp_path / "part", command="ffcore run --resume").results["command"] == "ffcore run this"
+
+
+def test_the_commit_is_that_of_the_code_at_the_start_of_each_part(quick, tmp_path, monkeypatch):
+    found = iter(["first", "second"])
+    monkeypatch.setattr(environment, "git_commit", lambda: next(found))
+    cut_short(quick, run_dir=tmp_path / "run")
+    assert resume(tmp_path / "run").results["git_commit"] == "first, second"
 
 
 def test_the_most_memory_is_that_of_all_parts(part):
