@@ -111,6 +111,7 @@ class ForwardOnly(L.LightningModule):
         self._val_losses: dict[str, float] = {}
         self.val_figures: dict[str, Any] | None = None
         self._half_done: Sequence[HalfDone] = ()
+        self._shared = False
 
     # -- learning ---------------------------------------------------------------------------------------
 
@@ -232,6 +233,7 @@ class ForwardOnly(L.LightningModule):
         )
         checkpoint["half_done"] = {
             "ranks": [each.plain() for each in self.spread.ranks.objects(mine)],
+            "shared": self.spread.learning.world > 1,
             "val": self.val_figures,
         }
 
@@ -243,6 +245,7 @@ class ForwardOnly(L.LightningModule):
             steppers = {name: {**s, "batches": s["updates"]} for name, s in found["steppers"].items()}
             found = {"ranks": [{"meter": found["meter"], "steppers": steppers, "buffers": {}}]}
         self._half_done = [HalfDone(**each) for each in found["ranks"]]
+        self._shared = found.get("shared", True)
 
     def on_train_start(self) -> None:
         """Take up what was half done; find out who listens to steps, since calling nobody costs 50 µs."""
@@ -253,7 +256,7 @@ class ForwardOnly(L.LightningModule):
         )
         self.spread.begin(self.network, self._passes())
         if self._half_done:
-            mine = self.spread.mine(self._half_done)
+            mine = self.spread.mine(self._half_done, self._shared)
             self.meter.load_state_dict(mine.meter, self.device)
             for name, state in mine.steppers.items():
                 stepper = self.network.learners[name].stepper

@@ -44,6 +44,11 @@ class Spread:
         """Those that ranks may have different values of within an epoch."""
         return {}
 
-    def mine(self, states: Sequence[HalfDone]) -> HalfDone:
-        """What this rank goes on with, of what all ranks of the run so far had half done."""
+    def mine(self, states: Sequence[HalfDone], shared: bool) -> HalfDone:
+        """What this rank goes on with.
+
+        Args:
+            states: what all ranks of the run so far had half done.
+            shared: whether each of them was of a share of the same batches; otherwise, of blocks of its own.
+        """
         return states[0] if len(states) == 1 else HalfDone.merged(states)

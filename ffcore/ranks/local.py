@@ -38,9 +38,9 @@ class DataParallel(Spread):
         """All of floating point."""
         return {name: b for name, b in module.named_buffers() if b.is_floating_point() and b.numel()}
 
-    def mine(self, states: Sequence[HalfDone]) -> HalfDone:
-        """This rank's own; if there were another number of ranks, the first goes on with everything."""
-        if len(states) == self.ranks.world:
+    def mine(self, states: Sequence[HalfDone], shared: bool) -> HalfDone:
+        """This rank's own; if ranks had others before, the first goes on with everything."""
+        if shared and len(states) == self.ranks.world:
             return states[self.ranks.rank]
         whole = HalfDone.merged(states)
         return whole if self.ranks.rank == 0 else whole.emptied()

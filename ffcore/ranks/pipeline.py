@@ -112,7 +112,7 @@ class Pipeline(Spread):
             for rank, tensors in enumerate(self._tensors):
                 self.ranks.share(tensors, rank)
 
-    def mine(self, states: Sequence[HalfDone]) -> HalfDone:
+    def mine(self, states: Sequence[HalfDone], shared: bool) -> HalfDone:
         """Of this rank's blocks, whoever had them before."""
         assert self._network is not None, "training has begun"
         return HalfDone.merged(states).only([name for name in self._network.learners if self.owns(name)])
@@ -127,7 +127,10 @@ class Pipeline(Spread):
         learners = network.learners.values()
         steppers = [block.stepper for block in learners if block.stepper is not None]
         weights = copy.deepcopy(network.state_dict())
-        states = [copy.deepcopy(stepper.optimizer.state_dict()) for stepper in steppers]
+        states = [
+            {parameter: copy.deepcopy(of) for parameter, of in stepper.optimizer.state.items()}
+            for stepper in steppers
+        ]
         clock = _Stopwatch(network.stages)
         record, network.record = network.record, None
         watchers, network.watchers = network.watchers, []
@@ -142,8 +145,9 @@ class Pipeline(Spread):
             network.record, network.watchers = record, watchers
             with trusting():  # it is this process's own
                 network.load_state_dict(weights)
-            for stepper, state in zip(steppers, states, strict=True):
-                stepper.optimizer.load_state_dict(state)
+            for stepper, state in zip(steppers, states, strict=True):  # their groups are known elsewhere
+                stepper.optimizer.state.clear()
+                stepper.optimizer.state.update(state)
         costs = self.ranks.objects(clock.medians())
         return [sum(of_stage) / len(costs) for of_stage in zip(*costs, strict=True)]
 

@@ -56,6 +56,16 @@ def test_blocks_on_two_ranks_go_on_in_one_process_and_back(pool, work, tmp_path)
     assert (back / "metrics.csv").read_text().count("\n") == 3
 
 
+def test_half_a_group_of_blocks_on_two_ranks_goes_on_as_shares_of_batches(pool, work, tmp_path):
+    one, there = tmp_path / "one", tmp_path / "there"
+    accumulated = [*SMALL, "trainer.accumulate=5", "trainer.precision=64-true"]
+    assert work.whole("digits/ff", str(one), accumulated) == "finished"
+    stopped_after(pool("whole", "digits/ff", str(there), [*accumulated, *PIPELINE], press=2))
+    assert pool("whole", "", str(there), ["trainer.strategy=ff_local"]) == ["finished"] * 2
+    for name, value in weights(one).items():
+        torch.testing.assert_close(weights(there)[name], value, rtol=0, atol=1e-9)
+
+
 def test_a_share_of_batches_goes_on_in_one_process_within_rounding(pool, work, tmp_path):
     one, there = tmp_path / "one", tmp_path / "there"
     accumulated = [*SMALL, "trainer.accumulate=5", "trainer.precision=64-true"]
