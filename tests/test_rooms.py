@@ -54,6 +54,15 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
                 )
 
 
+def test_a_plugin_imports_contracts_and_what_reports_are_made_of() -> None:
+    allowed = {"interfaces", "plugin", "recipe.spec", "report", "data.images", "errors", "trust", "files"}
+    for path in (ROOT / "plugins").rglob("*.py"):
+        for module in imports(path):
+            if module.startswith("ffcore."):
+                known = any(f"{module}.".startswith(f"ffcore.{room}.") for room in allowed)
+                assert known, f"{path} imports {module}"
+
+
 def test_the_core_imports_no_plugin() -> None:
     plugins = {path.name for path in (ROOT / "plugins").iterdir()}
     for path in (ROOT / "ffcore").rglob("*.py"):

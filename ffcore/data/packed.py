@@ -84,12 +84,13 @@ def pack(
         for useless in (_header(file), file):  # before the new ones are written, so that there is room
             useless.unlink(missing_ok=True)
         header = wanted | _write(file, root, parts, decode)
+        whole = _mapped(file, header)  # now: another process that finds no header yet removes the file
         try:
             write_whole(_header(file), lambda draft: draft.write_text(json.dumps(header), encoding="utf-8"))
         except BaseException:
             file.unlink(missing_ok=True)
             raise
-        return _packed(_mapped(file, header), header)
+        return _packed(whole, header)
     except OSError as error:
         raise UserError(
             f"{file}: cannot be written: {error.strerror}; set data.cache=FOLDER to where there is room"

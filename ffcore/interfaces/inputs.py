@@ -73,6 +73,17 @@ class NegativeData(Component):
     def prepare(self, shape: tuple[int, ...], classes: int) -> None:
         """Learn the data's shape and number of classes, before anything else is called."""
 
+    def expect(self, low: float, high: float) -> None:
+        """Learn what values the training samples have, before anything is learned.
+
+        Args:
+            low: the least, as a loader makes it.
+            high: the largest.
+
+        Raises:
+            ValueError: when negatives would be told from them by their values alone.
+        """
+
     def of(self, batch: Batch, y: Tensor | None, probs: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
         """What algorithms call: negatives of this rank's share of a batch; see `forward`."""
         group = ranks()

@@ -51,10 +51,10 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     chosen = choose(data, split)
     names = [source.name for source in predictor.module.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
-    measures, module = Measures(), predictor.module
+    measures = Measures()
     for batch in data.loader(chosen, torch.device("cpu"), None):
         accuracy.update(*predictor.measure(batch.x), batch.y)
-        measures.update(module.algorithm.measure(batch, module.network))
+        measures.update(predictor.figures(batch))
     figures = accuracy.figures()
     return {
         "split": split,

@@ -47,7 +47,10 @@ def conclude(
         said = one_line(error, 200)
         complain(f"what the algorithm keeps of a trained network is left out: {type(error).__name__}: {said}")
         return {}
-    return {name: value.detach().cpu().numpy() for name, value in kept.items()}
+    arrays = {name: value.detach().cpu().numpy() for name, value in kept.items()}
+    for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
+        complain(f"what the algorithm keeps of a trained network: {name} is {arrays.pop(name)}; left out")
+    return arrays
 
 
 def save(path: Path, arrays: Arrays) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ffcore.build.assemble import assemble
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError
+from ffcore.errors import UserError, one_line
+from ffcore.interfaces import Batch
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
@@ -63,7 +65,7 @@ class Predictor:
             self.module.load_state_dict(state["state_dict"])
         except RuntimeError as error:
             raise UserError(
-                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {' '.join(str(error).split())[:99]}"
+                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {one_line(error, 99)}"
             ) from error
         self.module.eval()
 
@@ -74,10 +76,19 @@ class Predictor:
         Args:
             inputs: (N, *shape) as a loader makes them: scaled, and standardised if the recipe says so.
         """
-        mixed = self.recipe.trainer.precision == "bf16-mixed"
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=mixed):
+        with self._precision(inputs.device):
             evidence = self.module.algorithm.scores(inputs, self.module.network)
             return evidence, self.module.contribution.combine(evidence)
+
+    @torch.no_grad()
+    def figures(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The algorithm's own figures of a batch, in the run's precision; see `Algorithm.measure`."""
+        with self._precision(batch.x.device):
+            return self.module.algorithm.measure(batch, self.module.network)
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        mixed = self.recipe.trainer.precision == "bf16-mixed"
+        return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
     def scores(self, x: Any) -> Tensor:
         """Combined evidence (N, K) for samples in the form of the training data; the largest wins.

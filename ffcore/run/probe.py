@@ -54,7 +54,8 @@ def probe(
     """Accuracy of probes on what each block hands on, and on its activity, in a neutral pass.
 
     Probes are fitted on the training split, the linear one's penalty is chosen on the validation split (a
-    tenth of the training split where the run keeps none), and nothing on what is measured.
+    tenth of the training split where the run keeps none). Nothing is chosen on what is measured, but with
+    ``split="val"``, where that penalty is.
 
     Args:
         run_dir: a run's folder.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,4 +103,5 @@ def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[st
     if measured is None:
         return None
     names = [source.name for source in module.sources]
-    return {**accuracies(measured, names), **measured["measures"], "confusion": measured["confusion"]}
+    own = {name: mean if math.isfinite(mean) else None for name, mean in measured["measures"].items()}
+    return {**accuracies(measured, names), **own, "confusion": measured["confusion"]}

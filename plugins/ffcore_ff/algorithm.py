@@ -5,7 +5,7 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -57,6 +57,10 @@ class ForwardForward(Algorithm):
         self.classes = classes
         self.negatives.prepare(shape, classes)
         return shape if self.labels is None else self.labels.prepare(shape, classes)
+
+    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
+        """See `ffcore.interfaces.Algorithm.expect`; the negatives want to know, too."""
+        self.negatives.expect(low, high)
 
     def connect(self, net: Network) -> None:
         """See `ffcore.interfaces.Algorithm.connect`.

@@ -164,6 +164,18 @@ class OtherData(_WrongImages):
         images = torch.from_numpy(other.train.x.copy()).view(-1, *shape)
         self.register_buffer("images", images, persistent=False)
 
+    def expect(self, low: float, high: float) -> None:
+        """Refuse samples that are standardised: those of the other set lie in [0, 1].
+
+        Raises:
+            ValueError: when samples lie elsewhere.
+        """
+        if low < 0 or high > 1:
+            raise ValueError(
+                f"other-data: its samples lie in [0, 1], those of the data between {low:.3g} and {high:.3g}; "
+                "set data.standardise to false"
+            )
+
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
         """Samples of the other set, and no class."""
         return self.images[draw.integers("other-data", len(self.images))].to(x.dtype) * self.scale, None

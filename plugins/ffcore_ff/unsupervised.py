@@ -5,6 +5,7 @@ N samples; K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -47,6 +48,10 @@ class Unsupervised(Algorithm):
             )
         self.negatives.prepare(shape, classes)
         return shape
+
+    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
+        """See `ffcore.interfaces.Algorithm.expect`; the negatives want to know, too."""
+        self.negatives.expect(low, high)
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The readouts: goodness says whether an image is real, not what it shows."""

@@ -81,8 +81,9 @@ class PredictiveForwardForward(ForwardForward):
 
     def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
         """Errors of reconstructions, a mean over pixels: squared, and binary cross-entropy in nats."""
-        made = circuit_of(net).reconstructed(batch.x)
-        entropy = F.binary_cross_entropy(made.clamp(1e-6, 1 - 1e-6), batch.x, reduction="none")
+        made = circuit_of(net).reconstructed(batch.x).to(batch.x.dtype)
+        with torch.autocast(made.device.type, enabled=False):  # torch refuses this function there on a GPU
+            entropy = F.binary_cross_entropy(made.clamp(1e-6, 1 - 1e-6), batch.x, reduction="none")
         return {
             "reconstruction_mse": (made - batch.x).square().flatten(1).mean(1),
             "reconstruction_bce": entropy.flatten(1).mean(1),

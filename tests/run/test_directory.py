@@ -113,3 +113,14 @@ def test_results_are_json_or_an_error(tmp_path):
 def test_a_folder_in_use_is_refused(finished):
     with pytest.raises(UserError, match="not empty"):
         directory.check(finished.path)
+
+
+def test_a_figure_that_is_no_number_costs_no_results(quick, monkeypatch):
+    algorithm = "ffcore_ff.algorithm.ForwardForward"
+    inf = torch.tensor(float("inf"))
+    monkeypatch.setattr(f"{algorithm}.measure", lambda self, batch, net: {"mine": inf.expand(len(batch.x))})
+    monkeypatch.setattr(f"{algorithm}.conclude", lambda self, *given: {"bad": inf, "good": torch.tensor(2.0)})
+    with pytest.warns(UserWarning, match="bad is inf; left out"):
+        run = quick()
+    assert run.results["test"]["mine"] is None
+    assert run.results["concluded"] == {"good": 2.0}

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import ffcore
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Draw
@@ -60,3 +61,15 @@ def test_the_readout_is_the_only_evidence():
 def test_what_cannot_work_is_said_before_anything_is_built(more, message):
     with pytest.raises(UserError, match=message):
         assemble(Recipe.model_validate({**RECIPE, **more}), SHAPE, K)
+
+
+def test_standardised_images_beside_another_set_that_is_not_are_refused(tmp_path):
+    message = r"algorithm: other-data: its samples lie in \[0, 1\], .* set data.standardise to false"
+    with pytest.raises(UserError, match=message):
+        ffcore.train(
+            "digits/ff-unsupervised",
+            run_dir=tmp_path / "run",
+            data={"standardise": True},
+            algorithm={"negatives": {"kind": "other-data", "dataset": "digits"}},
+        )
+    assert not (tmp_path / "run").exists()
