@@ -69,13 +69,13 @@ def measured(name: str, rounds: int) -> dict[str, object]:
     n = load(name).data.batch_size
     loaded: list[tuple[str, list[str]]] = [(name, []), (other, theirs)]
     one, two = (built(load(*each), shape) for each in loaded)
-    turns = {"ff": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
+    turns = {"mine": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
     times = alternate(turns, rounds, 4)
     return {
         "loaded": loaded,
         "recipes": [load(*each).model_dump(mode="json") for each in loaded],
         "batch": n,
-        "ms": [times[each].median for each in ("ff", "backprop")],
+        "ms": [times[each].median for each in ("mine", "backprop")],
         "kept_mb": [megabytes_kept(module, batch(shape, n)) for module in (one, two)],
     }
 
