@@ -85,6 +85,11 @@ class Runs:
         """As it is today, with the overrides of these runs."""
         return load(self.name, self.overrides)
 
+    @property
+    def paper(self) -> dict[str, Any] | None:
+        """The paper's figure, as the recipe has it today, where it is one for these runs."""
+        return self.recipe.paper.model_dump() if self["paper"] and self.recipe.paper else None
+
     @cached_property
     def changed(self) -> list[str]:
         """Parts of the recipe that were others when these ran."""

@@ -97,12 +97,13 @@ class Page:
             when = "not reached"
         else:
             when = "–"
-        self.commands += [f"ffcore {run['command'].removeprefix('ffcore ')}" for run in group.runs]
+        then = f"  # at {', '.join(group.commits)}" if group.changed else ""
+        self.commands += [f"ffcore {run['command'].removeprefix('ffcore ')}{then}" for run in group.runs]
         return line(
             [
                 f"↳ by backprop: {name}" if twin else name,
                 f"**{error}**" if group.complete else error,
-                self.figure(group["paper"]) if group["paper"] else "–",
+                self.figure(group.paper) if group.paper else "–",
                 self.epochs(group),
                 ", ".join(str(run["seed"]) for run in group.runs),
                 f"{duration(fastest['train_s'])}, {duration(fastest['wall_s'])}",
@@ -117,7 +118,7 @@ class Page:
 
     def epochs(self, group: Runs) -> str:
         """Those run, of how many, and which one of them counts."""
-        most = max(group.planned, (group["paper"] or {}).get("epochs") or 0)
+        most = max(group.planned, (group.paper or {}).get("epochs") or 0)
         of = f" of {most}" if group["epochs"] < most else ""
         best = ", best by validation" if group["selected"] == "best" else ""
         return f"{group['epochs']}{of}{best}"
@@ -249,8 +250,8 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
         known = {group.name for group in self.groups}
         followed = {twin for name, twin in twins().items() if name in known}
         rows = [group for group in self.groups if group.name not in followed]
-        first = self.table([group for group in rows if group["paper"]])
-        second = self.table([group for group in rows if not group["paper"]])
+        first = self.table([group for group in rows if group.paper])
+        second = self.table([group for group in rows if not group.paper])
         costs, missing, surprises = self.costs(), self.missing(), self.surprises()
         sources = "".join(f"{i}. {source}\n" for i, source in enumerate(self.sources, 1))
         commands = "\n".join(self.commands)
