@@ -45,6 +45,12 @@ def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _names(item, f"{path}.{key}" if path else str(key))
 
 
+def _changed(then: Mapping[str, str], recipe: Recipe) -> list[str]:
+    """Paths of the settings that were others than in the recipe today."""
+    today = settings(recipe.model_dump(mode="json"))
+    return [path for path, value in then.items() if today.get(path) != value]
+
+
 @dataclass(frozen=True)
 class Runs:
     """Runs that differ in nothing but the seed.
@@ -93,9 +99,7 @@ class Runs:
     @cached_property
     def changed(self) -> list[str]:
         """Parts of the recipe that were others when these ran."""
-        today = settings(self.recipe.model_dump(mode="json"))
-        paths = [path for path, value in self["settings"].items() if today.get(path) != value]
-        return sorted({path.partition(".")[0] for path in paths})
+        return sorted({path.partition(".")[0] for path in _changed(self["settings"], self.recipe)})
 
     @property
     def commits(self) -> list[str]:
@@ -108,6 +112,11 @@ class Runs:
         return load(self.name).trainer.max_epochs
 
     @property
+    def most(self) -> int:
+        """Epochs of the recipe or of the paper, whichever are more."""
+        return max(self.planned, (self.paper or {}).get("epochs") or 0)
+
+    @property
     def complete(self) -> bool:
         """Whether they are what the recipe's name promises."""
         return self["epochs"] >= self.planned and not self.changed and self.variant == self.name
@@ -116,12 +125,17 @@ class Runs:
         """In percent."""
         return [float(run[split]["error"]) for run in self.runs]
 
+    @property
+    def target(self) -> float | None:
+        """Validation accuracy in percent whose time is told."""
+        return TARGETS.get(self.name.partition("/")[0])
+
     def reached(self) -> float | None:
-        """Seconds of learning until a validation had the set's target; None where one run never had it."""
-        target = TARGETS.get(self.name.partition("/")[0], 101.0)
-        times = [
-            [s for _, s, share in run.get("curve", ()) if 100 * share >= target][:1] for run in self.runs
-        ]
+        """Seconds of learning until a validation had the target; None where one run never had it."""
+        if self.target is None:
+            return None
+        curves = [run.get("curve", ()) for run in self.runs]
+        times = [[s for _, s, share in curve if 100 * share >= self.target][:1] for curve in curves]
         return min(of_run[0] for of_run in times) if all(times) else None
 
 
@@ -150,18 +164,18 @@ def twins() -> dict[str, str]:
     return found
 
 
-def costs() -> Iterator[dict[str, Any]]:
+@cache
+def costs() -> list[dict[str, Any]]:
     """What tests/bench/costs.py has measured, pair by pair; ``changed`` where a recipe is another now."""
-    for pair in json.loads(COSTS.read_text(encoding="utf-8"))["pairs"]:
-        now = [settings(load(name, said).model_dump(mode="json")) for name, said in pair["loaded"]]
-        then = [settings(recipe) for recipe in pair["recipes"]]
-        changed = any(
-            today.get(path) != value
-            for today, measured in zip(now, then, strict=True)
-            for path, value in measured.items()
-            if not path.startswith("trainer.")
-        )
-        yield {**pair, "changed": changed}
+    pairs: list[dict[str, Any]] = json.loads(COSTS.read_text(encoding="utf-8"))["pairs"]
+    for pair in pairs:
+        paths = [
+            path
+            for measured, (name, overrides) in zip(pair["recipes"], pair["loaded"], strict=True)
+            for path in _changed(settings(measured), load(name, overrides))
+        ]
+        pair["changed"] = not all(path.startswith("trainer.") for path in paths)
+    return pairs
 
 
 def percent(values: list[float]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kept import COSTS, HERE, TARGETS, Runs, costs, duration, percent, runs, twins
+from kept import COSTS, HERE, Runs, costs, duration, percent, runs, twins
 
 from ffcore.recipe.load import load, names
 
@@ -92,8 +92,8 @@ class Page:
         error = f"{percent(group.errors())} %"
         fastest, reached = group.fastest, group.reached()
         if reached is not None:
-            when = f"{duration(reached)} to {TARGETS[group.name.partition('/')[0]]:.0f} %"
-        elif group.name.partition("/")[0] in TARGETS and all("curve" in run for run in group.runs):
+            when = f"{duration(reached)} to {group.target:.0f} %"
+        elif group.target is not None and all("curve" in run for run in group.runs):
             when = "not reached"
         else:
             when = "–"
@@ -118,8 +118,7 @@ class Page:
 
     def epochs(self, group: Runs) -> str:
         """Those run, of how many, and which one of them counts."""
-        most = max(group.planned, (group.paper or {}).get("epochs") or 0)
-        of = f" of {most}" if group["epochs"] < most else ""
+        of = f" of {group.most}" if group["epochs"] < group.most else ""
         best = ", best by validation" if group["selected"] == "best" else ""
         return f"{group['epochs']}{of}{best}"
 
@@ -206,9 +205,8 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
         for name in names():
             recipe, found = load(name), self.best(name)
             if found is not None:
-                planned = max(found.planned, (recipe.paper.epochs or 0) if recipe.paper else 0)
-                if found["epochs"] < planned:
-                    text += f"- `{name}`: {found['epochs']} of {planned} epochs\n"
+                if found["epochs"] < found.most:
+                    text += f"- `{name}`: {found['epochs']} of {found.most} epochs\n"
             elif recipe.paper is not None:
                 text += f"- `{name}` (paper: {self.figure(recipe.paper.model_dump())}): not run\n"
         return text

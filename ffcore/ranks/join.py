@@ -16,7 +16,7 @@ from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
-from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.local import LocalDDP, on_gpu
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
@@ -72,11 +72,6 @@ def check(recipe: Recipe) -> None:
             f"trainer.devices: {config.devices}: other processes run the same program, and an interactive "
             "session is none; use a script or `ffcore run`"
         )
-
-
-def on_gpu(recipe: Recipe) -> bool:
-    """Whether a run computes on GPUs."""
-    return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def kind(recipe: Recipe) -> type[LocalDDP]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from torch import Tensor, nn
@@ -16,6 +17,11 @@ from ffcore.engine.spread import Spread
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher
 from ffcore.recipe.schema import Recipe
+
+
+def on_gpu(recipe: Recipe) -> bool:
+    """Whether a run computes on GPUs."""
+    return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 class DataParallel(Spread):

@@ -25,7 +25,7 @@ from ffcore.local import LocalNetwork
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Link
-from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.local import LocalDDP, on_gpu
 from ffcore.ranks.where import world
 from ffcore.recipe.schema import Recipe
 from ffcore.trust import trusting
@@ -234,7 +234,7 @@ class PipelineStrategy(LocalDDP):
             )
         if not _steady(module.schedule, config.max_epochs, len(network.learning)):
             raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
-        if tuple(network.readouts) and config.accelerator != "cpu" and torch.cuda.is_available():
+        if tuple(network.readouts) and on_gpu(recipe):
             raise UserError(
                 f"{where}: with readouts two kinds of messages are on their way, which has not been tried on "
                 "GPUs; use ff_local"

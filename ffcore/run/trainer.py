@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from ffcore.ranks.join import on_gpu, strategy
+from ffcore.ranks.join import strategy
+from ffcore.ranks.local import on_gpu
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import Whole
 

@@ -62,6 +62,7 @@ class PredictiveForwardForward(ForwardForward):
             ValueError: when a class has fewer samples than its mixture is to have components, or inputs are
                 none that the generator could make.
         """
+        super().expect(counts, low, high)
         refuse_few(counts, self.components)
         if low < 0 or high > 1:
             raise ValueError(

@@ -66,14 +66,15 @@ def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[]
 def measured(name: str, rounds: int) -> dict[str, object]:
     """Milliseconds a batch and megabytes kept for backward, of a recipe and of its twin."""
     shape, other, theirs = PAIRS[name]
-    n = load(name).data.batch_size
     loaded: list[tuple[str, list[str]]] = [(name, []), (other, theirs)]
-    one, two = (built(load(*each), shape) for each in loaded)
+    recipes = [load(*each) for each in loaded]
+    n = recipes[0].data.batch_size
+    one, two = (built(recipe, shape) for recipe in recipes)
     turns = {"mine": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
     times = alternate(turns, rounds, 4)
     return {
         "loaded": loaded,
-        "recipes": [load(*each).model_dump(mode="json") for each in loaded],
+        "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
         "batch": n,
         "ms": [times[each].median for each in ("mine", "backprop")],
         "kept_mb": [megabytes_kept(module, batch(shape, n)) for module in (one, two)],
