@@ -6,7 +6,7 @@ C channels; K columns of goodness, the classes or super-classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -144,28 +144,34 @@ def _entropies(run: RunRecord) -> Picture | None:
 
 def _entropy_series(run: RunRecord, block: str) -> tuple[Array, Array] | None:
     shares = _shares(run, block)
-    for penalty, options in _penalties(run.config):
+    if shares is None:
+        return None
+    for penalty, scales in _scales(run.config, *shares.shape).items():
         epochs, term = run.series(f"{block}/{penalty}")
-        if not len(epochs) or shares is None:
-            continue
-        size, classes = shares.shape
-        form = options.get("form", "scale-free")
-        weight = options.get("weight")
-        if weight is None:
-            weight = ENTROPY_WEIGHT[form]
-        if not weight:
-            continue
-        scale = classes / (size * math.log(classes)) if form == "released" else 1.0
-        return epochs, term / weight * scale
+        # A run does not say which item of the network made a block, nor so whose weight it had.
+        if len(epochs) and len(scales) == 1 and (scale := scales.pop()):
+            return epochs, term * scale
     return None
 
 
-def _penalties(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The recipe's entropy penalties by their names, those of single items too."""
+def _scales(config: Mapping[str, Any], size: int, classes: int) -> dict[str, set[float]]:
+    """What makes of each entropy penalty's term, by its name, a share; several where items have their own."""
     items = config.get("network")
+    found: dict[str, set[float]] = {}
     for holder in [config, *(items if isinstance(items, list) else [])]:
         block = holder.get("block") if isinstance(holder, Mapping) else None
         penalties = block.get("penalties") if isinstance(block, Mapping) else None
         for name, options in (penalties or {}).items():
             if isinstance(options, Mapping) and options.get("kind") == "assignment-entropy":
-                yield name, options
+                found.setdefault(name, set()).add(_scale(options, size, classes))
+    return found
+
+
+def _scale(options: Mapping[str, Any], size: int, classes: int) -> float:
+    form = options.get("form", "scale-free")
+    weight = options.get("weight")
+    if weight is None:
+        weight = ENTROPY_WEIGHT[form]
+    if not weight:
+        return 0.0
+    return (classes / (size * math.log(classes)) if form == "released" else 1.0) / weight

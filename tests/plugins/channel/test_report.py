@@ -14,7 +14,7 @@ BLOCKS = ["conv1", "conv2"]
 def write(tmp_path):
     """A run's folder with assignments, weights and an entropy penalty over three epochs."""
 
-    def run(form="released", weight=None, figures=None):
+    def run(form="released", weight=None, figures=None, network=()):
         path = tmp_path / "run"
         path.mkdir()
         results = {
@@ -24,7 +24,8 @@ def write(tmp_path):
         }
         (path / "results.json").write_text(json.dumps(results))
         penalty = {"kind": "assignment-entropy", "form": form, "weight": weight}
-        (path / "config.yaml").write_text(json.dumps({"block": {"penalties": {"sharp": penalty}}}))
+        config = {"block": {"penalties": {"sharp": penalty}}, "network": list(network)}
+        (path / "config.yaml").write_text(json.dumps(config))
         (path / "metrics.csv").write_text("epoch,conv1/sharp\n1,0.08\n2,0.04\n3,0.02\n")
         rng = np.random.default_rng(0)
         made = {
@@ -58,6 +59,12 @@ def test_entropy_over_epochs_is_the_penalty_without_its_weight(write, form, weig
     figure = channels(write(form, weight)).pictures[1].figure
     (line,) = figure.axes[0].lines
     assert line.get_ydata() == pytest.approx([0.08 * scale, 0.04 * scale, 0.02 * scale])
+
+
+def test_entropy_over_epochs_is_not_drawn_where_an_item_has_a_weight_of_its_own(write):
+    penalty = {"kind": "assignment-entropy", "form": "released", "weight": 0.5}
+    run = write(network=[{"kind": "conv", "block": {"penalties": {"sharp": penalty}}}])
+    assert [picture.name for picture in channels(run).pictures] == ["channel-classes"]
 
 
 def test_entropy_is_a_share_of_the_largest():
