@@ -174,7 +174,8 @@ def costs() -> list[dict[str, Any]]:
             for measured, (name, overrides) in zip(pair["recipes"], pair["loaded"], strict=True)
             for path in _changed(settings(measured), load(name, overrides))
         ]
-        pair["changed"] = not all(path.startswith("trainer.") for path in paths)
+        # Neither epochs nor a rate change what a step costs.
+        pair["changed"] = not all(path.startswith("trainer.") or path.endswith(".lr") for path in paths)
     return pairs
 
 
