@@ -130,12 +130,12 @@ class Runs:
         """Validation accuracy in percent whose time is told."""
         return TARGETS.get(self.name.partition("/")[0])
 
-    def reached(self) -> float | None:
-        """Seconds of learning until a validation had the target; None where one run never had it."""
+    def reached(self) -> tuple[float, int] | None:
+        """Seconds and epochs of learning until a validation had the target; None where a run never had it."""
         if self.target is None:
             return None
         curves = [run.get("curve", ()) for run in self.runs]
-        times = [[s for _, s, share in curve if 100 * share >= self.target][:1] for curve in curves]
+        times = [[(s, epoch) for epoch, s, share in curve if 100 * share >= self.target] for curve in curves]
         return min(of_run[0] for of_run in times) if all(times) else None
 
 

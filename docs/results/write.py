@@ -79,9 +79,13 @@ class Page:
         self.deviations = deviations()
         self.commands: list[str] = []
 
-    def best(self, name: str) -> Runs | None:
-        """The runs of a recipe that stand for it: as it is today, with the most epochs."""
-        mine = [group for group in self.groups if group.variant == name and not group.changed]
+    def best(self, name: str, epochs: int | None = None) -> Runs | None:
+        """The runs of a recipe that stand for it: as it is today, with so many epochs or the most."""
+        mine = [
+            group
+            for group in self.groups
+            if group.variant == name and not group.changed and epochs in (None, group["epochs"])
+        ]
         return max(mine, key=lambda group: int(group["epochs"]), default=None)
 
     def row(self, group: Runs, twin: bool) -> str:
@@ -92,7 +96,7 @@ class Page:
         error = f"{percent(group.errors())} %"
         fastest, reached = group.fastest, group.reached()
         if reached is not None:
-            when = f"{duration(reached)} to {group.target:.0f} %"
+            when = f"{duration(reached[0])} to {group.target:.0f} %"
         elif group.target is not None and all("curve" in run for run in group.runs):
             when = "not reached"
         else:
@@ -157,7 +161,7 @@ class Page:
                     f"`{' '.join([twin, *overrides])}`",
                     str(pair["batch"]),
                     *(f"{ms:.1f}", f"{other:.1f}", f"**{ms / other:.2f} ×**"),
-                    *(self.ratio(mine, twin, what) for what in ("reached", "all")),
+                    *(self.ratio(pair, what) for what in ("reached", "all")),
                     *(f"{kept:.1f} MB", f"{theirs:.1f} MB"),
                 ]
             )
@@ -166,27 +170,26 @@ class Page:
 
 The algorithm's step on a batch and the most that autograd keeps for backward at one time, beside backprop
 on layers of the same widths with the same batch size; medians of turns in one process, {machine} (`python
-tests/bench/costs.py --write docs/results/costs.json`). The two columns of times compare the runs above and
-contain what else the machine did. PFF and the recurrent net have connections that their plain nets lack. An
+tests/bench/costs.py --write docs/results/costs.json`). The two columns of times are this ratio times that of
+epochs: those until a validation first had the accuracy of the column "reached" above, or all of the two
+recipes. PFF and the recurrent net have connections that their plain nets lack. An
 audit (Spyra and Dzwinel, PPAM 2026) found 4.1 to 7.4 times backprop's training time for Forward-Forward:
 whole runs, which the column "all epochs" is to be compared with. This machine reports no energy.
 
 {text}
 """
 
-    def ratio(self, mine: str, twin: str, what: str) -> str:
-        """Of two recipes' times, where runs on the same number of threads are kept of both."""
-        pair = self.best(mine), self.best(twin)
-        if pair[0] is None or pair[1] is None or twins().get(mine) != twin:
-            return "–"
-        one, two = pair
-        if one["threads"] != two["threads"] or one["device"] != two["device"]:
+    def ratio(self, pair: dict[str, Any], what: str) -> str:
+        """Of the times of a recipe and its twin: that of their steps times that of their epochs."""
+        (mine, _), (twin, _) = pair["loaded"]
+        if twins().get(mine) != twin:
             return "–"
         if what == "all":
-            times = [group.fastest["train_s"] if group.complete else None for group in (one, two)]
+            epochs = [load(name).trainer.max_epochs for name in (mine, twin)]
         else:
-            times = [group.reached() for group in (one, two)]
-        return "–" if None in times else f"{times[0] / times[1]:.1f} ×"
+            reached = [group and group.reached() for group in (self.best(mine), self.best(twin))]
+            epochs = [found[1] for found in reached if found]
+        return "–" if len(epochs) < 2 else f"{pair['ms'][0] / pair['ms'][1] * epochs[0] / epochs[1]:.1f} ×"
 
     def alone(self) -> str:
         """Test error of every source of evidence alone."""
@@ -219,9 +222,9 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
         """
 
         def fill(match: re.Match[str]) -> str:
-            name, what = match.groups()
+            name, epochs, what = match.groups()
             pairs = {pair["loaded"][0][0]: pair for pair in costs()}
-            found = self.best(name)
+            found = self.best(name, int(epochs) if epochs else None)
             if what == "step" and name in pairs:
                 mine, other = pairs[name]["ms"]
                 return f"{mine / other:.1f}"
@@ -235,13 +238,13 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
             if what in found["test"]["per_block_accuracy"]:
                 return f"{100 * (1 - found['test']['per_block_accuracy'][what]):.2f} %"
             if what in ("all", "reached"):
-                return self.ratio(name, twins()[name], what).removesuffix(" ×")
+                return self.ratio(pairs[name], what).removesuffix(" ×")
             if what == "time":
                 return duration(found.fastest["train_s"])
             raise ValueError(f"surprises.md: {match[0]}: there is no such figure")
 
         words = (HERE / "surprises.md").read_text(encoding="utf-8")
-        return re.sub(r"\{([\w/.-]+) ([\w-]+)\}", fill, words)
+        return re.sub(r"\{([\w/.-]+)(?: in (\d+))? ([\w-]+)\}", fill, words)
 
     def text(self) -> str:
         """All of it."""
