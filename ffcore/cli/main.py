@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from traceback import walk_tb
 from typing import Any
 
 import click
@@ -87,11 +88,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(f"error: {error}", 2)
         if isinstance(error, RunError):
             return _report(f"error: {error}", 1)
-        said = one_line(error)
-        return _report(
-            f"error (bug?): {type(error).__name__}: {said}; run again with --debug for the traceback", 1
-        )
+        said = f"{type(error).__name__}: {one_line(error)}{_in_plugin(error)}"
+        return _report(f"error (bug?): {said}; run again with --debug for the traceback", 1)
     return result if isinstance(result, int) else 0
+
+
+def _in_plugin(error: Exception) -> str:
+    """The last line of a plugin's that an error came through, if it came through any."""
+    lines = [
+        f" ({frame.f_code.co_filename}:{number}, in {frame.f_code.co_name})"
+        for frame, number in walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in manager.current().packages
+    ]
+    return lines[-1] if lines else ""
 
 
 def _misused(error: click.ClickException) -> int:

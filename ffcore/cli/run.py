@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE, says_where
 
 if TYPE_CHECKING:
@@ -173,12 +173,9 @@ def _once(
 def _several(group: Group, jobs: int | None, max_time: Duration | None) -> int:
     """The members of a group, a process each."""
     from ffcore.cli.console import print_table
-    from ffcore.plugin import manager
     from ffcore.run import many
 
-    # a plugin from a file has no version
-    files = [info.origin for info in manager.current().infos if info.origin and not info.version]
-    program = [sys.executable, "-m", "ffcore", *(word for file in files for word in ("--plugin", file))]
+    program = [sys.executable, "-m", "ffcore", *manager.current().options]
     code = many.launch(
         group,
         program,
@@ -203,4 +200,4 @@ def _tell_stopped(max_time: Duration | None, folder: Path) -> None:
 
 
 def _goes_on(folder: Path) -> str:
-    return f"{folder} goes on with `ffcore run --resume {shlex.quote(str(folder))}`"
+    return f"{folder} goes on with `{manager.command('run', '--resume', str(folder))}`"

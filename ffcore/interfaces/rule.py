@@ -31,4 +31,7 @@ class LearningRule(Component):
         """
 
     def finish(self, block: Block, ranks: Ranks) -> None:
-        """End of an epoch: closed-form rules solve here what they gathered."""
+        """End of an epoch: closed-form rules solve here what they gathered.
+
+        Also called for blocks that did not learn in it: a rule that has gathered nothing leaves them alone.
+        """

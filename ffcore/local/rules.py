@@ -28,7 +28,7 @@ class Gradient(LearningRule):
         else:
             losses, derivative = [block.losses(out, views) for block, _, out in window], None
         if derivative is None:
-            _backward(losses, window[-1][0])
+            _backward(losses, [block for block, _, _ in window])
         for block, inputs, out in window:
             _finish_in_closed_form(block, inputs, out, derivative)
         for block in dict.fromkeys(block for block, _, _ in window):
@@ -51,19 +51,31 @@ def _in_closed_form(
     return found
 
 
-def _backward(losses: Sequence[Mapping[str, Tensor]], last: Block) -> None:
+def _backward(losses: Sequence[Mapping[str, Tensor]], blocks: Sequence[Block]) -> None:
     """Let autograd work out gradients of the sum of all terms.
 
     Raises:
-        UserError: when the sum has no graph, so that its blocks would never learn.
+        UserError: when the sum, or a term that is not zero, has no graph: nothing would learn from it.
     """
     terms = [term for of_block in losses for term in of_block.values()]
     assert terms, "a window without any loss; the network has checked it"
     total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
     if not total.requires_grad:
-        name = last.info.name if last.info is not None else "?"
-        raise UserError(f"block {name}: no gradient leads from its loss to its parameters: it cannot learn")
+        raise UserError(
+            f"block {_name(blocks[-1])}: no gradient leads from its loss to its parameters: it cannot learn"
+        )
+    for block, of_block in zip(blocks, losses, strict=True):
+        for name, term in of_block.items():
+            if not term.requires_grad and term != 0:
+                raise UserError(
+                    f"block {_name(block)}: no gradient leads from {name!r} to its parameters: it changes "
+                    "nothing (a penalty that looks at out.handoff says so by reads_handoff = True)"
+                )
     total.backward()  # type: ignore[no-untyped-call]
+
+
+def _name(block: Block) -> str:
+    return block.info.name if block.info is not None else "?"
 
 
 @torch.no_grad()

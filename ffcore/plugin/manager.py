@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from types import ModuleType
 
 import pluggy
 
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, closest, one_line
 from ffcore.plugin import hookspecs
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.register import Register, RegisterRecipe
@@ -49,6 +50,7 @@ class Plugins:
         registry: the entries of all plugins that work.
         broken: why a plugin was left out, by its name.
         infos: all plugins, in the order of loading.
+        packages: top-level names of the modules of those that work.
     """
 
     def __init__(self) -> None:
@@ -58,6 +60,7 @@ class Plugins:
         self._disabled: list[str] = []
         self.registry = Registry(self.broken, self._disabled)
         self.infos: list[PluginInfo] = []
+        self.packages: set[str] = set()
 
     @classmethod
     def load(cls, files: Sequence[str] = ()) -> Plugins:
@@ -89,6 +92,12 @@ class Plugins:
         path = Path(file)
         self._load_file(path)
         return path.stem
+
+    @property
+    def options(self) -> list[str]:
+        """``--plugin FILE`` for each plugin that is a file; those have no version."""
+        files = [info.origin for info in self.infos if info.origin and not info.version]
+        return [word for file in files for word in ("--plugin", file)]
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
         name, version = point.name, point.dist.version if point.dist else ""
@@ -132,6 +141,7 @@ class Plugins:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             raise
+        self.packages.add(module.__name__.partition(".")[0])
         return entries
 
     def _ask(self, module: ModuleType, name: str) -> tuple[Entry, ...]:
@@ -152,8 +162,8 @@ def _home(point: EntryPoint) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong; our own messages need no type in front."""
-    text = (str(error).splitlines() or [""])[0]
+    """What went wrong; our own messages need no type in front."""
+    text = one_line(error, 400)
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
@@ -191,6 +201,11 @@ def current() -> Plugins:
     if _current is None:
         _current = Plugins.load()
     return _current
+
+
+def command(*words: str) -> str:
+    """A command line of ffcore for the user, with the plugin files in use."""
+    return shlex.join(["ffcore", *current().options, *words])
 
 
 def use(plugins: Plugins | None) -> None:

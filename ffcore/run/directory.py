@@ -6,7 +6,6 @@ import errno
 import fcntl
 import json
 import os
-import shlex
 import shutil
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from ffcore.errors import LostError, RunError, UserError
 from ffcore.files import RESULTS, write_whole
+from ffcore.plugin import manager
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -138,10 +138,9 @@ def told_how_to_go_on(path: Path) -> Iterator[None]:
 
 
 def _next(path: Path) -> str:
-    name = shlex.quote(str(path))
     if (path / RESULTS).exists():
-        return f"make its report with `ffcore report {name}`"
-    return f"go on with `ffcore run --resume {name}`"
+        return f"make its report with `{manager.command('report', str(path))}`"
+    return f"go on with `{manager.command('run', '--resume', str(path))}`"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ N samples; K classes.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class Layer(nn.Linear):
 
 
 def network(kind: Kind, rule: LearningRule | None = None, units: int = 8) -> LocalNetwork:
-    """Two layers with local losses, each with plain gradient descent at hand."""
+    """Two layers with local losses, each with a copy of the rule and plain gradient descent at hand."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [Layer(FEATURES, units), Layer(units, units)]
@@ -122,7 +123,7 @@ def network(kind: Kind, rule: LearningRule | None = None, units: int = 8) -> Loc
     ]
     for block in blocks:
         if rule is not None:
-            block.rule = rule
+            block.rule = copy.deepcopy(rule)
         parameters = list(block.parameters())
         block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
     return LocalNetwork(nn.Sequential(*blocks), (FEATURES,), K)

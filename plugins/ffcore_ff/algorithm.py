@@ -5,7 +5,7 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -37,6 +37,7 @@ class ForwardForward(Algorithm):
         self.labels = labels
         self.negatives = negatives
         self.rows = rows
+        self._said: dict[str, Tensor] | None = None  # by readouts, of the batch that is being learned
 
     def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
         """See `ffcore.interfaces.Algorithm.prepare`.
@@ -89,18 +90,20 @@ class ForwardForward(Algorithm):
 
     def learn(self, batch: Batch, net: Network) -> None:
         """Readouts on a neutral pass first, then the blocks; negatives see the readout before its update."""
-        logits: dict[str, Tensor] = {}
         if tuple(net.readouts):
-            logits = net.read(self.neutral(batch.x, batch.y), learn=True)
-        net.learn(self._views(batch, lambda: logits))
+            self._said = net.read(self.neutral(batch.x, batch.y), learn=True)
+        try:
+            views = self.views(batch, net)
+        finally:
+            self._said = None
+        net.learn(views)
 
     def views(self, batch: Batch, net: Network) -> Views:
         """N positives, then N negatives."""
-        return self._views(batch, lambda: net.read(self.neutral(batch.x)))
 
-    def _views(self, batch: Batch, readouts: Callable[[], dict[str, Tensor]]) -> Views:
         def probs() -> Tensor:
-            return next(iter(readouts().values())).softmax(1)
+            said = self._said if self._said is not None else net.read(self.neutral(batch.x))
+            return next(iter(said.values())).softmax(1)
 
         n = len(batch.x)
         x_negative, y_negative = self.negatives.of(batch, batch.y, probs)

@@ -175,6 +175,21 @@ def test_exit_codes(ff, monkeypatch, error, code, said):
     assert (result, err.lstrip("\n")) == (code, said)
 
 
+def test_a_bug_in_a_plugin_is_told_with_its_place(ff, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import click\nfrom ffcore.plugin import hookimpl\n"
+        "@click.command()\ndef failing():\n    {}['x']\n"
+        "@hookimpl\ndef ffcore_register_commands(register):\n"
+        "    register('fail', 'ffcore_plugin_file_mine:failing')\n"
+    )
+    code, _, err = ff("fail", plugin=str(plugin))
+    assert (code, err) == (
+        1,
+        f"error (bug?): KeyError: 'x' ({plugin}:5, in failing); run again with --debug for the traceback\n",
+    )
+
+
 def test_debug_shows_the_traceback(ff, monkeypatch):
     @click.command()
     def failing():

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import Views
+from ffcore.errors import UserError
+from ffcore.interfaces import Penalty, Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
 from ffcore.plugin import manager
 
@@ -98,3 +99,14 @@ def test_class_goodness_and_cross_entropy_learn_as_plain_autograd_does():
 
     right = by_hand(twins, [loss] * 2, lambda h: h)
     torch.testing.assert_close(learned(network), right, rtol=0, atol=1e-6)
+
+
+def test_a_penalty_that_cannot_change_anything_is_named():
+    class Unsaid(Penalty):
+        def forward(self, out, block, views):
+            return out.handoff.square().mean()
+
+    loss = GoodnessLoss(load("objective", "logistic")(), {"small": Unsaid()})
+    block = LocalBlock(bodies()[0], load("goodness", "sum-squares")(), loss)
+    with pytest.raises(UserError, match=r"no gradient leads from 'small' .*reads_handoff = True"):
+        learned(LocalNetwork(nn.Sequential(block), (D,), K), steps=1)

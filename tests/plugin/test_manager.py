@@ -47,7 +47,7 @@ def status(plugins):
         ("def", "SyntaxError"),
         (good("x") + "    1 / 0\n", "ZeroDivisionError: division by zero"),
         (good("x").replace("goodness(register)", "godness(register)"), "PluginValidationError"),
-        (good("x").replace("(register)", "(registry)"), "PluginValidationError"),
+        (good("x").replace("(register)", "(registry)"), "Argument(s) {'registry'}"),
         (good("x").replace("@hookimpl", ""), "no function marked with @hookimpl"),
         (good("Bad Name"), "no name for a goodness"),
     ],
@@ -105,6 +105,13 @@ def test_a_file_is_a_plugin_and_its_targets_are_found(bare, tmp_path):
     plugins = Plugins.load([str(file)])
     assert plugins.registry.get("goodness", "x").load().__name__ == "X"
     assert plugins.infos[-1].origin == str(file)
+
+
+def test_a_command_for_the_user_names_plugin_files(bare, tmp_path):
+    file = tmp_path / "my own.py"
+    file.write_text(good("x"))
+    manager.use(Plugins.load([str(file)]))
+    assert manager.command("run", "--resume", "a run") == f"ffcore --plugin '{file}' run --resume 'a run'"
 
 
 def test_a_file_that_was_asked_for_must_work(bare, tmp_path):

@@ -83,6 +83,25 @@ class Dragging(LearningRule):
         return [block.losses(out, views) for block, _, out in window]
 
 
+class Gathering(LearningRule):
+    """Right: sums up the block's inputs until the epoch ends, and then takes a step against their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = None
+
+    def learn(self, window, views):
+        ((block, (x,), out),) = window
+        self.total = x.sum(0) if self.total is None else self.total + x.sum(0)
+        return [{name: term.detach() for name, term in block.losses(out, views).items()}]
+
+    @torch.no_grad()
+    def finish(self, block, ranks):
+        if self.total is not None:
+            block.body.weight -= self.total
+            self.total = None
+
+
 class Dropping(BlackBox):
     """Loses a row."""
 
@@ -157,3 +176,8 @@ def test_closing_twice_is_tried(register):
     register("blackbox", OpenOnce)
     with pytest.raises(AttributeError):
         run_check("blackbox", "mine", "can be closed twice")
+
+
+def test_a_rule_that_gathers_has_each_block_to_itself(register):
+    register("rule", Gathering)
+    run_check("rule", "mine", "moves every block")

@@ -115,6 +115,13 @@ class Constant(Penalty):
         return torch.tensor(1.0)
 
 
+class Unsaid(Penalty):
+    """Looks at the handoff without saying so."""
+
+    def forward(self, out, block, views):
+        return out.handoff.square().mean()
+
+
 CAUGHT = [
     ("goodness", WrongFactor, "vjp equals autograd", "vjp is not autograd's"),
     ("goodness", OfTheBatch, "of a row depends on that row alone", "not close"),
@@ -128,6 +135,7 @@ CAUGHT = [
     ("objective", Overflowing, "is a finite scalar", "the loss is inf"),
     ("objective", Strange, "accepts a kind of goodness", "accepts is 'vector'"),
     ("penalty", Constant, "is a scalar with a graph", "it would change nothing"),
+    ("penalty", Unsaid, "is a scalar with a graph", "says so by reads_handoff"),
 ]
 
 

@@ -83,7 +83,10 @@ def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
     term = _term(*_placed(example))
     assert term.shape == (), f"the term has the shape {tuple(term.shape)}, it is no scalar"
     assert term.isfinite(), f"the term is {term.item()}"
-    assert term.requires_grad or term == 0, "the term has no gradient: it would change nothing"
+    assert term.requires_grad or term == 0, (
+        "the term has no gradient: it would change nothing "
+        "(one that looks at out.handoff says so by reads_handoff = True)"
+    )
 
 
 def _heard(example: Example, seed: int = 0) -> tuple[Objective, Tensor, Views]:
@@ -143,4 +146,5 @@ def _term(penalty: Penalty, block: LocalBlock) -> Tensor:
     x = numbers(2 * N, FEATURES)
     assert block.goodness is not None
     activity = block.body(x)
-    return penalty(Out(activity, activity, block.goodness(activity)), block, pair(x))  # type: ignore[no-any-return]
+    handoff = activity if penalty.reads_handoff else activity.detach()
+    return penalty(Out(activity, handoff, block.goodness(activity)), block, pair(x))  # type: ignore[no-any-return]

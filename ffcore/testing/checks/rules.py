@@ -61,7 +61,7 @@ def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, M
                 x = numbers(2 * N, FEATURES, seed=step)
                 net.learn(pair(x) if kind == "energy" else single(x))
             for block in net.blocks:
-                rule.finish(block, ALONE)
+                block.rule.finish(block, ALONE)
         except ValueError as error:
             refused = str(error)
             continue

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,6 +7,7 @@ from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Draw, Views
 from ffcore.recipe.schema import Recipe
+from ffcore_ff.algorithm import ForwardForward
 
 N, K, SHAPE = 6, 3, (1, 3, 3)
 
@@ -95,3 +98,19 @@ def test_hard_negatives_see_the_readout_before_its_update():
     made.algorithm.learn(batch(), made.network)
     torch.testing.assert_close(seen[0], torch.full((N, K), 1 / K))  # the readout started from zero
     assert made.network.readout_blocks["readout"].body.linear.weight.any()  # and has learned since
+
+
+@pytest.mark.parametrize("readouts", [None, {"readout": "softmax"}])
+def test_a_variant_that_makes_other_views_learns_from_them(readouts):
+    class Variant(ForwardForward):
+        def views(self, batch, net):
+            made = super().views(batch, net)
+            return replace(made, extra={"rank": torch.arange(2 * N)})
+
+    made = module(readouts)
+    made.configure_optimizers()
+    made.algorithm.__class__ = Variant
+    seen = []
+    made.network.learn = seen.append
+    made.algorithm.learn(batch(), made.network)
+    assert [list(views.extra) for views in seen] == [["rank"]]
