@@ -91,10 +91,7 @@ class Stepper:
         flat = flat[:-1].div_(flat[-1])
         mine = [p for p, learns in zip(self.parameters, self._learn, strict=True) if learns]
         for parameter, part in zip(mine, torch.split(flat, [p.numel() for p in mine]), strict=True):
-            gradient = part.view_as(parameter)
-            if not parameter.is_contiguous():  # fused optimisers go through memory, in its order
-                gradient = torch.empty_like(parameter).copy_(gradient)
-            parameter.grad = gradient.to(parameter.dtype)
+            parameter.grad = part.view_as(parameter).to(parameter.dtype)
         self._apply()
 
     def step(self) -> None:
@@ -103,6 +100,11 @@ class Stepper:
         self.finish()
 
     def _apply(self) -> None:
+        for parameter in self.parameters:
+            gradient = parameter.grad
+            # Fused optimisers go through memory, and pair numbers that have nothing to do with each other.
+            if gradient is not None and gradient.stride() != parameter.stride():
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
         if self.clip_value is not None:
             for parameter in self.parameters:
                 if parameter.grad is not None:  # torch's own goes over all numbers twice

@@ -225,3 +225,17 @@ def test_a_step_that_somebody_has_written_is_the_one_that_is_taken():
     stepper.update(1)
     assert taken == [1]
     assert (parameter == 0).all()
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])
+def test_a_gradient_that_lies_otherwise_in_memory_makes_the_same_step(make):
+    weights = []
+    for lies in (torch.Tensor.contiguous, lambda g: g.T.contiguous().T):
+        torch.manual_seed(0)
+        weight = nn.Parameter(torch.randn(4, 3))
+        stepper = Stepper([weight], make([weight], lr=0.1, fused=True))
+        for _ in range(2):
+            weight.grad = lies(torch.randn(4, 3))
+            stepper.update(1)
+        weights.append(weight.detach())
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
