@@ -1,9 +1,11 @@
 """Peer normalisation, by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from ffcore.interfaces import BlockInfo, Out, Views
+from ffcore.interfaces import BlockInfo, Out, Ranks, Views, shared_by
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore.testing.scenery import Energy, Margin
 from ffcore_ff.penalties import PeerNormalisation
@@ -53,3 +55,23 @@ def test_silent_units_are_revived_where_the_body_lets_gradients_through(activati
     net.learn(Views(x, ("positive", "negative"), (2, 2)))
     assert (body.linear.bias.grad[1] < 0) == revived  # the bias is driven up
     assert body.linear.bias.grad[0] != 0
+
+
+def test_maps_have_a_running_mean_a_place_also_over_ranks():
+    class Twice(Ranks):
+        """Another rank has the same samples."""
+
+        world = 2
+
+        def sum(self, t):
+            return t.mul_(2)
+
+    found = []
+    for group in (Ranks(), Twice()):
+        made, h = PeerNormalisation(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+        made.bind(replace(INFO, shape=(2, 3, 3)))
+        with shared_by(group):
+            made(Out(h.requires_grad_(), h, None), None, VIEWS)
+        found.append(made.running)
+    assert found[0].shape == (2, 3, 3)
+    torch.testing.assert_close(*found)
