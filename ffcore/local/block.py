@@ -186,7 +186,8 @@ class LocalBlock(nn.Module):
         if not by_body:
             return "inputs"
         alone = self.loss is not None and not self.loss.couples_samples
-        if self.goodness is None and alone and belongs(self.loss, "with_derivative"):
+        fixed = self.loss is not None and next(self.loss.parameters(), None) is None
+        if self.goodness is None and alone and fixed and belongs(self.loss, "with_derivative"):
             return "loss"
         by_goodness = (
             self.goodness is not None

@@ -354,7 +354,9 @@ class LocalNetwork(nn.Module):
         updater = Updater(self.record)
         observers = (updater, *self.watchers) if learn else ()
         logits = {}
-        with Pass(views, observers, self._readout_plan if learn else None):
+        learning = [readout for readout in self._readouts.values() if not readout.frozen]
+        plan: dict[BlockLike, Place] = {readout: self._readout_plan[readout] for readout in learning}
+        with Pass(views, observers, plan if learn else None):
             for name, readout in self._readouts.items():
                 logits[name] = readout(*(handed_on[b] for b in self._taps[name]))
         return logits
@@ -410,8 +412,7 @@ def _bind(block: LocalBlock, info: BlockInfo, activity: Tensor) -> BlockInfo:
             if isinstance(part, Component):
                 part.bind(info)
         if block.goodness is not None:
-            unit = _unit_goodness(block.goodness, activity)
-            column_of = block.goodness.column_of
+            unit, column_of = _unit_goodness(block.goodness, activity, info.classes), block.goodness.column_of
             info = replace(info, unit_goodness=unit, column_of=column_of, goodness=block.goodness)
         block.info = info
         if block.loss is not None:
@@ -421,7 +422,7 @@ def _bind(block: LocalBlock, info: BlockInfo, activity: Tensor) -> BlockInfo:
     return info
 
 
-def _unit_goodness(goodness: Goodness, activity: Tensor) -> float:
+def _unit_goodness(goodness: Goodness, activity: Tensor, classes: int) -> float:
     """The mean goodness of ones in the shape of an activity.
 
     Raises:
@@ -436,6 +437,13 @@ def _unit_goodness(goodness: Goodness, activity: Tensor) -> float:
             f"the goodness of {len(activity)} rows has shape {tuple(made.shape)}; kind {goodness.kind!r} "
             f"means {right}"
         )
+    if not energy:
+        column_of = goodness.column_of
+        wanted = classes if column_of is None else int(column_of.max()) + 1
+        if made.shape[1] != wanted:
+            raise ValueError(
+                f"its goodness has {made.shape[1]} columns, where {classes} classes need {wanted}"
+            )
     return float(made.float().mean())
 
 

@@ -90,6 +90,9 @@ def _finish_in_closed_form(
     # A caller's own leaf, passed on by a body that does nothing, is no business of ours.
     if not activity.is_leaf or not hasattr(block.body, "add_gradients"):
         return
+    begun = derivative is not None or activity.requires_grad or (goodness is not None and goodness.is_leaf)
+    if not begun:  # the body is frozen: autograd has gone as far as there is to go
+        return
     up = activity.grad
     if goodness is None:
         up = derivative if up is None else up

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import BlackBox, LabelledInput, Penalty, Readout, Views
+from ffcore.interfaces import BlackBox, Goodness, LabelledInput, Penalty, Readout, Views
 from ffcore.local import BoxStage, GoodnessLoss, Gradient, LocalBlock, LocalNetwork, Pass, Stepper, Updater
 from ffcore.testing.scenery import Energy, Margin
 from ffcore_std.bodies import Dense
@@ -277,3 +277,16 @@ def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
     net.learn(pair(leaf))
     right = torch.autograd.grad(Margin()(Energy()(leaf), pair(leaf)), leaf)[0]
     torch.testing.assert_close(leaf.grad, right)
+
+
+@pytest.mark.parametrize("columns", [2, 5])
+def test_a_class_goodness_has_a_column_a_class(columns):
+    class Columns(Goodness):
+        kind = "class"
+
+        def forward(self, activity):
+            return activity[:, :columns]
+
+    block = LocalBlock(nn.Linear(4, 8), Columns())
+    with pytest.raises(UserError, match=f"its goodness has {columns} columns, where 3 classes need 3"):
+        LocalNetwork(nn.Sequential(block), (4,), 3)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Goodness, Views
+from ffcore.interfaces import Goodness, LocalLoss, Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
 from ffcore_ff.goodness import SumSquares
 from ffcore_ff.objectives import Logistic
@@ -116,3 +116,37 @@ def test_a_copy_of_a_compiled_block_computes_with_its_own_weights():
         nn.init.zeros_(parameter)
     assert not other(x).any()
     assert block(x).any()
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_goodness_learns_on_a_frozen_body_wherever_the_graph_begins(graph):
+    class Scaled(SumSquares):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, activity):
+            return self.scale * super().forward(activity)
+
+    net = network(goodness=Scaled)
+    body, goodness = net.blocks[0].body.requires_grad_(False), net.blocks[0].goodness
+    before = body.linear.weight.clone()
+    learned(net, graph)
+    assert goodness.scale != 1
+    assert torch.equal(body.linear.weight, before)
+
+
+def test_a_loss_with_parameters_learns_them_though_it_has_a_derivative():
+    class Own(LocalLoss):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+        def forward(self, out, block, views):
+            return {"objective": (out.activity - self.shift).square().mean()}
+
+        def with_derivative(self, out, views):
+            return self(out, None, views), 2 * (out.activity - self.shift) / out.activity.numel()
+
+    block = LocalBlock(Dense((D,), U).double(), None, Own())
+    assert block.graph_begins() == "activity"

@@ -206,3 +206,9 @@ def test_what_moves_with_time_stands_still_in_a_frozen_block(tmp_path):
     more = {"start": {"run": str(tmp_path / "first"), "freeze": ["conv1", "conv2"]}}
     second = ffcore.train("digits/channel", run_dir=tmp_path / "second", **channel, **more)
     assert same(weights(second.module, "conv2"), before)
+
+
+def test_a_frozen_readout_stands_still(quick):
+    options = {"readouts": {"r": "softmax"}, "contribution": "sum"}
+    run = quick(start={"freeze": ["r"]}, **options)
+    assert not any(p.any() for p in run.module.network.readout_blocks["r"].parameters())
