@@ -19,6 +19,8 @@ from ffcore.errors import RunError, UserError, everywhere, one_line
 FORMAT = 2
 """Of what ffcore adds to a checkpoint; a newer one is refused."""
 
+_SLOWER = "try a smaller optimizer.lr, or trainer.clip"
+
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
@@ -177,7 +179,7 @@ class Whole(TorchCheckpointIO):
 
 
 def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
-    """Wait for the device, and look whether all losses are numbers.
+    """Wait for the device, and look whether all losses are numbers, and all weights.
 
     Raises:
         RunError: which block's is none, and since which step.
@@ -187,9 +189,20 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
         raise everywhere(
             RunError(
                 f"diverged: the loss of block {found.block} is no number at step {found.step}, in epoch "
-                f"{epoch + 1}; try a smaller optimizer.lr, or trainer.clip"
+                f"{epoch + 1}; {_SLOWER}"
             )
         )
+    # The last step's weights have no loss yet.
+    learners = list(module.network.learners.values())
+    broken = [any(not p.isfinite().all() for p in block.parameters()) for block in learners]
+    counts = module.spread.ranks.sum(torch.tensor(broken, dtype=torch.int64, device=module.device))
+    for block, count in zip(learners, counts.tolist(), strict=True):
+        if count:
+            raise everywhere(
+                RunError(
+                    f"diverged: weights of block {block.name} are no numbers in epoch {epoch + 1}; {_SLOWER}"
+                )
+            )
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
@@ -38,7 +39,7 @@ class Histograms(L.Callback):
             return
         self._epochs.append(trainer.current_epoch + 1)
         for block, of_block in found.items():
-            sides = {role: values.float().cpu().numpy() for role, values in of_block.items()}
+            sides = {role: _finite(values) for role, values in of_block.items()}
             edges = np.histogram_bin_edges(np.concatenate(list(sides.values())), BINS)
             mine = self._counted.setdefault(block, {"edges": [], "positive": [], "negative": []})
             mine["edges"].append(edges)
@@ -69,3 +70,8 @@ class Histograms(L.Callback):
             else:
                 block, name = path.removeprefix("history/").rsplit("/", 1)
                 self._counted.setdefault(block, {})[name] = list(values.numpy())
+
+
+def _finite(values: Tensor) -> np.ndarray:
+    """Those that are numbers: where goodness overflows, a loss may be one still."""
+    return values[values.isfinite()].float().cpu().numpy()

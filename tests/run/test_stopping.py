@@ -82,6 +82,15 @@ def test_a_run_that_diverges_says_so(tmp_path, capsys):
     assert not list((tmp_path / "run").glob("checkpoints/*"))  # nothing of it is kept
 
 
+def test_weights_that_are_no_numbers_after_the_last_step_are_told(tmp_path, capsys):
+    settings = ["optimizer={kind: sgd, lr: 1e39}", "data.batch_size=2000", "trainer.max_epochs=1"]
+    words = ["run", "digits/ff", "trainer.threads=1", *settings, "--run-dir", str(tmp_path / "run")]
+    assert main(words) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: diverged: weights of block dense1 are no numbers in epoch 1; try a smaller")
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_python_gets_its_own_handler_back(press, quick, times):
     press(times)
