@@ -33,7 +33,7 @@ from ffcore.interfaces.draw import mix
 from ffcore.local import LocalBlock, LocalNetwork, Stepper
 from ffcore.trust import trusting
 
-_VALIDATION = 0x76616C  # keeps the random numbers of validation apart from those of learning
+_MEASURING = 0x76616C  # keeps the random numbers of measuring apart from those of learning
 
 _FITTING = 0x666974  # and those that boxes are fitted on
 
@@ -283,8 +283,13 @@ class ForwardOnly(L.LightningModule):
         """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
         return self.contribution.combine(self.algorithm.scores(x, self.network))
 
+    def deal(self, batch: Batch, number: int) -> None:
+        """Give a batch that is measured its random numbers: always the same, so that epochs compare."""
+        batch.deal(mix(self.seed, _MEASURING), number)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
+        self.deal(batch, batch_idx)
         if self.contribution.needs.isdisjoint(("val.loss", "val.scores")):
             self._measure(batch)
             return
@@ -292,8 +297,6 @@ class ForwardOnly(L.LightningModule):
         evidence = self._evidence(batch).transpose(0, 1)
         self._seen.append((group.rows(evidence).transpose(0, 1), group.rows(batch.y)))
         if "val.loss" in self.contribution.needs:
-            # The same draws at every validation, so that epochs compare.
-            batch.deal(mix(self.seed, _VALIDATION), batch_idx)
             with shared_by(group):
                 losses = self.network.losses(self.algorithm.views(batch, self.network))
             for name, loss in losses.items() if batch.counts else ():
@@ -321,6 +324,7 @@ class ForwardOnly(L.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure one batch of the test split."""
+        self.deal(batch, batch_idx)
         self._measure(batch)
 
     def on_test_epoch_end(self) -> None:

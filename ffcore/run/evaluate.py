@@ -52,9 +52,9 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     names = [source.name for source in predictor.module.sources]
     accuracy = Accuracy(len(names), len(predictor.classes))
     measures = Measures()
-    for batch in data.loader(chosen, torch.device("cpu"), None):
+    for number, batch in enumerate(data.loader(chosen, torch.device("cpu"), None)):
         accuracy.update(*predictor.measure(batch.x), batch.y)
-        measures.update(predictor.figures(batch))
+        measures.update(predictor.figures(batch, number))
     figures = accuracy.figures()
     return {
         "split": split,

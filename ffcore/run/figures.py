@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import one_line
 from ffcore.files import write_whole
-from ffcore.interfaces import Component
+from ffcore.interfaces import Batch, Component
 from ffcore.local import GoodnessLoss
 from ffcore.run.data import Data
 
@@ -40,7 +40,9 @@ def conclude(
     A run has been learned and tested by now: where this fails, it goes on without, and ``complain`` is told.
     """
     module.eval()
-    train, test = (data.loader(split, device, None) for split in (data.train, data.images.test))
+    train, test = (
+        _Dealt(module, data.loader(split, device, None)) for split in (data.train, data.images.test)
+    )
     try:
         kept = module.algorithm.conclude(module.network, train, test)
     except Exception as error:
@@ -51,6 +53,18 @@ def conclude(
     for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
         complain(f"what the algorithm keeps of a trained network: {name} is {arrays.pop(name)}; left out")
     return arrays
+
+
+class _Dealt:
+    """A split's batches with their random numbers."""
+
+    def __init__(self, module: ForwardOnly, loader: DeviceLoader) -> None:
+        self.module, self.loader = module, loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, batch in enumerate(self.loader):
+            self.module.deal(batch, number)
+            yield batch
 
 
 def save(path: Path, arrays: Arrays) -> None:

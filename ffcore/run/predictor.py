@@ -81,8 +81,9 @@ class Predictor:
             return evidence, self.module.contribution.combine(evidence)
 
     @torch.no_grad()
-    def figures(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The algorithm's own figures of a batch, in the run's precision; see `Algorithm.measure`."""
+    def figures(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
+        """The algorithm's own figures of a split's batch, in the run's precision; see `Algorithm.measure`."""
+        self.module.deal(batch, number)
         with self._precision(batch.x.device):
             return self.module.algorithm.measure(batch, self.module.network)
 

@@ -213,3 +213,13 @@ def test_testing_keeps_its_figures(module, loader, fit):
     trainer.test(made, loader(n=9, shuffle=False), verbose=False)
     assert torch.tensor(made.test_figures["confusion"]).sum() == 9
     assert len(made.test_figures["per_source"]) == 2
+
+
+def test_whatever_is_measured_has_its_random_numbers(module, loader, fit):
+    made, drawn = module(), []
+    made.algorithm.measure = lambda batch, net: drawn.append(batch.random().seed) or {}
+    trainer = fit(made, loader(), loader(shuffle=False))
+    trainer.test(made, loader(shuffle=False), verbose=False)
+    assert len(drawn) > 2
+    assert len(set(drawn)) == 1
+    assert drawn[0] != made.seed
