@@ -34,10 +34,11 @@ class Bar(L.Callback):
         self._live: Live | None = None
         self._next = 0.0
         self._began = 0.0
+        self._before = 0  # batches that an earlier part of the run has learned
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin to draw."""
-        self._began = time.monotonic()
+        self._began, self._before = time.monotonic(), trainer.global_step
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False)
             self._live.start()
@@ -89,7 +90,7 @@ class Bar(L.Callback):
         done = trainer.current_epoch * of + batches
         total = (trainer.max_epochs or 1) * of
         elapsed = time.monotonic() - self._began
-        left = elapsed / done * (total - done)
+        left = elapsed / max(1, done - self._before) * (total - done)
         head = Table.grid(padding=(0, 1))
         head.add_row(
             Text(self._line(trainer, pl_module)),

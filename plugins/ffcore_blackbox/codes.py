@@ -140,7 +140,7 @@ class LookUp(BlackBox):
             return
         values = torch.cat([batch.flatten().float() for batch in islice(batches, _FITTED_ON)])
         values = values[:: max(1, len(values) // 1_000_000)]  # as many as torch can sort for quantiles
-        at = torch.arange(1, len(self.entries), device=values.device) / len(self.entries)
+        at = torch.arange(1, len(self.entries), dtype=values.dtype, device=values.device) / len(self.entries)
         self.borders.copy_(torch.quantile(values, at))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ C channels; K columns of goodness, the classes or super-classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -156,15 +156,23 @@ def _entropy_series(run: RunRecord, block: str) -> tuple[Array, Array] | None:
 
 def _scales(config: Mapping[str, Any], size: int, classes: int) -> dict[str, set[float]]:
     """What makes of each entropy penalty's term, by its name, a share; several where items have their own."""
-    items = config.get("network")
     found: dict[str, set[float]] = {}
-    for holder in [config, *(items if isinstance(items, list) else [])]:
-        block = holder.get("block") if isinstance(holder, Mapping) else None
+    for holder in _holders({**config, "items": config.get("network")}):
+        block = holder.get("block")
         penalties = block.get("penalties") if isinstance(block, Mapping) else None
         for name, options in (penalties or {}).items():
             if isinstance(options, Mapping) and options.get("kind") == "assignment-entropy":
                 found.setdefault(name, set()).add(_scale(options, size, classes))
     return found
+
+
+def _holders(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The recipe, then its network's items and those inside of them."""
+    yield holder
+    items = holder.get("items")
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, Mapping):
+            yield from _holders(item)
 
 
 def _scale(options: Mapping[str, Any], size: int, classes: int) -> float:

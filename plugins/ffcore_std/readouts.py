@@ -30,8 +30,16 @@ class Softmax(Readout):
         self.taps = taps
 
     def connect(self, blocks: Sequence[BlockInfo], shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
-        """See `ffcore.interfaces.Readout.connect`."""
+        """See `ffcore.interfaces.Readout.connect`.
+
+        Raises:
+            ValueError: when it is to read no block, one twice, or one that is not there.
+        """
         names = [block.name for block in blocks]
+        if self.taps is not None and len(set(self.taps)) != max(1, len(self.taps)):
+            raise ValueError(
+                f"readout softmax: taps: {list(self.taps)}: should be different blocks, at least one"
+            )
         for name in self.taps or ():
             if name not in names:
                 raise ValueError(f"readout softmax: there is no block {name!r}{closest(name, names)}")

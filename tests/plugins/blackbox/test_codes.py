@@ -38,6 +38,14 @@ def test_a_table_is_looked_up_by_bin():
     assert fitted(torch.tensor([[0.0, 30.0, 60.0, 90.0]]))[0].tolist() == [0, 1, 2, 3]
 
 
+def test_a_table_is_fitted_whatever_the_precision():
+    torch.set_default_dtype(torch.float64)
+    try:
+        LookUp([0.0, 1.0, 2.0]).fit([torch.arange(9.0)])
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [

@@ -61,9 +61,11 @@ def test_entropy_over_epochs_is_the_penalty_without_its_weight(write, form, weig
     assert line.get_ydata() == pytest.approx([0.08 * scale, 0.04 * scale, 0.02 * scale])
 
 
-def test_entropy_over_epochs_is_not_drawn_where_an_item_has_a_weight_of_its_own(write):
+@pytest.mark.parametrize("inside", [False, True])
+def test_entropy_over_epochs_is_not_drawn_where_an_item_has_a_weight_of_its_own(write, inside):
     penalty = {"kind": "assignment-entropy", "form": "released", "weight": 0.5}
-    run = write(network=[{"kind": "conv", "block": {"penalties": {"sharp": penalty}}}])
+    item = {"kind": "conv", "block": {"penalties": {"sharp": penalty}}}
+    run = write(network=[{"kind": "residual", "items": [item]}] if inside else [item])
     assert [picture.name for picture in channels(run).pictures] == ["channel-classes"]
 
 

@@ -31,3 +31,9 @@ def test_an_only_block_is_read():
 def test_a_block_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="there is no block 'd'"):
         Softmax(("d",)).connect(BLOCKS, SHAPES)
+
+
+@pytest.mark.parametrize("taps", [(), ("a", "b", "a")])
+def test_blocks_are_named_once_each(taps):
+    with pytest.raises(ValueError, match=r"taps: .* should be different blocks, at least one"):
+        Softmax(taps).connect(BLOCKS, SHAPES)
