@@ -6,10 +6,13 @@ import platform
 import resource
 import subprocess
 import sys
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from ffcore.plugin import manager
 
 _PACKAGES = ("ffcore", "torch", "lightning", "torchmetrics", "numpy", "pydantic", "pluggy", "scikit-learn")
 
@@ -22,7 +25,20 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {**found, "torch": str(torch.__version__)}  # with +cpu or the version of CUDA
+    found["torch"] = str(torch.__version__)  # with +cpu or the version of CUDA
+    return found | {f"plugin {name}": which for name, which in plugins().items()}
+
+
+def plugins() -> dict[str, str]:
+    """Version of each plugin that is not ffcore's own, or what identifies the file that it is."""
+    found = {}
+    for info in manager.current().infos:
+        if info.status == "ok" and info.origin != "ffcore":
+            file = Path(info.origin)
+            found[info.name] = info.version or (
+                f"sha256:{sha256(file.read_bytes()).hexdigest()[:12]}" if file.is_file() else "?"
+            )
+    return found
 
 
 def git_commit() -> str | None:

@@ -166,6 +166,7 @@ def resume(
         job = _Job.prepare(own, dataset, command, callbacks)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
+            _tell_other_plugins(state["ffcore"].get("plugins", {}), _teller(console))
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
         stack.enter_context(apart(join.threads(own)))
         group = stack.enter_context(join.joined(own))
@@ -307,6 +308,7 @@ class _Job:
         meta: dict[str, Any] = {
             "data": data.meta(),
             "version": environment.versions()["ffcore"],
+            "plugins": environment.plugins(),
             "start": started,
             "recipe": recipe.model_dump(mode="json"),
             "command": before.get("command", self.command),
@@ -402,3 +404,10 @@ def _select(
 def _teller(console: Console | None) -> Callable[[str], None]:
     """Tells what is no error: in one line on a console, else as a warning."""
     return console.out if console is not None else lambda message: warnings.warn(message, stacklevel=4)
+
+
+def _tell_other_plugins(then: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    now = environment.plugins()
+    for name in sorted(then.keys() & now.keys()):
+        if then[name] != now[name]:
+            tell(f"plugin {name} is {now[name]}, and was {then[name]} when the run began")

@@ -12,8 +12,16 @@ import torch
 
 import ffcore
 from ffcore.errors import RunError, TimeUpError, UserError
+from ffcore.plugin import manager
 from ffcore.run import environment
 from ffcore.run.train import resume, train
+
+PLUGIN = """
+from ffcore.plugin import hookimpl
+@hookimpl
+def ffcore_register_goodness(register):
+    register("x", "nowhere:X")
+"""
 
 PER_EPOCH = 13  # batches of 100 in 1,293 samples
 
@@ -234,6 +242,20 @@ def test_the_commit_is_that_of_the_code_at_the_start_of_each_part(quick, tmp_pat
     monkeypatch.setattr(environment, "git_commit", lambda: next(found))
     cut_short(quick, run_dir=tmp_path / "run")
     assert resume(tmp_path / "run").results["git_commit"] == "first, second"
+
+
+def test_a_plugin_that_has_changed_since_a_run_began_is_told(quick, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN)
+    manager.use(manager.Plugins.load([str(file)]))
+    try:
+        cut_short(quick, run_dir=tmp_path / "run")
+        file.write_text(PLUGIN + "# changed\n")
+        with pytest.warns(UserWarning, match="plugin mine is sha256:.* was sha256:.* when the run began"):
+            run = resume(tmp_path / "run")
+        assert run.results["versions"]["plugin mine"].startswith("sha256:")
+    finally:
+        manager.use(None)
 
 
 def test_the_most_memory_is_that_of_all_parts(part):
