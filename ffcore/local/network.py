@@ -30,6 +30,7 @@ from ffcore.local.box import BoxStage, ReachedError
 from ffcore.local.loss import GoodnessLoss, ReadoutLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.passing import Pass, Place
+from ffcore.local.rules import Gradient
 from ffcore.local.updater import Record, Updater
 
 
@@ -191,7 +192,7 @@ class LocalNetwork(nn.Module):
             last = _end(covered, starts[window.stop - 1] - starts[window.start])
             if last is None:
                 names = ", ".join(block.name for block in covered)
-                raise UserError(f"nothing to learn from: no objective in the window of {names}")
+                raise UserError(f"nothing to learn from: no objective and no rule in the window of {names}")
             members = covered[: last + 1]
             if len(members) > 1 and not in_circuits.isdisjoint(members):
                 names = ", ".join(block.name for block in members)
@@ -454,8 +455,11 @@ def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:
 
 
 def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:
-    """Index of the block whose loss ends a window, if any has one; ``learns``: the last one that learns."""
-    losses = [i for i, block in enumerate(covered) if block.loss is not None]
+    """Index of the block whose loss ends a window, if any has one; ``learns``: the last one that learns.
+
+    What needs no loss has a rule of its own.
+    """
+    losses = [i for i, b in enumerate(covered) if b.loss is not None or type(b.rule) is not Gradient]
     beyond = [i for i in losses if i >= learns]
     frozen = next((i for i, b in enumerate(covered) if b.frozen and i > learns), len(covered))
     near = [i for i in beyond if i < frozen]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Views
+from ffcore.interfaces import LearningRule, Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Residual, Stepper
 from ffcore.testing.scenery import Energy, Margin
 
@@ -130,7 +130,7 @@ def test_a_window_whose_last_block_never_runs_is_an_error():
 
 def test_a_window_without_a_loss_is_refused():
     net = LocalNetwork(nn.Sequential(block(loss=False), block()), (D,), 2)
-    with pytest.raises(UserError, match="no objective in the window of block1"):
+    with pytest.raises(UserError, match="no objective and no rule in the window of block1"):
         net.plan([range(1)])
 
 
@@ -189,3 +189,23 @@ def test_a_handoff_that_nothing_would_train_is_refused_by_name():
     with pytest.raises(UserError, match="block1: its handoff has parameters"):
         net.plan([range(1), range(1, 2)])
     net.plan([range(2)])  # in one window a gradient comes back
+
+
+def test_a_rule_of_its_own_needs_neither_goodness_nor_loss():
+    class Hebb(LearningRule):
+        """W ← W + mean of h xᵀ."""
+
+        @torch.no_grad()
+        def learn(self, window, views):
+            ((made, (x,), out),) = window
+            made.body[0].weight += out.activity.T @ x / len(x)
+            return [{}]
+
+    first, second = block(loss=False), block()
+    first.rule = Hebb()
+    net = network(nn.Sequential(first, second), [range(1), range(1, 2)])
+    before = copy.deepcopy(first.body)
+    x = views().x
+    net.learn(views())
+    torch.testing.assert_close(first.body[0].weight, before[0].weight + before(x).T @ x / len(x))
+    assert [source.name for source in net.sources] == ["block2"]
