@@ -65,7 +65,7 @@ class Predictor:
             self.module.load_state_dict(state["state_dict"])
         except RuntimeError as error:
             raise UserError(
-                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {one_line(error, 99)}"
+                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {one_line(error, 300)}"
             ) from error
         self.module.eval()
 
