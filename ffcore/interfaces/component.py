@@ -35,6 +35,7 @@ class BlockInfo:
         ranks: how many blocks have a goodness.
         auxiliary: whether it learns from a loss of its own, not from the recipe's: what it hands on is no
             feature.
+        in_shape: shape of one sample of its input, of the first where it has several.
     """
 
     name: str
@@ -49,6 +50,7 @@ class BlockInfo:
     rank: int = 0
     ranks: int = 1
     auxiliary: bool = False
+    in_shape: tuple[int, ...] = ()
 
 
 class Component(nn.Module):

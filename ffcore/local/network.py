@@ -368,7 +368,8 @@ class LocalNetwork(nn.Module):
 
         def note(block: BlockLike, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
             block = cast(LocalBlock, block)
-            shapes.setdefault(block, (tuple(out.activity.shape[1:]), tuple(out.handoff.shape[1:])))
+            given = tuple(inputs[0].shape[1:]) if inputs else ()
+            shapes.setdefault(block, (given, tuple(out.handoff.shape[1:])))
             activities.setdefault(block, out.activity)
 
         like = next((p for p in self.body.parameters()), torch.zeros(()))
@@ -391,6 +392,7 @@ class LocalNetwork(nn.Module):
                 rank=sum(judging[:depth]),
                 ranks=sum(judging),
                 auxiliary=block.loss is not None and type(block.loss) is not GoodnessLoss,
+                in_shape=shapes[block][0],
             )
             infos.append(_bind(block, info, activities[block]))
         for name, readout in self._readouts.items():

@@ -209,3 +209,16 @@ def test_a_rule_of_its_own_needs_neither_goodness_nor_loss():
     net.learn(views())
     torch.testing.assert_close(first.body[0].weight, before[0].weight + before(x).T @ x / len(x))
     assert [source.name for source in net.sources] == ["block2"]
+
+
+def test_a_rule_may_make_what_it_gathers_as_soon_as_it_is_bound():
+    class Gathers(LearningRule):
+        def bind(self, info):
+            self.register_buffer("sum", torch.zeros(*info.shape, *info.in_shape))
+
+        def learn(self, window, views):
+            return [{} for _ in window]
+
+    first = LocalBlock(nn.Linear(D, 3), rule=Gathers())
+    LocalNetwork(nn.Sequential(first, block(3)), (D,), 2)
+    assert first.rule.sum.shape == (3, D)
