@@ -355,9 +355,10 @@ class LocalNetwork(nn.Module):
         updater = Updater(self.record)
         observers = (updater, *self.watchers) if learn else ()
         logits = {}
-        learning = [readout for readout in self._readouts.values() if not readout.frozen]
-        plan: dict[BlockLike, Place] = {readout: self._readout_plan[readout] for readout in learning}
-        with Pass(views, observers, plan if learn else None):
+        plan: dict[BlockLike, Place] = {}
+        if learn:
+            plan = {r: self._readout_plan[r] for r in self._readouts.values() if self.learns(r)}
+        with Pass(views, observers, plan):
             for name, readout in self._readouts.items():
                 logits[name] = readout(*(handed_on[b] for b in self._taps[name]))
         return logits

@@ -112,8 +112,8 @@ class Checkpoints(Checkpoint):
             PausedError: when somebody wants to pause.
         """
         assert isinstance(pl_module, ForwardOnly)
-        refuse_divergence(pl_module, trainer.current_epoch)
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            refuse_divergence(pl_module, trainer.current_epoch)
             if trainer.enable_validation and self._validated != trainer.global_step:
                 trainer.validating = True
                 trainer.fit_loop.epoch_loop.val_loop.run()
@@ -132,7 +132,7 @@ class Checkpoints(Checkpoint):
         """Write the last checkpoint; the one before it stays.
 
         Raises:
-            RunError: when a loss is no number any more.
+            RunError: when a loss or a weight is no number any more.
             OSError: when the file cannot be written.
         """
         assert isinstance(pl_module, ForwardOnly)

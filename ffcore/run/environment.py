@@ -6,12 +6,12 @@ import platform
 import resource
 import subprocess
 import sys
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from ffcore.data.digest import sha256
 from ffcore.plugin import manager
 
 _PACKAGES = ("ffcore", "torch", "lightning", "torchmetrics", "numpy", "pydantic", "pluggy", "scikit-learn")
@@ -35,9 +35,8 @@ def plugins() -> dict[str, str]:
     for info in manager.current().infos:
         if info.status == "ok" and info.origin != "ffcore":
             file = Path(info.origin)
-            found[info.name] = info.version or (
-                f"sha256:{sha256(file.read_bytes()).hexdigest()[:12]}" if file.is_file() else "?"
-            )
+            checksum = f"sha256:{sha256(file)[:12]}" if file.is_file() else "?"
+            found[info.name] = info.version or checksum
     return found
 
 
