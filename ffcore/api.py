@@ -130,15 +130,18 @@ def localize(
 def add_plugin(path: str | os.PathLike[str]) -> None:
     """Load a Python file as a plugin, as ``--plugin`` does on the command line.
 
+    A file that was added before is read anew: edit it, add it again, and the next run uses what it says now.
+
     Args:
         path: the file; its stem is the plugin's name.
 
     Raises:
-        ffcore.errors.UserError: when it cannot be loaded, or a plugin of that name is there.
+        ffcore.errors.UserError: when it cannot be loaded, or another plugin has that name; the plugins stay
+            as they were.
     """
     from ffcore.plugin import manager
 
-    manager.current().add_file(path)
+    manager.add(path)
 
 
 def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None, *, trust: bool = False) -> Predictor:

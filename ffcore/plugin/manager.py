@@ -94,10 +94,14 @@ class Plugins:
         return path.stem
 
     @property
+    def files(self) -> list[str]:
+        """The plugins that are files; those have no version."""
+        return [info.origin for info in self.infos if info.origin and not info.version]
+
+    @property
     def options(self) -> list[str]:
-        """``--plugin FILE`` for each plugin that is a file; those have no version."""
-        files = [info.origin for info in self.infos if info.origin and not info.version]
-        return [word for file in files for word in ("--plugin", file)]
+        """``--plugin FILE`` for each plugin that is a file."""
+        return [word for file in self.files for word in ("--plugin", file)]
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
         name, version = point.name, point.dist.version if point.dist else ""
@@ -183,11 +187,14 @@ def _module_from(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError("its name does not end in .py")
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
+        if before is not None:  # an edit that does not work leaves what did
+            sys.modules[name] = before
         raise
     return module
 
@@ -201,6 +208,19 @@ def current() -> Plugins:
     if _current is None:
         _current = Plugins.load()
     return _current
+
+
+def add(file: str | os.PathLike[str]) -> None:
+    """Add a file to the plugins in use; one that is there already is read anew, as edited since.
+
+    Raises:
+        UserError: it cannot be loaded, or another plugin has its name; the plugins stay as they were.
+    """
+    plugins = current()
+    if Path(file).resolve() in [Path(known).resolve() for known in plugins.files]:
+        use(Plugins.load(plugins.files))
+    else:
+        plugins.add_file(file)
 
 
 def command(*words: str) -> str:

@@ -131,6 +131,23 @@ def test_a_file_may_not_be_missing_come_twice_or_clash(install, tmp_path):
             Plugins.load([str(file)])
 
 
+def test_a_file_added_again_is_read_anew_and_a_broken_edit_changes_nothing(bare, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # bytecode of an edit within a second would be stale
+    file = tmp_path / "mine.py"
+    source = good("x").replace('"nowhere:X"', 'f"{__name__}:X"')
+    file.write_text(source + "class X: says = 'first'\n")
+    manager.use(Plugins())
+    manager.add(file)
+    file.write_text(source + "class X: says = 'second'\n")
+    manager.add(str(file))
+    assert manager.current().registry.get("goodness", "x").load().says == "second"
+    file.write_text("1 / 0")
+    with pytest.raises(UserError, match="is broken: ZeroDivisionError"):
+        manager.add(file)
+    assert manager.current().registry.get("goodness", "x").load().says == "second"
+    assert manager.current().files == [str(file)]
+
+
 def test_the_current_plugins_are_those_in_use(fake):
     assert manager.current() is fake
     manager.use(None)
