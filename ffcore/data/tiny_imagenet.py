@@ -15,7 +15,7 @@ from ffcore.data.download import data_home
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
 from ffcore.data.reading import read_bytes
-from ffcore.errors import UserError
+from ffcore.errors import UserError, closest
 
 FOLDER = "tiny-imagenet-200"
 ARCHIVE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -38,16 +38,27 @@ class TinyImageNet(Dataset):
         root: ROOT; without it the environment variable FFCORE_DATA, or else the user's cache folder. Nothing
             is downloaded: the archive is tiny-imagenet-200.zip of Stanford's course cs231n.
         cache: folder for decoded images; without it FFCORE_DATA, or else the user's cache folder.
+        classes: WordNet ids of the classes to take, in any order; without it all of them.
+
+    Raises:
+        UserError: `classes` is empty or has an id twice.
 
     Reference: Y. Le, X. Yang, "Tiny ImageNet Visual Recognition Challenge", 2015.
     """
 
-    def __init__(self, root: str | None = None, cache: str | None = None) -> None:
+    def __init__(
+        self, root: str | None = None, cache: str | None = None, classes: list[str] | None = None
+    ) -> None:
         self.root = root
         self.cache = cache
+        self.classes = classes
+        if classes is not None and len(set(classes)) != max(1, len(classes)):
+            raise UserError(f"data.classes: should be one or more ids, each once; got {classes}")
 
     def peek(self) -> tuple[tuple[int, ...], int] | None:
-        """Three channels of 64×64 pixels; the number of classes, where there is a wnids.txt."""
+        """Three channels of 64×64 pixels; the number of classes, chosen or those in a wnids.txt."""
+        if self.classes is not None:
+            return SHAPE, len(self.classes)
         folder = next((f for f in self._folders if (f / CLASSES).is_file()), None)
         return None if folder is None else (SHAPE, len(_lines(folder / CLASSES)))
 
@@ -55,15 +66,20 @@ class TinyImageNet(Dataset):
         """Find the images, and decode them if that has not been done.
 
         Raises:
-            UserError: a folder or file is missing, damaged or out of place, or decoded images cannot be kept.
+            UserError: a folder or file is missing, damaged or out of place, decoded images cannot be kept, or
+                a class that was asked for is not there.
         """
         folder = self._find()
-        wnids = _wnids(folder)
+        every = _wnids(folder)
+        wnids = every if self.classes is None else _chosen(self.classes, every, folder)
+        number = {wnid: k for k, wnid in enumerate(wnids)}
         train = [
-            (path, k) for k, wnid in enumerate(wnids) for path in _images(folder / "train" / wnid / "images")
+            (path, k) for wnid, k in number.items() for path in _images(folder / "train" / wnid / "images")
         ]
-        val = _validation(folder / "val", wnids)
-        place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+        labelled = _validation(folder / "val", every)
+        val = [(path, number[wnid]) for path, wnid in labelled if wnid in number]
+        which = " ".join([str(folder.resolve()), *(wnids if self.classes is not None else [])])
+        place = hashlib.sha256(which.encode()).hexdigest()[:12]
         packed = pack(
             (Path(self.cache).expanduser() if self.cache else data_home()) / f"tiny-imagenet-{place}.bytes",
             folder,
@@ -118,6 +134,13 @@ def _wnids(folder: Path) -> list[str]:
     return wnids
 
 
+def _chosen(classes: list[str], every: list[str], folder: Path) -> list[str]:
+    """These classes, in the order of all."""
+    if unknown := sorted(set(classes) - set(every)):
+        raise UserError(f"data.classes: {unknown[0]!r} is no class of {folder}{closest(unknown[0], every)}")
+    return sorted(classes)
+
+
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected *.JPEG in it")
@@ -127,29 +150,26 @@ def _images(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _validation(folder: Path, wnids: list[str]) -> list[tuple[Path, int]]:
-    """Images with their classes, in the order of the annotations, which name each image once."""
+def _validation(folder: Path, wnids: list[str]) -> list[tuple[Path, str]]:
+    """Images with their classes' ids, in the order of the annotations, which name each image once."""
     file = folder / ANNOTATIONS
     unlabelled = {path.name: path for path in _images(folder / "images")}
-    number = {wnid: k for k, wnid in enumerate(wnids)}
     found = []
     for line, text in enumerate(_text(file).splitlines(), start=1):
-        name, wnid, *_ = [*text.split("\t"), "", ""]
+        name, wnid, *_ = map(str.strip, [*text.split("\t"), "", ""])
         if not text.strip():
             continue
-        if wnid.strip() not in number:
-            raise UserError(
-                f"{file}: line {line}: {wnid.strip()!r} of {name} is no class of the training set"
-            )
+        if wnid not in wnids:
+            raise UserError(f"{file}: line {line}: {wnid!r} of {name} is no class of the training set")
         path = unlabelled.pop(name, None)
         if path is None:
             raise UserError(f"{file}: line {line}: {name} is not in {folder / 'images'}, or named twice")
-        found.append((path, number[wnid.strip()]))
+        found.append((path, wnid))
     if unlabelled:
         path = min(unlabelled.values())
         raise UserError(f"{path}: has no line in {file}; {len(unlabelled)} such images")
-    if missing := sorted(set(range(len(wnids))) - {k for _, k in found}):
-        raise UserError(f"{file}: no image of class {wnids[missing[0]]}")
+    if missing := sorted(set(wnids) - {wnid for _, wnid in found}):
+        raise UserError(f"{file}: no image of class {missing[0]}")
     return found
 
 

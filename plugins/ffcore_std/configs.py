@@ -154,6 +154,9 @@ class TinyImageNet(Options):
         default=None, description="folder with tiny-imagenet-200, or that folder; null: the cache"
     )
     cache: str | None = Field(default=None, description="folder for decoded images; null: the cache")
+    classes: list[str] | None = Field(
+        default=None, description="WordNet ids of the classes to take; null: all of them"
+    )
 
 
 class Arrays(Options):

@@ -75,6 +75,29 @@ def test_the_official_layout_is_read_with_validation_as_test_split(root: Path) -
     assert set(data.provenance) == {"train", "val", "val_annotations.txt"}
 
 
+def test_chosen_classes_are_all_that_is_read_and_decoded(root: Path, home: Path) -> None:
+    data = TinyImageNet(str(root), classes=["n02"]).load()
+    assert (data.classes, data.train.y.tolist(), data.test.y.tolist()) == (("dog",), [0, 0, 0], [0])
+    np.testing.assert_allclose(data.train.x[:, 0, 0, 0], [40, 41, 42], atol=2)
+    assert TinyImageNet(classes=["n02"]).peek() == ((3, 64, 64), 1)
+    before = the_file(home)
+    assert TinyImageNet(str(root), classes=["n02", "n01"]).load().classes == ("cat", "dog")
+    assert before.is_file()  # what was decoded for one choice serves it again
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "one or more ids, each once"),
+        (["n01", "n01"], r"each once; got \['n01', 'n01'\]"),
+        (["n01", "n3"], "'n3' is no class of .*tiny-imagenet-200; known: n01, n02"),
+    ],
+)
+def test_classes_that_cannot_be_chosen_are_told(root: Path, classes: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=f"data.classes: .*{message}"):
+        TinyImageNet(str(root), classes=classes).load()
+
+
 def test_pixels_are_those_that_pillow_decodes(root: Path) -> None:
     file = official(root) / "train/n01/images/n01_0.JPEG"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)).save(file)
