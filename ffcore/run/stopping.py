@@ -29,8 +29,7 @@ class Stop(L.Callback):
     validation. It comes after the callbacks that may ask for an end.
 
     Attributes:
-        pressed: whether somebody pressed Ctrl-C here, or sent SIGTERM to one of several ranks, while blocks
-            were learning.
+        pressed: whether somebody pressed Ctrl-C here, or sent SIGTERM, while blocks were learning.
         asked: whether somebody pressed it anywhere, and all ranks know of it.
 
     Args:
@@ -67,11 +66,11 @@ class Stop(L.Callback):
         self._due, trainer.should_stop = trainer.should_stop, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From here on Ctrl-C waits for the end of a batch."""
+        """From here on Ctrl-C and SIGTERM wait for the end of a batch."""
         assert isinstance(pl_module, ForwardOnly)
         self._vote = Vote(pl_module.spread.ranks, pl_module.device)
-        if trainer.world_size > 1 and threading.current_thread() is threading.main_thread():
-            # Lightning's handler would ask all ranks from within one; it puts the one before back in the end
+        if threading.current_thread() is threading.main_thread():
+            # Lightning's handler ends it without a checkpoint; it puts the one before back in the end
             signal.signal(signal.SIGTERM, self._press)
         self._learning = True
         self._validate_last(trainer)

@@ -11,16 +11,16 @@ from ffcore.engine.history import History
 
 @pytest.fixture
 def press(monkeypatch):
-    """Press Ctrl-C so many times when step 5 has been learned."""
+    """Press Ctrl-C (or send another signal) so many times when step 5 has been learned."""
 
-    def _press(times):
+    def _press(times, what=signal.SIGINT):
         count = History.on_train_batch_end
 
         def on_train_batch_end(self, trainer, *args):
             count(self, trainer, *args)
             if trainer.global_step == 5:
                 for _ in range(times):
-                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(what)
 
         monkeypatch.setattr(History, "on_train_batch_end", on_train_batch_end)
 
@@ -31,8 +31,9 @@ def run(folder, *overrides):
     return main(["run", "digits/ff", "trainer.threads=1", *overrides, "--run-dir", str(folder)])
 
 
-def test_the_batch_is_finished_and_kept(press, tmp_path, capsys):
-    press(1)
+@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
+def test_the_batch_is_finished_and_kept(press, tmp_path, capsys, what):
+    press(1, what)
     folder = tmp_path / "run"
     assert run(folder) == 130
     goes_on = f"go on with `ffcore run --resume {folder}`"
