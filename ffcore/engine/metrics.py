@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
+from ffcore.errors import UserError
 from ffcore.interfaces import ALONE, Ranks
 
 
@@ -62,6 +63,10 @@ class Accuracy(Metric):
         return {"hits": self.hits, "confusion": self.confusion}
 
 
+EVERYWHERE = {"accuracy", "error", "per_block_accuracy", "confusion"}
+"""Figures of a split that every run has, whatever its algorithm."""
+
+
 class Measures:
     """Means over samples of an algorithm's own figures; see `ffcore.interfaces.Algorithm.measure`."""
 
@@ -69,7 +74,13 @@ class Measures:
         self._means: dict[str, MeanMetric] = {}
 
     def update(self, values: Mapping[str, Tensor]) -> None:
-        """Add a batch, (N,) by name."""
+        """Add a batch, (N,) by name.
+
+        Raises:
+            UserError: a name is that of a figure that every run has.
+        """
+        if clash := sorted(values.keys() & EVERYWHERE):
+            raise UserError(f"{clash[0]!r} is a figure of every run; the algorithm's own needs another name")
         for name, of_samples in values.items():
             mean = self._means.setdefault(name, MeanMetric(sync_on_compute=False).to(of_samples.device))
             mean.update(of_samples)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,17 +18,6 @@ from ffcore.errors import UserError
 from ffcore.interfaces import ALONE, Augmentation, Ranks
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
-
-
-def eval_batch(shape: Sequence[int]) -> int:
-    """Samples of a batch that only predicts: a thousand, fewer of images larger than 3×32×32.
-
-    Algorithms that make many rows of a sample bound them themselves.
-
-    >>> eval_batch((1, 28, 28)), eval_batch((3, 64, 64))
-    (1000, 250)
-    """
-    return max(1, min(1000, 1000 * 3 * 32 * 32 // math.prod(shape)))
 
 
 @dataclass(frozen=True)
@@ -72,21 +60,21 @@ class Data:
     def loader(
         self, split: Split, device: torch.device, epoch: Callable[[], int] | None, group: Ranks = ALONE
     ) -> DeviceLoader:
-        """A loader of ``split``; with ``epoch`` it is for learning: shuffled, in the recipe's batches.
+        """A loader of ``split`` in the recipe's batches; with ``epoch`` it is for learning: shuffled.
 
-        Each rank of ``group`` gets its share of every batch.
+        Each rank of ``group`` gets its share of every batch. Batches that only predict are as large as those
+        that learn, so that a run's memory is what learning needs.
 
         Raises:
             UserError: when the batch size does not fit.
         """
         recipe = self.recipe
-        learning = epoch is not None
         loader = DeviceLoader(
             split,
             scale=self.images.scale,
-            batch_size=recipe.data.batch_size if learning else eval_batch(self.images.shape),
+            batch_size=recipe.data.batch_size,
             device=device,
-            shuffle=learning,
+            shuffle=epoch is not None,
             seed=recipe.seed,
             rank=group.rank,
             world=group.world,

@@ -72,6 +72,12 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({platform.machine()})"
 
 
+def forget_peak(device: torch.device) -> None:
+    """Let a GPU's largest memory begin anew, so that a program's next run has its own."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> int:
     """Largest memory so far in bytes: allocated on a GPU, else resident in this process."""
     if device.type == "cuda":

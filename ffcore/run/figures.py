@@ -17,19 +17,24 @@ from ffcore.files import write_whole
 from ffcore.interfaces import Batch, Component
 from ffcore.local import GoodnessLoss
 from ffcore.run.data import Data
+from ffcore.run.trainer import precision
 
 Arrays = dict[str, np.ndarray]
 
 
 @torch.no_grad()
-def measure(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
-    """Goodness on validation data, thresholds, receptive fields of the first block, mistakes on the test."""
+def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Callable[[str], None]) -> Arrays:
+    """Goodness on validation data, thresholds, receptive fields of the first block, mistakes on the test.
+
+    What a component cannot show is left out, and ``complain`` is told.
+    """
     module.eval()
     arrays = _receptive(module, data.images.shape)
-    if data.val is not None:
-        arrays |= _goodness(module, data.loader(data.val, device, None))
-    arrays |= _examples(module, data.loader(data.images.test, device, None), data)
-    return arrays | _of_components(module)
+    with precision(data.recipe, device):
+        if data.val is not None:
+            arrays |= _goodness(module, data.loader(data.val, device, None))
+        arrays |= _examples(module, data.loader(data.images.test, device, None), data)
+    return arrays | _of_components(module, complain)
 
 
 def conclude(
@@ -45,11 +50,11 @@ def conclude(
     )
     try:
         kept = module.algorithm.conclude(module.network, train, test)
+        arrays = {name: _as_it_is(value) for name, value in kept.items()}
     except Exception as error:
         said = one_line(error, 200)
         complain(f"what the algorithm keeps of a trained network is left out: {type(error).__name__}: {said}")
         return {}
-    arrays = {name: value.detach().cpu().numpy() for name, value in kept.items()}
     for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
         complain(f"what the algorithm keeps of a trained network: {name} is {arrays.pop(name)}; left out")
     return arrays
@@ -77,16 +82,19 @@ def save(path: Path, arrays: Arrays) -> None:
     write_whole(path, write)
 
 
-def _of_components(module: ForwardOnly) -> Arrays:
+def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arrays:
     """What components have to show: ``NAME/BLOCK`` of those inside blocks, ``contribution/NAME``."""
     parts = [(part, "{}/" + block.name) for block in module.network.blocks for part in block.modules()]
     parts.append((module.contribution, "contribution/{}"))
-    return {
-        place.format(name): _numpy(value)
-        for part, place in parts
-        if isinstance(part, Component)
-        for name, value in part.figures().items()
-    }
+    arrays: Arrays = {}
+    for part, place in parts:
+        if isinstance(part, Component):
+            try:
+                arrays |= {place.format(name): _numpy(value) for name, value in part.figures().items()}
+            except Exception as error:
+                what, said = place.format(type(part).__name__), one_line(error, 200)
+                complain(f"figures of {what} are left out: {type(error).__name__}: {said}")
+    return arrays
 
 
 @torch.no_grad()
@@ -105,7 +113,7 @@ def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dic
     found: dict[str, dict[str, list[Tensor]]] = {}
     seen = 0
     for step, batch in enumerate(loader):
-        batch.deal(module.seed, step)
+        module.deal(batch, step)
         views = module.algorithm.views(batch, network)
         for block, goodness in zip(blocks, network.goodness(views), strict=True):
             for role in views.roles[:2]:
@@ -157,6 +165,11 @@ def _examples(module: ForwardOnly, loader: DeviceLoader, data: Data, most: int =
         "examples/y": test.y[wrong[:most]],
         "examples/predicted": np.array(said[:most]),
     }
+
+
+def _as_it_is(t: Tensor) -> np.ndarray:
+    t = t.detach().cpu()
+    return (t.float() if t.dtype is torch.bfloat16 else t).numpy()  # which NumPy does not have
 
 
 def _numpy(t: Tensor) -> np.ndarray:

@@ -34,7 +34,8 @@ class Histograms(L.Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ForwardOnly)
-        found = energies(pl_module, self.loader(pl_module.device))
+        with trainer.precision_plugin.forward_context():
+            found = energies(pl_module, self.loader(pl_module.device))
         if not found or any(set(of) != {"positive", "negative"} for of in found.values()):
             return
         self._epochs.append(trainer.current_epoch + 1)

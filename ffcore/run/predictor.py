@@ -22,7 +22,7 @@ from ffcore.interfaces import Batch
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
-from ffcore.run.data import eval_batch
+from ffcore.run.trainer import precision
 
 
 class Predictor:
@@ -76,7 +76,7 @@ class Predictor:
         Args:
             inputs: (N, *shape) as a loader makes them: scaled, and standardised if the recipe says so.
         """
-        with self._precision(inputs.device):
+        with precision(self.recipe, inputs.device):
             evidence = self.module.algorithm.scores(inputs, self.module.network)
             return evidence, self.module.contribution.combine(evidence)
 
@@ -84,12 +84,8 @@ class Predictor:
     def figures(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
         """The algorithm's own figures of a split's batch, in the run's precision; see `Algorithm.measure`."""
         self.module.deal(batch, number)
-        with self._precision(batch.x.device):
+        with precision(self.recipe, batch.x.device):
             return self.module.algorithm.measure(batch, self.module.network)
-
-    def _precision(self, device: torch.device) -> torch.autocast:
-        mixed = self.recipe.trainer.precision == "bf16-mixed"
-        return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
     def scores(self, x: Any) -> Tensor:
         """Combined evidence (N, K) for samples in the form of the training data; the largest wins.
@@ -113,7 +109,7 @@ class Predictor:
         loader = DeviceLoader(
             Split(given.reshape(-1, *self.shape).numpy(), np.zeros(len(given), dtype=np.int64)),
             scale=self._scale,
-            batch_size=eval_batch(self.shape),
+            batch_size=self.recipe.data.batch_size,
             shuffle=False,
             dtype=dtype,
             mean=self.mean,

@@ -28,6 +28,7 @@ from ffcore.local import Pass
 from ffcore.run.data import Data
 from ffcore.run.evaluate import choose, open_data
 from ffcore.run.predictor import Predictor
+from ffcore.run.trainer import precision
 
 SAMPLES = 10_000
 """Training samples that probes are fitted on, unless told otherwise."""
@@ -182,7 +183,6 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
     """
     rows: dict[str, list[Tensor]] = {}
     module = predictor.module
-    mixed = predictor.recipe.trainer.precision == "bf16-mixed"
     for batch in data.loader(split, torch.device("cpu"), None):
         seen: dict[str, Tensor] = {}
 
@@ -196,7 +196,7 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
         if name is None:
             seen["input"] = dense(views.x)
         else:
-            with torch.autocast("cpu", torch.bfloat16, enabled=mixed), Pass(views, (watch,)):
+            with precision(predictor.recipe, batch.x.device), Pass(views, (watch,)):
                 module.network(views.x)
         for part, made in seen.items():
             rows.setdefault(part, []).append(_flat(made.float()))

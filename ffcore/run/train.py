@@ -326,6 +326,7 @@ class _Job:
             mine = [history, histograms, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
             trainer = make_trainer(recipe, path, mine, loggers)
             device = trainer.strategy.root_device
+            environment.forget_peak(device)
             if state is not None and before["learned"]:
                 for callback in (history, histograms):
                     callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
@@ -360,7 +361,11 @@ class _Job:
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
-        arrays = {**figures.measure(module, data, device), **concluded, **histograms.arrays()}
+        arrays = {
+            **figures.measure(module, data, device, _teller(console)),
+            **concluded,
+            **histograms.arrays(),
+        }
         figures.save(path / files.FIGURES, arrays)
         return results
 

@@ -45,6 +45,12 @@ def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], logger
     )
 
 
+def precision(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """A context in which a trained network measures as it did in its run."""
+    mixed = recipe.trainer.precision == "bf16-mixed"
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+
+
 class _Unprofiled(PassThroughProfiler):
     """Lightning's own makes a generator for each hook of each callback, some fifty a step."""
 
@@ -64,7 +70,9 @@ def apart(threads: int | None) -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     if threads is not None:
         torch.set_num_threads(threads)
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    # Left out, it would be all GPUs, with a context on each; and before CUDA is up there is no state to keep.
+    here = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=here):
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs

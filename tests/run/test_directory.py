@@ -119,8 +119,22 @@ def test_a_figure_that_is_no_number_costs_no_results(quick, monkeypatch):
     algorithm = "ffcore_ff.algorithm.ForwardForward"
     inf = torch.tensor(float("inf"))
     monkeypatch.setattr(f"{algorithm}.measure", lambda self, batch, net: {"mine": inf.expand(len(batch.x))})
-    monkeypatch.setattr(f"{algorithm}.conclude", lambda self, *given: {"bad": inf, "good": torch.tensor(2.0)})
+    good = torch.tensor(2.0, dtype=torch.bfloat16)  # which NumPy does not have
+    monkeypatch.setattr(f"{algorithm}.conclude", lambda self, *given: {"bad": inf, "good": good})
     with pytest.warns(UserWarning, match="bad is inf; left out"):
         run = quick()
     assert run.results["test"]["mine"] is None
     assert run.results["concluded"] == {"good": 2.0}
+
+
+def test_an_algorithm_may_not_measure_what_every_run_has(quick, monkeypatch):
+    mine = {"accuracy": torch.zeros(1)}
+    monkeypatch.setattr("ffcore_ff.algorithm.ForwardForward.measure", lambda self, batch, net: mine)
+    with pytest.raises(UserError, match="'accuracy' is a figure of every run"):
+        quick()
+
+
+def test_a_component_that_cannot_be_shown_costs_no_results(quick, monkeypatch):
+    monkeypatch.setattr("ffcore_std.contributions.SkipFirst.figures", lambda self: 1 / 0)
+    with pytest.warns(UserWarning, match="figures of contribution/SkipFirst are left out: ZeroDivisionError"):
+        assert "test" in quick().results
