@@ -30,13 +30,18 @@ def trust() -> None:
     _trusting.set(True)
 
 
+def trusted() -> bool:
+    """Whether somebody has said that pickles may be opened."""
+    return _trusting.get()
+
+
 def refuse_untrusted(what: str) -> None:
     """Raise unless somebody trusts.
 
     Raises:
         UserError: how to say so.
     """
-    if not _trusting.get():
+    if not trusted():
         raise UserError(
             f"{what} is a pickle inside the checkpoint, and opening one can run any code: if you trust its "
             "maker, say ffcore --trust VERB …, or trust=True from Python"

@@ -175,7 +175,7 @@ def _several(group: Group, jobs: int | None, max_time: Duration | None) -> int:
     from ffcore.cli.console import print_table
     from ffcore.run import many
 
-    program = [sys.executable, "-m", "ffcore", *manager.current().options]
+    program = [sys.executable, "-m", "ffcore", *manager.options()]
     code = many.launch(
         group,
         program,

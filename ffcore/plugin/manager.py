@@ -19,6 +19,7 @@ from ffcore.plugin import hookspecs
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.register import Register, RegisterRecipe
 from ffcore.plugin.registry import Entry, Registry
+from ffcore.trust import trusted
 
 GROUP = "ffcore.plugins"
 DISABLE = "FFCORE_DISABLE_PLUGINS"
@@ -97,11 +98,6 @@ class Plugins:
     def files(self) -> list[str]:
         """The plugins that are files; those have no version."""
         return [info.origin for info in self.infos if info.origin and not info.version]
-
-    @property
-    def options(self) -> list[str]:
-        """``--plugin FILE`` for each plugin that is a file."""
-        return [word for file in self.files for word in ("--plugin", file)]
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
         name, version = point.name, point.dist.version if point.dist else ""
@@ -223,9 +219,15 @@ def add(file: str | os.PathLike[str]) -> None:
         plugins.add_file(file)
 
 
+def options() -> list[str]:
+    """What stands before the verb, so that another process has this one's plugin files and trust."""
+    files = [word for file in current().files for word in ("--plugin", file)]
+    return [*(["--trust"] if trusted() else []), *files]
+
+
 def command(*words: str) -> str:
     """A command line of ffcore for the user, with the plugin files in use."""
-    return shlex.join(["ffcore", *current().options, *words])
+    return shlex.join(["ffcore", *options(), *words])
 
 
 def use(plugins: Plugins | None) -> None:

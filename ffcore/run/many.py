@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 from ffcore.errors import UserError
 from ffcore.files import CONFIG, RESULTS, sweep
+from ffcore.recipe.text import parse
 from ffcore.report.text import NOTHING, clock, count, duration, error, markdown_table
 from ffcore.run import directory
 from ffcore.run.grid import Member
@@ -236,12 +237,15 @@ def _work(
     ends = math.inf if max_time is None else time.monotonic() + max_time
     waiting = [member for member in group.members if group.results(member) is None]
     running: dict[str, tuple[Member, subprocess.Popen[bytes], int]] = {}
+    slots: dict[str, int] = {}
     passed_on = 0
     try:
         while True:
             while waiting and len(running) < jobs and not pressed and (left := ends - time.monotonic()) > 0:
                 member = waiting.pop(0)
-                running[member.name] = _start(group, member, program, jobs, left)
+                slots[member.name] = min(set(range(jobs)) - {slots[name] for name in running})
+                shares = _shares(slots[member.name], jobs, _recipe(group, member))
+                running[member.name] = _start(group, member, program, shares, left)
                 tell(f"{member.name}: started, {group.members.index(member) + 1} of {len(group.members)}")
             for number in range(passed_on, len(pressed)):
                 for _, process, _ in running.values():
@@ -265,7 +269,7 @@ def _work(
 
 
 def _start(
-    group: Group, member: Member, program: Sequence[str], jobs: int, left: float
+    group: Group, member: Member, program: Sequence[str], shares: Mapping[str, str], left: float
 ) -> tuple[Member, subprocess.Popen[bytes], int]:
     """Start a member, or go on with it; what it says is added to its log, from the place that is returned."""
     member.status = member.error = None
@@ -277,9 +281,6 @@ def _start(
         words = ["run", str(_recipe(group, member)), "--run-dir", str(folder)]
     if left < math.inf:
         words += ["--max-time", f"{math.ceil(left)}s"]
-    environ = dict(os.environ)
-    if jobs > 1:  # else each of them takes all cores, and they get in each other's way
-        environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     with (group.folder / _log(member)).open("ab") as log:
         log.write(f"$ {shlex.join([*program, *words])}\n".encode())
         log.flush()
@@ -288,10 +289,27 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=environ,
+            env={**os.environ, **shares},
             process_group=0,  # Ctrl-C reaches it through us alone: twice would end it without a checkpoint
         )
         return member, process, log.tell()
+
+
+def _shares(slot: int, jobs: int, recipe: Path) -> dict[str, str]:
+    """Environment of one of several members at a time: cores and a GPU that the others do not take too."""
+    if jobs == 1:
+        return {}
+    from torch.cuda import device_count
+
+    shares = {}
+    if "OMP_NUM_THREADS" not in os.environ:
+        shares["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = [str(number) for number in range(device_count())] if listed is None else listed.split(",")
+    whole = parse(recipe.read_text(encoding="utf-8"), recipe.name).data
+    if len(gpus) > 1 and whole["trainer"]["devices"] == 1:
+        shares["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    return shares
 
 
 def _end(group: Group, member: Member, status: int, began: int) -> None:

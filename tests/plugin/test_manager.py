@@ -5,6 +5,7 @@ import pytest
 from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.plugin.manager import Plugins
+from ffcore.trust import trusting
 
 GOOD = """
 from ffcore.plugin import hookimpl
@@ -112,6 +113,8 @@ def test_a_command_for_the_user_names_plugin_files(bare, tmp_path):
     file.write_text(good("x"))
     manager.use(Plugins.load([str(file)]))
     assert manager.command("run", "--resume", "a run") == f"ffcore --plugin '{file}' run --resume 'a run'"
+    with trusting():
+        assert manager.command("run").startswith("ffcore --trust --plugin ")
 
 
 def test_a_file_that_was_asked_for_must_work(bare, tmp_path):

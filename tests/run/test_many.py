@@ -14,8 +14,9 @@ from ffcore.run.grid import Member
 from ffcore.run.many import Group
 
 STAND_IN = """
-import json, pathlib, signal, sys, time
+import json, os, pathlib, signal, sys, time
 words = sys.argv[1:]
+print("GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), "threads", os.environ.get("OMP_NUM_THREADS"))
 said = pathlib.Path(words[1]).read_text() if words[1].endswith(".yaml") else "seed: 0"
 seed = next(line for line in said.splitlines() if line.startswith("seed:")).removeprefix("seed: ")
 folder = pathlib.Path(words[words.index("--run-dir" if "--run-dir" in words else "--resume") + 1])
@@ -111,6 +112,18 @@ def test_a_member_that_cannot_work_is_named():
         grid.check("digits/ff", grid.plan("digits/ff", ["data.batch_size=10,20", "optimizer.lr=1,2"]), build)
     with pytest.raises(UserError, match=r"^the parts do not fit"):
         grid.check("digits/ff", grid.plan("digits/ff", ["data.batch_size=10,20", "optimizer.lr=2"]), build)
+
+
+@pytest.mark.parametrize(("devices", "taken"), [(1, {"4", "7"}), (2, {"4,7"})])
+def test_members_at_a_time_share_cores_and_gpus(group, monkeypatch, devices, taken):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    several, program = group(f"trainer.devices={devices}", seeds=(1, 2))
+    assert many.launch(several, program, jobs=2, tell=lambda line: None) == 0
+    said = [(several.folder / f"{member.name}.log").read_text() for member in several.members]
+    assert {text.split("GPU ")[1].split()[0] for text in said} == taken
+    assert all("threads 3" in text for text in said)
 
 
 def test_a_failed_member_does_not_lose_the_others(group):
