@@ -52,12 +52,23 @@ class TimeUpError(RuntimeError):
 
 
 def one_line(error: BaseException, longest: int | None = None) -> str:
-    r"""What an error says, in one line of at most so many letters.
+    r"""What an error says, in one line of at most so many letters; its type where it says nothing.
 
     >>> one_line(ValueError("no\n   file"))
     'no file'
+    >>> one_line(NotImplementedError())
+    'NotImplementedError'
     """
-    return " ".join(str(error).split())[:longest]
+    return " ".join(str(error).split())[:longest] or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of what an error says; its type where it says nothing.
+
+    >>> first_line(ValueError("no file\nsee the manual"))
+    'no file'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ffcore.build.block import local_block
 from ffcore.build.components import make
-from ffcore.errors import RunError, UserError, closest
+from ffcore.errors import RunError, UserError, closest, first_line
 from ffcore.interfaces import (
     Algorithm,
     BlackBox,
@@ -100,7 +100,7 @@ class NetworkBuilder:
         except UserError:
             raise
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"network: {str(error).splitlines()[0]}") from error
+            raise UserError(f"network: {first_line(error)}") from error
         if self._to_compile and not any(shutil.which(name) for name in _COMPILERS if name):
             raise UserError("block.compile: no C++ compiler found here; install one, or set it to false")
         for block in self._to_compile:  # the passes over zeros that found the shapes are over
@@ -247,7 +247,7 @@ class NetworkBuilder:
             raise UserError(str(error)) from error
         except (ValueError, RuntimeError) as error:
             shape = tuple(x.shape[1:])
-            line = str(error).splitlines()[0]
+            line = first_line(error)
             raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
         finally:
             module.train()

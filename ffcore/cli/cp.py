@@ -9,7 +9,7 @@ import click
 
 from ffcore.errors import UserError
 from ffcore.recipe.load import SUFFIXES, dump, find, label, load
-from ffcore.recipe.text import parse
+from ffcore.recipe.text import emit, parse
 
 
 @click.command()
@@ -31,7 +31,8 @@ def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
     text = source.read_text(encoding="utf-8")
     if overrides or "base" in parse(text, label(source)).data:
         text = resolved
-    text = re.sub(r"^name:.*$", f"name: {dest.stem}", text, count=1, flags=re.MULTILINE)
+    name = emit({"name": dest.stem}).strip()
+    text = re.sub(r"^name:.*$", lambda _: name, text, count=1, flags=re.MULTILINE)
     try:
         with dest.open("x", encoding="utf-8") as file:
             file.write(text)

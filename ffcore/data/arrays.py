@@ -15,7 +15,7 @@ import numpy as np
 from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
-from ffcore.errors import UserError
+from ffcore.errors import UserError, first_line
 
 REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test", "classes")
@@ -181,7 +181,7 @@ def _array(what: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged; torch: on a GPU, or requires grad
-        raise UserError(f"{what} is no array: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{what} is no array: {first_line(error)}") from error
 
 
 class Given(Dataset):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.reading import read_bytes
-from ffcore.errors import UserError
+from ffcore.errors import UserError, first_line
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -88,7 +88,7 @@ class ImageFolder(Dataset):
         except UserError:
             raise
         except Exception as error:  # decoders raise whatever they like
-            raise UserError(f"{path}: not a readable image: {str(error).splitlines()[0]}") from error
+            raise UserError(f"{path}: not a readable image: {first_line(error)}") from error
         return pixels[None] if self.grey else pixels.transpose(2, 0, 1)
 
 

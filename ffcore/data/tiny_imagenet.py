@@ -15,7 +15,7 @@ from ffcore.data.download import data_home
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
 from ffcore.data.reading import read_bytes
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, closest, first_line
 
 FOLDER = "tiny-imagenet-200"
 ARCHIVE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -198,7 +198,7 @@ def _decode(path: Path, data: bytes) -> np.ndarray:
     except UnidentifiedImageError as error:  # whose message names a buffer
         raise UserError(f"{path}: not a JPEG image") from error
     except Exception as error:  # decoders raise whatever they like
-        raise UserError(f"{path}: not a readable image: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path}: not a readable image: {first_line(error)}") from error
 
 
 def _lines(file: Path) -> list[str]:

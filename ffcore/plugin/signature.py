@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, Field, create_model
 from pydantic.errors import PydanticUserError
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, first_line
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.options import Options
 from ffcore.plugin.targets import peek_target
@@ -51,7 +51,7 @@ def config_from_signature(target: Callable[..., Any]) -> type[BaseModel]:
     try:
         model: type[BaseModel] = create_model(name, __base__=Options, __module__=target.__module__, **fields)
     except (PydanticUserError, NameError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"the arguments of {name} do not fit into a recipe: {reason}; give a config"
         ) from error

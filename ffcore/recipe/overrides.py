@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from ffcore.errors import first_line
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.text import parse_value
 from ffcore.recipe.tree import OVERRIDE, Path, Tree, dotted
@@ -31,7 +32,7 @@ def apply(tree: Tree, override: str) -> None:
     try:
         value = parse_value(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{said}  broken YAML: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{said}  broken YAML: {first_line(error)}") from error
     parent: Path = ()
     for key in keys[:-1]:
         parent = (*parent, _step(tree, parent, key, said, create=True))

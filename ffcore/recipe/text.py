@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ffcore.errors import first_line
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.tree import Path, Tree
 
@@ -54,7 +55,7 @@ def parse(text: str, label: str) -> Tree:
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, RecipeError):
             raise
-        raise RecipeError(f"{label}  broken YAML: {str(error).splitlines()[0]}") from error
+        raise RecipeError(f"{label}  broken YAML: {first_line(error)}") from error
 
 
 def parse_value(text: str) -> Any:

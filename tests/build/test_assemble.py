@@ -120,6 +120,15 @@ def test_what_does_not_fit_is_said_with_its_path(name):
         build(**recipe)
 
 
+def test_an_error_that_says_nothing_is_told_by_its_type(monkeypatch):
+    def forward(self, x):
+        raise NotImplementedError
+
+    monkeypatch.setattr("ffcore_std.bodies.Dense.forward", forward)
+    with pytest.raises(UserError, match=r"^network\.0: .*: NotImplementedError"):
+        build()
+
+
 def test_labels_that_do_not_fit_are_said_with_their_path():
     with pytest.raises(
         UserError, match=r"^algorithm: labels overlay: 17 classes do not fit into 16 input features"

@@ -112,6 +112,12 @@ def test_cp_keeps_comments_if_nothing_is_resolved(ff, tmp_path):
     assert "is there already" in err
 
 
+def test_cp_names_a_recipe_after_a_file_whose_name_yaml_would_take_for_something_else(ff, tmp_path):
+    for name in ("2024", "on"):
+        assert ff("cp", "fake/ff", tmp_path / f"{name}.yaml")[0] == 0
+        assert load(str(tmp_path / f"{name}.yaml")).name == name
+
+
 def test_cp_resolves_overrides_and_bases(ff, tmp_path):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     ff("cp", "fake/ff", one, "seed=9")

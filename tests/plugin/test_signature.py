@@ -1,11 +1,13 @@
-from typing import Annotated
+import math
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Goodness, LabelCode
+from ffcore.plugin.options import Options
 from ffcore.plugin.signature import config_from_signature
 from ffcore.recipe.spec import Kind
 
@@ -40,6 +42,28 @@ def test_unknown_keys_and_wrong_values_are_refused():
         model(units=3, unit=4)
     with pytest.raises(ValidationError):
         model(units="many")
+
+
+class Numbers(Options):
+    one: int | Literal["units"]
+    two: Annotated[float, Field(gt=0)] | None = None
+    three: bool | int = 3
+
+
+@pytest.mark.parametrize("wrong", [{"one": True}, {"one": 1, "two": True}])
+def test_true_is_no_number(wrong):
+    with pytest.raises(ValidationError, match="should be a number"):
+        Numbers(**wrong)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_numbers_are_finite(value):
+    with pytest.raises(ValidationError, match="finite"):
+        Numbers(one=1, two=value)
+
+
+def test_true_is_true_where_that_is_asked_for():
+    assert Numbers(one=1, three=True).three is True
 
 
 def test_the_model_is_made_once():
