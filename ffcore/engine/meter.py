@@ -74,7 +74,7 @@ class Meter:
         """Let every rank have the sums over all; nothing is to be added then before the next `reset`."""
         if ranks.world > 1:
             device = self._losses.device if self._losses is not None else "cpu"
-            self.load_state_dict(self.merged(ranks.objects(_on_cpu(self.state_dict()))), device)
+            self.load_state_dict(self.merged(ranks.objects(self.state_dict())), device)
 
     def read(self) -> dict[str, dict[str, float]]:
         """Means by block and figure.
@@ -179,10 +179,3 @@ def _joined(parts: Sequence[Mapping[Any, Any]], add: Callable[[Any, Any], Any]) 
         for key, value in part.items():
             joined[key] = add(joined[key], value) if key in joined else value
     return joined
-
-
-def _on_cpu(state: Any) -> Any:
-    """A state as other processes can receive it."""
-    if isinstance(state, Tensor):
-        return state.cpu()
-    return {key: _on_cpu(value) for key, value in state.items()} if isinstance(state, dict) else state

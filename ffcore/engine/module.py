@@ -232,7 +232,7 @@ class ForwardOnly(L.LightningModule):
             self.spread.buffers(self),
         )
         checkpoint["half_done"] = {
-            "ranks": [each.plain() for each in self.spread.ranks.objects(mine)],
+            "ranks": self.spread.ranks.objects(mine.plain()),
             "shared": self.spread.learning.world > 1,
             "val": self.val_figures,
         }

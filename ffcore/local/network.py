@@ -415,12 +415,14 @@ def _bind(block: LocalBlock, info: BlockInfo, activity: Tensor) -> BlockInfo:
         for part in (block.body, block.handoff, block.rule, block.goodness):
             if isinstance(part, Component):
                 part.bind(info)
+        block.to(activity.device)  # what they have made: a model that is localized may lie on a GPU
         if block.goodness is not None:
             unit, column_of = _unit_goodness(block.goodness, activity, info.classes), block.goodness.column_of
             info = replace(info, unit_goodness=unit, column_of=column_of, goodness=block.goodness)
         block.info = info
         if block.loss is not None:
             block.loss.bind(info)
+            block.loss.to(activity.device)
     except ValueError as error:
         raise UserError(f"network: block {info.name}: {error}") from error
     return info

@@ -171,7 +171,7 @@ class Stepper:
             mine = [total for total in sums if total is not None]
             self._learn = [total is not None for total in sums]
             if mine:
-                count = torch.tensor([float(self.samples)], dtype=mine[0].dtype, device=mine[0].device)
+                count = mine[0].new_full((1,), self.samples)  # made there: a copy from here would wait
                 self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in mine), count]))
         self.samples = self.updates = self.batches = 0
 

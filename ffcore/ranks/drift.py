@@ -52,11 +52,14 @@ class Drift(L.Callback):
 
 def checksums(blocks: Sequence[nn.Module]) -> Tensor:
     """(L,) int64: a number of each block that changes with any one bit of its parameters."""
-    return torch.stack([_checksum(list(block.parameters())) for block in blocks]).cpu()
+    if not blocks:
+        return torch.zeros(0, dtype=torch.int64)
+    device = next((p.device for block in blocks for p in block.parameters()), None)
+    return torch.stack([_checksum(list(block.parameters()), device) for block in blocks]).cpu()
 
 
-def _checksum(parameters: Sequence[Tensor]) -> Tensor:
-    total = torch.zeros((), dtype=torch.int64, device=parameters[0].device if parameters else "cpu")
+def _checksum(parameters: Sequence[Tensor], device: torch.device | None) -> Tensor:
+    total = torch.zeros((), dtype=torch.int64, device=device)
     for number, parameter in enumerate(parameters, 1):
         bits = parameter.detach().contiguous().view(_WORDS[parameter.element_size()])
         total += (2 * number - 1) * bits.sum(dtype=torch.int64)  # odd: the highest bit is not shifted out

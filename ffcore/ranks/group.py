@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ def told() -> Iterator[None]:
     """
     try:
         yield
-    except LostError:
+    except (LostError, torch.OutOfMemoryError):
         raise
     except RuntimeError as error:
         said = one_line(error)
@@ -77,7 +77,7 @@ class Group(Ranks):
         """See `ffcore.interfaces.Ranks.objects`."""
         every: list[T | None] = [None] * self.world
         with told():
-            dist.all_gather_object(every, mine)
+            dist.all_gather_object(every, _on_cpu(mine))
         return cast("list[T]", every)
 
     def share(self, tensors: list[Tensor], source: int = 0) -> None:
@@ -85,3 +85,14 @@ class Group(Ranks):
         with told(), torch.no_grad():
             for t in tensors:
                 dist.broadcast(t, source)
+
+
+def _on_cpu(value: Any) -> Any:
+    """Plain values and tensors as another process can receive them: it need not see this one's GPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(inside) for key, inside in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_on_cpu(inside) for inside in value)
+    return value

@@ -47,5 +47,5 @@ def _over_ranks(mean: Tensor, samples: int) -> Tensor:
     group = ranks()
     if group.world == 1:
         return mean
-    total = group.sum(torch.cat([(mean * samples).flatten(), mean.new_tensor([samples])]))
+    total = group.sum(torch.cat([(mean * samples).flatten(), mean.new_full((1,), samples)]))
     return (total[:-1] / total[-1]).view_as(mean)

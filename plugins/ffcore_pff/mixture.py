@@ -43,7 +43,7 @@ class Mixture:
         Raises:
             ValueError: when a class has fewer latents than components.
         """
-        counts = torch.bincount(y, minlength=classes)
+        counts = torch.bincount(y.cpu(), minlength=classes)
         refuse_few(counts.tolist(), components)
         z, labels = latents.double().cpu().numpy(), y.cpu().numpy()
         scale = float(z.std()) or 1.0  # what scikit-learn adds to variances suits numbers near 1
