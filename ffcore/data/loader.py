@@ -34,11 +34,9 @@ class DeviceLoader:
         batch_size: B, over all ranks.
         device: where the set lies, from the first iteration on.
         shuffle: a new order each epoch, else the stored one.
-        shape: of one sample as handed out; the stored shape by default.
         seed: of the order.
         rank: of this process, 0..world-1.
         world: how many processes share each batch.
-        drop_last: leave out a last batch of fewer than B rows.
         dtype: of the samples handed out.
         mean: subtracted after scaling, one per channel or one for all.
         std: divided by after that, likewise.
@@ -48,7 +46,7 @@ class DeviceLoader:
         epoch: returns the epoch that an iteration belongs to; the engine sets it to the trainer's.
 
     Raises:
-        UserError: the batch size does not fit the set or the ranks, or `shape` does not fit the samples.
+        UserError: the batch size does not fit the ranks.
     """
 
     epoch: Callable[[], int]
@@ -61,26 +59,17 @@ class DeviceLoader:
         batch_size: int,
         device: torch.device | str = "cpu",
         shuffle: bool,
-        shape: Sequence[int] | None = None,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
-        drop_last: bool = False,
         dtype: torch.dtype = torch.float32,
         mean: Sequence[float] | float = 0.0,
         std: Sequence[float] | float = 1.0,
     ) -> None:
         stored = split.x.shape[1:]
-        self.shape = tuple(stored if shape is None else shape)
-        if int(np.prod(self.shape)) != int(np.prod(stored)):
-            raise UserError(f"samples of shape {stored} cannot be handed out as {self.shape}")
         if batch_size < world:
             raise UserError(f"batch_size={batch_size}: must be at least the number of ranks, {world}")
-        if drop_last and batch_size > len(split):
-            raise UserError(
-                f"batch_size={batch_size}: must be at most the {len(split)} samples, with drop_last"
-            )
-        self.batch_size, self.drop_last, self.shuffle, self.seed = batch_size, drop_last, shuffle, seed
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world = rank, world
         self.dtype = dtype
         self.epoch = lambda: 0
@@ -101,10 +90,6 @@ class DeviceLoader:
         )
         self._scales, self._shifts = bool((self._factor != 1).any()), bool((self._offset != 0).any())
 
-    def move(self, device: torch.device | str) -> None:
-        """Say where the set shall lie; it gets there when the next iteration begins."""
-        self.device = torch.device(device)
-
     def state_dict(self) -> dict[str, Any]:
         """Where the iteration stands, for a checkpoint within an epoch."""
         return {"batches": self._handed_out % len(self)}
@@ -124,12 +109,11 @@ class DeviceLoader:
         other = copy.copy(self)
         other.rank, other.world = 0, 1
         other._first = 0
-        other.drop_last = False
         return other
 
     def __len__(self) -> int:
         full, rest = divmod(len(self._y), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        return full + (rest > 0)
 
     def __iter__(self) -> Iterator[Batch]:
         self._transfer()
@@ -153,7 +137,7 @@ class DeviceLoader:
             x.mul_(self._factor)
         if self._shifts:
             x.sub_(self._offset)
-        return x.view(len(index), *self.shape).to(self.dtype)
+        return x.to(self.dtype)
 
     def _order(self) -> Tensor:
         if not self.shuffle:

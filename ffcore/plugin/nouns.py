@@ -99,7 +99,7 @@ NOUNS: dict[str, Noun] = {
             "commands",
             "",
             "a verb of the command line",
-            taken="ls show plugins schema validate cp run eval report new",
+            taken="ls show plugins schema validate cp run eval report",
         ),
     )
 }

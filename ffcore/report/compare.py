@@ -123,7 +123,7 @@ def _curves(named: Named) -> Section | None:
     _draw_errors(figure.add_subplot(1, 1 + bool(timed), 1), there, over_time=False)
     if timed:
         _draw_errors(figure.add_subplot(1, 2, 2), {name: there[name] for name in timed}, over_time=True)
-    shared_legend(figure, figure.axes, list(there), rows=2, loc="outside upper right")
+    shared_legend(figure, figure.axes, list(there), loc="outside upper right")
     caption = (
         "Validation error over epochs, and over the time spent learning; diamonds are errors on test data."
     )

@@ -22,7 +22,7 @@ def learning_curves(run: RunRecord) -> Section | None:
     figure = new_figure(WIDE if len(draws) > 1 else 4.8, 3.1)
     for place, draw in enumerate(draws):
         draw(figure.add_subplot(1, len(draws), place + 1), run)
-    shared_legend(figure, figure.axes, list(colours_of(run)), rows=2, loc="outside upper right")
+    shared_legend(figure, figure.axes, list(colours_of(run)), loc="outside upper right")
     caption = "Validation error and loss of each block over epochs; colours go from dark to light with depth."
     return Section("Learning curves", "", [Picture("curves", figure, caption)])
 

@@ -11,7 +11,7 @@ from ffcore.report.text import error, markdown_table
 
 def evidence(run: RunRecord) -> Section | None:
     """Error of every block and readout alone, beside that of all combined; None with one source."""
-    test, val, without = alone(run, "test"), alone(run, "val"), _known(run.get("test", "without"))
+    test, val = alone(run, "test"), alone(run, "val")
     names = list(dict.fromkeys((*test, *val)))
     if len(names) < 2:
         return None
@@ -19,26 +19,19 @@ def evidence(run: RunRecord) -> Section | None:
     columns = ["source of evidence", "test error", "validation error"]
     rows = [[name, error(test.get(name)), error(val.get(name))] for name in names]
     rows.append(["**combined**", error(both[0]), error(both[1])])
-    if without:
-        columns.append("test error without it")
-        for row in rows:
-            row.append(error(without.get(row[0])))
     body = markdown_table(columns, rows)
     if how := run.get("contribution"):
         body += f"\n\nCombined by `{how}`; a source that is left out of the vote is measured all the same."
-    return Section("Blocks alone and combined", body, [_bars(run, test, without)] if test else [])
+    return Section("Blocks alone and combined", body, [_bars(run, test)] if test else [])
 
 
 def alone(run: RunRecord, split: str) -> dict[str, float]:
     """Accuracy of every source alone, where it was measured."""
-    return _known(run.get(split, "per_block_accuracy"))
+    found = run.get(split, "per_block_accuracy") or {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _known(accuracies: dict[str, float | None] | None) -> dict[str, float]:
-    return {name: value for name, value in (accuracies or {}).items() if value is not None}
-
-
-def _bars(run: RunRecord, accuracies: dict[str, float], without: dict[str, float]) -> Picture:
+def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
     colours = colours_of(run)
     bars = [(name, 100 * (1 - value), colours.get(name, MUTED)) for name, value in accuracies.items()]
     if (combined := run.get("test", "accuracy")) is not None:
@@ -49,10 +42,6 @@ def _bars(run: RunRecord, accuracies: dict[str, float], without: dict[str, float
     places = range(len(bars))
     drawn = ax.barh(places, errors, color=fills, height=0.66)
     ax.bar_label(drawn, [f"{value:.2f}" for value in errors], padding=4, fontsize=7.5)
-    if without:
-        at = [(100 * (1 - without[name]), i) for i, name in enumerate(names) if name in without]
-        ax.plot(*zip(*at, strict=True), "D", color=INK, mfc="white", ms=5, label="combined without it")
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1))
     ax.set_yticks(places, names)
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.margins(x=0.1)
@@ -60,7 +49,4 @@ def _bars(run: RunRecord, accuracies: dict[str, float], without: dict[str, float
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("test error (%)")
-    caption = "Test error of every source of evidence alone, and of all combined."
-    if without:
-        caption += " Diamonds: of all combined, less the evidence of this one."
-    return Picture("blocks", figure, caption)
+    return Picture("blocks", figure, "Test error of every source of evidence alone, and of all combined.")

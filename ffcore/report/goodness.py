@@ -54,7 +54,7 @@ def _over_epochs(run: RunRecord) -> Picture | None:
             ax.set_ylabel("epoch")
         if i >= len(names) - columns:
             ax.set_xlabel("goodness")
-    _keys(figure, threshold=any(np.isfinite(found[name].thresholds).any() for name in names))
+    _keys(figure, threshold=any(np.isfinite(found[name].threshold) for name in names))
     caption = (
         "Goodness of positive and negative samples on validation data after an epoch, from the first to the "
         "last. Every row is scaled to its own highest bin."
@@ -80,7 +80,7 @@ def _separation(run: RunRecord) -> Picture | None:
         return None
     figure = new_figure(5.4, 2.9)
     draw_separation(figure.add_subplot(), run)
-    shared_legend(figure, figure.axes, run.blocks, rows=2, loc="outside upper right")
+    shared_legend(figure, figure.axes, run.blocks, loc="outside upper right")
     caption = "Mean goodness of positive less that of negative training data, over epochs."
     return Picture("separation", figure, caption)
 

@@ -17,7 +17,7 @@ MOST = 8
 
 
 def shared_legend(
-    target: FigureBase, drawn: Iterable[Axes], names: Sequence[str], rows: int = 0, **options: Any
+    target: FigureBase, drawn: Iterable[Axes], names: Sequence[str], **options: Any
 ) -> Legend | None:
     """Sources of evidence in order of depth, then the other lines; nothing where there is one line.
 
@@ -25,7 +25,6 @@ def shared_legend(
         target: the figure that shows the legend.
         drawn: axes with labelled lines.
         names: sources in order of depth.
-        rows: rows of a flat legend; 0 for one entry below the other.
         **options: for matplotlib's legend.
 
     Returns:
@@ -39,5 +38,5 @@ def shared_legend(
     labels += [label for label in lines if label not in names]
     if len(labels) < 2:
         return None
-    columns = -(-len(labels) // (rows if len(labels) > 5 else 1)) if rows else 1
+    columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
     return target.legend([lines[label] for label in labels], labels, ncols=columns, **options)

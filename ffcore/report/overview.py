@@ -45,7 +45,7 @@ def overview(run: RunRecord) -> Figure:
     if _upper(run):
         curves = [ax for cell in strips[1].subfigs for ax in cell.axes]
         where = {"loc": "upper right", "bbox_to_anchor": (0.998, 0.95), "columnspacing": 1.3}
-        legend = shared_legend(strips[0], curves, list(colours_of(run)), rows=2, **where)
+        legend = shared_legend(strips[0], curves, list(colours_of(run)), **where)
         if legend is not None:
             free -= legend.get_window_extent().width / figure.dpi + 0.2
     _head(strips[0], run, free)

@@ -20,6 +20,16 @@ from ffcore.files import CONFIG, FIGURES, METRICS, RESULTS
 Array = NDArray[Any]
 
 
+def deep(results: Mapping[str, Any], *keys: str) -> Any:
+    """A value deep in results, or None: ``deep(results, "test", "accuracy")``."""
+    value: Any = results
+    for key in keys:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """What a finished run left behind.
@@ -75,12 +85,7 @@ class RunRecord:
 
     def get(self, *keys: str) -> Any:
         """A value deep in the results, or None: ``run.get("test", "accuracy")``."""
-        value: Any = self.results
-        for key in keys:
-            if not isinstance(value, dict):
-                return None
-            value = value.get(key)
-        return value
+        return deep(self.results, *keys)
 
     def series(self, column: str) -> tuple[Array, Array]:
         """Epochs and values of a column, where both are known and finite."""

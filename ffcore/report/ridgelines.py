@@ -32,14 +32,14 @@ class Ridges:
         edges: (E, B + 1), growing along B.
         positive: (E, B) counts.
         negative: (E, B) counts.
-        thresholds: (E,), NaN where there is none.
+        threshold: NaN where there is none.
     """
 
     epochs: Array
     edges: Array
     positive: Array
     negative: Array
-    thresholds: Array
+    threshold: float
 
     @classmethod
     def of(cls, run: RunRecord, block: str) -> Ridges | None:
@@ -53,16 +53,15 @@ class Ridges:
             return None
         epochs, edges, positive, negative = (run.figures[f"history/{name}"].astype(float) for name in names)
         count, bins = len(epochs), positive.shape[-1]
-        last = run.figures.get(f"threshold/{block}", np.nan)
-        thresholds = np.asarray(run.figures.get(f"history/{block}/threshold", np.full(count, last)), float)
-        shapes = edges.shape, positive.shape, negative.shape, thresholds.shape
-        if shapes != ((count, bins + 1), (count, bins), (count, bins), (count,)):
+        threshold = float(run.figures.get(f"threshold/{block}", np.nan))
+        shapes = edges.shape, positive.shape, negative.shape
+        if shapes != ((count, bins + 1), (count, bins), (count, bins)):
             raise ValueError(f"history/{block}: shapes {shapes} do not fit {count} epochs")
         # a block that does not learn yet, or a view that is not there, has no counts
         there = np.isfinite(edges).all(1) & (positive.sum(1) > 0) & (negative.sum(1) > 0)
         if there.sum() < 2:
             return None
-        return cls(*(values[there] for values in (epochs, edges, positive, negative, thresholds)))
+        return cls(epochs[there], edges[there], positive[there], negative[there], threshold)
 
     def shown(self) -> list[int]:
         """Rows that are drawn: the first, the last, and some at equal ratios between them."""
@@ -82,12 +81,12 @@ class Ridges:
         return both[0] / peak, both[1] / peak
 
     def limits(self) -> tuple[float, float]:
-        """Goodness from the smallest to the largest, but for stragglers; with the thresholds."""
+        """Goodness from the smallest to the largest, but for stragglers; with the threshold."""
         ends: list[float] = []
         for row in self.shown():
             both = np.cumsum(self.positive[row] + self.negative[row])
             first, last = np.searchsorted(both, [0.002 * both[-1], 0.998 * both[-1]])
-            ends += [self.edges[row, first], self.edges[row, last + 1], self.thresholds[row]]
+            ends += [self.edges[row, first], self.edges[row, last + 1], self.threshold]
         return float(np.nanmin(ends)), float(np.nanmax(ends))
 
 
@@ -109,8 +108,7 @@ def draw_ridges(ax: Axes, ridges: Ridges, named: bool) -> None:
             top, edges = floor + ROOM * height, ridges.edges[row]
             ax.stairs(top, edges, baseline=floor, fill=True, color=colour, alpha=0.42, lw=0)
             ax.stairs(top, edges, baseline=floor, color=colour, lw=0.8)
-        at = ridges.thresholds[row]
-        ax.plot([at, at], [floor, floor + ROOM], color=INK, lw=0.9, ls=(0, (3, 2)))
+        ax.plot([ridges.threshold] * 2, [floor, floor + ROOM], color=INK, lw=0.9, ls=(0, (3, 2)))
     low, high = ridges.limits()
     ax.set_xlim(low, high)
     ax.set_ylim(-0.02, len(rows))

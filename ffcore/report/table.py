@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ffcore.report.record import deep
 from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent, short
 
 Results = Mapping[str, Any]
@@ -49,7 +50,7 @@ def _title(results: Results) -> Text:
 
 
 def _quality(results: Results, paper: Results) -> Rows:
-    test, val = _of(results, "test", "accuracy"), _of(results, "val", "accuracy")
+    test, val = deep(results, "test", "accuracy"), deep(results, "val", "accuracy")
     theirs = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
     rows = [
         ("test error", error(test), "" if theirs is None else error(theirs)),
@@ -59,7 +60,7 @@ def _quality(results: Results, paper: Results) -> Rows:
 
 
 def _alone(results: Results) -> Rows:
-    alone = _of(results, "test", "per_block_accuracy") or {}
+    alone = deep(results, "test", "per_block_accuracy") or {}
     if len(alone) < 2:
         return []
     return [(f"{name} alone, test error", error(value), "") for name, value in alone.items()]
@@ -109,7 +110,7 @@ def compare_table(results: Sequence[Results], names: Sequence[str] | None = None
 def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> list[dict[str, str]]:
     """Cells of each run's row by column, as in `compare_table`."""
     names = names or [str(run.get("recipe", NOTHING)) for run in results]
-    papers = any(_of(run, "paper", "test_error") is not None for run in results)
+    papers = any(deep(run, "paper", "test_error") is not None for run in results)
     rows = [{"run": name} | _figures(run) for name, run in zip(names, results, strict=True)]
     idle = set() if papers else {"paper"}
     if len({row["seed"] for row in rows}) == 1:
@@ -137,12 +138,12 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
 
 
 def _figures(run: Results) -> dict[str, str]:
-    paper = _of(run, "paper", "test_error")
+    paper = deep(run, "paper", "test_error")
     return {
         "seed": str(run.get("seed", NOTHING)),
-        "test": _bare(error(_of(run, "test", "accuracy"))),
+        "test": _bare(error(deep(run, "test", "accuracy"))),
         "paper": _bare(percent(None if paper is None else paper / 100)),
-        "val.": _bare(error(_of(run, "val", "accuracy"))),
+        "val.": _bare(error(deep(run, "val", "accuracy"))),
         "epochs": count(run.get("epochs")),
         "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),
@@ -153,10 +154,3 @@ def _figures(run: Results) -> dict[str, str]:
 
 def _bare(percentage: str) -> str:
     return percentage.removesuffix(" %")
-
-
-def _of(results: Results, *keys: str) -> Any:
-    value: Any = results
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

@@ -9,22 +9,22 @@ from collections.abc import Iterable, Sequence
 NOTHING = "–"
 
 
-def percent(fraction: float | None, digits: int = 2) -> str:
+def percent(fraction: float | None) -> str:
     """A fraction in percent.
 
     >>> percent(0.9864)
     '98.64 %'
     """
-    return NOTHING if fraction is None else f"{100 * fraction:.{digits}f} %"
+    return NOTHING if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def error(accuracy: float | None, digits: int = 2) -> str:
+def error(accuracy: float | None) -> str:
     """What is missing to an accuracy, in percent.
 
     >>> error(0.9864)
     '1.36 %'
     """
-    return NOTHING if accuracy is None else percent(1 - accuracy, digits)
+    return NOTHING if accuracy is None else percent(1 - accuracy)
 
 
 def standard_error(accuracy: float, samples: int) -> float:

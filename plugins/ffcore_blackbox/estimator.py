@@ -130,9 +130,7 @@ def _read(path: Path) -> Any:
     try:
         model = joblib.load(path)
     except Exception as error:
-        raise ValueError(
-            f"path: {str(path)!r} cannot be loaded: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise ValueError(f"path: {str(path)!r} cannot be loaded: {one_line(error, 200)}") from error
     if not hasattr(model, "transform"):
         raise ValueError(f"path: {str(path)!r} holds a {type(model).__name__}, which does not transform")
     return model

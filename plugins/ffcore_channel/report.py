@@ -137,7 +137,7 @@ def _entropies(run: RunRecord) -> Picture | None:
     epoch_axis(ax)
     ax.set_ylabel("entropy / ln K")
     ax.set_title("Entropy of the assignment")
-    shared_legend(figure, figure.axes, run.blocks, rows=2, loc="outside upper right")
+    shared_legend(figure, figure.axes, run.blocks, loc="outside upper right")
     caption = "Mean entropy of the channels' distributions over the classes, over epochs of learning."
     return Picture("channel-entropy", figure, caption)
 

@@ -75,19 +75,6 @@ def test_one_source_alone_is_not_compared(fake_run: FakeRun) -> None:
     assert evidence(RunRecord.read(fake_run(blocks=1))) is None
 
 
-def test_sources_are_shown_with_what_is_lost_without_them_where_that_was_measured(fake_run: FakeRun) -> None:
-    run = RunRecord.read(fake_run())
-    section = evidence(run)
-    assert section is not None
-    assert "without" not in section.body
-    run.results["test"]["without"] = {"dense1": 0.9, "dense2": None}
-    section = evidence(run)
-    assert section is not None
-    assert [line.split("|")[4].strip() for line in section.body.splitlines()[2:5]] == ["10.00 %", "–", "–"]
-    (marks,) = section.pictures[0].figure.axes[0].lines
-    assert marks.get_xdata() == pytest.approx([10])
-
-
 def test_summary_has_the_papers_figure_and_how_well_it_is_known(fake_run: FakeRun) -> None:
     body = summary(RunRecord.read(fake_run())).body
     assert "| 1.36 % |" in body

@@ -41,7 +41,7 @@ def test_one_epoch_is_no_history(fake_run: FakeRun) -> None:
 @pytest.mark.parametrize("epochs", [2, 8, 9, 10, 60, 1000])
 def test_first_and_last_epoch_are_shown_and_none_twice(epochs: int) -> None:
     some = np.ones((epochs, 4))
-    shown = Ridges(np.arange(epochs), np.ones((epochs, 5)), some, some, np.zeros(epochs)).shown()
+    shown = Ridges(np.arange(epochs), np.ones((epochs, 5)), some, some, 0.0).shown()
     assert shown[0] == 0
     assert shown[-1] == epochs - 1
     assert shown == sorted(set(shown))
@@ -51,7 +51,7 @@ def test_first_and_last_epoch_are_shown_and_none_twice(epochs: int) -> None:
 def test_rows_are_densities_so_that_wide_bins_do_not_look_full(fake_run: FakeRun) -> None:
     edges = np.array([[0.0, 1.0, 4.0]] * 2)
     counts = np.array([[10, 30]] * 2)
-    ridges = Ridges(np.array([1, 2]), edges, counts, counts[:, ::-1] / 2, np.full(2, np.nan))
+    ridges = Ridges(np.array([1, 2]), edges, counts, counts[:, ::-1] / 2, np.nan)
     positive, negative = ridges.densities(0)
     assert positive[0] == pytest.approx(positive[1])  # thrice the samples on thrice the width
     assert negative.max() == 1
@@ -73,20 +73,17 @@ def test_each_row_keeps_to_its_own_height_with_the_first_epoch_on_top(fake_run: 
     assert min(tops) <= ROOM
 
 
-def test_threshold_of_the_run_is_that_of_every_epoch_unless_each_has_its_own(fake_run: FakeRun) -> None:
+def test_the_threshold_is_that_of_the_run(fake_run: FakeRun) -> None:
     run = fake_run()
     add_history(run, epochs=3)
-    fixed = Ridges.of(RunRecord.read(run), "dense1")
-    assert fixed is not None
-    assert fixed.thresholds.tolist() == [10, 10, 10]
-    moving = Ridges.of(change(run, history__dense1__threshold=np.array([1.0, 2.0, 3.0])), "dense1")
-    assert moving is not None
-    assert moving.thresholds.tolist() == [1, 2, 3]
+    ridges = Ridges.of(RunRecord.read(run), "dense1")
+    assert ridges is not None
+    assert ridges.threshold == 10
 
 
 def test_stragglers_do_not_set_the_scale() -> None:
     counts = np.array([[1, 0, 0, 5000, 5000, 0, 0, 1]] * 2)
-    ridges = Ridges(np.array([1, 2]), np.array([np.arange(9.0)] * 2), counts, counts, np.full(2, np.nan))
+    ridges = Ridges(np.array([1, 2]), np.array([np.arange(9.0)] * 2), counts, counts, np.nan)
     assert ridges.limits() == (3, 5)
 
 

@@ -33,14 +33,6 @@ def check_blackbox_keeps_rows(example: Example) -> None:
     assert made.shape == before.shape, f"{tuple(before.shape)} before it is fitted, then {tuple(made.shape)}"
 
 
-def check_blackbox_lets_no_graph_through(example: Example) -> None:
-    """In its stage between blocks."""
-    box = _fitted(example)
-    made = BoxStage(box)(numbers(N, FEATURES).requires_grad_())
-    box.close()
-    assert not made.requires_grad, "a graph has come through"
-
-
 def check_blackbox_can_be_closed_twice(example: Example) -> None:
     """A run that fails closes it on its way out once more."""
     box = _fitted(example)
