@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from ffcore.plugin.options import Options
 from ffcore.recipe.spec import Kind, Spec
+from ffcore_std.configs import ActivationName
 
 
 class Logistic(Options):
@@ -103,9 +104,7 @@ class Recurrent(Options):
     reads: tuple[int, int] = Field(default=(3, 5), description="first and last iteration that predicts")
     leak: float = Field(default=0.3, ge=0, lt=1, description="share of its old state that a layer keeps")
     label_strength: float = Field(default=1.0, gt=0, description="value of the class's input at the top")
-    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
-        default="relu", description="f of the layers"
-    )
+    activation: ActivationName = Field(default="relu", description="f of the layers")
     normalise: Literal["rms", "l2", "none"] = Field(default="rms", description="of images and states")
 
 

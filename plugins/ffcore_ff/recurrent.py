@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ffcore.interfaces import Circuit, Input, LabelledInput, MakeBlock, Views
 from ffcore_ff.labels import Normalise, normalised
 from ffcore_std.activations import ACTIVATIONS
-from ffcore_std.bodies import Name, add_gradient
+from ffcore_std.bodies import add_gradient
+from ffcore_std.configs import ActivationName
 
 
 class Lateral(nn.Module):
@@ -51,7 +52,7 @@ class Cell(nn.Module):
         above: int,
         units: int,
         leak: float = 0.3,
-        activation: Name = "relu",
+        activation: ActivationName = "relu",
         lateral: Lateral | None = None,
     ) -> None:
         super().__init__()
@@ -147,7 +148,7 @@ class Recurrent(Circuit):
         reads: tuple[int, int] = (3, 5),
         leak: float = 0.3,
         label_strength: float = 1.0,
-        activation: Name = "relu",
+        activation: ActivationName = "relu",
         normalise: Normalise = "rms",
     ) -> None:
         super().__init__()

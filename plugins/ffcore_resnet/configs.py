@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from ffcore.plugin.options import Options
+from ffcore_std.configs import ActivationName
 
 
 class _Filters(Options):
@@ -17,7 +18,7 @@ class _Filters(Options):
     kernel: int = Field(default=3, gt=0, description="side of the filters, odd")
     stride: int = Field(default=1, gt=0, description="places between two of them")
     groups: int = Field(default=1, gt=0, description="groups of channels that see only their like")
-    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
+    activation: ActivationName = Field(
         default="relu", description="f; relu-pass-through lets gradients through silent units"
     )
     init: Literal["uniform", "kaiming"] = Field(

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from ffcore.interfaces import LabelledInput, dense
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import add_gradient
+from ffcore_std.configs import ActivationName
 
-Name = Literal["relu", "relu-pass-through", "tanh", "identity"]
 Init = Literal["uniform", "kaiming"]
 
 _FEW = 16
@@ -51,7 +51,7 @@ class Conv(nn.Module):
         kernel: int = 3,
         stride: int = 1,
         groups: int = 1,
-        activation: Name = "relu",
+        activation: ActivationName = "relu",
         bias: bool = False,
         dropout: float = 0.0,
         init: Init = "uniform",
@@ -138,7 +138,7 @@ class ConvNorm(nn.Module):
         kernel: int = 3,
         stride: int = 1,
         groups: int = 1,
-        activation: Name = "relu",
+        activation: ActivationName = "relu",
         bias: bool = True,
         pool: int = 1,
         eps: float = 1e-4,

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import LabelledInput
 from ffcore_std.activations import ACTIVATIONS
+from ffcore_std.configs import ActivationName
 
-Name = Literal["relu", "relu-pass-through", "tanh", "identity"]
 Init = Literal["uniform", "normal"]
 
 
@@ -40,7 +40,7 @@ class Dense(nn.Module):
         self,
         in_shape: tuple[int, ...],
         units: int,
-        activation: Name = "relu",
+        activation: ActivationName = "relu",
         bias: bool = True,
         init: Init = "normal",
     ) -> None:

@@ -11,12 +11,15 @@ from pydantic import ConfigDict, Field
 
 from ffcore.plugin.options import Options
 
+ActivationName = Literal["relu", "relu-pass-through", "tanh", "identity"]
+"""What `ffcore_std.activations` has."""
+
 
 class Dense(Options):
     """h = f(W x + b)."""
 
     units: int = Field(gt=0, description="number of units")
-    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
+    activation: ActivationName = Field(
         default="relu", description="f; relu-pass-through lets gradients through silent units"
     )
     bias: bool = Field(default=True, description="whether there is a b")
@@ -41,7 +44,7 @@ class LocallyConnected(Options):
     kernel: int = Field(gt=0, description="side of the receptive fields")
     stride: int = Field(default=1, gt=0, description="distance between neighbouring fields")
     padding: int = Field(default=0, ge=0, description="zeros around the image")
-    activation: Literal["relu", "relu-pass-through", "tanh", "identity"] = Field(
+    activation: ActivationName = Field(
         default="relu", description="f; relu-pass-through lets gradients through silent units"
     )
     bias: bool = Field(default=True, description="whether there is a b")

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Input, dense
 from ffcore_std.activations import ACTIVATIONS
-from ffcore_std.bodies import Init, Name, add_gradient
+from ffcore_std.bodies import Init, add_gradient
+from ffcore_std.configs import ActivationName
 
 COPY = 40  # what it costs to copy one number into a patch, in multiplications; measured on one CPU core
 
@@ -48,7 +49,7 @@ class LocallyConnected(nn.Module):
         kernel: int,
         stride: int = 1,
         padding: int = 0,
-        activation: Name = "relu",
+        activation: ActivationName = "relu",
         bias: bool = True,
         init: Init = "normal",
     ) -> None:
