@@ -5,7 +5,7 @@ One rank a process. Parts of an algorithm that need the whole batch ask `ranks` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -37,10 +37,10 @@ class Ranks:
         """Begin to sum ``t`` over ranks, in place; what is returned waits until it is summed."""
         return lambda: t
 
-    def rows(self, t: Tensor) -> Tensor:
+    def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """The rows of ``t`` (n, …) of all ranks in the order of the ranks, detached but for this rank's own.
 
-        Ranks may have different numbers of rows.
+        Ranks may have different numbers of rows; who knows those of all ranks spares them asking each other.
         """
         return t
 
@@ -70,9 +70,9 @@ class Idle(Ranks):
         """The sum of the others."""
         return self.group.begin_sum(t.zero_())
 
-    def rows(self, t: Tensor) -> Tensor:
+    def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """The rows of the others."""
-        return self.group.rows(t[:0])
+        return self.group.rows(t[:0], counts)
 
     def objects(self, mine: T) -> list[T]:
         """What every rank has, this one too."""

@@ -17,7 +17,11 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     loss says, because what comes of it is weighted by n/N when gradients are summed; parameters of the loss
     itself see all rows everywhere, so that theirs is as it is.
     """
-    sizes = [int(size) for size in group.sum(torch.tensor(views.sizes, device=out.activity.device))]
+    # of each view, how many rows every rank has: asked once, not for every tensor
+    counts = list(
+        zip(*group.objects([0] * len(views.sizes) if group.idle else list(views.sizes)), strict=True)
+    )
+    sizes = [sum(of_view) for of_view in counts]
     factor = sizes[0] / views.samples
 
     def rows(t: Tensor) -> Tensor:
@@ -26,8 +30,9 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
             own = t.view_as(t)
             own.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
         if len(t) != sum(views.sizes):  # of samples, not of views
-            return group.rows(own)
-        return torch.cat([group.rows(of_view) for of_view in torch.split(own, list(views.sizes))])
+            return group.rows(own, counts[0])
+        parts = zip(torch.split(own, list(views.sizes)), counts, strict=True)
+        return torch.cat([group.rows(of_view, of_ranks) for of_view, of_ranks in parts])
 
     goodness = None if out.goodness is None else rows(out.goodness)
     shared = out.handoff is out.activity

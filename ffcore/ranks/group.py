@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -58,20 +58,24 @@ class Group(Ranks):
 
         return wait
 
-    def rows(self, t: Tensor) -> Tensor:
+    def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """See `ffcore.interfaces.Ranks.rows`."""
+        counts = self._counts(t) if counts is None else counts
+        padded = t.new_zeros(max(counts), *t.shape[1:])
+        padded[: len(t)] = t.detach()
+        parts = [torch.empty_like(padded) for _ in range(self.world)]
         with told():
-            count = torch.tensor([len(t)], device=t.device)
-            counts = [torch.empty_like(count) for _ in range(self.world)]
-            dist.all_gather(counts, count)
-            lengths = [int(c) for c in counts]
-            padded = t.new_zeros(max(lengths), *t.shape[1:])
-            padded[: len(t)] = t.detach()
-            parts = [torch.empty_like(padded) for _ in range(self.world)]
             dist.all_gather(parts, padded)
-        every = [part[:length] for part, length in zip(parts, lengths, strict=True)]
+        every = [part[:count] for part, count in zip(parts, counts, strict=True)]
         every[self.rank] = t  # with its graph
         return torch.cat(every)
+
+    def _counts(self, t: Tensor) -> list[int]:
+        mine = torch.tensor([len(t)], device=t.device)
+        every = [torch.empty_like(mine) for _ in range(self.world)]
+        with told():
+            dist.all_gather(every, mine)
+        return [int(count) for count in every]
 
     def objects(self, mine: T) -> list[T]:
         """See `ffcore.interfaces.Ranks.objects`."""
