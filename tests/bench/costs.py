@@ -10,18 +10,21 @@ import argparse
 import json
 import os
 import platform
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from measures import megabytes_kept
-from turns import alternate, loop
+from torch.utils.flop_counter import FlopCounterMode
+from turns import Turn, alternate, loop
 
 from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Batch, Draw
 from ffcore.recipe.load import load
 from ffcore.recipe.schema import Recipe
+from ffcore.run.environment import git_commit
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 PAIRS: dict[str, tuple[tuple[int, ...], str, list[str]]] = {
@@ -63,6 +66,13 @@ def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[]
     return run
 
 
+def gflop(turn: Turn) -> float:
+    """Thousands of millions of operations that the products of one step ask for, two a multiplication."""
+    with FlopCounterMode(display=False) as counter:
+        turn(1)
+    return counter.get_total_flops() / 1e9
+
+
 def measured(name: str, rounds: int) -> dict[str, object]:
     """Milliseconds a batch and megabytes kept for backward, of a recipe and of its twin."""
     shape, other, theirs = PAIRS[name]
@@ -72,11 +82,15 @@ def measured(name: str, rounds: int) -> dict[str, object]:
     one, two = (built(recipe, shape) for recipe in recipes)
     turns = {"mine": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
     times = alternate(turns, rounds, 4)
+    ratios = [a / b for a, b in zip(times["mine"].ms, times["backprop"].ms, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4)
     return {
         "loaded": loaded,
         "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
         "batch": n,
         "ms": [times[each].median for each in ("mine", "backprop")],
+        "quartiles": [low, high],
+        "gflop": [gflop(turns[each]) for each in ("mine", "backprop")],
         "kept_mb": [megabytes_kept(module, batch(shape, n)) for module in (one, two)],
     }
 
@@ -94,7 +108,8 @@ def main() -> None:
         print(name, found[-1]["ms"], found[-1]["kept_mb"], flush=True)
     if given.write is not None:
         machine = f"{platform.machine()}, one thread of {os.cpu_count()} cores, torch {torch.__version__}"
-        given.write.write_text(json.dumps({"machine": machine, "pairs": found}, indent=1) + "\n")
+        about = {"machine": machine, "commit": git_commit()}
+        given.write.write_text(json.dumps({**about, "pairs": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
