@@ -27,6 +27,9 @@ _ELSEWHERE = re.compile(r"data\.(root|download)|trainer\.(bar|threads|loggers\b.
 _PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every")
 """Overrides whose effect has a column of its own, or none."""
 
+_NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.lr")
+"""Settings that do not change what a step costs."""
+
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Everything in a resolved recipe that a figure depends on, by dotted path; names of what can grow."""
@@ -86,6 +89,11 @@ class Runs:
         """The recipe's name, with overrides that make it another one."""
         return " ".join([self.name, *(word for word in self.overrides if not word.startswith(_PACE))])
 
+    @property
+    def label(self) -> str:
+        """How tables call them."""
+        return f"`{self.variant}`" + " as it was" * bool(self.changed)
+
     @cached_property
     def recipe(self) -> Recipe:
         """As it is today, with the overrides of these runs."""
@@ -125,18 +133,40 @@ class Runs:
         """In percent."""
         return [float(run[split]["error"]) for run in self.runs]
 
+    def alone(self, source: str) -> list[float]:
+        """Test errors in percent of one source of evidence."""
+        return [100 * (1 - run["test"]["per_block_accuracy"][source]) for run in self.runs]
+
+    def errors_after(self, epochs: int) -> list[float]:
+        """Validation errors in percent after so many epochs; empty where nobody validated then."""
+        curves = [run.get("curve", ()) for run in self.runs]
+        return [100 * (1 - share) for curve in curves for epoch, _, share in curve if epoch == epochs]
+
     @property
     def target(self) -> float | None:
         """Validation accuracy in percent whose time is told."""
         return TARGETS.get(self.name.partition("/")[0])
 
-    def reached(self) -> tuple[float, int] | None:
-        """Seconds and epochs of learning until a validation had the target; None where a run never had it."""
-        if self.target is None:
+    def reached(self) -> tuple[float, tuple[float, float]] | None:
+        """When a validation first had the target; None where a run never had it.
+
+        Returns:
+            Seconds of learning, of the fastest run; and the epochs that it took at least and at most, means
+            over runs: it may have been any epoch after the validation before.
+        """
+        seconds, least, most = [], [], []
+        for run in self.runs:
+            before = 0
+            for epoch, when, share in run.get("curve", ()):
+                if self.target is not None and 100 * share >= self.target:
+                    seconds.append(when)
+                    least.append(before + 1)
+                    most.append(epoch)
+                    break
+                before = epoch
+        if len(seconds) < len(self.runs):
             return None
-        curves = [run.get("curve", ()) for run in self.runs]
-        times = [[(s, epoch) for epoch, s, share in curve if 100 * share >= self.target] for curve in curves]
-        return min(of_run[0] for of_run in times) if all(times) else None
+        return min(seconds), (statistics.mean(least), statistics.mean(most))
 
 
 def runs() -> list[Runs]:
@@ -174,16 +204,15 @@ def costs() -> list[dict[str, Any]]:
             for measured, (name, overrides) in zip(pair["recipes"], pair["loaded"], strict=True)
             for path in _changed(settings(measured), load(name, overrides))
         ]
-        # Neither epochs nor a rate change what a step costs.
-        pair["changed"] = not all(path.startswith("trainer.") or path.endswith(".lr") for path in paths)
+        pair["changed"] = not all(_NO_COST.fullmatch(path) for path in paths)
     return pairs
 
 
-def percent(values: list[float]) -> str:
+def percent(values: list[float], digits: int = 2) -> str:
     """Mean ± standard deviation."""
     if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def duration(seconds: float) -> str:

@@ -1,8 +1,9 @@
 """Write README.md beside this file from what is kept here: python docs/results/write.py.
 
-No figure is typed by hand. Those of runs are in the *.json that keep.py has put here, papers' figures in
-the recipes, deviations in the numbered lists of the plugins' pages, costs in what tests/bench/costs.py has
-measured; surprises.md has the words on what surprised us, with the names of figures in braces.
+No figure of a table is typed by hand. Those of runs are in the *.json that keep.py has put here, those of
+papers in the recipes, deviations in the numbered lists of the plugins' pages, costs in what
+tests/bench/costs.py has measured. surprises.md has the words on what surprised us, with the names of figures
+in braces; what was seen in trials that were not kept is typed there, and said to be such.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from kept import COSTS, HERE, Runs, costs, duration, percent, runs, twins
 
+from ffcore.engine.metrics import EVERYWHERE
 from ffcore.recipe.load import load, names
 
 ROOT = HERE.parents[1]
@@ -24,20 +26,22 @@ INTRODUCTION = """# What was measured
 `python docs/results/write.py` makes this page from the `results.json` of runs, kept here by
 `python docs/results/keep.py RUN`.
 
-- **test error**: percent of the test split, which chooses nothing; ± is the standard deviation over seeds.
-  In bold where the recipe ran with all its epochs. Chance alone: at 1.5 % of MNIST's 10,000 test images one
-  standard error is 0.12 points, at 2 % of the 360 of digits 0.74.
-- **paper**: as it is given there, and how we know it: read in the authors' *text* or *code*, from
-  *secondary* sources, or *recalled*. Sources are numbered below the table.
-- **epochs**: run, of those of the recipe or the paper where these are more.
-- **time**: of learning, and in all with validation, test and pages, for the fastest of the seeds: the
-  machine did other work as well.
+- **test error**: percent wrong of the test split, on which nothing was chosen; ± is the standard deviation
+  over seeds. In bold where the recipe ran with all its epochs. Chance alone: at 1.5 % of MNIST's 10,000 test
+  images one standard error is 0.12 points, at 2 % of the 360 of digits 0.74. One seed is one run.
+- **validation**: the same of the validation split, on which settings were chosen.
+- **paper**: the test error that it reports, and how we know that: read in its authors' *text* or *code*,
+  from *secondary* sources, or *recalled*. Sources are numbered below the table.
+- **epochs**: run, of those of the recipe or the paper where these are more. A shorter run is not the
+  beginning of the longer one: its schedule of rates is a whole one, made for its length.
+- **time**: of learning, and in all with validation, test and pages, for the fastest of the seeds. The machine
+  did other work as well; what to compare is under *What it costs*.
 - **samples/s**: training images, however many views the algorithm makes of each.
-- **reached**: time of learning until a validation first had that accuracy, for the fastest seed. Recipes
-  validate after every epoch or every fifth. A dash: no curve was kept, or the set has no target.
+- **reached**: time of learning until a validation first had that accuracy, for the fastest seed; recipes
+  validate after every epoch or after several. A dash: no curve was kept, or the set has no target.
 - **peak memory**: most that the process held, with Python, torch (some 450 MiB) and the data; on a GPU of
   its memory.
-- **commit**: of ffcore.
+- **commit**: of ffcore; `-dirty`: with changes that no commit has, as of runs before that was refused.
 - **deviations**: from the paper, numbered on the plugin's page.
 
 A row "by backprop" below another is its twin: a net with layers of the same kinds and widths on the same
@@ -90,9 +94,7 @@ class Page:
 
     def row(self, group: Runs, twin: bool) -> str:
         """One line of a table."""
-        name = f"`{group.variant}`"
-        if group.changed:
-            name += f" as it was, with another {', '.join(group.changed)}"
+        name = group.label + (f", with another {', '.join(group.changed)}" if group.changed else "")
         error = f"{percent(group.errors())} %"
         fastest, reached = group.fastest, group.reached()
         if reached is not None:
@@ -107,6 +109,7 @@ class Page:
             [
                 f"↳ by backprop: {name}" if twin else name,
                 f"**{error}**" if group.complete else error,
+                f"{percent(group.errors('val'))} %",
                 self.figure(group.paper) if group.paper else "–",
                 self.epochs(group),
                 ", ".join(str(run["seed"]) for run in group.runs),
@@ -136,8 +139,8 @@ class Page:
     def table(self, groups: list[Runs]) -> str:
         """Groups, each recipe's followed by those of its twin."""
         text = head(
-            "recipe | test error: | paper: | epochs: | seeds | time, in all: | samples/s: | reached: | "
-            "peak memory: | device | commit | deviations"
+            "recipe | test error: | validation: | paper: | epochs: | seeds | time, in all: | samples/s: | "
+            "reached: | peak memory: | device | commit | deviations"
         )
         for name in dict.fromkeys(group.name for group in groups):
             for group in groups:
@@ -149,32 +152,42 @@ class Page:
     def costs(self) -> str:
         """What learning costs beside backprop."""
         text = head(
-            "recipe | backprop on | batch: | ms a batch: | by backprop: | ratio: | "
+            "recipe | backprop on | batch: | ms a batch: | by backprop: | ratio: | of multiplications: | "
             "time to the same accuracy: | time of all epochs: | kept for backward: | by backprop:"
         )
         for pair in costs():
             (ms, other), (kept, theirs) = pair["ms"], pair["kept_mb"]
+            (low, high), (work, least) = pair["quartiles"], pair["gflop"]
             (mine, _), (twin, overrides) = pair["loaded"]
             text += line(
                 [
                     f"`{mine}`" + " as it was" * pair["changed"],
                     f"`{' '.join([twin, *overrides])}`",
                     str(pair["batch"]),
-                    *(f"{ms:.1f}", f"{other:.1f}", f"**{ms / other:.2f} ×**"),
+                    *(f"{ms:.1f}", f"{other:.1f}", f"**{ms / other:.2f} ×** ({low:.2f} to {high:.2f})"),
+                    f"{work / least:.2f} ×",
                     *(self.ratio(pair, what) for what in ("reached", "all")),
                     *(f"{kept:.1f} MB", f"{theirs:.1f} MB"),
                 ]
             )
-        machine = json.loads(COSTS.read_text(encoding="utf-8"))["machine"]
+        measured = json.loads(COSTS.read_text(encoding="utf-8"))
         return f"""## What it costs
 
 The algorithm's step on a batch and the most that autograd keeps for backward at one time, beside backprop
-on layers of the same widths with the same batch size; medians of turns in one process, {machine} (`python
-tests/bench/costs.py --write docs/results/costs.json`). The two columns of times are this ratio times that of
-epochs: those until a validation first had the accuracy of the column "reached" above, or all of the two
-recipes. PFF and the recurrent net have connections that their plain nets lack. An
-audit (Spyra and Dzwinel, PPAM 2026) found 4.1 to 7.4 times backprop's training time for Forward-Forward:
-whole runs, which the column "all epochs" is to be compared with. This machine reports no energy.
+on layers of the same widths with the same batch size; medians of turns in one process, and the quartiles of
+their ratio, on {measured["machine"]}, at {measured["commit"][:7]} (`python tests/bench/costs.py
+--write docs/results/costs.json`).
+
+- **of multiplications**: the ratio of what the matrix products and convolutions of the two steps ask for, as
+  torch counts it. PFF and the recurrent net have connections that their plain nets lack.
+- **time to the same accuracy**: the ratio of steps times that of epochs until the accuracy of the
+  column "reached" above; from and to, where one of them validates after several epochs.
+- **time of all epochs**: the ratio of steps times that of the two recipes' epochs, whether they ran or not.
+  An audit (Spyra and Dzwinel, PPAM 2026) found 4.1 to 7.4 times backprop's training time for
+  Forward-Forward, in whole runs: this column is to be compared with it.
+
+On maps of 4×4 places torch's gradient of weights is slow on a CPU; ffcore's own step goes round it, backprop
+does not, which flatters `cifar10/channel-small`. This machine reports no energy.
 
 {text}
 """
@@ -185,33 +198,57 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
         if twins().get(mine) != twin:
             return "–"
         if what == "all":
-            epochs = [load(name).trainer.max_epochs for name in (mine, twin)]
+            epochs = [(load(name).trainer.max_epochs,) * 2 for name in (mine, twin)]
         else:
             reached = [group and group.reached() for group in (self.best(mine), self.best(twin))]
             epochs = [found[1] for found in reached if found]
-        return "–" if len(epochs) < 2 else f"{pair['ms'][0] / pair['ms'][1] * epochs[0] / epochs[1]:.1f} ×"
+        if len(epochs) < 2:
+            return "–"
+        (least, most), (their_least, their_most) = epochs
+        step = pair["ms"][0] / pair["ms"][1]
+        low, high = (f"{step * share:.1f}" for share in (least / their_most, most / their_least))
+        return f"{low} ×" if low == high else f"{low} to {high} ×"
 
     def alone(self) -> str:
         """Test error of every source of evidence alone."""
-        text = head("recipe | epochs: | seeds | of each source alone")
+        text = head("recipe | parameters: | epochs: | seeds | of each source alone")
         for group in self.groups:
-            sources = [run["test"]["per_block_accuracy"] for run in group.runs]
-            errors = (f"{name} {percent([100 * (1 - run[name]) for run in sources])}" for name in sources[0])
+            errors = (f"{name} {percent(group.alone(name))}" for name in group["test"]["per_block_accuracy"])
             seeds = ", ".join(str(run["seed"]) for run in group.runs)
-            name = f"`{group.variant}`" + " as it was" * bool(group.changed)
-            text += line((name, self.epochs(group), seeds, "; ".join(errors)))
+            text += line(
+                (group.label, f"{group['parameters']:,}", self.epochs(group), seeds, "; ".join(errors))
+            )
+        return text
+
+    def besides(self) -> str:
+        """What algorithms measure on the test split beside errors, and conclude when a run ends."""
+        text = head("recipe | seeds | figures")
+        for group in self.groups:
+            found = [
+                {
+                    **{k: v for k, v in run["test"].items() if k not in EVERYWHERE},
+                    **(run.get("concluded") or {}),
+                }
+                for run in group.runs
+            ]
+            said = (
+                f"{name.replace('_', ' ')} {percent([run[name] for run in found], 3)}" for name in found[0]
+            )
+            seeds = ", ".join(str(run["seed"]) for run in group.runs)
+            text += line((group.label, seeds, "; ".join(said))) if found[0] else ""
         return text
 
     def missing(self) -> str:
-        """Recipes with a paper's figure that nobody has run, and all that ran for too few epochs."""
+        """Recipes that nobody has run, or for too few epochs."""
         text = ""
         for name in names():
             recipe, found = load(name), self.best(name)
             if found is not None:
                 if found["epochs"] < found.most:
                     text += f"- `{name}`: {found['epochs']} of {found.most} epochs\n"
-            elif recipe.paper is not None:
-                text += f"- `{name}` (paper: {self.figure(recipe.paper.model_dump())}): not run\n"
+            else:
+                paper = f" (paper: {self.figure(recipe.paper.model_dump())})" if recipe.paper else ""
+                text += f"- `{name}`{paper}: not run\n"
         return text
 
     def surprises(self) -> str:
@@ -223,22 +260,21 @@ whole runs, which the column "all epochs" is to be compared with. This machine r
 
         def fill(match: re.Match[str]) -> str:
             name, epochs, what = match.groups()
-            pairs = {pair["loaded"][0][0]: pair for pair in costs()}
-            found = self.best(name, int(epochs) if epochs else None)
-            if what == "step" and name in pairs:
-                mine, other = pairs[name]["ms"]
+            pair = next((pair for pair in costs() if pair["loaded"][0][0] == name), None)
+            if pair is not None and what in ("step", "work"):
+                mine, other = pair["ms" if what == "step" else "gflop"]
                 return f"{mine / other:.1f}"
+            if pair is not None and what in ("all", "reached") and "–" not in self.ratio(pair, what):
+                return self.ratio(pair, what).removesuffix(" ×")
+            found = self.best(name, int(epochs) if epochs else None)
             if found is None:
                 raise ValueError(f"surprises.md: {match[0]}: no run of {name} is kept")
             if what in ("test", "val"):
                 return f"{percent(found.errors(what))} %"
-            curve = {epoch: f"{100 * (1 - share):.2f} %" for epoch, _, share in found["curve"]}
-            if what.isdigit() and int(what) in curve:
-                return curve[int(what)]
+            if what.isdigit() and (errors := found.errors_after(int(what))):
+                return f"{percent(errors)} %"
             if what in found["test"]["per_block_accuracy"]:
-                return f"{100 * (1 - found['test']['per_block_accuracy'][what]):.2f} %"
-            if what in ("all", "reached"):
-                return self.ratio(pairs[name], what).removesuffix(" ×")
+                return f"{percent(found.alone(what))} %"
             if what == "time":
                 return duration(found.fastest["train_s"])
             raise ValueError(f"surprises.md: {match[0]}: there is no such figure")
@@ -274,7 +310,14 @@ Not run, or not to the end (no GPU was at hand for the larger ones):
 {surprises}
 ## Each source of evidence alone
 
+Test error in percent.
+
 {self.alone()}
+## What algorithms measure besides
+
+Of the test split, and what they conclude when a run ends; what the names mean is on the plugins' pages.
+
+{self.besides()}
 ## Commands
 
 In the order of the rows.
