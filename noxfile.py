@@ -10,7 +10,10 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-ROOMS_OF_CODE = ("run", "testing", "local", "engine", "report", "ranks", "data", "build", "plugins")
+ROOMS_OF_CODE = (
+    *("run", "testing", "local", "engine", "report", "ranks", "data", "build", "plugins"),
+    *("cli", "docs", "interfaces"),
+)
 ONE_OF_EACH = (
     *("digits/ff", "digits/pff", "digits/channel", "digits/blackbox-sklearn", "digits/backprop"),
     "cifar10/channel-resnet17",
@@ -42,7 +45,7 @@ def tests_wheel(session: nox.Session) -> None:
     """The built wheel, in an environment that has nothing else, from another folder.
 
     The rooms left out need nothing that only a wheel could lack: entry points, recipes, files of data; that
-    the plugins' code is there is seen by building a recipe of each.
+    the plugins' code is there is seen by building a recipe of each, and that the command works by a run.
     """
     root = Path.cwd()
     built = Path(session.create_tmp()) / "dist"
@@ -54,6 +57,7 @@ def tests_wheel(session: nox.Session) -> None:
     elsewhere = session.create_tmp()
     with session.chdir(elsewhere):
         session.run("ffcore", "validate", "--build", *ONE_OF_EACH)
+        session.run("ffcore", "run", "digits/ff", "trainer.max_epochs=1")
         installed = "import ffcore, sys; sys.exit('site-packages' not in ffcore.__file__)"
         session.run("python", "-c", installed)  # not the checkout's
         session.run(
