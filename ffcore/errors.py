@@ -62,6 +62,16 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
     return " ".join(str(error).split())[:longest] or type(error).__name__
 
 
+def typed(error: BaseException, longest: int | None = None) -> str:
+    r"""Its type, and what it says in one line of at most so many letters, if it says something.
+
+    >>> typed(KeyError("x")), typed(NotImplementedError())
+    ("KeyError: 'x'", 'NotImplementedError')
+    """
+    name = type(error).__name__
+    return f"{name}: {one_line(error, longest)}" if str(error).strip() else name
+
+
 def first_line(error: BaseException) -> str:
     r"""The first line of what an error says; its type where it says nothing.
 

@@ -90,6 +90,11 @@ class Runs:
         return " ".join([self.name, *(word for word in self.overrides if not word.startswith(_PACE))])
 
     @property
+    def seeds(self) -> str:
+        """As tables list them."""
+        return ", ".join(str(run["seed"]) for run in self.runs)
+
+    @property
     def label(self) -> str:
         """How tables call them."""
         return f"`{self.variant}`" + " as it was" * bool(self.changed)

@@ -112,7 +112,7 @@ class Page:
                 f"{percent(group.errors('val'))} %",
                 self.figure(group.paper) if group.paper else "–",
                 self.epochs(group),
-                ", ".join(str(run["seed"]) for run in group.runs),
+                group.seeds,
                 f"{duration(fastest['train_s'])}, {duration(fastest['wall_s'])}",
                 f"{fastest['samples_per_s']:,.0f}",
                 when,
@@ -214,10 +214,8 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
         text = head("recipe | parameters: | epochs: | seeds | of each source alone")
         for group in self.groups:
             errors = (f"{name} {percent(group.alone(name))}" for name in group["test"]["per_block_accuracy"])
-            seeds = ", ".join(str(run["seed"]) for run in group.runs)
-            text += line(
-                (group.label, f"{group['parameters']:,}", self.epochs(group), seeds, "; ".join(errors))
-            )
+            cells = (f"{group['parameters']:,}", self.epochs(group), group.seeds, "; ".join(errors))
+            text += line((group.label, *cells))
         return text
 
     def besides(self) -> str:
@@ -234,8 +232,7 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
             said = (
                 f"{name.replace('_', ' ')} {percent([run[name] for run in found], 3)}" for name in found[0]
             )
-            seeds = ", ".join(str(run["seed"]) for run in group.runs)
-            text += line((group.label, seeds, "; ".join(said))) if found[0] else ""
+            text += line((group.label, group.seeds, "; ".join(said))) if found[0] else ""
         return text
 
     def missing(self) -> str:
@@ -264,8 +261,8 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
             if pair is not None and what in ("step", "work"):
                 mine, other = pair["ms" if what == "step" else "gflop"]
                 return f"{mine / other:.1f}"
-            if pair is not None and what in ("all", "reached") and "–" not in self.ratio(pair, what):
-                return self.ratio(pair, what).removesuffix(" ×")
+            if pair is not None and what in ("all", "reached") and (ratio := self.ratio(pair, what)) != "–":
+                return ratio.removesuffix(" ×")
             found = self.best(name, int(epochs) if epochs else None)
             if found is None:
                 raise ValueError(f"surprises.md: {match[0]}: no run of {name} is kept")

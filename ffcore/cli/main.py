@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ffcore.cli.verbs import Verbs
-from ffcore.errors import RunError, UserError, one_line
+from ffcore.errors import RunError, UserError, typed
 from ffcore.plugin import manager
 from ffcore.ranks import where
 from ffcore.trust import trust, trusting
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(f"error: {error}", 2)
         if isinstance(error, RunError):
             return _report(f"error: {error}", 1)
-        said = f"{type(error).__name__}: {one_line(error)}{_in_plugin(error)}"
+        said = f"{typed(error)}{_in_plugin(error)}"
         return _report(f"error (bug?): {said}; run again with --debug for the traceback", 1)
     return result if isinstance(result, int) else 0
 

@@ -152,14 +152,14 @@ def _images(folder: Path) -> list[Path]:
 
 def _validation(folder: Path, wnids: list[str]) -> list[tuple[Path, str]]:
     """Images with their classes' ids, in the order of the annotations, which name each image once."""
-    file = folder / ANNOTATIONS
+    file, known = folder / ANNOTATIONS, set(wnids)
     unlabelled = {path.name: path for path in _images(folder / "images")}
     found = []
     for line, text in enumerate(_text(file).splitlines(), start=1):
         name, wnid, *_ = map(str.strip, [*text.split("\t"), "", ""])
         if not text.strip():
             continue
-        if wnid not in wnids:
+        if wnid not in known:
             raise UserError(f"{file}: line {line}: {wnid!r} of {name} is no class of the training set")
         path = unlabelled.pop(name, None)
         if path is None:
@@ -168,7 +168,7 @@ def _validation(folder: Path, wnids: list[str]) -> list[tuple[Path, str]]:
     if unlabelled:
         path = min(unlabelled.values())
         raise UserError(f"{path}: has no line in {file}; {len(unlabelled)} such images")
-    if missing := sorted(set(wnids) - {wnid for _, wnid in found}):
+    if missing := sorted(known - {wnid for _, wnid in found}):
         raise UserError(f"{file}: no image of class {missing[0]}")
     return found
 

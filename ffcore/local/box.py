@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, one_line
+from ffcore.errors import RunError, UserError, typed
 from ffcore.interfaces import BlackBox, LabelledInput, dense
 
 Fit = Literal["start", "finished"] | int
@@ -145,8 +145,7 @@ class BoxStage(nn.Module):
         except (RunError, UserError) as error:
             raise RunError(f"{self.where}: {error}") from error
         except Exception as error:
-            said = one_line(error, 300)
-            raise RunError(f"{self.where}: {what} raised {type(error).__name__}: {said}") from error
+            raise RunError(f"{self.where}: {what} raised {typed(error, 300)}") from error
 
 
 def _finite(t: Tensor) -> bool:

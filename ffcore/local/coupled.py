@@ -17,10 +17,8 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     loss says, because what comes of it is weighted by n/N when gradients are summed; parameters of the loss
     itself see all rows everywhere, so that theirs is as it is.
     """
-    # of each view, how many rows every rank has: asked once, not for every tensor
-    counts = list(
-        zip(*group.objects([0] * len(views.sizes) if group.idle else list(views.sizes)), strict=True)
-    )
+    mine = [0 if group.idle else size for size in views.sizes]
+    counts = list(zip(*group.objects(mine), strict=True))  # of each view by rank, asked once for all tensors
     sizes = [sum(of_view) for of_view in counts]
     factor = sizes[0] / views.samples
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pluggy
 
-from ffcore.errors import UserError, closest, one_line
+from ffcore.errors import UserError, closest, one_line, typed
 from ffcore.plugin import hookspecs
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.register import Register, RegisterRecipe
@@ -163,8 +163,7 @@ def _home(point: EntryPoint) -> str:
 
 def _reason(error: BaseException) -> str:
     """What went wrong; our own messages need no type in front."""
-    text = one_line(error, 400)
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    return one_line(error, 400) if isinstance(error, UserError) else typed(error, 400)
 
 
 def _disabled(known: Iterable[str]) -> set[str]:

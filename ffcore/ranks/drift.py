@@ -52,8 +52,6 @@ class Drift(L.Callback):
 
 def checksums(blocks: Sequence[nn.Module]) -> Tensor:
     """(L,) int64: a number of each block that changes with any one bit of its parameters."""
-    if not blocks:
-        return torch.zeros(0, dtype=torch.int64)
     device = next((p.device for block in blocks for p in block.parameters()), None)
     return torch.stack([_checksum(list(block.parameters()), device) for block in blocks]).cpu()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import one_line
+from ffcore.errors import typed
 from ffcore.files import write_whole
 from ffcore.interfaces import Batch, Component
 from ffcore.local import GoodnessLoss
@@ -52,8 +52,7 @@ def conclude(
         kept = module.algorithm.conclude(module.network, train, test)
         arrays = {name: _as_it_is(value) for name, value in kept.items()}
     except Exception as error:
-        said = one_line(error, 200)
-        complain(f"what the algorithm keeps of a trained network is left out: {type(error).__name__}: {said}")
+        complain(f"what the algorithm keeps of a trained network is left out: {typed(error, 200)}")
         return {}
     for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
         complain(f"what the algorithm keeps of a trained network: {name} is {arrays.pop(name)}; left out")
@@ -92,8 +91,8 @@ def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arra
             try:
                 arrays |= {place.format(name): _numpy(value) for name, value in part.figures().items()}
             except Exception as error:
-                what, said = place.format(type(part).__name__), one_line(error, 200)
-                complain(f"figures of {what} are left out: {type(error).__name__}: {said}")
+                what = place.format(type(part).__name__)
+                complain(f"figures of {what} are left out: {typed(error, 200)}")
     return arrays
 
 

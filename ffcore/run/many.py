@@ -236,16 +236,15 @@ def _work(
 ) -> None:
     ends = math.inf if max_time is None else time.monotonic() + max_time
     waiting = [member for member in group.members if group.results(member) is None]
-    running: dict[str, tuple[Member, subprocess.Popen[bytes], int]] = {}
-    slots: dict[str, int] = {}
+    running: dict[int, tuple[Member, subprocess.Popen[bytes], int]] = {}  # by slot, 0 … jobs − 1
     passed_on = 0
     try:
         while True:
             while waiting and len(running) < jobs and not pressed and (left := ends - time.monotonic()) > 0:
                 member = waiting.pop(0)
-                slots[member.name] = min(set(range(jobs)) - {slots[name] for name in running})
-                shares = _shares(slots[member.name], jobs, _recipe(group, member))
-                running[member.name] = _start(group, member, program, shares, left)
+                slot = min(set(range(jobs)) - running.keys())
+                shares = _shares(slot, jobs, _recipe(group, member))
+                running[slot] = _start(group, member, program, shares, left)
                 tell(f"{member.name}: started, {group.members.index(member) + 1} of {len(group.members)}")
             for number in range(passed_on, len(pressed)):
                 for _, process, _ in running.values():
@@ -253,9 +252,9 @@ def _work(
                 passed_on = number + 1
                 if number == 0:
                     tell("interrupted: members write their checkpoints; press again to end them at once")
-            for member, process, began in list(running.values()):
+            for slot, (member, process, began) in list(running.items()):
                 if process.poll() is not None:
-                    del running[member.name]
+                    del running[slot]
                     _end(group, member, process.returncode, began)
                     tell(f"{member.name}: {_outcome(group, member)}")
             if not running and (not waiting or pressed or time.monotonic() >= ends):
@@ -299,17 +298,24 @@ def _shares(slot: int, jobs: int, recipe: Path) -> dict[str, str]:
     """Environment of one of several members at a time: cores and a GPU that the others do not take too."""
     if jobs == 1:
         return {}
-    from torch.cuda import device_count
-
     shares = {}
     if "OMP_NUM_THREADS" not in os.environ:
         shares["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = [str(number) for number in range(device_count())] if listed is None else listed.split(",")
-    whole = parse(recipe.read_text(encoding="utf-8"), recipe.name).data
-    if len(gpus) > 1 and whole["trainer"]["devices"] == 1:
-        shares["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    gpus = _gpus()
+    if len(gpus) > 1:
+        whole = parse(recipe.read_text(encoding="utf-8"), recipe.name).data
+        if whole["trainer"]["devices"] == 1:
+            shares["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     return shares
+
+
+def _gpus() -> list[str]:
+    """Those that this process may use, as ``CUDA_VISIBLE_DEVICES`` calls them."""
+    if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return listed.split(",")
+    from torch.cuda import device_count
+
+    return [str(number) for number in range(device_count())]
 
 
 def _end(group: Group, member: Member, status: int, began: int) -> None:

@@ -123,8 +123,7 @@ def _made(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
     try:
         return kind(**options)
     except Exception as error:  # whatever its constructor raises is about what it was given, or is missing
-        said = one_line(error)
-        raise UserError(f"{path}: {name!r} cannot be made: {said or type(error).__name__}") from error
+        raise UserError(f"{path}: {name!r} cannot be made: {one_line(error)}") from error
 
 
 def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
