@@ -1,5 +1,50 @@
 """ffcore: forward-only learning, in which no gradient crosses a block boundary."""
 
-from ffcore.api import add_plugin, load, localize, resume, train
+from __future__ import annotations
 
-__all__ = ["add_plugin", "load", "localize", "resume", "train"]
+from typing import TYPE_CHECKING, Any
+
+from ffcore.api import add_plugin, load, resume, train
+
+if TYPE_CHECKING:
+    from ffcore.build.localize import delocalize, localize
+    from ffcore.engine.module import ForwardOnly
+    from ffcore.local import LocalBlock
+    from ffcore.local.optimizers import block_optimizers as optimizers
+    from ffcore.network import Network
+
+_LAZY = {
+    "ForwardOnly": "ffcore.engine.module:ForwardOnly",
+    "LocalBlock": "ffcore.local:LocalBlock",
+    "Network": "ffcore.network:Network",
+    "delocalize": "ffcore.build.localize:delocalize",
+    "localize": "ffcore.build.localize:localize",
+    "optimizers": "ffcore.local.optimizers:block_optimizers",
+}
+"""Names that need torch or Lightning: imported on first use, so that the command answers at once."""
+
+__all__ = [
+    "ForwardOnly",
+    "LocalBlock",
+    "Network",
+    "add_plugin",
+    "delocalize",
+    "load",
+    "localize",
+    "optimizers",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ffcore' has no attribute {name!r}")
+    from ffcore.plugin.targets import load_target
+
+    found = globals()[name] = load_target(_LAZY[name])
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -12,10 +12,8 @@ from ffcore.errors import UserError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
-    from torch import nn
 
     from ffcore.data.images import Dataset
-    from ffcore.local import LocalNetwork
     from ffcore.recipe.schema import Recipe
     from ffcore.run.predictor import Predictor
     from ffcore.run.train import Run
@@ -107,24 +105,6 @@ def resume(
             console=Console() if bar else None,
             callbacks=callbacks,
         )
-
-
-def localize(
-    model: nn.Module,
-    at: Sequence[str],
-    *,
-    shape: Sequence[int],
-    classes: int,
-    block: Mapping[str, Any],
-    optimizer: str | Mapping[str, Any] = "adam",
-) -> LocalNetwork:
-    """Let chosen sub-modules of an existing PyTorch model learn by themselves.
-
-    See `ffcore.build.localize.localize`.
-    """
-    from ffcore.build.localize import localize as build_localize
-
-    return build_localize(model, at, shape=shape, classes=classes, block=block, optimizer=optimizer)
 
 
 def add_plugin(path: str | os.PathLike[str]) -> None:

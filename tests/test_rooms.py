@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FOR_ALL = {"errors", "files", "trust", "parts", "private"}
 MAY_IMPORT = {
     "interfaces": set(),
     "local": {"interfaces", "errors"},
-    "engine": {"local", "interfaces", "errors"},
+    "engine": {"network", "local", "interfaces", "errors"},
     "plugin": {"recipe", "errors"},  # recipe: only where a constructor's annotations name a component
     "recipe": {"plugin", "errors"},
     "data": {"interfaces", "errors"},
-    "build": {"engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
+    "build": {"network", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
     "report": {"plugin", "errors"},
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
@@ -49,9 +50,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
     for path in (ROOT / "ffcore" / room).rglob("*.py"):
         for module in imports(path):
             if module.startswith("ffcore."):
-                assert module.split(".")[1] in {room, "files", "trust", *MAY_IMPORT[room]}, (
-                    f"{path} imports {module}"
-                )
+                assert module.split(".")[1] in {room, *FOR_ALL, *MAY_IMPORT[room]}, f"{path} imports {module}"
 
 
 def test_a_plugin_imports_contracts_and_what_reports_are_made_of() -> None:

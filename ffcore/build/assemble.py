@@ -9,11 +9,12 @@ import torch
 
 from ffcore.build.components import make
 from ffcore.build.network import NetworkBuilder
-from ffcore.build.optimizers import Optimizers
+from ffcore.build.optimizers import makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, closest
 from ffcore.interfaces import Algorithm, Clock, LayerContribution, Schedule
 from ffcore.local import LocalNetwork
+from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 from ffcore.recipe.start import StartConfig
@@ -48,43 +49,25 @@ def assemble(
         augmentations = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
     if not network.learning:
         _refuse_idle_blocks(network)
-    for part, path in ((algorithm, "algorithm"), (contribution, "contribution")):
-        if any(p.requires_grad for p in part.parameters()):
-            raise UserError(f"{path}: it has parameters, but only those inside a block or a readout learn")
-    for block in network.blocks:
-        if block.goodness is not None and block.goodness.kind not in algorithm.accepts:
-            readable = " or ".join(map(repr, sorted(algorithm.accepts)))
-            raise UserError(
-                f"block.goodness: block {block.name} gives goodness of kind {block.goodness.kind!r}, "
-                f"algorithm {recipe.algorithm.kind} reads kind {readable}"
-            )
-    with _at("algorithm"):
-        algorithm.connect(network)
-    if not algorithm.claims and any(circuit.needs_claims for circuit in network.circuits):
-        raise UserError(
-            f"algorithm: {recipe.algorithm.kind} claims no class, but a circuit is clamped to one"
-        )
-    names = [source.name for source in algorithm.sources(network)]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
+    net = Network(
+        network,
+        algorithm,
+        contribution=contribution,
+        schedule=schedule,
+        shape=shape,
+        seed=recipe.seed,
+    )
     if schedule.cache:
         _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
     _refuse_idle_fits(network, schedule, epochs)
     with _at("schedule"):
-        windows = schedule.windows(Clock(0, 0, epochs), len(network.learning))
-    network.plan(windows)
-    with _at("contribution"):
-        contribution.attend(algorithm.sources(network))
+        network.plan(schedule.windows(Clock(0, 0, epochs), len(network.learning)))
     return ForwardOnly(
-        network,
-        algorithm,
-        contribution,
-        schedule,
-        Optimizers(recipe.optimizer, builder.optimizers),
+        net,
+        makers(recipe.optimizer, builder.optimizers),
         augmentations=augmentations,
         lr_factor=recipe.lr_schedule.factor,
-        seed=recipe.seed,
         epochs=epochs,
         clip=recipe.trainer.clip,
         clip_value=recipe.trainer.clip_value,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from ffcore.errors import UserError
+from ffcore.local.box import FunctionBox
 from ffcore.plugin import manager
-from ffcore.recipe.spec import Spec
+from ffcore.plugin.nouns import NOUNS
+from ffcore.plugin.targets import load_target
+from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.tree import Tree
 
 
 def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
@@ -44,3 +52,27 @@ def _nested(value: Any, path: str) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_nested(item, f"{path}.{i}") for i, item in enumerate(value))
     return value
+
+
+def component(noun: str, value: Any, path: str) -> Any:
+    """See `ffcore.parts.part`."""
+    if isinstance(value, str | Mapping):
+        try:
+            return make(Kind(noun).validate(value), path)
+        except ValidationError as error:
+            data = {"kind": value} if isinstance(value, str) else dict(value)
+            raise RecipeError.from_validation(error, Tree(data, {(): path})) from None
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+    base = NOUNS[noun].base
+    contract = load_target(base)
+    if isinstance(value, contract):
+        return value
+    if noun == "blackbox" and callable(value) and not isinstance(value, type):
+        return FunctionBox(value)
+    article, name = NOUNS[noun].article, base.replace(":", ".")
+    if isinstance(value, type) and issubclass(value, contract):
+        raise UserError(f"{path}: give an instance of {value.__name__}, not the class: {value.__name__}(…)")
+    raise UserError(
+        f"{path}: a {type(value).__name__} is not {article}; give an instance of {name}, or its kind"
+    )

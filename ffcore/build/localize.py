@@ -1,128 +1,142 @@
 """Local blocks for sub-modules of a model that knows nothing of ffcore.
 
-R rows.
+N samples; R rows; K classes.
 """
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from ffcore.build.block import local_block
-from ffcore.build.components import make
-from ffcore.build.optimizers import Optimizers
+from ffcore.build.detour import Detour, Inside
 from ffcore.errors import UserError, closest
-from ffcore.local import LocalBlock, LocalNetwork, Stepper
-from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.network import BlockConfig
-from ffcore.recipe.optimizers import OptimizerConfig
-from ffcore.recipe.tree import Tree
+from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule
+from ffcore.local import HeadLoss, LocalBlock, LocalNetwork
+from ffcore.network import Network
+
+SETTINGS = ("goodness", "objective", "penalties", "handoff", "rule", "per_view", "compile", "loss")
 
 
 def localize(
     model: nn.Module,
-    at: Sequence[str],
+    at: str | Sequence[str] | Mapping[str, Mapping[str, Any] | None],
     *,
-    shape: Sequence[int],
+    example: Any,
     classes: int,
-    block: Mapping[str, Any],
-    optimizer: str | Mapping[str, Any] = "adam",
-) -> LocalNetwork:
+    algorithm: Algorithm | str | Mapping[str, Any],
+    head: str | None = None,
+    readouts: Mapping[str, Readout | str | Mapping[str, Any]] | None = None,
+    contribution: LayerContribution | str | Mapping[str, Any] = "sum",
+    schedule: Schedule | str | Mapping[str, Any] | None = None,
+    group_of: Tensor | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Network:
     """Let chosen sub-modules of a PyTorch model learn by themselves.
 
     From here on a call of such a sub-module goes through a local block: its inputs are detached, and in a
     pass that learns it learns before the next one runs. The model stays the object that it was, with the same
     keys in its ``state_dict``; what lies between the sub-modules (shortcuts, pooling, dropout) runs as it
-    always did, in the mode that the model is in: call ``model.eval()`` before you predict.
+    always did. `delocalize` gives the model back.
+
+    >>> import torch, ffcore
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Sequential(nn.Linear(20, 50), nn.ReLU()), nn.Linear(50, 3))
+    >>> net = ffcore.localize(
+    ...     model, "0", head="1", example=torch.rand(2, 20), classes=3, algorithm="forward-forward",
+    ...     goodness="sum-squares", objective="logistic")
+    >>> optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
+    >>> list(net.learn(torch.rand(8, 20), torch.arange(8) % 3, optimizers))
+    ['1', '0']
 
     Args:
         model: any module from (R, *shape) to anything; rows come first (``batch_first`` in transformers).
         at: names of sub-modules as in ``model.named_modules()``, or patterns such as ``layers.*`` (which
-            stands for the children of ``layers``). They make one tensor each, and none lies inside another.
-        shape: shape of one input sample.
+            stands for the children of ``layers``): one, a list, or a mapping from these to settings of their
+            own, such as ``{"stem": {"goodness": "sum-squares"}, "layers.*": None}``.
+        example: (N, *shape) a few samples: a tensor, or a tuple or mapping of tensors; the model is
+            called as ``model(*example)`` or ``model(**example)``.
         classes: number of classes K.
-        block: as the ``block`` of a recipe: ``{"goodness": …, "objective": …}``.
-        optimizer: as the ``optimizer`` of a recipe; every block has one of its own.
+        algorithm: which views of a batch enter the model; see `Network`.
+        head: the sub-module that makes the model's class logits (N, K). It learns by cross-entropy, on
+            samples without a label in the input, so that ``model(x)`` classifies.
+        readouts: classifiers that listen to blocks, by a name of your own.
+        contribution: how the evidence of several sources becomes one score a class.
+        schedule: which blocks learn when; None: as the algorithm has it.
+        group_of: (K,) super-class of each class, if there are any.
+        seed: of all random numbers that the algorithm draws while it learns.
+        settings: of all blocks, as `LocalBlock` takes them: ``goodness``, ``objective``, ``penalties``,
+            ``handoff``, ``rule``, ``per_view``, ``loss``; and ``compile=True``. An object is copied for each
+            block.
 
     Returns:
-        The network: ``learn``, ``goodness`` and the rest are its, and ``model`` is its ``body``.
+        The network: ``net.learn(x, y, optimizers)``, ``net.predict(x)``; its ``local.body`` is the model.
 
     Raises:
-        UserError: when a name is unknown, or the parts do not fit together.
+        UserError: when a name is unknown, the parts do not fit together, or the model does not take the
+            example; the model is as it was then.
 
     Warns:
         With the names of parameters that lie in no block and will not learn.
     """
-    config = _validated(TypeAdapter(BlockConfig), dict(block), "block")
-    options = {"kind": optimizer} if isinstance(optimizer, str) else dict(optimizer)
-    given = config.optimizer or _validated(TypeAdapter(OptimizerConfig), options, "optimizer")
-    makes = Optimizers(given, {})
-    chosen = _chosen(model, at)
+    chosen = _chosen(model, at, settings)
+    if head is not None:
+        if head in chosen:
+            raise UserError(f"localize: head={head!r} is named in at, too; a head learns from classes alone")
+        _refuse_nested([*chosen, *_matching(model, head)])
     for name, part in model.named_modules():
-        if isinstance(vars(part).get("forward"), _Detour):
+        if isinstance(vars(part).get("forward"), Detour):
             raise UserError(f"localize: {name} of this model has a local block already; name all at once")
     blocks: dict[str, LocalBlock] = {}
     try:
-        for name in chosen:
-            blocks[name] = _through_block(model.get_submodule(name), name, config)
-        network = LocalNetwork(model, shape, classes)
+        for name, own in chosen.items():
+            blocks[name] = _through_block(model.get_submodule(name), name, own)
+        if head is not None:
+            blocks[head] = _through_block(model.get_submodule(head), head, {"loss": HeadLoss()})
+        net = Network(
+            model,
+            algorithm,
+            example,
+            classes,
+            readouts=readouts,
+            contribution=contribution,
+            schedule=schedule,
+            group_of=group_of,
+            heads=() if head is None else (block_name(head),),
+            seed=seed,
+        )
         for name, each in blocks.items():
-            if each not in network.blocks:
+            if each not in net.local.learners.values():
                 raise UserError(f"localize: {name} is never called in a pass of the model")
     except BaseException:
-        for name in blocks:
-            del model.get_submodule(name).forward  # the model as it was
+        delocalize(model)
         raise
-    network.register_module("parts", nn.ModuleDict({_key(n): _Parts(b) for n, b in blocks.items()}))
-    for each in network.blocks:
-        if each.trainable:
-            each.stepper = Stepper(each.trainable, makes(each, each.trainable))
-    _tell_what_stays_outside(model, network.blocks)
-    return network
+    net.local.register_module("parts", nn.ModuleDict({block_name(n): _Parts(b) for n, b in blocks.items()}))
+    _warn_of_what_stays_outside(model, net.local)
+    return net
 
 
-class _Inside(nn.Module):
-    """What a block's body calls: the sub-module's own forward, with tensors put back into their places."""
+def delocalize(model: nn.Module | Network) -> nn.Module:
+    """The model as it was before `localize`, with the weights that it has now.
 
-    def __init__(self, module: nn.Module, name: str) -> None:
-        super().__init__()
-        self.module = module
-        self.name = name
-        self.call: Callable[..., Any] = module.forward
-        self.rest: Any = None
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        args, kwargs = _filled(self.rest, list(tensors))
-        made = self.call(*args, **kwargs)
-        if not isinstance(made, Tensor):
-            what = type(made).__name__
-            raise UserError(f"localize: a {what} comes out of {self.name}; a block makes one tensor")
-        return made
+    Args:
+        model: the model, or the network that `localize` made of it; that network cannot be used afterwards.
+    """
+    body = model.local.body if isinstance(model, Network) else model
+    for part in body.modules():
+        if isinstance(vars(part).get("forward"), Detour):
+            del part.forward
+    return body
 
 
-class _Detour:
-    """Stands in for a sub-module's forward; an object, so that a copy of the model has blocks of its own."""
-
-    def __init__(self, block: LocalBlock, inside: _Inside) -> None:
-        self.block, self.inside = block, inside
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        tensors: list[Tensor] = []
-        self.inside.rest = _emptied((list(args), kwargs), tensors)
-        if any(t.is_nested for t in tensors):
-            raise UserError(
-                f"localize: nested tensors reach {self.inside.name}; a TransformerEncoder makes none with "
-                "enable_nested_tensor=False"
-            )
-        # the model's train() and eval() do not reach the block
-        self.block.training = self.inside.training = self.inside.module.training
-        made: Tensor = self.block(*tensors)
-        return made
+def block_name(name: str) -> str:
+    """Name of the block of a sub-module: ``layers.0`` has the block ``layers-0``."""
+    return name.replace(".", "-")
 
 
 class _Parts(nn.Module):
@@ -134,75 +148,81 @@ class _Parts(nn.Module):
         self.handoff, self.rule = block.handoff, block.rule
 
 
-class _Hole:
-    """Where a tensor was."""
-
-
-_HOLE = _Hole()
-
-
-def _emptied(value: Any, tensors: list[Tensor]) -> Any:
-    """Arguments without their tensors, which are added to the list; also those in lists, tuples, mappings."""
-    if isinstance(value, Tensor):
-        tensors.append(value)
-        return _HOLE
-    if type(value) in (list, tuple):
-        return type(value)(_emptied(each, tensors) for each in value)
-    if type(value) is dict:
-        return {key: _emptied(each, tensors) for key, each in value.items()}
-    return value
-
-
-def _filled(value: Any, tensors: list[Tensor]) -> Any:
-    """The arguments again."""
-    if value is _HOLE:
-        return tensors.pop(0)
-    if type(value) in (list, tuple):
-        return type(value)(_filled(each, tensors) for each in value)
-    if type(value) is dict:
-        return {key: _filled(each, tensors) for key, each in value.items()}
-    return value
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "-")
-
-
-def _through_block(module: nn.Module, name: str, config: BlockConfig) -> LocalBlock:
-    inside = _Inside(module, name)
-    handoff = make(config.handoff, "block.handoff") if config.handoff is not None else None
-    block = local_block(inside, _key(name), "block", config, handoff=handoff)
-    if config.compile:
+def _through_block(module: nn.Module, name: str, settings: Mapping[str, Any]) -> LocalBlock:
+    own = {key: copy.deepcopy(value) for key, value in settings.items()}
+    compiled = own.pop("compile", False)
+    inside = Inside(module, name)
+    try:
+        block = LocalBlock(inside, **own, name=block_name(name))
+    except UserError as error:
+        raise UserError(f"localize: {name}: {error}") from error
+    if compiled:
         block.compile()
-    module.forward = _Detour(block, inside)
+    module.forward = Detour(block, inside)
     return block
 
 
-def _chosen(model: nn.Module, at: Sequence[str]) -> list[str]:
+def _chosen(
+    model: nn.Module,
+    at: str | Sequence[str] | Mapping[str, Mapping[str, Any] | None],
+    settings: Mapping[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Settings of each chosen sub-module, by its name."""
+    _refuse_unknown(settings, "")
+    patterns = {at: None} if isinstance(at, str) else at if isinstance(at, Mapping) else dict.fromkeys(at)
+    if not patterns:
+        raise UserError("localize: at is empty; name the sub-modules that are to learn by themselves")
+    found: dict[str, dict[str, Any]] = {}
+    for pattern, own in patterns.items():
+        if not isinstance(pattern, str):
+            raise UserError(f"localize: at: {pattern!r} should be the name of a sub-module, or a pattern")
+        if own is not None and not isinstance(own, Mapping):
+            raise UserError(
+                f"localize: at[{pattern!r}]: should be settings, such as {{'goodness': …}}, not {own!r}"
+            )
+        _refuse_unknown(own or {}, f" at[{pattern!r}]")
+        for name in _matching(model, pattern):
+            found[name] = {**settings, **(own or {})}
+    _refuse_nested(list(found))
+    return found
+
+
+def _refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
+    for key in settings:
+        if key not in SETTINGS:
+            raise UserError(f"localize:{where} there is no setting {key!r}{closest(key, SETTINGS)}")
+
+
+def _matching(model: nn.Module, pattern: str) -> list[str]:
+    """Names of the sub-modules that a name or pattern stands for.
+
+    Raises:
+        UserError: when there is none, or it is a container that is never called.
+    """
     known = [name for name, _ in model.named_modules() if name]
-    found: list[str] = []
-    for pattern in at:
-        depth = pattern.count(".")
-        names = [name for name in known if name.count(".") == depth and fnmatchcase(name, pattern)]
-        if not names:
-            raise UserError(f"localize: the model has no sub-module {pattern!r}{closest(pattern, known)}")
-        found += [name for name in names if name not in found]
+    depth = pattern.count(".")
+    names = [name for name in known if name.count(".") == depth and fnmatchcase(name, pattern)]
+    if not names:
+        raise UserError(f"localize: the model has no sub-module {pattern!r}{closest(pattern, known)}")
+    for name in names:
+        part = model.get_submodule(name)
+        if isinstance(part, nn.ModuleList | nn.ModuleDict):
+            raise UserError(
+                f"localize: {name} is a {type(part).__name__}, a container that is never called; name its "
+                f"members: '{name}.*'"
+            )
+    return names
+
+
+def _refuse_nested(found: Sequence[str]) -> None:
     for outer in found:
         for inner in found:
             if inner.startswith(f"{outer}."):
                 raise UserError(f"localize: {inner} lies inside {outer}; only one of them can be a block")
-    return found
 
 
-def _validated(adapter: TypeAdapter[Any], value: Any, what: str) -> Any:
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise RecipeError.from_validation(error, Tree(value, {(): f"localize: {what}"})) from None
-
-
-def _tell_what_stays_outside(model: nn.Module, blocks: Sequence[LocalBlock]) -> None:
-    inside = {id(p) for block in blocks for p in block.parameters()}
+def _warn_of_what_stays_outside(model: nn.Module, local: LocalNetwork) -> None:
+    inside = {id(p) for block in local.learners.values() for p in block.parameters()}
     outside = [name for name, p in model.named_parameters() if id(p) not in inside and p.requires_grad]
     if outside:
         warnings.warn(

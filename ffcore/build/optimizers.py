@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 import torch
-from torch import nn
 
-from ffcore.local import LocalBlock
+from ffcore.local.optimizers import Make
 from ffcore.recipe.optimizers import OptimizerConfig
 
 _CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
@@ -19,22 +19,18 @@ _CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
 _FUSED = ("sgd", "adam", "adamw")  # one kernel for a block's parameters: the loop costs 3 × as much on a CPU
 
 
-class Optimizers:
-    """Makes a block's optimiser: its own, or the recipe's.
+def makers(default: OptimizerConfig, own: Mapping[str, OptimizerConfig]) -> dict[str, Make]:
+    """Functions from parameters to an optimiser, by block; "*" is the recipe's.
 
     Args:
         default: the recipe's.
         own: those of single blocks and readouts, by name.
     """
+    return {"*": _maker(default), **{name: _maker(config) for name, config in own.items()}}
 
-    def __init__(self, default: OptimizerConfig, own: Mapping[str, OptimizerConfig]) -> None:
-        self.default = default
-        self.own = own
 
-    def __call__(self, block: LocalBlock, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """A new optimiser over ``parameters``."""
-        config = self.own.get(block.name, self.default)
-        options = config.model_dump(exclude={"kind"})
-        if config.kind in _FUSED:
-            options["fused"] = True
-        return _CLASSES[config.kind](parameters, **options)
+def _maker(config: OptimizerConfig) -> Make:
+    options = config.model_dump(exclude={"kind"})
+    if config.kind in _FUSED:
+        options["fused"] = True
+    return partial(_CLASSES[config.kind], **options)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ffcore.engine.meter import Meter
-from ffcore.local import Stepper
+from ffcore.local import BlockOptimizer
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HalfDone:
 
     Attributes:
         meter: see `ffcore.engine.meter.Meter.state_dict`.
-        steppers: by block; see `ffcore.local.Stepper.state_dict`.
+        steppers: by block; see `ffcore.local.BlockOptimizer.state_dict`.
         buffers: those that ranks may have different values of, by name; empty on a single rank.
     """
 
@@ -35,7 +35,9 @@ class HalfDone:
     def merged(cls, states: Sequence[HalfDone]) -> HalfDone:
         """What one rank in place of all of them would have; of buffers, the mean."""
         first = states[0]
-        steppers = {name: Stepper.merged([s.steppers[name] for s in states]) for name in first.steppers}
+        steppers = {
+            name: BlockOptimizer.merged([s.steppers[name] for s in states]) for name in first.steppers
+        }
         buffers = {
             name: torch.stack([s.buffers[name] for s in states]).mean(0).to(value.dtype)
             for name, value in first.buffers.items()
@@ -44,7 +46,7 @@ class HalfDone:
 
     def emptied(self) -> HalfDone:
         """Nothing but the place in a group of batches, for a rank that has begun later."""
-        steppers = {name: Stepper.emptied(s) for name, s in self.steppers.items()}
+        steppers = {name: BlockOptimizer.emptied(s) for name, s in self.steppers.items()}
         return HalfDone(Meter.only(self.meter, ()), steppers, self.buffers)
 
     def only(self, names: Collection[str]) -> HalfDone:

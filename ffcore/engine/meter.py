@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import ALONE, Block, Input, Out, Ranks, Views, ranks
+from ffcore.interfaces import ALONE, Block, Out, Ranks, Views, ranks
 from ffcore.local import LocalBlock
 
 
@@ -59,7 +59,7 @@ class Meter:
         if self._losses is not None and self._finite is not None:
             self._finite += self._losses.isfinite()
 
-    def __call__(self, block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+    def __call__(self, block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
         """Add the energies of a pass with two views of the same size; see `ffcore.interfaces.Observer`."""
         goodness = out.goodness
         pair = len(views.sizes) == 2 and views.sizes[0] == views.sizes[1]

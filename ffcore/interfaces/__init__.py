@@ -15,7 +15,7 @@ from ffcore.interfaces.goodness import Goodness
 from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
 from ffcore.interfaces.items import Items
 from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
-from ffcore.interfaces.network import Block, Input, Network, Observer, Source
+from ffcore.interfaces.network import Block, Network, Observer, Source
 from ffcore.interfaces.ranks import ALONE, Idle, Ranks, ranks, shared_by
 from ffcore.interfaces.readout import Readout
 from ffcore.interfaces.rule import LearningRule
@@ -37,7 +37,6 @@ __all__ = [
     "Draw",
     "Goodness",
     "Idle",
-    "Input",
     "Items",
     "LabelCode",
     "LabelledInput",

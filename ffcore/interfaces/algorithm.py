@@ -13,6 +13,7 @@ from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.goodness import Kind
 from ffcore.interfaces.network import Network, Source
+from ffcore.interfaces.structure import rows
 from ffcore.interfaces.views import Views
 
 
@@ -76,7 +77,7 @@ class Algorithm(Component):
 
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
         """A view of inputs (N, *shape) that names no class: readouts read it, and learn on it with ``y``."""
-        return Views(x=x, roles=("all",), sizes=(len(x),), y=y)
+        return Views(x=x, roles=("all",), sizes=(rows(x),), y=y)
 
     def learn(self, batch: Batch, net: Network) -> None:
         """Learn from one batch: the readouts first, then the blocks."""
@@ -96,7 +97,7 @@ class Algorithm(Component):
         evidence = self.evidence(x, net)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()
-        return torch.stack([of_source.to(x.dtype) for of_source in evidence])
+        return torch.stack(_of_one_type(evidence, x))
 
     def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
         """Further figures of the samples of validation and test batches, (N,) by name.
@@ -117,3 +118,10 @@ class Algorithm(Component):
             Arrays for ``figures.npz`` by name; those of a single number stand in ``results.json`` too.
         """
         return {}
+
+
+def _of_one_type(evidence: list[Tensor], x: Any) -> list[Tensor]:
+    """In the type of the samples; where these are no numbers of floating point, in the evidence's own."""
+    if isinstance(x, Tensor) and x.is_floating_point():
+        return [of_source.to(x.dtype) for of_source in evidence]
+    return evidence

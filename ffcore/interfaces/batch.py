@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,8 @@ class Batch:
     """This rank's share of a global batch.
 
     Attributes:
-        x: (N, *shape) samples, floating point, on the training device.
+        x: (N, *shape) samples on the training device; for models of several inputs a tuple or mapping of
+            tensors, all of N rows.
         y: (N,) int64 classes.
         index: (N,) places of the samples in their split.
         first: place of row 0 in the global batch.
@@ -24,7 +26,7 @@ class Batch:
         draw: the batch's random numbers; the engine sets it before an algorithm sees the batch.
     """
 
-    x: Tensor
+    x: Any
     y: Tensor
     index: Tensor
     first: int
@@ -34,7 +36,7 @@ class Batch:
 
     def deal(self, seed: int, step: int) -> None:
         """Set its random numbers, those of one step under one seed."""
-        self.draw = Draw(seed, step, self.first, len(self.x), self.total, self.x.device)
+        self.draw = Draw(seed, step, self.first, len(self.y), self.total, self.y.device)
 
     def whole(self) -> Batch:
         """The batch of all ranks that share it, if `ranks` says that several do."""

@@ -6,8 +6,6 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from ffcore.interfaces.network import Input
-
 
 @runtime_checkable
 class ClosedForm(Protocol):
@@ -17,7 +15,7 @@ class ClosedForm(Protocol):
     nothing is kept for backward. Under autocast, and in windows of several blocks, autograd does it.
     """
 
-    def add_gradients(self, x: Input, activity: Tensor, up: Tensor, *others: Tensor) -> None:
+    def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor, *others: Tensor) -> None:
         """Add to ``.grad`` of every trainable parameter.
 
         Args:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.loss import LocalLoss
-from ffcore.interfaces.network import Input
 from ffcore.interfaces.views import Views
 
 
@@ -57,7 +56,7 @@ class Circuit(Component):
         """
 
     @abstractmethod
-    def forward(self, x: Input, views: Views) -> Tensor:
+    def forward(self, x: Tensor, views: Views) -> Tensor:
         """Run.
 
         Args:

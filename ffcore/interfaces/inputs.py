@@ -11,7 +11,6 @@ from torch import Tensor
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.draw import Draw
-from ffcore.interfaces.network import Input
 from ffcore.interfaces.ranks import ranks
 
 
@@ -54,7 +53,7 @@ class LabelCode(Component):
         """(n, M) codes of the classes ``y`` (n,); None gives the neutral code, which favours no class."""
 
     @abstractmethod
-    def join(self, x: Tensor, code: Tensor) -> Input:
+    def join(self, x: Tensor, code: Tensor) -> Tensor:
         """Inputs (N, *shape) with codes (V·N, M), view by view: V·N rows, a tensor or a `LabelledInput`."""
 
 

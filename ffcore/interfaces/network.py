@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ffcore.interfaces.component import BlockInfo
 from ffcore.interfaces.goodness import Goodness
-from ffcore.interfaces.views import LabelledInput, Out, Views
+from ffcore.interfaces.views import Out, Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +22,33 @@ class Source:
 
 
 class Block(Protocol):
-    """A local block, as losses and learning rules see it."""
+    """A local block, as losses, learning rules and observers see it."""
 
+    name: str
     body: nn.Module
     goodness: Goodness | None
     info: BlockInfo | None
 
+    def make(
+        self, inputs: tuple[Tensor, ...], views: Views, *, attached: bool = True, measured: bool = True
+    ) -> Out:
+        """What the block makes of its inputs; grad mode decides whether there is a graph.
+
+        Args:
+            inputs: (R, *shape) each.
+            views: the pass.
+            attached: whether the handoff is part of the graph.
+            measured: whether the goodness is computed.
+        """
+
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
         """The terms of the block's local loss, by name; empty where it has none."""
 
-    def losses_with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
-        """Those, and their sum's derivative, by ``out.goodness`` or, where there is none, ``out.activity``.
-
-        None where there is no closed form.
-        """
-
-    def update(self, samples: int) -> None:
-        """Use the gradients in ``.grad``, of a mean over ``samples``: reduce over ranks, clip, step."""
-
-
-Input = Tensor | LabelledInput
-
 
 class Observer(Protocol):
-    """Whoever watches a pass: the updater, the evidence collector, taps, probes."""
+    """Sees every block of a pass: meters, probes, traces."""
 
-    def __call__(self, block: Block, inputs: tuple[Input, ...], out: Out, views: Views) -> None:
+    def __call__(self, block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
         """See what ``block`` made of ``inputs``; ``out`` is not yet detached."""
 
 

@@ -5,22 +5,40 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from ffcore.interfaces.component import Component
-from ffcore.interfaces.network import Block, Input
+from ffcore.interfaces.network import Block
 from ffcore.interfaces.ranks import Ranks
 from ffcore.interfaces.views import Out, Views
 
+Call = tuple[Block, tuple[Tensor, ...], Out]
+"""A block, its inputs, and what it made of them."""
+
 
 class LearningRule(Component):
-    """How the blocks of a window learn. The default takes a gradient step on the sum of their losses."""
+    """How the blocks of a window learn. The default takes a gradient step on the sum of their losses.
+
+    The pass calls `run` for each block of the window, then `learn` once. Then block optimisers step with what
+    lies in ``.grad``. A rule that changes parameters by itself leaves ``.grad`` empty.
+    """
+
+    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, attached: bool) -> Out:
+        """Run a block with what this rule needs to learn later; by default autograd's graph.
+
+        Args:
+            block: the block.
+            inputs: (R, *shape) each; detached for the first block of a window.
+            views: the pass.
+            attached: whether later blocks of the window, or the loss, need the handoff's graph.
+        """
+        with torch.enable_grad():
+            return block.make(inputs, views, attached=attached)
 
     @abstractmethod
-    def learn(
-        self, window: Sequence[tuple[Block, tuple[Input, ...], Out]], views: Views
-    ) -> Sequence[Mapping[str, Tensor]]:
-        """Learn from what the blocks of one window made of their inputs.
+    def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
+        """Put gradients into ``.grad``, or change parameters.
 
         Args:
             window: blocks that share a graph, in the order in which they ran, with inputs and outputs.

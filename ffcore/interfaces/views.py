@@ -7,58 +7,103 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from ffcore.interfaces.draw import Draw
+from ffcore.interfaces.structure import rows
+from ffcore.private import empty_wrapper, no_torch_function
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledInput:
-    """Inputs that differ only in a label code on their first features.
+class LabelledInput(Tensor):
+    """Inputs that differ only in a label code on their first features: a tensor (R, *shape) in parts.
 
     Row r is ``scale[r] * (base[r mod B] + [code[r], 0, 0, …])``, with the first features of ``base`` zero.
-    A first layer that knows the form multiplies ``base`` once for all views that share it.
+    A first layer that knows the form multiplies ``base`` once for all views that share it. Every other
+    operation sees the dense tensor: `dense` is computed for it, and the result is an ordinary tensor.
 
-    Attributes:
+    No gradient flows back into the parts, and no operation may change such a tensor in place.
+
+    >>> x = LabelledInput(torch.tensor([[0.0, 7.0]]), torch.tensor([[3.0], [4.0]]))
+    >>> x.shape, (x + 1).tolist()
+    (torch.Size([2, 2]), [[4.0, 8.0], [5.0, 8.0]])
+
+    Args:
         base: (B, *shape) samples whose first M features (in flattened order) are zero; B divides R.
         code: (R, M) label codes.
         scale: (R, 1) factor of each row (input normalisation), or None for 1.
+
+    Raises:
+        ValueError: when B does not divide R.
     """
 
     base: Tensor
     code: Tensor
-    scale: Tensor | None = None
+    scale: Tensor | None
 
-    def __post_init__(self) -> None:
-        if len(self.code) % len(self.base):
-            raise ValueError(f"{len(self.code)} codes do not repeat over {len(self.base)} samples")
+    @staticmethod
+    def __new__(cls, base: Tensor, code: Tensor, scale: Tensor | None = None) -> LabelledInput:
+        """An empty wrapper of the dense tensor's shape; see the class."""
+        if len(code) % len(base):
+            raise ValueError(f"{len(code)} codes do not repeat over {len(base)} samples")
+        made = cast(LabelledInput, empty_wrapper(cls, (len(code), *base.shape[1:]), base))
+        made.base, made.code = base.detach(), code.detach()
+        made.scale = scale.detach() if scale is not None else None
+        return made
 
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the dense tensor, (R, *shape)."""
-        return torch.Size((len(self.code), *self.base.shape[1:]))
-
-    def detach(self) -> LabelledInput:
-        """The same numbers without a graph."""
-        if not (self.base.requires_grad or self.code.requires_grad):
-            return self
-        scale = self.scale.detach() if self.scale is not None else None
-        return LabelledInput(self.base.detach(), self.code.detach(), scale)
+    def __init__(self, base: Tensor, code: Tensor, scale: Tensor | None = None) -> None:
+        pass
 
     def dense(self) -> Tensor:
-        """(R, *shape): the tensor that this stands for."""
+        """(R, *shape): the ordinary tensor that this stands for."""
         flat = self.base.flatten(1)
-        rows = flat.repeat(len(self.code) // len(flat), 1)
-        rows[:, : self.code.shape[1]] += self.code
+        made = flat.repeat(len(self.code) // len(flat), 1)
+        made[:, : self.code.shape[1]] += self.code
         if self.scale is not None:
-            rows *= self.scale
-        return rows.view(self.shape)
+            made *= self.scale
+        return made.view(len(made), *self.base.shape[1:])
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"LabelledInput(base={tuple(self.base.shape)}, code={tuple(self.code.shape)})"
+
+    # operations arrive in __torch_dispatch__, below autograd
+    __torch_function__ = no_torch_function  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Give an operation that knows nothing of the parts the dense tensor."""
+        if func is torch.ops.aten.detach.default:
+            (x,) = args
+            return LabelledInput(x.base, x.code, x.scale)
+        if func._schema.is_mutable and isinstance(args[0], LabelledInput):
+            raise RuntimeError(
+                f"{func}: a labelled input cannot be changed in place; use an operation that makes a copy"
+            )
+        return func(*map(_densified, args), **{key: _densified(v) for key, v in (kwargs or {}).items()})
+
+    def __tensor_flatten__(self) -> tuple[list[str], bool]:
+        """For `torch.compile`: the names of the parts."""
+        parts = ["base", "code"] if self.scale is None else ["base", "code", "scale"]
+        return parts, self.scale is not None
+
+    @staticmethod
+    def __tensor_unflatten__(parts: dict[str, Tensor], scaled: bool, size: Any, stride: Any) -> LabelledInput:
+        """For `torch.compile`: the tensor again."""
+        return LabelledInput(parts["base"], parts["code"], parts.get("scale"))
 
 
-def dense(x: Tensor | LabelledInput) -> Tensor:
-    """The tensor itself, or that which it stands for."""
+def _densified(value: Any) -> Any:
+    if isinstance(value, LabelledInput):
+        return value.dense()
+    return [_densified(each) for each in value] if type(value) in (list, tuple) else value
+
+
+def dense(x: Tensor) -> Tensor:
+    """The tensor itself, or the ordinary one that a `LabelledInput` stands for."""
     return x.dense() if isinstance(x, LabelledInput) else x
 
 
@@ -67,7 +112,8 @@ class Views:
     """One pass through the network.
 
     Attributes:
-        x: (R, *shape) rows of all views, stacked view by view.
+        x: (R, *shape) rows of all views, stacked view by view; perhaps a `LabelledInput`. For models of
+            several inputs a tuple or mapping of tensors, all of R rows.
         roles: name of each view: "positive", "negative", "neutral", "all", …
         sizes: rows of each view. Static, so that slicing never synchronises with a device; the first view
             holds the batch's samples.
@@ -80,7 +126,7 @@ class Views:
         learns: whether blocks learn in this pass; the network sets it where circuits want to know.
     """
 
-    x: Tensor | LabelledInput
+    x: Any
     roles: tuple[str, ...]
     sizes: tuple[int, ...]
     y: Tensor | None = None
@@ -91,10 +137,8 @@ class Views:
     learns: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.roles) != len(self.sizes) or sum(self.sizes) != self.x.shape[0]:
-            raise ValueError(
-                f"views {self.roles} of sizes {self.sizes} do not add up to {self.x.shape[0]} rows"
-            )
+        if len(self.roles) != len(self.sizes) or sum(self.sizes) != rows(self.x):
+            raise ValueError(f"views {self.roles} of sizes {self.sizes} do not add up to {rows(self.x)} rows")
 
     @property
     def samples(self) -> int:

@@ -1,26 +1,32 @@
-"""Local blocks: the primitive, what observes it, and the networks made of it."""
+"""Local blocks: the primitive, the pass in which blocks learn, and the networks made of them."""
 
 from ffcore.local.block import LocalBlock
+from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage
-from ffcore.local.loss import GoodnessLoss, ReadoutLoss
+from ffcore.local.closed_form import ClosedFormGradient
+from ffcore.local.current import current
+from ffcore.local.loss import GoodnessLoss, HeadLoss, ReadoutLoss
 from ffcore.local.network import LocalNetwork
-from ffcore.local.passing import Pass, Place, current
+from ffcore.local.optimizers import BlockOptimizers, block_optimizers
+from ffcore.local.passes import Pass
+from ffcore.local.plan import Place
 from ffcore.local.residual import Residual
 from ffcore.local.rules import Gradient
-from ffcore.local.stepper import Stepper
-from ffcore.local.updater import Updater
 
 __all__ = [
+    "BlockOptimizer",
+    "BlockOptimizers",
     "BoxStage",
+    "ClosedFormGradient",
     "GoodnessLoss",
     "Gradient",
+    "HeadLoss",
     "LocalBlock",
     "LocalNetwork",
     "Pass",
     "Place",
     "ReadoutLoss",
     "Residual",
-    "Stepper",
-    "Updater",
+    "block_optimizers",
     "current",
 ]

@@ -12,10 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import RunError, UserError, typed
-from ffcore.interfaces import BlackBox, LabelledInput, dense
+from ffcore.interfaces import BlackBox, dense
+from ffcore.private import version
 
 Fit = Literal["start", "finished"] | int
 """When a box is fitted again: never, when no block before it learns any more, or after so many epochs."""
+
+
+class FunctionBox(BlackBox):
+    """A Python function from rows (R, *shape) to rows, as a black box.
+
+    Args:
+        function: takes a tensor, and returns a tensor or an array with as many rows.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Any:
+        """(R, *shape) → whatever the function makes of it."""
+        return self.function(x)
 
 
 class ReachedError(Exception):
@@ -60,7 +77,7 @@ class BoxStage(nn.Module):
         self._catching = False
 
     @torch.no_grad()
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape').
 
         Raises:
@@ -110,10 +127,10 @@ class BoxStage(nn.Module):
             self._catching = False
 
     def _made(self, rows: Tensor) -> Tensor:
-        version = rows._version
+        before = version(rows)
         with self._told("its forward"):
             raw = self.box(rows)
-        if rows._version != version:  # others hold them too
+        if version(rows) != before:  # others hold them too
             raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")
         try:
             made = _dense(raw)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ffcore.interfaces import Block, BlockInfo, LocalLoss, Objective, Out, Penalty, Readout, Views
-from ffcore.local.closed import belongs
+from ffcore.errors import UserError
+from ffcore.interfaces import Block, BlockInfo, Goodness, LocalLoss, Objective, Out, Penalty, Readout, Views
+from ffcore.local.own import belongs
+from ffcore.parts import part
 
 _FIGURES = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
 
@@ -34,6 +37,7 @@ class GoodnessLoss(LocalLoss):
 
     def bind(self, info: BlockInfo) -> None:
         """Tell the objective and the penalties their place."""
+        self.objective.column_of = info.column_of
         self.objective.bind(info)
         for penalty in self.penalties.values():
             cast(Penalty, penalty).bind(info)
@@ -55,6 +59,53 @@ class GoodnessLoss(LocalLoss):
             and not self.couples_samples
             and next(self.objective.parameters(), None) is None
         )
+
+
+class HeadLoss(LocalLoss):
+    """Cross-entropy of a block whose activity are class logits (N, K) with the true classes."""
+
+    def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
+        """One term, called "objective".
+
+        Raises:
+            UserError: when the activity is no (N, K) logits.
+        """
+        if out.activity.dim() != 2:
+            raise UserError(
+                f"head {block.name}: makes {tuple(out.activity.shape)}; a head makes class logits (N, K)"
+            )
+        assert views.y is not None, "a head learns from labelled samples"
+        return {"objective": F.cross_entropy(out.activity, views.y)}
+
+
+def goodness_loss(
+    goodness: Goodness | None,
+    objective: Objective | str | Mapping[str, Any] | None,
+    penalties: Mapping[str, Any] | None,
+) -> GoodnessLoss | None:
+    """The loss of a goodness, from objects or kinds; None where there is no objective.
+
+    Raises:
+        UserError: when an objective has no goodness to read or one of another kind, or penalties have no
+            objective beside them.
+    """
+    if objective is None:
+        if penalties:
+            raise UserError("penalties: a block without an objective does not learn from them")
+        return None
+    made: Objective = part("objective", objective)
+    if goodness is None:
+        raise UserError(f"goodness: objective {type(made).__name__} needs a goodness")
+    if made.accepts != goodness.kind:
+        raise UserError(
+            f"objective: {type(made).__name__} reads goodness of kind {made.accepts!r}, but "
+            f"{type(goodness).__name__} gives kind {goodness.kind!r}"
+        )
+    terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
+    try:
+        return GoodnessLoss(made, terms)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 class ReadoutLoss(LocalLoss):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import LabelledInput, dense
-from ffcore.local.passing import current
+from ffcore.interfaces import dense
+from ffcore.local.current import current
 
 Merge = Literal["add", "concat"]
 
@@ -25,21 +25,29 @@ class Residual(nn.Module):
         merge: "add", which needs equal shapes, or "concat" on dimension 1 with the shortcut first.
     """
 
-    def __init__(self, items: nn.Module, merge: Merge = "add") -> None:
+    def __init__(self, items: nn.Sequential, merge: Merge = "add") -> None:
         super().__init__()
         self.items = items
         self.merge = merge
 
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
-        """(R, *shape) → (R, *shape) for add, more features for concat.
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, *shape) → (R, *shape) for add, more features for concat; errors as in `merged`."""
+        here = current()
+        return here.around(self, x) if here is not None else self.merged(x, self.items(x), attached=True)
+
+    def merged(self, x: Tensor, y: Tensor, attached: bool) -> Tensor:
+        """The input x and what the items made of it, as one.
+
+        Args:
+            x: (R, *shape) input.
+            y: (R, *shape') output of the items.
+            attached: whether the shortcut keeps its graph.
 
         Raises:
             ValueError: when the two shapes cannot be merged.
         """
-        before = _window()
-        y = cast(Tensor, self.items(x))
         shortcut = dense(x)
-        if _window() != before:
+        if not attached:
             shortcut = shortcut.detach()
         shortcut = _pooled(shortcut, y)
         if self.merge == "add":
@@ -76,8 +84,3 @@ def _refuse_places(shortcut: Tensor, y: Tensor) -> None:
             f"a residual cannot average {before} places to {after}: a stride has to divide the image; use "
             "images whose sides are multiples of all strides together"
         )
-
-
-def _window() -> int | None:
-    here = current()
-    return None if here is None else here.window

@@ -9,8 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Input, Views
-from ffcore.local import LocalNetwork
+from ffcore.interfaces import Views
+from ffcore.local import LocalNetwork, Pass
 from ffcore.local.modes import evaluating
 
 
@@ -87,13 +87,13 @@ def learning(network: LocalNetwork, starts: Sequence[int]) -> list[bool]:
 def counted(network: LocalNetwork) -> list[float]:
     """Multiplications of each stage for a sample, a forward pass; learning takes twice as many everywhere."""
     like = next(network.parameters())
-    x: Input = torch.zeros(2, *network.shape, dtype=like.dtype, device=like.device)
+    x = torch.zeros(2, *network.shape, dtype=like.dtype, device=like.device)
     views = Views(x=x, roles=("count",), sizes=(2,))
     costs = []
-    with evaluating(network), torch.no_grad():
-        for number in range(len(network.stages)):
+    with evaluating(network), torch.no_grad(), Pass(views) as here:
+        for stage in network.stages:
             with FlopCounterMode(display=False) as counter:
-                x = network.run_stages(views, x, number, number + 1)
+                x = here.run([stage], x)
             costs.append(counter.get_total_flops() / 4)
     return costs
 

@@ -25,7 +25,7 @@ def on_gpu(recipe: Recipe) -> bool:
 
 
 class DataParallel(Spread):
-    """Gradients are summed block by block; see `ffcore.local.Stepper`."""
+    """Gradients are summed block by block; see `ffcore.local.BlockOptimizer`."""
 
     ranks: Group
 

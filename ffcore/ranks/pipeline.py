@@ -21,11 +21,13 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.engine.spread import Spread
 from ffcore.errors import UserError
 from ffcore.interfaces import Clock, Schedule, Views
-from ffcore.local import LocalNetwork
+from ffcore.local import BlockOptimizer, LocalNetwork
+from ffcore.local.route import Route
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Link
 from ffcore.ranks.local import LocalDDP, on_gpu
+from ffcore.ranks.span import Span
 from ffcore.ranks.where import world
 from ffcore.recipe.schema import Recipe
 from ffcore.trust import trusting
@@ -90,15 +92,15 @@ class Pipeline(Spread):
         device = next(network.parameters()).device
         self._link = Link(self.ranks.rank, self.ranks.world, self.batch, device)
         rank = self.ranks.rank
-        network.span = _Span(spans[rank], rank == last, self._link)
-        for name, block in network.learners.items():
-            if not self.owns(name) and block.stepper is not None:
-                block.stepper.optimizer.state.clear()  # others step it
+        network.route = Span(spans[rank], rank == last, self._link)
+        for name, each in optimizers_of(network).items():
+            if not self.owns(name):
+                each.optimizer.state.clear()  # others step it
 
     def end(self) -> None:
         """Nothing is on its way any more, and every rank may run the whole network again."""
         if self._network is not None and self._link is not None:
-            self._network.span = None
+            self._network.route = Route()
             self._link.close()
             self._link = None
 
@@ -124,30 +126,29 @@ class Pipeline(Spread):
 
     def _measured(self, network: LocalNetwork, batches: Iterable[Views]) -> list[float]:
         """Seconds of each stage to learn a batch, the mean of all ranks, which measure at the same time."""
-        learners = network.learners.values()
-        steppers = [block.stepper for block in learners if block.stepper is not None]
+        optimizers = list(optimizers_of(network).values())
         weights = copy.deepcopy(network.state_dict())
         states = [
-            {parameter: copy.deepcopy(of) for parameter, of in stepper.optimizer.state.items()}
-            for stepper in steppers
+            {parameter: copy.deepcopy(of) for parameter, of in each.optimizer.state.items()}
+            for each in optimizers
         ]
         clock = _Stopwatch(network.stages)
         record, network.record = network.record, None
-        watchers, network.watchers = network.watchers, []
+        observers, network.observers = network.observers, []
         try:
             for views in islice(batches, _MEASURED):
                 clock.batch()
                 network.learn(views)
-                for stepper in steppers:
-                    stepper.step()
+                for each in optimizers:
+                    each.step()
         finally:
             clock.close()
-            network.record, network.watchers = record, watchers
+            network.record, network.observers = record, observers
             with trusting():  # it is this process's own
                 network.load_state_dict(weights)
-            for stepper, state in zip(steppers, states, strict=True):  # their groups are known elsewhere
-                stepper.optimizer.state.clear()
-                stepper.optimizer.state.update(state)
+            for each, state in zip(optimizers, states, strict=True):  # their groups are known elsewhere
+                each.optimizer.state.clear()
+                each.optimizer.state.update(state)
         costs = self.ranks.objects(clock.medians())
         return [sum(of_stage) / len(costs) for of_stage in zip(*costs, strict=True)]
 
@@ -156,12 +157,9 @@ def _sums(costs: Sequence[float], starts: Sequence[int]) -> list[float]:
     return [sum(costs[i] for i in part) for part in ranges(starts, len(costs))]
 
 
-class _Span:
-    """See `ffcore.local.network.Span`."""
-
-    def __init__(self, stages: range, last: bool, link: Link) -> None:
-        self.first, self.stop, self.last = stages.start, stages.stop, last
-        self.receive, self.send = link.receive, link.send
+def optimizers_of(network: LocalNetwork) -> dict[str, BlockOptimizer]:
+    """The block optimisers by name; none before they are made."""
+    return network.optimizers.blocks if network.optimizers is not None else {}
 
 
 class _Stopwatch:

@@ -23,8 +23,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 from ffcore.data.images import Split
 from ffcore.data.split import cut, permutation
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Input, Out, Views, dense
-from ffcore.local import Pass
+from ffcore.interfaces import Block, Out, Views, dense
 from ffcore.run.data import Data
 from ffcore.run.evaluate import choose, open_data
 from ffcore.run.predictor import Predictor
@@ -187,7 +186,7 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
         seen: dict[str, Tensor] = {}
 
         def watch(
-            block: Block, inputs: tuple[Input, ...], out: Out, views: Views, seen: dict[str, Tensor] = seen
+            block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views, seen: dict[str, Tensor] = seen
         ) -> None:
             if block.info is not None and block.info.name == name:
                 seen |= {"handoff": out.handoff, "activity": out.activity}
@@ -196,8 +195,8 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
         if name is None:
             seen["input"] = dense(views.x)
         else:
-            with precision(predictor.recipe, batch.x.device), Pass(views, (watch,)):
-                module.network(views.x)
+            with precision(predictor.recipe, batch.x.device):
+                module.network.observe(views, watch)
         for part, made in seen.items():
             rows.setdefault(part, []).append(_flat(made.float()))
     y = torch.from_numpy(split.y)

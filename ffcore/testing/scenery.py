@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import BlockInfo, Goodness, LearningRule, Objective, Views
 from ffcore.interfaces.goodness import Kind
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore.local import GoodnessLoss, Gradient, LocalBlock, LocalNetwork, block_optimizers
 
 N = 6
 K = 4
@@ -124,6 +124,22 @@ def network(kind: Kind, rule: LearningRule | None = None, units: int = 8) -> Loc
     for block in blocks:
         if rule is not None:
             block.rule = copy.deepcopy(rule)
-        parameters = list(block.parameters())
-        block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
-    return LocalNetwork(nn.Sequential(*blocks), (FEATURES,), K)
+    return taught(LocalNetwork(nn.Sequential(*blocks), (FEATURES,), K))
+
+
+def taught(net: LocalNetwork, lr: float = 0.1, **options: Any) -> LocalNetwork:
+    """The network with plain gradient descent for every block; options as for `block_optimizers`."""
+    net.optimizers = block_optimizers(net, torch.optim.SGD, lr=lr, **{"fused": False, **options})
+    return net
+
+
+class Autograd(Gradient):
+    """A gradient step by autograd alone: the plan takes no closed form in place of a subclass."""
+
+
+def by_autograd(net: LocalNetwork) -> LocalNetwork:
+    """The network with `Autograd` for every block, each in a window of its own."""
+    for block in net.blocks:
+        block.rule = Autograd()
+    net.plan([range(i, i + 1) for i in range(len(net.learning))])
+    return net

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Algorithm, Batch, Input, LabelCode, LabelledInput, NegativeData, Network, Views
+from ffcore.interfaces import Algorithm, Batch, LabelCode, LabelledInput, NegativeData, Network, Views
 from ffcore.interfaces.goodness import Kind
 
 
@@ -82,7 +82,7 @@ class ForwardForward(Algorithm):
         """The samples with the neutral label code."""
         return Views(self._labelled(x, None, len(x)), ("neutral",), (len(x),), y=y)
 
-    def _labelled(self, x: Tensor, claim: Tensor | None, rows: int) -> Input:
+    def _labelled(self, x: Tensor, claim: Tensor | None, rows: int) -> Tensor:
         """So many rows of inputs, view by view, with the code of the class that each claims."""
         if self.labels is None:
             return LabelledInput(x, x.new_empty(rows, 0))

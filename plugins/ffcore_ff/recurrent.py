@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Circuit, Input, LabelledInput, MakeBlock, Views
+from ffcore.interfaces import Circuit, LabelledInput, MakeBlock, Views
 from ffcore_ff.labels import Normalise, normalised
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import add_gradient
@@ -176,7 +176,7 @@ class Recurrent(Circuit):
         """The body of one layer."""
         return Cell(below, above, units, self.leak, self.activation)
 
-    def forward(self, x: Input, views: Views) -> Tensor:
+    def forward(self, x: Tensor, views: Views) -> Tensor:
         """The top layer's last state, normalised: (R, U)."""
         images = self.normalised(self.images(x))
         if views.claim is None:
@@ -229,7 +229,7 @@ class Recurrent(Circuit):
         return normalised(x, self.normalise)
 
     @staticmethod
-    def images(x: Input) -> Tensor:
+    def images(x: Tensor) -> Tensor:
         """(B, D): images that all views share once, others row by row."""
         shared = isinstance(x, LabelledInput) and x.code.shape[1] == 0 and x.scale is None
         if isinstance(x, LabelledInput):

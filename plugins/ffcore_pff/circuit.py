@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Draw, Input, MakeBlock, Views
+from ffcore.interfaces import Draw, MakeBlock, Views
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
@@ -98,7 +98,7 @@ class Predictive(Recurrent):
             nn.init.orthogonal_(linear.weight)
         return cell
 
-    def forward(self, x: Input, views: Views) -> Tensor:
+    def forward(self, x: Tensor, views: Views) -> Tensor:
         """The top layer's last state, normalised: (R, U)."""
         if views.claim is not None and not views.learns:
             return super().forward(x, views)
@@ -159,14 +159,14 @@ class Predictive(Recurrent):
     # -- once it has learned ------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def logits(self, x: Input) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         """(B, K) of the classifier after one bottom-up pass."""
         images = self.normalised(self.images(x))
         states = self.begin(images, len(images))
         return cast(Tensor, cast(nn.Module, self.classifier.body)(self.normalised(states[-1])))
 
     @torch.no_grad()
-    def encoded(self, x: Input) -> Tensor:
+    def encoded(self, x: Tensor) -> Tensor:
         """(B, Z) top latents after K steps towards the top layer's bottom-up state.
 
         The states of later steps keep less of the image: the label takes over.
@@ -179,7 +179,7 @@ class Predictive(Recurrent):
         return latent
 
     @torch.no_grad()
-    def reconstructed(self, x: Input) -> Tensor:
+    def reconstructed(self, x: Tensor) -> Tensor:
         """(B, *in_shape) images that the generator makes of the top layer's bottom-up state."""
         images = self.images(x)
         return self._decoded(self.begin(self.normalised(images), len(images))[-1])

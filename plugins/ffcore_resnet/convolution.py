@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import LabelledInput, dense
+from ffcore.interfaces import dense
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import add_gradient
 from ffcore_std.configs import ActivationName
@@ -72,7 +72,7 @@ class Conv(nn.Module):
         made = self.activation.function(self.conv(x.contiguous(memory_format=torch.channels_last)))
         return F.dropout(made, self.dropout, self.training) if self.dropout else made
 
-    def add_gradients(self, x: Tensor | LabelledInput, activity: Tensor, up: Tensor) -> None:
+    def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
         keeps = 1 - self.dropout if self.training else 1.0
         # Silent units, by dropout or by themselves, have no gradient with a relu; with others they would.

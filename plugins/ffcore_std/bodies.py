@@ -34,8 +34,6 @@ class Dense(nn.Module):
             ±1/√D is PyTorch's own, of a third of that variance.
     """
 
-    takes_labelled_input = True
-
     def __init__(
         self,
         in_shape: tuple[int, ...],
@@ -52,7 +50,7 @@ class Dense(nn.Module):
                 nn.init.zeros_(self.linear.bias)
         self.activation = ACTIVATIONS[activation]
 
-    def forward(self, x: Tensor | LabelledInput) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(R, *in_shape) → (R, U)."""
         if not isinstance(x, LabelledInput):
             return self.activation.function(self.linear(x.flatten(1)))
@@ -66,7 +64,7 @@ class Dense(nn.Module):
             rows = rows + bias
         return self.activation.function(rows)
 
-    def add_gradients(self, x: Tensor | LabelledInput, activity: Tensor, up: Tensor) -> None:
+    def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
         up = self.activation.back(activity, up)
         weight, bias = self.linear.weight, self.linear.bias

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import Input, dense
+from ffcore.interfaces import dense
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import Init, add_gradient
 from ffcore_std.configs import ActivationName
@@ -82,7 +82,7 @@ class LocallyConnected(nn.Module):
         a = made.permute(5, 4, 0, 2, 1, 3).reshape(len(x), -1, down * t, across * t)
         return self.activation.function(a if self.bias is None else a + self.bias)
 
-    def add_gradients(self, x: Input, activity: Tensor, up: Tensor) -> None:
+    def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
         up = self.activation.back(activity, up)
         if self.bias is not None and self.bias.requires_grad:

@@ -52,7 +52,7 @@ def test_a_block_may_have_an_optimiser_of_its_own():
     module = build(
         network=[DENSE, own], readouts={"r": "softmax"}, readout_optimizer={"lr": 0.25, "kind": "adamw"}
     )
-    optimizers = module.configure_optimizers().optimizers
+    optimizers = module.configure_optimizers().blocks
     assert {name: (type(o).__name__, o.param_groups[0]["lr"]) for name, o in optimizers.items()} == {
         "dense1": ("Adam", 1e-3),
         "dense2": ("SGD", 0.5),
@@ -164,7 +164,7 @@ def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name)
 
     network, twin = built(), ["algorithm=backprop", "contribution=sum", "schedule=null"]
     if network.circuits:
-        with pytest.raises(UserError, match="backprop claims no class, but a circuit"):
+        with pytest.raises(UserError, match="Backprop claims no class, but a circuit"):
             built(*twin)
     else:
         assert built(*twin).blocks

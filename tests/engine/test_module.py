@@ -98,8 +98,7 @@ class Rates:
         self.seen, learn = [], made.algorithm.learn
 
         def spy(batch, net):
-            blocks = net.learners.values()
-            self.seen.append([g["lr"] for b in blocks for g in b.stepper.optimizer.param_groups])
+            self.seen.append([g["lr"] for g in net.optimizers.param_groups])
             learn(batch, net)
 
         made.algorithm.learn = spy
@@ -148,7 +147,7 @@ class Curious(LayerContribution):
 
 def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
     made = module(2, optimizer={"kind": "sgd", "lr": 0.0})
-    made.contribution = curious = Curious()
+    made.net.contribution = curious = Curious()
     train, val = loader(batch_size=11), loader(n=12, batch_size=5, shuffle=False)
     # labels that are drawn make the loss depend on the batch: take the next class instead
     made.algorithm.negatives.forward = lambda x, y, probs, draw: (x, (y + 1) % 3)
@@ -164,7 +163,7 @@ def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
 
 def test_a_source_that_did_not_learn_has_no_loss(module, loader, fit):
     made = module(2, schedule={"kind": "interleaved", "spans": [[0, 1], [1, 2]]}, trainer={"max_epochs": 2})
-    made.contribution = curious = Curious()
+    made.net.contribution = curious = Curious()
     curious.needs = frozenset({"train.loss"})
     fit(made, loader(), epochs=2)
     silent = [losses.isnan().tolist() for _, losses, *_ in curious.seen]
@@ -173,7 +172,7 @@ def test_a_source_that_did_not_learn_has_no_loss(module, loader, fit):
 
 def test_losses_of_training_are_those_of_the_epoch(module, loader, fit):
     made, terms = module(1), []
-    made.contribution = curious = Curious()
+    made.net.contribution = curious = Curious()
     curious.needs = frozenset({"train.loss"})
     record = made.network.record
 

@@ -1,6 +1,7 @@
 """One block: what it hands on, what it keeps, what it leaves alone."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import BlackBox, Goodness, LabelledInput, Penalty, Readout, Views
-from ffcore.local import BoxStage, GoodnessLoss, Gradient, LocalBlock, LocalNetwork, Pass, Stepper, Updater
+from ffcore.local import BoxStage, GoodnessLoss, Gradient, LocalBlock, LocalNetwork, Pass, block_optimizers
 from ffcore.testing.scenery import Energy, Margin
 from ffcore_std.bodies import Dense
 
@@ -25,13 +26,22 @@ def rows(n=2 * N, seed=0):
 
 def block(body=None, lr=0.1, **kwargs):
     made = LocalBlock(body or nn.Linear(D, D), Energy(), GoodnessLoss(Margin()), **kwargs)
-    parameters = list(made.parameters())
-    made.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=lr))
+    made.lr = lr
     return made
 
 
+def network(body, shape=(D,), classes=2, readouts=None):
+    """With plain gradient descent, at the rate that `block` has noted."""
+    net = LocalNetwork(body, shape, classes, readouts)
+    rates = {name: getattr(b, "lr", 0.1) for name, b in net.learners.items()}
+    net.optimizers = block_optimizers(
+        net, {name: functools.partial(torch.optim.SGD, lr=lr) for name, lr in rates.items()}
+    )
+    return net
+
+
 def test_what_is_handed_on_was_computed_before_the_update():
-    net = LocalNetwork(block(), (D,), 2)
+    net = network(block(), (D,), 2)
     seen = []
     net.body.register_forward_hook(lambda module, args, out: seen.append(out))
     before = net.body.body(rows()).detach()
@@ -41,7 +51,7 @@ def test_what_is_handed_on_was_computed_before_the_update():
 
 
 def test_what_is_handed_on_never_requires_grad():
-    net = LocalNetwork(nn.Sequential(block(), block(), block()), (D,), 2)
+    net = network(nn.Sequential(block(), block(), block()), (D,), 2)
     seen = []
     for b in net.blocks:
         b.register_forward_hook(lambda module, args, out: seen.append((args[0], out)))
@@ -62,23 +72,22 @@ class Handed(Penalty):
 def test_a_penalty_on_the_handoff_has_its_gradient_and_the_graph_ends_there():
     body = nn.Linear(D, D)
     first = LocalBlock(body, Energy(), GoodnessLoss(Margin(), {"handed": Handed()}), nn.Tanh())
-    net = LocalNetwork(nn.Sequential(first, block()), (D,), 2)
+    first.lr, twin = 1.0, copy.deepcopy(body)
+    net = network(nn.Sequential(first, block()), (D,), 2)
     seen = []
     first.register_forward_hook(lambda module, args, out: seen.append(out))
     net.learn(pair(rows()))
     assert not seen[0].requires_grad
-    twin = copy.deepcopy(body)
-    twin.zero_grad()
     h = twin(rows())
     positive, negative = h.square().mean(1).chunk(2)
     (nn.functional.softplus(negative - positive).mean() + h.tanh().square().mean()).backward()
-    torch.testing.assert_close(body.weight.grad, twin.weight.grad)
+    torch.testing.assert_close(twin.weight - body.weight, twin.weight.grad)
 
 
 def test_a_leaf_that_requires_grad_gets_its_gradient():
     b = block(lr=0.0)
     x = rows().requires_grad_()
-    net = LocalNetwork(b, (D,), 2)
+    net = network(b, (D,), 2)
     net.learn(pair(x))
     right = x.detach().requires_grad_()
     positive, negative = b.goodness(b.body(right)).chunk(2)
@@ -88,7 +97,7 @@ def test_a_leaf_that_requires_grad_gets_its_gradient():
 
 def test_an_input_with_a_history_gets_no_gradient():
     leaf = rows().requires_grad_()
-    net = LocalNetwork(block(), (D,), 2)
+    net = network(block(), (D,), 2)
     net.learn(pair(leaf * 2))
     assert leaf.grad is None
 
@@ -102,7 +111,7 @@ def test_a_block_that_runs_twice_in_a_pass_learns_twice():
         def forward(self, x):
             return self.b(self.b(x))
 
-    net = LocalNetwork(Twice(), (D,), 2)
+    net = network(Twice(), (D,), 2)
     twin = copy.deepcopy(net.body.b.body)
     x = rows()
     for _ in range(2):
@@ -121,7 +130,7 @@ def test_a_block_that_runs_twice_in_a_pass_learns_twice():
 
 def test_per_view_is_separate_passes_for_batch_statistics():
     body = nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D))
-    net = LocalNetwork(block(body, lr=0.0, per_view=True), (D,), 2)
+    net = network(block(body, lr=0.0, per_view=True), (D,), 2)
     seen = []
     net.body.register_forward_hook(lambda module, args, out: seen.append(out))
     x = rows()
@@ -145,7 +154,7 @@ def test_a_body_may_hand_on_something_else_than_its_activity():
 
 
 def test_a_pass_without_learning_leaves_no_graph_and_changes_nothing():
-    net = LocalNetwork(nn.Sequential(block(), block()), (D,), 2)
+    net = network(nn.Sequential(block(), block()), (D,), 2)
     before = copy.deepcopy(net.state_dict())
     assert not any(g.requires_grad for g in net.goodness(pair(rows())))
     assert not any(loss.requires_grad for loss in net.losses(pair(rows())).values())
@@ -159,7 +168,7 @@ def test_a_black_box_sees_no_graph_and_hands_none_on():
             return x.sign()
 
     box = Box()
-    net = LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2)
+    net = network(nn.Sequential(block(), BoxStage(box), block()), (D,), 2)
     net.learn(pair(rows()))
     assert box.saw_grad is False
     leaf = rows().requires_grad_()
@@ -169,16 +178,16 @@ def test_a_black_box_sees_no_graph_and_hands_none_on():
 def test_names_are_unique():
     body = nn.Sequential(block(name="one"), block(name="one"))
     with pytest.raises(UserError, match="'one' is taken twice"):
-        LocalNetwork(body, (D,), 2)
+        network(body, (D,), 2)
 
 
 def test_a_module_without_a_local_block_is_refused():
     with pytest.raises(UserError, match="calls no local block"):
-        LocalNetwork(nn.Linear(D, D), (D,), 2)
+        network(nn.Linear(D, D), (D,), 2)
 
 
 def test_blocks_know_their_place():
-    net = LocalNetwork(nn.Sequential(block(), block(nn.Linear(D, 3))), (D,), 2)
+    net = network(nn.Sequential(block(), block(nn.Linear(D, 3))), (D,), 2)
     infos = [b.info for b in net.blocks]
     assert [(i.name, i.depth, i.blocks, i.shape, i.classes) for i in infos] == [
         ("block1", 0, 2, (D,), 2),
@@ -187,12 +196,11 @@ def test_blocks_know_their_place():
     assert infos[0].unit_goodness == 1.0
 
 
-def test_the_updater_says_what_each_block_lost():
+def test_a_pass_records_the_losses_of_each_block():
     record = []
-    net = LocalNetwork(nn.Sequential(block(), block()), (D,), 2)
-    updater = Updater(lambda b, terms, samples: record.append((b.name, dict(terms))))
-    with Pass(pair(rows()), (updater,), net._plan):
-        net(rows())
+    net = network(nn.Sequential(block(), block()), (D,), 2)
+    net.record = lambda b, terms, samples: record.append((b.name, dict(terms)))
+    net.learn(pair(rows()))
     assert [(name, list(terms)) for name, terms in record] == [
         ("block1", ["objective"]),
         ("block2", ["objective"]),
@@ -200,7 +208,7 @@ def test_the_updater_says_what_each_block_lost():
 
 
 def test_a_block_that_does_not_learn_drops_nothing_and_moves_no_running_statistics():
-    net = LocalNetwork(block(nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.Dropout(0.5))), (D,), 2)
+    net = network(block(nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.Dropout(0.5))), (D,), 2)
     net.train()
     before = copy.deepcopy(net.state_dict())
     first, second = (net.goodness(pair(rows())) for _ in range(2))
@@ -213,7 +221,7 @@ def test_a_labelled_input_is_detached_as_any_other():
     code = nn.Parameter(torch.zeros(2 * N, 2))
     base = rows(N)
     base[:, :2] = 0
-    net = LocalNetwork(block(), (D,), 2)
+    net = network(block(), (D,), 2)
     net.learn(Views(LabelledInput(base, code * 1.0), ("positive", "negative"), (N, N)))
     assert code.grad is None
 
@@ -228,7 +236,6 @@ def test_autograd_helps_out_where_the_closed_form_ends(kind):
         def learn(self, window, views):
             ((of_block, _, out),) = window
             of_block.losses(out, views)["objective"].backward()
-            of_block.update(views.samples)
             return [{}]
 
     torch.manual_seed(0)
@@ -237,9 +244,8 @@ def test_autograd_helps_out_where_the_closed_form_ends(kind):
     plain.body = nn.Sequential(plain.body, nn.ReLU())
     rule, goodness = (None, Sometimes()) if kind.startswith("no") else (Own(), Energy())
     made = LocalBlock(dense, goodness, GoodnessLoss(Margin()), rule=rule)
-    made.stepper = Stepper(made.parameters(), torch.optim.SGD(made.parameters(), lr=0.1))
     for one in (plain, made):
-        LocalNetwork(one, (D,), 2).learn(pair(rows()))
+        network(one, (D,), 2).learn(pair(rows()))
     torch.testing.assert_close(list(made.parameters()), list(plain.parameters()))
 
 
@@ -255,7 +261,7 @@ def test_a_readout_gets_its_taps_in_the_order_it_asked_for():
 
     body = nn.Sequential(block(nn.Linear(D, 4)), block(nn.Linear(4, 3)))
     readout = Backwards()
-    LocalNetwork(body, (D,), 2, {"readout": readout}).read(pair(rows()))
+    network(body, (D,), 2, {"readout": readout}).read(pair(rows()))
     assert readout.seen == (3, 4)
 
 
@@ -265,7 +271,7 @@ def test_a_goodness_of_another_shape_than_its_kind_is_refused_at_once():
             return activity
 
     with pytest.raises(UserError, match=r"block1: the goodness of 2 rows has shape \(2, 5\); kind 'energy'"):
-        LocalNetwork(LocalBlock(nn.Linear(D, D), Whole(), GoodnessLoss(Margin())), (D,), 2)
+        network(LocalBlock(nn.Linear(D, D), Whole(), GoodnessLoss(Margin())), (D,), 2)
 
 
 def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
@@ -273,7 +279,7 @@ def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
     scale = nn.ParameterList([nn.Parameter(torch.ones(()))])
     made = LocalBlock(nn.Identity(), Energy(), GoodnessLoss(Margin()))
     made.goodness.scale = scale  # something to learn, so that the block has a place in the plan
-    net = LocalNetwork(made, (D,), 2)
+    net = network(made, (D,), 2)
     net.learn(pair(leaf))
     right = torch.autograd.grad(Margin()(Energy()(leaf), pair(leaf)), leaf)[0]
     torch.testing.assert_close(leaf.grad, right)
@@ -289,4 +295,4 @@ def test_a_class_goodness_has_a_column_a_class(columns):
 
     block = LocalBlock(nn.Linear(4, 8), Columns())
     with pytest.raises(UserError, match=f"its goodness has {columns} columns, where 3 classes need 3"):
-        LocalNetwork(nn.Sequential(block), (4,), 3)
+        network(nn.Sequential(block), (4,), 3)

@@ -9,7 +9,7 @@ from torch import nn
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox, LabelledInput, Views
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork
-from ffcore.testing.scenery import Energy, Margin
+from ffcore.testing.scenery import Energy, Margin, taught
 
 D = 4
 
@@ -119,7 +119,7 @@ def test_a_box_gets_the_dense_form_of_a_labelled_input():
 
 def test_a_box_never_sees_a_graph_and_none_crosses_it():
     box = Box()
-    net = LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2)
+    net = taught(LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2))
     for _ in range(2):
         net.learn(views())
     assert box.seen

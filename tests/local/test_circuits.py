@@ -6,8 +6,8 @@ from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Circuit, Draw, Views
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
-from ffcore.testing.scenery import Energy, Margin
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
+from ffcore.testing.scenery import Energy, Margin, taught
 
 D, ROWS = 4, 6
 
@@ -39,10 +39,7 @@ def network(calls=3, reads=range(1), after=()):
     torch.manual_seed(0)
     ring = Ring(calls, reads)
     ring.build(block, 2)
-    net = LocalNetwork(nn.Sequential(nn.Tanh(), ring, *after), (D,), 2)
-    for each in net.blocks:
-        each.stepper = Stepper(each.trainable, torch.optim.SGD(each.trainable, lr=0.1))
-    return net
+    return taught(LocalNetwork(nn.Sequential(nn.Tanh(), ring, *after), (D,), 2))
 
 
 def views(**extra):

@@ -8,7 +8,8 @@ from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Goodness, LocalLoss, Views
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore.local import ClosedFormGradient, GoodnessLoss, LocalBlock, LocalNetwork
+from ffcore.testing.scenery import by_autograd, taught
 from ffcore_ff.goodness import SumSquares
 from ffcore_ff.objectives import Logistic
 from ffcore_std.bodies import Dense
@@ -64,15 +65,12 @@ class Changes(Logistic):
 def network(body=Dense, goodness=SumSquares, objective=Logistic, activation="tanh"):
     torch.manual_seed(0)
     block = LocalBlock(body((D,), U, activation), goodness(), GoodnessLoss(objective()))
-    parameters = list(block.parameters())
-    block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
-    return LocalNetwork(nn.Sequential(block), (D,), 2).double()
+    return taught(LocalNetwork(nn.Sequential(block), (D,), 2).double())
 
 
 def learned(net, graph):
     if graph:
-        net.blocks[0].graph_begins = lambda: "inputs"
-    net.plan([range(1)])
+        by_autograd(net)
     x = torch.randn(2 * N, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     net.learn(Views(x, ("positive", "negative"), (N, N)))
     return list(net.parameters())
@@ -93,7 +91,8 @@ def learned(net, graph):
 )
 def test_a_closed_form_counts_only_for_the_forward_that_it_was_written_for(parts, begins):
     net = network(**parts)
-    assert net.blocks[0].graph_begins() == begins
+    rule = net.place(net.blocks[0]).rule
+    assert getattr(rule, "begins", "inputs") == begins
     torch.testing.assert_close(learned(net, False), learned(network(**parts), True))
 
 
@@ -149,4 +148,4 @@ def test_a_loss_with_parameters_learns_them_though_it_has_a_derivative():
             return self(out, None, views), 2 * (out.activity - self.shift) / out.activity.numel()
 
     block = LocalBlock(Dense((D,), U).double(), None, Own())
-    assert block.graph_begins() == "activity"
+    assert ClosedFormGradient.serving(block).begins == "activity"

@@ -7,7 +7,7 @@ from torch import nn
 from ffcore.interfaces import Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore.testing.memory import kept_for_backward
-from ffcore.testing.scenery import Energy, Margin
+from ffcore.testing.scenery import Energy, Margin, taught
 
 WIDTH, ROWS = 8, 16
 
@@ -18,7 +18,7 @@ def peak(depth, one_window):
         LocalBlock(nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh()), Energy(), GoodnessLoss(Margin()))
         for _ in range(depth)
     ]
-    network = LocalNetwork(nn.Sequential(*blocks), (WIDTH,), 2)
+    network = taught(LocalNetwork(nn.Sequential(*blocks), (WIDTH,), 2))
     if one_window:
         network.plan([range(depth)])
     views = Views(torch.randn(ROWS, WIDTH), ("positive", "negative"), (ROWS // 2,) * 2)

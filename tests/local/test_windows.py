@@ -8,8 +8,8 @@ from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import LearningRule, Views
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Residual, Stepper
-from ffcore.testing.scenery import Energy, Margin
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Residual
+from ffcore.testing.scenery import Energy, Margin, taught
 
 N, D = 4, 5
 
@@ -21,14 +21,11 @@ def views(width=D):
 
 def block(width_in=D, width_out=D, loss=True):
     body = nn.Sequential(nn.Linear(width_in, width_out), nn.Tanh())
-    made = LocalBlock(body, Energy() if loss else None, GoodnessLoss(Margin()) if loss else None)
-    parameters = list(made.parameters())
-    made.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.1))
-    return made
+    return LocalBlock(body, Energy() if loss else None, GoodnessLoss(Margin()) if loss else None)
 
 
 def network(body, windows):
-    net = LocalNetwork(body, (D,), 2)
+    net = taught(LocalNetwork(body, (D,), 2))
     net.plan(windows)
     return net
 
@@ -176,9 +173,9 @@ def test_each_block_of_a_window_sees_only_what_came_before_it():
             seen[self.name] = len(views.upstream)
             return super().forward(goodness, views)
 
-    blocks = [LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Note(i))) for i in range(4)]
     for windows in ([range(4)], [range(2), range(2, 4)], [range(3, 4)]):
         seen.clear()
+        blocks = [LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Note(i))) for i in range(4)]
         network(nn.Sequential(*blocks), windows).learn(views())
         assert seen == {i: i for window in windows for i in window}
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from ffcore.interfaces import (
     LabelCode,
+    LabelledInput,
     NegativeData,
 )
 from ffcore.testing import run_check
@@ -97,16 +98,14 @@ class Shifting(nn.Module):
 
 
 class Unlabelled(nn.Linear):
-    """Claims to take a labelled input and loses its scale."""
-
-    takes_labelled_input = True
+    """Takes a labelled input apart and loses its scale."""
 
     def __init__(self, in_shape: tuple[int, ...]) -> None:
         super().__init__(torch.Size(in_shape).numel(), 3)
 
     def forward(self, x):
-        if not isinstance(x, torch.Tensor):
-            x = type(x)(x.base, x.code).dense()
+        if isinstance(x, LabelledInput):
+            x = LabelledInput(x.base, x.code).dense()
         return super().forward(x.flatten(1))
 
 

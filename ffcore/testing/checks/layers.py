@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from ffcore.errors import UserError
-from ffcore.interfaces import ClosedForm, Component, Input, LabelledInput
+from ffcore.interfaces import ClosedForm, Component, LabelledInput
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import N, Placed, numbers, place
 
@@ -33,7 +33,7 @@ def check_body_keeps_rows_apart(example: Example) -> None:
 
 
 def check_body_takes_a_labelled_input_as_its_dense_form(example: Example) -> None:
-    """For bodies with ``takes_labelled_input``."""
+    """A `LabelledInput`, with and without a scale."""
     for body, x in _placed(example):
         for joined in _labelled(body, x):
             for mine, right in zip(_parts(body(joined)), _parts(body(joined.dense())), strict=True):
@@ -57,7 +57,7 @@ def check_body_has_the_gradients_of_autograd(example: Example) -> None:
         if not isinstance(body, ClosedForm):
             continue
         body.double()
-        inputs: list[Input] = [x.double(), *_labelled(body, x.double())]
+        inputs: list[Tensor] = [x.double(), *_labelled(body, x.double())]
         for given in inputs:
             activity = body(given)
             up = numbers(*activity.shape, seed=3, dtype=torch.float64)
@@ -95,12 +95,11 @@ def check_handoff_leaves_its_input_alone(example: Example) -> None:
 
 
 def _labelled(body: nn.Module, x: Tensor) -> Iterator[LabelledInput]:
-    """Three views of ``x`` under labels, without and with a scale, if the body takes them as they are."""
-    if getattr(body, "takes_labelled_input", False):
-        base, code = x.clone(), numbers(3 * N, 3, seed=1, dtype=x.dtype)
-        base.view(N, -1)[:, :3] = 0
-        yield LabelledInput(base, code)
-        yield LabelledInput(base, code, numbers(3 * N, 1, seed=2, dtype=x.dtype))
+    """Three views of ``x`` under labels, without and with a scale."""
+    base, code = x.clone(), numbers(3 * N, 3, seed=1, dtype=x.dtype)
+    base.view(N, -1)[:, :3] = 0
+    yield LabelledInput(base, code)
+    yield LabelledInput(base, code, numbers(3 * N, 1, seed=2, dtype=x.dtype))
 
 
 def _check_rows(example: Example) -> None:

@@ -52,8 +52,9 @@ def test_the_one_view_is_the_samples_with_their_classes():
 
 def test_a_fixed_partition_learns_in_closed_form():
     made = module({"goodness": "channel-partition", "objective": "cwc"})
-    assert {block.graph_begins() for block in made.network.blocks} == {"loss"}
-    assert {block.graph_begins() for block in module({"goodness": LEARNED}).network.blocks} == {"activity"}
+    learned = module({"goodness": LEARNED})
+    for network, begins in ((made.network, "loss"), (learned.network, "activity")):
+        assert {network.place(block).rule.begins for block in network.blocks} == {begins}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ffcore.interfaces import Views
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
+from ffcore.testing.scenery import taught
 from ffcore_ff.goodness import SumSquares
 from ffcore_ff.objectives import Logistic
 from ffcore_std.bodies import Dense
@@ -27,8 +28,7 @@ def test_weights_move_as_worked_out_by_hand(threshold):
     body = Dense((2,), 2, bias=False)
     block = LocalBlock(body, SumSquares(), GoodnessLoss(Logistic(threshold)))
     body.linear.weight.data.copy_(WEIGHT)
-    block.stepper = Stepper(body.parameters(), torch.optim.SGD(body.parameters(), lr=1.0))
-    net = LocalNetwork(block, (2,), 2)
+    net = taught(LocalNetwork(block, (2,), 2), lr=1.0)
     net.learn(Views(torch.tensor([[1.0, 1.0], [2.0, 0.0]]), ("positive", "negative"), (1, 1)))
     torch.testing.assert_close(WEIGHT - body.linear.weight.detach(), POSITIVE + NEGATIVE, rtol=0, atol=1e-6)
 

@@ -7,6 +7,7 @@ from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Draw, Views
 from ffcore.recipe.schema import Recipe
+from ffcore.testing.scenery import by_autograd
 
 N, K, SHAPE = 6, 3, (1, 3, 3)
 
@@ -83,10 +84,8 @@ def test_a_pass_without_claims_is_bottom_up():
 @pytest.mark.parametrize("activation", ["relu", "relu-pass-through", "tanh"])
 def test_closed_forms_make_the_same_step_as_autograd(activation):
     closed, graph = module(activation=activation), module(activation=activation)
-    for block in graph.network.blocks:
-        block.graph_begins = lambda: "inputs"
-    graph.network.plan([range(1), range(1, 2)])
-    assert {place.begins for place in closed.network._plan.values()} == {"loss"}
+    by_autograd(graph.network)
+    assert {closed.network.place(block).rule.begins for block in closed.network.blocks} == {"loss"}
     for made in (closed, graph):
         made.double().algorithm.learn(_double(batch()), made.network)
     torch.testing.assert_close(closed.network.state_dict(), graph.network.state_dict(), rtol=1e-9, atol=1e-9)
@@ -129,7 +128,7 @@ def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
         ),
         ({"schedule": {"kind": "greedy", "cache": True}}, "schedule.cache: blocks of a circuit run several"),
         ({"schedule": "one-window"}, "blocks of a circuit learn one by one"),
-        ({"algorithm": "backprop"}, "algorithm: backprop claims no class, but a circuit"),
+        ({"algorithm": "backprop"}, "algorithm: Backprop claims no class, but a circuit"),
     ],
 )
 def test_recipes_that_circuits_cannot_follow_are_refused(changes, complaint):

@@ -8,6 +8,7 @@ from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Draw, Views
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.memory import kept_for_backward
+from ffcore.testing.scenery import by_autograd
 
 N, K, SHAPE = 6, 3, (1, 3, 4)
 
@@ -49,7 +50,7 @@ def test_any_number_of_layers_has_a_generator_for_each_and_one_for_the_latent():
 
 def test_every_block_has_an_optimiser_of_its_own_and_may_have_another_rate():
     made = module(blocks={"generator1": {"optimizer": {"kind": "adam", "lr": 0.5}}})
-    rates = {b.name: b.stepper.optimizer.param_groups[0]["lr"] for b in made.network.blocks}
+    rates = {n: b.optimizer.param_groups[0]["lr"] for n, b in made.network.optimizers.blocks.items()}
     assert rates["generator1"] == 0.5
     assert set(rates.values()) == {0.5, 1e-3}
 
@@ -65,8 +66,8 @@ def test_each_step_is_an_update_of_every_block():
 def test_gradients_are_clipped_number_by_number():
     made = module(trainer={"clip_value": 1e-3})
     seen = []
-    for block in made.network.blocks:
-        block.stepper.optimizer.register_step_pre_hook(
+    for each in made.network.optimizers:
+        each.optimizer.register_step_pre_hook(
             lambda o, *_: seen.append(
                 max(float(p.grad.abs().max()) for g in o.param_groups for p in g["params"])
             )
@@ -80,9 +81,7 @@ def test_what_is_kept_for_backward_does_not_grow_with_the_steps(closed):
     def peak(steps):
         made = module(steps=steps)
         if not closed:
-            for block in made.network.blocks:
-                block.graph_begins = lambda: "inputs"
-            made.network.plan([range(i, i + 1) for i in range(len(made.network.blocks))])
+            by_autograd(made.network)
         with kept_for_backward(made.network.parameters()) as kept:
             made.algorithm.learn(batch(), made.network)
         return kept.most
@@ -97,7 +96,7 @@ def test_a_name_that_is_taken_by_the_classifier_is_refused():
 
 
 def test_readouts_read_the_layers_and_not_the_errors_of_generators():
-    (taps,) = module(readouts={"mine": "softmax"}).network._taps.values()
+    (taps,) = module(readouts={"mine": "softmax"}).network.taps.values()
     assert [block.name for block in taps] == ["layer2", "layer3"]
 
 

@@ -199,4 +199,4 @@ def test_closed_forms_of_a_cell_are_autograds(activation, shared):
 
 
 def test_nothing_in_the_circuit_needs_a_graph(module):
-    assert {block.graph_begins() for block in module.network.blocks} == {"loss"}
+    assert {module.network.place(block).rule.begins for block in module.network.blocks} == {"loss"}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, reduce
-from typing import Any, cast
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import optimizer as hooks
 
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.private import step_alone
 
 
-class Stepper:
+class BlockOptimizer:
     """Reduces over ranks, divides by the number of samples, clips and steps, for one block.
 
     With one batch on one rank to a step, gradients are used as they are. Otherwise each batch's gradient, of
@@ -111,7 +111,7 @@ class Stepper:
                     parameter.grad.clamp_(-self.clip_value, self.clip_value)
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
-        _step(self.optimizer)
+        step_alone(self.optimizer)
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -129,7 +129,7 @@ class Stepper:
 
     @staticmethod
     def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The state of one stepper in place of several ranks'."""
+        """The state of one block optimiser in place of several ranks'."""
         gathered = zip(*(state["sums"] for state in states), strict=True)
         by_parameter = [[total for total in of_ranks if total is not None] for of_ranks in gathered]
         return {
@@ -174,31 +174,3 @@ class Stepper:
                 count = mine[0].new_full((1,), self.samples)  # made there: a copy from here would wait
                 self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in mine), count]))
         self.samples = self.updates = self.batches = 0
-
-
-def _step(optimizer: torch.optim.Optimizer) -> None:
-    """A step without what torch wraps around it, hooks and a record for its profiler: 40 µs a block.
-
-    Where somebody has hung a hook on it, or written a step of their own, it is the whole step.
-    """
-    heard = (
-        optimizer._optimizer_step_pre_hooks
-        or optimizer._optimizer_step_post_hooks
-        or hooks._global_optimizer_pre_hooks
-        or hooks._global_optimizer_post_hooks
-        or "step" in vars(optimizer)
-    )
-    bare = None if heard else _bare_step(cast(Any, type(optimizer)))
-    if bare is None:
-        optimizer.step()
-    else:
-        bare(optimizer)
-
-
-@cache
-def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
-    """The step inside the wrapping, if it is one of torch's own."""
-    owner = next(each for each in kind.__mro__ if "step" in vars(each))
-    step: Any = vars(owner)["step"]
-    wrapped = getattr(step, "hooked", False) and owner.__module__.startswith("torch.optim")
-    return step.__wrapped__ if wrapped else None

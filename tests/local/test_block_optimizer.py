@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ffcore.interfaces import Idle, Ranks, Views, shared_by
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore.local import BlockOptimizer, GoodnessLoss, LocalBlock, LocalNetwork, block_optimizers
 from ffcore.testing.scenery import Energy, Margin
 
 D = 5
@@ -23,10 +23,11 @@ def pair(x):
 def network(depth=2, **options):
     torch.manual_seed(0)
     blocks = [LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Margin())) for _ in range(depth)]
-    net = LocalNetwork(nn.Sequential(*blocks), (D,), 2)
-    for block in net.blocks:
-        parameters = list(block.parameters())
-        block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.5), **options)
+    return with_optimizers(LocalNetwork(nn.Sequential(*blocks), (D,), 2), **options)
+
+
+def with_optimizers(net, make=torch.optim.SGD, lr=0.5, **options):
+    net.optimizers = block_optimizers(net, make, lr=lr, fused=False, **options)
     return net
 
 
@@ -57,16 +58,16 @@ def test_a_leftover_group_steps_with_the_samples_it_has():
     for part in torch.split(x, [5, 4]):
         small.learn(pair(part))
         small.end_batch()
-    for block in small.blocks:
-        block.stepper.step()
+    for each in small.optimizers:
+        each.step()
     assert_equal_weights(small, large)
 
 
 def test_a_step_without_batches_does_nothing():
     net = network(accumulate=2)
     before = copy.deepcopy(net.state_dict())
-    for block in net.blocks:
-        block.stepper.step()
+    for each in net.optimizers:
+        each.step()
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
 
 
@@ -144,10 +145,7 @@ def test_a_window_that_ends_without_parameters_makes_the_step_of_one_large_batch
             nn.Sequential(first, LocalBlock(Relu(), Energy(), GoodnessLoss(Margin()))), (D,), 2
         )
         net.plan([range(1)])
-        first.stepper = Stepper(
-            first.parameters(), torch.optim.SGD(first.parameters(), lr=0.5), accumulate=accumulate
-        )
-        return net
+        return with_optimizers(net, accumulate=accumulate)
 
     one, many, x = made(1), made(2), samples(8)
     one.learn(pair(x))
@@ -171,9 +169,7 @@ def test_parameters_without_a_gradient_stay_where_they_are():
     net = network(1, accumulate=2)
     idle = nn.Parameter(torch.ones(3))
     net.blocks[0].body.register_parameter("idle", idle)
-    net.blocks[0].stepper = Stepper(
-        net.blocks[0].parameters(), torch.optim.AdamW(net.blocks[0].parameters(), lr=0.1), accumulate=2
-    )
+    with_optimizers(net, torch.optim.AdamW, lr=0.1, accumulate=2)
     for part in samples(4).split(2):
         net.learn(pair(part))
         net.end_batch()
@@ -188,7 +184,7 @@ def test_a_rank_that_stands_in_adds_nothing():
         net.learn(pair(samples(3)))
     net.record = None
     net.learn(pair(samples(2)))
-    assert net.blocks[0].stepper.samples == 2
+    assert net.optimizers.blocks["block1"].samples == 2
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -197,13 +193,13 @@ def test_a_rank_that_stands_in_adds_nothing():
 def test_a_step_is_the_optimisers_own_and_its_hooks_are_called(listens):
     mine, theirs = (nn.Parameter(torch.ones(D)) for _ in range(2))
     reference = torch.optim.Adam([theirs], fused=True)
-    stepper = Stepper([mine], torch.optim.Adam([mine], fused=True))
+    each = BlockOptimizer([mine], torch.optim.Adam([mine], fused=True))
     heard = []
     if listens:
-        stepper.optimizer.register_step_post_hook(lambda *_: heard.append("after"))
+        each.optimizer.register_step_post_hook(lambda *_: heard.append("after"))
     for k in range(3):
         mine.grad, theirs.grad = (torch.linspace(-1, k, D) for _ in range(2))
-        stepper.update(1)
+        each.update(1)
         reference.step()
     torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
     assert heard == ["after"] * 3 * listens
@@ -220,9 +216,9 @@ def test_a_step_that_somebody_has_written_is_the_one_that_is_taken():
 
     parameter = nn.Parameter(torch.ones(D))
     torch.optim.SGD([parameter], lr=1.0)  # torch wraps the class's step when the first one is made
-    stepper = Stepper([parameter], Mine([parameter], lr=1.0))
+    each = BlockOptimizer([parameter], Mine([parameter], lr=1.0))
     parameter.grad = torch.ones(D)
-    stepper.update(1)
+    each.update(1)
     assert taken == [1]
     assert (parameter == 0).all()
 
@@ -233,9 +229,9 @@ def test_a_gradient_that_lies_otherwise_in_memory_makes_the_same_step(make):
     for lies in (torch.Tensor.contiguous, lambda g: g.T.contiguous().T):
         torch.manual_seed(0)
         weight = nn.Parameter(torch.randn(4, 3))
-        stepper = Stepper([weight], make([weight], lr=0.1, fused=True))
+        each = BlockOptimizer([weight], make([weight], lr=0.1, fused=True))
         for _ in range(2):
             weight.grad = lies(torch.randn(4, 3))
-            stepper.update(1)
+            each.update(1)
         weights.append(weight.detach())
     torch.testing.assert_close(*weights, rtol=0, atol=0)

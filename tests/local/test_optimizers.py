@@ -4,20 +4,22 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.engine.optimizers import BlockOptimizers
+from ffcore.local import BlockOptimizer, BlockOptimizers
 
 
 def pair():
     torch.manual_seed(0)
     blocks = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 1)}
-    return blocks, BlockOptimizers({n: torch.optim.Adam(b.parameters(), lr=0.1) for n, b in blocks.items()})
+    makes = {
+        n: BlockOptimizer(b.parameters(), torch.optim.Adam(b.parameters(), lr=0.1)) for n, b in blocks.items()
+    }
+    return blocks, BlockOptimizers(makes)
 
 
 def learn(blocks, optimizers):
     for name, block in blocks.items():
         block(torch.ones(1, 2)).sum().backward()
-        optimizers.optimizers[name].step()
-        optimizers.optimizers[name].zero_grad()
+        optimizers.blocks[name].update(1)
 
 
 def test_its_step_moves_nothing():
@@ -66,4 +68,4 @@ def test_a_learning_rate_set_from_outside_reaches_the_blocks(restored):
         optimizers.load_state_dict(copy.deepcopy(optimizers.state_dict()))
     for group in optimizers.param_groups:
         group["lr"] = 0.5
-    assert [g["lr"] for o in optimizers.optimizers.values() for g in o.param_groups] == [0.5, 0.5]
+    assert [g["lr"] for b in optimizers for g in b.optimizer.param_groups] == [0.5, 0.5]

@@ -1,4 +1,4 @@
-"""The updater against a plain autograd loop: block by block, detached in between, torch's own SGD."""
+"""Passes that learn against a plain autograd loop: block by block, detached in between, torch's own SGD."""
 
 import copy
 
@@ -8,8 +8,9 @@ from torch import nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Penalty, Views
-from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork, Stepper
+from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore.plugin import manager
+from ffcore.testing.scenery import taught
 
 N, D, K = 8, 6, 3
 
@@ -40,9 +41,7 @@ def bodies(widths=(5, 4, 3)):
 
 
 def learned(network, steps=5):
-    for block in network.blocks:
-        parameters = list(block.parameters())
-        block.stepper = Stepper(parameters, torch.optim.SGD(parameters, lr=0.05, momentum=0.9))
+    taught(network, lr=0.05, momentum=0.9)
     for step in range(steps):
         network.learn(views(step))
     return [p.detach() for block in network.blocks for p in block.body.parameters()]

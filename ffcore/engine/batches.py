@@ -1,0 +1,55 @@
+"""Batches as loaders give them, and as algorithms take them. N samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Batch, Ranks
+from ffcore.interfaces.structure import rows
+
+
+def as_batch(given: Any, ranks: Ranks) -> Batch:
+    """A `Batch` of a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
+
+    Args:
+        given: x is (N, *shape), y is (N,) classes.
+        ranks: those that share each batch; its rows are theirs in the order of the ranks.
+
+    Raises:
+        UserError: when it is none of these, or x and y do not fit each other.
+    """
+    if isinstance(given, Batch):
+        return given
+    if isinstance(given, Mapping) and {"x", "y"} <= given.keys():
+        x, y = given["x"], given["y"]
+    elif isinstance(given, tuple | list) and len(given) == 2:
+        x, y = given
+    else:
+        raise UserError(f"a batch should be a pair (x, y), or a mapping with 'x' and 'y', not {_what(given)}")
+    if not isinstance(y, Tensor):
+        raise UserError(f"a batch should be two tensors (x, y), not {_what((x, y))}")
+    try:
+        n = rows(x)
+    except (TypeError, StopIteration) as error:
+        raise UserError(f"a batch should be two tensors (x, y), not {_what((x, y))}") from error
+    if y.dim() != 1 or y.is_floating_point() or n != len(y) or not n:
+        raise UserError(
+            f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} classes"
+        )
+    sizes = ranks.objects(n)
+    first = sum(sizes[: ranks.rank])
+    index = torch.arange(first, first + n, device=y.device)
+    return Batch(x, y.long(), index, first, sum(sizes))
+
+
+def _what(given: Any) -> str:
+    if isinstance(given, tuple | list):
+        return f"{type(given).__name__} of {', '.join(type(each).__name__ for each in given) or 'nothing'}"
+    if isinstance(given, Mapping):
+        return f"a mapping with {', '.join(map(repr, given))}"
+    return f"a {type(given).__name__}" + (f" {tuple(given.shape)}" if isinstance(given, Tensor) else "")

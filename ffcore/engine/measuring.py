@@ -1,0 +1,88 @@
+"""Figures of a validation or a test: accuracy of all evidence together and of each source alone.
+
+L sources; N samples; K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.engine.metrics import Accuracy, Measures
+from ffcore.interfaces import Batch, Idle, Ranks, shared_by
+from ffcore.network import Network
+
+
+class Measuring(nn.Module):
+    """Adds up what a network says of the batches of one split.
+
+    Args:
+        net: the network.
+    """
+
+    def __init__(self, net: Network) -> None:
+        super().__init__()
+        self.accuracy = Accuracy(len(net.sources), net.classes)
+        self._measures = Measures()
+        self._seen: list[tuple[Tensor, Tensor]] = []  # evidence that waits for the end of the split
+        self._losses: dict[str, float] = {}
+
+    def add(self, net: Network, batch: Batch, group: Ranks, needs: frozenset[str]) -> None:
+        """One batch; the contribution waits for the whole split if ``needs`` says so."""
+        if needs.isdisjoint(("val.loss", "val.scores")):
+            if batch.counts:
+                self._count(net, self._evidence(net, batch), batch.y)
+            return
+        shared = group if batch.counts else Idle(group)
+        evidence = self._evidence(net, batch).transpose(0, 1)
+        self._seen.append((shared.rows(evidence).transpose(0, 1), shared.rows(batch.y)))
+        if "val.loss" in needs:
+            with shared_by(shared):
+                losses = net.local.losses(net.algorithm.views(batch, net.local))
+            for name, loss in losses.items() if batch.counts else ():
+                self._losses[name] = self._losses.get(name, 0.0) + float(loss) * len(batch.x)
+
+    def figures(self, net: Network, group: Ranks) -> dict[str, Any]:
+        """Of a split that has been measured by all ranks; the next one begins anew."""
+        if self._seen:
+            self._observe(net, group)
+        figures = {**self.accuracy.figures(group), "measures": self._measures.figures(group)}
+        self.accuracy.reset()
+        self._measures = Measures()
+        return figures
+
+    def _observe(self, net: Network, group: Ranks) -> None:
+        """Let the contribution see the split, then count what it makes of it."""
+        scores = torch.cat([evidence for evidence, _ in self._seen], dim=1)
+        y = torch.cat([classes for _, classes in self._seen])
+        parts = group.objects(self._losses)
+        names = dict.fromkeys(name for part in parts for name in part)
+        losses = {name: sum(part.get(name, 0.0) for part in parts) / len(y) for name in names}
+        wanted = net.contribution.needs
+        net.contribution.observe(
+            "val",
+            by_source(net, losses, scores.device) if "val.loss" in wanted else None,
+            *((scores, y) if "val.scores" in wanted else (None, None)),
+        )
+        if group.rank == 0:  # they are all ranks'
+            self._count(net, scores, y)
+        self._seen, self._losses = [], {}
+
+    def _evidence(self, net: Network, batch: Batch) -> Tensor:
+        """(L, N, K); the algorithm's own figures are added on the way."""
+        evidence = net.algorithm.scores(batch.x, net.local)
+        if batch.counts:
+            self._measures.update(net.algorithm.measure(batch, net.local))
+        return evidence
+
+    def _count(self, net: Network, evidence: Tensor, y: Tensor) -> None:
+        self.accuracy.update(evidence, net.contribution.combine(evidence), y)
+
+
+def by_source(net: Network, losses: Mapping[str, float], device: torch.device) -> Tensor:
+    """(L,) losses in the order of the evidence; NaN for a source that has none, or did not learn."""
+    return torch.tensor([losses.get(source.name, math.nan) for source in net.sources], device=device)

@@ -1,0 +1,46 @@
+"""Inputs of a model: one tensor, or a tuple or mapping of several. N samples; R rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def tensors(x: Any) -> Iterator[Tensor]:
+    """The tensors of an input, in order.
+
+    >>> import torch
+    >>> [len(t) for t in tensors({"tokens": torch.zeros(2, 5), "mask": torch.ones(2, 5)})]
+    [2, 2]
+
+    Raises:
+        TypeError: when there is something else in it.
+    """
+    if isinstance(x, Tensor):
+        yield x
+    elif isinstance(x, Mapping):
+        for each in x.values():
+            yield from tensors(each)
+    elif isinstance(x, tuple | list):
+        for each in x:
+            yield from tensors(each)
+    else:
+        raise TypeError(
+            f"an input should be a tensor, or a tuple or mapping of tensors; there is a {type(x).__name__}"
+        )
+
+
+def rows(x: Any) -> int:
+    """Number of rows of an input: that of its first tensor."""
+    return len(next(tensors(x)))
+
+
+def shapes(x: Any) -> Any:
+    """Shape of one sample, in the structure of the input."""
+    if isinstance(x, Mapping):
+        return {name: shapes(each) for name, each in x.items()}
+    if isinstance(x, tuple | list):
+        return tuple(shapes(each) for each in x)
+    return tuple(x.shape[1:])

@@ -1,0 +1,159 @@
+"""One optimiser a block, in one container that any training loop can save, load and schedule."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import ALONE, Ranks
+from ffcore.local.block_optimizer import BlockOptimizer
+
+if TYPE_CHECKING:
+    from ffcore.local.network import LocalNetwork
+
+Make = Callable[..., torch.optim.Optimizer]
+"""A torch optimiser class, or a function of a list of parameters."""
+
+
+class BlockOptimizers(torch.optim.Optimizer):
+    """Holds every block's optimiser; its own ``step`` only marks that a batch has been learned.
+
+    The blocks step within `LocalNetwork.learn`, one after another. This object has what training loops want
+    of an optimiser: ``param_groups`` (the blocks' own, so that a torch learning-rate scheduler reaches them),
+    ``state_dict`` and ``load_state_dict``. Lightning counts its steps as ``global_step``: one a batch,
+    whatever the number of blocks. State is kept by the block's name.
+
+    Attributes:
+        blocks: the block optimisers by name.
+        heard: whether any ``on_before_optimizer_step`` of Lightning is to be called.
+
+    Args:
+        blocks: see above.
+    """
+
+    def __init__(self, blocks: Mapping[str, BlockOptimizer]) -> None:
+        self.blocks = dict(blocks)
+        self.heard = True
+        super().__init__([{"params": group["params"]} for group in self._groups()], {})
+        self.param_groups = self._groups()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for each in self.blocks.values() for group in each.optimizer.param_groups]
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Mark a batch; the blocks have stepped already. The closure is Lightning's and calls its hooks."""
+        if closure is not None and self.heard:
+            closure()
+
+    step.hooked = True  # type: ignore[attr-defined]  # so torch does not wrap it in its profiler, each step
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients."""
+        for each in self.blocks.values():
+            each.optimizer.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The blocks' states by name."""
+        return {"blocks": {name: each.optimizer.state_dict() for name, each in self.blocks.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Give every block its state back.
+
+        Raises:
+            ValueError: when the state belongs to other blocks.
+        """
+        blocks = state_dict["blocks"]
+        if blocks.keys() != self.blocks.keys():
+            raise ValueError(f"optimiser state of blocks {sorted(blocks)}, not of {sorted(self.blocks)}")
+        for name, each in self.blocks.items():
+            each.optimizer.load_state_dict(blocks[name])
+        self.param_groups = self._groups()  # torch makes new ones
+
+    def __iter__(self) -> Iterator[BlockOptimizer]:
+        return iter(self.blocks.values())
+
+    def __repr__(self) -> str:
+        lines = (f"  {name}: {type(each.optimizer).__name__}" for name, each in self.blocks.items())
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])
+
+
+def block_optimizers(
+    network: LocalNetwork | nn.Module,
+    make: Make | Mapping[str, Make],
+    *,
+    clip: float | None = None,
+    clip_value: float | None = None,
+    accumulate: int = 1,
+    ranks: Ranks = ALONE,
+    **options: Any,
+) -> BlockOptimizers:
+    """An optimiser for every block and readout that has parameters to learn.
+
+    Args:
+        network: an `ffcore.Network`, or its `LocalNetwork`.
+        make: a torch optimiser class, any function from a list of parameters to an optimiser, or a mapping
+            from block names to such; its key "*" is for all others.
+        clip: largest norm of a block's gradient; None for no limit.
+        clip_value: largest size of a single number of it; None for no limit.
+        accumulate: batches that are gathered into one step.
+        ranks: those that share each batch.
+        options: for a class: ``lr=1e-3`` and so on. SGD, Adam and AdamW are ``fused`` unless told otherwise.
+
+    Raises:
+        UserError: when ``make`` is no such function, does not give an optimiser of these parameters, or names
+            a block that does not exist.
+    """
+    blocks: Any = getattr(network, "local", network)
+    if not hasattr(blocks, "learners"):
+        raise UserError(
+            f"optimizers: should be made for an ffcore.Network, not for a {type(network).__name__}"
+        )
+    by_name = dict(make) if isinstance(make, Mapping) else {"*": make}
+    if unknown := sorted(by_name.keys() - {"*", *blocks.learners}):
+        raise UserError(
+            f"optimizers: there is no block {unknown[0]!r}; there are {', '.join(blocks.learners)}"
+        )
+    in_circuits = blocks.in_circuits
+    made = {}
+    for name, block in blocks.learners.items():
+        if not (parameters := block.trainable):
+            continue
+        chosen = by_name.get(name, by_name.get("*"))
+        if chosen is None:
+            raise UserError(f"optimizers: block {name} has none; name it, or give one for '*'")
+        made[name] = BlockOptimizer(
+            parameters,
+            _made(chosen, parameters, name, options),
+            *(clip, accumulate, ranks, clip_value),
+            overlaps=block not in in_circuits,  # there blocks read each other's parameters
+        )
+    return BlockOptimizers(made)
+
+
+def _made(
+    make: Make, parameters: list[nn.Parameter], name: str, options: dict[str, Any]
+) -> torch.optim.Optimizer:
+    if not callable(make):
+        raise UserError(
+            f"optimizers: block {name}: should be a torch optimiser class or a function of parameters, not "
+            f"{make!r}"
+        )
+    known = inspect.isclass(make) and "fused" in inspect.signature(make).parameters
+    if known and "foreach" not in options and all(p.is_floating_point() for p in parameters):
+        options = {"fused": True, **options}
+    try:
+        optimizer = make(parameters, **options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizers: block {name}: {error}") from error
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        what = type(optimizer).__name__
+        raise UserError(f"optimizers: block {name}: a torch optimiser should be made, not a {what}")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if held != {id(p) for p in parameters}:
+        raise UserError(f"optimizers: block {name}: the optimiser holds other parameters than the block's")
+    return optimizer

@@ -1,0 +1,175 @@
+"""One pass through a network: the loop over its stages, in which the windows of a schedule learn.
+
+    for each window of blocks:
+        x ← x.detach()
+        run the blocks            body → activity → goodness, handoff
+        losses ← rule.learn()     gradients of the window's local losses
+        optimisers step           block by block
+        x ← handoff.detach()      as it was before the window learned
+
+Activations of a window are free before the next one begins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import RunError
+from ffcore.interfaces import Block, Circuit, Observer, Out, Views, ranks
+from ffcore.interfaces.rule import Call
+from ffcore.local.block import LocalBlock
+from ffcore.local.current import under_way
+from ffcore.local.plan import Place, Plan
+from ffcore.local.residual import Residual
+from ffcore.private import has_hooks
+
+if TYPE_CHECKING:
+    from ffcore.local.block_optimizer import BlockOptimizer
+
+Record = Callable[[Block, Mapping[str, Tensor], int], None]
+"""Receives a block, the detached terms of its loss, and the number of samples they are a mean over."""
+
+
+class Pass:
+    """Runs stages, lets the blocks of a plan learn, and shows every block to observers.
+
+    Args:
+        views: what goes through.
+        observers: called after each block, in order.
+        plan: places of the blocks that learn; all others are frozen.
+        wants_goodness: whether blocks that do not learn compute their goodness too.
+        optimizers: of the blocks, by name.
+        record: receives the terms of each loss.
+        finite: refuse non-finite losses before any weight changes; this waits for the device.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        observers: Sequence[Observer] = (),
+        plan: Plan | None = None,
+        wants_goodness: bool = False,
+        optimizers: Mapping[str, BlockOptimizer] | None = None,
+        record: Record | None = None,
+        finite: bool = False,
+    ) -> None:
+        self.views = views
+        self.observers = tuple(observers)
+        self.plan = plan or {}
+        self.wants_goodness = wants_goodness
+        self.optimizers = optimizers or {}
+        self.record = record
+        self.finite = finite
+        self._open: list[Call] = []  # blocks of a window whose last one has not run yet
+        self._window: int | None = None
+        self._slots: dict[Block, int] = {}  # in views.upstream
+        self._token: Token[Pass | None] | None = None
+
+    def __enter__(self) -> Pass:
+        self.views.upstream.clear()
+        self._token = under_way.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._token is not None:
+            under_way.reset(self._token)
+        if kind is None and self._open:
+            names = ", ".join(block.name for block, _, _ in self._open)
+            raise RuntimeError(f"the blocks {names} ran, but the last block of their window did not")
+
+    def run(self, stages: Sequence[nn.Module], x: Any) -> Any:
+        """What the stages make of ``x``, one after another: blocks, shortcuts, circuits, any module."""
+        for stage in stages:
+            if isinstance(stage, LocalBlock) and not has_hooks(stage):
+                x = self.block(stage, x)
+            elif type(stage) is Residual and not has_hooks(stage):
+                x = self.around(stage, x)
+            elif isinstance(stage, Circuit):
+                x = stage(x, self.views)
+            else:
+                x = _called(stage, x)
+        return x
+
+    def block(self, block: LocalBlock, *inputs: Tensor) -> Tensor:
+        """Run one block, and let its window learn if this completes it: the step of forward-only learning."""
+        if (optimizer := self.optimizers.get(block.name)) is not None:
+            optimizer.finish()
+        place = self.plan.get(block)
+        if place is None:
+            out = block.make_frozen(inputs, self.views, self.wants_goodness)
+            self._show(block, inputs, out)
+            return out.handoff
+        self._window = place.window
+        if place.first:
+            inputs = tuple(_detached(x) for x in inputs)
+        if block.frozen and block.training:
+            block.eval()  # its running statistics stand still too
+        attached = not place.last or (block.loss is not None and block.loss.reads_handoff)
+        out = place.rule.run(block, inputs, self.views, attached)
+        out.upstream = tuple(self.views.upstream)
+        self._open.append((block, inputs, out))
+        if place.last:
+            self._learn(place)
+        self._show(block, inputs, out)
+        return out.handoff.detach() if place.last else out.handoff
+
+    def around(self, residual: Residual, x: Tensor) -> Tensor:
+        """A shortcut around stages: it carries a graph only within a window."""
+        before = self._window
+        y = self.run(tuple(residual.items), x)
+        return residual.merged(x, y, attached=self._window == before)
+
+    def _learn(self, place: Place) -> None:
+        window, self._open = self._open, []
+        with torch.enable_grad():  # a pass for readouts has no graph elsewhere
+            terms = place.rule.learn(window, self.views)
+        blocks = list(dict.fromkeys(block for block, _, _ in window))
+        if self.finite:
+            _refuse_non_finite(window, terms)
+        idle = ranks().idle
+        for block in blocks:
+            if (optimizer := self.optimizers.get(block.name)) is not None:
+                optimizer.update(0 if idle else self.views.samples)
+        if self.record is not None and not idle:
+            for (block, _, _), of_block in zip(window, terms, strict=True):
+                self.record(block, of_block, self.views.samples)
+
+    def _show(self, block: Block, inputs: tuple[Tensor, ...], out: Out) -> None:
+        upstream = self.views.upstream
+        out.upstream = tuple(upstream)
+        for observer in self.observers:
+            observer(block, inputs, out, self.views)
+        if out.goodness is not None:
+            slot = self._slots.setdefault(block, len(upstream))
+            upstream[slot : slot + 1] = [out.goodness.detach()]  # in its own place, or after the last
+
+
+def _called(stage: nn.Module, x: Any) -> Any:
+    """What a module makes of its input, which may be several tensors."""
+    if isinstance(x, Mapping):
+        return stage(**x)
+    return stage(*x) if isinstance(x, tuple) else stage(x)
+
+
+def _detached(x: Tensor) -> Tensor:
+    """Without its graph; a leaf is the caller's own and stays as it is."""
+    return x.detach() if x.requires_grad and not x.is_leaf else x
+
+
+def _refuse_non_finite(window: Sequence[Call], terms: Sequence[Mapping[str, Tensor]]) -> None:
+    """Raise before the optimisers step, without the gradients."""
+    for (block, _, _), of_block in zip(window, terms, strict=True):
+        for name, term in of_block.items():
+            if not math.isfinite(float(term)):
+                for parameter in (p for other, _, _ in window for p in cast(LocalBlock, other).parameters()):
+                    parameter.grad = None
+                raise RunError(
+                    f"block {block.name}: its loss ({name}) is {float(term)}; the batch may hold non-finite "
+                    "values, or the learning rate be too high. This batch has not changed the block's weights"
+                )

@@ -1,0 +1,366 @@
+"""A network with the algorithm that teaches it, for training loops of your own.
+
+N samples; K classes; L sources of evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import UserError, first_line
+from ffcore.interfaces import (
+    ALONE,
+    Algorithm,
+    Batch,
+    BlackBox,
+    Block,
+    Clock,
+    Component,
+    LayerContribution,
+    Readout,
+    Schedule,
+    Views,
+)
+from ffcore.interfaces.draw import mix
+from ffcore.interfaces.structure import rows, shapes, tensors
+from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, LocalNetwork
+from ffcore.local.modes import evaluating
+from ffcore.parts import part
+
+Stage = nn.Module | Callable[[Tensor], Any]
+"""A module, or a function from rows to rows that becomes a black box."""
+
+FITTING = 0x666974
+"""Keeps the random numbers that boxes are fitted on apart from those of learning."""
+
+
+class Network(nn.Module):
+    """Local blocks and a forward-only algorithm: ``learn(x, y, optimizers)`` and ``predict(x)``.
+
+    Plain torch: it is a module with a ``state_dict``, its optimisers are torch's, and the loop is yours.
+
+    >>> import torch, ffcore
+    >>> from torch import nn
+    >>> from ffcore_ff.algorithm import ForwardForward
+    >>> from ffcore_ff.labels import Overlay
+    >>> from ffcore_ff.negatives import WrongLabel
+    >>> x, y = torch.rand(32, 20), torch.arange(32) % 3
+    >>> net = ffcore.Network(
+    ...     [ffcore.LocalBlock(nn.Linear(20, 50), "sum-squares", objective="logistic")],
+    ...     algorithm=ForwardForward(Overlay(), WrongLabel()), example=x[:2], classes=3)
+    >>> optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
+    >>> list(net.learn(x, y, optimizers)), net.predict(x).shape
+    (['block1'], torch.Size([32]))
+
+    Args:
+        body: a module that calls local blocks, or a list of stages: local blocks, other modules, and
+            functions, which become black boxes. Or a `LocalNetwork` of which the algorithm knows already.
+        algorithm: which views of a batch enter the network, and how evidence becomes class scores. This and
+            the parts below may be given by kind, such as "forward-forward", or as a mapping with a kind.
+        example: (N, *shape) a few samples as they will be learned, of their type and on their device; for
+            models of several inputs a tuple or mapping of tensors.
+        classes: number of classes K.
+        readouts: classifiers that listen to blocks, by a name of your own.
+        contribution: how the evidence of several sources becomes one score a class.
+        schedule: which blocks learn when; None: as the algorithm has it.
+        group_of: (K,) super-class of each class, if there are any.
+        shape: shape of one sample, for a `LocalNetwork`; that of its input if None.
+        heads: names of blocks that learn as readouts do, from a pass without labels in the input.
+        seed: of all random numbers that the algorithm draws while it learns. Weights are yours to seed.
+
+    Attributes:
+        local: the blocks and readouts, and passes through them.
+        batches: how many batches have been learned by `learn`; part of the ``state_dict``.
+
+    Raises:
+        UserError: when parts do not fit together, or the example.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module | Sequence[Stage],
+        algorithm: Algorithm | str | Mapping[str, Any],
+        example: Any = None,
+        classes: int | None = None,
+        *,
+        readouts: Mapping[str, Readout | str | Mapping[str, Any]] | None = None,
+        contribution: LayerContribution | str | Mapping[str, Any] = "sum",
+        schedule: Schedule | str | Mapping[str, Any] | None = None,
+        group_of: Tensor | None = None,
+        shape: Sequence[int] | None = None,
+        heads: Collection[str] = (),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.algorithm: Algorithm = part("algorithm", algorithm)
+        if isinstance(body, LocalNetwork):
+            self.local = body
+            self.shape = tuple(shape) if shape is not None else body.shape
+        else:
+            made = {
+                name: part("readout", each, f"readouts.{name}") for name, each in (readouts or {}).items()
+            }
+            self.local = _local(body, self.algorithm, example, classes, made, group_of, heads)
+            self.shape = shapes(example)
+        self.schedule: Schedule = part("schedule", schedule or self.algorithm.schedule)
+        self.contribution: LayerContribution = part("contribution", contribution)
+        self.seed = seed
+        self.batches = 0
+        self._windows: tuple[range, ...] | None = None
+        self._learning = len(self.local.learning)  # walking all parameters is no work for every step
+        _refuse_misfits(self.algorithm, self.contribution, self.local)
+        with _at("algorithm"):
+            self.algorithm.connect(self.local)
+        self.sources = self.algorithm.sources(self.local)
+        names = [source.name for source in self.sources]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
+        with _at("contribution"):
+            self.contribution.attend(self.sources)
+        self._advancing = self._clocked()
+
+    @property
+    def classes(self) -> int:
+        """Number of classes K."""
+        return self.local.classes
+
+    @property
+    def blocks(self) -> Sequence[LocalBlock]:
+        """The local blocks in the order of their first call."""
+        return self.local.blocks
+
+    def forward(self, x: Any) -> Tensor:
+        """(N, *shape) → (N, K): combined scores; the largest is the prediction."""
+        return self.scores(x)
+
+    # -- learning -----------------------------------------------------------------------------------------
+
+    def learn(
+        self, x: Any, y: Tensor, optimizers: BlockOptimizers | None = None, *, clock: Clock | None = None
+    ) -> dict[str, Tensor]:
+        """One forward-only step on a batch: every block learns before the next one runs.
+
+        Random numbers derive from (``seed``, ``batches``), so that a loaded ``state_dict`` continues the run.
+
+        Args:
+            x: (N, *shape) samples.
+            y: (N,) int64 classes.
+            optimizers: made by `ffcore.optimizers`; None: those of the call before.
+            clock: the moment of the run, for schedules and components that change with time; None: the
+                first epoch of one.
+
+        Returns:
+            The loss of every block that learned, by name: the sum of its terms, a detached scalar, the mean
+            over its calls.
+
+        Raises:
+            UserError: when there are no optimisers, or x and y do not fit the network.
+            RunError: when a loss is not finite; the block's weights have not been changed by this batch.
+        """
+        batch = self.batch(x, y, self.seed, self.batches)
+        if optimizers is not None:
+            self.local.optimizers = optimizers
+        elif self.local.optimizers is None:
+            raise UserError(
+                "learn: the network has no optimisers; make some by ffcore.optimizers(net, torch.optim.Adam, "
+                "lr=1e-3) and give them to net.learn(x, y, optimizers)"
+            )
+        self.advance(clock if clock is not None else Clock(0, self.batches, 1))
+        losses: dict[str, list[Tensor]] = {}
+
+        def record(block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
+            losses.setdefault(block.name, []).append(torch.stack(list(terms.values())).sum())
+
+        before = self.local.record, self.local.finite
+        self.local.record, self.local.finite = record, True
+        try:
+            self.algorithm.learn(batch, self.local)
+        finally:
+            self.local.record, self.local.finite = before
+        self.local.end_batch()
+        self.batches += 1
+        return {name: torch.stack(of_block).mean() for name, of_block in losses.items()}
+
+    def advance(self, clock: Clock) -> bool:
+        """Move the schedule and all components to a moment of the run; whether other blocks learn now."""
+        windows = self.schedule.windows(clock, self._learning)
+        changed = windows != self._windows
+        if changed:
+            with _at("schedule"):
+                self.local.plan(windows)
+            self._windows = windows
+        for component, block in self._advancing:
+            if block is None or self.local.learns(block):
+                component.advance(clock)
+        return changed
+
+    def end_epoch(self) -> None:
+        """Finish the epoch: step with the batches of an open group, let rules solve what they gathered."""
+        for optimizer in self.local.optimizers or ():
+            optimizer.step()
+        for block in self.local.learners.values():
+            block.rule.finish(block, ALONE)
+
+    def fit_boxes(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], epoch: int = 0) -> bool:
+        """Let black boxes that adapt do so, at the beginning of an epoch; whether there were any.
+
+        Args:
+            batches: returns pairs (x, y), anew with each call.
+            epoch: how many epochs have been learned.
+        """
+
+        def views() -> Iterator[Views]:
+            for number, (x, y) in enumerate(batches()):
+                yield self.algorithm.views(self.batch(x, y, mix(self.seed, FITTING), number), self.local)
+
+        return self.local.fit_boxes(epoch, views)
+
+    def batch(self, x: Any, y: Tensor, seed: int, number: int) -> Batch:
+        """A batch with its random numbers.
+
+        Args:
+            x: (N, *shape) samples.
+            y: (N,) int64 classes.
+            seed: of its random numbers.
+            number: of the batch.
+
+        Raises:
+            UserError: when x and y do not fit each other or the network.
+        """
+        _refuse_samples(x, self.shape)
+        n = rows(x)
+        if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
+            said = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            raise UserError(f"y: should be an int64 tensor ({n},) of classes, not {said}")
+        batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
+        batch.deal(seed, number)
+        return batch
+
+    # -- measuring ----------------------------------------------------------------------------------------
+
+    def evidence(self, x: Any) -> Tensor:
+        """(N, *shape) → (L, N, K): what every source says of every class, in evaluation mode."""
+        _refuse_samples(x, self.shape)
+        with torch.no_grad(), evaluating(self):
+            return self.algorithm.scores(x, self.local)
+
+    def scores(self, x: Any) -> Tensor:
+        """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
+        with torch.no_grad():
+            return self.contribution.combine(self.evidence(x))
+
+    def predict(self, x: Any) -> Tensor:
+        """(N, *shape) → (N,) int64 classes."""
+        return self.scores(x).argmax(1)
+
+    def predict_proba(self, x: Any) -> Tensor:
+        """(N, *shape) → (N, K): softmax of the scores. They are not calibrated."""
+        return self.scores(x).softmax(1)
+
+    # -- state --------------------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The number of batches, which random numbers derive from."""
+        return {"batches": self.batches}
+
+    def set_extra_state(self, state: Mapping[str, int]) -> None:
+        """See `get_extra_state`."""
+        self.batches = state["batches"]
+
+    def _clocked(self) -> list[tuple[Component, LocalBlock | None]]:
+        """What moves with time, and the block that it is part of: what does not learn stands still."""
+        home = {part: block for block in self.local.learners.values() for part in block.modules()}
+        return [
+            (part, home.get(part))
+            for part in self.modules()
+            if isinstance(part, Component) and type(part).advance is not Component.advance
+        ]
+
+
+def _local(
+    body: nn.Module | Sequence[Stage],
+    algorithm: Algorithm,
+    example: Any,
+    classes: int | None,
+    readouts: Mapping[str, Readout],
+    group_of: Tensor | None,
+    heads: Collection[str],
+) -> LocalNetwork:
+    """The blocks of a body, found with the views that the algorithm makes of an example."""
+    try:
+        counts = {len(t) for t in tensors(example)}
+    except TypeError as error:
+        raise UserError(f"example: should be a few samples (N, *shape), such as x[:2]: {error}") from error
+    if len(counts) != 1 or not min(counts):
+        raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
+        raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
+    with _at("algorithm"):
+        first = next(tensors(example))
+        in_shape = algorithm.prepare(tuple(first.shape[1:]), classes, tuple(readouts))
+        algorithm.to(first.device)
+        seen = algorithm.neutral(example).x
+    module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
+    try:
+        return LocalNetwork(module, in_shape, classes, readouts, group_of, seen, heads)
+    except UserError:
+        raise
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+        raise UserError(
+            f"the network does not take inputs of shape {in_shape}: {first_line(error)}"
+        ) from error
+
+
+def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
+    for i, stage in enumerate(body):
+        if isinstance(stage, nn.Module) and not isinstance(stage, BlackBox):
+            yield stage
+        elif callable(stage):
+            name = f"box{i + 1}"
+            yield BoxStage(part("blackbox", stage, f"stage {i}"), name, f"stage {i}")
+        else:
+            raise UserError(
+                f"stage {i}: should be a module, or a function that is a black box, not {stage!r}"
+            )
+
+
+def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
+    for path, component in (("algorithm", algorithm), ("contribution", contribution)):
+        if any(p.requires_grad for p in component.parameters()):
+            raise UserError(f"{path}: it has parameters, but only those inside a block or a readout learn")
+    for block in local.blocks:
+        if block.goodness is not None and block.goodness.kind not in algorithm.accepts:
+            readable = " or ".join(map(repr, sorted(algorithm.accepts)))
+            raise UserError(
+                f"block.goodness: block {block.name} gives goodness of kind {block.goodness.kind!r}, "
+                f"algorithm {type(algorithm).__name__} reads kind {readable}"
+            )
+    if not algorithm.claims and any(circuit.needs_claims for circuit in local.circuits):
+        raise UserError(
+            f"algorithm: {type(algorithm).__name__} claims no class, but a circuit is clamped to one"
+        )
+
+
+def _refuse_samples(x: Any, shape: Any) -> None:
+    try:
+        counts = {len(t) for t in tensors(x)}
+    except TypeError as error:
+        raise UserError(f"x: {error}") from error
+    if len(counts) != 1 or shapes(x) != shape:
+        raise UserError(f"x: samples of shape {shapes(x)}; the network was built for {shape}")
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """Put a path before an error of a component."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error

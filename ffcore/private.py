@@ -1,0 +1,60 @@
+"""Every private part of torch and Lightning that ffcore touches; `tests/test_private.py` has a test for each.
+
+Nothing else in ffcore may read a name of theirs that begins with an underscore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import optimizer as _optimizers
+
+no_torch_function = torch._C._disabled_torch_function_impl
+"""For tensor subclasses whose operations arrive in ``__torch_dispatch__`` only; torch documents the name."""
+
+
+def empty_wrapper(cls: type[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """A tensor of a subclass, of this shape and of the type and device of ``like``, without memory."""
+    return Tensor._make_wrapper_subclass(cls, shape, dtype=like.dtype, device=like.device)
+
+
+def version(t: Tensor) -> int:
+    """How often a tensor's memory has been changed in place."""
+    return t._version
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a call of a module runs more than its ``forward``."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def step_alone(optimizer: torch.optim.Optimizer) -> None:
+    """A step without what torch wraps around it, hooks and a profiler's record: 40 µs a block.
+
+    Where a hook has been registered, or the step is the user's own, it is the whole step.
+    """
+    heard = (
+        optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or _optimizers._global_optimizer_pre_hooks
+        or _optimizers._global_optimizer_post_hooks
+        or "step" in vars(optimizer)
+    )
+    bare = None if heard else _bare_step(cast(Any, type(optimizer)))
+    if bare is None:
+        optimizer.step()
+    else:
+        bare(optimizer)
+
+
+@cache
+def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
+    """The step inside the wrapping, if it is one of torch's own."""
+    owner = next(each for each in kind.__mro__ if "step" in vars(each))
+    step: Any = vars(owner)["step"]
+    wrapped = getattr(step, "hooked", False) and owner.__module__.startswith("torch.optim")
+    return step.__wrapped__ if wrapped else None
