@@ -47,8 +47,8 @@ def explore(body: nn.Module, stages: Sequence[nn.Module], x: Any) -> dict[LocalB
         given = tuple(inputs[0].shape[1:]) if inputs else ()
         found.setdefault(cast(LocalBlock, block), Found(given, tuple(out.handoff.shape[1:]), out.activity))
 
-    with evaluating(body), torch.no_grad(), Pass(Views(x, ("dry-run",), (rows(x),)), (note,)) as here:
-        here.run(stages, x)
+    with evaluating(body), torch.no_grad():
+        Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)
     if not found:
         raise UserError("network: it calls no local block, so there is nothing that could learn")
     return found

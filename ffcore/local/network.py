@@ -185,8 +185,7 @@ class LocalNetwork(nn.Module):
 
     def forward(self, x: Any) -> Any:
         """What the body makes of ``x`` (N, *shape): nothing learns, no observer sees it."""
-        with Pass(Views(x=x, roles=("all",), sizes=(rows(x),))) as here:
-            return here.run(self.stages, x)
+        return Pass(Views(x=x, roles=("all",), sizes=(rows(x),))).run(self.stages, x)
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
         """One pass in which the blocks learn, each before the next one runs; it ends with the last of them.
@@ -202,9 +201,8 @@ class LocalNetwork(nn.Module):
         upstream = list(views.upstream) if entered else []
         if self._circuits:
             views = replace(views, learns=True)
-        with self._pass(views, self.observers, self._plan) as here:
-            views.upstream.extend(upstream)
-            self.route.learn(self, here, self._first if entered else 0)
+        here = self._pass(views, self.observers, self._plan, upstream)
+        self.route.learn(self, here, self._first if entered else 0)
 
     def end_batch(self) -> None:
         """All of a batch has been learned: groups of batches count it, and steps that wait are made."""
@@ -215,8 +213,8 @@ class LocalNetwork(nn.Module):
 
     def enter(self, views: Views) -> Views:
         """The views as the first stage with a block that learns receives them; nothing learns here."""
-        with torch.no_grad(), self._pass(views) as here:
-            x = here.run(self.stages[: self._first], views.x)
+        with torch.no_grad():
+            x = self._pass(views).run(self.stages[: self._first], views.x)
         return replace(views, x=x)
 
     def goodness(self, views: Views) -> list[Tensor]:
@@ -257,8 +255,8 @@ class LocalNetwork(nn.Module):
 
     def observe(self, views: Views, *observers: Observer) -> Any:
         """One pass without learning, in which observers see every block; what the last stage makes."""
-        with torch.no_grad(), self._pass(views, observers) as here:
-            return here.run(self.stages, views.x)
+        with torch.no_grad():
+            return self._pass(views, observers).run(self.stages, views.x)
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
         """One pass in which the blocks do not learn: (R, K) logits of every readout and head.
@@ -279,7 +277,8 @@ class LocalNetwork(nn.Module):
 
         plan = {r: p for r, p in self._readout_plan.items() if learn and self.learns(cast(LocalBlock, r))}
         self._require_optimizers(plan)
-        with torch.no_grad(), self._pass(views, (tap,), plan) as here:
+        with torch.no_grad():
+            here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
             if learn:
                 if not self.route.read(self, here, handed_on):
@@ -287,11 +286,11 @@ class LocalNetwork(nn.Module):
             else:
                 here.run(self.stages, views.x)
         logits = {name: handed_on[head] for name, head in self._heads.items()}
-        with self._pass(views, self.observers if learn else (), plan) as here:
-            read = {
-                name: here.block(readout, *(handed_on[b] for b in self.taps[name]))
-                for name, readout in self._readouts.items()
-            }
+        here = self._pass(views, self.observers if learn else (), plan)
+        read = {
+            name: here.block(readout, *(handed_on[b] for b in self.taps[name]))
+            for name, readout in self._readouts.items()
+        }
         return {**read, **logits}
 
     def fit_boxes(self, epoch: int, passes: Callable[[], Iterable[Views]]) -> bool:
@@ -313,13 +312,17 @@ class LocalNetwork(nn.Module):
         """What comes to a box."""
         for views in passes():
             try:
-                with torch.no_grad(), box.catching(), Pass(views) as here:
-                    here.run(self.stages, views.x)
+                with torch.no_grad(), box.catching():
+                    Pass(views).run(self.stages, views.x)
             except ReachedError as reached:
                 yield reached.x
 
     def _pass(
-        self, views: Views, observers: Sequence[Observer] = (), plan: Mapping[nn.Module, Place] | None = None
+        self,
+        views: Views,
+        observers: Sequence[Observer] = (),
+        plan: Mapping[nn.Module, Place] | None = None,
+        upstream: Sequence[Tensor] = (),
     ) -> Pass:
         """A pass that measures goodness, and learns if it has a plan."""
         return Pass(
@@ -330,6 +333,7 @@ class LocalNetwork(nn.Module):
             optimizers=self._by_name,
             record=self.record,
             finite=self.finite,
+            upstream=upstream,
         )
 
     @property

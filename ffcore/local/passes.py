@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Token
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -47,6 +46,7 @@ class Pass:
         optimizers: of the blocks, by name.
         record: receives the terms of each loss.
         finite: refuse non-finite losses before any weight changes; this waits for the device.
+        upstream: goodness of blocks that have run already.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class Pass:
         optimizers: Mapping[str, BlockOptimizer] | None = None,
         record: Record | None = None,
         finite: bool = False,
+        upstream: Sequence[Tensor] = (),
     ) -> None:
         self.views = views
+        views.upstream[:] = upstream
         self.observers = tuple(observers)
         self.plan = plan or {}
         self.wants_goodness = wants_goodness
@@ -69,22 +71,24 @@ class Pass:
         self._open: list[Call] = []  # blocks of a window whose last one has not run yet
         self._window: int | None = None
         self._slots: dict[Block, int] = {}  # in views.upstream
-        self._token: Token[Pass | None] | None = None
-
-    def __enter__(self) -> Pass:
-        self.views.upstream.clear()
-        self._token = under_way.set(self)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._token is not None:
-            under_way.reset(self._token)
-        if kind is None and self._open:
-            names = ", ".join(block.name for block, _, _ in self._open)
-            raise RuntimeError(f"the blocks {names} ran, but the last block of their window did not")
 
     def run(self, stages: Sequence[nn.Module], x: Any) -> Any:
-        """What the stages make of ``x``, one after another: blocks, shortcuts, circuits, any module."""
+        """What the stages make of ``x``, one after another: blocks, shortcuts, circuits, any module.
+
+        Raises:
+            RuntimeError: when a window began and its last block did not run.
+        """
+        token = under_way.set(self)
+        try:
+            x = self._run(stages, x)
+        finally:
+            under_way.reset(token)
+        if self._open:
+            names = ", ".join(block.name for block, _, _ in self._open)
+            raise RuntimeError(f"the blocks {names} ran, but the last block of their window did not")
+        return x
+
+    def _run(self, stages: Sequence[nn.Module], x: Any) -> Any:
         for stage in stages:
             if isinstance(stage, LocalBlock) and not has_hooks(stage):
                 x = self.block(stage, x)
@@ -122,7 +126,7 @@ class Pass:
     def around(self, residual: Residual, x: Tensor) -> Tensor:
         """A shortcut around stages: it carries a graph only within a window."""
         before = self._window
-        y = self.run(tuple(residual.items), x)
+        y = self._run(tuple(residual.items), x)
         return residual.merged(x, y, attached=self._window == before)
 
     def _learn(self, place: Place) -> None:

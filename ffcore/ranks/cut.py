@@ -90,7 +90,8 @@ def counted(network: LocalNetwork) -> list[float]:
     x = torch.zeros(2, *network.shape, dtype=like.dtype, device=like.device)
     views = Views(x=x, roles=("count",), sizes=(2,))
     costs = []
-    with evaluating(network), torch.no_grad(), Pass(views) as here:
+    here = Pass(views)
+    with evaluating(network), torch.no_grad():
         for stage in network.stages:
             with FlopCounterMode(display=False) as counter:
                 x = here.run([stage], x)

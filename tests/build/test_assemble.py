@@ -53,7 +53,10 @@ def test_a_block_may_have_an_optimiser_of_its_own():
         network=[DENSE, own], readouts={"r": "softmax"}, readout_optimizer={"lr": 0.25, "kind": "adamw"}
     )
     optimizers = module.configure_optimizers().blocks
-    assert {name: (type(o).__name__, o.param_groups[0]["lr"]) for name, o in optimizers.items()} == {
+    assert {
+        name: (type(b.optimizer).__name__, b.optimizer.param_groups[0]["lr"])
+        for name, b in optimizers.items()
+    } == {
         "dense1": ("Adam", 1e-3),
         "dense2": ("SGD", 0.5),
         "r": ("AdamW", 0.25),

@@ -147,8 +147,8 @@ def test_a_body_may_hand_on_something_else_than_its_activity():
             return x, 2 * x
 
     b = LocalBlock(Two(), Energy())
-    with Pass(pair(rows()), wants_goodness=True) as here:
-        handed_on = b(rows())
+    here = Pass(pair(rows()), wants_goodness=True)
+    handed_on = here.run([b], rows())
     assert torch.equal(handed_on, 2 * rows())
     torch.testing.assert_close(here.views.upstream, [rows().square().mean(1)])
 
