@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ffcore.api import add_plugin, load, resume, train
 
 if TYPE_CHECKING:
+    from ffcore.build.from_recipe import from_recipe
     from ffcore.build.localize import delocalize, localize
+    from ffcore.by_hand import one_step
     from ffcore.engine.module import ForwardOnly
     from ffcore.local import LocalBlock
     from ffcore.local.optimizers import block_optimizers as optimizers
@@ -18,7 +20,9 @@ _LAZY = {
     "LocalBlock": "ffcore.local:LocalBlock",
     "Network": "ffcore.network:Network",
     "delocalize": "ffcore.build.localize:delocalize",
+    "from_recipe": "ffcore.build.from_recipe:from_recipe",
     "localize": "ffcore.build.localize:localize",
+    "one_step": "ffcore.by_hand:one_step",
     "optimizers": "ffcore.local.optimizers:block_optimizers",
 }
 """Names that need torch or Lightning: imported on first use, so that the command answers at once."""
@@ -29,8 +33,10 @@ __all__ = [
     "Network",
     "add_plugin",
     "delocalize",
+    "from_recipe",
     "load",
     "localize",
+    "one_step",
     "optimizers",
     "resume",
     "train",

@@ -50,24 +50,17 @@ def train(
     """
     from rich.console import Console
 
-    from ffcore.recipe.load import load
-    from ffcore.recipe.schema import Recipe
     from ffcore.run.train import train as run_train
 
     if isinstance(data, Mapping):
         overrides["data"], data = data, None
-    if isinstance(recipe, Recipe):
-        if overrides:
-            raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
-        loaded = recipe
-    else:
-        loaded = load(os.fspath(recipe), _flat(overrides))
+    found = loaded(recipe, overrides)
     if data is not None and not hasattr(data, "load"):
         raise UserError(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    return run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    return run_train(found, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
 
 
 def resume(
@@ -140,6 +133,22 @@ def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None, *, trus
 
     with trusting(trust):
         return Predictor(os.fspath(run_dir), checkpoint)
+
+
+def loaded(recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe of a name or path with overrides; a `Recipe` as it is.
+
+    Raises:
+        ValueError: when a `Recipe` has overrides.
+    """
+    from ffcore.recipe.load import load
+    from ffcore.recipe.schema import Recipe
+
+    if not isinstance(recipe, Recipe):
+        return load(os.fspath(recipe), _flat(overrides))
+    if overrides:
+        raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
+    return recipe
 
 
 def _flat(overrides: Mapping[str, Any], above: str = "") -> list[str]:

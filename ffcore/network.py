@@ -30,6 +30,7 @@ from ffcore.interfaces.draw import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
+from ffcore.local.passes import Record
 from ffcore.parts import part
 
 Stage = nn.Module | Callable[[Tensor], Any]
@@ -76,6 +77,8 @@ class Network(nn.Module):
     Attributes:
         local: the blocks and readouts, and passes through them.
         batches: how many batches have been learned by `learn`; part of the ``state_dict``.
+        records: functions that `learn` calls with a block, the terms of its loss and the number of samples.
+        autocast: number format of mixed precision, such as ``torch.bfloat16``; None for none.
 
     Raises:
         UserError: when parts do not fit together, or the example.
@@ -111,6 +114,8 @@ class Network(nn.Module):
         self.contribution: LayerContribution = part("contribution", contribution)
         self.seed = seed
         self.batches = 0
+        self.records: list[Record] = []
+        self.autocast: torch.dtype | None = None
         self._windows: tuple[range, ...] | None = None
         self._learning = len(self.local.learning)  # walking all parameters is no work for every step
         _refuse_misfits(self.algorithm, self.contribution, self.local)
@@ -133,6 +138,11 @@ class Network(nn.Module):
     def blocks(self) -> Sequence[LocalBlock]:
         """The local blocks in the order of their first call."""
         return self.local.blocks
+
+    @property
+    def optimizers(self) -> BlockOptimizers | None:
+        """Those that the blocks learn with, once they have been given to `learn`."""
+        return self.local.optimizers
 
     def forward(self, x: Any) -> Tensor:
         """(N, *shape) → (N, K): combined scores; the largest is the prediction."""
@@ -174,12 +184,16 @@ class Network(nn.Module):
         losses: dict[str, list[Tensor]] = {}
 
         def record(block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
-            losses.setdefault(block.name, []).append(torch.stack(list(terms.values())).sum())
+            if terms:
+                losses.setdefault(block.name, []).append(torch.stack(list(terms.values())).sum())
+            for other in self.records:
+                other(block, terms, samples)
 
         before = self.local.record, self.local.finite
         self.local.record, self.local.finite = record, True
         try:
-            self.algorithm.learn(batch, self.local)
+            with self._autocast(y.device):
+                self.algorithm.learn(batch, self.local)
         finally:
             self.local.record, self.local.finite = before
         self.local.end_batch()
@@ -246,8 +260,11 @@ class Network(nn.Module):
     def evidence(self, x: Any) -> Tensor:
         """(N, *shape) → (L, N, K): what every source says of every class, in evaluation mode."""
         _refuse_samples(x, self.shape)
-        with torch.no_grad(), evaluating(self):
+        with torch.no_grad(), evaluating(self), self._autocast(next(tensors(x)).device):
             return self.algorithm.scores(x, self.local)
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)
 
     def scores(self, x: Any) -> Tensor:
         """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""

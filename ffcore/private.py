@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import optimizer as _optimizers
+
+Step = TypeVar("Step", bound=Callable[..., Any])
 
 no_torch_function = torch._C._disabled_torch_function_impl
 """For tensor subclasses whose operations arrive in ``__torch_dispatch__`` only; torch documents the name."""
@@ -58,3 +60,32 @@ def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
     step: Any = vars(owner)["step"]
     wrapped = getattr(step, "hooked", False) and owner.__module__.startswith("torch.optim")
     return step.__wrapped__ if wrapped else None
+
+
+def unwrapped(step: Step) -> Step:
+    """A method ``step`` that torch does not wrap in its profiler and hooks, each time that it is called."""
+    step.hooked = True  # type: ignore[attr-defined]
+    return step
+
+
+HOOK_NAME = "_current_fx_name"
+"""An attribute of a LightningModule that Lightning sets some twenty times a step."""
+
+
+def leave_stop_flag_alone(trainer: Any) -> None:
+    """Keep Lightning from a broadcast of a stop flag at every step, for which all ranks wait.
+
+    Raises:
+        RuntimeError: when this release of Lightning broadcasts it elsewhere.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    if not hasattr(loop, STOP_FLAG):
+        raise RuntimeError(f"this release of Lightning has no {STOP_FLAG}; ffcore needs 2.6")
+    setattr(loop, STOP_FLAG, _nothing)
+
+
+STOP_FLAG = "_broadcast_sigterm_tensor"
+
+
+def _nothing() -> None:
+    pass

@@ -23,6 +23,7 @@ from ffcore.interfaces.draw import mix
 from ffcore.local import BlockOptimizers, block_optimizers
 from ffcore.local.optimizers import Make
 from ffcore.network import FITTING, Network
+from ffcore.private import HOOK_NAME
 from ffcore.trust import trusting
 
 _MEASURING = 0x76616C  # keeps the random numbers of measuring apart from those of learning
@@ -274,7 +275,7 @@ class ForwardOnly(L.LightningModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As for any module, but for a name of Lightning's that changes some twenty times a step."""
-        if name == "_current_fx_name":
+        if name == HOOK_NAME:
             object.__setattr__(self, name, value)  # torch would look whether it is a parameter or a module
         else:
             super().__setattr__(name, value)

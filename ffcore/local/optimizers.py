@@ -12,6 +12,7 @@ from torch import nn
 from ffcore.errors import UserError
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.local.block_optimizer import BlockOptimizer
+from ffcore.private import unwrapped
 
 if TYPE_CHECKING:
     from ffcore.local.network import LocalNetwork
@@ -45,12 +46,11 @@ class BlockOptimizers(torch.optim.Optimizer):
     def _groups(self) -> list[dict[str, Any]]:
         return [group for each in self.blocks.values() for group in each.optimizer.param_groups]
 
+    @unwrapped
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Mark a batch; the blocks have stepped already. The closure is Lightning's and calls its hooks."""
         if closure is not None and self.heard:
             closure()
-
-    step.hooked = True  # type: ignore[attr-defined]  # so torch does not wrap it in its profiler, each step
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients."""
@@ -73,6 +73,10 @@ class BlockOptimizers(torch.optim.Optimizer):
         for name, each in self.blocks.items():
             each.optimizer.load_state_dict(blocks[name])
         self.param_groups = self._groups()  # torch makes new ones
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: a copied network has optimisers of its own parameters."""
+        return {**super().__getstate__(), "blocks": self.blocks, "heard": self.heard}
 
     def __iter__(self) -> Iterator[BlockOptimizer]:
         return iter(self.blocks.values())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ffcore.engine.half_done import HalfDone
 from ffcore.engine.module import ForwardOnly
 from ffcore.engine.spread import Spread
+from ffcore.private import leave_stop_flag_alone
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher
 from ffcore.recipe.schema import Recipe
@@ -85,10 +86,7 @@ class LocalDDP(DDPStrategy):
         if not isinstance(module, ForwardOnly):
             raise TypeError(f"strategy {self.strategy_name}: trains ForwardOnly, not {type(module).__name__}")
         module.spread = self.spread()
-        # All ranks would wait for the first one, every step; `Vote` asks them twice a second.
-        loop: Any = trainer.fit_loop.epoch_loop
-        assert hasattr(loop, "_broadcast_sigterm_tensor"), "Lightning 2.6 has it"
-        loop._broadcast_sigterm_tensor = _nothing
+        leave_stop_flag_alone(trainer)  # `Vote` asks all ranks twice a second instead
         super().setup(trainer)
 
     def spread(self) -> Spread:
@@ -114,10 +112,6 @@ class LocalDDP(DDPStrategy):
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
-
-
-def _nothing() -> None:
-    pass
 
 
 StrategyRegistry.register(LocalDDP.strategy_name, LocalDDP)

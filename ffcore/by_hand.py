@@ -1,0 +1,230 @@
+"""One learning step taken by hand: everything that each block made, lost and changed.
+
+R rows = all views of a batch, stacked view by view; K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Block, Clock, Draw, NegativeData, Out, Views
+from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
+from ffcore.network import Network
+
+
+@dataclass(frozen=True, eq=False)
+class BlockStep:
+    """One call of one block in a step; all tensors are detached copies.
+
+    Attributes:
+        block: name of the block or readout.
+        call: how many calls it has had before in this step.
+        roles: names of the views, such as "positive" and "negative".
+        sizes: rows of each view.
+        inputs: (R, *in_shape) each.
+        activity: (R, *shape) what the goodness is measured on.
+        handoff: (R, *shape') what later blocks receive.
+        goodness: (R,) energies or (R, K) class goodness; None where the block has none.
+        losses: terms of its loss, scalars by name; empty where it did not learn.
+        gradients: by the parameter's name within the block; empty where it did not learn.
+        before: parameters before the update, by the same names.
+        after: parameters after it.
+    """
+
+    block: str
+    call: int
+    roles: tuple[str, ...]
+    sizes: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
+    activity: Tensor
+    handoff: Tensor
+    goodness: Tensor | None
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    before: Mapping[str, Tensor] = field(default_factory=dict)
+    after: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def of(self, t: Tensor, role: str) -> Tensor:
+        """The rows of ``t`` (R, …) that belong to a view.
+
+        Raises:
+            KeyError: when no view has that role.
+        """
+        return Views(t, self.roles, self.sizes).of(t, role)
+
+
+def one_step(
+    net: Network,
+    x: Any,
+    y: Tensor,
+    optimizers: BlockOptimizers | None = None,
+    *,
+    clock: Clock | None = None,
+    negatives: tuple[Tensor, Tensor | None] | None = None,
+) -> list[BlockStep]:
+    """Let a network learn from one batch, and see all of it; no trainer is needed.
+
+    The step is that of `Network.learn`, to the bit. To keep a network as it is, give a ``copy.deepcopy``.
+
+    >>> import torch, ffcore
+    >>> net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
+    >>> steps = ffcore.one_step(net, torch.rand(4, 1, 8, 8), torch.arange(4))
+    >>> [(s.block, tuple(s.goodness.shape), sorted(s.losses)) for s in steps][:1]
+    [('dense1', (8,), ['objective'])]
+
+    Args:
+        net: the network.
+        x: (N, *shape) samples.
+        y: (N,) int64 classes.
+        optimizers: as for `Network.learn`.
+        clock: the moment of the run, such as ``Clock(epoch=3, step=0, epochs=60)``.
+        negatives: (N, *shape) negative samples and (N,) the classes that they claim, or None, in place of
+            what the algorithm's negative data would make.
+
+    Returns:
+        One entry a call of a block, in order; readouts, which learn first, stand first.
+
+    Raises:
+        UserError: as `Network.learn`, or when the algorithm has no negative data to replace.
+    """
+    if optimizers is not None:
+        net.local.optimizers = optimizers
+    watch = _Watch(net)
+    with _replaced(net, negatives), watch.watching():
+        net.learn(x, y, clock=clock)
+    return watch.steps()
+
+
+class _Watch:
+    """Sees calls, losses and updates, each in its own order, and puts them together by block."""
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        self._seen: list[BlockStep] = []
+        self._losses: dict[str, list[Mapping[str, Tensor]]] = {}
+        self._updates: dict[str, list[tuple[dict[str, Tensor], ...]]] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        local = self.net.local
+        given, learners = local.optimizers, local.learners
+        if given is not None:
+            local.optimizers = _Watched(given, {n: self._update(learners[n]) for n in given.blocks})
+        local.observers.append(self)
+        self.net.records.append(self._record)
+        try:
+            yield
+        finally:
+            self.net.records.remove(self._record)
+            local.observers.remove(self)
+            local.optimizers = given
+
+    def __call__(self, block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
+        """See `ffcore.interfaces.Observer`."""
+        goodness = None if out.goodness is None else _copy(out.goodness)
+        call = sum(step.block == block.name for step in self._seen)
+        made = (tuple(_copy(t) for t in inputs), _copy(out.activity), _copy(out.handoff), goodness)
+        self._seen.append(BlockStep(block.name, call, views.roles, views.sizes, *made))
+
+    def _record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
+        copies = {name: _copy(term) for name, term in terms.items()}
+        self._losses.setdefault(block.name, []).append(copies)
+
+    def _update(self, block: LocalBlock) -> Callable[[Callable[[], None]], None]:
+        def updated(step: Callable[[], None]) -> None:
+            gradients = {n: _copy(p.grad) for n, p in block.named_parameters() if p.grad is not None}
+            before = _parameters(block)
+            step()
+            self._updates.setdefault(block.name, []).append((gradients, before, _parameters(block)))
+
+        return updated
+
+    def steps(self) -> list[BlockStep]:
+        """All calls, with what belongs to them."""
+        found = []
+        for seen in self._seen:
+            losses = self._losses.get(seen.block, [])[seen.call : seen.call + 1] or [{}]
+            updates = self._updates.get(seen.block, [])
+            now = _parameters(self.net.local.learners[seen.block])
+            gradients, before, after = updates[seen.call] if seen.call < len(updates) else ({}, now, now)
+            parts = {
+                **vars(seen),
+                "losses": losses[0],
+                "gradients": gradients,
+                "before": before,
+                "after": after,
+            }
+            found.append(BlockStep(**parts))
+        return found
+
+
+class _Watched(BlockOptimizers):
+    """The same optimisers, with a function around each update."""
+
+    def __init__(
+        self, given: BlockOptimizers, around: Mapping[str, Callable[[Callable[[], None]], None]]
+    ) -> None:
+        self.blocks = {n: cast(BlockOptimizer, _Around(b, around[n])) for n, b in given.blocks.items()}
+
+
+class _Around:
+    def __init__(self, inner: BlockOptimizer, around: Callable[[Callable[[], None]], None]) -> None:
+        self.inner, self.around = inner, around
+
+    def update(self, samples: int) -> None:
+        self.around(lambda: self.inner.update(samples))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class _Given(NegativeData):
+    """Negative data made before."""
+
+    def __init__(self, x: Tensor, claims: Tensor | None) -> None:
+        super().__init__()
+        self.x, self.y = x, claims
+
+    def forward(
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.x.shape != x.shape:
+            raise UserError(f"negatives: samples {tuple(self.x.shape)} for a batch {tuple(x.shape)}")
+        return self.x, self.y
+
+
+@contextmanager
+def _replaced(net: Network, negatives: tuple[Tensor, Tensor | None] | None) -> Iterator[None]:
+    """In here the algorithm takes these negatives."""
+    if negatives is None:
+        yield
+        return
+    places: Sequence[tuple[nn.Module, str, NegativeData]] = [
+        (parent, name, child)
+        for parent in net.algorithm.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, NegativeData)
+    ]
+    if not places:
+        raise UserError(f"negatives: {type(net.algorithm).__name__} learns without negative data")
+    parent, name, child = places[0]
+    setattr(parent, name, _Given(*negatives))
+    try:
+        yield
+    finally:
+        setattr(parent, name, child)
+
+
+def _parameters(block: LocalBlock) -> dict[str, Tensor]:
+    return {name: _copy(parameter) for name, parameter in block.named_parameters()}
+
+
+def _copy(t: Tensor) -> Tensor:
+    return t.detach().clone(memory_format=torch.preserve_format)

@@ -1,0 +1,269 @@
+"""Level 1: a network, torch optimisers and a loop of one's own."""
+
+import copy
+import math
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import ffcore
+from ffcore.errors import RunError, UserError
+from ffcore.interfaces import Goodness, LayerContribution
+from ffcore_ff.algorithm import ForwardForward
+from ffcore_ff.goodness import SumSquares
+from ffcore_ff.handoffs import RMS
+from ffcore_ff.labels import Overlay
+from ffcore_ff.negatives import WrongLabel
+from ffcore_ff.objectives import Logistic
+from ffcore_std.bodies import Dense
+
+
+def digits():
+    data = load_digits()
+    return torch.tensor(data.data, dtype=torch.float32) / 16, torch.tensor(data.target)
+
+
+def layer(inputs, units=100, **changes):
+    body = nn.Sequential(nn.Linear(inputs, units), nn.ReLU())
+    parts = {"goodness": SumSquares(), "objective": Logistic(), "handoff": RMS(), **changes}
+    return ffcore.LocalBlock(body, **parts)
+
+
+def network(stages=None, **changes):
+    torch.manual_seed(0)
+    options = {
+        "algorithm": ForwardForward(Overlay(), WrongLabel()),
+        "example": digits()[0][:2],
+        "classes": 10,
+    }
+    return ffcore.Network(stages or [layer(64), layer(100)], **{**options, **changes})
+
+
+def epoch(net, optimizers, number=0):
+    x, y = digits()
+    order = torch.randperm(1500, generator=torch.Generator().manual_seed(number))
+    return [net.learn(x[rows], y[rows], optimizers) for rows in order.split(50)]
+
+
+def test_a_plain_loop_learns_digits():
+    net = network()
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=3e-3)
+    losses = [loss for number in range(8) for loss in epoch(net, optimizers, number)]
+    assert list(losses[0]) == ["block1", "block2"]
+    assert not any(loss.requires_grad for loss in losses[0].values())
+    assert losses[-1]["block1"] < 0.5 * losses[0]["block1"]
+    x, y = digits()
+    assert (net.predict(x[1500:]) == y[1500:]).float().mean() > 0.8
+    torch.testing.assert_close(net.predict_proba(x[:5]).sum(1), torch.ones(5))
+
+
+def test_the_step_is_that_of_a_bare_loop_to_the_bit():
+    net = network([layer(64)])
+    twin = copy.deepcopy(net.blocks[0].body)
+    x, y = (t[:50] for t in digits())
+    step = ffcore.one_step(net, x, y, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))[0]
+    (rows,) = step.inputs
+    goodness = twin(rows).square().sum(1)
+    margin = torch.cat([100.0 - goodness[:50], goodness[50:] - 100.0])
+    loss = nn.functional.softplus(margin).sum() / 50
+    loss.backward()
+    torch.testing.assert_close(step.losses["objective"], loss.detach())
+    torch.testing.assert_close(step.gradients["body.0.weight"], twin[0].weight.grad)
+    with torch.no_grad():
+        torch.testing.assert_close(step.after["body.0.weight"], twin[0].weight - 0.1 * twin[0].weight.grad)
+
+
+def test_a_saved_state_continues_to_the_bit(tmp_path):
+    def fresh():
+        net = network()
+        return net, ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
+
+    whole, optimizers = fresh()
+    epoch(whole, optimizers)
+    torch.save({"net": whole.state_dict(), "optimizers": optimizers.state_dict()}, tmp_path / "half.pt")
+    epoch(whole, optimizers, 1)
+    resumed, optimizers = fresh()
+    state = torch.load(tmp_path / "half.pt", weights_only=True)
+    resumed.load_state_dict(state["net"])
+    optimizers.load_state_dict(state["optimizers"])
+    epoch(resumed, optimizers, 1)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.optim.SGD,
+        lambda parameters: torch.optim.SGD(parameters, lr=0.01),
+        {"block1": torch.optim.Adam, "*": torch.optim.SGD},
+    ],
+    ids=["a class", "a function", "a mapping"],
+)
+def test_optimisers_are_given_as_a_class_a_function_or_a_mapping(given):
+    net = network()
+    optimizers = ffcore.optimizers(net, given)
+    epoch(net, optimizers)
+    first = type(optimizers.blocks["block1"].optimizer).__name__
+    assert first == ("Adam" if isinstance(given, dict) else "SGD")
+
+
+def test_a_torch_scheduler_reaches_every_block():
+    net = network()
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.8)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizers, gamma=0.5)
+    epoch(net, optimizers)
+    optimizers.step()
+    scheduler.step()
+    assert [b.optimizer.param_groups[0]["lr"] for b in optimizers] == [0.4, 0.4]
+
+
+def test_kinds_and_objects_may_be_mixed():
+    stages = [
+        nn.Flatten(),
+        ffcore.LocalBlock(Dense((64,), 50), "sum-squares", objective={"kind": "logistic", "threshold": 2.0}),
+        lambda h: h.sign(),
+        layer(50),
+    ]
+    algorithm = {"kind": "forward-forward", "labels": "overlay"}
+    combined = {"kind": "readout", "name": "r"}
+    net = network(stages, algorithm=algorithm, readouts={"r": "softmax"}, contribution=combined)
+    epoch(net, ffcore.optimizers(net, torch.optim.Adam, lr=1e-3))
+    assert [s.name for s in net.sources] == ["block1", "block2", "r"]
+
+
+def test_learning_without_optimisers_names_the_call_that_makes_them():
+    with pytest.raises(UserError, match=r"no optimisers; make some by ffcore\.optimizers\(net"):
+        network().learn(*(t[:4] for t in digits()))
+
+
+def test_a_non_finite_batch_names_the_block_and_leaves_the_weights():
+    net = network()
+    before = copy.deepcopy(list(net.parameters()))
+    x, y = (t[:20] for t in digits())
+    with pytest.raises(RunError, match=r"block block1: its loss \(objective\) is nan"):
+        net.learn(x * math.nan, y, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
+    assert all(torch.equal(p, q) for p, q in zip(before, net.parameters(), strict=True))
+    assert net.batches == 0
+
+
+SHARED = nn.Linear(64, 64)
+WRONG = {
+    "a class": ({"goodness": SumSquares}, "give an instance of SumSquares, not the class"),
+    "another noun": ({"objective": SumSquares()}, "objective: a SumSquares is not an objective"),
+    "an unknown kind": ({"goodness": "sum-square"}, "did you mean 'sum-squares'"),
+    "an option": ({"objective": {"kind": "logistic", "treshold": 1}}, "did you mean 'threshold'"),
+    "a misfit": ({"objective": "cross-entropy"}, "reads goodness of kind 'class', but SumSquares"),
+    "no goodness": ({"goodness": None}, "objective Logistic needs a goodness"),
+}
+
+
+@pytest.mark.parametrize(("changes", "complaint"), WRONG.values(), ids=WRONG)
+def test_parts_of_a_block_that_do_not_fit_are_refused(changes, complaint):
+    with pytest.raises(UserError, match=complaint):
+        layer(64, **changes)
+
+
+MISFITS = {
+    "an algorithm": ({"algorithm": SumSquares()}, "algorithm: a SumSquares is not an algorithm"),
+    "no example": ({"example": None}, "example: should be a few samples"),
+    "an example of another shape": ({"example": torch.zeros(2, 63)}, "does not take inputs of shape"),
+    "an example of nothing": ({"example": torch.zeros(0, 64)}, "example: should be a few samples"),
+    "too many classes": ({"classes": 65}, "65 classes do not fit"),
+    "no classes": ({"classes": None}, "classes: should be the number"),
+    "no block": ({"stages": [nn.Linear(64, 3)]}, "calls no local block"),
+    "a number as a stage": ({"stages": [3]}, "stage 0: should be a module"),
+    "a module twice": (
+        {"stages": [ffcore.LocalBlock(SHARED, "sum-squares"), ffcore.LocalBlock(SHARED, "sum-squares")]},
+        "block2 shares its parameter body.weight with",
+    ),
+    "a contribution": ({"contribution": 3}, "contribution: a int is not a contribution"),
+}
+
+
+@pytest.mark.parametrize(("changes", "complaint"), MISFITS.values(), ids=MISFITS)
+def test_networks_that_cannot_work_are_refused(changes, complaint):
+    with pytest.raises(UserError, match=complaint):
+        network(**changes)
+
+
+def test_a_block_belongs_to_one_network():
+    stages = [layer(64)]
+    network(stages)
+    with pytest.raises(UserError, match="block1 belongs to another network already"):
+        network(stages)
+
+
+BATCHES = {
+    "samples of another shape": ((torch.zeros(4, 63), torch.zeros(4).long()), "the network was built for"),
+    "an array": ((digits()[0][:4].numpy(), torch.zeros(4).long()), "there is a ndarray"),
+    "classes of floats": ((torch.zeros(4, 64), torch.zeros(4)), "y: should be an int64 tensor"),
+    "too few classes": ((torch.zeros(4, 64), torch.zeros(3).long()), r"y: should be an int64 tensor \(4,\)"),
+}
+
+
+@pytest.mark.parametrize(("batch", "complaint"), BATCHES.values(), ids=BATCHES)
+def test_batches_that_do_not_fit_are_refused(batch, complaint):
+    net = network()
+    with pytest.raises(UserError, match=complaint):
+        net.learn(*batch, ffcore.optimizers(net, torch.optim.SGD))
+
+
+OPTIMIZERS = {
+    "an optimiser": (lambda net: torch.optim.SGD(net.parameters()), "should be a torch optimiser class"),
+    "a block that is not there": (lambda net: {"block3": torch.optim.SGD}, "there is no block 'block3'"),
+    "a block without": (lambda net: {"block1": torch.optim.SGD}, "block block2 has none"),
+    "something else": (lambda net: lambda p: 3, "a torch optimiser should be made, not a int"),
+    "of others": (
+        lambda net: lambda p: torch.optim.SGD([nn.Parameter(torch.ones(1))]),
+        "holds other parameters",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "complaint"), OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_optimisers_that_cannot_work_are_refused(make, complaint):
+    net = network()
+    with pytest.raises(UserError, match=complaint):
+        ffcore.optimizers(net, make(net))
+
+
+def test_options_of_an_optimiser_that_it_does_not_take_are_refused():
+    with pytest.raises(UserError, match=r"block block1: .*'rate'"):
+        ffcore.optimizers(network(), torch.optim.SGD, rate=1)
+
+
+def test_a_goodness_is_measured_on_ones_in_evaluation_mode():
+    class Running(Goodness):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(100)
+
+        def forward(self, activity):
+            return self.norm(activity).square().sum(1)
+
+    made = layer(64, goodness=Running())
+    network([made])
+    assert (made.goodness.norm.running_mean == 0).all()
+    assert made.info.unit_goodness == pytest.approx(100, rel=1e-4)
+
+
+def test_a_subclass_that_forgets_super_keeps_the_columns_of_classes():
+    class Forgetful(Logistic):
+        def bind(self, info):
+            pass
+
+    made = layer(64, objective=Forgetful(2.0))
+    network([made])
+    assert made.loss.objective.column_of is None  # those of the goodness, which has none
+
+
+def test_a_contribution_of_ones_own_combines():
+    class First(LayerContribution):
+        def combine(self, scores):
+            return scores[0]
+
+    net = network(contribution=First())
+    x = digits()[0][:7]
+    assert torch.equal(net.scores(x), net.evidence(x)[0])
