@@ -63,7 +63,7 @@ def assemble(
     _refuse_idle_fits(network, schedule, epochs)
     with _at("schedule"):
         network.plan(schedule.windows(Clock(0, 0, epochs), len(network.learning)))
-    return ForwardOnly(
+    module = ForwardOnly(
         net,
         makers(recipe.optimizer, builder.optimizers),
         augmentations=augmentations,
@@ -73,6 +73,8 @@ def assemble(
         clip_value=recipe.trainer.clip_value,
         accumulate=recipe.trainer.accumulate,
     )
+    module.logs = False  # a run's loggers get the rows of its metrics.csv
+    return module
 
 
 def _groups(recipe: Recipe, classes: int, groups: Sequence[int] | None) -> torch.Tensor | None:

@@ -149,9 +149,9 @@ class ForwardOnly(L.LightningModule):
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     @property
-    def _logging(self) -> bool:
-        """Whether there is a logger that metrics go to."""
-        return self.logs and bool(self.trainer.loggers)
+    def _logging(self) -> bool | None:
+        """Lightning's ``logger`` argument; its default, None, does not warn where there is no logger."""
+        return None if self.logs else False
 
     @property
     def _epochs(self) -> int:
@@ -316,12 +316,6 @@ class ForwardOnly(L.LightningModule):
         """(N,) classes of the samples of a batch, or of a tensor of samples."""
         x = batch if isinstance(batch, Tensor) else as_batch(batch, self.spread.ranks).x
         return self.scores(x).argmax(1)
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Ffcore's own batches are made on the device; others are moved."""
-        if isinstance(batch, Batch):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ffcore.interfaces.draw import Draw
@@ -38,6 +40,13 @@ class Batch:
         """Set its random numbers, those of one step under one seed."""
         self.draw = Draw(seed, step, self.first, len(self.y), self.total, self.y.device)
 
+    def to(self, device: torch.device, **how: Any) -> Batch:
+        """The batch on a device; ffcore's loaders make it there."""
+        if self.y.device == device:
+            return self
+        moved = _moved(self.x, device)
+        return replace(self, x=moved, y=self.y.to(device), index=self.index.to(device))
+
     def whole(self) -> Batch:
         """The batch of all ranks that share it, if `ranks` says that several do."""
         group = ranks()
@@ -51,3 +60,11 @@ class Batch:
         """The batch's random numbers; asserts that the engine has set them."""
         assert self.draw is not None, "a batch reaches an algorithm only with its random numbers set"
         return self.draw
+
+
+def _moved(x: Any, device: torch.device) -> Any:
+    if isinstance(x, Mapping):
+        return {name: _moved(each, device) for name, each in x.items()}
+    if isinstance(x, tuple | list):
+        return type(x)(_moved(each, device) for each in x)
+    return x.to(device)
