@@ -1,0 +1,43 @@
+"""One learning step by hand: what every block made, lost and changed.
+
+    python docs/examples/one_step.py
+
+The network is that of a recipe, with its weights drawn; no trainer, no run folder.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from sklearn.datasets import load_digits
+
+import ffcore
+from ffcore.interfaces import Clock
+
+
+def main() -> list:
+    """Take a step with given negatives, and print what it did."""
+    data = load_digits()
+    x = torch.tensor(data.images[:50], dtype=torch.float32).unsqueeze(1) / 16
+    y = torch.tensor(data.target[:50])
+    net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
+    steps = ffcore.one_step(
+        copy.deepcopy(net),  # so that net itself stays as it is
+        x,
+        y,
+        clock=Clock(epoch=3, step=0, epochs=60),
+        negatives=(x, (y + 1) % 10),  # the same images under the next class
+    )
+    print(f"{'block':8} {'G positive':>10} {'G negative':>10} {'loss':>7} {'|gradient|':>10} {'|change|':>9}")
+    for step in steps:
+        positive, negative = (step.of(step.goodness, role).mean() for role in ("positive", "negative"))
+        gradient = torch.cat([g.flatten() for g in step.gradients.values()]).norm()
+        change = torch.cat([(step.after[n] - step.before[n]).flatten() for n in step.after]).norm()
+        loss = sum(step.losses.values())
+        print(f"{step.block:8} {positive:10.2f} {negative:10.2f} {loss:7.3f} {gradient:10.4f} {change:9.4f}")
+    return steps
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Every example runs, and comes to what it says."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+LIGHTNING = ("ignore:.*does not have many workers", "ignore:.*LeafSpec", "ignore:Checkpoint directory")
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_there_is_a_test_of_every_example():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "own_loop",
+        "own_model",
+        "own_lightning",
+        "one_step",
+    }
+
+
+def test_a_loop_of_ones_own_learns_a_table(capsys):
+    assert load("own_loop").main() > 0.9
+    assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings(*LIGHTNING)
+def test_lightning_trains_selects_and_tests(tmp_path):
+    with torch.random.fork_rng():
+        assert load("own_lightning").main(str(tmp_path)) > 0.7
+
+
+def test_a_step_by_hand_shows_three_blocks(capsys):
+    steps = load("one_step").main()
+    assert [step.block for step in steps] == ["dense1", "dense2", "dense3"]
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_a_model_of_another_package_classifies(capsys):
+    pytest.importorskip("efficientnet_pytorch", reason="the example's package is no dependency of ffcore")
+    threads = torch.get_num_threads()
+    of_blocks, of_model = load("own_model").main()
+    torch.set_num_threads(threads)
+    assert of_blocks > 0.5
+    assert of_model > 0.5
