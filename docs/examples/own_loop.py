@@ -2,8 +2,8 @@
 
     python docs/examples/own_loop.py
 
-A network of two blocks learns to tell malignant from benign tumours (scikit-learn's breast cancer data, 30 features).
-No gradient crosses from one block to the other.
+A network of two blocks learns to tell malignant from benign tumours (scikit-learn's breast cancer data, 30
+features). No gradient crosses from one block to the other.
 """
 
 from __future__ import annotations
