@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from ffcore.build.objects import component, own
 from ffcore.errors import UserError
 from ffcore.plugin import manager
+from ffcore.recipe.objects import Absent
 from ffcore.recipe.spec import Spec
 
 
 def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
-    """Construct a component, and those nested in it.
+    """Construct a component, and those nested in it; of an object that the recipe holds, a deep copy.
 
     Args:
         spec: which component, with validated options.
@@ -21,6 +23,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     Raises:
         UserError: with the path, when the component cannot be imported or refuses its options.
     """
+    if spec.object is not None:
+        return component(spec.noun, spec.object, path)
     target = manager.current().registry.get(spec.noun, spec.kind).load()
     options = {
         name: _nested(getattr(spec.options, name), f"{path}.{name}")
@@ -43,4 +47,4 @@ def _nested(value: Any, path: str) -> Any:
         return {key: _nested(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_nested(item, f"{path}.{i}") for i, item in enumerate(value))
-    return value
+    return own(value, path) if isinstance(value, Absent) or callable(value) else value

@@ -112,6 +112,7 @@ def resume(
     *,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
+    objects: Mapping[str, Any] | None = None,
     dataset: Dataset | None = None,
     console: Console | None = None,
     command: str | None = None,
@@ -124,6 +125,7 @@ def resume(
         run_dir: its folder.
         recipe: refuse to go on if the run's recipe is another; None: whatever it is.
         overrides: where to go on, such as ``trainer.devices=2``.
+        objects: objects that the run's ``config.yaml`` only describes, by path.
         dataset: the data, for a run that was given its data from Python.
         console: as for `train`.
         command: as for `train`.
@@ -142,7 +144,7 @@ def resume(
     for said in overrides:
         if not says_where(said):
             raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
-    own = load_recipe(str(config), overrides)
+    own = load_recipe(str(config), overrides, objects)
     if recipe is not None and (changed := _difference(absolute(own), absolute(recipe))):
         raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
     if own.data.dataset.kind == "given" and dataset is None:
@@ -232,7 +234,7 @@ class _Job:
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
-        if dataset is not None:
+        if dataset is not None or recipe.data.dataset.object is not None:
             recipe = with_given_data(recipe, data.images.name)
         return cls(recipe, data, module, watchers, command, commit, began)
 
