@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ffcore.errors import UserError
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
     from torch import nn
+    from torch.optim import Optimizer
 
     from ffcore.data.images import Dataset
     from ffcore.local import LocalNetwork
@@ -121,7 +122,7 @@ def localize(
     shape: Sequence[int],
     classes: int,
     block: Mapping[str, Any],
-    optimizer: str | Mapping[str, Any] = "adam",
+    optimizer: str | Mapping[str, Any] | Callable[..., Optimizer] = "adam",
 ) -> LocalNetwork:
     """Let chosen sub-modules of an existing PyTorch model learn by themselves.
 

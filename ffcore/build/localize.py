@@ -12,14 +12,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ffcore.build.block import local_block
 from ffcore.build.components import make
-from ffcore.build.optimizers import Optimizers
+from ffcore.build.optimizers import Optimizers, check_optimizer
 from ffcore.errors import UserError, closest
 from ffcore.local import LocalBlock, LocalNetwork, Stepper
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import BlockConfig
+from ffcore.recipe.objects import as_kind
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.tree import Tree
 
@@ -31,7 +33,7 @@ def localize(
     shape: Sequence[int],
     classes: int,
     block: Mapping[str, Any],
-    optimizer: str | Mapping[str, Any] = "adam",
+    optimizer: str | Mapping[str, Any] | Callable[..., Optimizer] = "adam",
 ) -> LocalNetwork:
     """Let chosen sub-modules of a PyTorch model learn by themselves.
 
@@ -59,8 +61,8 @@ def localize(
         With the names of parameters that lie in no block and will not learn.
     """
     config = _validated(TypeAdapter(BlockConfig), dict(block), "block")
-    options = {"kind": optimizer} if isinstance(optimizer, str) else dict(optimizer)
-    given = config.optimizer or _validated(TypeAdapter(OptimizerConfig), options, "optimizer")
+    given = config.optimizer or _validated(TypeAdapter(OptimizerConfig), as_kind(optimizer), "optimizer")
+    check_optimizer(given, "localize: optimizer")
     makes = Optimizers(given, {})
     chosen = _chosen(model, at)
     for name, part in model.named_modules():

@@ -38,7 +38,7 @@ from ffcore.recipe.network import (
     ResidualItem,
     merged,
 )
-from ffcore.recipe.objects import as_kind
+from ffcore.recipe.objects import a, as_kind
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
 
@@ -212,7 +212,7 @@ class NetworkBuilder:
         made: Any = self._run(body, self._x, path)
         activity: Tensor = made[0] if isinstance(made, tuple) else made
         if not isinstance(activity, Tensor):
-            raise UserError(f"{path}: a {type(activity).__name__} comes out of it; a body makes a tensor")
+            raise UserError(f"{path}: {a(type(activity).__name__)} comes out of it; a body makes a tensor")
         handoff = None
         if config.handoff is not None:
             handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ffcore.errors import UserError, first_line, one_line
 from ffcore.interfaces import BlackBox
 from ffcore.plugin.targets import load_target
-from ffcore.recipe.objects import Absent, Named
+from ffcore.recipe.objects import Absent, Named, a
 
 
 class FunctionBox(BlackBox):
@@ -54,7 +54,7 @@ def own(given: Any, path: str) -> Any:
         made = copy.deepcopy(given)
     except Exception as error:  # what an object's own code raises
         hint = "; give a function that calls it" if isinstance(given, BlackBox) else ""
-        said = f"{path}: a {type(given).__name__} cannot be copied: {one_line(error, 200)}{hint}"
+        said = f"{path}: {a(type(given).__name__)} cannot be copied: {one_line(error, 200)}{hint}"
         raise UserError(said) from error
     return made.cpu() if isinstance(made, nn.Module) else made
 

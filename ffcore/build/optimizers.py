@@ -13,6 +13,7 @@ from ffcore.build.objects import own
 from ffcore.errors import UserError, typed
 from ffcore.local import LocalBlock
 from ffcore.recipe.lr import FactorCall, LRSchedule
+from ffcore.recipe.objects import a
 from ffcore.recipe.optimizers import OptimizerCall, OptimizerConfig
 
 _CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
@@ -48,7 +49,7 @@ def new_optimizer(
     except Exception as error:  # what the given code raises
         raise UserError(f"{path}: it makes no optimiser: {typed(error, 300)}") from error
     if not isinstance(made, torch.optim.Optimizer):
-        raise UserError(f"{path}: it makes a {type(made).__name__}; it should make a torch.optim.Optimizer")
+        raise UserError(f"{path}: it makes {a(type(made).__name__)}; it should make a torch.optim.Optimizer")
     return made
 
 
@@ -70,7 +71,7 @@ def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
     try:
         made.step()
     except Exception as error:  # what the given code raises
-        raise UserError(f"{path}: a {type(made).__name__} cannot step: {typed(error, 300)}") from error
+        raise UserError(f"{path}: {type(made).__name__} cannot step: {typed(error, 300)}") from error
 
 
 def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:

@@ -11,17 +11,19 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_serializ
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from ffcore.plugin.targets import peek_target
 from ffcore.recipe.objects import (
     TARGET,
     Absent,
     Named,
     Validated,
+    a,
+    as_data,
     as_kind,
     is_object,
     is_record,
     is_target,
     record,
-    short,
 )
 from ffcore.recipe.problems import wrong
 
@@ -67,22 +69,21 @@ class Call(BaseModel):
         elif isinstance(kind, str):
             said["kind"] = Named(kind)
         elif isinstance(kind, functools.partial) and not kind.args:
-            said = {**kind.keywords, **said, "kind": kind.func}
+            said = {**as_data(kind.keywords), **said, "kind": kind.func}
         if not isinstance(said["kind"], Validated):
             cls._check(said["kind"])
         return said
 
     @classmethod
     def _check(cls, given: Any) -> None:
-        name = short(given)
         if inspect.isclass(given):
-            from ffcore.plugin.targets import peek_target
-
-            contract = peek_target(cls.base) if cls.base else None
+            if not cls.base:
+                raise wrong(f"{given.__name__} is a class; give {cls.what}")
+            contract = peek_target(cls.base)
             if contract is None or not issubclass(given, contract):
-                raise wrong(f"{name} does not fit; give {cls.what}")
+                raise wrong(f"{given.__name__} is not a {cls.base.replace(':', '.')}; give {cls.what}")
         elif not callable(given):
-            raise wrong(f"{name} cannot be called; give {cls.what}")
+            raise wrong(f"{a(type(given).__name__)} cannot be called; give {cls.what}")
 
     @model_serializer
     def _dump(self) -> dict[str, Any]:

@@ -12,13 +12,12 @@ from pydantic import ValidationError
 
 from ffcore.errors import closest
 from ffcore.plugin import manager
-from ffcore.recipe.errors import MOST, RecipeError
+from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import records
 from ffcore.recipe.overrides import apply, apply_values, give_again
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import emit, parse
-from ffcore.recipe.tree import Path as Keys
-from ffcore.recipe.tree import Tree, dotted, merge
+from ffcore.recipe.tree import Tree, before, dotted, merge
 
 _ANOTHER = re.compile(r"\s*(algorithm|network|block|start|data\.(kind|dataset))\b")
 """Overrides that make another experiment of a recipe: its paper's figure is not theirs."""
@@ -100,8 +99,7 @@ def load(
             apply(tree, override)
     if any(_ANOTHER.match(path) for path in paths):
         tree.data.pop("paper", None)
-    if missing := list(records(tree.data)):
-        raise RecipeError("\n".join(_is_missing(tree, *one) for one in missing[:MOST]))
+    _refuse_records(tree)
     try:
         return Recipe.model_validate(tree.data).located(tree)
     except ValidationError as error:
@@ -122,11 +120,16 @@ def label(path: Path) -> str:
     return os.fspath(path)
 
 
-def _is_missing(tree: Tree, path: Keys, described: str) -> str:
-    return (
-        f"{tree.origin(path)}  {dotted(path)}: {described} was given from Python and is not in this file; "
-        f"pass it again from Python: ffcore.load(…, **{{{dotted(path)!r}: …}}), or ffcore.resume"
-    )
+def _refuse_records(tree: Tree) -> None:
+    """Refuse a tree that describes objects and does not hold them."""
+    missing = list(records(tree.data))
+    if missing:
+        path, described = missing[0]
+        again = ", ".join(f"{dotted(one)!r}: …" for one, _ in missing)
+        raise RecipeError(
+            f"{before(tree.origin(path))}{dotted(path)}: {described} was given from Python and is not in the "
+            f"file; pass it again from Python, as in ffcore.load(…, **{{{again}}})"
+        )
 
 
 def _known() -> dict[str, list[Path]]:

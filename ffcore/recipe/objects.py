@@ -94,7 +94,7 @@ def misfit(value: object, noun: str) -> str | None:
         return f"{value.__name__} is a class; give an instance: {_construction(value)}"
     if is_instance(value, contract.base) or (noun == "blackbox" and callable(value)):
         return None
-    return f"{_a(_what(value))} is not {contract.article} ({_wanted(contract)})"
+    return f"{a(_what(value))} is not {contract.article} ({_wanted(contract)})"
 
 
 def short(value: object) -> str:
@@ -113,6 +113,7 @@ def short(value: object) -> str:
     else:
         try:
             text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(value).split()))
+            text = text.replace("( (", "((").replace(") )", "))")  # torch's modules
         except Exception:  # an object's own code
             text = type(value).__name__
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
@@ -194,14 +195,16 @@ def as_data(value: Any) -> Any:
 
 
 def _name(value: Any) -> str:
-    return getattr(value, "__qualname__", None) or type(value).__name__
+    name: str = getattr(value, "__qualname__", None) or type(value).__name__
+    return name.rpartition("<locals>.")[2]
 
 
 def _what(value: object) -> str:
     return "function" if inspect.isroutine(value) else type(value).__name__
 
 
-def _a(word: str) -> str:
+def a(word: str) -> str:
+    """The word with its article."""
     return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
 
 

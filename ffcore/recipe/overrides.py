@@ -9,9 +9,9 @@ import yaml
 
 from ffcore.errors import first_line
 from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.objects import as_data, is_object, is_record, records, short
+from ffcore.recipe.objects import as_data, is_object, is_record, records
 from ffcore.recipe.text import parse_value
-from ffcore.recipe.tree import OVERRIDE, Path, Tree, dotted
+from ffcore.recipe.tree import FROM_PYTHON, OVERRIDE, Path, Tree, before, dotted
 
 
 def apply(tree: Tree, override: str) -> None:
@@ -84,10 +84,9 @@ def apply_values(tree: Tree, values: Mapping[str, Any]) -> list[str]:
     paths = []
     for path, value in flat(values):
         keys = path.split(".")
-        said = f"{OVERRIDE}{f'{path}={short(value)}'!r}"
         if not all(keys):
             raise RecipeError(f"{path!r} is not a path; write keys with dots between, trainer.max_epochs")
-        put(tree, keys, value, said)
+        put(tree, keys, value, FROM_PYTHON)
         paths.append(path)
     return paths
 
@@ -108,7 +107,7 @@ def give_again(tree: Tree, values: Mapping[str, Any]) -> None:
     for path, value in _leaves(as_data(values)) if values else ():
         place = next((p for p in _places(path) if p in missing), None)
         if place is not None:
-            put(tree, place.split("."), value, f"{OVERRIDE}{f'{path}={short(value)}'!r}")
+            put(tree, place.split("."), value, FROM_PYTHON)
         elif is_object(value) or value != _there(tree.data, path.split(".")):
             wanted = f"objects that are missing: {', '.join(sorted(missing))}" if missing else "no object"
             raise RecipeError(f"{path}: a run is read as it was written; it takes {wanted}")
@@ -145,11 +144,11 @@ def _step(tree: Tree, path: Path, key: str, said: str, *, create: bool) -> str |
     if isinstance(node, list):
         if not key.isdecimal() or int(key) >= len(node):
             raise RecipeError(
-                f"{said}  {dotted(path)} is a list of {len(node)}, and {key!r} is no index of it"
+                f"{before(said)}{dotted(path)} is a list of {len(node)}, and {key!r} is no index of it"
             )
         return int(key)
     if not isinstance(node, dict):
-        raise RecipeError(f"{said}  {dotted(path)} is {node!r}, which has no {key!r} in it")
+        raise RecipeError(f"{before(said)}{dotted(path)} is {node!r}, which has no {key!r} in it")
     if create and node.get(key) is None:
         tree.put((*path, key), {}, {(*path, key): said})
     return key

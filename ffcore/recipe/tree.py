@@ -15,6 +15,19 @@ OVERRIDE = "override "
 """How the place of a value that came from an override begins."""
 
 
+FROM_PYTHON = f"{OVERRIDE}from Python"
+"""The place of a value from Python, of which messages say the path alone."""
+
+
+def before(place: str) -> str:
+    """A place as a message begins with it.
+
+    >>> before("mine.yaml:3"), before(FROM_PYTHON)
+    ('mine.yaml:3  ', '')
+    """
+    return "" if place == FROM_PYTHON else f"{place}  "
+
+
 def dotted(path: Path) -> str:
     """A path as overrides write it; the whole document is ``recipe``.
 
