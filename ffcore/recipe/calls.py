@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from ffcore.recipe.objects import (
     Named,
     Validated,
     a,
-    as_data,
+    apart,
     as_kind,
     is_object,
     is_record,
@@ -68,8 +67,9 @@ class Call(BaseModel):
             said["kind"] = Absent(said.pop("is"))
         elif isinstance(kind, str):
             said["kind"] = Named(kind)
-        elif isinstance(kind, functools.partial) and not kind.args:
-            said = {**as_data(kind.keywords), **said, "kind": kind.func}
+        else:
+            function, keywords = apart(kind)
+            said = {**keywords, **said, "kind": function}
         if not isinstance(said["kind"], Validated):
             cls._check(said["kind"])
         return said

@@ -143,6 +143,13 @@ def target_of(value: object) -> str | None:
     return None
 
 
+def apart(value: Any) -> tuple[Any, dict[str, Any]]:
+    """What a `functools.partial` calls and its keyword arguments, if it has no others; else the value."""
+    if isinstance(value, functools.partial) and not value.args:
+        return value.func, as_data(value.keywords)
+    return value, {}
+
+
 def record(value: object) -> dict[str, Any]:
     """An object as plain data: ``{"kind": target}``, or ``{"kind": "object", "is": description}``."""
     if isinstance(value, Named):

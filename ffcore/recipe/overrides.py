@@ -9,7 +9,7 @@ import yaml
 
 from ffcore.errors import first_line
 from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.objects import as_data, is_object, is_record, records
+from ffcore.recipe.objects import apart, as_data, is_object, is_record, record, records
 from ffcore.recipe.text import parse_value
 from ffcore.recipe.tree import FROM_PYTHON, OVERRIDE, Path, Tree, before, dotted
 
@@ -108,7 +108,7 @@ def give_again(tree: Tree, values: Mapping[str, Any]) -> None:
         place = next((p for p in _places(path) if p in missing), None)
         if place is not None:
             put(tree, place.split("."), value, FROM_PYTHON)
-        elif is_object(value) or value != _there(tree.data, path.split(".")):
+        elif not any(_same(_there(tree.data, p.split(".")), value) for p in _places(path)):
             wanted = f"objects that are missing: {', '.join(sorted(missing))}" if missing else "no object"
             raise RecipeError(f"{path}: a run is read as it was written; it takes {wanted}")
 
@@ -128,13 +128,24 @@ def _places(path: str) -> Collection[str]:
 
 
 def _there(data: Any, keys: list[str]) -> Any:
-    """The value at a path, also where ``kind`` alone stands for a mapping; None where there is none."""
+    """The value at a path; None where there is none."""
     for key in keys:
         if isinstance(data, list):
             data = data[int(key)] if key.isdecimal() and int(key) < len(data) else None
         else:
             data = data.get(key) if isinstance(data, dict) else None
-    return data["kind"] if isinstance(data, dict) and "kind" in data else data
+    return data
+
+
+def _same(there: Any, value: Any) -> bool:
+    """Whether a value is recorded as what is there; ``kind`` alone stands for a mapping."""
+    if not is_object(value):
+        return bool(value == (there.get("kind", there) if isinstance(there, dict) else there))
+    function, keywords = apart(value)
+    said = {**record(function), **keywords}
+    if not isinstance(there, dict):
+        return bool(said["kind"] == there)
+    return all(key in there and there[key] == item for key, item in said.items())
 
 
 def _step(tree: Tree, path: Path, key: str, said: str, *, create: bool) -> str | int:

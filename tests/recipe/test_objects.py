@@ -71,7 +71,10 @@ def test_a_module_that_is_only_loaded_here_gives_no_target():
     ("value", "text"),
     [
         (lambda x: x, "function <lambda>"),
-        (nn.Sequential(nn.ReLU(), nn.Flatten()), "Sequential((0): ReLU() (1): Flatten(start_dim=1, end_dim=-1))"),
+        (
+            nn.Sequential(nn.ReLU(), nn.Flatten()),
+            "Sequential((0): ReLU() (1): Flatten(start_dim=1, end_dim=-1))",
+        ),
         (functools.partial(torch.optim.SGD, lr=0.1), "partial(SGD, lr=0.1)"),
         (object(), "<object object>"),
     ],
@@ -120,7 +123,7 @@ def test_all_sorts_of_items_come_back_from_their_records():
         ("torch.optim:SGD", {"kind": "torch.optim:SGD"}),
         (functools.partial(torch.optim.SGD, lr=0.1), {"kind": "torch.optim:SGD", "lr": 0.1}),
         ({"kind": torch.optim.SGD, "lr": 0.1}, {"kind": "torch.optim:SGD", "lr": 0.1}),
-        (lambda p: torch.optim.SGD(p), {"kind": "object", "is": "function <lambda>"}),
+        (lambda p: torch.optim.SGD(p, 0.1), {"kind": "object", "is": "function <lambda>"}),
     ],
     ids=str,
 )
@@ -144,16 +147,22 @@ def test_a_function_of_a_black_box_is_recorded_as_its_target():
     [
         (
             {"block": {"objective": SumSquares()}},
-            "a SumSquares is not an objective (should be an ffcore.interfaces.Objective, a kind, or a mapping "
-            "with the key 'kind')",
+            "a SumSquares is not an objective (should be an ffcore.interfaces.Objective, a kind, or a "
+            "mapping with the key 'kind')",
         ),
         ({"block": {"goodness": SumSquares}}, "SumSquares is a class; give an instance: SumSquares()"),
         ({"network": [nn.Linear]}, "Linear is a class; give an instance: Linear(…)"),
         ({"network": [object()]}, "an object is not a body (should be a torch.nn.Module, a kind"),
         ({"schedule": lambda: 1}, "a function is not a schedule (should be an ffcore.interfaces.Schedule"),
         ({"network": [{"kind": "blackbox", "box": SumSquares}]}, "SumSquares is a class; give an instance"),
-        ({"block": {"goodness": {"kind": SumSquares(), "p": 2}}}, "unknown key 'p'; an object has its options"),
-        ({"optimizer": nn.Linear}, "Linear is not a torch.optim.Optimizer; give an optimiser's class, or a func"),
+        (
+            {"block": {"goodness": {"kind": SumSquares(), "p": 2}}},
+            "unknown key 'p'; an object has its options",
+        ),
+        (
+            {"optimizer": nn.Linear},
+            "Linear is not a torch.optim.Optimizer; give an optimiser's class, or a func",
+        ),
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, "SGD cannot be called; give an optim"),
         ({"lr_schedule": nn.ReLU}, "ReLU is a class; give a function (epoch, epochs)"),
         ({"optimizer": "adm"}, "'adm' is not an optimizer; did you mean 'adam'"),
@@ -206,7 +215,11 @@ def test_a_record_is_no_object(written):
     "again",
     [
         {"network.0": nn.Linear(64, 3), "network.1": torch.sign, "block.goodness": SumSquares()},
-        {"network.0.kind": nn.Linear(64, 3), "network.1.box": torch.sign, "block": {"goodness": SumSquares()}},
+        {
+            "network.0.kind": nn.Linear(64, 3),
+            "network.1.box": torch.sign,
+            "block": {"goodness": SumSquares()},
+        },
         {
             "network": [nn.Linear(64, 3), torch.sign, {"kind": "dense", "units": 3}],
             "block": {"goodness": SumSquares()},
