@@ -128,12 +128,12 @@ def _places(path: str) -> Collection[str]:
 
 
 def _there(data: Any, keys: list[str]) -> Any:
-    """The value at a path; None where there is none."""
+    """The value at a path; the ellipsis where there is none."""
     for key in keys:
         if isinstance(data, list):
-            data = data[int(key)] if key.isdecimal() and int(key) < len(data) else None
+            data = data[int(key)] if key.isdecimal() and int(key) < len(data) else ...
         else:
-            data = data.get(key) if isinstance(data, dict) else None
+            data = data.get(key, ...) if isinstance(data, dict) else ...
     return data
 
 

@@ -1,6 +1,7 @@
 """Local blocks inside models that know nothing of ffcore."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 import ffcore
 from ffcore.errors import UserError
 from ffcore.interfaces import Views
+from ffcore_ff.goodness import SumSquares
 
 CHANNELS = {"goodness": "channel-partition", "objective": "cross-entropy", "handoff": "instance-norm"}
 
@@ -65,6 +67,15 @@ def test_a_residual_cnn_learns_digits_without_a_head(seeded):
             net.learn(single(x[rows], y[rows]))
     evidence = torch.stack(net.goodness(single(x[1500:]))).sum(0)
     assert (evidence.argmax(1) == y[1500:]).float().mean() > 0.7
+
+
+@pytest.mark.filterwarnings("ignore:localize")
+def test_objects_stand_in_for_kinds(seeded):
+    goodness = SumSquares()
+    block = {"goodness": goodness, "objective": "logistic"}
+    net = localized(block=block, optimizer=functools.partial(torch.optim.SGD, lr=0.1))
+    assert all(type(one.goodness) is SumSquares and one.goodness is not goodness for one in net.blocks)
+    assert {type(one.stepper.optimizer) for one in net.blocks} == {torch.optim.SGD}
 
 
 def test_the_parameters_that_stay_outside_are_named():
