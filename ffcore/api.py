@@ -78,7 +78,7 @@ def resume(
     run_dir: str | os.PathLike[str],
     *,
     trainer: Mapping[str, Any] | None = None,
-    data: Dataset | None = None,
+    data: Dataset | Mapping[str, Any] | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
     trust: bool = False,
@@ -89,7 +89,7 @@ def resume(
     Args:
         run_dir: its folder.
         trainer: where to go on, such as ``{"devices": 2}``.
-        data: its data set, if it was given from Python.
+        data: its data set, if it was given from Python; or objects of the recipe's ``data`` part.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
         trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
@@ -104,6 +104,8 @@ def resume(
     from ffcore.run.train import resume as run_resume
     from ffcore.trust import trusting
 
+    if isinstance(data, Mapping):
+        overrides["data"], data = data, None
     with trusting(trust):
         return run_resume(
             Path(run_dir),

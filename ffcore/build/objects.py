@@ -6,6 +6,8 @@ R rows.
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -50,10 +52,12 @@ def own(given: Any, path: str) -> Any:
             return load_target(given.target)
         except (ImportError, AttributeError) as error:
             raise UserError(f"{path}: {given.target!r} cannot be imported: {first_line(error)}") from error
+    if inspect.isroutine(given) or isinstance(given, functools.partial):
+        return given  # also a method, whose object would be copied with it
     try:
         made = copy.deepcopy(given)
     except Exception as error:  # what an object's own code raises
-        hint = "; give a function that calls it" if isinstance(given, BlackBox) else ""
+        hint = "; give a function that calls it" if callable(given) and path.endswith("box") else ""
         said = f"{path}: {a(type(given).__name__)} cannot be copied: {one_line(error, 200)}{hint}"
         raise UserError(said) from error
     return made.cpu() if isinstance(made, nn.Module) else made

@@ -247,15 +247,16 @@ class CutAt(lightning.Callback):
 def test_a_run_goes_on_with_the_objects_again(quick, tmp_path):
     network = [first(), lambda x: x.sign(), DENSE]
     given = {"network": network, "optimizer": lambda p: torch.optim.Adam(p, lr=1e-3)}
+    given["data"] = {"augment": [Shift(1)]}
     whole, part = quick(**given), tmp_path / "part"
     with pytest.raises(CutError):
         quick(callbacks=[CutAt()], run_dir=part, **given)
     with pytest.raises(
-        UserError, match=r"config\.yaml:\d+  network\.0: Sequential.*pass it again from Python"
+        UserError, match=r"config\.yaml:\d+  data\.augment\.0: Shift.*pass it again from Python"
     ):
         ffcore.resume(part)
     with pytest.raises(UserError, match=r"optimizer: function <lambda> was given from Python"):
-        ffcore.resume(part, network=network)
+        ffcore.resume(part, network=network, data=given["data"])
     with pytest.raises(
         UserError, match="seed: a run is read as it was written; it takes objects that are mis"
     ):
@@ -280,6 +281,12 @@ class Held(BlackBox):
 
     def forward(self, x):
         return x
+
+
+def test_a_method_is_called_on_its_own_object(quick):
+    held = Held()
+    run = quick(network=[DENSE, held.forward, DENSE])
+    assert run.module.network.boxes[0].box.function.__self__ is held
 
 
 WRONG = {
