@@ -43,13 +43,15 @@ def train(
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
-            Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``.
+            Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``. Objects stand
+            wherever a kind does: ``network=[nn.Linear(64, 100)], optimizer=torch.optim.SGD``.
 
     Raises:
         ffcore.errors.UserError: when something cannot work; nothing has been written then.
     """
     from rich.console import Console
 
+    from ffcore.recipe.load import loaded
     from ffcore.run.train import train as run_train
 
     if isinstance(data, Mapping):
@@ -67,33 +69,39 @@ def resume(
     run_dir: str | os.PathLike[str],
     *,
     trainer: Mapping[str, Any] | None = None,
-    data: Dataset | None = None,
+    data: Dataset | Mapping[str, Any] | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
     trust: bool = False,
+    **overrides: Any,
 ) -> Run:
     """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
 
     Args:
         run_dir: its folder.
         trainer: where to go on, such as ``{"devices": 2}``.
-        data: its data set, if it was given from Python.
+        data: its data set, if it was given from Python; or objects of the recipe's ``data`` part.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
         trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
+        overrides: objects that `train` was given and that ``config.yaml`` only describes, where they were:
+            ``**{"network.0": module}``, or the whole ``network=[…]``.
 
     Raises:
-        ffcore.errors.UserError: when there is nothing to go on with, or the data are others.
+        ffcore.errors.UserError: when there is nothing to go on with, or the data or the objects are others.
     """
     from rich.console import Console
 
     from ffcore.run.train import resume as run_resume
     from ffcore.trust import trusting
 
+    if isinstance(data, Mapping):
+        overrides["data"], data = data, None
     with trusting(trust):
         return run_resume(
             Path(run_dir),
             overrides=[f"trainer.{name}={json.dumps(value)}" for name, value in (trainer or {}).items()],
+            objects=overrides,
             dataset=data,
             console=Console() if bar else None,
             callbacks=callbacks,
@@ -117,61 +125,23 @@ def add_plugin(path: str | os.PathLike[str]) -> None:
     manager.add(path)
 
 
-def load(run_dir: str | os.PathLike[str], checkpoint: str | None = None, *, trust: bool = False) -> Predictor:
+def load(
+    run_dir: str | os.PathLike[str], checkpoint: str | None = None, *, trust: bool = False, **overrides: Any
+) -> Predictor:
     """A finished run, ready to predict: ``ffcore.load(run.path).predict(x)``.
 
     Args:
         run_dir: a run's folder.
         checkpoint: "last" or "best"; None for the one that the recipe selects.
         trust: open pickles in the checkpoint, as scikit-learn's transformers leave them.
+        overrides: objects that `train` was given and that ``config.yaml`` only describes, as for `resume`.
 
     Raises:
-        ffcore.errors.UserError: when the folder is no run, or holds a pickle that nobody trusts.
+        ffcore.errors.UserError: when the folder is no run, holds a pickle that nobody trusts, or describes an
+            object that is not given again.
     """
     from ffcore.run.predictor import Predictor
     from ffcore.trust import trusting
 
     with trusting(trust):
-        return Predictor(os.fspath(run_dir), checkpoint)
-
-
-def loaded(recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """The recipe of a name or path with overrides; a `Recipe` as it is.
-
-    Raises:
-        ValueError: when a `Recipe` has overrides.
-    """
-    from ffcore.recipe.load import load
-    from ffcore.recipe.schema import Recipe
-
-    if not isinstance(recipe, Recipe):
-        return load(os.fspath(recipe), _flat(overrides))
-    if overrides:
-        raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
-    return recipe
-
-
-def _flat(overrides: Mapping[str, Any], above: str = "") -> list[str]:
-    import yaml
-
-    flat: list[str] = []
-    for key, value in overrides.items():
-        path = f"{above}{key}"
-        if isinstance(value, Mapping) and value:
-            # the kind first: changing it drops the old options, and only those
-            flat += _flat(dict(sorted(value.items(), key=lambda item: item[0] != "kind")), f"{path}.")
-        else:
-            text = yaml.safe_dump(_plain(value), default_flow_style=True).strip().removesuffix("...").strip()
-            flat.append(f"{path}={text}")
-    return flat
-
-
-def _plain(value: Any) -> Any:
-    """The same in words that YAML has: a path is a string."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):  # a number of NumPy's or PyTorch's
-        return value.item()
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return Predictor(os.fspath(run_dir), checkpoint, overrides)

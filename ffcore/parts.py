@@ -24,6 +24,6 @@ def part(noun: str, value: Any, path: str | None = None) -> Any:
     """
     if isinstance(value, load_target(NOUNS[noun].base)):
         return value
-    from ffcore.build.components import component  # imported here: objects alone need no plugin
+    from ffcore.build.components import part as made  # imported here: objects alone need no plugin
 
-    return component(noun, value, path or noun)
+    return made(noun, value, path or noun)

@@ -3,8 +3,8 @@
     pip install efficientnet_pytorch
     python docs/examples/own_model.py
 
-EfficientNet's inverted residual blocks become local blocks: each learns by itself to tell the classes apart, by
-a linear layer on the means of its channels. The model's own classifier learns on top of them, so that
+EfficientNet's inverted residual blocks become local blocks: each learns by itself to tell the classes apart,
+by a linear layer on the means of its channels. The model's own classifier learns on top of them, so that
 ``model(x)`` classifies.
 """
 

@@ -9,7 +9,7 @@ import torch
 
 from ffcore.build.components import make
 from ffcore.build.network import NetworkBuilder
-from ffcore.build.optimizers import makers
+from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, closest
 from ffcore.interfaces import Algorithm, Clock, LayerContribution, Schedule
@@ -34,6 +34,8 @@ def assemble(
     Raises:
         UserError: with the path in the recipe, when parts do not fit together or the data.
     """
+    factor = lr_factor(recipe.lr_schedule)
+    check_optimizer(recipe.optimizer, "optimizer")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
@@ -67,7 +69,7 @@ def assemble(
         net,
         makers(recipe.optimizer, builder.optimizers),
         augmentations=augmentations,
-        lr_factor=recipe.lr_schedule.factor,
+        lr_factor=factor,
         epochs=epochs,
         clip=recipe.trainer.clip,
         clip_value=recipe.trainer.clip_value,

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from torch import nn
 
+from ffcore.build.objects import component, own
 from ffcore.errors import UserError
 from ffcore.local.box import FunctionBox
 from ffcore.plugin import manager
-from ffcore.plugin.nouns import NOUNS
-from ffcore.plugin.targets import load_target
 from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.objects import Absent, misfit
 from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.tree import Tree
 
 
 def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
-    """Construct a component, and those nested in it.
+    """Construct a component, and those nested in it; of an object that the recipe holds, a deep copy.
 
     Args:
         spec: which component, with validated options.
@@ -29,6 +30,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     Raises:
         UserError: with the path, when the component cannot be imported or refuses its options.
     """
+    if spec.object is not None:
+        return component(spec.noun, spec.object, path)
     target = manager.current().registry.get(spec.noun, spec.kind).load()
     options = {
         name: _nested(getattr(spec.options, name), f"{path}.{name}")
@@ -51,10 +54,10 @@ def _nested(value: Any, path: str) -> Any:
         return {key: _nested(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_nested(item, f"{path}.{i}") for i, item in enumerate(value))
-    return value
+    return own(value, path) if isinstance(value, Absent) or callable(value) else value
 
 
-def component(noun: str, value: Any, path: str) -> Any:
+def part(noun: str, value: Any, path: str) -> Any:
     """See `ffcore.parts.part`."""
     if isinstance(value, str | Mapping):
         try:
@@ -64,15 +67,6 @@ def component(noun: str, value: Any, path: str) -> Any:
             raise RecipeError.from_validation(error, Tree(data, {(): path})) from None
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
-    base = NOUNS[noun].base
-    contract = load_target(base)
-    if isinstance(value, contract):
-        return value
-    if noun == "blackbox" and callable(value) and not isinstance(value, type):
-        return FunctionBox(value)
-    article, name = NOUNS[noun].article, base.replace(":", ".")
-    if isinstance(value, type) and issubclass(value, contract):
-        raise UserError(f"{path}: give an instance of {value.__name__}, not the class: {value.__name__}(…)")
-    raise UserError(
-        f"{path}: a {type(value).__name__} is not {article}; give an instance of {name}, or its kind"
-    )
+    if (problem := misfit(value, noun)) is not None:
+        raise UserError(f"{path}: {problem}")
+    return value if isinstance(value, nn.Module) else FunctionBox(value)

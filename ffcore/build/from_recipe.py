@@ -12,6 +12,7 @@ from ffcore.build.assemble import assemble
 from ffcore.build.components import make
 from ffcore.errors import UserError
 from ffcore.network import Network
+from ffcore.recipe.load import loaded
 from ffcore.recipe.schema import Recipe
 
 
@@ -39,8 +40,6 @@ def from_recipe(
     Raises:
         UserError: when the recipe cannot be built, or the shape is not known.
     """
-    from ffcore.api import loaded
-
     found = loaded(recipe, overrides)
     if shape is None or classes is None:
         known = make(found.data.dataset, "data").peek()

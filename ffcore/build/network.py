@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.build.block import local_block
 from ffcore.build.components import make
+from ffcore.build.optimizers import check_optimizer
 from ffcore.errors import RunError, UserError, closest, first_line
 from ffcore.interfaces import (
     Algorithm,
@@ -36,6 +38,7 @@ from ffcore.recipe.network import (
     ResidualItem,
     merged,
 )
+from ffcore.recipe.objects import a, as_kind
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
 
@@ -91,6 +94,7 @@ class NetworkBuilder:
                 f"{last.where}: no block comes after this black box, so nobody reads it; leave it out"
             )
         readouts: dict[str, Readout] = {}
+        check_optimizer(self.recipe.readout_optimizer, "readout_optimizer")
         for name, spec in self.recipe.readouts.items():
             readouts[name] = make(spec, f"readouts.{name}")
             if self.recipe.readout_optimizer is not None:
@@ -129,6 +133,7 @@ class NetworkBuilder:
         self, item: BuiltItem, name: str, path: str, under: BlockConfig, over: BlockConfig
     ) -> nn.Module:
         if isinstance(item, BlockItem):
+            _refuse_to_replace(item, path, over)
             return self._block(item, name, path, merged(merged(under, item.block), over))
         stage: nn.Module
         if isinstance(item, ResidualItem):
@@ -200,8 +205,14 @@ class NetworkBuilder:
     def _block(self, item: BlockItem, name: str, path: str, config: BlockConfig) -> LocalBlock:
         where = f"{path}.block" if item.block.model_fields_set else "block"
         body = make(item.body, path, in_shape=tuple(self._x.shape[1:]))
+        if isinstance(body, LocalBlock):
+            body.name = name
+            self._x = self._run(body, self._x, path)
+            return body
         made: Any = self._run(body, self._x, path)
         activity: Tensor = made[0] if isinstance(made, tuple) else made
+        if not isinstance(activity, Tensor):
+            raise UserError(f"{path}: {a(type(activity).__name__)} comes out of it; a body makes a tensor")
         handoff = None
         if config.handoff is not None:
             handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))
@@ -220,16 +231,18 @@ class NetworkBuilder:
     ) -> LocalBlock:
         block = local_block(body, name, where, config, loss, handoff)
         if config.optimizer is not None:
+            check_optimizer(config.optimizer, f"{where}.optimizer")
             self.optimizers[name] = config.optimizer
         if config.compile:
             self._to_compile.append(block)
         return block
 
     def _name(self, item: BuiltItem, copy: int) -> str:
-        if item.name is not None:
+        given = item.body.object if isinstance(item, BlockItem) else None
+        if name := item.name or (given.name if isinstance(given, LocalBlock) else ""):
             many = isinstance(item, BlockItem | ResidualItem) and item.repeat > 1
-            return f"{item.name}{copy + 1}" if many else item.name
-        kind = item.kind
+            return f"{name}{copy + 1}" if many else name
+        kind = item.kind.lower()  # of a module from Python it is its class
         while True:  # a network by name may have taken some
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             name = f"{kind}{self._numbers[kind]}"
@@ -245,12 +258,27 @@ class NetworkBuilder:
                 return cast(Tensor, module(x, *also))
         except RunError as error:  # which says where
             raise UserError(str(error)) from error
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, TypeError) as error:
             shape = tuple(x.shape[1:])
             line = first_line(error)
             raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
         finally:
             module.train()
+
+
+def _refuse_to_replace(item: BlockItem, path: str, over: BlockConfig) -> None:
+    """A local block from Python has its parts; neither the recipe nor the algorithm changes them."""
+    given = item.body.object
+    if isinstance(given, LocalBlock):
+        if not re.fullmatch(r"[\w-]*", given.name):
+            raise UserError(f"{path}.name: {given.name!r} should be letters, digits, _ and -")
+        if item.block.model_fields_set:
+            raise UserError(f"{path}.block: a LocalBlock has parts of its own; leave 'block' out")
+        if over.model_fields_set:
+            raise UserError(
+                f"{path}: a LocalBlock has a loss of its own, and this algorithm replaces "
+                f"block.{min(over.model_fields_set)}; give the module inside"
+            )
 
 
 def _items(item: NetItem, path: str) -> list[NetworkItem]:
@@ -261,7 +289,7 @@ def _items(item: NetItem, path: str) -> list[NetworkItem]:
 
 def _named(item: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
     """The item with a prefix to its name and to those of its own items."""
-    named = dict(item)
+    named = dict(as_kind(item))
     if prefix is not None and "name" in named:
         named["name"] = f"{prefix}-{named['name']}"
     if "items" in named:
@@ -269,5 +297,5 @@ def _named(item: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
     return named
 
 
-def _with_classes(item: Mapping[str, Any], classes: int) -> dict[str, Any]:
-    return {key: classes if value == "classes" else value for key, value in item.items()}
+def _with_classes(item: Any, classes: int) -> dict[str, Any]:
+    return {key: classes if value == "classes" else value for key, value in as_kind(item).items()}

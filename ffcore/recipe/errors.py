@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from ffcore.errors import UserError, closest
 from ffcore.recipe import problems
-from ffcore.recipe.tree import Path, Tree, dotted
+from ffcore.recipe.tree import Path, Tree, before, dotted
 
 MOST = 5
 
@@ -30,7 +30,7 @@ class RecipeError(UserError):
             path = _written(one, tree.data)
             said.setdefault(path, []).append(_words(one))
         lines = [
-            f"{tree.origin(path)}  {dotted(path)}: {', or '.join(dict.fromkeys(messages))}"
+            f"{before(tree.origin(path))}{dotted(path)}: {', or '.join(dict.fromkeys(messages))}"
             for path, messages in said.items()
         ]
         more = [f"and {len(lines) - MOST} more"] if len(lines) > MOST else []

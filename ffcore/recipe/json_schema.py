@@ -7,6 +7,7 @@ from typing import Any
 from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.plugin.registry import Entry
+from ffcore.recipe.objects import TARGET
 from ffcore.recipe.schema import Recipe
 
 Schema = dict[str, Any]
@@ -72,7 +73,12 @@ class _Filler:
     def _one_of(self, noun: str, own: Schema) -> Schema:
         entries = manager.current().registry.entries(noun)
         short: Schema = {"type": "string", "enum": [entry.name for entry in entries]}
-        return {"oneOf": [*([short] if entries else []), *(self._options(entry, own) for entry in entries)]}
+        members = [*([short] if entries else []), *(self._options(entry, own) for entry in entries)]
+        if noun == "blackbox":  # a function by its target
+            kind: Schema = {"type": "string", "pattern": f"^{TARGET}$"}
+            alone = {"type": "object", "properties": {"kind": kind}, "additionalProperties": False}
+            members += [kind, {**alone, "title": "module:function", "required": ["kind"]}]
+        return {"oneOf": members}
 
     def _options(self, entry: Entry, own: Schema) -> Schema:
         kind = {"const": entry.name, "description": entry.summary}

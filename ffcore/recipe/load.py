@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from ffcore.errors import closest
 from ffcore.plugin import manager
 from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.overrides import apply
+from ffcore.recipe.objects import records
+from ffcore.recipe.overrides import apply, apply_values, give_again
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import emit, parse
-from ffcore.recipe.tree import Tree, merge
+from ffcore.recipe.tree import Tree, before, dotted, merge
 
 _ANOTHER = re.compile(r"\s*(algorithm|network|block|start|data\.(kind|dataset))\b")
 """Overrides that make another experiment of a recipe: its paper's figure is not theirs."""
@@ -71,25 +73,50 @@ def read(path: Path) -> Tree:
     return _read(path, ())
 
 
-def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+def load(
+    name_or_path: str,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    objects: Mapping[str, Any] | None = None,
+) -> Recipe:
     """Find, read, override and validate a recipe.
 
     Args:
         name_or_path: as for `find`.
-        overrides: ``path=value`` each, such as ``network.0.units=100``; applied in order.
+        overrides: ``path=value`` each, such as ``network.0.units=100``; applied in order. Or from Python
+            values, nested or by path.
+        objects: objects that a run's ``config.yaml`` only describes, by path, before anything is overridden.
 
     Raises:
         RecipeError: with the file and line, or the override, of everything that is wrong.
     """
     tree = read(find(name_or_path))
-    for override in overrides:
-        apply(tree, override)
-        if _ANOTHER.match(override):
-            tree.data.pop("paper", None)
+    give_again(tree, objects or {})
+    if isinstance(overrides, Mapping):
+        paths = apply_values(tree, overrides)
+    else:
+        paths = list(overrides)
+        for override in overrides:
+            apply(tree, override)
+    if any(_ANOTHER.match(path) for path in paths):
+        tree.data.pop("paper", None)
+    _refuse_records(tree)
     try:
         return Recipe.model_validate(tree.data).located(tree)
     except ValidationError as error:
         raise RecipeError.from_validation(error, tree) from None
+
+
+def loaded(recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe of a name or path with overrides; a `Recipe` as it is.
+
+    Raises:
+        ValueError: when a `Recipe` has overrides.
+    """
+    if not isinstance(recipe, Recipe):
+        return load(os.fspath(recipe), overrides)
+    if overrides:
+        raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
+    return recipe
 
 
 def dump(recipe: Recipe) -> str:
@@ -104,6 +131,18 @@ def label(path: Path) -> str:
         if whole.is_relative_to(folder):
             return whole.relative_to(folder).as_posix()
     return os.fspath(path)
+
+
+def _refuse_records(tree: Tree) -> None:
+    """Refuse a tree that describes objects and does not hold them."""
+    missing = list(records(tree.data))
+    if missing:
+        path, described = missing[0]
+        again = ", ".join(f"{dotted(one)!r}: …" for one, _ in missing)
+        raise RecipeError(
+            f"{before(tree.origin(path))}{dotted(path)}: {described} was given from Python and is not in the "
+            f"file; pass it again from Python, as in ffcore.load(…, **{{{again}}})"
+        )
 
 
 def _known() -> dict[str, list[Path]]:

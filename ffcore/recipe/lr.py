@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from ffcore.recipe.strict import Count, Fraction, NonNegative, Positive, Strict, as_mapping
+from ffcore.recipe.calls import Call
+from ffcore.recipe.objects import as_kind
+from ffcore.recipe.strict import Count, Fraction, NonNegative, Positive, Strict
 from ffcore.recipe.unions import ByKind
 
 
@@ -75,9 +77,21 @@ class Step(Strict):
         return float(self.by ** sum(epoch >= after for after in self.epochs))
 
 
-LRSchedule = Annotated[
+class FactorCall(Call):
+    """Any function of time."""
+
+    what: ClassVar[str] = "a function (epoch, epochs) → factor on the learning rate"
+
+
+_Known = Annotated[
     Constant | HoldThenLinear | Cosine | Step,
     Field(discriminator="kind"),
-    BeforeValidator(as_mapping),
+    BeforeValidator(as_kind),
     ByKind("learning-rate schedule", ("constant", "hold-then-linear", "cosine", "step")),
+]
+
+LRSchedule = Annotated[
+    Annotated[_Known, Tag("known")] | Annotated[FactorCall, Tag("called")],
+    Discriminator(Call.tag),
+    ByKind("", ("known", "called")),
 ]

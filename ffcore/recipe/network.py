@@ -15,9 +15,10 @@ from pydantic import (
 
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
+from ffcore.recipe.objects import OBJECT, as_kind, is_function, is_instance
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
-from ffcore.recipe.strict import Count, Flat, Name, NullIsEmpty, Strict, as_mapping
+from ffcore.recipe.strict import Count, Flat, Name, NullIsEmpty, Strict
 from ffcore.recipe.unions import ByKind
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))
@@ -135,12 +136,27 @@ class ResidualItem(Strict):
     name: Name | None = Field(default=None, description="name of the group; null: numbered")
 
 
+def _as_item(value: Any) -> Any:
+    """A module or a function is short for a block around the one, or a black box that calls the other."""
+    item = as_kind(value)
+    if isinstance(item, dict):
+        kind = item.get("kind")
+        if is_function(kind) or is_instance(kind, NOUNS["blackbox"].base):
+            return {**item, "kind": "blackbox", "box": kind}
+    return item
+
+
 def _tag(value: Any) -> str:
-    if isinstance(value, NetItem):
-        return "net"
-    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
-    if kind in CONTAINERS:
-        return str(kind)
+    if isinstance(value, BuiltItem | NetItem):
+        return next(tag for tag, model in _ITEMS.items() if isinstance(value, model))
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind in CONTAINERS:
+        return kind
+    for tag, noun in (("circuit", "circuit"), ("net", "network")):
+        if is_instance(kind, NOUNS[noun].base):
+            return tag
+    if kind == OBJECT and "is" in value:  # a record, of which the keys beside it say what it was
+        return "circuit" if "blocks" in value else "block" if "repeat" in value else "net"
     registry = manager.current().registry
     if kind in registry.names("circuit"):
         return "circuit"
@@ -150,6 +166,14 @@ def _tag(value: Any) -> str:
 BuiltItem = ResidualItem | BoxItem | CircuitItem | BlockItem
 """What is left when networks by name are spelled out."""
 
+_ITEMS = {
+    "residual": ResidualItem,
+    "blackbox": BoxItem,
+    "net": NetItem,
+    "circuit": CircuitItem,
+    "block": BlockItem,
+}
+
 NetworkItem = Annotated[
     Annotated[ResidualItem, Tag("residual")]
     | Annotated[BoxItem, Tag("blackbox")]
@@ -157,8 +181,8 @@ NetworkItem = Annotated[
     | Annotated[CircuitItem, Tag("circuit")]
     | Annotated[BlockItem, Tag("block")],
     Discriminator(_tag),
-    BeforeValidator(as_mapping),
-    ByKind("", ("residual", "blackbox", "net", "circuit", "block")),
+    BeforeValidator(_as_item),
+    ByKind("", tuple(_ITEMS)),
 ]
 
 ResidualItem.model_rebuild()

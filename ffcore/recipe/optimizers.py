@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from ffcore.recipe.strict import Fraction, NonNegative, Positive, Strict, as_mapping
+from ffcore.recipe.calls import Call
+from ffcore.recipe.objects import as_kind
+from ffcore.recipe.strict import Fraction, NonNegative, Positive, Strict
 from ffcore.recipe.unions import ByKind
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -60,9 +62,22 @@ class RMSprop(_Optimizer):
     centered: bool = Field(default=False, description="divide by the variance instead of the square")
 
 
-OptimizerConfig = Annotated[
+class OptimizerCall(Call):
+    """Any optimiser: its class, or a function from parameters to one."""
+
+    what: ClassVar[str] = "an optimiser's class, or a function from parameters to an optimiser"
+    base: ClassVar[str] = "torch.optim:Optimizer"
+
+
+_Known = Annotated[
     SGD | Adam | AdamW | RMSprop,
     Field(discriminator="kind"),
-    BeforeValidator(as_mapping),
+    BeforeValidator(as_kind),
     ByKind("optimizer", ("sgd", "adam", "adamw", "rmsprop")),
+]
+
+OptimizerConfig = Annotated[
+    Annotated[_Known, Tag("known")] | Annotated[OptimizerCall, Tag("called")],
+    Discriminator(Call.tag),
+    ByKind("", ("known", "called")),
 ]

@@ -21,8 +21,12 @@ _PYDANTICS_OWN = frozenset(get_args(ErrorType))
 
 def wrong_kind(message: str, value: object) -> ValidationError:
     """The error of a ``kind`` that is missing or not known; it sits at the key ``kind``."""
-    problem = PydanticCustomError(WRONG_KIND, "{message}", {"message": message})
-    return _error([InitErrorDetails(type=problem, loc=("kind",), input=value)])
+    return _error([InitErrorDetails(type=wrong(message), loc=("kind",), input=value)])
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """The error of a value that the message describes by itself."""
+    return PydanticCustomError(WRONG_KIND, "{message}", {"message": message})
 
 
 def explained(error: ValidationError, known: Iterable[str], hints: Mapping[str, str]) -> ValidationError:

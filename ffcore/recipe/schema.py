@@ -14,7 +14,7 @@ from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.start import StartConfig
 from ffcore.recipe.strict import Count, Name, Natural, NullIsEmpty, Number, Strict
 from ffcore.recipe.trainer import TrainerConfig
-from ffcore.recipe.tree import Tree, Written, origin
+from ffcore.recipe.tree import FROM_PYTHON, Tree, Written, origin
 
 
 class Paper(Strict):
@@ -71,4 +71,4 @@ class Recipe(Strict):
         """A path such as ``network.1.box``, with the file and line where it was written if that is known."""
         parts = tuple(int(part) if part.isdecimal() else part for part in path.split("."))
         where = origin(self._written.origins, parts)
-        return f"{path} ({where})" if where else path
+        return f"{path} ({where})" if where and where != FROM_PYTHON else path

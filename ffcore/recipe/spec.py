@@ -1,4 +1,4 @@
-"""A component as a recipe names it: its kind, and options that its own schema has checked."""
+"""A component as a recipe has it: its kind and options that its own schema has checked, or an object."""
 
 from __future__ import annotations
 
@@ -13,25 +13,41 @@ from pydantic_core import CoreSchema, core_schema
 from ffcore.errors import UserError, closest
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
-from ffcore.recipe.problems import explained, wrong_kind
+from ffcore.plugin.options import Options
+from ffcore.recipe.objects import (
+    Absent,
+    Named,
+    Validated,
+    as_kind,
+    is_object,
+    is_record,
+    is_target,
+    misfit,
+    record,
+)
+from ffcore.recipe.problems import explained, wrong, wrong_kind
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Validated):
     """One component of a recipe.
 
     Args:
         noun: what sort of component.
-        kind: the name under which it is registered.
-        options: its validated options.
+        kind: the name under which it is registered; of an object, its class.
+        options: its validated options; an object has none.
+        object: the component itself, where the recipe was given an object (or its record).
     """
 
     noun: str
     kind: str
     options: BaseModel
+    object: Any = None
 
     def dump(self) -> dict[str, Any]:
-        """As YAML has it: ``{"kind": kind, **options}``, nested components too."""
+        """As YAML has it: ``{"kind": kind, **options}``, nested components too; an object's record."""
+        if self.object is not None:
+            return record(self.object)
         return {"kind": self.kind, **self.options.model_dump(mode="json")}
 
 
@@ -39,8 +55,8 @@ class Spec:
 class Kind:
     """Marks a field that holds a component: ``labels: Annotated[Spec, Kind("label")]``.
 
-    The field takes ``{kind: overlay, …}``, or only ``overlay``, or a `Spec`. The kind is looked up when
-    the value is validated, so plugins that are loaded later count too.
+    The field takes ``{kind: overlay, …}``, or only ``overlay``, or from Python the component itself, or a
+    `Spec`. The kind is looked up when the value is validated, so plugins that are loaded later count too.
 
     Args:
         noun: what sort of component.
@@ -62,9 +78,11 @@ class Kind:
             if value.noun != self.noun:
                 raise ValueError(f"{value.kind!r} is {NOUNS[value.noun].article}, not {article}")
             return value
-        said = {"kind": value} if isinstance(value, str) else value
+        said = as_kind(value)
         if not isinstance(said, Mapping):
             raise ValueError(f"should be {article}: a kind, or a mapping with the key 'kind'")
+        if (given := self._object(said)) is not None:
+            return given
         registry = manager.current().registry
         if not isinstance(said.get("kind"), str):
             known = [*registry.names(self.noun), *self.also]
@@ -79,6 +97,25 @@ class Kind:
             raise explained(error, schema.model_fields, {}) from None
         return Spec(self.noun, said["kind"], options)
 
+    def _object(self, said: Mapping[str, Any]) -> Spec | None:
+        """The object that a mapping has as its kind, or the record of one; None if it has neither."""
+        kind, rest = said.get("kind"), {key: said[key] for key in said if key != "kind"}
+        thing: Any = kind
+        if is_record(said):
+            thing = Absent(rest.pop("is"))
+        elif self.noun == "blackbox" and is_target(kind):
+            thing = Named(str(kind))
+        elif not is_object(kind):
+            return None
+        elif (problem := misfit(kind, self.noun)) is not None:
+            raise wrong(problem)
+        try:
+            options = Options.model_validate(rest)
+        except ValidationError as error:
+            hints = dict.fromkeys(rest, "an object has its options already")
+            raise explained(error, (), hints) from None
+        return Spec(self.noun, kind if isinstance(kind, str) else type(kind).__name__, options, thing)
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
             self.validate, serialization=core_schema.plain_serializer_function_ser_schema(Spec.dump)
@@ -89,3 +126,42 @@ class Kind:
     ) -> JsonSchemaValue:
         # a marker, which `ffcore.recipe.json_schema` replaces by all installed components of this sort
         return {"x-component": self.noun, "description": NOUNS[self.noun].what}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Marks an option that is a function: ``target: Annotated[Any, Function()]``.
+
+    The option takes ``module:name``, which stays text, or from Python the function itself.
+    """
+
+    @staticmethod
+    def validate(value: object) -> Any:
+        """Accept a target, a function, or the record of one.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if is_record(value):
+            return Absent(value["is"])
+        if not isinstance(value, str | Absent) and not callable(value):
+            raise ValueError("should be module:function, or from Python a function")
+        return value
+
+    @staticmethod
+    def dump(value: Any) -> Any:
+        """As YAML has it: the target, or the record of a function that has none."""
+        if isinstance(value, str):
+            return value
+        said = record(value)
+        return said if is_record(said) else said["kind"]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate, serialization=core_schema.plain_serializer_function_ser_schema(self.dump)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string"}

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from ffcore.recipe.objects import as_kind
 from ffcore.recipe.problems import explained, lifted
 from ffcore.recipe.spec import Spec
 
@@ -50,11 +51,6 @@ Natural = Annotated[int, NotBool, Field(ge=0)]
 NonNegative = Annotated[float, NotBool, Field(ge=0)]
 Positive = Annotated[float, NotBool, Field(gt=0)]
 Fraction = Annotated[float, NotBool, Field(ge=0, le=1)]
-
-
-def as_mapping(value: Any) -> Any:
-    """``adam`` is short for ``{kind: adam}``."""
-    return {"kind": value} if isinstance(value, str) else value
 
 
 def _empty(value: Any) -> Any:
@@ -99,7 +95,7 @@ class Flat(Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _pour(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        value = as_mapping(value)
+        value = as_kind(value)
         if isinstance(value, Mapping) and not isinstance(value.get(cls.inner), Spec):
             own = {key: value[key] for key in cls.own() if key in value}
             rest = {key: value[key] for key in value if key not in own}

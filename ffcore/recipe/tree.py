@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ffcore.plugin.nouns import NOUNS
+from ffcore.recipe.objects import copied, is_object, is_record
 
 Path = tuple[str | int, ...]
 
 OVERRIDE = "override "
 """How the place of a value that came from an override begins."""
+
+
+FROM_PYTHON = f"{OVERRIDE}from Python"
+"""The place of a value from Python, of which messages say the path alone."""
+
+
+def before(place: str) -> str:
+    """A place as a message begins with it.
+
+    >>> before("mine.yaml:3"), before(FROM_PYTHON)
+    ('mine.yaml:3  ', '')
+    """
+    return "" if place == FROM_PYTHON else f"{place}  "
 
 
 def dotted(path: Path) -> str:
@@ -29,7 +42,7 @@ class Tree:
     """A document.
 
     Args:
-        data: mappings, lists and scalars.
+        data: mappings, lists, scalars and objects from Python.
         origins: ``file:line`` or the override, for every path in the data.
     """
 
@@ -55,10 +68,21 @@ class Tree:
         self.origins = {**kept, **origins}
 
     def unfold(self, path: Path) -> None:
-        """Turn ``adam`` at this path into the ``{kind: adam}`` that it is short for."""
+        """Turn ``adam``, or an object, at this path into the ``{kind: adam}`` that it is short for."""
         kind = self.at(path)
-        if isinstance(kind, str):
+        if isinstance(kind, str) or is_object(kind):
             self.put(path, {"kind": kind}, {path: self.origin(path), (*path, "kind"): self.origin(path)})
+
+    def give(self, path: Path, value: Any, said: str) -> None:
+        """Set the value at a path; an object in place of a record leaves what stands beside the record."""
+        below = self.at(path[:-1])
+        before = below.get(path[-1]) if isinstance(below, dict) else below[path[-1]]
+        if is_record(before) and is_object(value) and before.keys() > {"kind", "is"}:
+            del before["is"]
+            path = (*path, "kind")
+        elif path[-1] == "kind" and is_record(below):
+            del below["is"]
+        self.put(path, value, {path: said})
 
     def drop_options(self, path: Path, keep_overrides: bool = False) -> None:
         """Forget the options of the component at this path, whose kind is about to change.
@@ -98,7 +122,7 @@ def merge(base: Tree, over: Tree) -> Tree:
 
     Mappings are merged, everything else is replaced; where the kind changes, the old options go.
     """
-    result = Tree(copy.deepcopy(base.data), dict(base.origins))
+    result = Tree(copied(base.data), dict(base.origins))
     _lay(result, over, ())
     return result
 
@@ -113,7 +137,7 @@ def _lay(result: Tree, over: Tree, path: Path) -> None:
             result.unfold(here)
         new, old = over.at(here), result.at(path).get(key)
         if not (isinstance(new, dict) and isinstance(old, dict)):
-            result.put(here, copy.deepcopy(new), _under(over.origins, here))
+            result.put(here, copied(new), _under(over.origins, here))
             continue
         if new.get("kind", old.get("kind")) != old.get("kind"):
             result.drop_options(here)

@@ -33,7 +33,12 @@ class ByKind:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         full = handler(schema)
-        return {"anyOf": [{"type": "string", "enum": list(self.tags)}, full]} if self.what else full
+        if self.what:
+            return {"anyOf": [{"type": "string", "enum": list(self.tags)}, full]}
+        members = full.get("oneOf", [])
+        if not any("anyOf" in member for member in members):
+            return full
+        return {"anyOf": [inner for member in members for inner in member.get("anyOf", [member])]}
 
     def _validate(self, value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
         try:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ffcore.errors import closest
-from ffcore.recipe.strict import Strict, as_mapping
+from ffcore.recipe.objects import as_kind
+from ffcore.recipe.strict import Strict
 
 LOGGERS: Mapping[str, tuple[str, str]] = {
     "tensorboard": ("lightning.pytorch.loggers:TensorBoardLogger", "tensorboard"),
@@ -41,5 +42,5 @@ class LoggerItem(Watcher):
     )
 
 
-Logger = Annotated[LoggerItem, BeforeValidator(as_mapping)]
-Callback = Annotated[Watcher, BeforeValidator(as_mapping)]
+Logger = Annotated[LoggerItem, BeforeValidator(as_kind)]
+Callback = Annotated[Watcher, BeforeValidator(as_kind)]

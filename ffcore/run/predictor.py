@@ -39,17 +39,23 @@ class Predictor:
     Args:
         run_dir: a run's folder.
         checkpoint: "last" or "best"; None for the one that the run's recipe selects.
+        objects: objects that the run's ``config.yaml`` only describes, by path.
 
     Raises:
-        UserError: when the folder is no run, or its checkpoint does not load.
+        UserError: when the folder is no run, or its checkpoint does not load, or an object is missing.
     """
 
-    def __init__(self, run_dir: str | Path, checkpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        run_dir: str | Path,
+        checkpoint: str | None = None,
+        objects: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = Path(run_dir)
         config = self.path / files.CONFIG
         if not config.is_file():
             raise UserError(f"{run_dir}: no run: there is no {files.CONFIG} in it")
-        self.recipe: Recipe = _recipe(config)
+        self.recipe: Recipe = _recipe(config, objects)
         name = checkpoint or self.recipe.trainer.select
         state = read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
         meta: dict[str, Any] = state["ffcore"]["data"]
@@ -122,9 +128,9 @@ class Predictor:
         return self.scores(x).argmax(1)
 
 
-def _recipe(config: Path) -> Recipe:
+def _recipe(config: Path, objects: Mapping[str, Any] | None) -> Recipe:
     try:
-        return load_recipe(str(config))
+        return load_recipe(str(config), objects=objects)
     except UserError as error:
         results = config.with_name(files.RESULTS)
         made_by = (

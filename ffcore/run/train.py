@@ -29,7 +29,7 @@ from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.trainer import WHERE, says_where
+from ffcore.recipe.trainer import says_where
 from ffcore.report.write import write_report
 from ffcore.run import checkpoints, directory, environment, figures, start
 from ffcore.run.checkpoints import Checkpoints, PausedError
@@ -37,6 +37,7 @@ from ffcore.run.data import Data, with_given_data
 from ffcore.run.histograms import Histograms
 from ffcore.run.places import absolute
 from ffcore.run.results import results_of
+from ffcore.run.same import difference, refuse_edited, tell_other_plugins
 from ffcore.run.stopping import Stop
 from ffcore.run.trainer import apart, make_trainer
 from ffcore.run.watchers import Watchers
@@ -112,6 +113,7 @@ def resume(
     *,
     recipe: Recipe | None = None,
     overrides: Sequence[str] = (),
+    objects: Mapping[str, Any] | None = None,
     dataset: Dataset | None = None,
     console: Console | None = None,
     command: str | None = None,
@@ -124,6 +126,7 @@ def resume(
         run_dir: its folder.
         recipe: refuse to go on if the run's recipe is another; None: whatever it is.
         overrides: where to go on, such as ``trainer.devices=2``.
+        objects: objects that the run's ``config.yaml`` only describes, by path.
         dataset: the data, for a run that was given its data from Python.
         console: as for `train`.
         command: as for `train`.
@@ -142,8 +145,8 @@ def resume(
     for said in overrides:
         if not says_where(said):
             raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
-    own = load_recipe(str(config), overrides)
-    if recipe is not None and (changed := _difference(absolute(own), absolute(recipe))):
+    own = load_recipe(str(config), overrides, objects)
+    if recipe is not None and (changed := difference(absolute(own), absolute(recipe))):
         raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
     if own.data.dataset.kind == "given" and dataset is None:
         raise UserError(
@@ -162,11 +165,11 @@ def resume(
         for complaint in complaints:
             _teller(console)(f"{complaint}; going on from the checkpoint before it")
         if state is not None:
-            _refuse_edited(run_dir, state["ffcore"], own)
+            refuse_edited(run_dir, state["ffcore"], own, objects)
         job = _Job.prepare(own, dataset, command, callbacks)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
-            _tell_other_plugins(state["ffcore"].get("plugins", {}), _teller(console))
+            tell_other_plugins(state["ffcore"].get("plugins", {}), _teller(console))
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
         stack.enter_context(apart(join.threads(own)))
         group = stack.enter_context(join.joined(own))
@@ -232,7 +235,7 @@ class _Job:
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
-        if dataset is not None:
+        if dataset is not None or recipe.data.dataset.object is not None:
             recipe = with_given_data(recipe, data.images.name)
         return cls(recipe, data, module, watchers, command, commit, began)
 
@@ -370,24 +373,6 @@ class _Job:
         return results
 
 
-def _refuse_edited(run_dir: Path, meta: Mapping[str, Any], recipe: Recipe) -> None:
-    """The recipe as it is now has to be the one that the checkpoint was written by."""
-    if "recipe" in meta and (changed := _difference(recipe, Recipe.model_validate(meta["recipe"]))):
-        raise UserError(
-            f"--resume {run_dir}: {files.CONFIG} has been changed since the run began: {changed}; "
-            "a run goes on as it began"
-        )
-
-
-def _difference(one: Recipe, other: Recipe) -> str | None:
-    """The first place where two recipes differ in what is computed, in words."""
-    trees = [recipe.model_dump(mode="json") for recipe in (one, other)]
-    for tree in trees:
-        tree["trainer"] = {name: value for name, value in tree["trainer"].items() if name not in WHERE}
-    found = join.difference(trees[0], trees[1])
-    return None if found is None else f"its {found[0]} is {found[1]!r}, not {found[2]!r}"
-
-
 def _expect(module: ForwardOnly, data: Data) -> None:
     try:
         counts = np.bincount(data.train.y, minlength=data.images.num_classes)
@@ -409,10 +394,3 @@ def _select(
 def _teller(console: Console | None) -> Callable[[str], None]:
     """Tells what is no error: in one line on a console, else as a warning."""
     return console.out if console is not None else lambda message: warnings.warn(message, stacklevel=4)
-
-
-def _tell_other_plugins(then: Mapping[str, str], tell: Callable[[str], None]) -> None:
-    now = environment.plugins()
-    for name in sorted(then.keys() & now.keys()):
-        if then[name] != now[name]:
-            tell(f"plugin {name} is {now[name]}, and was {then[name]} when the run began")

@@ -8,9 +8,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 from ffcore.plugin.options import Options
+from ffcore.recipe.spec import Function as IsFunction
 from ffcore_blackbox.targets import refuse_missing
 
-_Target = Annotated[str, AfterValidator(refuse_missing)]
+
+def _there(target: Any) -> Any:
+    """A function from Python needs no search."""
+    return refuse_missing(target) if isinstance(target, str) else target
+
+
+_Target = Annotated[Any, IsFunction(), AfterValidator(_there)]
 
 
 class Function(Options):
@@ -18,7 +25,9 @@ class Function(Options):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"target": "torch:tanh"}]})
 
-    target: _Target = Field(description="module:function, found without importing it")
+    target: _Target = Field(
+        description="module:function, found without importing it; from Python also the function itself"
+    )
     rows: int | None = Field(default=None, gt=0, description="most rows of one call; null: any number")
 
 

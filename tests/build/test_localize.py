@@ -318,7 +318,7 @@ def test_the_model_runs_in_the_mode_that_it_is_in():
         ),
         (["stem"], {"goodness": "nonsense"}, "stem: goodness  kind: 'nonsense' is not a goodness"),
         (["stem"], {"goodness": None}, "stem: goodness: objective CrossEntropy needs a goodness"),
-        (["stem"], {"goodness": SumSquares}, r"give an instance of SumSquares, not the class"),
+        (["stem"], {"goodness": SumSquares}, r"SumSquares is a class; give an instance"),
         (["stem"], {"objective": SumSquares()}, "a SumSquares is not an objective"),
         (["stem"], {"head": "stem"}, "head='stem' is named in at, too"),
         (["middle.0"], {"example": torch.zeros(2, 3, 8, 8)}, "does not take inputs of shape .*channels"),

@@ -150,7 +150,7 @@ def test_a_non_finite_batch_names_the_block_and_leaves_the_weights():
 
 SHARED = nn.Linear(64, 64)
 WRONG = {
-    "a class": ({"goodness": SumSquares}, "give an instance of SumSquares, not the class"),
+    "a class": ({"goodness": SumSquares}, "SumSquares is a class; give an instance"),
     "another noun": ({"objective": SumSquares()}, "objective: a SumSquares is not an objective"),
     "an unknown kind": ({"goodness": "sum-square"}, "did you mean 'sum-squares'"),
     "an option": ({"objective": {"kind": "logistic", "treshold": 1}}, "did you mean 'threshold'"),
@@ -178,7 +178,7 @@ MISFITS = {
         {"stages": [ffcore.LocalBlock(SHARED, "sum-squares"), ffcore.LocalBlock(SHARED, "sum-squares")]},
         "block2 shares its parameter body.weight with",
     ),
-    "a contribution": ({"contribution": 3}, "contribution: a int is not a contribution"),
+    "a contribution": ({"contribution": 3}, "contribution: an int is not a contribution"),
 }
 
 
