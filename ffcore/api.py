@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ffcore.data.images import Dataset
     from ffcore.local import LocalNetwork
     from ffcore.recipe.schema import Recipe
+    from ffcore.run.finished import Run
     from ffcore.run.predictor import Predictor
-    from ffcore.run.train import Run
 
 
 def train(
@@ -28,13 +28,14 @@ def train(
     run_dir: str | os.PathLike[str] | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
+    report: bool = True,
     **overrides: Any,
 ) -> Run:
     """Train a recipe and write its run folder.
 
     >>> import ffcore
     >>> run = ffcore.train("digits/ff", trainer={"max_epochs": 2})  # doctest: +SKIP
-    >>> run.results["test"]["accuracy"]  # doctest: +SKIP
+    >>> run.results.test.accuracy  # doctest: +SKIP
     0.91
 
     Args:
@@ -44,6 +45,7 @@ def train(
         run_dir: an empty or new folder; None for ``runs/<recipe>-<time>``.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
+        report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
             Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``.
 
@@ -69,7 +71,8 @@ def train(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    return run_train(loaded, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    console = Console() if bar else None
+    return run_train(loaded, folder, dataset=data, console=console, callbacks=callbacks, report=report)
 
 
 def resume(
@@ -79,6 +82,7 @@ def resume(
     data: Dataset | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
+    report: bool = True,
     trust: bool = False,
 ) -> Run:
     """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
@@ -89,6 +93,7 @@ def resume(
         data: its data set, if it was given from Python.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
+        report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
 
     Raises:
@@ -96,7 +101,7 @@ def resume(
     """
     from rich.console import Console
 
-    from ffcore.run.train import resume as run_resume
+    from ffcore.run.resume import resume as run_resume
     from ffcore.trust import trusting
 
     with trusting(trust):
@@ -106,6 +111,7 @@ def resume(
             dataset=data,
             console=Console() if bar else None,
             callbacks=callbacks,
+            report=report,
         )
 
 
