@@ -1,6 +1,7 @@
 """What a finished run shows, and the report that it makes on request only."""
 
 import dataclasses
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ffcore.run.train import train
 
 REPORT = {"report.md", "report.html", "overview.png", "pictures"}
 REST = {"config.yaml", "results.json", "metrics.csv", "figures.npz", "checkpoints"}
+ROOT = Path(__file__).parents[2]
 SMALL = ["trainer.max_epochs=1", "trainer.threads=1", "network.0.units=32"]
 
 
@@ -96,3 +98,16 @@ def test_the_command_line_leaves_the_report_out_and_says_how_to_make_it(tmp_path
     assert f"`ffcore report {folder}`" in out
     assert "report.html" not in out
     manager.use(None)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/running.md"])
+def test_what_the_pages_say_of_results_and_predictors_works(page, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn.frozen")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+    names = {}
+    for block in blocks:
+        if "predictor" in block:
+            exec(block, names)
+    assert (names["run"].predictor().predict(names["x"]) == names["y"]).mean() > 0.8
