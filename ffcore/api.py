@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ffcore.data.images import Dataset
     from ffcore.recipe.schema import Recipe
+    from ffcore.run.finished import Run
     from ffcore.run.predictor import Predictor
-    from ffcore.run.train import Run
 
 
 def train(
@@ -26,13 +26,14 @@ def train(
     run_dir: str | os.PathLike[str] | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
+    report: bool = True,
     **overrides: Any,
 ) -> Run:
     """Train a recipe and write its run folder.
 
     >>> import ffcore
     >>> run = ffcore.train("digits/ff", trainer={"max_epochs": 2})  # doctest: +SKIP
-    >>> run.results["test"]["accuracy"]  # doctest: +SKIP
+    >>> run.results.test.accuracy  # doctest: +SKIP
     0.91
 
     Args:
@@ -42,6 +43,7 @@ def train(
         run_dir: an empty or new folder; None for ``runs/<recipe>-<time>``.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
+        report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
             Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``. Objects stand
             wherever a kind does: ``network=[nn.Linear(64, 100)], optimizer=torch.optim.SGD``.
@@ -62,7 +64,8 @@ def train(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    return run_train(found, folder, dataset=data, console=Console() if bar else None, callbacks=callbacks)
+    console = Console() if bar else None
+    return run_train(found, folder, dataset=data, console=console, callbacks=callbacks, report=report)
 
 
 def resume(
@@ -72,6 +75,7 @@ def resume(
     data: Dataset | Mapping[str, Any] | None = None,
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
+    report: bool = True,
     trust: bool = False,
     **overrides: Any,
 ) -> Run:
@@ -83,6 +87,7 @@ def resume(
         data: its data set, if it was given from Python; or objects of the recipe's ``data`` part.
         bar: draw a progress bar.
         callbacks: Lightning callbacks that watch the training.
+        report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
         overrides: objects that `train` was given and that ``config.yaml`` only describes, where they were:
             ``**{"network.0": module}``, or the whole ``network=[…]``.
@@ -92,7 +97,7 @@ def resume(
     """
     from rich.console import Console
 
-    from ffcore.run.train import resume as run_resume
+    from ffcore.run.resume import resume as run_resume
     from ffcore.trust import trusting
 
     if isinstance(data, Mapping):
@@ -105,6 +110,7 @@ def resume(
             dataset=data,
             console=Console() if bar else None,
             callbacks=callbacks,
+            report=report,
         )
 
 

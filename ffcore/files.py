@@ -9,6 +9,8 @@ from pathlib import Path
 
 CONFIG, RESULTS, METRICS, FIGURES = "config.yaml", "results.json", "metrics.csv", "figures.npz"
 CHECKPOINTS = "checkpoints"
+SUMMARY = "summary.json"
+"""In the folder of several runs."""
 _DRAFT = ".tmp"
 
 

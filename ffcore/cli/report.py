@@ -1,4 +1,4 @@
-"""``ffcore report``: the report of a finished run again, or several runs beside each other."""
+"""``ffcore report``: the report of a finished run, several runs beside each other, or a group's summary."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ import click
 def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     """Make the report in the folder RUN again; of several, print them beside each other.
 
-    Of several runs the table has a row each, and a second one the settings of their recipes that differ.
+    Of several runs the table has a row each, and a second one the settings of their recipes that differ. In
+    the folder of a grid or of several seeds, the summary is written again.
     """
     from ffcore import report
     from ffcore.cli.console import console
+    from ffcore.files import SUMMARY
 
     def complain(message: str) -> None:
         click.echo(message, err=True)
@@ -30,6 +32,11 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         raise click.UsageError("--out is for several runs: the report of one lies in its own folder")
     if force and out is None:
         raise click.UsageError("--force goes with --out")
+    if len(runs) == 1 and (runs[0] / SUMMARY).is_file():
+        from ffcore.cli.groups import summarise_again
+
+        summarise_again(runs[0])
+        return
     if len(runs) == 1:
         written: Path | None = report.write_report(runs[0], complain)
     else:

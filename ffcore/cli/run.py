@@ -14,7 +14,7 @@ from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE, says_where
 
 if TYPE_CHECKING:
-    from ffcore.run.many import Group
+    from ffcore.run.group import Group
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,14 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--run-dir", type=click.Path(path_type=Path), help="an empty or new folder for the results")
 @click.option("--seeds", callback=_seeds, metavar="1,2,…", help="run once with each, and summarise")
 @click.option("--jobs", type=click.IntRange(min=1), help="of several runs: how many at the same time")
-@click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="go on with what was stopped"
-)
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="resume what was stopped")
 @click.option(
     "--max-time", callback=_duration, metavar="TIME", help="stop after 90s, 30m, 1h30m; --resume goes on"
+)
+@click.option(
+    "--report/--no-report",
+    default=None,
+    help="write report.html and report.md; without either, one run does and several do not",
 )
 @click.pass_context
 def command(
@@ -71,13 +74,16 @@ def command(
     jobs: int | None,
     resume: Path | None,
     max_time: Duration | None,
+    report: bool | None,
 ) -> int:
     """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run folder.
 
     An override with several values, such as optimizer.lr=1e-3,3e-3, runs once with each. With --resume,
     overrides may say where to go on: trainer.devices=2.
     """
-    from ffcore.run import directory, grid, many
+    from ffcore.files import SUMMARY
+    from ffcore.run import directory, grid
+    from ffcore.run.group import Group
 
     if resume is not None:
         if recipe is not None and "=" in recipe:
@@ -88,14 +94,16 @@ def command(
                 "--resume goes on with a run as it began: no --run-dir or --seeds with it, and of overrides "
                 f"only where it runs: {', '.join(f'trainer.{name}' for name in WHERE)}."
             )
-        if (resume / many.SUMMARY).is_file():
+        if (resume / SUMMARY).is_file():
             if recipe is not None or overrides:
                 said = recipe or overrides[0]
                 ctx.fail(f"--resume {resume}: several runs go on as they began: leave out {said!r}.")
-            return _several(many.Group.read(resume), jobs, max_time)
+            group = Group.read(resume)
+            group.report = group.report if report is None else report
+            return _several(group, jobs, max_time)
         if jobs is not None:
             ctx.fail(f"--jobs is for several runs, and {resume} is no folder of several.")
-        return _once(recipe, overrides, resume, max_time, ctx.obj["command"], resume=True)
+        return _once(recipe, overrides, resume, max_time, ctx.obj["command"], report, resume=True)
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
     # before torch is imported: a typing error answers at once
@@ -103,14 +111,15 @@ def command(
     if not members:
         if jobs is not None:
             ctx.fail("--jobs is for several runs: --seeds 1,2 or an override with several values.")
-        return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"])
+        return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"], report)
     directory.check(run_dir)
 
     from ffcore.run.train import checker
 
     name = grid.check(recipe, members, checker())
     there = directory.nearest(run_dir)
-    group = many.Group(directory.create(run_dir, name), recipe, members, ctx.obj["command"])
+    folder = directory.create(run_dir, name)
+    group = Group(folder, recipe, members, ctx.obj["command"], report is True)
     with directory.undone(group.folder, there):
         group.begin()
     return _several(group, jobs, max_time)
@@ -122,6 +131,7 @@ def _once(
     run_dir: Path | None,
     max_time: Duration | None,
     command: str,
+    report: bool | None,
     *,
     resume: bool = False,
 ) -> int:
@@ -142,18 +152,20 @@ def _once(
 
     from ffcore.errors import RunError, TimeUpError, UserError
     from ffcore.report.table import results_table
-    from ffcore.run import train
+    from ffcore.run.resume import resume as resume_run
+    from ffcore.run.train import train
 
     console = Console(quiet=rank > 0)  # the first rank speaks for all
     seconds = max_time.seconds if max_time is not None else None
-    options: Any = {"console": console, "command": command, "max_time": seconds}
+    drawn = report is not False
+    options: Any = {"console": console, "command": command, "max_time": seconds, "report": drawn}
     try:
         if resume:
             assert run_dir is not None
-            run = train.resume(run_dir, recipe=recipe, overrides=overrides, **options)
+            run = resume_run(run_dir, recipe=recipe, overrides=overrides, **options)
         else:
             assert recipe is not None
-            run = train.train(recipe, run_dir, **options)
+            run = train(recipe, run_dir, **options)
     except TimeUpError as over:
         if rank == 0:
             _tell_stopped(max_time, over.path)
@@ -165,14 +177,20 @@ def _once(
             click.echo(f"rank {rank}: error: {error}", err=True)
         return 1
     console.print(results_table(run.results))
-    for what, file in (("page", "report.html"), ("report", "report.md"), ("picture", "overview.png")):
-        console.print(f"{what:9} {run.path / file}", highlight=False, soft_wrap=True)
+    if drawn:
+        files_made = {"page": "report.html", "report": "report.md", "picture": "overview.png"}
+        lines = [f"{what:9} {run.path / file}" for what, file in files_made.items()]
+    else:
+        again = manager.command("report", str(run.path))
+        lines = [f"folder    {run.path}", f"report    none yet; `{again}` makes it"]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def _several(group: Group, jobs: int | None, max_time: Duration | None) -> int:
     """The members of a group, a process each."""
-    from ffcore.cli.console import print_table
+    from ffcore.cli.groups import print_group
     from ffcore.run import many
 
     program = [sys.executable, "-m", "ffcore", *manager.options()]
@@ -183,10 +201,7 @@ def _several(group: Group, jobs: int | None, max_time: Duration | None) -> int:
         max_time=max_time.seconds if max_time is not None else None,
         tell=click.echo,
     )
-    print_table(many.COLUMNS, many.rows(group))
-    for remark in many.remarks(group):
-        click.echo(remark)
-    click.echo(f"summary   {group.folder / 'summary.md'}")
+    print_group(group)
     if code == 130:
         click.echo(f"interrupted: {_goes_on(group.folder)}", err=True)
     elif max_time is not None and any(group.results(member) is None for member in group.members):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ffcore.errors import UserError
-from ffcore.files import CONFIG, FIGURES, METRICS, RESULTS
+from ffcore.files import CONFIG, FIGURES, METRICS, RESULTS, SUMMARY
 
 Array = NDArray[Any]
 
@@ -60,11 +61,8 @@ class RunRecord:
         path = Path(run_dir)
         if not path.is_dir():
             raise UserError(f"there is no run directory {str(path)!r}")
-        if not (path / RESULTS).is_file():
-            if (path / CONFIG).is_file():
-                raise UserError(f"the run in {str(path)!r} has not finished: it has no results.json")
-            raise UserError(f"{str(path)!r} is not a run directory: it has no results.json")
-        return cls(path, _config(path), _results(path), _metrics(path), _figures(path))
+        results = read_results(path)
+        return cls(path, _config(path), results, _metrics(path), _figures(path))
 
     @property
     def blocks(self) -> list[str]:
@@ -114,8 +112,25 @@ def _config(path: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _results(path: Path) -> dict[str, Any]:
-    file = path / RESULTS
+def read_results(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """The contents of ``results.json``.
+
+    Args:
+        run_dir: a run's folder, or the file itself.
+
+    Raises:
+        UserError: the folder is no finished run, or the file is damaged.
+    """
+    path = Path(run_dir)
+    file = path if path.is_file() else path / RESULTS
+    if not path.exists():
+        raise UserError(f"there is no run directory {str(path)!r}")
+    if not file.is_file():
+        if (path / CONFIG).is_file():
+            raise UserError(f"the run in {str(path)!r} has not finished: it has no {RESULTS}")
+        if (path / SUMMARY).is_file():
+            raise UserError(f"{str(path)!r} holds several runs: name one of the folders in it")
+        raise UserError(f"{str(path)!r} is not a run directory: it has no {RESULTS}")
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

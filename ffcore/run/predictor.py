@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ffcore import files
@@ -22,16 +22,23 @@ from ffcore.interfaces import Batch
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
+from ffcore.run.samples import class_numbers, stored
 from ffcore.run.trainer import precision
 
 
 class Predictor:
-    """Predicts with the weights of a run.
+    """Predicts with the weights of a run, on the CPU.
+
+    It is a classifier for what scikit-learn does with trained ones: metrics, inspection, and, wrapped in
+    ``sklearn.frozen.FrozenEstimator``, the last step of a pipeline.
 
     Attributes:
+        path: the run's folder.
+        module: the trained module.
         recipe: the run's recipe.
         data: name of the data set that the run was trained on.
         classes: names of the K classes.
+        classes_: their numbers (K,), as scikit-learn calls them.
         shape: shape of one sample.
         mean: subtracted from scaled inputs, one a channel or one for all.
         std: what they are divided by then, likewise.
@@ -44,6 +51,8 @@ class Predictor:
     Raises:
         UserError: when the folder is no run, or its checkpoint does not load, or an object is missing.
     """
+
+    _estimator_type = "classifier"  # for scikit-learn before 1.6
 
     def __init__(
         self,
@@ -61,7 +70,8 @@ class Predictor:
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
         self.shape = tuple(meta["shape"])
-        self.classes = tuple(meta["classes"])
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
         self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes), meta.get("groups"))
@@ -93,27 +103,130 @@ class Predictor:
         with precision(self.recipe, batch.x.device):
             return self.module.algorithm.measure(batch, self.module.network)
 
-    def scores(self, x: Any) -> Tensor:
-        """Combined evidence (N, K) for samples in the form of the training data; the largest wins.
+    @overload
+    def scores(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def scores(self, x: Any) -> NDArray[Any]: ...
+
+    def scores(self, x: Any) -> Tensor | NDArray[Any]:
+        """Combined evidence (N, K); the largest wins.
 
         Args:
-            x: (N, *shape) array or tensor of stored values: bytes as the data set has them (0 to 255; 0 to
-                16 for scikit-learn's digits), or floats for a set of floats. One channel may be left out.
+            x: (N, *shape) array, tensor or nested list of stored values: bytes as the data set has them (0
+                to 255; 0 to 16 for scikit-learn's digits), or floats for a set of floats. An axis of one
+                channel may be left out, and samples may be flat.
+
+        Returns:
+            A tensor on its device for a tensor, else an array.
 
         Raises:
-            UserError: when the shape does not fit.
+            UserError: the shape does not fit, or a sample is not finite; it names the first such row.
         """
-        given = x.detach().cpu() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
-        if given.dim() == 0 or given.shape[1:].numel() != math.prod(self.shape):
-            raise UserError(f"samples of shape {tuple(given.shape[1:])}, the run was trained on {self.shape}")
+        return _like(x, self._scores(x))
+
+    @overload
+    def predict(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def predict(self, x: Any) -> NDArray[np.int64]: ...
+
+    def predict(self, x: Any) -> Tensor | NDArray[Any]:
+        """Class numbers (N,), int64.
+
+        Args:
+            x: samples as for `scores`.
+
+        Returns:
+            As for `scores`; ``[predictor.classes[k] for k in numbers]`` are the names.
+
+        Raises:
+            UserError: as for `scores`.
+        """
+        return _like(x, self._scores(x).argmax(1))
+
+    @overload
+    def predict_proba(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def predict_proba(self, x: Any) -> NDArray[Any]: ...
+
+    def predict_proba(self, x: Any) -> Tensor | NDArray[Any]:
+        """The softmax of `scores` (N, K): positive, and each row sums to 1.
+
+        Scores of forward-only networks are not calibrated: a goodness has no unit of probability. The order
+        of the classes is meaningful, the values are not frequencies. To calibrate them on held-out data, use
+        ``sklearn.calibration.CalibratedClassifierCV(FrozenEstimator(predictor))``.
+
+        Args:
+            x: samples as for `scores`.
+
+        Returns:
+            As for `scores`.
+
+        Raises:
+            UserError: as for `scores`.
+        """
+        return _like(x, self._scores(x).softmax(1))
+
+    def score(self, x: Any, y: Any) -> float:
+        """Mean accuracy, as a fraction.
+
+        Args:
+            x: N samples as for `scores`, at least one.
+            y: (N,) class numbers, or names as in `classes`; an array, a tensor or a list.
+
+        Raises:
+            UserError: as for `scores`; or there is no sample, or ``y`` does not fit.
+        """
+        predicted = self._scores(x).argmax(1).numpy()
+        wanted = class_numbers(y, self.classes)
+        if len(predicted) != len(wanted):
+            raise UserError(f"{len(predicted)} samples in x, and {len(wanted)} classes in y")
+        if not len(wanted):
+            raise UserError("the accuracy of no samples is not defined")
+        return float((predicted == wanted).mean())
+
+    def fit(self, x: Any, y: Any = None) -> NoReturn:
+        """Refuse: the network is trained. It is here because scikit-learn takes only estimators with ``fit``.
+
+        Args:
+            x: not used.
+            y: not used.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "a predictor is trained already: ffcore.train trains; for a scikit-learn pipeline that is "
+            "fitted, wrap the predictor in sklearn.frozen.FrozenEstimator"
+        )
+
+    def __repr__(self) -> str:
+        return f"Predictor({str(self.path)!r})"
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(three_d_array=True),
+            requires_fit=False,
+        )
+
+    def _scores(self, x: Any) -> Tensor:
         dtype = next(self.module.network.parameters()).dtype
-        if not len(given):
+        samples = stored(x, self.shape, dtype)
+        if not len(samples):
             return torch.zeros(0, len(self.classes), dtype=dtype)
-        if given.is_floating_point():
-            given = given.to(dtype)  # NumPy has no bfloat16
         # The loader scales and standardises, so that inputs are those of training to the last bit.
         loader = DeviceLoader(
-            Split(given.reshape(-1, *self.shape).numpy(), np.zeros(len(given), dtype=np.int64)),
+            Split(samples, np.zeros(len(samples), dtype=np.int64)),
             scale=self._scale,
             batch_size=self.recipe.data.batch_size,
             shuffle=False,
@@ -121,11 +234,13 @@ class Predictor:
             mean=self.mean,
             std=self.std,
         )
-        return torch.cat([self.measure(batch.x)[1] for batch in loader])
+        scores = torch.cat([self.measure(batch.x)[1] for batch in loader])
+        return scores.float() if scores.dtype is torch.bfloat16 else scores  # NumPy has no bfloat16
 
-    def predict(self, x: Any) -> Tensor:
-        """Class numbers (N,), from samples as for `scores`."""
-        return self.scores(x).argmax(1)
+
+def _like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
+    """A tensor where ``x`` is one, on its device; else an array."""
+    return made.to(x.device) if isinstance(x, Tensor) else made.numpy()
 
 
 def _recipe(config: Path, objects: Mapping[str, Any] | None) -> Recipe:

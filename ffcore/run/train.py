@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,36 +27,20 @@ from ffcore.interfaces import ALONE, Ranks
 from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
-from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.trainer import says_where
 from ffcore.report.write import write_report
 from ffcore.run import checkpoints, directory, environment, figures, start
 from ffcore.run.checkpoints import Checkpoints, PausedError
+from ffcore.run.collect import results_of
 from ffcore.run.data import Data, with_given_data
+from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
 from ffcore.run.places import absolute
-from ffcore.run.results import results_of
-from ffcore.run.same import difference, refuse_edited, tell_other_plugins
+from ffcore.run.results import Results
 from ffcore.run.stopping import Stop
 from ffcore.run.trainer import apart, make_trainer
 from ffcore.run.watchers import Watchers
 from ffcore.trust import trusting
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run leaves behind.
-
-    Attributes:
-        path: the run's folder.
-        results: the content of its ``results.json``.
-        module: the trained module.
-    """
-
-    path: Path
-    results: dict[str, Any] = field(repr=False)
-    module: ForwardOnly = field(repr=False)
 
 
 def train(
@@ -68,6 +52,7 @@ def train(
     command: str | None = None,
     max_time: float | None = None,
     callbacks: Sequence[L.Callback] = (),
+    report: bool = True,
 ) -> Run:
     """Train, select, test, and write everything down.
 
@@ -81,6 +66,7 @@ def train(
         command: the command line that made the run, if one did.
         max_time: seconds after which to stop with a checkpoint, so that `resume` can go on; None: no limit.
         callbacks: Lightning callbacks that watch the training beside ffcore's own.
+        report: write the report; without it `ffcore.report.write_report` can make it later.
 
     Raises:
         UserError: when the recipe, the data or the folder cannot work.
@@ -92,7 +78,7 @@ def train(
     first = where.rank(recipe.trainer) == 0
     if first and not where.started_by_others():  # who would wait for this one
         directory.check(run_dir)
-    job = _Job.prepare(recipe, dataset, command, callbacks)
+    job = Job.prepare(recipe, dataset, command, callbacks)
     started = start.load(job.module, job.recipe)
     with apart(join.threads(recipe)), join.joined(recipe) as group, ExitStack() as stack:
         job.refuse_other_ranks(group)
@@ -105,77 +91,7 @@ def train(
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
                 loggers = job.watchers.loggers(path)
         path = group.objects(path)[0]
-        return job.run(path, group, loggers, console, max_time, started)
-
-
-def resume(
-    run_dir: Path,
-    *,
-    recipe: Recipe | None = None,
-    overrides: Sequence[str] = (),
-    objects: Mapping[str, Any] | None = None,
-    dataset: Dataset | None = None,
-    console: Console | None = None,
-    command: str | None = None,
-    max_time: float | None = None,
-    callbacks: Sequence[L.Callback] = (),
-) -> Run:
-    """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
-
-    Args:
-        run_dir: its folder.
-        recipe: refuse to go on if the run's recipe is another; None: whatever it is.
-        overrides: where to go on, such as ``trainer.devices=2``.
-        objects: objects that the run's ``config.yaml`` only describes, by path.
-        dataset: the data, for a run that was given its data from Python.
-        console: as for `train`.
-        command: as for `train`.
-        max_time: as for `train`.
-        callbacks: as for `train`.
-
-    Raises:
-        UserError: when the folder is no run, the run is finished, its checkpoints do not load, or its recipe
-            or data have changed; otherwise as for `train`.
-    """
-    config = run_dir / files.CONFIG
-    if not config.is_file():
-        raise UserError(f"--resume {run_dir}: no run: there is no {files.CONFIG} in it")
-    if (run_dir / files.RESULTS).exists():
-        raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
-    for said in overrides:
-        if not says_where(said):
-            raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
-    own = load_recipe(str(config), overrides, objects)
-    if recipe is not None and (changed := difference(absolute(own), absolute(recipe))):
-        raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
-    if own.data.dataset.kind == "given" and dataset is None:
-        raise UserError(
-            f"--resume {run_dir}: its data were given from Python; go on with "
-            f"ffcore.resume({str(run_dir)!r}, data=…)"
-        )
-    join.check(own)
-    first = where.rank(own.trainer) == 0
-    with ExitStack() as stack:
-        if first:
-            stack.enter_context(directory.locked(run_dir))
-            for folder in (run_dir, run_dir / files.CHECKPOINTS):
-                directory.refuse_read_only(folder)
-                files.sweep(folder)
-        newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
-        for complaint in complaints:
-            _teller(console)(f"{complaint}; going on from the checkpoint before it")
-        if state is not None:
-            refuse_edited(run_dir, state["ffcore"], own, objects)
-        job = _Job.prepare(own, dataset, command, callbacks)
-        if state is not None:
-            job.refuse_other_data(run_dir, state["ffcore"]["data"])
-            tell_other_plugins(state["ffcore"].get("plugins", {}), _teller(console))
-        started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
-        stack.enter_context(apart(join.threads(own)))
-        group = stack.enter_context(join.joined(own))
-        job.refuse_other_ranks(group, step=state["global_step"] if state is not None else 0)
-        loggers = job.watchers.loggers(run_dir) if first else []
-        return job.run(run_dir, group, loggers, console, max_time, started, newest, state)
+        return job.run(path, group, loggers, console, max_time, started, report=report)
 
 
 def checker() -> Callable[[Recipe], None]:
@@ -185,7 +101,7 @@ def checker() -> Callable[[Recipe], None]:
     def check(recipe: Recipe) -> None:
         join.check(recipe)
         name = repr(recipe.data.dataset.dump())
-        job = _Job.prepare(recipe, read.get(name), None, ())
+        job = Job.prepare(recipe, read.get(name), None, ())
         read[name] = _Read(job.data.images)
         start.load(job.module, recipe)
         with tempfile.TemporaryDirectory() as folder:
@@ -205,8 +121,18 @@ class _Read(Dataset):
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A recipe with the data and the module that belong to it."""
+class Job:
+    """A recipe with the data and the module that belong to it.
+
+    Attributes:
+        recipe: with whole paths.
+        data: the data set, cut.
+        module: built, before it learns.
+        watchers: loggers and callbacks.
+        command: the command line that started this, if one did.
+        commit: of ffcore's checkout when it was imported.
+        began: when the preparation began, by `time.perf_counter`.
+    """
 
     recipe: Recipe
     data: Data
@@ -219,7 +145,12 @@ class _Job:
     @classmethod
     def prepare(
         cls, recipe: Recipe, dataset: Dataset | None, command: str | None, callbacks: Sequence[L.Callback]
-    ) -> _Job:
+    ) -> Job:
+        """Read the data, build the module, and check that they fit.
+
+        Raises:
+            UserError: they do not.
+        """
         began = time.perf_counter()
         commit = environment.git_commit()  # of what has been imported, whatever is there at the end
         watchers = Watchers(recipe, callbacks)
@@ -240,6 +171,11 @@ class _Job:
         return cls(recipe, data, module, watchers, command, commit, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
+        """Refuse to resume with data that differ from those of the checkpoint.
+
+        Raises:
+            UserError: they do.
+        """
         now = self.data.meta()
         for key in ("name", "shape", "classes", "provenance"):
             if meta.get(key) != now[key]:
@@ -267,6 +203,8 @@ class _Job:
         started: Mapping[str, Any] | None,
         newest: Path | None = None,
         state: Mapping[str, Any] | None = None,
+        *,
+        report: bool,
     ) -> Run:
         """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
         with directory.told_how_to_go_on(path), self._boxes_closed():
@@ -274,9 +212,9 @@ class _Job:
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
             shared = group.objects(results)[0]
-            if group.rank == 0:
-                write_report(path, _teller(console))
-            return Run(path, shared, self.module)
+            if report and group.rank == 0:
+                write_report(path, teller(console))
+            return Run(path, Results(shared), self.module)
 
     @contextmanager
     def _boxes_closed(self) -> Iterator[None]:
@@ -353,7 +291,7 @@ class _Job:
         peak = max(group.objects(spent()["peak_memory"]))
         if not first:
             return {}
-        concluded = figures.conclude(module, data, device, _teller(console))
+        concluded = figures.conclude(module, data, device, teller(console))
         results = results_of(
             *(recipe, data, module, history, device),
             command=meta["command"],
@@ -365,7 +303,7 @@ class _Job:
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
         arrays = {
-            **figures.measure(module, data, device, _teller(console)),
+            **figures.measure(module, data, device, teller(console)),
             **concluded,
             **histograms.arrays(),
         }
@@ -391,6 +329,6 @@ def _select(
     return state["ffcore"]["epochs"], state["ffcore"]["val"]
 
 
-def _teller(console: Console | None) -> Callable[[str], None]:
-    """Tells what is no error: in one line on a console, else as a warning."""
+def teller(console: Console | None) -> Callable[[str], None]:
+    """A function that reports what is not an error: in one line on a console, else as a warning."""
     return console.out if console is not None else lambda message: warnings.warn(message, stacklevel=4)

@@ -8,6 +8,7 @@ import pytest
 from ffcore.cli.main import main
 from ffcore.errors import TimeUpError
 from ffcore.plugin import manager
+from ffcore.run.group import Group
 
 RUN = ["run", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1"]
 PLUGIN = """
@@ -38,7 +39,7 @@ def asked(monkeypatch):
         raise TimeUpError(args[-1] or Path("runs/digits-ff-today"))
 
     for name in ("train", "resume"):
-        monkeypatch.setattr(f"ffcore.run.train.{name}", time_is_up)
+        monkeypatch.setattr(f"ffcore.run.{name}.{name}", time_is_up)
     return calls
 
 
@@ -125,7 +126,7 @@ def test_one_fails_another_does_not_and_resume_makes_up_for_it(place, capsys):
     assert "seed-2: failed: error: plugin file 'moody.py' is broken: RuntimeError: not today\n" in out
     first = json.loads((place / "both/summary.json").read_text())["members"]
     assert [one["exit_status"] for one in first] == [0, 2]
-    assert (place / "both/seed-1/report.html").is_file()
+    assert not (place / "both/seed-1/report.html").exists()
     results = (place / "both/seed-1/results.json").read_bytes()
     assert json.loads(results)["seed"] == 1
 
@@ -140,3 +141,24 @@ def test_one_fails_another_does_not_and_resume_makes_up_for_it(place, capsys):
     assert [one["state"] for one in second["members"]] == ["done", "done"]
     assert second["members"][0] == first[0]
     assert (place / "both/seed-1/results.json").read_bytes() == results
+
+
+def test_a_members_report_is_made_on_request_and_the_group_remembers(place, capsys):
+    assert main([*RUN, "--seeds", "1", "--run-dir", "one", "--report"]) == 0
+    assert (place / "one/seed-1/report.html").is_file()
+    assert Group.read(place / "one").report
+    assert "--report" in (place / "one/seed-1.log").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(("words", "report"), [([], True), (["--no-report"], False)])
+def test_a_resumed_group_makes_reports_as_it_began_unless_it_is_told(monkeypatch, place, words, report):
+    launched = []
+
+    def launch(group, *args, **options):
+        launched.append(group.report)
+        return 0
+
+    monkeypatch.setattr("ffcore.run.many.launch", launch)
+    assert main([*RUN, "--seeds", "1,2", "--run-dir", "both", "--report"]) == 0
+    assert main(["run", "--resume", "both", *words]) == 0
+    assert launched == [True, report]

@@ -1,5 +1,6 @@
 """``ffcore report``, without training anything."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,9 @@ import pytest
 
 from ffcore.cli.main import main
 from ffcore.plugin import manager
+from ffcore.run import directory
+from ffcore.run.grid import Member
+from ffcore.run.group import Group
 from tests.report.conftest import write_run
 
 
@@ -80,6 +84,56 @@ def test_folder_that_is_no_run_is_refused(run, tmp_path, capsys, before):
     assert not list((tmp_path / "empty").iterdir())
 
 
+@pytest.fixture
+def several(run, other, tmp_path):
+    """A folder of two seeds; the second was interrupted, and its summary knows nothing of the first."""
+    folder = tmp_path / "several"
+    folder.mkdir()
+    members = [Member(f"seed-{seed}", (), (f"seed={seed}",), seed) for seed in (1, 2)]
+    members[1].status = 130
+    (folder / "seed-2").mkdir()
+    group = Group(folder, "digits/ff", members, "ffcore run digits/ff --seeds 1,2")
+    group.write()
+    run.rename(folder / "seed-1")
+    return folder
+
+
+def test_the_summary_of_several_runs_is_written_again(several, capsys):
+    before = json.loads((several / "summary.json").read_text())
+    assert [one["state"] for one in before["members"]] == ["not started", "interrupted"]
+    assert main(["report", str(several)]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"summary   {several / 'summary.md'}\n")
+    after = json.loads((several / "summary.json").read_text())
+    assert [one["state"] for one in after["members"]] == ["done", "interrupted"]
+    error = json.loads((several / "seed-1" / "results.json").read_text())["test"]["error"]
+    assert after["groups"][0]["test_error"]["mean"] == pytest.approx(error)
+    assert f"{error:.2f}" in out
+    assert f"{error:.2f}" in (several / "summary.md").read_text()
+    assert not (several / "report.md").exists()
+    assert main(["report", str(several)]) == 0
+    assert json.loads((several / "summary.json").read_text()) == after
+
+
+def test_the_summary_is_left_alone_while_the_runs_go_on(several, capsys):
+    before = (several / "summary.json").read_bytes()
+    with directory.locked(several):
+        assert main(["report", str(several)]) == 2
+    assert "another process" in capsys.readouterr().err
+    assert (several / "summary.json").read_bytes() == before
+
+
+def test_a_folder_of_several_runs_is_not_compared_with_a_run(several, other, capsys):
+    assert main(["report", str(several), str(other)]) == 2
+    assert "holds several runs: name one of the folders in it" in capsys.readouterr().err
+
+
+def test_a_damaged_summary_is_named(several, capsys):
+    (several / "summary.json").write_text("{")
+    assert main(["report", str(several)]) == 2
+    assert "summary.json: not the summary of several runs" in capsys.readouterr().err
+
+
 def test_no_run_is_misuse(bare, capsys):
     assert main(["report"]) == 2
     assert "RUN" in capsys.readouterr().err
@@ -94,10 +148,13 @@ def test_part_that_failed_is_told(run, capsys, monkeypatch):
     assert "overview failed: RuntimeError: no ink" in capsys.readouterr().err
 
 
-def test_report_does_not_import_torch(run):
+def test_report_does_not_import_torch(run, tmp_path):
+    (tmp_path / "several").mkdir()
+    Group(tmp_path / "several", "digits/ff", [Member("seed-1", (), ("seed=1",), 1)]).write()
     code = (
         "import sys; from ffcore.cli.main import main; "
         f"assert main(['report', {str(run)!r}]) == 0; "
+        f"assert main(['report', {str(tmp_path / 'several')!r}]) == 0; "
         f"assert main(['report', {str(run)!r}, {str(run)!r}, '--out', {str(run.parent / 'out')!r}]) == 0; "
         "assert not {'torch', 'lightning'} & set(sys.modules)"
     )

@@ -20,6 +20,7 @@ from ffcore.ranks.vote import Vote
 from ffcore.recipe.load import load
 from ffcore.run import train
 from ffcore.run.data import Data
+from ffcore.run.resume import resume
 from ffcore.run.trainer import apart
 
 
@@ -141,7 +142,7 @@ def whole(recipe, run_dir, overrides, press=None):
     try:
         with mock.patch.object(train, "write_report"):
             if (Path(run_dir) / "config.yaml").exists():
-                train.resume(Path(run_dir), overrides=overrides)
+                resume(Path(run_dir), overrides=overrides)
             else:
                 train.train(load(recipe, overrides), Path(run_dir), callbacks=[Press()])
     except KeyboardInterrupt as stopped:

@@ -22,9 +22,8 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def quick(tmp_path, monkeypatch) -> Callable[..., Any]:
-    """Train small networks for two epochs; reports, which cost most, are not drawn."""
-    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+def quick(tmp_path) -> Callable[..., Any]:
+    """Train small networks for two epochs; without reports, which cost most."""
     numbers = itertools.count(1)
 
     def train(recipe="digits/ff", data=None, run_dir=None, callbacks=(), **overrides):
@@ -32,6 +31,7 @@ def quick(tmp_path, monkeypatch) -> Callable[..., Any]:
         if "network" not in overrides and "/" in recipe:
             small["network.0.units"] = 64
         folder = run_dir or tmp_path / f"run{next(numbers)}"
-        return ffcore.train(recipe, data=data, run_dir=folder, callbacks=callbacks, **{**small, **overrides})
+        options = {**small, **overrides}
+        return ffcore.train(recipe, data=data, run_dir=folder, callbacks=callbacks, report=False, **options)
 
     return train

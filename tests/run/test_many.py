@@ -9,9 +9,11 @@ import time
 import pytest
 
 from ffcore.errors import UserError
+from ffcore.files import SUMMARY
 from ffcore.run import grid, many
+from ffcore.run import group as groups
 from ffcore.run.grid import Member
-from ffcore.run.many import Group
+from ffcore.run.group import Group
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
@@ -130,7 +132,7 @@ def test_a_failed_member_does_not_lose_the_others(group):
     several, program = group(seeds=(1, 13, 3))
     lines = []
     assert many.launch(several, program, jobs=2, tell=lines.append) == 1
-    said = json.loads((several.folder / many.SUMMARY).read_text())
+    said = json.loads((several.folder / SUMMARY).read_text())
     assert [one["state"] for one in said["members"]] == ["done", "failed", "done"]
     assert said["members"][1]["error"] == "error: diverged: what a pity"
     assert said["members"][1]["exit_status"] == 1
@@ -150,8 +152,8 @@ def test_a_failed_member_does_not_lose_the_others(group):
 def test_the_best_is_so_on_validation_data(group):
     several, program = group("optimizer.lr=1e-3,3e-3", seeds=(1,))
     assert many.launch(several, program) == 0
-    assert many.best_point(several) == ("optimizer.lr=1e-3",)
-    assert [row[0] for row in many.rows(several)] == [
+    assert groups.best_point(several) == ("optimizer.lr=1e-3",)
+    assert [row[0] for row in groups.rows(several)] == [
         "optimizer.lr-0.001+seed-1 (best val.)",
         "optimizer.lr-0.003+seed-1",
     ]
@@ -160,14 +162,14 @@ def test_the_best_is_so_on_validation_data(group):
 def test_no_seed_is_the_best(group):
     several, program = group(seeds=(1, 2))
     many.launch(several, program)
-    assert many.best_point(several) is None
-    assert many.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
+    assert groups.best_point(several) is None
+    assert groups.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
 
 
 def test_one_member_has_no_deviation(group):
     several, program = group(seeds=(5,))
     many.launch(several, program)
-    assert many.summary(several)["groups"][0]["test_error"] == {"mean": 20.0, "std": None}
+    assert groups.summary(several)["groups"][0]["test_error"] == {"mean": 20.0, "std": None}
 
 
 def test_ctrl_c_ends_members_and_the_summary_is_written(group):
@@ -184,7 +186,7 @@ def test_ctrl_c_ends_members_and_the_summary_is_written(group):
     assert many.launch(several, program) == 130
     thread.join()
     assert signal.getsignal(signal.SIGINT) is handler
-    said = json.loads((several.folder / many.SUMMARY).read_text())
+    said = json.loads((several.folder / SUMMARY).read_text())
     assert [one["state"] for one in said["members"]] == ["done", "interrupted", "not started"]
 
 
@@ -226,6 +228,6 @@ def test_damaged_results_of_a_member_are_named(group):
 
 
 def test_a_damaged_summary_is_named(tmp_path):
-    (tmp_path / many.SUMMARY).write_text("{}")
+    (tmp_path / SUMMARY).write_text("{}")
     with pytest.raises(UserError, match=r"summary.json: not the summary of several runs"):
         Group.read(tmp_path)

@@ -18,7 +18,7 @@ def test_split():
 
 
 def accuracy(predictor, split):
-    return float((predictor.predict(split.x).numpy() == split.y).mean())
+    return float((predictor.predict(split.x) == split.y).mean())
 
 
 def test_it_repeats_the_runs_accuracy_on_raw_digits(finished, test_split):
@@ -36,12 +36,14 @@ def test_it_takes_arrays_tensors_lists_and_flat_images(finished):
     for form in (
         raw.data[:20],
         raw.images[:20, None].astype("uint8"),
+        raw.images[:20, None].astype(">u2"),
+        raw.data[:20].astype(object),
         raw.data[:20].tolist(),
         torch.tensor(raw.data[:20], requires_grad=True),
+        torch.tensor(raw.data[:20], dtype=torch.bfloat16),
     ):
-        assert torch.equal(predictor.predict(form), wanted)
+        assert np.array_equal(np.asarray(predictor.predict(form)), wanted)
     assert predictor.scores(raw.data[:20]).shape == (20, 10)
-    assert predictor.predict(np.zeros((0, 8, 8))).shape == (0,)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (8, 8), (5, 63), (5, 28, 28)])

@@ -14,7 +14,8 @@ import ffcore
 from ffcore.errors import RunError, TimeUpError, UserError
 from ffcore.plugin import manager
 from ffcore.run import environment
-from ffcore.run.train import resume, train
+from ffcore.run.resume import resume
+from ffcore.run.train import train
 
 PLUGIN = """
 from ffcore.plugin import hookimpl

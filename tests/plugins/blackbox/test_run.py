@@ -42,7 +42,7 @@ def test_every_kind_trains_predicts_and_loads(tmp_path, name):
     predictor = ffcore.load(tmp_path / "run", trust=True)
     x = np.random.default_rng(0).integers(0, 17, (20, 1, 8, 8)).astype(np.uint8)
     here = made.module.scores(torch.from_numpy(x.astype(np.float32)) / 16)
-    torch.testing.assert_close(predictor.scores(x), here.cpu())
+    torch.testing.assert_close(predictor.scores(torch.from_numpy(x)), here.cpu())
     for module in (made.module, predictor.module):
         for stage in module.network.boxes:
             stage.box.close()

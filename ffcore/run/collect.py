@@ -1,0 +1,107 @@
+"""What ``results.json`` says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ffcore.engine.history import History
+from ffcore.engine.module import ForwardOnly
+from ffcore.recipe.schema import Recipe
+from ffcore.run import environment
+from ffcore.run.data import Data
+from ffcore.run.evaluate import accuracies
+
+
+def results_of(
+    recipe: Recipe,
+    data: Data,
+    module: ForwardOnly,
+    history: History,
+    device: torch.device,
+    *,
+    command: str | None,
+    commits: Sequence[str],
+    state: Mapping[str, Any],
+    epoch: int,
+    val: dict[str, Any] | None,
+    spent: Mapping[str, Any],
+    concluded: Mapping[str, float],
+) -> dict[str, Any]:
+    """All figures of a run that has been tested.
+
+    Args:
+        recipe: its recipe.
+        data: its data.
+        module: with the figures of the test.
+        history: what the training took.
+        device: what it ran on.
+        command: the command line that made it, if one did.
+        commits: of the code that its parts ran with, in order.
+        state: its last checkpoint.
+        epoch: the one that was selected, from 1.
+        val: its figures on validation data.
+        spent: what it has taken in all: ``wall_s, peak_memory``.
+        concluded: single numbers that the algorithm has drawn from the trained network.
+    """
+    return {
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "seed": recipe.seed,
+        "git_commit": ", ".join(commits) or None,
+        "command": command,
+        "device": environment.device_name(device),
+        "threads": recipe.trainer.threads or torch.get_num_threads(),
+        "ranks": module.spread.ranks.world,
+        "strategy": recipe.trainer.strategy,
+        "precision": recipe.trainer.precision,
+        "versions": environment.versions(),
+        "parameters": sum(p.numel() for p in module.network.parameters()),
+        "blocks": _blocks(module),
+        "sources": [{"name": s.name, "kind": s.kind} for s in module.sources],
+        "start": state["ffcore"].get("start"),
+        "contribution": recipe.contribution.kind,
+        "epochs": state["ffcore"]["epochs"],
+        "steps": state["global_step"],
+        "resumed_after_steps": history.resumed,
+        "selected": recipe.trainer.select,
+        "epoch_selected": epoch,
+        "wall_s": round(spent["wall_s"], 3),
+        "train_s": round(history.seconds, 3),
+        "samples_per_s": round(history.samples / max(history.seconds, 1e-9), 1),
+        "peak_memory": spent["peak_memory"],
+        "data": data.describe(),
+        "split": {
+            "validation": {
+                "from": "train",
+                "count": len(data.val) if data.val is not None else 0,
+                "seed": recipe.data.split_seed,
+            }
+        },
+        "val": _accuracies(module, val),
+        "test": _accuracies(module, module.test_figures),
+        "concluded": dict(concluded),
+        "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
+    }
+
+
+def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": b.name,
+            "shape": list(b.info.shape) if b.info is not None else [],
+            "parameters": sum(p.numel() for p in b.parameters()),
+        }
+        for b in module.network.blocks
+    ]
+
+
+def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[str, Any] | None:
+    if measured is None:
+        return None
+    names = [source.name for source in module.sources]
+    own = {name: mean if math.isfinite(mean) else None for name, mean in measured["measures"].items()}
+    return {**accuracies(measured, names), **own, "confusion": measured["confusion"]}

@@ -1,0 +1,101 @@
+"""Samples and classes from outside, checked and converted to what a trained network takes.
+
+N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ffcore.errors import UserError, closest, one_line
+
+
+def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
+    """Samples (N, *shape): uint8 as they are, everything else in the network's precision.
+
+    Args:
+        x: array, tensor on any device or nested list; read-only arrays and any strides are accepted. An
+            axis of one channel may be left out, and samples may be flat.
+        shape: of one sample.
+        dtype: float32 or float64.
+
+    Raises:
+        UserError: these are not numbers, the shape does not fit, or a sample is not finite.
+    """
+    given = _array(x, "x")
+    if given.shape == (0,):
+        given = given.reshape(0, *shape)
+    if given.ndim == 0 or math.prod(given.shape[1:]) != math.prod(shape):
+        raise UserError(f"samples of shape {given.shape[1:]}, the run was trained on {tuple(shape)}")
+    rows = given.reshape(len(given), *shape)
+    if rows.dtype == np.uint8:
+        return rows
+    if rows.dtype.kind not in "biufO":
+        raise UserError(f"x: samples should be numbers, not {given.dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
+        try:
+            converted = rows.astype(np.float64 if dtype is torch.float64 else np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"x: samples should be numbers, not {given.dtype}: {one_line(error, 99)}"
+            ) from error
+    finite = np.isfinite(converted).reshape(len(rows), math.prod(shape))
+    bad = np.flatnonzero(~finite.all(axis=1))
+    if len(bad):
+        row = int(bad[0])
+        value = rows[row].reshape(-1)[~finite[row]][0]
+        others = f", and {len(bad) - 1} more rows" if len(bad) > 1 else ""
+        raise UserError(f"x: row {row} holds {value}, which is not a finite {converted.dtype}{others}")
+    return converted
+
+
+def class_numbers(y: Any, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Class numbers (N,).
+
+    Args:
+        y: (N,) numbers from 0, or names; an array, a tensor or a list.
+        classes: K names.
+
+    Raises:
+        UserError: it is not one class a sample, or there is no such class.
+    """
+    given = _array(y, "y")
+    if given.ndim != 1:
+        raise UserError(f"y: one class a sample, (N,), not {given.shape}")
+    if given.dtype.kind == "U" or (given.dtype.kind == "O" and all(isinstance(one, str) for one in given)):
+        return _from_names(given.tolist(), classes)
+    try:
+        with np.errstate(invalid="ignore"):  # what is not a whole number is refused below
+            numbers: NDArray[np.int64] = given.astype(np.int64)
+        exact = numbers == given
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"y: classes should be numbers or names, not {given.dtype}") from error
+    wrong = np.flatnonzero(~exact | (numbers < 0) | (numbers >= len(classes)))
+    if len(wrong):
+        raise UserError(f"y: row {wrong[0]} is {given[wrong[0]]}; classes are 0 to {len(classes) - 1}")
+    return numbers
+
+
+def _from_names(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+    known = {name: number for number, name in enumerate(classes)}
+    for row, name in enumerate(names):
+        if name not in known:
+            raise UserError(f"y: row {row} is {name!r}, which is not a class{closest(name, known)}")
+    return np.array([known[name] for name in names], dtype=np.int64)
+
+
+def _array(values: Any, name: str) -> NDArray[Any]:
+    if isinstance(values, Tensor):
+        there = values.detach().cpu()
+        return (there.float() if there.dtype is torch.bfloat16 else there).numpy()  # NumPy has no bfloat16
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: not an array: {one_line(error, 99)}") from error
