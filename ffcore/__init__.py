@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from ffcore.local import LocalBlock
     from ffcore.local.optimizers import block_optimizers as optimizers
     from ffcore.network import Network
+    from ffcore.run.evaluation import evaluate
+    from ffcore.run.fit import fit
 
 _LAZY = {
     "ForwardOnly": "ffcore.engine.module:ForwardOnly",
     "LocalBlock": "ffcore.local:LocalBlock",
     "Network": "ffcore.network:Network",
     "delocalize": "ffcore.build.localize:delocalize",
+    "evaluate": "ffcore.run.evaluation:evaluate",
+    "fit": "ffcore.run.fit:fit",
     "from_recipe": "ffcore.build.from_recipe:from_recipe",
     "localize": "ffcore.build.localize:localize",
     "one_step": "ffcore.by_hand:one_step",
@@ -33,6 +37,8 @@ __all__ = [
     "Network",
     "add_plugin",
     "delocalize",
+    "evaluate",
+    "fit",
     "from_recipe",
     "load",
     "localize",

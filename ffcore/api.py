@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
     from ffcore.data.images import Dataset
+    from ffcore.network import Network
     from ffcore.recipe.schema import Recipe
     from ffcore.run.finished import Run
     from ffcore.run.predictor import Predictor
@@ -77,6 +78,7 @@ def resume(
     callbacks: Sequence[Callback] = (),
     report: bool = True,
     trust: bool = False,
+    net: Network | None = None,
     **overrides: Any,
 ) -> Run:
     """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
@@ -89,6 +91,7 @@ def resume(
         callbacks: Lightning callbacks that watch the training.
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
+        net: the network of a run of `fit`, made anew as it was.
         overrides: objects that `train` was given and that ``config.yaml`` only describes, where they were:
             ``**{"network.0": module}``, or the whole ``network=[…]``.
 
@@ -111,6 +114,7 @@ def resume(
             console=Console() if bar else None,
             callbacks=callbacks,
             report=report,
+            net=net,
         )
 
 
@@ -132,7 +136,12 @@ def add_plugin(path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    run_dir: str | os.PathLike[str], checkpoint: str | None = None, *, trust: bool = False, **overrides: Any
+    run_dir: str | os.PathLike[str],
+    checkpoint: str | None = None,
+    *,
+    trust: bool = False,
+    net: Network | None = None,
+    **overrides: Any,
 ) -> Predictor:
     """A finished run, ready to predict: ``ffcore.load(run.path).predict(x)``.
 
@@ -140,6 +149,7 @@ def load(
         run_dir: a run's folder.
         checkpoint: "last" or "best"; None for the one that the recipe selects.
         trust: open pickles in the checkpoint, as scikit-learn's transformers leave them.
+        net: for a run of `fit`, a network made as that one was; it gets the run's weights.
         overrides: objects that `train` was given and that ``config.yaml`` only describes, as for `resume`.
 
     Raises:
@@ -150,4 +160,4 @@ def load(
     from ffcore.trust import trusting
 
     with trusting(trust):
-        return Predictor(os.fspath(run_dir), checkpoint, overrides)
+        return Predictor(os.fspath(run_dir), checkpoint, overrides, net)

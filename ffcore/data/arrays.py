@@ -35,6 +35,8 @@ class InMemory(Dataset):
         test_fraction: between 0 and 1.
         seed: of that cut.
         name: what the set is called in results and errors.
+        x_val: as x_train, for validation; without it a share of the training samples is kept.
+        y_val: as y_train.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class InMemory(Dataset):
         test_fraction: float = 0.2,
         seed: int = 0,
         name: str = "arrays",
+        x_val: Any = None,
+        y_val: Any = None,
     ) -> None:
         self.train = (x_train, y_train)
+        self.val = (x_val, y_val)
         self.test = (x_test, y_test)
         self.classes = classes
         self.test_fraction = test_fraction
@@ -66,7 +71,14 @@ class InMemory(Dataset):
         if (self.test[0] is None) != (self.test[1] is None):
             raise UserError(f"{self.name}: x_test and y_test go together; give both or neither")
         test = None if self.test[0] is None else self._split("test", *self.test)
-        parts = {"train": train} | ({} if test is None else {"test": test})
+        if (self.val[0] is None) != (self.val[1] is None):
+            raise UserError(f"{self.name}: x_val and y_val go together; give both or neither")
+        val = None if self.val[0] is None else self._split("val", *self.val)
+        parts = (
+            {"train": train}
+            | ({} if test is None else {"test": test})
+            | ({} if val is None else {"val": val})
+        )
         classes = self._class_names(list(parts.values()))
         if test is None:
             train, test = stratified(train, self._test_count(len(train)), self.seed)
@@ -81,6 +93,7 @@ class InMemory(Dataset):
                 for part, split in parts.items()
                 for axis, a in (("x", split.x), ("y", split.y))
             },
+            val=val,
         )
 
     def _split(self, part: str, x: Any, y: Any) -> Split:

@@ -47,6 +47,7 @@ class ImageSet:
         scale: a stored value times `scale` lies in [0, 1]; 1.0 for floats, which are taken as they are.
         provenance: where the numbers came from: file name to sha256, or package to version.
         groups: (K,) super-class of each class, from 0, where the set has such.
+        val: samples for validation, where the set has such; None: they are cut off the training samples.
 
     Raises:
         UserError: an empty split, labels that do not fit the samples or the classes, splits that differ, or
@@ -60,13 +61,18 @@ class ImageSet:
     scale: float
     provenance: Mapping[str, str]
     groups: tuple[int, ...] | None = None
+    val: Split | None = None
 
     def __post_init__(self) -> None:
         _check(f"{self.name}, train", self.train, self.num_classes)
         _check(f"{self.name}, test", self.test, self.num_classes)
-        ours, theirs = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, self.test))
-        if ours != theirs:
-            raise UserError(f"{self.name}: train samples are {ours} but test samples are {theirs}")
+        others = {"test": self.test} | ({} if self.val is None else {"validation": self.val})
+        if self.val is not None:
+            _check(f"{self.name}, validation", self.val, self.num_classes)
+        for what, split in others.items():
+            ours, theirs = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, split))
+            if ours != theirs:
+                raise UserError(f"{self.name}: train samples are {ours} but {what} samples are {theirs}")
         if self.groups is not None and (len(self.groups) != self.num_classes or min(self.groups) < 0):
             raise UserError(
                 f"{self.name}: groups are {self.groups}; they must be {self.num_classes} numbers from 0, "

@@ -51,7 +51,9 @@ class Data:
         config = recipe.data
         images = (dataset if dataset is not None else make(config.dataset, "data")).load()
         try:
-            train, val = cut(images.train, config.validation, config.split_seed)
+            train, val = images.train, images.val
+            if val is None:
+                train, val = cut(images.train, config.validation, config.split_seed)
         except UserError as error:
             raise UserError(f"data.validation: {error}") from error
         mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from ffcore import files
 from ffcore.engine.module import ForwardOnly
+from ffcore.recipe.objects import records
+from ffcore.recipe.text import parse
 from ffcore.report.text import count, duration, percent
 from ffcore.run.predictor import Predictor
 from ffcore.run.results import Results
@@ -37,8 +41,11 @@ class Run:
         Raises:
             UserError: the folder or its checkpoint is not there any more.
         """
+        recorded = parse((self.path / files.CONFIG).read_text(encoding="utf-8"), files.CONFIG).data
+        # what was made in Python is not written down, but it is at hand here
+        net = copy.deepcopy(self.module.net) if any(records(recorded)) else None
         with trusting():  # this process has written the checkpoint
-            return Predictor(self.path, checkpoint)
+            return Predictor(self.path, checkpoint, net=net)
 
     def __repr__(self) -> str:
         rows = list(self._rows())

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from ffcore import files
 from ffcore.build.assemble import assemble
+from ffcore.build.given import around, objects_of
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, one_line
 from ffcore.interfaces import Batch
+from ffcore.network import Network
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
@@ -47,6 +49,7 @@ class Predictor:
         run_dir: a run's folder.
         checkpoint: "last" or "best"; None for the one that the run's recipe selects.
         objects: objects that the run's ``config.yaml`` only describes, by path.
+        net: for a run of a network made in Python, one that is made alike; it gets the run's weights.
 
     Raises:
         UserError: when the folder is no run, or its checkpoint does not load, or an object is missing.
@@ -59,11 +62,14 @@ class Predictor:
         run_dir: str | Path,
         checkpoint: str | None = None,
         objects: Mapping[str, Any] | None = None,
+        net: Network | None = None,
     ) -> None:
         self.path = Path(run_dir)
         config = self.path / files.CONFIG
         if not config.is_file():
             raise UserError(f"{run_dir}: no run: there is no {files.CONFIG} in it")
+        if net is not None:
+            objects = {**(objects or {}), **objects_of(net)}
         self.recipe: Recipe = _recipe(config, objects)
         name = checkpoint or self.recipe.trainer.select
         state = read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
@@ -74,7 +80,12 @@ class Predictor:
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
-        self.module: ForwardOnly = assemble(self.recipe, self.shape, len(self.classes), meta.get("groups"))
+        built_for = self.shape, len(self.classes)
+        self.module: ForwardOnly = (
+            assemble(self.recipe, *built_for, meta.get("groups"))
+            if net is None
+            else around(net, self.recipe, *built_for)
+        )
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
         try:
@@ -219,14 +230,23 @@ class Predictor:
             requires_fit=False,
         )
 
-    def _scores(self, x: Any) -> Tensor:
+    def loader(self, x: Any, y: NDArray[np.int64] | None = None) -> DeviceLoader:
+        """Batches of inputs, scaled and standardised as those of training, to the last bit.
+
+        Args:
+            x: samples as for `scores`.
+            y: (N,) class numbers; zeros if None.
+
+        Raises:
+            UserError: as for `scores`, or there are not as many classes as samples.
+        """
         dtype = next(self.module.network.parameters()).dtype
         samples = stored(x, self.shape, dtype)
-        if not len(samples):
-            return torch.zeros(0, len(self.classes), dtype=dtype)
-        # The loader scales and standardises, so that inputs are those of training to the last bit.
-        loader = DeviceLoader(
-            Split(samples, np.zeros(len(samples), dtype=np.int64)),
+        classes = np.zeros(len(samples), dtype=np.int64) if y is None else y
+        if len(classes) != len(samples):
+            raise UserError(f"{len(samples)} samples in x, and {len(classes)} classes in y")
+        return DeviceLoader(
+            Split(samples, classes),
             scale=self._scale,
             batch_size=self.recipe.data.batch_size,
             shuffle=False,
@@ -234,6 +254,11 @@ class Predictor:
             mean=self.mean,
             std=self.std,
         )
+
+    def _scores(self, x: Any) -> Tensor:
+        loader = self.loader(x)
+        if not loader.samples:
+            return torch.zeros(0, len(self.classes), dtype=next(self.module.network.parameters()).dtype)
         scores = torch.cat([self.measure(batch.x)[1] for batch in loader])
         return scores.float() if scores.dtype is torch.bfloat16 else scores  # NumPy has no bfloat16
 

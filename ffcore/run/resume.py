@@ -11,8 +11,10 @@ import lightning as L
 from rich.console import Console
 
 from ffcore import files
+from ffcore.build.given import objects_of
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
+from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
@@ -37,6 +39,7 @@ def resume(
     max_time: float | None = None,
     callbacks: Sequence[L.Callback] = (),
     report: bool = True,
+    net: Network | None = None,
 ) -> Run:
     """Resume a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
 
@@ -51,6 +54,7 @@ def resume(
         max_time: as for `train`.
         callbacks: as for `train`.
         report: as for `train`.
+        net: as for `train`; one made as that of the run was.
 
     Raises:
         UserError: when the folder is no run, the run is finished, its checkpoints do not load, or its recipe
@@ -64,6 +68,8 @@ def resume(
     for said in overrides:
         if not says_where(said):
             raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
+    if net is not None:
+        objects = {**(objects or {}), **objects_of(net)}
     own = load_recipe(str(config), overrides, objects)
     if recipe is not None and (changed := difference(absolute(own), absolute(recipe))):
         raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
@@ -85,7 +91,7 @@ def resume(
             teller(console)(f"{complaint}; going on from the checkpoint before it")
         if state is not None:
             refuse_edited(run_dir, state["ffcore"], own, objects)
-        job = Job.prepare(own, dataset, command, callbacks)
+        job = Job.prepare(own, dataset, command, callbacks, net)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
             tell_other_plugins(state["ffcore"].get("plugins", {}), teller(console))

@@ -18,12 +18,14 @@ from rich.console import Console
 
 from ffcore import files
 from ffcore.build.assemble import assemble
+from ffcore.build.given import around
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import TimeUpError, UserError
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
@@ -53,6 +55,7 @@ def train(
     max_time: float | None = None,
     callbacks: Sequence[L.Callback] = (),
     report: bool = True,
+    net: Network | None = None,
 ) -> Run:
     """Train, select, test, and write everything down.
 
@@ -66,6 +69,7 @@ def train(
         command: the command line that made the run, if one did.
         max_time: seconds after which to stop with a checkpoint, so that `resume` can go on; None: no limit.
         callbacks: Lightning callbacks that watch the training beside ffcore's own.
+        net: a network to train in place of what the recipe names; its parts are recorded in the recipe.
         report: write the report; without it `ffcore.report.write_report` can make it later.
 
     Raises:
@@ -78,7 +82,7 @@ def train(
     first = where.rank(recipe.trainer) == 0
     if first and not where.started_by_others():  # who would wait for this one
         directory.check(run_dir)
-    job = Job.prepare(recipe, dataset, command, callbacks)
+    job = Job.prepare(recipe, dataset, command, callbacks, net)
     started = start.load(job.module, job.recipe)
     with apart(join.threads(recipe)), join.joined(recipe) as group, ExitStack() as stack:
         job.refuse_other_ranks(group)
@@ -144,7 +148,12 @@ class Job:
 
     @classmethod
     def prepare(
-        cls, recipe: Recipe, dataset: Dataset | None, command: str | None, callbacks: Sequence[L.Callback]
+        cls,
+        recipe: Recipe,
+        dataset: Dataset | None,
+        command: str | None,
+        callbacks: Sequence[L.Callback],
+        net: Network | None = None,
     ) -> Job:
         """Read the data, build the module, and check that they fit.
 
@@ -159,7 +168,11 @@ class Job:
             raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
         if recipe.trainer.patience is not None and data.val is None:
             raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
-        module = assemble(recipe, data.images.shape, data.images.num_classes, data.images.groups)
+        shape, classes = data.images.shape, data.images.num_classes
+        if net is None:
+            module = assemble(recipe, shape, classes, data.images.groups)
+        else:
+            module = around(net, recipe, shape, classes)
         data.prepare(module.augmentations)
         _expect(module, data)
         join.refuse_network(recipe, module)

@@ -1,0 +1,109 @@
+"""How good a network, or a finished run, is on samples of one's own.
+
+N samples; K classes; L sources of evidence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ffcore.engine.metrics import Accuracy
+from ffcore.errors import UserError
+from ffcore.interfaces.structure import rows
+from ffcore.network import Network
+from ffcore.run.evaluate import accuracies, open_data
+from ffcore.run.finished import Run
+from ffcore.run.predictor import Predictor
+from ffcore.run.samples import class_numbers
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good predictions on some samples are.
+
+    Attributes:
+        samples: how many there were.
+        accuracy: share of right predictions of all evidence together.
+        error: in percent.
+        per_block_accuracy: the accuracy of each source alone, by its name.
+        confusion: (K, K) counts; rows are true classes.
+    """
+
+    samples: int
+    accuracy: float
+    error: float
+    per_block_accuracy: Mapping[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def evaluate(
+    what: Network | Predictor | Run | str | os.PathLike[str], data: tuple[Any, Any] | None = None
+) -> Evaluation:
+    """Accuracy of a network, or of a finished run, all evidence together and each source alone.
+
+    >>> import torch, ffcore
+    >>> net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
+    >>> ffcore.evaluate(net, (torch.rand(20, 1, 8, 8), torch.arange(20) % 10)).samples
+    20
+
+    Args:
+        what: a network, a predictor, a run, or a run's folder.
+        data: samples x (N, *shape) and classes y (N,). For a network: tensors as it learns from. For a run:
+            arrays or tensors of stored values as its data set has them; classes may be names. None: a run's
+            test split.
+
+    Raises:
+        UserError: when the samples do not fit, there are none, or a network comes without samples.
+    """
+    if isinstance(what, Network):
+        if data is None:
+            raise UserError("data: give samples and classes (x, y) to evaluate a network on")
+        return _counted([s.name for s in what.sources], what.classes, _of_network(what, *data))
+    predictor = what.predictor() if isinstance(what, Run) else what
+    if not isinstance(predictor, Predictor):
+        predictor = Predictor(os.fspath(predictor))
+    if data is None:
+        found = open_data(predictor, ())
+        batches: Iterable[Any] = found.loader(found.images.test, torch.device("cpu"), None)
+    else:
+        batches = predictor.loader(data[0], class_numbers(data[1], predictor.classes))
+    names = [source.name for source in predictor.module.sources]
+    measured = ((*predictor.measure(batch.x), batch.y) for batch in batches)
+    return _counted(names, len(predictor.classes), measured)
+
+
+def _of_network(net: Network, x: Any, y: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+    net.batch(x, y, 0, 0)  # checks both
+    for first in range(0, rows(x), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        evidence = net.evidence(_some(x, part))
+        yield evidence, net.contribution.combine(evidence), y[part]
+
+
+def _some(x: Any, part: slice) -> Any:
+    """Some rows of an input, which may be several tensors."""
+    if isinstance(x, Mapping):
+        return {name: _some(each, part) for name, each in x.items()}
+    return tuple(_some(each, part) for each in x) if isinstance(x, tuple | list) else x[part]
+
+
+def _counted(
+    names: Sequence[str], classes: int, batches: Iterable[tuple[Tensor, Tensor, Tensor]]
+) -> Evaluation:
+    accuracy, count = Accuracy(len(names), classes), 0
+    for evidence, combined, y in batches:
+        accuracy.to(y.device).update(evidence, combined, y)
+        count += len(y)
+    if not count:
+        raise UserError("data: the accuracy of no samples is not defined")
+    figures = accuracy.figures()
+    confusion = tuple(tuple(row) for row in figures["confusion"])
+    return Evaluation(count, **accuracies(figures, names), confusion=confusion)
