@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "report": {"plugin", "errors"},
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
+        "network",
         "ranks",
         "build",
         "engine",

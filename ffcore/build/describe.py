@@ -27,7 +27,8 @@ def describe(recipe: Recipe) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "goodness", "loss"):
         table.add_column(column, justify="right" if column == "parameters" else "left")
-    for part in network.modules():
+    inside = [block for block in network.learners.values() if block not in set(network.modules())]
+    for part in (*network.modules(), *inside):  # blocks of a model from elsewhere are not in its tree
         if isinstance(part, BoxStage):
             table.add_row(part.name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
         elif isinstance(part, LocalBlock):

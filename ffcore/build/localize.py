@@ -88,7 +88,7 @@ def localize(
     if head is not None:
         if head in chosen:
             raise UserError(f"localize: head={head!r} is named in at, too; a head learns from classes alone")
-        _refuse_nested([*chosen, *_matching(model, head)])
+        refuse_nested([*chosen, *matching(model, head)])
     for name, part in model.named_modules():
         if isinstance(vars(part).get("forward"), Detour):
             raise UserError(f"localize: {name} of this model has a local block already; name all at once")
@@ -116,7 +116,7 @@ def localize(
     except BaseException:
         delocalize(model)
         raise
-    net.local.register_module("parts", nn.ModuleDict({block_name(n): _Parts(b) for n, b in blocks.items()}))
+    net.local.register_module("parts", nn.ModuleDict({block_name(n): PartsOf(b) for n, b in blocks.items()}))
     _warn_of_what_stays_outside(model, net.local)
     return net
 
@@ -139,7 +139,7 @@ def block_name(name: str) -> str:
     return name.replace(".", "-")
 
 
-class _Parts(nn.Module):
+class PartsOf(nn.Module):
     """What a block has beside the sub-module: it belongs to the network, not to the model."""
 
     def __init__(self, block: LocalBlock) -> None:
@@ -181,9 +181,9 @@ def _chosen(
                 f"localize: at[{pattern!r}]: should be settings, such as {{'goodness': …}}, not {own!r}"
             )
         _refuse_unknown(own or {}, f" at[{pattern!r}]")
-        for name in _matching(model, pattern):
+        for name in matching(model, pattern):
             found[name] = {**settings, **(own or {})}
-    _refuse_nested(list(found))
+    refuse_nested(list(found))
     return found
 
 
@@ -193,7 +193,7 @@ def _refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
             raise UserError(f"localize:{where} there is no setting {key!r}{closest(key, SETTINGS)}")
 
 
-def _matching(model: nn.Module, pattern: str) -> list[str]:
+def matching(model: nn.Module, pattern: str) -> list[str]:
     """Names of the sub-modules that a name or pattern stands for.
 
     Raises:
@@ -214,7 +214,12 @@ def _matching(model: nn.Module, pattern: str) -> list[str]:
     return names
 
 
-def _refuse_nested(found: Sequence[str]) -> None:
+def refuse_nested(found: Sequence[str]) -> None:
+    """Refuse sub-modules of which one lies inside another.
+
+    Raises:
+        UserError: with both names.
+    """
     for outer in found:
         for inner in found:
             if inner.startswith(f"{outer}."):

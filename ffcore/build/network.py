@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.build.block import local_block
 from ffcore.build.components import make
+from ffcore.build.model import LocalModel, built
 from ffcore.build.optimizers import check_optimizer
 from ffcore.errors import RunError, UserError, closest, first_line
 from ffcore.interfaces import (
@@ -33,6 +34,7 @@ from ffcore.recipe.network import (
     BoxItem,
     BuiltItem,
     CircuitItem,
+    ModelItem,
     NetItem,
     NetworkItem,
     ResidualItem,
@@ -71,6 +73,7 @@ class NetworkBuilder:
         self.classes = classes
         self.group_of = group_of
         self.optimizers: dict[str, OptimizerConfig] = {}
+        self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
         self._x = torch.zeros(2, *shape)  # what the items built so far make of zeros
         self._numbers: dict[str, int] = {}
@@ -100,7 +103,9 @@ class NetworkBuilder:
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
         try:
-            network = LocalNetwork(nn.Sequential(stages), self.shape, self.classes, readouts, self.group_of)
+            network = LocalNetwork(
+                nn.Sequential(stages), self.shape, self.classes, readouts, self.group_of, heads=self.heads
+            )
         except UserError:
             raise
         except (ValueError, RuntimeError) as error:
@@ -142,6 +147,8 @@ class NetworkBuilder:
                 nn.Sequential(self._stages(item.items, f"{path}.items", under, over)), item.merge
             )
             self._x = x
+        elif isinstance(item, ModelItem):
+            stage = self._model(item, path, merged(merged(under, item.block), over))
         elif isinstance(item, CircuitItem):
             stage = self._circuit(item, path, merged(merged(under, item.block), over))
         else:
@@ -158,6 +165,31 @@ class NetworkBuilder:
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
         return BoxStage(box, name, where, item.fit, item.movable)
+
+    def _model(self, item: ModelItem, path: str, config: BlockConfig) -> LocalModel:
+        """A model from elsewhere, whose blocks get what the recipe says of blocks."""
+
+        def local(
+            body: nn.Module, name: str, where: str, own: BlockConfig | None, loss: LocalLoss | None
+        ) -> LocalBlock:
+            if name in self._taken:
+                raise UserError(f"{where}.name: {name!r} is taken; name the model, which goes before it")
+            self._taken.add(name)
+            mine = merged(config, own) if own is not None else config
+            if loss is not None:
+                self.heads.append(name)
+                mine = mine.model_copy(
+                    update={"goodness": None, "objective": None, "penalties": {}, "handoff": None}
+                )
+                if self.recipe.readout_optimizer is not None:
+                    mine = mine.model_copy(update={"optimizer": self.recipe.readout_optimizer})
+            handoff = None
+            if mine.handoff is not None:
+                handoff = make(mine.handoff, f"{where}.block.handoff")
+            return self._local(body, name, f"{where}.block", mine, loss, handoff)
+
+        stage, _ = built(item, path, self.classes, local)
+        return stage
 
     def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""

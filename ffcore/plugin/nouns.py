@@ -59,7 +59,7 @@ NOUNS: dict[str, Noun] = {
             "bodies",
             "torch.nn:Module",
             "the module inside a block",
-            taken="residual blackbox",
+            taken="residual blackbox model",
             reserved="repeat name block",
         ),
         _noun(
@@ -67,7 +67,7 @@ NOUNS: dict[str, Noun] = {
             "networks",
             f"{_CONTRACTS}:Items",
             "a whole network in one item",
-            taken="residual blackbox",
+            taken="residual blackbox model",
             reserved="name block",
         ),
         _noun(
@@ -75,7 +75,7 @@ NOUNS: dict[str, Noun] = {
             "circuits",
             f"{_CONTRACTS}:Circuit",
             "blocks that see each other",
-            taken="residual blackbox",
+            taken="residual blackbox model",
             reserved="name block blocks",
         ),
         _noun("contribution", "contributions", f"{_CONTRACTS}:LayerContribution", "how layers vote"),

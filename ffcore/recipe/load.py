@@ -141,7 +141,8 @@ def _refuse_records(tree: Tree) -> None:
         again = ", ".join(f"{dotted(one)!r}: …" for one, _ in missing)
         raise RecipeError(
             f"{before(tree.origin(path))}{dotted(path)}: {described} was given from Python and is not in the "
-            f"file; pass it again from Python, as in ffcore.load(…, **{{{again}}}), or net=… for a run of ffcore.fit"
+            f"file; pass it again from Python, as in ffcore.load(…, **{{{again}}}), or net=… for a run of "
+            "ffcore.fit"
         )
 
 

@@ -17,7 +17,7 @@ from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.objects import OBJECT, as_kind, is_function, is_instance
 from ffcore.recipe.optimizers import OptimizerConfig
-from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.spec import Function, Kind, Spec
 from ffcore.recipe.strict import Count, Flat, Name, NullIsEmpty, Strict
 from ffcore.recipe.unions import ByKind
 
@@ -96,6 +96,26 @@ class BoxItem(Strict):
     name: Name | None = Field(default=None, description="name of the box; null: numbered")
 
 
+class ModelItem(Strict):
+    """A model from elsewhere, some of whose sub-modules learn by themselves; see `ffcore.localize`."""
+
+    kind: Literal["model"] = Field(default="model", description="a model that knows nothing of ffcore")
+    target: Annotated[Any, Function()] = Field(description="package.module:function or class that makes it")
+    options: dict[str, Any] = Field(
+        default={}, description="keyword arguments of the target; 'classes' stands for the number of classes"
+    )
+    at: list[str] | dict[str, BlockConfig | None] = Field(
+        min_length=1,
+        description="names of sub-modules, or patterns such as layers.*; or a mapping from these to what "
+        "differs from the recipe's block",
+    )
+    head: str | None = Field(
+        default=None, description="the sub-module that makes class logits; it learns by cross-entropy"
+    )
+    name: Name | None = Field(default=None, description="goes before the names of all its blocks")
+    block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
+
+
 class NetItem(Flat):
     """A whole network by its name: ``{kind: resnet17, widths: [40, 80, 160, 320]}``."""
 
@@ -163,7 +183,7 @@ def _tag(value: Any) -> str:
     return "net" if kind in registry.names("network") else "block"
 
 
-BuiltItem = ResidualItem | BoxItem | CircuitItem | BlockItem
+BuiltItem = ResidualItem | BoxItem | CircuitItem | ModelItem | BlockItem
 """What is left when networks by name are spelled out."""
 
 _ITEMS = {
@@ -171,6 +191,7 @@ _ITEMS = {
     "blackbox": BoxItem,
     "net": NetItem,
     "circuit": CircuitItem,
+    "model": ModelItem,
     "block": BlockItem,
 }
 
@@ -179,6 +200,7 @@ NetworkItem = Annotated[
     | Annotated[BoxItem, Tag("blackbox")]
     | Annotated[NetItem, Tag("net")]
     | Annotated[CircuitItem, Tag("circuit")]
+    | Annotated[ModelItem, Tag("model")]
     | Annotated[BlockItem, Tag("block")],
     Discriminator(_tag),
     BeforeValidator(_as_item),

@@ -64,7 +64,9 @@ def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
     """Paths and their values from a nested mapping; lists and empty mappings are values."""
     for key, value in values.items():
         path = f"{above}{key}"
-        if isinstance(value, Mapping) and value:
+        if path == "network" and isinstance(value, Mapping) and "kind" in value:
+            yield path, [as_data(value)]  # a network of a single item, in place of the recipe's list
+        elif isinstance(value, Mapping) and value:
             # the kind first: changing it drops the old options, and only those
             yield from flat(dict(sorted(value.items(), key=lambda item: item[0] != "kind")), f"{path}.")
         else:

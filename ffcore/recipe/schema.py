@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from ffcore.recipe.data import DataConfig
 from ffcore.recipe.lr import Constant, LRSchedule
@@ -15,6 +15,11 @@ from ffcore.recipe.start import StartConfig
 from ffcore.recipe.strict import Count, Name, Natural, NullIsEmpty, Number, Strict
 from ffcore.recipe.trainer import TrainerConfig
 from ffcore.recipe.tree import FROM_PYTHON, Tree, Written, origin
+
+
+def _as_list(value: Any) -> Any:
+    """A network of one item may be that item."""
+    return value if isinstance(value, list | tuple) else [value]
 
 
 class Paper(Strict):
@@ -39,7 +44,9 @@ class Recipe(Strict):
     seed: Natural = Field(default=1, description="seed of weights, order and draws")
     data: DataConfig = Field(description="the data set, and how it is dealt out")
     algorithm: Annotated[Spec, Kind("algorithm")] = Field(description="views of a batch, and class scores")
-    network: list[NetworkItem] = Field(min_length=1, description="blocks, circuits, shortcuts, black boxes")
+    network: Annotated[list[NetworkItem], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="blocks, circuits, shortcuts, black boxes, models; or a single one of them"
+    )
     block: BlockConfig = Field(default=BlockConfig(), description="what all blocks have unless they say else")
     readouts: Annotated[dict[Name, Annotated[Spec, Kind("readout")]], NullIsEmpty] = Field(
         default={}, description="classifiers that listen to blocks, by a name of your own"
