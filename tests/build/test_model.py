@@ -52,7 +52,7 @@ def item(**changes):
 
 
 def train(folder, network, **changes):
-    trainer = {"threads": 1, "max_epochs": 3}
+    trainer = {"threads": 1, "max_epochs": 12}
     return ffcore.train(
         "digits/ff", network=network, run_dir=folder, trainer=trainer, report=False, **changes
     )
