@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import torch
@@ -185,7 +186,7 @@ class Network(nn.Module):
 
         def record(block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
             if terms:
-                losses.setdefault(block.name, []).append(torch.stack(list(terms.values())).sum())
+                losses.setdefault(block.name, []).append(reduce(torch.add, terms.values()))
             for other in self.records:
                 other(block, terms, samples)
 
@@ -198,7 +199,7 @@ class Network(nn.Module):
             self.local.record, self.local.finite = before
         self.local.end_batch()
         self.batches += 1
-        return {name: torch.stack(of_block).mean() for name, of_block in losses.items()}
+        return {name: reduce(torch.add, of) / len(of) for name, of in losses.items()}
 
     def advance(self, clock: Clock) -> bool:
         """Move the schedule and all components to a moment of the run; whether other blocks learn now."""

@@ -8,14 +8,17 @@ from typing import Any
 
 import torch
 from real import images, recipe
-from torch import Tensor
+from torch import Tensor, nn
 from turns import Times, alternate, loop
 
 from ffcore.build.assemble import assemble
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces import dense as as_dense
+from ffcore.local import block_optimizers as optimizers_of
 from ffcore.testing.memory import kept_for_backward
+from ffcore.testing.scenery import by_autograd
 from ffcore_ff.images import Hybrid
 from ffcore_std.augmentations import Shift
 
@@ -29,11 +32,32 @@ def built(units: Sequence[int], **changes: Any) -> ForwardOnly:
 
 
 def without_closed_forms(module: ForwardOnly) -> ForwardOnly:
-    blocks = module.network.blocks
-    for block in blocks:
-        block.graph_begins = lambda: "inputs"  # type: ignore[method-assign]
-    module.network.plan([range(i, i + 1) for i in range(len(blocks))])
+    by_autograd(module.network)
     return module
+
+
+class Densified(nn.Module):
+    """A body that gets the dense tensor in place of a labelled input."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(as_dense(x))
+
+    def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
+        self.body.add_gradients(as_dense(x), activity, up)
+
+
+def own_loop(units: Sequence[int]) -> Callable[[], None]:
+    """A step of level 1: `Network.learn` on a ready batch, by kinds, as a user writes it."""
+    net = assemble(recipe(units), SHAPE, K).net
+    net.local.record = None
+    net.local.observers.clear()
+    optimizers = optimizers_of(net, torch.optim.Adam, lr=1e-3)
+    x, y = torch.rand(N, *SHAPE), torch.randint(K, (N,))
+    return lambda: net.learn(x, y, optimizers)
 
 
 def learning(module: ForwardOnly) -> Callable[[], None]:
@@ -55,13 +79,11 @@ def optimisations(units: Sequence[int], rounds: int, steps: int) -> dict[str, Ti
     for module in (by_autograd, everything):
         without_closed_forms(module)
     for module in (dense, everything):
-        for block in module.network.blocks:
-            block.body.takes_labelled_input = False
+        first = module.network.blocks[0]
+        first.body = Densified(first.body)
     for module in (plain, everything):
-        for block in module.network.blocks:
-            assert block.stepper is not None
-            for group in block.stepper.optimizer.param_groups:
-                group["fused"], group["foreach"] = False, False
+        for group in module.network.optimizers.param_groups:
+            group["fused"], group["foreach"] = False, False
     modules = {
         "as it is": built(units),
         "autograd in place of closed forms": by_autograd,

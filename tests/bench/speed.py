@@ -31,6 +31,7 @@ from measures import (
     data,
     megabytes_kept,
     optimisations,
+    own_loop,
     predicting,
     vectors,
     without_closed_forms,
@@ -62,6 +63,7 @@ def training(rounds: int, steps: int) -> str:
         }
         mains = {
             "**ffcore run, Forward-Forward**": partial(run, units, {}),
+            "**ffcore, a loop of one's own**": partial(repeat, partial(own_loop, units)),
             "ffcore run, backprop": partial(run, units, BACKPROP),
             **{who: partial(repeat, make) for who, make in steps_of.items()},
         }
