@@ -112,3 +112,10 @@ def test_epochs_to_an_accuracy_lie_between_two_validations(monkeypatch: pytest.M
 def test_no_page_has_a_gap_that_a_command_should_have_filled(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     assert not re.findall(r"\{[a-z]+\}", re.sub(r"`[^`\n]*`", "", text))
+
+
+def test_the_loop_in_the_readme_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    code = next(block for block in blocks("README.md", "python") if "ffcore.Network(" in block)
+    assert len(code.splitlines()) <= 34
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+    assert float(re.findall(r"tensor\(([\d.]+)\)", capsys.readouterr().out)[0]) > 0.7
