@@ -6,8 +6,8 @@ from torch import nn
 
 from ffcore.build.components import make
 from ffcore.errors import UserError
-from ffcore.interfaces import Goodness, LocalLoss, Objective
-from ffcore.local import GoodnessLoss, LocalBlock
+from ffcore.interfaces import LocalLoss
+from ffcore.local import LocalBlock
 from ffcore.recipe.network import BlockConfig
 
 
@@ -32,30 +32,18 @@ def local_block(
     Raises:
         UserError: with the path, when parts do not fit together.
     """
-    goodness: Goodness | None = None
-    if config.goodness is not None:
-        goodness = make(config.goodness, f"{where}.goodness")
-    rule = make(config.rule, f"{where}.rule") if config.rule is not None else None
-    own = loss if loss is not None else _loss(config, goodness, where)
-    return LocalBlock(body, goodness, own, handoff, rule, config.per_view, name)
-
-
-def _loss(config: BlockConfig, goodness: Goodness | None, where: str) -> GoodnessLoss | None:
-    if config.objective is None:
-        if config.penalties:
-            raise UserError(f"{where}.penalties: a block without an objective does not learn from them")
-        return None
-    if goodness is None:
-        raise UserError(f"{where}.goodness: objective {config.objective.kind} needs a goodness")
-    objective: Objective = make(config.objective, f"{where}.objective")
-    if objective.accepts != goodness.kind:
-        kind = config.goodness.kind if config.goodness is not None else "?"
-        raise UserError(
-            f"{where}.objective: {config.objective.kind} reads goodness of kind {objective.accepts!r}, "
-            f"but {kind} gives kind {goodness.kind!r}"
+    parts = {
+        noun: make(spec, f"{where}.{noun}")
+        for noun, spec in (
+            ("goodness", config.goodness),
+            ("rule", config.rule),
+            ("objective", config.objective),
         )
-    penalties = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
+        if spec is not None and (loss is None or noun != "objective")
+    }
+    if loss is None:
+        parts["penalties"] = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
     try:
-        return GoodnessLoss(objective, penalties)
-    except ValueError as error:
+        return LocalBlock(body, loss=loss, handoff=handoff, per_view=config.per_view, name=name, **parts)
+    except UserError as error:
         raise UserError(f"{where}.{error}") from error

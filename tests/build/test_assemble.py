@@ -66,15 +66,15 @@ def test_a_block_may_have_an_optimiser_of_its_own():
 WRONG = {
     "a goodness of the wrong kind": (
         {"block": {"goodness": "sum-squares", "objective": "cross-entropy"}},
-        r"^block\.objective: cross-entropy reads .* 'class', but sum-squares gives kind 'energy'",
+        r"^block\.objective: CrossEntropy reads .* 'class', but SumSquares gives kind 'energy'",
     ),
     "an objective without a goodness": (
         {"block": {"objective": "logistic"}},
-        r"^block\.goodness: objective logistic needs a goodness",
+        r"^block\.goodness: objective Logistic needs a goodness",
     ),
     "the same in a block of its own": (
         {"network": [DENSE, {**DENSE, "block": {"goodness": None}}]},
-        r"^network\.1\.block\.goodness: objective logistic needs a goodness",
+        r"^network\.1\.block\.goodness: objective Logistic needs a goodness",
     ),
     "a penalty without an objective": (
         {"block": {"goodness": "sum-squares", "penalties": {"p": "peer-normalisation"}}},

@@ -167,7 +167,7 @@ CASES = {
     ),
     "wrong kind of goodness": (
         run("block.goodness=logits"),
-        "block.objective: logistic reads goodness of kind 'energy'",
+        "block.objective: Logistic reads goodness of kind 'energy'",
         "logits gives kind 'class'",
     ),
     "logits of other classes": (
