@@ -168,7 +168,7 @@ CASES = {
     "wrong kind of goodness": (
         run("block.goodness=logits"),
         "block.objective: Logistic reads goodness of kind 'energy'",
-        "logits gives kind 'class'",
+        "Logits gives kind 'class'",
     ),
     "logits of other classes": (
         run("block.goodness=logits", "block.objective=cross-entropy"),
