@@ -56,7 +56,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     ],
 )
 def test_the_plugins_in_the_docs_train(
-    plugin_of, tmp_path: Path, page: str, having: str, recipe: str, override: str
+    plugin_of, undrawn: None, tmp_path: Path, page: str, having: str, recipe: str, override: str
 ) -> None:
     plugin_of(page, having)
     path, value = override.split("=")

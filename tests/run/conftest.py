@@ -22,9 +22,8 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def quick(tmp_path, monkeypatch) -> Callable[..., Any]:
-    """Train small networks for two epochs; reports, which cost most, are not drawn."""
-    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+def quick(tmp_path, undrawn) -> Callable[..., Any]:
+    """Train small networks for two epochs; reports are not drawn."""
     numbers = itertools.count(1)
 
     def train(recipe="digits/ff", data=None, run_dir=None, callbacks=(), **overrides):
