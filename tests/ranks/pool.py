@@ -24,7 +24,7 @@ class Pool:
     def __call__(self, work, *args, each=None, **kwargs):
         """What the function of that name returns on each rank; an exception, if it raised one.
 
-        ``each`` has further arguments for each rank.
+        ``each`` has further arguments for each rank. Ranks that refuse in the same words are still in step.
         """
         if not self._ranks:
             self._start()
@@ -41,7 +41,8 @@ class Pool:
                 raise TimeoutError(f"{work}: a rank does not answer; the other one: {answers}")
             if any(isinstance(answer, BaseException) for answer in answers):
                 end = min(end, time.monotonic() + 10)  # the other one may wait for it
-        if any(isinstance(answer, BaseException) for answer in answers):
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failed and not (len(failed) == WORLD and len(set(map(str, failed))) == 1):
             self.close()  # they may be out of step now
         return answers
 
