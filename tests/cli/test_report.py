@@ -13,7 +13,11 @@ from tests.report.conftest import write_run
 
 @pytest.fixture
 def run(tmp_path, bare):
-    return write_run(tmp_path / "run")
+    """A run of which little can be drawn."""
+    path = write_run(tmp_path / "run")
+    for name in ("metrics.csv", "figures.npz"):
+        (path / name).unlink()
+    return path
 
 
 @pytest.fixture
@@ -94,7 +98,8 @@ def test_part_that_failed_is_told(run, capsys, monkeypatch):
     assert "overview failed: RuntimeError: no ink" in capsys.readouterr().err
 
 
-def test_report_does_not_import_torch(run):
+def test_report_does_not_import_torch(tmp_path, bare):
+    run = write_run(tmp_path / "run")
     code = (
         "import sys; from ffcore.cli.main import main; "
         f"assert main(['report', {str(run)!r}]) == 0; "
