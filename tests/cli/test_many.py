@@ -16,8 +16,11 @@ from ffcore.plugin import hookimpl
 
 @hookimpl
 def ffcore_register_bodies(register):
-    if any("seed-2" in word for word in sys.argv) and not os.path.exists("good mood"):
-        raise RuntimeError("not today")
+    if any("seed-2" in word for word in sys.argv):
+        if not os.path.exists("good mood"):
+            raise RuntimeError("not today")
+        from ffcore.report import write
+        write.SECTIONS.clear()  # nobody reads this one's
 """
 
 
