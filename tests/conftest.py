@@ -1,20 +1,30 @@
 """What holds for all tests, and the fake plugin that several rooms are tried with."""
 
+import os
 import signal
 from pathlib import Path
+
+# Small matrices: threads would only wait for each other, in what tests start too. Before NumPy is loaded.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pytest
 import torch
 
 from ffcore.plugin import manager
 
-torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
+torch.set_num_threads(1)
 
 # Tests press Ctrl-C; a shell that runs them in the background has it ignored, here and in what they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FAKE = Path(__file__).parent / "plugin" / "fake.py"
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs without their reports, which take longer to draw than small networks take to learn."""
+    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,13 +22,19 @@ _PACKAGES = ("ffcore", "torch", "lightning", "torchmetrics", "numpy", "pydantic"
 def versions() -> dict[str, str]:
     """Versions of Python and of what the numbers depend on."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    found |= _installed()
     found["torch"] = str(torch.__version__)  # with +cpu or the version of CUDA
     return found | {f"plugin {name}": which for name, which in plugins().items()}
+
+
+@cache
+def _installed() -> dict[str, str]:
+    """Read once: it parses the metadata of each package."""
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def plugins() -> dict[str, str]:

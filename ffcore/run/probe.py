@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
@@ -126,7 +127,8 @@ def linear(learn: Features, choice: Features, measured: Features) -> tuple[float
     best, accuracy, penalty = -1.0, 0.0, 0.0
     for l2 in STRENGTHS:
         model.C = 1 / (l2 * len(learn.y))
-        with warnings.catch_warnings():
+        # two BLAS threads that wait for each other take ten times as long as one
+        with threadpool_limits(1, "blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the choice is on what was reached
             model.fit(scaled[0], learn.y.numpy())
         chosen = float(model.score(scaled[1], choice.y.numpy()))

@@ -358,7 +358,7 @@ def test_resume_refuses(damage, said, trained, place, capsys):
         assert part in err
 
 
-def test_resume_tells_of_a_damaged_checkpoint_in_one_line(trained, place, capsys):
+def test_resume_tells_of_a_damaged_checkpoint_in_one_line(trained, undrawn, place, capsys):
     shutil.copytree(trained, place / "copy")
     (place / "copy/results.json").unlink()
     shutil.copy(place / "copy/checkpoints/last.ckpt", place / "copy/checkpoints/previous.ckpt")

@@ -17,8 +17,11 @@ from ffcore.plugin import hookimpl
 
 @hookimpl
 def ffcore_register_bodies(register):
-    if any("seed-2" in word for word in sys.argv) and not os.path.exists("good mood"):
-        raise RuntimeError("not today")
+    if any("seed-2" in word for word in sys.argv):
+        if not os.path.exists("good mood"):
+            raise RuntimeError("not today")
+        from ffcore.report import write
+        write.SECTIONS.clear()  # nobody reads this one's
 """
 
 
@@ -118,6 +121,7 @@ def test_the_folder_of_a_run_without_a_name_is_found(asked, capsys):
     assert "ffcore run --resume runs/digits-ff-today`" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_fails_another_does_not_and_resume_makes_up_for_it(place, capsys):
     (place / "moody.py").write_text(PLUGIN)
     assert main(["--plugin", "moody.py", *RUN, "--seeds", "1,2", "--run-dir", "both"]) == 1

@@ -17,7 +17,11 @@ from tests.report.conftest import write_run
 
 @pytest.fixture
 def run(tmp_path, bare):
-    return write_run(tmp_path / "run")
+    """A run of which little can be drawn."""
+    path = write_run(tmp_path / "run")
+    for name in ("metrics.csv", "figures.npz"):
+        (path / name).unlink()
+    return path
 
 
 @pytest.fixture
@@ -148,7 +152,8 @@ def test_part_that_failed_is_told(run, capsys, monkeypatch):
     assert "overview failed: RuntimeError: no ink" in capsys.readouterr().err
 
 
-def test_report_does_not_import_torch(run, tmp_path):
+def test_report_does_not_import_torch(tmp_path, bare):
+    run = write_run(tmp_path / "run")
     (tmp_path / "several").mkdir()
     Group(tmp_path / "several", "digits/ff", [Member("seed-1", (), ("seed=1",), 1)]).write()
     code = (

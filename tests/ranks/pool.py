@@ -20,14 +20,22 @@ class Pool:
 
     def __init__(self):
         self._ranks = []
+        self._said = Path()
 
-    def __call__(self, work, *args, each=None, **kwargs):
+    def __call__(self, work, *args, **kwargs):
         """What the function of that name returns on each rank; an exception, if it raised one.
 
-        ``each`` has further arguments for each rank.
+        ``each`` has further arguments for each rank. Ranks that refuse in the same words are still in step.
         """
         if not self._ranks:
             self._start()
+        try:
+            return self._answers(work, *args, **kwargs)
+        except (EOFError, ConnectionError) as error:
+            self.close()
+            raise RuntimeError(f"{work}: a rank is gone: {self._said.read_text()[-2000:]}") from error
+
+    def _answers(self, work, *args, each=None, **kwargs):
         for rank, (_, pipe) in enumerate(self._ranks):
             pipe.send_bytes(pickle.dumps((work, args, {**kwargs, **(each[rank] if each else {})})))
         answers, end = [None] * WORLD, time.monotonic() + ANSWER
@@ -41,7 +49,10 @@ class Pool:
                 raise TimeoutError(f"{work}: a rank does not answer; the other one: {answers}")
             if any(isinstance(answer, BaseException) for answer in answers):
                 end = min(end, time.monotonic() + 10)  # the other one may wait for it
-        if any(isinstance(answer, BaseException) for answer in answers):
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        told = {(type(error).__module__, str(error)) for error in failed}
+        together = len(failed) == WORLD and len(told) == 1 and told.pop()[0] == "ffcore.errors"
+        if failed and not together:
             self.close()  # they may be out of step now
         return answers
 
@@ -49,11 +60,11 @@ class Pool:
         with socket.socket() as free, Listener() as here:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-            for rank in range(WORLD):
-                process = subprocess.Popen(
-                    [sys.executable, __file__, str(rank), str(port), here.address], stderr=subprocess.DEVNULL
-                )
-                self._ranks.append((process, here.accept()))
+            self._said = Path(f"{here.address}-said")
+            with self._said.open("w") as said:
+                for rank in range(WORLD):
+                    words = [sys.executable, __file__, str(rank), str(port), here.address]
+                    self._ranks.append((subprocess.Popen(words, stderr=said), here.accept()))
 
     def close(self):
         for process, _ in self._ranks:
@@ -78,7 +89,8 @@ def serve(rank, port, address):
     known = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(known)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+    # they meet in a file: the port may be another program's by now
+    dist.init_process_group("gloo", init_method=f"file://{address}-met", rank=rank, world_size=WORLD)
     while True:
         work, args, kwargs = pickle.loads(pipe.recv_bytes())
         try:

@@ -8,19 +8,27 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from ffcore.cli.main import main
+from ffcore.plugin import manager
 from ffcore.run import checkpoints
+
+pytestmark = pytest.mark.slow
 
 RUN = ["run", "digits/ff", "network.0.units=40", "trainer.accelerator=cpu", "trainer.threads=1"]
 TWO = [*RUN, "trainer.devices=2"]
 LONG = [*TWO, "trainer.max_epochs=500", "lr_schedule.kind=constant"]
+STARTED = []
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ffcore"]
 
 
 def ffcore(*words, program=("-m", "ffcore"), **environment):
     """A process of its own, with a session of its own for Ctrl-C."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *program, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -28,12 +36,14 @@ def ffcore(*words, program=("-m", "ffcore"), **environment):
         start_new_session=True,
         env={**os.environ, **environment},
     )
+    STARTED.append(process)
+    return process
 
 
-def done(process, code=0):
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == code, err
-    return out, err
+def ended(process, **more):
+    """How it has ended, what it has said, and which processes of its session are alive still."""
+    out, err = process.communicate(timeout=120)
+    return SimpleNamespace(code=process.returncode, out=out, err=err, left=left(process), **more)
 
 
 def rows(folder):
@@ -41,16 +51,8 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory):
-    """A run in one process."""
-    folder = tmp_path_factory.mktemp("ranks") / "one"
-    done(ffcore(*RUN, "trainer.max_epochs=2", "--run-dir", folder))
-    return folder
-
-
 def until(there):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not there():
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -67,99 +69,57 @@ def left(process):
     return [state for state in session(process, "stat") if not state.startswith("Z")]
 
 
-def same_figures(some, others):
-    assert len(some) == len(others)
-    for one, other in zip(some, others, strict=True):
-        assert one.keys() == other.keys()
-        for name in one.keys() - {"seconds", "samples_per_s"}:
-            assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-4, abs=1e-4), name
+def begun(folder):
+    """A long run that has a checkpoint."""
+    process = ffcore(*LONG, "--run-dir", folder / "run")
+    until((folder / "run/checkpoints/last.ckpt").exists)
+    return process
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        ["-m", "ffcore"],
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ffcore"],
-    ],
-    ids=["alone", "under torchrun"],
-)
-def test_two_ranks_leave_one_folder_with_the_figures_of_one_process(tmp_path, one, program):
-    two = tmp_path / "two"
-    out, err = done(ffcore(*TWO, "trainer.max_epochs=2", "--run-dir", two, program=program))
-    same_figures(rows(two), rows(one))
-    results = [json.loads((folder / "results.json").read_text()) for folder in (two, one)]
-    assert [found["ranks"] for found in results] == [2, 1]
-    assert results[0]["test"]["accuracy"] == pytest.approx(results[1]["test"]["accuracy"], abs=0.01)
-    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    assert out.count("picture") == 1
-    assert out.count("epoch 2/2") == 1
-    assert "error" not in err
+def finish(folder, program):
+    return ended(ffcore(*TWO, "trainer.max_epochs=2", "--run-dir", folder / "run", program=program))
 
 
-def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_goes_on(tmp_path):
-    folder = tmp_path / "run"
-    process = ffcore(*LONG, "--run-dir", folder)
-    until(lambda: (folder / "metrics.csv").exists() and len(rows(folder)) > 1)
+def interrupt(folder):
+    process = begun(folder)
+    until(lambda: (folder / "run/metrics.csv").exists() and len(rows(folder / "run")) > 1)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = done(process, 130)
-    assert err.count("interrupted") == 1
-    assert "--resume" in err
-    assert not left(process)
-    before = len(rows(folder))
-    out, _ = done(ffcore("run", "--resume", folder, "trainer.devices=1", "--max-time", "1s"))
-    assert "stopped" in out
-    assert len(rows(folder)) > before
+    return ended(process)
 
 
-@pytest.mark.parametrize("which", ["first", "second"])
-def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_go_on(tmp_path, which):
-    folder = tmp_path / "run"
-    process = ffcore(*LONG, "--run-dir", folder)
-    until((folder / "checkpoints" / "last.ckpt").exists)
+def terminate(folder):
+    process = begun(folder)
+    os.kill(process.pid, signal.SIGTERM)
+    return ended(process)
+
+
+def kill(folder, which):
+    process = begun(folder)
     pids = list(map(int, session(process, "pid")))
-    assert len(pids) == 2
     if which == "first":
         os.kill(process.pid, signal.SIGKILL)
-        done(process, -signal.SIGKILL)
     else:
         os.kill(next(pid for pid in pids if pid != process.pid), signal.SIGKILL)
-        _, err = done(process, 1)
-        assert err.strip().splitlines()[-1].startswith("error: rank 1 has ended (signal SIGKILL); ")
-        assert f"--resume {folder}" in err
-        assert err.count("error") == 1
+    found = ended(process, ranks=len(pids))
     until(lambda: not left(process))
-    assert checkpoints.newest(folder / "checkpoints")[1] is not None
+    return found
 
 
-def test_a_port_in_use_is_named_and_nothing_is_left(tmp_path):
+def take_the_port(folder):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        process = ffcore(*TWO, "--run-dir", tmp_path / "run", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-        _, err = done(process, 2)
-    assert err == f"error: MASTER_PORT: {port} is in use; name another port, or none\n"
-    assert not (tmp_path / "run").exists()
-    assert not left(process)
+        process = ffcore(*TWO, "--run-dir", folder / "run", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        return ended(process, port=port)
 
 
-def test_a_terminated_rank_pauses_the_run_as_ctrl_c_does(tmp_path):
-    folder = tmp_path / "run"
-    process = ffcore(*LONG, "--run-dir", folder)
-    until((folder / "checkpoints" / "last.ckpt").exists)
-    os.kill(process.pid, signal.SIGTERM)
-    _, err = done(process, 130)
-    assert err.count("interrupted") == 1
-    assert "--resume" in err
-    assert not left(process)
-
-
-def test_a_program_goes_on_after_a_failed_run_and_refuses_another_number_of_devices(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(
-        f"""
+PROGRAM = """
+import sys
 import lightning as L
-import ffcore
+import ffcore, ffcore.run.train
+
+ffcore.run.train.write_report = lambda *args: None
 
 class Fails(L.Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -168,24 +128,134 @@ class Fails(L.Callback):
 
 def train(name, devices, *callbacks):
     return ffcore.train(
-        "digits/ff", run_dir={str(tmp_path)!r} + "/" + name, callbacks=callbacks,
-        network=[{{"kind": "dense", "units": 20, "repeat": 2}}],
-        trainer={{"max_epochs": 1, "devices": devices, "accelerator": "cpu", "threads": 1}},
+        "digits/ff", run_dir=sys.argv[1] + "/" + name, callbacks=callbacks,
+        network=[{"kind": "dense", "units": 20, "repeat": 2}],
+        trainer={"max_epochs": 1, "devices": devices, "accelerator": "cpu", "threads": 1},
     )
 
 try:
-    train("a", 2, Fails())
+    train("a", 2, *[Fails()][: "fails" in sys.argv])
 except ValueError as error:
     print("failed", error)
 train("b", 1)
 print("went on")
 """
-    )
-    out, _ = done(ffcore(program=[program]))
-    assert out.splitlines()[-2:] == ["failed of its own", "went on"]
-    program.write_text(
-        program.read_text().replace(", Fails()", "").replace('"a"', '"c"').replace('"b"', '"d"')
-    )
-    _, err = done(ffcore(program=[program]), 1)
-    assert "this program has trained on 2 devices" in err
-    assert not (tmp_path / "d").exists()
+
+
+def call_twice(folder, *words):
+    (folder / "program.py").write_text(PROGRAM)
+    return ended(ffcore(folder, *words, program=[folder / "program.py"]))
+
+
+CASES = {
+    "alone": lambda folder: finish(folder, ["-m", "ffcore"]),
+    "under torchrun": lambda folder: finish(folder, TORCHRUN),
+    "Ctrl-C": interrupt,
+    "first killed": lambda folder: kill(folder, "first"),
+    "second killed": lambda folder: kill(folder, "second"),
+    "port in use": take_the_port,
+    "terminated": terminate,
+    "a program whose first run fails": lambda folder: call_twice(folder, "fails"),
+    "a program whose first run does not": call_twice,
+}
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """What has become of a case, and its folder; two at a time: each mostly waits for a process to start."""
+    folders = {name: tmp_path_factory.mktemp("case") for name in CASES}
+    with ThreadPoolExecutor(2) as pool:
+        found = {name: pool.submit(happen, folders[name]) for name, happen in CASES.items()}
+        yield lambda name: (found[name].result(), folders[name])
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in STARTED:
+            if process.poll() is None:  # of a case that went wrong
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """A run in one process, which is this one."""
+    folder = tmp_path_factory.mktemp("ranks") / "one"
+    assert main([*RUN, "trainer.max_epochs=2", "--run-dir", str(folder)]) == 0
+    manager.use(None)
+    return folder
+
+
+def same_figures(some, others):
+    assert len(some) == len(others)
+    for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys()
+        for name in one.keys() - {"seconds", "samples_per_s"}:
+            assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-4, abs=1e-4), name
+
+
+@pytest.mark.parametrize("started", ["alone", "under torchrun"])
+def test_two_ranks_leave_one_folder_with_the_figures_of_one_process(case, one, started):
+    process, folder = case(started)
+    assert process.code == 0, process.err
+    two = folder / "run"
+    same_figures(rows(two), rows(one))
+    results = [json.loads((folder / "results.json").read_text()) for folder in (two, one)]
+    assert [found["ranks"] for found in results] == [2, 1]
+    assert results[0]["test"]["accuracy"] == pytest.approx(results[1]["test"]["accuracy"], abs=0.01)
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    assert process.out.count("picture") == 1
+    assert process.out.count("epoch 2/2") == 1
+    assert "error" not in process.err
+
+
+def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_goes_on(case, capsys):
+    process, folder = case("Ctrl-C")
+    assert process.code == 130, process.err
+    assert process.err.count("interrupted") == 1
+    assert "--resume" in process.err
+    assert not process.left
+    before = len(rows(folder / "run"))
+    assert main(["run", "--resume", str(folder / "run"), "trainer.devices=1", "--max-time", "1s"]) == 0
+    manager.use(None)
+    assert "stopped" in capsys.readouterr().out
+    assert len(rows(folder / "run")) > before
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_go_on(case, which):
+    process, folder = case(f"{which} killed")
+    assert process.ranks == 2
+    if which == "first":
+        assert process.code == -signal.SIGKILL, process.err
+    else:
+        assert process.code == 1, process.err
+        assert process.err.strip().splitlines()[-1].startswith("error: rank 1 has ended (signal SIGKILL); ")
+        assert f"--resume {folder / 'run'}" in process.err
+        assert process.err.count("error") == 1
+    assert checkpoints.newest(folder / "run/checkpoints")[1] is not None
+
+
+def test_a_port_in_use_is_named_and_nothing_is_left(case):
+    process, folder = case("port in use")
+    assert process.code == 2, process.err
+    assert process.err == f"error: MASTER_PORT: {process.port} is in use; name another port, or none\n"
+    assert not (folder / "run").exists()
+    assert not process.left
+
+
+def test_a_terminated_rank_pauses_the_run_as_ctrl_c_does(case):
+    process, _ = case("terminated")
+    assert process.code == 130, process.err
+    assert process.err.count("interrupted") == 1
+    assert "--resume" in process.err
+    assert not process.left
+
+
+def test_a_program_goes_on_after_a_failed_run(case):
+    process, _ = case("a program whose first run fails")
+    assert process.code == 0, process.err
+    assert process.out.splitlines()[-2:] == ["failed of its own", "went on"]
+
+
+def test_a_program_refuses_another_number_of_devices(case):
+    process, folder = case("a program whose first run does not")
+    assert process.code == 1, process.out
+    assert "this program has trained on 2 devices" in process.err
+    assert not (folder / "b").exists()

@@ -34,22 +34,23 @@ SMALL = {
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none
 TUNED = {
-    "single": ([], "32-true", 1e-6),
-    "double, uneven": (["data.batch_size=31"], "64-true", 1e-12),
+    "single": ([], 10, "32-true", 1e-6),
+    "double, uneven": (["data.batch_size=31"], 10, "64-true", 1e-12),
     "double, accumulated and clipped": (
         ["data.batch_size=68", "trainer.accumulate=3", "trainer.clip=0.5"],
+        20,
         "64-true",
         1e-12,
     ),
 }
 
 
-@pytest.mark.parametrize(("options", "precision", "most"), TUNED.values(), ids=TUNED)
+@pytest.mark.parametrize(("options", "steps", "precision", "most"), TUNED.values(), ids=TUNED)
 @pytest.mark.parametrize(("recipe", "overrides", "lr"), SMALL.values(), ids=SMALL)
-def test_two_ranks_make_the_steps_of_one(pool, work, recipe, overrides, lr, options, precision, most):
+def test_two_ranks_make_the_steps_of_one(pool, work, recipe, overrides, lr, options, steps, precision, most):
     said = [*overrides, *options, f"trainer.precision={precision}", f"optimizer={{kind: sgd, lr: {lr}}}"]
-    one = work.learned(recipe, said)
-    first, second = pool("learned", recipe, said)
+    one = work.learned(recipe, said, steps)
+    first, second = pool("learned", recipe, said, steps)
     start = work.learned(recipe, said, steps=0)
     assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-4
     for name, value in one.items():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from ffcore.plugin import manager
+from ffcore.report import document, write, write_report
 
 CLOTHES = [
     "T-shirt/top",
@@ -24,6 +26,7 @@ CLOTHES = [
     "Ankle boot",
 ]
 FakeRun = Callable[..., Path]
+Only = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,53 @@ def fake_run(tmp_path: Path) -> FakeRun:
         return write_run(tmp_path / "run", **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report, drawn once for all tests that only read it."""
+    run = write_run(tmp_path_factory.mktemp("written") / "run")
+    manager.use(manager.Plugins())
+    write_report(run)
+    manager.use(None)
+    return run
+
+
+@pytest.fixture(scope="session")
+def again(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with its report made a second time."""
+    run = tmp_path_factory.mktemp("again") / "run"
+    shutil.copytree(written, run)
+    manager.use(manager.Plugins())
+    write_report(run)
+    manager.use(None)
+    return run
+
+
+@pytest.fixture
+def small_run(fake_run: FakeRun) -> Path:
+    """A run that knows next to nothing, with next to nothing to draw."""
+    run = fake_run()
+    for name in ("metrics.csv", "figures.npz"):
+        (run / name).unlink()
+    (run / "results.json").write_text('{"recipe": "fake-ff"}')
+    return run
+
+
+@pytest.fixture
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn into files alone, and not a second time into the page."""
+    monkeypatch.setattr(document, "_svg", lambda figure: '<svg xmlns="http://www.w3.org/2000/svg"/>')
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Only:
+    """Leave these sections of the report, beside the overview and those of plugins."""
+
+    def leave(*names: str) -> None:
+        monkeypatch.setattr(write, "SECTIONS", {name: write.SECTIONS[name] for name in names})
+
+    return leave
 
 
 def write_run(

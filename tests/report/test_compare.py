@@ -66,6 +66,7 @@ def test_comparison_has_every_run_in_one_picture_of_curves(tmp_path: Path, monke
     assert "data:image/svg+xml" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_blocks_of_all_runs_stand_in_one_table(tmp_path: Path) -> None:
     runs = [record(tmp_path / "a"), record(tmp_path / "b", results={"recipe": "other"}, blocks=3)]
     text = write_comparison(runs, tmp_path / "out").read_text()
@@ -90,6 +91,7 @@ def test_many_runs_that_know_next_to_nothing_can_be_compared(tmp_path: Path) -> 
     assert "None" not in text
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_many_runs_can_be_drawn(tmp_path: Path) -> None:
     runs = [record(tmp_path / str(i), results={"seed": i}, epochs=i) for i in range(10)]
     said: list[str] = []
@@ -97,6 +99,7 @@ def test_many_runs_can_be_drawn(tmp_path: Path) -> None:
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_folder_with_files_is_not_written_to_unasked(tmp_path: Path) -> None:
     runs = [record(tmp_path / "a"), record(tmp_path / "b")]
     (tmp_path / "out").mkdir()
@@ -122,6 +125,7 @@ def test_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
         write_comparison([record(tmp_path / "a")], tmp_path / "out")
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_part_that_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
     def broken(*args: Any, **options: Any) -> None:
         raise RuntimeError("no ink")

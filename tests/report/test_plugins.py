@@ -9,7 +9,7 @@ import pytest
 
 from ffcore.plugin import manager
 from ffcore.report import write_report
-from tests.report.conftest import FakeRun
+from tests.report.conftest import FakeRun, Only
 
 GUIDE = Path(__file__).parents[2] / "docs" / "writing-plugins.md"
 
@@ -40,7 +40,8 @@ def alone(bare: None) -> None:
     """No installed plugin."""
 
 
-def test_section_in_the_guide_is_in_both_files(fake_run: FakeRun, tmp_path: Path) -> None:
+def test_section_in_the_guide_is_in_both_files(fake_run: FakeRun, only: Only, tmp_path: Path) -> None:
+    only("learning curves")
     codes = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     load(
         tmp_path / "my_section.py", next(code for code in codes if "ffcore_register_report_sections" in code)
@@ -59,9 +60,9 @@ def test_section_in_the_guide_is_in_both_files(fake_run: FakeRun, tmp_path: Path
     assert (run / "pictures" / "pace.png").is_file()
 
 
-def test_failing_section_names_its_plugin_and_the_next_goes_on(fake_run: FakeRun, tmp_path: Path) -> None:
+def test_failing_section_names_its_plugin_and_the_next_goes_on(small_run: Path, tmp_path: Path) -> None:
     load(tmp_path / "inky.py", FAILING)
     said: list[str] = []
-    text = write_report(fake_run(), said.append).read_text()
+    text = write_report(small_run, said.append).read_text()
     assert said == ["report section 'dry' of plugin 'inky' failed: RuntimeError: no ink"]
     assert "## Wet\n\nof fake-ff" in text

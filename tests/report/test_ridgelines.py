@@ -7,7 +7,7 @@ from ffcore.report import RunRecord, write_report
 from ffcore.report.goodness import goodness
 from ffcore.report.ridgelines import MOST_EPOCHS, ROOM, Ridges, draw_ridges
 from ffcore.report.style import new_figure
-from tests.report.conftest import FakeRun, add_history
+from tests.report.conftest import FakeRun, Only, add_history
 
 
 def names(run: RunRecord) -> list[str]:
@@ -22,7 +22,8 @@ def change(run, **arrays) -> RunRecord:
     return RunRecord.read(run)
 
 
-def test_histograms_over_epochs_stand_before_those_of_the_end(fake_run: FakeRun) -> None:
+def test_histograms_over_epochs_stand_before_those_of_the_end(fake_run: FakeRun, only: Only) -> None:
+    only("goodness")
     run = fake_run()
     assert names(RunRecord.read(run)) == ["goodness", "separation"]
     add_history(run)
@@ -100,7 +101,8 @@ def test_epochs_without_samples_are_left_out(fake_run: FakeRun) -> None:
     assert ridges.epochs.tolist() == [3, 4]
 
 
-def test_arrays_that_do_not_fit_are_told(fake_run: FakeRun) -> None:
+def test_arrays_that_do_not_fit_are_told(fake_run: FakeRun, only: Only) -> None:
+    only("goodness")
     run = fake_run()
     add_history(run, epochs=4)
     change(run, history__dense1__edges=np.zeros((4, 3)))

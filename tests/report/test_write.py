@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from ffcore.plugin.manager import Plugins
 from ffcore.plugin.registry import Entry
 from ffcore.report import Picture, RunRecord, Section, write, write_report
 from ffcore.report.style import new_figure
-from tests.report.conftest import CLOTHES, FakeRun
+from tests.report.conftest import CLOTHES, FakeRun, Only
 
 
 def pictures(run: Path) -> set[str]:
@@ -25,10 +26,9 @@ def add_section(plugins: Plugins, target: object) -> None:
     plugins.registry.add(Entry("report_section", "mine", target, None, "", "someone"))
 
 
-def test_report_shows_every_picture_it_writes(fake_run: FakeRun) -> None:
-    run = fake_run()
-    text = write_report(run).read_text()
-    assert pictures(run) == {
+def test_report_shows_every_picture_it_writes(written: Path) -> None:
+    text = (written / "report.md").read_text()
+    assert pictures(written) == {
         "curves",
         "blocks",
         "goodness",
@@ -37,32 +37,35 @@ def test_report_shows_every_picture_it_writes(fake_run: FakeRun) -> None:
         "receptive",
         "misclassified",
     }
-    assert all(f"(pictures/{name}.png)" in text for name in pictures(run))
-    assert (run / "overview.png").read_bytes()[:4] == b"\x89PNG"
+    assert all(f"(pictures/{name}.png)" in text for name in pictures(written))
+    assert (written / "overview.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_report_can_be_made_again_and_is_the_same(fake_run: FakeRun) -> None:
-    run = fake_run()
-    first = write_report(run).read_bytes(), (run / "overview.png").read_bytes()
-    assert (write_report(run).read_bytes(), (run / "overview.png").read_bytes()) == first
+@pytest.mark.parametrize("name", ["report.md", "overview.png"])
+def test_report_can_be_made_again_and_is_the_same(written: Path, again: Path, name: str) -> None:
+    assert (again / name).read_bytes() == (written / name).read_bytes()
+    assert (again / name).stat().st_mtime_ns > (written / name).stat().st_mtime_ns
 
 
-def test_nothing_temporary_is_left_behind(fake_run: FakeRun) -> None:
-    run = fake_run()
-    write_report(run)
-    assert not [path for path in run.rglob("*") if path.suffix == ".tmp"]
+def test_nothing_temporary_is_left_behind(written: Path) -> None:
+    assert not [path for path in written.rglob("*") if path.suffix == ".tmp"]
     if os.name == "posix":
-        assert (run / "report.md").stat().st_mode & 0o044, "others may read it"
+        assert (written / "report.md").stat().st_mode & 0o044, "others may read it"
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_run_without_goodness_has_no_goodness_section(fake_run: FakeRun) -> None:
     run = fake_run(goodness=False)
     assert "## Goodness" not in write_report(run).read_text()
     assert {"goodness", "separation", "blocks"}.isdisjoint(pictures(run))
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("threshold", [None, float("nan"), float("inf")])
-def test_objective_without_a_threshold_has_histograms(fake_run: FakeRun, threshold: float | None) -> None:
+def test_objective_without_a_threshold_has_histograms(
+    fake_run: FakeRun, only: Only, threshold: float | None
+) -> None:
+    only("summary", "goodness")
     run = fake_run(threshold=threshold)
     said: list[str] = []
     text = write_report(run, said.append).read_text()
@@ -72,7 +75,10 @@ def test_objective_without_a_threshold_has_histograms(fake_run: FakeRun, thresho
 
 
 @pytest.mark.parametrize("value", [0.0, 1e9, -3.0])
-def test_goodness_that_is_the_same_everywhere_can_be_drawn(fake_run: FakeRun, value: float) -> None:
+def test_goodness_that_is_the_same_everywhere_can_be_drawn(
+    fake_run: FakeRun, only: Only, value: float
+) -> None:
+    only("goodness")
     run = fake_run()
     sides = ("positive", "negative")
     np.savez(run / "figures.npz", **{f"goodness/dense1/{side}": np.full(9, value) for side in sides})
@@ -81,6 +87,7 @@ def test_goodness_that_is_the_same_everywhere_can_be_drawn(fake_run: FakeRun, va
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("blocks", [1, 5, 20])
 def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
     said: list[str] = []
@@ -88,6 +95,7 @@ def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_any_number_of_epochs_can_be_drawn(fake_run: FakeRun, epochs: int) -> None:
     said: list[str] = []
@@ -95,12 +103,14 @@ def test_any_number_of_epochs_can_be_drawn(fake_run: FakeRun, epochs: int) -> No
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_colour_images_and_long_class_names(fake_run: FakeRun) -> None:
     said: list[str] = []
     write_report(fake_run(shape=(3, 5, 5), classes=CLOTHES), said.append)
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_missing_keys_are_left_out(fake_run: FakeRun) -> None:
     keys = ("paper", "data", "test", "val", "blocks", "sources", "split", "versions", "command", "wall_s")
     said: list[str] = []
@@ -109,6 +119,7 @@ def test_missing_keys_are_left_out(fake_run: FakeRun) -> None:
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_keys_may_be_null(fake_run: FakeRun) -> None:
     run = fake_run()
     results = json.loads((run / "results.json").read_text())
@@ -138,6 +149,7 @@ def test_run_that_knows_next_to_nothing_still_has_a_report(fake_run: FakeRun) ->
     assert said == []
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_run_that_diverged_can_be_drawn(fake_run: FakeRun) -> None:
     run = fake_run()
     metrics = run / "metrics.csv"
@@ -147,19 +159,19 @@ def test_run_that_diverged_can_be_drawn(fake_run: FakeRun) -> None:
     assert said == []
 
 
-def test_section_of_a_plugin_is_added(fake_run: FakeRun, no_plugins: Plugins) -> None:
+def test_section_of_a_plugin_is_added(small_run: Path, no_plugins: Plugins) -> None:
     def mine(run: RunRecord) -> Section:
         return Section("Mine", run.get("recipe"), [Picture("own", new_figure(1, 1), "a caption")])
 
     add_section(no_plugins, mine)
-    run = fake_run()
-    assert "## Mine\n\nfake-ff\n\n![a caption](pictures/own.png)" in write_report(run).read_text()
+    text = write_report(small_run).read_text()
+    assert "## Mine\n\nfake-ff\n\n![a caption](pictures/own.png)" in text
 
 
-def test_plugin_section_may_have_nothing_to_say(fake_run: FakeRun, no_plugins: Plugins) -> None:
+def test_plugin_section_may_have_nothing_to_say(small_run: Path, no_plugins: Plugins) -> None:
     add_section(no_plugins, lambda run: None)
     said: list[str] = []
-    write_report(fake_run(), said.append)
+    write_report(small_run, said.append)
     assert said == []
 
 
@@ -179,9 +191,11 @@ def broken(run: RunRecord) -> Section:
         ("no_such_module:section", "cannot be loaded"),
     ],
 )
+@pytest.mark.usefixtures("drawn_once")
 def test_failing_plugin_section_is_one_line_and_stops_nothing(
-    fake_run: FakeRun, no_plugins: Plugins, target: object, reason: str
+    fake_run: FakeRun, only: Only, no_plugins: Plugins, target: object, reason: str
 ) -> None:
+    only("learning curves")
     add_section(no_plugins, target)
     said: list[str] = []
     text = write_report(fake_run(), said.append).read_text()
@@ -189,11 +203,14 @@ def test_failing_plugin_section_is_one_line_and_stops_nothing(
     assert reason in said[0]
     assert "\n" not in said[0]
     assert "report section 'mine' of plugin 'someone' failed" in text
+    assert "(pictures/curves.png)" in text
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_failing_built_in_section_is_one_line_and_stops_nothing(
-    fake_run: FakeRun, monkeypatch: pytest.MonkeyPatch
+    fake_run: FakeRun, only: Only, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only("goodness", "confusion")
     monkeypatch.setitem(write.SECTIONS, "goodness", broken)
     run = fake_run()
     said: list[str] = []
@@ -205,10 +222,11 @@ def test_failing_built_in_section_is_one_line_and_stops_nothing(
 
 
 def test_failing_overview_is_told_and_an_old_one_is_not_shown(
-    fake_run: FakeRun, monkeypatch: pytest.MonkeyPatch
+    written: Path, tmp_path: Path, only: Only, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = fake_run()
-    write_report(run)
+    run = tmp_path / "run"
+    shutil.copytree(written, run)
+    only("summary")
     monkeypatch.setattr(write, "overview", broken)
     said: list[str] = []
     text = write_report(run, said.append).read_text()

@@ -175,8 +175,7 @@ def ffcore_register_goodness(register):
 '''
 
 
-def test_a_plugin_file_trains_from_the_command_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+def test_a_plugin_file_trains_from_the_command_line(undrawn, tmp_path, capsys):
     plugin, run = tmp_path / "mine.py", tmp_path / "run"
     plugin.write_text(PLUGIN)
     words = ["run", "digits/ff", "trainer.max_epochs=2", "block.goodness={kind: power, p: 3}"]

@@ -28,6 +28,15 @@ def features(n=N, seed=0, apart=1.5):
 
 
 @pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """digits/ff, small, after two epochs, without its report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ffcore.run.train.write_report", lambda *args: None)
+        options = {"network.0.units": 60, "trainer.max_epochs": 2, "trainer.threads": 1}
+        return ffcore.train("digits/ff", run_dir=tmp_path_factory.mktemp("probed") / "run", **options)
+
+
+@pytest.fixture(scope="module")
 def measured(finished):
     return probe(finished.path)
 
@@ -49,7 +58,7 @@ def test_every_block_is_probed_on_what_it_makes_and_hands_on(measured, finished)
     for parts in measured["blocks"].values():
         assert list(parts) == ["handoff", "activity"]
         for figures in parts.values():
-            assert figures["features"] == 500
+            assert figures["features"] == 60
             assert min(figures["linear"], figures["neighbours"]) > 0.9
             assert figures["l2"] in probes.STRENGTHS
     # cosines do not see the length, which is all that the handoff of Forward-Forward takes away
@@ -208,7 +217,7 @@ def test_the_command_prints_a_table_or_json(finished, measured, capsys):
     assert "fitted on 200 samples of digits" in out
     assert "3 neighbours" in out
     assert [line.split()[:3] for line in out.splitlines() if "handoff" in line] == [
-        [name, "handoff", "500"] for name in ("dense1", "dense2", "dense3")
+        [name, "handoff", "60"] for name in ("dense1", "dense2", "dense3")
     ]
 
 

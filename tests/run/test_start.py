@@ -188,8 +188,7 @@ def test_running_statistics_of_a_frozen_block_stand_still_within_a_window():
     assert moved == [True, False, True]
 
 
-def test_a_stopped_run_goes_on_without_the_one_it_began_with(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+def test_a_stopped_run_goes_on_without_the_one_it_began_with(finished, tmp_path, undrawn):
     old = tmp_path / "old"
     shutil.copytree(finished.path, old)
     overrides = [f"start.run={old}", "start.freeze=[dense1]", "trainer.max_epochs=2", "trainer.threads=1"]
@@ -202,8 +201,8 @@ def test_a_stopped_run_goes_on_without_the_one_it_began_with(finished, tmp_path,
     assert not same(weights(run.module, "dense2"), weights(finished.module, "dense2"))
 
 
-def test_what_moves_with_time_stands_still_in_a_frozen_block(tmp_path):
-    channel = {"trainer": {"max_epochs": 2, "threads": 1}, "block": {"goodness": {"decay": 0.5}}}
+def test_what_moves_with_time_stands_still_in_a_frozen_block(tmp_path, undrawn):
+    channel = {"trainer": {"max_epochs": 1, "threads": 1}, "block": {"goodness": {"decay": 0.5}}}
     first = ffcore.train("digits/channel", run_dir=tmp_path / "first", **channel)
     before = weights(first.module, "conv2")
     more = {"start": {"run": str(tmp_path / "first"), "freeze": ["conv1", "conv2"]}}

@@ -16,11 +16,8 @@ from ffcore_blackbox import configs
 from ffcore_blackbox.crossbar import Crossbar
 
 SMALL = {"network.0.units": 40, "network.2.units": 30, "trainer": {"max_epochs": 3, "threads": 1}}
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
+FEW = {"data.batch_size": 100}  # calls of a box
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def run(name, folder, **changes):
@@ -38,7 +35,7 @@ def test_digits_are_learned_around_a_sign(tmp_path):
 
 @pytest.mark.parametrize("name", ["quantise", "sklearn", "process", "analog"])
 def test_every_kind_trains_predicts_and_loads(tmp_path, name):
-    made = run(f"digits/blackbox-{name}", tmp_path / "run")
+    made = run(f"digits/blackbox-{name}", tmp_path / "run", **FEW)
     predictor = ffcore.load(tmp_path / "run", trust=True)
     x = np.random.default_rng(0).integers(0, 17, (20, 1, 8, 8)).astype(np.uint8)
     here = made.module.scores(torch.from_numpy(x.astype(np.float32)) / 16)
@@ -50,7 +47,7 @@ def test_every_kind_trains_predicts_and_loads(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["quantise", "sklearn"])
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
-    whole = run(f"digits/blackbox-{name}", tmp_path / "whole")
+    whole = run(f"digits/blackbox-{name}", tmp_path / "whole", **FEW)
 
     class Break(L.Callback):
         def on_train_epoch_start(self, trainer, module):
@@ -58,7 +55,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
                 raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run(f"digits/blackbox-{name}", tmp_path / "cut", callbacks=[Break()])
+        run(f"digits/blackbox-{name}", tmp_path / "cut", callbacks=[Break()], **FEW)
     again = ffcore.resume(tmp_path / "cut", trust=True)
     states = [module.state_dict() for module in (whole.module, again.module)]
     for key in states[0]:
@@ -69,7 +66,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
 
 
 def test_a_pickle_is_opened_only_where_it_is_trusted(tmp_path, capsys):
-    run("digits/blackbox-sklearn", tmp_path / "run")
+    run("digits/blackbox-sklearn", tmp_path / "run", **FEW)
     with pytest.raises(UserError, match=r"the fitted RandomTreesEmbedding is a pickle .* trust=True"):
         ffcore.load(tmp_path / "run")
     assert main(["eval", str(tmp_path / "run")]) == 2
@@ -180,5 +177,12 @@ def test_digits_are_learned_around_every_other_kind(tmp_path, box):
     if box["kind"] == "onnx":
         pytest.importorskip("onnxruntime")
     wide = {"network.0.units": 200, "network.2.units": 200, "trainer.max_epochs": 5}
+    if box.get("name") == "KBinsDiscretizer":  # its time goes into each feature of each call
+        wide |= {
+            "network.0.units": 100,
+            "data.batch_size": 50,
+            "optimizer.lr": 3e-3,
+            "trainer.validate_every": 5,
+        }
     made = run("digits/blackbox-sign", tmp_path / "run", **{**wide, "network.1.box": box})
     assert made.results["test"]["accuracy"] > 0.5

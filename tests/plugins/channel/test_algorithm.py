@@ -104,7 +104,7 @@ def test_a_width_that_does_not_divide_is_an_error_of_the_recipe():
     ],
     ids=["deeper-forward", "cwc", "caw", "contrast"],
 )
-def test_digits_are_learned(tmp_path, block, contribution):
+def test_digits_are_learned(undrawn, tmp_path, block, contribution):
     run = ffcore.train(recipe(block, contribution, units=120), run_dir=tmp_path / "run")
     assert run.results["test"]["accuracy"] > 0.9
     weights = run.module.contribution.weights if contribution != "sum" else torch.ones(2)

@@ -174,7 +174,8 @@ def test_the_states_of_a_pass_are_those_of_the_equations(module):
 def test_units_inhibit_only_their_group_and_never_excite_it():
     competing = Competing(6, 2)
     with torch.no_grad():
-        competing.weight.copy_(torch.randn_like(competing.weight))
+        drawn = torch.randn(competing.weight.shape, generator=torch.Generator().manual_seed(0))
+        competing.weight.copy_(drawn)
     inhibition = competing(torch.eye(6)).detach()  # row i: unit i alone is active
     group = torch.arange(6) // 2
     same = group.unsqueeze(1) == group.unsqueeze(0)

@@ -73,7 +73,7 @@ def test_a_request_that_cannot_be_met_is_refused(run, words, complaint, capsys):
     assert said.count("\n") == 1
 
 
-def test_a_run_that_generates_nothing_is_refused(tmp_path, capsys):
+def test_a_run_that_generates_nothing_is_refused(undrawn, tmp_path, capsys):
     folder = tmp_path / "ff"
     ffcore.train(
         "digits/ff", run_dir=folder, network=[{"kind": "dense", "units": 20}], **{"trainer.max_steps": 2}
@@ -93,7 +93,7 @@ def test_images_outside_of_what_the_generator_makes_are_refused(tmp_path):
         ffcore.train("digits/pff", run_dir=tmp_path / "run", **{**SMALL, "data.standardise": True})
 
 
-def test_a_run_whose_conclusion_fails_keeps_its_results(tmp_path, monkeypatch):
+def test_a_run_whose_conclusion_fails_keeps_its_results(undrawn, tmp_path, monkeypatch):
     def fail(*args):
         raise ValueError("no latents today")
 
