@@ -6,8 +6,7 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import reduce
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -116,6 +115,8 @@ class Network(nn.Module):
         self.seed = seed
         self.batches = 0
         self.records: list[Record] = []
+        self._losses: dict[str, list[Tensor]] = {}
+        self.recorder = self._record  # one object: setting a module's attribute is slow
         self.autocast: torch.dtype | None = None
         self._windows: tuple[range, ...] | None = None
         self._learning = len(self.local.learning)  # walking all parameters is no work for every step
@@ -175,31 +176,30 @@ class Network(nn.Module):
         """
         batch = self.batch(x, y, self.seed, self.batches)
         if optimizers is not None:
-            self.local.optimizers = optimizers
+            if optimizers is not self.local.optimizers:
+                self.local.optimizers = optimizers
         elif self.local.optimizers is None:
             raise UserError(
                 "learn: the network has no optimisers; make some by ffcore.optimizers(net, torch.optim.Adam, "
                 "lr=1e-3) and give them to net.learn(x, y, optimizers)"
             )
         self.advance(clock if clock is not None else Clock(0, self.batches, 1))
-        losses: dict[str, list[Tensor]] = {}
-
-        def record(block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
-            if terms:
-                losses.setdefault(block.name, []).append(reduce(torch.add, terms.values()))
-            for other in self.records:
-                other(block, terms, samples)
-
-        before = self.local.record, self.local.finite
-        self.local.record, self.local.finite = record, True
-        try:
-            with self._autocast(y.device):
-                self.algorithm.learn(batch, self.local)
-        finally:
-            self.local.record, self.local.finite = before
-        self.local.end_batch()
+        local, losses = self.local, self._losses
+        if local.record is not self.recorder:
+            local.record, local.finite = self.recorder, True
+        losses.clear()
+        with self._autocast(y.device):
+            self.algorithm.learn(batch, local)
+        local.end_batch()
         self.batches += 1
-        return {name: reduce(torch.add, of) / len(of) for name, of in losses.items()}
+        return {name: of[0] if len(of) == 1 else torch.stack(of).mean() for name, of in losses.items()}
+
+    def _record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
+        if terms:
+            first, *others = terms.values()
+            self._losses.setdefault(block.name, []).append(sum(others, first))
+        for other in self.records:
+            other(block, terms, samples)
 
     def advance(self, clock: Clock) -> bool:
         """Move the schedule and all components to a moment of the run; whether other blocks learn now."""
@@ -264,8 +264,10 @@ class Network(nn.Module):
         with torch.no_grad(), evaluating(self), self._autocast(next(tensors(x)).device):
             return self.algorithm.scores(x, self.local)
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)
+    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(device.type, self.autocast)
 
     def scores(self, x: Any) -> Tensor:
         """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""

@@ -259,6 +259,8 @@ class ForwardOnly(L.LightningModule):
             type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
             for callback in cast(Any, self.trainer).callbacks
         )
+        if self.network.record == self.net.recorder:  # it has learned in a loop of the user's own before
+            self.network.record, self.network.finite = self.meter.record, False
         self.spread.begin(self.network, self._passes())
         if self._half_done:
             mine = self.spread.mine(self._half_done, self._shared)

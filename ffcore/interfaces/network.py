@@ -21,6 +21,10 @@ class Source:
     kind: Literal["block", "readout"]
 
 
+Handoff = Literal["attached", "detached", "unused"]
+"""What a pass needs of a handoff: with a graph, without one, or nothing unless an observer reads it."""
+
+
 class Block(Protocol):
     """A local block, as losses, learning rules and observers see it."""
 
@@ -30,14 +34,19 @@ class Block(Protocol):
     info: BlockInfo | None
 
     def make(
-        self, inputs: tuple[Tensor, ...], views: Views, *, attached: bool = True, measured: bool = True
+        self,
+        inputs: tuple[Tensor, ...],
+        views: Views,
+        *,
+        handoff: Handoff = "attached",
+        measured: bool = True,
     ) -> Out:
         """What the block makes of its inputs; grad mode decides whether there is a graph.
 
         Args:
             inputs: (R, *shape) each.
             views: the pass.
-            attached: whether the handoff is part of the graph.
+            handoff: whether it is part of the graph; "unused": no later block reads it.
             measured: whether the goodness is computed.
         """
 

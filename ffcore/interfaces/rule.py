@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces.component import Component
-from ffcore.interfaces.network import Block
+from ffcore.interfaces.network import Block, Handoff
 from ffcore.interfaces.ranks import Ranks
 from ffcore.interfaces.views import Out, Views
 
@@ -24,17 +24,17 @@ class LearningRule(Component):
     lies in ``.grad``. A rule that changes parameters by itself leaves ``.grad`` empty.
     """
 
-    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, attached: bool) -> Out:
+    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Run a block with what this rule needs to learn later; by default autograd's graph.
 
         Args:
             block: the block.
             inputs: (R, *shape) each; detached for the first block of a window.
             views: the pass.
-            attached: whether later blocks of the window, or the loss, need the handoff's graph.
+            handoff: "attached" where later blocks of the window, or the loss, need its graph; see `Block.make`.
         """
         with torch.enable_grad():
-            return block.make(inputs, views, attached=attached)
+            return block.make(inputs, views, handoff=handoff)
 
     @abstractmethod
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:

@@ -5,7 +5,7 @@ N samples; R rows = all views of a batch, stacked view by view; K classes; D inp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -159,9 +159,13 @@ class Views:
         raise KeyError(f"no view {role!r} in this pass; there are {', '.join(self.roles)}")
 
 
-@dataclass(slots=True)
 class Out:
     """What a block made of its inputs, not yet detached.
+
+    Args:
+        activity: see below.
+        handoff: a tensor, or a function that makes it when it is first asked for.
+        goodness: see below.
 
     Attributes:
         activity: (R, *shape) what the goodness is measured on.
@@ -170,7 +174,19 @@ class Out:
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass.
     """
 
-    activity: Tensor
-    handoff: Tensor
-    goodness: Tensor | None
-    upstream: tuple[Tensor, ...] = ()
+    __slots__ = ("_handoff", "activity", "goodness", "upstream")
+
+    def __init__(
+        self, activity: Tensor, handoff: Tensor | Callable[[], Tensor], goodness: Tensor | None
+    ) -> None:
+        self.activity = activity
+        self._handoff = handoff
+        self.goodness = goodness
+        self.upstream: tuple[Tensor, ...] = ()
+
+    @property
+    def handoff(self) -> Tensor:
+        """See the class."""
+        if not isinstance(self._handoff, Tensor):
+            self._handoff = self._handoff()
+        return self._handoff

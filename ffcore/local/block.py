@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -28,6 +29,7 @@ from ffcore.interfaces import (
     Views,
     ranks,
 )
+from ffcore.interfaces.network import Handoff
 from ffcore.local.coupled import coupled
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, goodness_loss
@@ -145,19 +147,34 @@ class LocalBlock(nn.Module):
     def make_frozen(self, inputs: tuple[Tensor, ...], views: Views, measured: bool) -> Out:
         """In evaluation mode and without a graph: running statistics stand still, nothing is dropped."""
         with evaluating(self), torch.no_grad():
-            return self.make(inputs, views, attached=False, measured=measured)
+            return self.make(inputs, views, handoff="detached", measured=measured)
 
     def make(
-        self, inputs: tuple[Tensor, ...], views: Views, *, attached: bool = True, measured: bool = True
+        self,
+        inputs: tuple[Tensor, ...],
+        views: Views,
+        *,
+        handoff: Handoff = "attached",
+        measured: bool = True,
     ) -> Out:
         """See `ffcore.interfaces.Block.make`; compiled if the block is."""
         sizes = views.sizes if self.per_view and len(views.sizes) > 1 else ()
+        attached = handoff == "attached"
         if self._how_to_compile is None:
+            if handoff == "unused" and not sizes:
+                activity, handed = _pair(self.body(*inputs))
+                goodness = self.goodness(activity) if measured and self.goodness is not None else None
+                return Out(activity, partial(self._handed_on, handed), goodness)
             return Out(*self._made(inputs, sizes, attached, measured))
         if self._compiled is None:
             args, kwargs = self._how_to_compile
             self._compiled = torch.compile(self._made, *args, **kwargs)
         return Out(*self._compiled(inputs, sizes, attached, measured))
+
+    @torch.no_grad()
+    def _handed_on(self, handed: Tensor) -> Tensor:
+        """The handoff that no later block reads."""
+        return cast(Tensor, self.handoff(handed.detach()))
 
     def _made(
         self, inputs: tuple[Tensor, ...], sizes: tuple[int, ...], attached: bool, measured: bool

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Block, ClosedForm, Out, Views
+from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import GoodnessLoss
@@ -61,12 +62,12 @@ class ClosedFormGradient(Gradient):
             return cls("activity")
         return cls("loss" if cast(GoodnessLoss, loss).closed else "goodness")
 
-    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, attached: bool) -> Out:
+    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Without a graph as far as closed forms reach."""
         if _needs_a_graph(inputs):
-            return super().run(block, inputs, views, attached)
+            return super().run(block, inputs, views, handoff)
         with torch.no_grad():
-            out = block.make(inputs, views, attached=attached, measured=self.begins != "activity")
+            out = block.make(inputs, views, handoff=handoff, measured=self.begins != "activity")
         if self.begins == "goodness":
             cast(Tensor, out.goodness).requires_grad_()
         elif self.begins == "activity":
@@ -82,19 +83,22 @@ class ClosedFormGradient(Gradient):
             found = _with_derivative(cast(LocalBlock, block), out, views)
             if found is not None:
                 terms, derivative = found
-                _finish(block, inputs, out, derivative)
+                with torch.no_grad():
+                    _finish(block, inputs, out, derivative)
                 return detached([terms])
             begin.requires_grad_()  # no closed form for these views: the graph begins here
         terms = block.losses(out, views)
         backward([terms], [block])
-        _finish(block, inputs, out, None)
+        with torch.no_grad():
+            _finish(block, inputs, out, None)
         return detached([terms])
 
 
 def _needs_a_graph(inputs: tuple[Tensor, ...]) -> bool:
     """Whether closed forms would be wrong here: a caller's own leaf is to be trained, or numbers are cast."""
     return (
-        any(x.requires_grad for x in inputs)
+        inputs[0].requires_grad
+        or (len(inputs) > 1 and any(x.requires_grad for x in inputs))
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
     )
@@ -108,7 +112,6 @@ def _with_derivative(block: LocalBlock, out: Out, views: Views) -> tuple[dict[st
     return None if found is None else ({"objective": found[0]}, found[1])
 
 
-@torch.no_grad()
 def _finish(block: Block, inputs: tuple[Tensor, ...], out: Out, derivative: Tensor | None) -> None:
     """Continue the gradient from where autograd's graph began, if it did not begin at the inputs.
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ffcore.errors import RunError
 from ffcore.interfaces import Block, Circuit, Observer, Out, Views, ranks
+from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
 from ffcore.local.current import under_way
@@ -47,6 +48,9 @@ class Pass:
         record: receives the terms of each loss.
         finite: refuse non-finite losses before any weight changes; this waits for the device.
         upstream: goodness of blocks that have run already.
+
+    Attributes:
+        last: the stage with which the pass ends, if what it hands on is not needed.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Pass:
         self.optimizers = optimizers or {}
         self.record = record
         self.finite = finite
+        self.last: nn.Module | None = None
         self._open: list[Call] = []  # blocks of a window whose last one has not run yet
         self._window: int | None = None
         self._slots: dict[Block, int] = {}  # in views.upstream
@@ -91,7 +96,7 @@ class Pass:
     def _run(self, stages: Sequence[nn.Module], x: Any) -> Any:
         for stage in stages:
             if isinstance(stage, LocalBlock) and not has_hooks(stage):
-                x = self.block(stage, x)
+                x = self.block(stage, x, last=stage is self.last)
             elif type(stage) is Residual and not has_hooks(stage):
                 x = self.around(stage, x)
             elif isinstance(stage, Circuit):
@@ -100,8 +105,14 @@ class Pass:
                 x = _called(stage, x)
         return x
 
-    def block(self, block: LocalBlock, *inputs: Tensor) -> Tensor:
-        """Run one block, and let its window learn if this completes it: the step of forward-only learning."""
+    def block(self, block: LocalBlock, *inputs: Tensor, last: bool = False) -> Tensor:
+        """Run one block, and let its window learn if this completes it: the step of forward-only learning.
+
+        Args:
+            block: the block.
+            inputs: (R, *shape) each.
+            last: whether the pass ends with it, so that its handoff is not needed: its input comes back.
+        """
         if (optimizer := self.optimizers.get(block.name)) is not None:
             optimizer.finish()
         place = self.plan.get(block)
@@ -114,13 +125,18 @@ class Pass:
             inputs = tuple(_detached(x) for x in inputs)
         if block.frozen and block.training:
             block.eval()  # its running statistics stand still too
-        attached = not place.last or (block.loss is not None and block.loss.reads_handoff)
-        out = place.rule.run(block, inputs, self.views, attached)
+        if not place.last or (block.loss is not None and block.loss.reads_handoff):
+            handoff: Handoff = "attached"
+        else:
+            handoff = "unused" if last else "detached"
+        out = place.rule.run(block, inputs, self.views, handoff)
         out.upstream = tuple(self.views.upstream)
         self._open.append((block, inputs, out))
         if place.last:
             self._learn(place)
         self._show(block, inputs, out)
+        if handoff == "unused":
+            return inputs[0]
         return out.handoff.detach() if place.last else out.handoff
 
     def around(self, residual: Residual, x: Tensor) -> Tensor:
@@ -131,9 +147,12 @@ class Pass:
 
     def _learn(self, place: Place) -> None:
         window, self._open = self._open, []
-        with torch.enable_grad():  # a pass for readouts has no graph elsewhere
+        if torch.is_grad_enabled():
             terms = place.rule.learn(window, self.views)
-        blocks = list(dict.fromkeys(block for block, _, _ in window))
+        else:
+            with torch.enable_grad():  # a pass for readouts has no graph elsewhere
+                terms = place.rule.learn(window, self.views)
+        blocks = [window[0][0]] if len(window) == 1 else list(dict.fromkeys(block for block, _, _ in window))
         if self.finite:
             _refuse_non_finite(window, terms)
         idle = ranks().idle

@@ -49,4 +49,7 @@ def backward(losses: Sequence[Mapping[str, Tensor]], blocks: Sequence[Block]) ->
 
 def detached(losses: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:
     """The same terms without a graph."""
-    return [{name: term.detach() for name, term in of_block.items()} for of_block in losses]
+    return [
+        {name: term.detach() if term.requires_grad else term for name, term in of_block.items()}
+        for of_block in losses
+    ]
