@@ -14,7 +14,7 @@ from turns import Times, alternate, loop
 from ffcore.build.assemble import assemble
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces import Batch, Context, Draw, Views
 from ffcore.testing.memory import kept_for_backward
 from ffcore_ff.images import Hybrid
 from ffcore_std.augmentations import Shift
@@ -101,7 +101,7 @@ def data(rounds: int) -> dict[str, float]:
     """Microseconds a sample: gather and convert, and that with an augmentation or negatives on top."""
     loader = DeviceLoader(images().load().train, scale=1 / 255, batch_size=N, shuffle=True)
     shift, hybrid = Shift(), Hybrid()
-    hybrid.prepare(SHAPE, K)
+    hybrid.setup(Context(SHAPE, K))
     extras: dict[str, Callable[[Batch, Draw], object]] = {
         "gather and convert": lambda batch, draw: None,
         "and shift by up to 2 pixels": lambda batch, draw: shift(batch.x, draw),
