@@ -309,9 +309,6 @@ def test_every_component_is_set_up_once_with_what_it_may_know():
 
         return Noted
 
-    class Readers(noted(Softmax)):
-        pass
-
     class Boxed(noted(BlackBox)):
         def forward(self, x):
             return x.sign()
@@ -321,7 +318,7 @@ def test_every_component_is_set_up_once_with_what_it_may_know():
     net = network(
         [made, Boxed()],
         algorithm=noted(ForwardForward)(noted(Overlay)(), noted(WrongLabel)()),
-        readouts={"soft": Readers(("block1",))},
+        readouts={"soft": noted(Softmax)(("block1",))},
         contribution=noted(Sum)(),
         schedule=noted(Joint)(),
         group_of=groups,
@@ -330,11 +327,8 @@ def test_every_component_is_set_up_once_with_what_it_may_know():
     assert (data.shape, data.classes, data.readouts, data.statistics) == ((64,), 10, ("soft",), None)
     assert seen[Overlay] is data
     assert seen[WrongLabel] is data
-    assert (seen[SumSquares].shape, seen[SumSquares].in_shape, seen[SumSquares].goodness) == (
-        (20,),
-        (64,),
-        None,
-    )
+    place = seen[SumSquares]
+    assert (place.shape, place.in_shape, place.handoff_shape, place.goodness) == ((20,), (64,), (20,), None)
     assert (seen[Logistic].name, seen[Logistic].goodness) == ("block1", made.goodness)
     assert seen[Logistic].unit_goodness == 20
     assert (seen[BlackBox].shape, seen[BlackBox].name) == ((20,), "box2")
