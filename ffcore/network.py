@@ -129,7 +129,8 @@ class Network(nn.Module):
             raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
         first = self.shape if isinstance(body, LocalNetwork) else next(tensors(example)).shape[1:]
         context = Context(
-            *(tuple(first), self.classes),
+            tuple(first),
+            self.classes,
             blocks=len(self.blocks),
             group_of=self.local.group_of,
             readouts=self.local.readouts,

@@ -44,7 +44,8 @@ def assemble(
     factor = lr_factor(recipe.lr_schedule)
     check_optimizer(recipe.optimizer, "optimizer")
     context = Context(
-        *(shape, classes),
+        shape,
+        classes,
         group_of=_groups(recipe, classes, groups),
         readouts=tuple(recipe.readouts),
         statistics=statistics,

@@ -52,7 +52,8 @@ class Context:
             circuits: their own name.
         depth: parts of a block: the block's place in the order of the first calls, from 0. Readouts: the
             number of blocks.
-        blocks: parts of a block, readouts, contributions, schedules: number of blocks of the network.
+        blocks: parts of a block, readouts, contributions, schedules: number of blocks of the network, also of
+            those that never learn.
         group_of: all components: (K,) super-class of every class, where the data set or the recipe has them.
         in_shape: parts of a block: shape of one sample of the block's input, of the first where it has
             several.

@@ -67,6 +67,7 @@ def explore(
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
         cast(BoxStage, stage).place(Context(shape, classes, name=cast(str, stage.name), group_of=group_of))
+        stage.to(args[0].device)  # what the box has made
 
     boxes = [part for part in body.modules() if isinstance(part, BoxStage)]
     with ExitStack() as hooks, evaluating(body), torch.no_grad():
@@ -129,13 +130,8 @@ def set_up_readouts(
     features = tuple(block.info for block in found if block.info is not None)
     taps = {}
     for name, readout in readouts.items():
-        place = Context(
-            *((classes,), classes),
-            name=name,
-            depth=len(blocks),
-            blocks=len(blocks),
-            group_of=group_of,
-        )
+        depth = len(blocks)
+        place = Context((classes,), classes, name=name, depth=depth, blocks=depth, group_of=group_of)
         chosen = cast(Readout, readout.body).setup(replace(place, features=features))
         if not isinstance(chosen, tuple | list) or not blocks.keys() >= set(chosen):
             raise UserError(

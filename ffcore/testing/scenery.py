@@ -45,7 +45,8 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> T
 def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0, **more: Any) -> Context:
     """A block's place in a network of two, with two super-classes."""
     return Context(
-        *(shape, K),
+        shape,
+        K,
         name=name,
         depth=depth,
         blocks=2,
