@@ -21,6 +21,7 @@ from ffcore.interfaces import (
     Block,
     Clock,
     Component,
+    Context,
     LayerContribution,
     Readout,
     Schedule,
@@ -29,6 +30,7 @@ from ffcore.interfaces import (
 from ffcore.interfaces.draw import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, LocalNetwork
+from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Record
 from ffcore.parts import part
@@ -127,8 +129,19 @@ class Network(nn.Module):
         names = [source.name for source in self.sources]
         if twice := {name for name in names if names.count(name) > 1}:
             raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
+        first = self.shape if isinstance(body, LocalNetwork) else next(tensors(example)).shape[1:]
+        context = Context(
+            tuple(first),
+            self.classes,
+            blocks=len(self.blocks),
+            group_of=self.local.group_of,
+            readouts=self.local.readouts,
+            sources=self.sources,
+        )
         with _at("contribution"):
-            self.contribution.attend(self.sources)
+            self.contribution.setup(context)
+        with _at("schedule"):
+            self.schedule.setup(context)
         self._advancing = self._clocked()
 
     @property
@@ -322,7 +335,8 @@ def _local(
         raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
     with _at("algorithm"):
         first = next(tensors(example))
-        in_shape = algorithm.prepare(tuple(first.shape[1:]), classes, tuple(readouts))
+        context = Context(tuple(first.shape[1:]), classes, group_of=group_of, readouts=tuple(readouts))
+        in_shape = set_up_algorithm(algorithm, context)
         algorithm.to(first.device)
         seen = algorithm.neutral(example).x
     module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))

@@ -25,9 +25,9 @@ class LinearHead(Goodness):
 
     kind = "class"
 
-    def bind(self, info):
+    def setup(self, context):
         """Make the weights, now that the block's shape (C, H, W) is known."""
-        self.linear = nn.Linear(info.shape[0], info.classes)
+        self.linear = nn.Linear(context.shape[0], context.classes)
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, C, H, W) → (R, K)."""

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import torch
 
 from ffcore.build.components import make
+from ffcore.build.given import augmentations_of
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, closest
-from ffcore.interfaces import Algorithm, Clock, LayerContribution, Schedule
+from ffcore.interfaces import Algorithm, Clock, Context, LayerContribution, Schedule, Statistics
 from ffcore.local import LocalNetwork
+from ffcore.local.dry_run import set_up_algorithm
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
@@ -21,7 +23,11 @@ from ffcore.recipe.start import StartConfig
 
 
 def assemble(
-    recipe: Recipe, shape: tuple[int, ...], classes: int, groups: Sequence[int] | None = None
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    classes: int,
+    groups: Sequence[int] | None = None,
+    statistics: Statistics | None = None,
 ) -> ForwardOnly:
     """Build everything that a recipe names; weights depend on its seed alone.
 
@@ -30,25 +36,34 @@ def assemble(
         shape: shape of one sample.
         classes: number of classes K.
         groups: super-class of each class, where the data set has such; the recipe's own go first.
+        statistics: what the training samples are; None where the data have not been read: augmentations are
+            not set up then.
 
     Raises:
         UserError: with the path in the recipe, when parts do not fit together or the data.
     """
     factor = lr_factor(recipe.lr_schedule)
     check_optimizer(recipe.optimizer, "optimizer")
+    context = Context(
+        shape,
+        classes,
+        group_of=_groups(recipe, classes, groups),
+        readouts=tuple(recipe.readouts),
+        statistics=statistics,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
         with _at("algorithm"):
-            in_shape = algorithm.prepare(shape, classes, tuple(recipe.readouts))
-        builder = NetworkBuilder(recipe, algorithm, in_shape, classes, _groups(recipe, classes, groups))
+            in_shape = set_up_algorithm(algorithm, context)
+        builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.group_of)
         network = builder.build()
         _freeze(network, recipe.start)
         schedule: Schedule = make(
             recipe.schedule or Kind("schedule").validate(algorithm.schedule), "schedule"
         )
         contribution: LayerContribution = make(recipe.contribution, "contribution")
-        augmentations = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
+        augmentations = augmentations_of(recipe, context)
     if not network.learning:
         _refuse_idle_blocks(network)
     net = Network(

@@ -8,6 +8,7 @@ from ffcore.build.components import make
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
+from ffcore.interfaces import Augmentation, Context, Statistics
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 
@@ -23,7 +24,25 @@ def objects_of(net: Network) -> dict[str, Any]:
     }
 
 
-def around(net: Network, recipe: Recipe, shape: tuple[int, ...], classes: int) -> ForwardOnly:
+def augmentations_of(recipe: Recipe, context: Context) -> list[Augmentation]:
+    """Set up where it is known what the samples are."""
+    made = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
+    if context.statistics is not None:
+        for i, augmentation in enumerate(made):
+            try:
+                augmentation.setup(context)
+            except ValueError as error:
+                raise UserError(f"data.augment.{i}: {error}") from error
+    return made
+
+
+def around(
+    net: Network,
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    classes: int,
+    statistics: Statistics | None = None,
+) -> ForwardOnly:
     """The module that trains a network as a recipe's trainer, optimiser and augmentations say.
 
     Args:
@@ -31,6 +50,7 @@ def around(net: Network, recipe: Recipe, shape: tuple[int, ...], classes: int) -
         recipe: everything else.
         shape: shape of one sample of the data.
         classes: number of classes of the data.
+        statistics: of the training samples, for augmentations.
 
     Raises:
         UserError: when the network was built for other data.
@@ -44,7 +64,7 @@ def around(net: Network, recipe: Recipe, shape: tuple[int, ...], classes: int) -
     module = ForwardOnly(
         net,
         makers(recipe.optimizer, {}),
-        augmentations=[make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)],
+        augmentations=augmentations_of(recipe, Context(shape, classes, statistics=statistics)),
         lr_factor=lr_factor(recipe.lr_schedule),
         epochs=recipe.trainer.max_epochs,
         clip=recipe.trainer.clip,

@@ -22,6 +22,7 @@ from ffcore.interfaces import (
     Algorithm,
     BlackBox,
     Circuit,
+    Context,
     Items,
     LocalLoss,
     Readout,
@@ -80,7 +81,7 @@ class NetworkBuilder:
         self._taken: set[str] = set(recipe.readouts)
 
     def build(self) -> LocalNetwork:
-        """The whole network, its components bound.
+        """The whole network, its components set up.
 
         Raises:
             UserError: with the path in the recipe, when parts do not fit together.
@@ -150,7 +151,7 @@ class NetworkBuilder:
         elif isinstance(item, ModelItem):
             stage = self._model(item, path, merged(merged(under, item.block), over))
         elif isinstance(item, CircuitItem):
-            stage = self._circuit(item, path, merged(merged(under, item.block), over))
+            stage = self._circuit(item, name, path, merged(merged(under, item.block), over))
         else:
             stage = self._box(item, name, path)
         self._x = self._run(stage, self._x, path)
@@ -160,11 +161,9 @@ class NetworkBuilder:
         shape = tuple(self._x.shape[1:])
         where = f"{name}, {self.recipe.place(f'{path}.box')}"
         box: BlackBox = make(item.box, where, in_shape=shape)
-        try:
-            box.prepare(shape)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
-        return BoxStage(box, name, where, item.fit, item.movable)
+        stage = BoxStage(box, name, where, item.fit, item.movable)
+        stage.place(Context(shape, self.classes, name=name, group_of=self.group_of))
+        return stage
 
     def _model(self, item: ModelItem, path: str, config: BlockConfig) -> LocalModel:
         """A model from elsewhere, whose blocks get what the recipe says of blocks."""
@@ -191,7 +190,7 @@ class NetworkBuilder:
         stage, _ = built(item, path, self.classes, local)
         return stage
 
-    def _circuit(self, item: CircuitItem, path: str, config: BlockConfig) -> Circuit:
+    def _circuit(self, item: CircuitItem, name: str, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""
         if ".items." in path:
             raise UserError(f"{path}: {item.kind} is a circuit; no shortcut goes around one")
@@ -222,16 +221,17 @@ class NetworkBuilder:
                 mine = mine.model_copy(update={"goodness": None, "objective": None, "penalties": {}})
             return self._local(body, full, where, mine, loss)
 
-        circuit: Circuit = make(item.circuit, path, in_shape=tuple(self._x.shape[1:]))
+        shape = tuple(self._x.shape[1:])
+        circuit: Circuit = make(item.circuit, path, in_shape=shape)
         try:
-            circuit.build(block, self.classes)
+            circuit.setup(Context(shape, self.classes, name=name, group_of=self.group_of, block=block))
         except UserError:
             raise
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
-        for name in item.blocks:
-            if name not in known:
-                raise UserError(f"{path}.blocks: there is no block {name!r}{closest(name, known)}")
+        for unknown in item.blocks:
+            if unknown not in known:
+                raise UserError(f"{path}.blocks: there is no block {unknown!r}{closest(unknown, known)}")
         return circuit
 
     def _block(self, item: BlockItem, name: str, path: str, config: BlockConfig) -> LocalBlock:

@@ -8,7 +8,8 @@ from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.blackbox import BlackBox
 from ffcore.interfaces.body import ClosedForm
 from ffcore.interfaces.circuit import Circuit, MakeBlock
-from ffcore.interfaces.component import BlockInfo, Clock, Component
+from ffcore.interfaces.component import Clock, Component
+from ffcore.interfaces.context import Context, Statistics
 from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.goodness import Goodness
@@ -29,11 +30,11 @@ __all__ = [
     "Batch",
     "BlackBox",
     "Block",
-    "BlockInfo",
     "Circuit",
     "Clock",
     "ClosedForm",
     "Component",
+    "Context",
     "Draw",
     "Goodness",
     "Idle",
@@ -54,6 +55,7 @@ __all__ = [
     "Readout",
     "Schedule",
     "Source",
+    "Statistics",
     "Views",
     "dense",
     "ranks",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
+from ffcore.interfaces.context import Context
 from ffcore.interfaces.goodness import Kind
 from ffcore.interfaces.network import Network, Source
 from ffcore.interfaces.structure import rows
@@ -37,8 +38,12 @@ class Algorithm(Component):
     block: ClassVar[Mapping[str, Any]] = {}
     head: Mapping[str, Any] | None = None
 
-    def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
-        """Learn the data's shape, the number of classes and the readouts' names, before the net is built.
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """Look at the data and the readouts, before the network is built.
+
+        Args:
+            context: ``shape`` of one sample, ``readouts``, and what the training samples are, ``statistics``,
+                where the data have been read.
 
         Returns:
             Shape of one input of the network.
@@ -46,25 +51,15 @@ class Algorithm(Component):
         Raises:
             ValueError: when the data or the readouts do not fit.
         """
-        return shape
+        return context.shape
 
     def connect(self, net: Network) -> None:
-        """Look at the network once it is built.
+        """Look at the finished network.
+
+        Beside `setup`, since the network is built from the shape that `setup` returns.
 
         Raises:
-            ValueError: when it is none that this algorithm can teach.
-        """
-
-    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
-        """Learn what the training samples are, before anything is learned.
-
-        Args:
-            counts: how many there are of each class.
-            low: the least value of an input as a loader makes it.
-            high: the largest.
-
-        Raises:
-            ValueError: when they are none to learn from.
+            ValueError: when the algorithm cannot teach it.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ffcore.interfaces.component import Component
+from ffcore.interfaces.context import Context
 
 
 class BlackBox(Component):
@@ -29,8 +30,8 @@ class BlackBox(Component):
     limit: int | None = None
     movable: bool = True
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
-        """Learn the shape of one sample of the input, before anything else is called.
+    def setup(self, context: Context) -> None:
+        """Look at the shape of one sample of the input, ``context.shape``, before anything else is called.
 
         Raises:
             ValueError: when it cannot take samples of this shape.

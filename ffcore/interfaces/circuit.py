@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor, nn
 
 from ffcore.interfaces.component import Component
+from ffcore.interfaces.context import Context
 from ffcore.interfaces.loss import LocalLoss
 from ffcore.interfaces.views import Views
 
@@ -47,12 +48,13 @@ class Circuit(Component):
     reads: range
 
     @abstractmethod
-    def build(self, block: MakeBlock, classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Make the blocks, and keep them as sub-modules.
 
+        A network that is made by hand takes circuits that have been set up.
+
         Args:
-            block: makes one.
-            classes: number of classes K.
+            context: ``block(name, body)`` makes a block; ``shape`` of one input sample.
         """
 
     @abstractmethod

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 
 from ffcore.interfaces.component import Component
-from ffcore.interfaces.network import Source
+from ffcore.interfaces.context import Context
 
 
 class LayerContribution(Component):
@@ -20,8 +19,8 @@ class LayerContribution(Component):
 
     needs: frozenset[str] = frozenset()
 
-    def attend(self, sources: Sequence[Source]) -> None:
-        """Learn which sources there are, in the order of the scores.
+    def setup(self, context: Context) -> None:
+        """Look at the sources of evidence, ``context.sources``, in the order of the scores.
 
         Raises:
             ValueError: when the source that it should use is not there.

@@ -18,7 +18,7 @@ class Goodness(Component):
     ``kind`` says what comes out and is checked against the objective when a network is built: ``"energy"``
     is one number a row, (R,); ``"class"`` is one number a row and class, (R, K), or fewer columns where
     several classes share one. ``column_of`` (K,) then says by which column each class is judged; objectives
-    find it in their `BlockInfo`. It is made in `bind`.
+    find it in their `Context`. It is made in `setup`.
     """
 
     kind: ClassVar[Kind] = "energy"

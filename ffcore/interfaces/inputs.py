@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
+from ffcore.interfaces.context import Context
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.ranks import ranks
 
@@ -17,16 +18,15 @@ from ffcore.interfaces.ranks import ranks
 class Augmentation(Component):
     """Changes training samples a little, each one differently; classes stay."""
 
-    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Learn what samples are, before anything else is called.
+    def setup(self, context: Context) -> None:
+        """Look at what samples are, before anything else is called.
 
         Args:
-            shape: of one sample.
-            mean: what has been subtracted from values in [0, 1], one a channel or one for all.
-            std: what they have been divided by then, likewise.
+            context: ``shape`` of one sample; ``statistics``, such as the mean and the standard deviation that
+                values in [0, 1] have been standardised by.
 
         Raises:
-            ValueError: when it cannot change samples of this shape.
+            ValueError: when it cannot change such samples.
         """
 
     @abstractmethod
@@ -37,8 +37,11 @@ class Augmentation(Component):
 class LabelCode(Component):
     """How a label is written into an input."""
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
-        """Learn the data's shape and number of classes, before anything else is called.
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """Make the codes, before anything else is called.
+
+        Args:
+            context: that of the algorithm: ``shape`` of one sample, ``classes``.
 
         Returns:
             Shape of one labelled input, for the network's first layer.
@@ -46,7 +49,7 @@ class LabelCode(Component):
         Raises:
             ValueError: when so many classes do not fit.
         """
-        return shape
+        return context.shape
 
     @abstractmethod
     def code(self, y: Tensor | None, n: int) -> Tensor:
@@ -69,18 +72,16 @@ class NegativeData(Component):
     claims: ClassVar[bool] = True
     """Whether negatives claim a (wrong) class; False for images that are wrong in themselves."""
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
-        """Learn the data's shape and number of classes, before anything else is called."""
-
-    def expect(self, low: float, high: float) -> None:
-        """Learn what values the training samples have, before anything is learned.
+    def setup(self, context: Context) -> None:
+        """Look at what samples are, before anything else is called.
 
         Args:
-            low: the least, as a loader makes it.
-            high: the largest.
+            context: that of the algorithm: ``shape`` of one sample, ``classes``, and ``statistics`` where the
+                data have been read.
 
         Raises:
-            ValueError: when negatives would be told from them by their values alone.
+            ValueError: when there are no negatives of such samples, or their values alone would tell them
+                from positives.
         """
 
     def of(self, batch: Batch, y: Tensor | None, probs: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ffcore.interfaces.component import BlockInfo, Component
+from ffcore.interfaces.component import Component
 from ffcore.interfaces.goodness import Kind
 from ffcore.interfaces.network import Block
 from ffcore.interfaces.views import Out, Views
@@ -19,6 +19,10 @@ class Objective(Component):
     ``accepts`` is the kind of goodness it can read. ``couples_samples`` says that the loss of one sample
     depends on the others of the batch (contrast within a batch, batch statistics), so that it has to be
     gathered over ranks to stay the same.
+
+    Attributes:
+        column_of: (K,) column of the goodness by which each class is judged; None: its own. The network sets
+            it before it calls `setup`.
     """
 
     accepts: ClassVar[Kind] = "energy"
@@ -28,10 +32,6 @@ class Objective(Component):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("column_of", None, persistent=False)
-
-    def bind(self, info: BlockInfo) -> None:
-        """Learn which columns of the goodness classes share."""
-        self.column_of = info.column_of
 
     def targets(self, views: Views) -> Tensor:
         """(N,) columns of the goodness by which the samples' true classes are judged."""

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
-from ffcore.interfaces.component import BlockInfo
+from ffcore.interfaces.context import Context
 from ffcore.interfaces.goodness import Goodness
 from ffcore.interfaces.views import Out, Views
 
@@ -31,7 +31,7 @@ class Block(Protocol):
     name: str
     body: nn.Module
     goodness: Goodness | None
-    info: BlockInfo | None
+    info: Context | None
 
     def make(
         self,

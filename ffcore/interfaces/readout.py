@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces.component import BlockInfo, Component
+from ffcore.interfaces.component import Component
+from ffcore.interfaces.context import Context
 from ffcore.interfaces.views import Views
 
 
@@ -19,12 +19,12 @@ class Readout(Component):
     """
 
     @abstractmethod
-    def connect(self, blocks: Sequence[BlockInfo], shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
+    def setup(self, context: Context) -> tuple[str, ...]:
         """Choose the blocks to read and make the parameters.
 
         Args:
-            blocks: all blocks, in order.
-            shapes: shape of one sample of each block's handoff.
+            context: ``features`` are the contexts of all blocks, in order, each with the shape of one sample
+                of its handoff, ``handoff_shape``.
 
         Returns:
             Names of the blocks that `forward` wants to see.

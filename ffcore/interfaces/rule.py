@@ -31,7 +31,7 @@ class LearningRule(Component):
             block: the block.
             inputs: (R, *shape) each; detached for the first block of a window.
             views: the pass.
-            handoff: "attached" where later blocks of the window, or the loss, need its graph; see `Block.make`.
+            handoff: "attached" where later blocks of the window, or the loss, need its graph (`Block.make`).
         """
         with torch.enable_grad():
             return block.make(inputs, views, handoff=handoff)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.interfaces import (
-    BlockInfo,
+    Context,
     Goodness,
     LearningRule,
     LocalLoss,
@@ -91,7 +91,7 @@ class LocalBlock(nn.Module):
         self.name = name
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._compiled: Callable[..., _Made] | None = None
-        self.info: BlockInfo | None = None
+        self.info: Context | None = None
         self.frozen = False
 
     def forward(self, *inputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import RunError, UserError, typed
-from ffcore.interfaces import BlackBox, dense
+from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.private import version
 
 Fit = Literal["start", "finished"] | int
@@ -72,9 +72,24 @@ class BoxStage(nn.Module):
         self.fit_at = fit
         self.movable = movable and box.movable
         self.shape: tuple[int, ...] | None = None
+        self.placed = False
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # how often it has been fitted
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # never again
         self._catching = False
+
+    def place(self, context: Context) -> None:
+        """Set the box up, the first time.
+
+        Raises:
+            UserError: when the box does not fit its place.
+        """
+        if self.placed:
+            return
+        self.placed = True
+        try:
+            self.box.setup(context)
+        except ValueError as error:
+            raise UserError(f"{self.where}: {error}") from error
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

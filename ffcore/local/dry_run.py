@@ -1,4 +1,4 @@
-"""A pass over zeros that finds the blocks, their shapes and names, and gives their components a place.
+"""A pass over zeros that finds the blocks and their shapes; then components are set up in their places.
 
 R rows; K classes.
 """
@@ -6,6 +6,7 @@ R rows; K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,9 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, BlockInfo, Component, Goodness, Out, Readout, Views
+from ffcore.interfaces import (
+    Algorithm,
+    Block,
+    Component,
+    Context,
+    Goodness,
+    LocalLoss,
+    Objective,
+    Out,
+    Readout,
+    Views,
+)
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
+from ffcore.local.box import BoxStage
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
@@ -30,16 +43,20 @@ class Found:
     activity: Tensor
 
 
-def explore(body: nn.Module, stages: Sequence[nn.Module], x: Any) -> dict[LocalBlock, Found]:
-    """The blocks in the order of their first call.
+def explore(
+    body: nn.Module, stages: Sequence[nn.Module], x: Any, classes: int, group_of: Tensor | None
+) -> dict[LocalBlock, Found]:
+    """The blocks in the order of their first call; black boxes are set up when the pass comes to them.
 
     Args:
         body: the module that the stages are parts of; it is in evaluation mode meanwhile.
         stages: what a pass goes through.
         x: (R, *shape) rows, or a tuple or mapping of such.
+        classes: number of classes K.
+        group_of: (K,) super-class of each class, if there are any.
 
     Raises:
-        UserError: when no block is called.
+        UserError: when no block is called, or a black box does not fit its place.
     """
     found: dict[LocalBlock, Found] = {}
 
@@ -47,15 +64,23 @@ def explore(body: nn.Module, stages: Sequence[nn.Module], x: Any) -> dict[LocalB
         given = tuple(inputs[0].shape[1:]) if inputs else ()
         found.setdefault(cast(LocalBlock, block), Found(given, tuple(out.handoff.shape[1:]), out.activity))
 
-    with evaluating(body), torch.no_grad():
+    def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
+        shape = tuple(args[0].shape[1:])
+        cast(BoxStage, stage).place(Context(shape, classes, name=cast(str, stage.name), group_of=group_of))
+        stage.to(args[0].device)  # what the box has made
+
+    boxes = [part for part in body.modules() if isinstance(part, BoxStage)]
+    with ExitStack() as hooks, evaluating(body), torch.no_grad():
+        for box in boxes:
+            hooks.callback(box.register_forward_pre_hook(place).remove)
         Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)
     if not found:
         raise UserError("network: it calls no local block, so there is nothing that could learn")
     return found
 
 
-def bind(found: Mapping[LocalBlock, Found], taken: set[str], classes: int, group_of: Tensor | None) -> None:
-    """Name the blocks and tell their components where they are (`BlockInfo`).
+def set_up(found: Mapping[LocalBlock, Found], taken: set[str], classes: int, group_of: Tensor | None) -> None:
+    """Name the blocks and set their components up (`Component.setup`).
 
     Args:
         found: see `explore`.
@@ -74,26 +99,47 @@ def bind(found: Mapping[LocalBlock, Found], taken: set[str], classes: int, group
         if block.name in names:
             raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
         names.add(block.name)
-        info = BlockInfo(
-            *(block.name, depth, len(blocks), tuple(found[block].activity.shape[1:]), classes),
+        context = Context(
+            tuple(found[block].activity.shape[1:]),
+            classes,
+            name=block.name,
+            depth=depth,
+            blocks=len(blocks),
             group_of=group_of,
+            in_shape=found[block].in_shape,
+            handoff_shape=found[block].handoff,
             rank=sum(judging[:depth]),
             ranks=sum(judging),
             auxiliary=block.loss is not None and type(block.loss) is not GoodnessLoss,
-            in_shape=found[block].in_shape,
         )
-        _bind(block, info, found[block].activity)
+        _set_up_block(block, context, found[block].activity)
 
 
-def connect(readouts: Mapping[str, LocalBlock], found: Mapping[LocalBlock, Found], classes: int) -> Taps:
-    """Let the readouts choose the blocks that they read: blocks by the readout's name."""
+def set_up_readouts(
+    readouts: Mapping[str, LocalBlock],
+    found: Mapping[LocalBlock, Found],
+    classes: int,
+    group_of: Tensor | None,
+) -> Taps:
+    """Let the readouts choose the blocks that they read: blocks by the readout's name.
+
+    Raises:
+        UserError: when a readout does not say which.
+    """
     blocks = {block.name: block for block in found}
-    infos = [block.info for block in found if block.info is not None]
+    features = tuple(block.info for block in found if block.info is not None)
     taps = {}
     for name, readout in readouts.items():
-        body = cast(Readout, readout.body)
-        taps[name] = tuple(blocks[tap] for tap in body.connect(infos, [f.handoff for f in found.values()]))
-        readout.info = BlockInfo(name, len(blocks), len(blocks), (classes,), classes)
+        depth = len(blocks)
+        place = Context((classes,), classes, name=name, depth=depth, blocks=depth, group_of=group_of)
+        chosen = cast(Readout, readout.body).setup(replace(place, features=features))
+        if not isinstance(chosen, tuple | list) or not blocks.keys() >= set(chosen):
+            raise UserError(
+                f"readouts.{name}: its setup returned {chosen!r}; it should return names of blocks, of which "
+                f"there are {', '.join(blocks)}"
+            )
+        taps[name] = tuple(blocks[tap] for tap in chosen)
+        readout.info = place
     return taps
 
 
@@ -101,21 +147,51 @@ Taps = dict[str, tuple[LocalBlock, ...]]
 """Blocks whose handoff a readout reads, by the readout's name."""
 
 
-def _bind(block: LocalBlock, info: BlockInfo, activity: Tensor) -> None:
+def set_up_algorithm(algorithm: Algorithm, context: Context) -> tuple[int, ...]:
+    """Set an algorithm up: the shape of one input of the network.
+
+    Raises:
+        ValueError: when the data do not fit, or the algorithm returns no shape.
+    """
+    shape: Any = algorithm.setup(context)
+    if not isinstance(shape, Sequence) or not all(isinstance(side, int) for side in shape):
+        raise ValueError(
+            f"its setup returned {shape!r}; it should return the shape of one input of the network, such as "
+            "context.shape"
+        )
+    return tuple(shape)
+
+
+def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None:
     try:
         for part in (block.body, block.handoff, block.rule, block.goodness):
             if isinstance(part, Component):
-                part.bind(info)
+                part.setup(context)
         block.to(activity.device)  # what they have made: a model that is localized may lie on a GPU
         if block.goodness is not None:
-            unit, column_of = _unit_goodness(block.goodness, activity, info.classes), block.goodness.column_of
-            info = replace(info, unit_goodness=unit, column_of=column_of, goodness=block.goodness)
-        block.info = info
+            context = replace(
+                context,
+                goodness=block.goodness,
+                unit_goodness=_unit_goodness(block.goodness, activity, context.classes),
+                column_of=block.goodness.column_of,
+            )
+        block.info = context
         if block.loss is not None:
-            block.loss.bind(info)
+            _set_up_loss(block.loss, context)
             block.loss.to(activity.device)
     except ValueError as error:
-        raise UserError(f"network: block {info.name}: {error}") from error
+        raise UserError(f"network: block {context.name}: {error}") from error
+
+
+def _set_up_loss(loss: LocalLoss, context: Context) -> None:
+    """The loss and its parts; what objectives inherit does not depend on what subclasses call."""
+    for part in loss.modules():
+        if isinstance(part, Objective):
+            part.column_of = context.column_of
+    if isinstance(loss, GoodnessLoss):
+        for term in (loss.objective, *loss.penalties.values()):
+            cast(Component, term).setup(context)
+    loss.setup(context)
 
 
 def _unit_goodness(goodness: Goodness, activity: Tensor, classes: int) -> float:

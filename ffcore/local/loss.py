@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, BlockInfo, Goodness, LocalLoss, Objective, Out, Penalty, Readout, Views
+from ffcore.interfaces import Block, Goodness, LocalLoss, Objective, Out, Penalty, Readout, Views
 from ffcore.local.own import belongs
 from ffcore.parts import part
 
@@ -34,13 +34,6 @@ class GoodnessLoss(LocalLoss):
         self.couples_samples = objective.couples_samples or any(
             p.couples_samples for p in (penalties or {}).values()
         )
-
-    def bind(self, info: BlockInfo) -> None:
-        """Tell the objective and the penalties their place."""
-        self.objective.column_of = info.column_of
-        self.objective.bind(info)
-        for penalty in self.penalties.values():
-            cast(Penalty, penalty).bind(info)
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """The objective's term first, then the penalties in the order of the recipe."""

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, BlockInfo, Circuit, Observer, Out, Readout, Source, Views
+from ffcore.interfaces import Block, Circuit, Context, Observer, Out, Readout, Source, Views
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage, ReachedError
-from ffcore.local.dry_run import bind, connect, explore
+from ffcore.local.dry_run import explore, set_up, set_up_readouts
 from ffcore.local.loss import ReadoutLoss
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.local.passes import Pass, Record
@@ -32,9 +32,9 @@ from ffcore.local.rules import Gradient
 class LocalNetwork(nn.Module):
     """Any PyTorch module with local blocks inside, and readouts beside it.
 
-    A dry run on zeros finds the blocks in the order of their first call and the shapes of what they make, and
-    tells their components (`Component.bind`). All blocks with a loss learn in windows of one until `plan`
-    says otherwise.
+    A dry run on zeros finds the blocks in the order of their first call and the shapes of what they make;
+    then their components are set up. All blocks with a loss learn in windows of one until `plan` says
+    otherwise.
 
     Args:
         body: the module; it may call a block more than once in a pass.
@@ -69,6 +69,7 @@ class LocalNetwork(nn.Module):
         super().__init__()
         self.body = body
         self.classes = classes
+        self.group_of = group_of
         self.shape = tuple(shape)
         self.readout_blocks = nn.ModuleDict(
             {name: LocalBlock(r, loss=ReadoutLoss(), name=name) for name, r in (readouts or {}).items()}
@@ -78,15 +79,16 @@ class LocalNetwork(nn.Module):
         self.observers: list[Observer] = []
         self.finite = False
         self.route = Route()
-        every = explore(self, self.stages, self._zeros() if example is None else example)
+        x = self._zeros() if example is None else example
+        every = explore(self, self.stages, x, classes, group_of)
         _refuse_shared(every)
         found = {block: seen for block, seen in every.items() if block.name not in heads}
         self._heads = {block.name: block for block in every if block.name in heads}
-        bind(found, {*self.readout_blocks, *self._heads}, classes, group_of)
+        set_up(found, {*self.readout_blocks, *self._heads}, classes, group_of)
         self._blocks = tuple(found)
-        self.taps = connect(self._readouts, found, classes)
+        self.taps = set_up_readouts(self._readouts, found, classes, group_of)
         for name, head in self._heads.items():
-            head.info = BlockInfo(name, len(found), len(found), (classes,), classes)
+            head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
         self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         self._plan: dict[nn.Module, Place] = {}
         self._first, self._stop = 0, len(self.stages)

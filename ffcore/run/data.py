@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from ffcore.build.components import make
 from ffcore.data.images import Dataset, ImageSet, Split
@@ -15,7 +15,7 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError
-from ffcore.interfaces import ALONE, Augmentation, Ranks
+from ffcore.interfaces import ALONE, Ranks, Statistics
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 
@@ -31,15 +31,12 @@ class Data:
     std: tuple[float, ...]
     recipe: Recipe
 
-    def range(self) -> tuple[float, float]:
-        """The least and the largest value of a training input, as loaders make them."""
-        x = self.train.x
-        ends = ((end * self.images.scale - m) / s for end in (x.min(), x.max()) for m, s in self._channels())
-        found = [float(end) for end in ends]
-        return min(found), max(found)
-
-    def _channels(self) -> list[tuple[float, float]]:
-        return list(zip(self.mean, self.std, strict=True))
+    def statistics(self) -> Statistics:
+        """What the training samples are."""
+        x, counts = self.train.x, np.bincount(self.train.y, minlength=self.images.num_classes)
+        channels = list(zip(self.mean, self.std, strict=True))
+        ends = [float((end * self.images.scale - m) / s) for end in (x.min(), x.max()) for m, s in channels]
+        return Statistics(tuple(counts.tolist()), min(ends), max(ends), self.mean, self.std)
 
     @classmethod
     def open(cls, recipe: Recipe, dataset: Dataset | None = None) -> Data:
@@ -87,18 +84,6 @@ class Data:
         if epoch is not None:
             loader.epoch = epoch
         return loader
-
-    def prepare(self, augmentations: Iterable[nn.Module]) -> None:
-        """Tell the recipe's augmentations what samples are.
-
-        Raises:
-            UserError: when one cannot change such samples.
-        """
-        for i, augmentation in enumerate(augmentations):
-            try:
-                cast(Augmentation, augmentation).prepare(self.images.shape, self.mean, self.std)
-            except ValueError as error:
-                raise UserError(f"data.augment.{i}: {error}") from error
 
     def describe(self) -> dict[str, Any]:
         """For ``results.json``."""

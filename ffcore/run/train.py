@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import numpy as np
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -168,19 +167,17 @@ class Job:
             raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
         if recipe.trainer.patience is not None and data.val is None:
             raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
-        shape, classes = data.images.shape, data.images.num_classes
+        images = data.images
         if net is None:
-            module = assemble(recipe, shape, classes, data.images.groups)
+            module = assemble(recipe, images.shape, images.num_classes, images.groups, data.statistics())
         else:
-            module = around(net, recipe, shape, classes)
-        data.prepare(module.augmentations)
-        _expect(module, data)
+            module = around(net, recipe, images.shape, images.num_classes, data.statistics())
         join.refuse_network(recipe, module)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
         if dataset is not None or recipe.data.dataset.object is not None:
-            recipe = with_given_data(recipe, data.images.name)
+            recipe = with_given_data(recipe, images.name)
         return cls(recipe, data, module, watchers, command, commit, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
@@ -322,14 +319,6 @@ class Job:
         }
         figures.save(path / files.FIGURES, arrays)
         return results
-
-
-def _expect(module: ForwardOnly, data: Data) -> None:
-    try:
-        counts = np.bincount(data.train.y, minlength=data.images.num_classes)
-        module.algorithm.expect(counts.tolist(), *data.range())
-    except ValueError as error:
-        raise UserError(f"algorithm: {error}") from error
 
 
 def _select(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Goodness, LearningRule, Objective, Views
+from ffcore.interfaces import Context, Goodness, LearningRule, Objective, Views
 from ffcore.interfaces.goodness import Kind
 from ffcore.local import GoodnessLoss, Gradient, LocalBlock, LocalNetwork, block_optimizers
 
@@ -29,7 +29,7 @@ class Placed:
     """A component in its place, and one way to use it.
 
     Attributes:
-        part: the component, bound or prepared.
+        part: the component, set up.
         use: what it makes of always the same input.
     """
 
@@ -42,9 +42,18 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> T
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0) -> BlockInfo:
+def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0, **more: Any) -> Context:
     """A block's place in a network of two, with two super-classes."""
-    return BlockInfo(name, depth, 2, shape, K, float(math.prod(shape)), torch.arange(K) // 2)
+    return Context(
+        shape,
+        K,
+        name=name,
+        depth=depth,
+        blocks=2,
+        group_of=torch.arange(K) // 2,
+        unit_goodness=float(math.prod(shape)),
+        **more,
+    )
 
 
 def pair(x: Tensor) -> Views:

@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import BlackBox
+from ffcore.interfaces import BlackBox, Context
 
 _FITTED_ON = 20
 """Batches that a range or a table is fitted on."""
@@ -94,13 +94,13 @@ class WinnerTakeAll(BlackBox):
             raise ValueError(f"winners: {winners}: should be between 1 and the {group} of a group")
         self.group, self.winners = group, winners
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
-        """See `ffcore.interfaces.BlackBox.prepare`.
+    def setup(self, context: Context) -> None:
+        """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
             ValueError: when groups do not divide the units.
         """
-        units = torch.Size(shape).numel()
+        units = torch.Size(context.shape).numel()
         if units % self.group:
             raise ValueError(f"group: {self.group} does not divide {units} units")
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import RunError, one_line
-from ffcore.interfaces import BlackBox
+from ffcore.interfaces import BlackBox, Context
 from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.arrays import array, some
 
@@ -54,13 +54,13 @@ class Estimator(BlackBox):
         self.model: Any = _read(Path(path)) if path is not None else _made(name, dict(options or {}))
         self.width: int | None = None
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
-        """See `ffcore.interfaces.BlackBox.prepare`.
+    def setup(self, context: Context) -> None:
+        """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
             ValueError: when the transformer cannot take so many features.
         """
-        features = torch.Size(shape).numel()
+        features = torch.Size(context.shape).numel()
         # more rows than features, as there will be
         rows = np.random.default_rng(0).random((max(512, features + 1), features), dtype=np.float32)
         try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import one_line
-from ffcore.interfaces import BlackBox
+from ffcore.interfaces import BlackBox, Context
 from ffcore_blackbox.arrays import array
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
@@ -38,13 +38,13 @@ class Onnx(BlackBox):
         self.input, self.dtype = inputs[0].name, _DTYPES[inputs[0].type]
         self.wants = tuple(inputs[0].shape[1:])
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
-        """See `ffcore.interfaces.BlackBox.prepare`.
+    def setup(self, context: Context) -> None:
+        """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
             ValueError: when the model wants samples of another shape.
         """
-        wants = self.wants
+        wants, shape = self.wants, context.shape
         fits = len(wants) == len(shape) and all(
             not isinstance(side, int) or side == ours for side, ours in zip(wants, shape, strict=True)
         )

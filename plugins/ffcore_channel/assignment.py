@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import BlockInfo, Clock, Goodness
+from ffcore.interfaces import Clock, Context, Goodness
 from ffcore.interfaces.goodness import Kind
 from ffcore_channel.pooling import product, responses
 
@@ -55,9 +55,9 @@ class ChannelAssignment(Goodness):
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
         self.register_buffer("cooled", torch.ones(()))
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Make A."""
-        self.logits = nn.Parameter(torch.full((info.shape[0], info.classes), CONSTANT))
+        self.logits = nn.Parameter(torch.full((context.shape[0], context.classes), CONSTANT))
         if self.init == "normal":
             nn.init.normal_(self.logits, std=SIGMA)
 

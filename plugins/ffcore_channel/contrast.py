@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import Block, BlockInfo, Clock, Out, Penalty, Views
+from ffcore.interfaces import Block, Clock, Context, Out, Penalty, Views
 from ffcore_channel.pooling import product
 
 
@@ -74,12 +74,12 @@ class Contrast(Penalty):
         self.places: tuple[int, ...] = ()
         self.register_buffer("temperature", torch.tensor(start))
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Make the projection, for a handoff of the activity's shape."""
-        channels, *sides = info.shape
+        channels, *sides = context.shape
         most = 4 if channels <= 100 else 2 if channels <= 400 else 1
         self.places = tuple(min(most, side) for side in sides)
-        self.shape = info.shape
+        self.shape = context.shape
         linear = nn.Linear(channels * math.prod(self.places), self.width, bias=False)
         self.projection = nn.Sequential(linear, nn.BatchNorm1d(self.width))
 

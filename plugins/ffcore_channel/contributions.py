@@ -5,13 +5,12 @@ L sources; N samples; K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import LayerContribution, Source
+from ffcore.interfaces import Context, LayerContribution
 
 
 class _Weighted(LayerContribution):
@@ -20,18 +19,18 @@ class _Weighted(LayerContribution):
     weights: Tensor
     blocks: list[int]
 
-    def attend(self, sources: Sequence[Source]) -> None:
+    def setup(self, context: Context) -> None:
         """Find the blocks.
 
         Raises:
             ValueError: when no block has a goodness.
         """
-        self.blocks = [i for i, source in enumerate(sources) if source.kind == "block"]
+        self.blocks = [i for i, source in enumerate(context.sources) if source.kind == "block"]
         if not self.blocks:
             raise ValueError(
                 "no block gives evidence: give the blocks a goodness, or use contribution: readout"
             )
-        weights = torch.zeros(len(sources))
+        weights = torch.zeros(len(context.sources))
         weights[self.blocks] = self._equal(len(self.blocks))
         self.register_buffer("weights", weights)
 
@@ -88,13 +87,13 @@ class BestRange(_Weighted):
     needs = frozenset({"val.scores"})
     range: Tensor
 
-    def attend(self, sources: Sequence[Source]) -> None:
+    def setup(self, context: Context) -> None:
         """Find the blocks.
 
         Raises:
             ValueError: when no block has a goodness.
         """
-        super().attend(sources)
+        super().setup(context)
         self.register_buffer("range", torch.tensor([0, len(self.blocks) - 1]))
 
     def _equal(self, blocks: int) -> float:

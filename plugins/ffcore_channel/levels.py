@@ -11,20 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import BlockInfo
+from ffcore.interfaces import Context
 
 Hierarchy = list[list[int]] | Literal["data"]
 Pace = Literal["even", "each-block"]
 
 
-def super_classes(hierarchy: Hierarchy | None, pace: Pace, info: BlockInfo) -> Tensor | None:
+def super_classes(hierarchy: Hierarchy | None, pace: Pace, context: Context) -> Tensor | None:
     """Which super-class each class belongs to at a block's depth.
 
     Args:
         hierarchy: levels from coarse to fine, each K numbers of super-classes; "data": the one level of the
             data set or of the recipe's ``data.groups``. The classes follow as the finest level.
         pace: see `level_at`.
-        info: the block's place.
+        context: the block's place.
 
     Returns:
         (K,) numbers from 0; None where the block is to tell the classes themselves apart.
@@ -36,13 +36,13 @@ def super_classes(hierarchy: Hierarchy | None, pace: Pace, info: BlockInfo) -> T
         return None
     if hierarchy != "data":
         levels: Sequence[Sequence[int]] = hierarchy
-    elif info.group_of is not None:
-        levels = [info.group_of.tolist()]
+    elif context.group_of is not None:
+        levels = [context.group_of.tolist()]
     else:
         raise ValueError("hierarchy: the data has no super-classes; give it some as data.groups")
-    check(levels, info.classes)
-    coarse = [level for level in levels if max(level) + 1 < info.classes]
-    level = level_at(info.rank, info.ranks, len(coarse) + 1, pace)
+    check(levels, context.classes)
+    coarse = [level for level in levels if max(level) + 1 < context.classes]
+    level = level_at(context.rank, context.ranks, len(coarse) + 1, pace)
     return torch.tensor(coarse[level - 1]) if level <= len(coarse) else None
 
 

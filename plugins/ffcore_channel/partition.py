@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import BlockInfo, Goodness
+from ffcore.interfaces import Context, Goodness
 from ffcore.interfaces.goodness import Kind
 from ffcore_channel.levels import Hierarchy, Pace, super_classes
 from ffcore_channel.pooling import means, product
@@ -44,15 +44,15 @@ class ChannelPartition(Goodness):
         self.channels = self.groups = 0
         self.register_buffer("_average", None, persistent=False)
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Deal the channels out.
 
         Raises:
             ValueError: when they cannot be dealt out evenly, or the hierarchy does not fit the classes.
         """
-        self.channels = channels = info.shape[0]
-        classes = info.classes
-        self.column_of = super_classes(self.hierarchy, self.pace, info)
+        self.channels = channels = context.shape[0]
+        classes = context.classes
+        self.column_of = super_classes(self.hierarchy, self.pace, context)
         columns = classes if self.column_of is None else int(self.column_of.max()) + 1
         if channels % classes == 0:
             self.groups = classes
@@ -63,8 +63,8 @@ class ChannelPartition(Goodness):
             least = max(1, channels // columns) * columns
             right = f"{least}" if least > channels else f"{least} or {least + columns}"
             raise ValueError(
-                f"goodness channel-partition: block {info.name} has C = {channels} channels, which cannot be "
-                f"dealt evenly to {columns} {'classes' if columns == classes else 'super-classes'} "
+                f"goodness channel-partition: block {context.name} has C = {channels} channels, which cannot "
+                f"be dealt evenly to {columns} {'classes' if columns == classes else 'super-classes'} "
                 f"(K = {classes}); the nearest right widths are {right}"
             )
 

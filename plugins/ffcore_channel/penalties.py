@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Block, BlockInfo, Clock, Out, Penalty, Views
+from ffcore.interfaces import Block, Clock, Context, Out, Penalty, Views
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.configs import ENTROPY_WEIGHT
 from ffcore_channel.pooling import product
@@ -24,16 +24,16 @@ _EPS = 1e-10
 class _OfAssignment(Penalty):
     """Of blocks whose goodness is a `ChannelAssignment`."""
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Look at the block's goodness.
 
         Raises:
             ValueError: when it learns no assignment.
         """
-        if not isinstance(info.goodness, ChannelAssignment):
+        if not isinstance(context.goodness, ChannelAssignment):
             raise ValueError(
-                f"penalties: the goodness of block {info.name} learns no assignment of channels to classes; "
-                "give it goodness: channel-assignment, or leave them out"
+                f"penalties: the goodness of block {context.name} learns no assignment of channels to "
+                "classes; give it goodness: channel-assignment, or leave them out"
             )
 
     @staticmethod

@@ -5,13 +5,21 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Algorithm, Batch, LabelCode, LabelledInput, NegativeData, Network, Views
+from ffcore.interfaces import (
+    Algorithm,
+    Batch,
+    Context,
+    LabelCode,
+    LabelledInput,
+    NegativeData,
+    Network,
+    Views,
+)
 from ffcore.interfaces.goodness import Kind
 
 
@@ -39,8 +47,8 @@ class ForwardForward(Algorithm):
         self.rows = rows
         self._said: dict[str, Tensor] | None = None  # by readouts, of the batch that is being learned
 
-    def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
-        """See `ffcore.interfaces.Algorithm.prepare`.
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """See `ffcore.interfaces.Algorithm.setup`.
 
         Raises:
             ValueError: when the negatives need a readout and the recipe has none.
@@ -49,19 +57,15 @@ class ForwardForward(Algorithm):
             raise ValueError(
                 "negatives that are images claim no class; use them with forward-forward-unsupervised"
             )
-        if self.negatives.needs_probabilities and not net_readouts:
+        if self.negatives.needs_probabilities and not context.readouts:
             raise ValueError(
                 "negatives are drawn from a readout's distribution, but the recipe has no readout"
             )
         if self.negatives.needs_probabilities:
             self.whole_network = "negatives are drawn from what a readout says of all blocks"
-        self.classes = classes
-        self.negatives.prepare(shape, classes)
-        return shape if self.labels is None else self.labels.prepare(shape, classes)
-
-    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
-        """See `ffcore.interfaces.Algorithm.expect`; the negatives want to know, too."""
-        self.negatives.expect(low, high)
+        self.classes = context.classes
+        self.negatives.setup(context)
+        return context.shape if self.labels is None else self.labels.setup(context)
 
     def connect(self, net: Network) -> None:
         """See `ffcore.interfaces.Algorithm.connect`.
@@ -107,7 +111,7 @@ class ForwardForward(Algorithm):
 
         n = len(batch.x)
         x_negative, y_negative = self.negatives.of(batch, batch.y, probs)
-        assert y_negative is not None, "negatives that claim no class were refused in prepare"
+        assert y_negative is not None, "negatives that claim no class were refused in setup"
         claim = torch.cat([batch.y, y_negative])
         x = batch.x if x_negative is batch.x else torch.cat([batch.x, x_negative])
         views = self._labelled(x, claim, 2 * n)

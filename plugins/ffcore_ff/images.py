@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.data.images import Dataset
-from ffcore.interfaces import Draw, NegativeData
+from ffcore.interfaces import Context, Draw, NegativeData
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -23,14 +23,14 @@ _Probs = Callable[[], Tensor]
 class _WrongImages(NegativeData):
     claims: ClassVar[bool] = False
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Refuse what is no image.
 
         Raises:
             ValueError: when a sample is not C×H×W.
         """
-        if len(shape) != 3:
-            raise ValueError(f"negative images need samples of C×H×W, these have shape {shape}")
+        if len(context.shape) != 3:
+            raise ValueError(f"negative images need samples of C×H×W, these have shape {context.shape}")
 
 
 def blur(side: int, times: int) -> Tensor:
@@ -67,10 +67,11 @@ class Hybrid(_WrongImages):
         super().__init__()
         self.blurs = blurs
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Make the filters, one for columns and one for rows of pixels."""
-        super().prepare(shape, classes)
-        for name, side in (("down", shape[1]), ("across", shape[2])):
+        super().setup(context)
+        _, height, width = context.shape
+        for name, side in (("down", height), ("across", width)):
             self.register_buffer(name, blur(side, self.blurs), persistent=False)
 
     def mask(self, x: Tensor, draw: Draw) -> Tensor:
@@ -97,14 +98,14 @@ class Shuffled(_WrongImages):
         super().__init__()
         self.patch = patch
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Refuse images that patches do not tile.
 
         Raises:
             ValueError: when the patch does not divide the sides, or is as large as the image.
         """
-        super().prepare(shape, classes)
-        _, height, width = shape
+        super().setup(context)
+        _, height, width = context.shape
         if height % self.patch or width % self.patch or height * width == self.patch**2:
             raise ValueError(f"shuffled: patches of {self.patch} do not tile images of {height}×{width}")
 
@@ -120,15 +121,16 @@ class Shuffled(_WrongImages):
 class Turned(_WrongImages):
     """The sample turned by 90, 180 or 270 degrees; images are square."""
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Refuse images that are not square.
 
         Raises:
             ValueError: when height and width differ.
         """
-        super().prepare(shape, classes)
-        if shape[1] != shape[2]:
-            raise ValueError(f"turned: images of {shape[1]}×{shape[2]} are not square")
+        super().setup(context)
+        _, height, width = context.shape
+        if height != width:
+            raise ValueError(f"turned: images of {height}×{width} are not square")
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
         """Turned samples, and no class."""
@@ -150,30 +152,23 @@ class OtherData(_WrongImages):
         super().__init__()
         self.dataset = dataset
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Read the other set.
 
         Raises:
-            ValueError: when its samples have another shape.
+            ValueError: when its samples have another shape, or those of the data lie outside [0, 1].
         """
-        super().prepare(shape, classes)
-        other = self.dataset.load()
+        super().setup(context)
+        other, shape = self.dataset.load(), context.shape
         if math.prod(other.shape) != math.prod(shape):
             raise ValueError(f"other-data: samples of {other.name} are {other.shape}, not {shape}")
         self.scale = other.scale
         images = torch.from_numpy(other.train.x.copy()).view(-1, *shape)
         self.register_buffer("images", images, persistent=False)
-
-    def expect(self, low: float, high: float) -> None:
-        """Refuse samples that are standardised: those of the other set lie in [0, 1].
-
-        Raises:
-            ValueError: when samples lie elsewhere.
-        """
-        if low < 0 or high > 1:
+        if (known := context.statistics) is not None and (known.low < 0 or known.high > 1):
             raise ValueError(
-                f"other-data: its samples lie in [0, 1], those of the data between {low:.3g} and {high:.3g}; "
-                "set data.standardise to false"
+                f"other-data: its samples lie in [0, 1], those of the data between {known.low:.3g} and "
+                f"{known.high:.3g}; set data.standardise to false"
             )
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import LabelCode, LabelledInput
+from ffcore.interfaces import Context, LabelCode, LabelledInput
 from ffcore_ff.handoffs import l2, rms
 
 Normalise = Literal["rms", "l2", "none"]
@@ -34,10 +34,10 @@ class _OneHot(LabelCode):
         self.strength = strength
         self.normalise = normalise
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+    def setup(self, context: Context) -> tuple[int, ...]:
         """Make the codes."""
-        self.register_buffer("eye", self.strength * torch.eye(classes), persistent=False)
-        return shape
+        self.register_buffer("eye", self.strength * torch.eye(context.classes), persistent=False)
+        return context.shape
 
     def code(self, y: Tensor | None, n: int) -> Tensor:
         """(n, K) codes."""
@@ -57,17 +57,16 @@ class Overlay(_OneHot):
             does with what it hands on; "none" leaves it.
     """
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+    def setup(self, context: Context) -> tuple[int, ...]:
         """Make the codes.
 
         Raises:
             ValueError: when an input has fewer features than there are classes.
         """
-        if classes > math.prod(shape):
-            raise ValueError(
-                f"labels overlay: {classes} classes do not fit into {math.prod(shape)} input features"
-            )
-        return super().prepare(shape, classes)
+        classes, features = context.classes, math.prod(context.shape)
+        if classes > features:
+            raise ValueError(f"labels overlay: {classes} classes do not fit into {features} input features")
+        return super().setup(context)
 
     def join(self, x: Tensor, code: Tensor) -> LabelledInput:
         """(N, *shape) and (V·N, K) → V·N labelled rows."""
@@ -84,15 +83,15 @@ class Overlay(_OneHot):
 
 
 class _WholeImage(_OneHot):
-    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+    def setup(self, context: Context) -> tuple[int, ...]:
         """Make the codes.
 
         Raises:
             ValueError: when a sample is no image C×H×W.
         """
-        if len(shape) != 3:
-            raise ValueError(f"this label code needs images of C×H×W, samples have shape {shape}")
-        return super().prepare(shape, classes)
+        if len(context.shape) != 3:
+            raise ValueError(f"this label code needs images of C×H×W, samples have shape {context.shape}")
+        return super().setup(context)
 
 
 class Channels(_WholeImage):
@@ -105,10 +104,10 @@ class Channels(_WholeImage):
         normalise: of the labelled input: "rms", "l2" or "none".
     """
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+    def setup(self, context: Context) -> tuple[int, ...]:
         """(C, H, W) → (C + K, H, W)."""
-        channels, height, width = super().prepare(shape, classes)
-        return channels + classes, height, width
+        channels, height, width = super().setup(context)
+        return channels + context.classes, height, width
 
     def join(self, x: Tensor, code: Tensor) -> Tensor:
         """(N, C, H, W) and (V·N, K) → (V·N, C + K, H, W)."""
@@ -131,13 +130,13 @@ class Fourier(_WholeImage):
 
     waves: Tensor
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> tuple[int, ...]:
+    def setup(self, context: Context) -> tuple[int, ...]:
         """Draw the waves.
 
         Raises:
             ValueError: when an image has too few pixels for so many different waves.
         """
-        super().prepare(shape, classes)
+        shape, classes = super().setup(context), context.classes
         _, height, width = shape
         vectors = [
             (u, v)

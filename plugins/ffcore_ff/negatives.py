@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Draw, NegativeData
+from ffcore.interfaces import Context, Draw, NegativeData
 
 
 class _WrongLabels(NegativeData):
@@ -19,15 +19,15 @@ class _WrongLabels(NegativeData):
 
     classes: int
 
-    def prepare(self, shape: tuple[int, ...], classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """Note the number of classes.
 
         Raises:
             ValueError: when there is only one class, so that no label is wrong.
         """
-        if classes < 2:
-            raise ValueError(f"wrong labels need at least 2 classes, the data has {classes}")
-        self.classes = classes
+        self.classes = context.classes
+        if self.classes < 2:
+            raise ValueError(f"wrong labels need at least 2 classes, the data has {self.classes}")
 
 
 class WrongLabel(_WrongLabels):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Objective, Views
+from ffcore.interfaces import Context, Objective, Views
 from ffcore.interfaces.goodness import Kind
 
 
@@ -35,10 +35,10 @@ class Logistic(Objective):
         self.temperature = temperature
         self.theta = 0.0 if isinstance(threshold, str) else float(threshold)
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Work out a threshold that was given as "units"."""
         if self.threshold == "units":
-            self.theta = info.unit_goodness
+            self.theta = context.unit_goodness
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → a scalar."""

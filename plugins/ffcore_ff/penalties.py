@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, BlockInfo, Out, Penalty, Views, ranks
+from ffcore.interfaces import Block, Context, Out, Penalty, Views, ranks
 
 
 class PeerNormalisation(Penalty):
@@ -29,9 +29,9 @@ class PeerNormalisation(Penalty):
         self.momentum = momentum
         self.start = start
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Make the running means, one a unit."""
-        self.register_buffer("running", torch.full(info.shape, self.start))
+        self.register_buffer("running", torch.full(context.shape, self.start))
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """The weighted term; moves the running means on when it is used for learning."""

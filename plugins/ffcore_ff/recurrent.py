@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Circuit, LabelledInput, MakeBlock, Views
+from ffcore.interfaces import Circuit, Context, LabelledInput, Views
 from ffcore_ff.labels import Normalise, normalised
 from ffcore_std.activations import ACTIVATIONS
 from ffcore_std.bodies import add_gradient
@@ -165,12 +165,13 @@ class Recurrent(Circuit):
         self.normalise = normalise
         self.cells = nn.ModuleList()
 
-    def build(self, block: MakeBlock, classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """One block a layer, with the recipe's goodness and objective."""
-        sizes = [math.prod(self.in_shape), *self.units, classes]
+        assert context.block is not None, "a circuit is given what makes its blocks"
+        sizes = [math.prod(self.in_shape), *self.units, context.classes]
         for i, units in enumerate(self.units):
-            self.cells.append(block(f"layer{i + 1}", self.cell(sizes[i], sizes[i + 2], units)))
-        self.register_buffer("eye", self.label_strength * torch.eye(classes), persistent=False)
+            self.cells.append(context.block(f"layer{i + 1}", self.cell(sizes[i], sizes[i + 2], units)))
+        self.register_buffer("eye", self.label_strength * torch.eye(context.classes), persistent=False)
 
     def cell(self, below: int, above: int, units: int) -> Cell:
         """The body of one layer."""

@@ -5,13 +5,12 @@ N samples; K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Algorithm, Batch, NegativeData, Network, Source, Views
+from ffcore.interfaces import Algorithm, Batch, Context, NegativeData, Network, Source, Views
 from ffcore.interfaces.goodness import Kind
 from ffcore_ff.labels import Normalise, normalised
 
@@ -34,24 +33,20 @@ class Unsupervised(Algorithm):
         self.negatives = negatives
         self.normalise = normalise
 
-    def prepare(self, shape: tuple[int, ...], classes: int, net_readouts: tuple[str, ...]) -> tuple[int, ...]:
-        """See `ffcore.interfaces.Algorithm.prepare`.
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """See `ffcore.interfaces.Algorithm.setup`.
 
         Raises:
             ValueError: when there is no readout, or the negatives are wrong labels.
         """
-        if not net_readouts:
+        if not context.readouts:
             raise ValueError("without labels only a readout can tell classes: add one under `readouts`")
         if self.negatives.claims:
             raise ValueError(
                 "without labels negatives must be images, such as hybrid; these are wrong labels"
             )
-        self.negatives.prepare(shape, classes)
-        return shape
-
-    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
-        """See `ffcore.interfaces.Algorithm.expect`; the negatives want to know, too."""
-        self.negatives.expect(low, high)
+        self.negatives.setup(context)
+        return context.shape
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The readouts: goodness says whether an image is real, not what it shows."""

@@ -5,7 +5,7 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Batch, NegativeData, Network, Source
+from ffcore.interfaces import Batch, Context, NegativeData, Network, Source
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_pff.circuit import Predictive
 from ffcore_pff.mixture import Mixture, refuse_few
@@ -55,20 +55,22 @@ class PredictiveForwardForward(ForwardForward):
             )
         super().connect(net)
 
-    def expect(self, counts: Sequence[int], low: float, high: float) -> None:
-        """See `ffcore.interfaces.Algorithm.expect`.
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """See `ffcore.interfaces.Algorithm.setup`.
 
         Raises:
             ValueError: when a class has fewer samples than its mixture is to have components, or inputs are
                 none that the generator could make.
         """
-        super().expect(counts, low, high)
-        refuse_few(counts, self.components)
-        if low < 0 or high > 1:
-            raise ValueError(
-                f"inputs lie between {low:.3g} and {high:.3g}, but the generator makes images in [0, 1]; set "
-                "data.standardise to false"
-            )
+        shape = super().setup(context)
+        if (known := context.statistics) is not None:
+            refuse_few(known.counts, self.components)
+            if known.low < 0 or known.high > 1:
+                raise ValueError(
+                    f"inputs lie between {known.low:.3g} and {known.high:.3g}, but the generator makes "
+                    "images in [0, 1]; set data.standardise to false"
+                )
+        return shape
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The layers, the classifier, then any readouts."""

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Draw, MakeBlock, Views
+from ffcore.interfaces import Context, Draw, Views
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
@@ -79,10 +79,12 @@ class Predictive(Recurrent):
         self.classifier: nn.Module = nn.Identity()
         self.generators = nn.ModuleList()
 
-    def build(self, block: MakeBlock, classes: int) -> None:
+    def setup(self, context: Context) -> None:
         """A block for each layer, the classifier, and each generator: ``generator1`` predicts the image."""
-        super().build(block, classes)
-        top = Dense((self.units[-1],), classes, "identity")
+        super().setup(context)
+        block = context.block
+        assert block is not None, "a circuit is given what makes its blocks"
+        top = Dense((self.units[-1],), context.classes, "identity")
         nn.init.orthogonal_(top.linear.weight)
         self.classifier = block("classifier", top, LabelLoss(self.label_strength))
         sizes = [math.prod(self.in_shape), *self.units, self.latents]

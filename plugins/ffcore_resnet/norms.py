@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Component
+from ffcore.interfaces import Component, Context
 
 
 class GroupNorm(Component):
@@ -28,18 +28,18 @@ class GroupNorm(Component):
         self.groups = groups
         self.classes = 1
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Learn the number of classes.
 
         Raises:
             ValueError: when the groups do not divide the channels.
         """
-        self.classes = info.classes
-        count = self.groups or info.classes
-        if info.shape[0] % count:
-            low = info.shape[0] // count * count
+        self.classes = context.classes
+        count = self.groups or context.classes
+        if context.shape[0] % count:
+            low = context.shape[0] // count * count
             raise ValueError(
-                f"group-norm: {count} groups do not divide {info.shape[0]} channels; {low or count} or "
+                f"group-norm: {count} groups do not divide {context.shape[0]} channels; {low or count} or "
                 f"{low + count} would do"
             )
 

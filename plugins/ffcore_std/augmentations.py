@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Augmentation, Draw
+from ffcore.interfaces import Augmentation, Context, Draw
 
 
 class _Spatial(Augmentation):
     """Of images alone."""
 
-    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def setup(self, context: Context) -> None:
         """Look at the shape.
 
         Raises:
             ValueError: samples are no images.
         """
-        refuse_vectors(shape)
+        refuse_vectors(context.shape)
 
 
 class Shift(_Spatial):
@@ -41,18 +41,18 @@ class Shift(_Spatial):
         self.pixels = pixels
         self.border = border
 
-    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def setup(self, context: Context) -> None:
         """Look at the shape.
 
         Raises:
             ValueError: samples are no images, or too small to be reflected so far.
         """
-        super().prepare(shape, mean, std)
-        least = min(shape[1:])
+        super().setup(context)
+        _, height, width = context.shape
+        least = min(height, width)
         if self.border == "reflect" and self.pixels >= least:
             raise ValueError(
-                f"shift reflects at most {least - 1} pixels of images of {shape[2]}x{shape[1]}, "
-                f"not {self.pixels}"
+                f"shift reflects at most {least - 1} pixels of images of {width}x{height}, not {self.pixels}"
             )
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:

@@ -12,7 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Augmentation, Draw
+from ffcore.interfaces import Augmentation, Context, Draw
 from ffcore_std.augmentations import refuse_vectors
 
 
@@ -28,18 +28,19 @@ class _Colour(Augmentation):
         self.register_buffer("std", torch.ones(1, 1, 1), persistent=False)
         self.scaled = False
 
-    def prepare(self, shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Note what colours have been scaled by.
+    def setup(self, context: Context) -> None:
+        """Note what colours have been scaled by; where the statistics are not known, by nothing.
 
         Raises:
             ValueError: samples are no images, or have another number of channels.
         """
-        refuse_vectors(shape)
-        if shape[0] not in (1, 3):
-            raise ValueError(f"expected images of 1 or 3 channels for colours, found {shape[0]}")
-        self.mean = torch.tensor(mean).view(-1, 1, 1)
-        self.std = torch.tensor(std).view(-1, 1, 1)
-        self.scaled = any(mean) or any(s != 1 for s in std)
+        refuse_vectors(context.shape)
+        if context.shape[0] not in (1, 3):
+            raise ValueError(f"expected images of 1 or 3 channels for colours, found {context.shape[0]}")
+        if (known := context.statistics) is not None:
+            self.mean = torch.tensor(known.mean).view(-1, 1, 1)
+            self.std = torch.tensor(known.std).view(-1, 1, 1)
+            self.scaled = any(known.mean) or any(s != 1 for s in known.std)
 
     def forward(self, x: Tensor, draw: Draw) -> Tensor:
         """(N, C, H, W) → (N, C, H, W), C 1 or 3."""

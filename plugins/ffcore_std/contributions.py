@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ffcore.interfaces import LayerContribution, Source
+from ffcore.interfaces import Context, LayerContribution, Source
 
 
 class _Selected(LayerContribution):
@@ -34,9 +34,9 @@ def _blocks(sources: Sequence[Source]) -> list[int]:
 class Sum(_Selected):
     """Σ over all blocks."""
 
-    def attend(self, sources: Sequence[Source]) -> None:
+    def setup(self, context: Context) -> None:
         """Choose all blocks."""
-        self.chosen = _blocks(sources)
+        self.chosen = _blocks(context.sources)
 
 
 class SkipFirst(_Selected):
@@ -45,18 +45,18 @@ class SkipFirst(_Selected):
     A network of one block uses that block.
     """
 
-    def attend(self, sources: Sequence[Source]) -> None:
+    def setup(self, context: Context) -> None:
         """Choose all blocks but the first."""
-        blocks = _blocks(sources)
+        blocks = _blocks(context.sources)
         self.chosen = blocks[1:] or blocks
 
 
 class Last(_Selected):
     """The last block alone."""
 
-    def attend(self, sources: Sequence[Source]) -> None:
+    def setup(self, context: Context) -> None:
         """Choose the last block."""
-        self.chosen = _blocks(sources)[-1:]
+        self.chosen = _blocks(context.sources)[-1:]
 
 
 class FromReadout(_Selected):
@@ -70,13 +70,13 @@ class FromReadout(_Selected):
         super().__init__()
         self.name = name
 
-    def attend(self, sources: Sequence[Source]) -> None:
+    def setup(self, context: Context) -> None:
         """Choose the readout.
 
         Raises:
             ValueError: when it is not there, or several are and none was named.
         """
-        readouts = {source.name: i for i, source in enumerate(sources) if source.kind == "readout"}
+        readouts = {source.name: i for i, source in enumerate(context.sources) if source.kind == "readout"}
         if self.name is None and len(readouts) == 1:
             self.chosen = list(readouts.values())
         elif self.name in readouts:

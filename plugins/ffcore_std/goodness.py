@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ffcore.interfaces import BlockInfo, Goodness
+from ffcore.interfaces import Context, Goodness
 from ffcore.interfaces.goodness import Kind
 
 
@@ -15,15 +15,16 @@ class Logits(Goodness):
 
     kind: ClassVar[Kind] = "class"
 
-    def bind(self, info: BlockInfo) -> None:
+    def setup(self, context: Context) -> None:
         """Refuse an activity that is not one number a class.
 
         Raises:
             ValueError: when the activity's shape is not (K,).
         """
-        if info.shape != (info.classes,):
+        if context.shape != (context.classes,):
             raise ValueError(
-                f"goodness logits: block {info.name} has activity {info.shape} for {info.classes} classes"
+                f"goodness logits: block {context.name} has activity {context.shape} for {context.classes} "
+                "classes"
             )
 
     def forward(self, activity: Tensor) -> Tensor:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ffcore.errors import closest
-from ffcore.interfaces import BlockInfo, Readout
+from ffcore.interfaces import Context, Readout
 
 
 class Softmax(Readout):
@@ -29,13 +28,13 @@ class Softmax(Readout):
         super().__init__()
         self.taps = taps
 
-    def connect(self, blocks: Sequence[BlockInfo], shapes: Sequence[tuple[int, ...]]) -> tuple[str, ...]:
-        """See `ffcore.interfaces.Readout.connect`.
+    def setup(self, context: Context) -> tuple[str, ...]:
+        """See `ffcore.interfaces.Readout.setup`.
 
         Raises:
             ValueError: when it is to read no block, one twice, or one that is not there.
         """
-        names = [block.name for block in blocks]
+        names = [block.name for block in context.features]
         if self.taps is not None and len(set(self.taps)) != max(1, len(self.taps)):
             raise ValueError(
                 f"readout softmax: taps: {list(self.taps)}: should be different blocks, at least one"
@@ -43,10 +42,10 @@ class Softmax(Readout):
         for name in self.taps or ():
             if name not in names:
                 raise ValueError(f"readout softmax: there is no block {name!r}{closest(name, names)}")
-        features = [block.name for block in blocks if not block.auxiliary]
+        features = [block.name for block in context.features if not block.auxiliary]
         wanted = self.taps if self.taps is not None else tuple(features[1:] or features)
-        width = sum(math.prod(shape) for name, shape in zip(names, shapes, strict=True) if name in wanted)
-        self.linear = nn.Linear(width, blocks[0].classes)
+        width = sum(math.prod(block.handoff_shape) for block in context.features if block.name in wanted)
+        self.linear = nn.Linear(width, context.classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         return wanted

@@ -14,7 +14,7 @@ from turns import Times, alternate, loop
 from ffcore.build.assemble import assemble
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces import Batch, Context, Draw, Views
 from ffcore.interfaces import dense as as_dense
 from ffcore.local import block_optimizers as optimizers_of
 from ffcore.testing.memory import kept_for_backward
@@ -123,7 +123,7 @@ def data(rounds: int) -> dict[str, float]:
     """Microseconds a sample: gather and convert, and that with an augmentation or negatives on top."""
     loader = DeviceLoader(images().load().train, scale=1 / 255, batch_size=N, shuffle=True)
     shift, hybrid = Shift(), Hybrid()
-    hybrid.prepare(SHAPE, K)
+    hybrid.setup(Context(SHAPE, K))
     extras: dict[str, Callable[[Batch, Draw], object]] = {
         "gather and convert": lambda batch, draw: None,
         "and shift by up to 2 pixels": lambda batch, draw: shift(batch.x, draw),

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ffcore.build.assemble import assemble
 from ffcore.errors import one_line
-from ffcore.interfaces import Augmentation, Batch, Draw
+from ffcore.interfaces import Batch, Draw, Statistics
 from ffcore.local import rules
 from ffcore.recipe.load import load, names
 
@@ -63,15 +63,15 @@ def tried(name: str) -> None:
     recipe, part = load(name), name.partition("/")[0]
     shape = next((shape for start, shape in SHAPES.items() if part.startswith(start)), (1, 28, 28))
     classes = CLASSES.get(part, 10)
-    module = assemble(recipe, shape, classes)
+    one = (0.0,) * shape[0], (1.0,) * shape[0]
+    statistics = Statistics((1000,) * classes, 0.0, 1.0, *one)
+    module = assemble(recipe, shape, classes, statistics=statistics)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         module._apply(lambda t: mode.from_tensor(t).to(GPU))
         module.configure_optimizers()
         x, y = torch.rand(N, *shape, device=GPU), torch.randint(classes, (N,), device=GPU)
         batch = Batch(x, y, torch.arange(N, device=GPU), 0, N, Pretended(1, 0, 0, N, N, GPU))
         for augmentation in module.augmentations:
-            assert isinstance(augmentation, Augmentation)
-            augmentation.prepare(shape, (0.0,) * shape[0], (1.0,) * shape[0])
             batch.x = augmentation(batch.x, batch.random())
         module.algorithm.learn(batch, module.network)
         module.eval()

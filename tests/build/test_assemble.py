@@ -6,8 +6,12 @@ import torch
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
 from ffcore.errors import UserError
+from ffcore.interfaces import Augmentation, Statistics
 from ffcore.recipe import load
 from ffcore.recipe.schema import Recipe
+from ffcore_ff.algorithm import ForwardForward
+from ffcore_ff.labels import Overlay
+from ffcore_ff.negatives import WrongLabel
 
 SHAPE, K = (1, 4, 4), 3
 RECIPE = {
@@ -20,11 +24,11 @@ RECIPE = {
 DENSE = {"kind": "dense", "units": 6}
 
 
-def build(shape=SHAPE, classes=K, **more):
-    return assemble(Recipe.model_validate({**RECIPE, **more}), shape, classes)
+def build(shape=SHAPE, classes=K, statistics=None, **more):
+    return assemble(Recipe.model_validate({**RECIPE, **more}), shape, classes, statistics=statistics)
 
 
-def test_blocks_are_numbered_by_kind_and_bound_in_order():
+def test_blocks_are_numbered_by_kind_and_set_up_in_order():
     net = build(network=[DENSE, {"kind": "dense", "units": 4, "name": "last"}]).network
     assert [(b.name, b.info.depth, b.info.shape) for b in net.blocks] == [
         ("dense1", 0, (6,)),
@@ -189,3 +193,49 @@ def test_the_global_random_state_neither_matters_nor_moves():
     torch.manual_seed(6)
     again = build().network.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+class Noted(Augmentation):
+    """Keeps its place."""
+
+    place = None
+
+    def setup(self, context):
+        self.place = context
+
+    def forward(self, x, draw):
+        return x
+
+
+class Watching(ForwardForward):
+    """Keeps its place."""
+
+    def setup(self, context):
+        super().setup(context)
+        self.place = context
+        return context.shape
+
+
+def test_what_is_known_of_the_data_reaches_the_algorithm_and_the_augmentations():
+    statistics = Statistics((5, 6, 7), -1.0, 2.0, (0.5,), (0.25,))
+    algorithm = Watching(Overlay(), WrongLabel())
+    data = {"kind": "digits", "augment": [Noted()], "groups": [0, 0, 1]}
+    more = {"algorithm": algorithm, "data": data, "readouts": {"soft": "softmax"}}
+    module = build(**more, statistics=statistics)
+    (augmentation,) = module.augmentations
+    context = augmentation.place
+    assert context is module.algorithm.place
+    assert (context.shape, context.classes, context.readouts) == (SHAPE, K, ("soft",))
+    assert (context.statistics, context.group_of.tolist()) == (statistics, [0, 0, 1])
+
+
+def test_without_data_the_algorithm_knows_nothing_of_them_and_augmentations_are_not_set_up():
+    module = build(algorithm=Watching(Overlay(), WrongLabel()), data={"kind": "digits", "augment": [Noted()]})
+    assert module.algorithm.place.statistics is None
+    assert module.augmentations[0].place is None
+
+
+def test_an_augmentation_that_does_not_fit_the_data_says_where_it_is():
+    statistics = Statistics((5, 6, 7), 0.0, 1.0, (0.0,), (1.0,))
+    with pytest.raises(UserError, match=r"^data.augment.1: expected images of 1 or 3 channels"):
+        build(shape=(2, 4, 4), statistics=statistics, data={"kind": "digits", "augment": ["shift", "grey"]})

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from ffcore.interfaces import LayerContribution
+from ffcore.interfaces import Component, LayerContribution
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 5])
@@ -222,3 +222,13 @@ def test_whatever_is_measured_has_its_random_numbers(module, loader, fit):
     assert len(drawn) > 2
     assert len(set(drawn)) == 1
     assert drawn[0] != made.seed
+
+
+def test_lightnings_setup_hook_is_not_called_on_components(module, loader, fit):
+    made, calls = module(readouts={"readout": "softmax"}), []
+    components = [part for part in made.modules() if isinstance(part, Component)]
+    for part in components:
+        part.setup = lambda *args, **options: calls.append(args)
+    fit(made, loader())
+    assert len(components) > 5
+    assert not calls

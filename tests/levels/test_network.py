@@ -10,7 +10,10 @@ from torch import nn
 
 import ffcore
 from ffcore.errors import RunError, UserError
-from ffcore.interfaces import Goodness, LayerContribution
+from ffcore.interfaces import BlackBox, Goodness, LayerContribution, LocalLoss, Views
+from ffcore_blackbox.codes import WinnerTakeAll
+from ffcore_channel.objectives import CwC
+from ffcore_channel.partition import ChannelPartition
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_ff.goodness import SumSquares
 from ffcore_ff.handoffs import RMS
@@ -18,6 +21,9 @@ from ffcore_ff.labels import Overlay
 from ffcore_ff.negatives import WrongLabel
 from ffcore_ff.objectives import Logistic
 from ffcore_std.bodies import Dense
+from ffcore_std.contributions import Sum
+from ffcore_std.readouts import Softmax
+from ffcore_std.schedules import Joint
 
 
 def digits():
@@ -249,14 +255,114 @@ def test_a_goodness_is_measured_on_ones_in_evaluation_mode():
     assert made.info.unit_goodness == pytest.approx(100, rel=1e-4)
 
 
-def test_a_subclass_that_forgets_super_keeps_the_columns_of_classes():
-    class Forgetful(Logistic):
-        def bind(self, info):
+def by_super_class(**parts):
+    """Two blocks; the goodness of the first has a column for each of two super-classes."""
+    goodness = [ChannelPartition(hierarchy="data") for _ in range(2)]
+    first = layer(64, 20, **{"goodness": goodness[0], **parts})
+    second = layer(20, 20, goodness=goodness[1], objective=CwC())
+    return network([first, second], algorithm="channel-class", group_of=torch.arange(10) // 5)
+
+
+def test_an_objective_that_forgets_super_learns_on_the_columns_that_classes_share():
+    class Forgetful(CwC):
+        def setup(self, context):
+            self.place = context
+
+    own, plain = by_super_class(objective=Forgetful()), by_super_class(objective=CwC())
+    x, y = (t[:50] for t in digits())
+    for net in (own, plain):
+        loss = net.learn(x, y, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))["block1"]
+    objective = own.blocks[0].loss.objective
+    assert objective.place.column_of.tolist() == [0] * 5 + [1] * 5
+    views = Views(x, ("all",), (50,), y=y)
+    assert torch.equal(objective.targets(views), (y >= 5).long())
+    assert loss.isfinite()
+    torch.testing.assert_close(own.state_dict(), plain.state_dict(), rtol=0, atol=0)
+
+
+def test_an_objective_inside_a_loss_of_ones_own_gets_the_columns_too():
+    class Own(LocalLoss):
+        def __init__(self):
+            super().__init__()
+            self.inner = CwC()
+
+        def setup(self, context):
             pass
 
-    made = layer(64, objective=Forgetful(2.0))
-    network([made])
-    assert made.loss.objective.column_of is None  # those of the goodness, which has none
+        def forward(self, out, block, views):
+            return {"objective": self.inner(out.goodness, views)}
+
+    loss = Own()
+    by_super_class(objective=None, loss=loss)
+    assert loss.inner.column_of.tolist() == [0] * 5 + [1] * 5
+
+
+def test_every_component_is_set_up_once_with_what_it_may_know():
+    seen = {}
+
+    def noted(kind):
+        class Noted(kind):
+            def setup(self, context):
+                assert kind not in seen
+                seen[kind] = context
+                return super().setup(context)
+
+        return Noted
+
+    class Boxed(noted(BlackBox)):
+        def forward(self, x):
+            return x.sign()
+
+    made = layer(64, 20, goodness=noted(SumSquares)(), objective=noted(Logistic)(), handoff=RMS())
+    groups = torch.arange(10) // 5
+    net = network(
+        [made, Boxed()],
+        algorithm=noted(ForwardForward)(noted(Overlay)(), noted(WrongLabel)()),
+        readouts={"soft": noted(Softmax)(("block1",))},
+        contribution=noted(Sum)(),
+        schedule=noted(Joint)(),
+        group_of=groups,
+    )
+    data = seen[ForwardForward]
+    assert (data.shape, data.classes, data.readouts, data.statistics) == ((64,), 10, ("soft",), None)
+    assert seen[Overlay] is data
+    assert seen[WrongLabel] is data
+    place = seen[SumSquares]
+    assert (place.shape, place.in_shape, place.handoff_shape, place.goodness) == ((20,), (64,), (20,), None)
+    assert (seen[Logistic].name, seen[Logistic].goodness) == ("block1", made.goodness)
+    assert seen[Logistic].unit_goodness == 20
+    assert (seen[BlackBox].shape, seen[BlackBox].name) == ((20,), "box2")
+    assert (seen[Softmax].shape, seen[Softmax].name) == ((10,), "soft")
+    assert [(f.name, f.handoff_shape) for f in seen[Softmax].features] == [("block1", (20,))]
+    assert seen[Sum] is seen[Joint]
+    assert (seen[Sum].shape, seen[Sum].blocks, seen[Sum].sources) == ((64,), 1, net.sources)
+    assert all(context.group_of is groups for context in seen.values())
+    assert len(seen) == 9
+
+
+@pytest.mark.parametrize("returned", [None, "block9", ("block9",)])
+def test_a_readout_that_names_no_block_is_refused(returned):
+    class Astray(Softmax):
+        def setup(self, context):
+            super().setup(context)
+            return returned
+
+    with pytest.raises(UserError, match=r"readouts.soft: its setup returned .*; it should return names of"):
+        network(readouts={"soft": Astray()})
+
+
+def test_an_algorithm_that_returns_no_shape_is_refused():
+    class Silent(ForwardForward):
+        def setup(self, context):
+            super().setup(context)
+
+    with pytest.raises(UserError, match="algorithm: its setup returned None; it should return the shape"):
+        network(algorithm=Silent(Overlay(), WrongLabel()))
+
+
+def test_a_black_box_that_does_not_fit_its_place_is_refused():
+    with pytest.raises(UserError, match="stage 1: group: 7 does not divide 100 units"):
+        network([layer(64), WinnerTakeAll(7), layer(100)])
 
 
 def test_a_contribution_of_ones_own_combines():

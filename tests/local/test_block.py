@@ -251,7 +251,7 @@ def test_autograd_helps_out_where_the_closed_form_ends(kind):
 
 def test_a_readout_gets_its_taps_in_the_order_it_asked_for():
     class Backwards(Readout):
-        def connect(self, blocks, shapes):
+        def setup(self, context):
             self.linear = nn.Linear(3, 2)
             return ("block2", "block1")
 

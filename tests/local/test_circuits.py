@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Circuit, Draw, Views
+from ffcore.interfaces import Circuit, Context, Draw, Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore.testing.scenery import Energy, Margin, taught
 
@@ -20,8 +20,8 @@ class Ring(Circuit):
         self.calls, self.reads = calls, reads
         self.states = []
 
-    def build(self, block, classes):
-        self.one, self.two = (block(name, nn.Linear(D, D)) for name in ("one", "two"))
+    def setup(self, context):
+        self.one, self.two = (context.block(name, nn.Linear(D, D)) for name in ("one", "two"))
 
     def forward(self, x, views):
         self.states = []
@@ -38,7 +38,7 @@ def block(name, body, loss=None):
 def network(calls=3, reads=range(1), after=()):
     torch.manual_seed(0)
     ring = Ring(calls, reads)
-    ring.build(block, 2)
+    ring.setup(Context((D,), 2, block=block))
     return taught(LocalNetwork(nn.Sequential(nn.Tanh(), ring, *after), (D,), 2))
 
 

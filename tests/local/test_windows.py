@@ -208,10 +208,10 @@ def test_a_rule_of_its_own_needs_neither_goodness_nor_loss():
     assert [source.name for source in net.sources] == ["block2"]
 
 
-def test_a_rule_may_make_what_it_gathers_as_soon_as_it_is_bound():
+def test_a_rule_may_make_what_it_gathers_as_soon_as_it_is_set_up():
     class Gathers(LearningRule):
-        def bind(self, info):
-            self.register_buffer("sum", torch.zeros(*info.shape, *info.in_shape))
+        def setup(self, context):
+            self.register_buffer("sum", torch.zeros(*context.shape, *context.in_shape))
 
         def learn(self, window, views):
             return [{} for _ in window]

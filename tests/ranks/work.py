@@ -32,8 +32,7 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
     """A module that has learned so many steps of a recipe, without a run's folder."""
     recipe = load(recipe, overrides)
     data = Data.open(recipe)
-    module = assemble(recipe, data.images.shape, data.images.num_classes)
-    data.prepare(module.augmentations)
+    module = assemble(recipe, data.images.shape, data.images.num_classes, statistics=data.statistics())
     if recipe.trainer.precision == "64-true":
         module.double()
     before(module)

@@ -35,9 +35,9 @@ class OfTheBatch(Goodness):
 class OneHot(LabelCode):
     """The class over the first features."""
 
-    def prepare(self, shape, classes):
-        self.classes = classes
-        return shape
+    def setup(self, context):
+        self.classes = context.classes
+        return context.shape
 
     def code(self, y, n):
         if y is None:

@@ -15,8 +15,8 @@ from ffcore.testing import run_check
 class Leaking(NegativeData):
     """Any class, the true one too."""
 
-    def prepare(self, shape, classes):
-        self.classes = classes
+    def setup(self, context):
+        self.classes = context.classes
 
     def forward(self, x, y, probs, draw):
         return x, draw.integers("label", self.classes)
@@ -39,9 +39,9 @@ class OfThisRank(Leaking):
 class OneHot(LabelCode):
     """The class over the first features."""
 
-    def prepare(self, shape, classes):
-        self.classes = classes
-        return shape
+    def setup(self, context):
+        self.classes = context.classes
+        return context.shape
 
     def code(self, y, n):
         if y is None:

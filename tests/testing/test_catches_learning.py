@@ -62,7 +62,7 @@ class First(Schedule):
 class Elsewhere(Readout):
     """Reads a block that does not exist."""
 
-    def connect(self, blocks, shapes):
+    def setup(self, context):
         return ("nowhere",)
 
     def forward(self, *activities):

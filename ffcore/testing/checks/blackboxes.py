@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from ffcore.errors import RunError
-from ffcore.interfaces import BlackBox
+from ffcore.interfaces import BlackBox, Context
 from ffcore.local import BoxStage
 from ffcore.testing.example import Example
-from ffcore.testing.scenery import FEATURES, N, Placed, numbers
+from ffcore.testing.scenery import FEATURES, K, N, Placed, numbers
 
 
 def place_blackbox(example: Example, seed: int = 0) -> Placed:
@@ -22,7 +22,7 @@ def check_blackbox_keeps_rows(example: Example) -> None:
     """One row out for each row in, all finite, of the same shape whether it has been fitted or not."""
     box = _fitted(example)
     fresh: BlackBox = example.make(in_shape=(FEATURES,))
-    fresh.prepare((FEATURES,))
+    fresh.setup(Context((FEATURES,), K))
     try:
         made, before = (BoxStage(each)(numbers(N, FEATURES)) for each in (box, fresh))
     except RunError as error:
@@ -42,7 +42,7 @@ def check_blackbox_can_be_closed_twice(example: Example) -> None:
 
 def _fitted(example: Example, seed: int = 0) -> BlackBox:
     box: BlackBox = example.make(in_shape=(FEATURES,), seed=seed)
-    box.prepare((FEATURES,))
+    box.setup(Context((FEATURES,), K))
     with torch.no_grad():
         box.fit([numbers(N, FEATURES, seed=s) for s in range(3)])
     return box

@@ -6,11 +6,12 @@ L sources; N samples; K classes.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch.testing import assert_close
 
-from ffcore.interfaces import LayerContribution, Readout, Source
+from ffcore.interfaces import Context, LayerContribution, Readout, Source
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers, place, single
 
@@ -86,7 +87,8 @@ def check_readout_gives_a_logit_a_class(example: Example) -> None:
 def _fed(example: Example, seed: int = 0) -> LayerContribution:
     """As the engine does it: scores batch by batch, then losses at the end of the epoch."""
     contribution: LayerContribution = example.make(seed=seed)
-    contribution.attend(SOURCES)
+    readouts = tuple(source.name for source in SOURCES if source.kind == "readout")
+    contribution.setup(Context((1, 8, 8), K, blocks=3, readouts=readouts, sources=SOURCES))
     losses = torch.tensor([0.9, 0.5, 0.7, math.nan])  # the readout has none
     if "train.loss" in contribution.needs:
         contribution.observe("train", losses, None, None)
@@ -101,5 +103,8 @@ def _fed(example: Example, seed: int = 0) -> LayerContribution:
 
 def _connected(example: Example, seed: int = 0) -> tuple[Readout, tuple[str, ...]]:
     readout: Readout = example.make(seed=seed)
-    infos = [place(shape, f"block{i + 1}", i) for i, shape in enumerate(HANDOFFS)]
-    return readout, tuple(readout.connect(infos, HANDOFFS))
+    blocks = [place((7,), f"block{i + 1}", i, handoff_shape=shape) for i, shape in enumerate(HANDOFFS)]
+    context = Context((K,), K, name="readout", depth=2, blocks=2, features=tuple(blocks))
+    names: Any = readout.setup(context)
+    assert isinstance(names, tuple | list), f"setup returns {names!r}, not the names of the blocks to read"
+    return readout, tuple(names)

@@ -63,14 +63,14 @@ def check_goodness_lets_a_gradient_through(example: Example) -> None:
 
 
 def _placed(example: Example, seed: int = 0) -> Iterator[tuple[Goodness, tuple[int, ...]]]:
-    """Bound to each activity that it takes; `bind` refuses one with a ValueError."""
+    """Set up for each activity that it takes; `setup` refuses one with a ValueError."""
     kind = getattr(example.entry.load(), "kind", None)
     assert kind in SHAPES, f"kind is {kind!r}, not 'energy' or 'class'"
     taken = 0
     for shape in SHAPES[kind]:
         goodness: Goodness = example.make(seed=seed)
         try:
-            goodness.bind(place(shape))
+            goodness.setup(place(shape))
         except ValueError:
             continue
         taken += 1

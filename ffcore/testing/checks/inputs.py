@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from ffcore.interfaces import Augmentation, Draw, LabelCode, LabelledInput, NegativeData, dense
+from ffcore.interfaces import (
+    Augmentation,
+    Context,
+    Draw,
+    LabelCode,
+    LabelledInput,
+    NegativeData,
+    Statistics,
+    dense,
+)
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers
 
@@ -45,7 +54,9 @@ def place_augmentation(example: Example, seed: int = 0) -> Placed:
 
 def _augmentation(example: Example, seed: int = 0) -> Augmentation:
     augmentation: Augmentation = example.make(seed=seed)
-    augmentation.prepare(tuple(_images(1).shape[1:]), (0.5,), (0.25,))
+    x = _images(N)
+    statistics = Statistics((N,) * K, float(x.min()), float(x.max()), (0.5,), (0.25,))
+    augmentation.setup(Context(SHAPE, K, statistics=statistics))
     return augmentation
 
 
@@ -94,9 +105,8 @@ def check_label_neutral_favours_no_class(example: Example) -> None:
 
 
 def check_label_join_gives_a_row_a_code(example: Example) -> None:
-    """V·N rows of the shape that `prepare` promised, view by view, and nothing is changed in place."""
-    label = _label(example)
-    shape = label.prepare(SHAPE, K)
+    """V·N rows of the shape that `setup` returned, view by view, and nothing is changed in place."""
+    label, shape = _set_up(example)
     x, claim = _images(N), torch.arange(K).repeat_interleave(N)
     before, codes = x.clone(), label.code(claim, K * N)
     joined = label.join(x, codes)
@@ -180,9 +190,15 @@ def check_negative_leaves_its_input_alone(example: Example) -> None:
 
 
 def _label(example: Example, seed: int = 0) -> LabelCode:
+    return _set_up(example, seed)[0]
+
+
+def _set_up(example: Example, seed: int = 0) -> tuple[LabelCode, tuple[int, ...]]:
+    """A label code, and the shape of a labelled input."""
     label: LabelCode = example.make(seed=seed)
-    label.prepare(SHAPE, K)
-    return label.eval()
+    shape: Any = label.setup(Context(SHAPE, K))
+    assert isinstance(shape, tuple), f"setup returns {shape!r}, not the shape of a labelled input"
+    return label.eval(), shape
 
 
 def _images(n: int) -> Tensor:
@@ -191,7 +207,7 @@ def _images(n: int) -> Tensor:
 
 def _prepared(negative: Any, classes: int) -> NegativeData:
     assert isinstance(negative, NegativeData)
-    negative.prepare(SHAPE, classes)
+    negative.setup(Context(SHAPE, classes))
     return negative
 
 

@@ -123,7 +123,7 @@ def _placed(example: Example, seed: int = 0) -> Iterator[tuple[nn.Module, Tensor
             module.eval()
             if isinstance(module, Component):
                 with torch.no_grad():
-                    module.bind(place(tuple(_parts(module(x))[0].shape[1:])))
+                    module.setup(place(tuple(_parts(module(x))[0].shape[1:])))
             module(x)
         except (UserError, ValueError, RuntimeError) as error:
             refused = str(error)

@@ -92,7 +92,7 @@ def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
 def _heard(example: Example, seed: int = 0) -> tuple[Objective, Tensor, Views]:
     """An objective with goodness and views that it understands."""
     objective: Objective = example.make(seed=seed)
-    objective.bind(place((8,)))
+    objective.setup(place((8,)))
     objective.eval()
     columns = (K,) if objective.accepts == "class" else ()
     for views in (pair(numbers(2 * N, FEATURES)), single(numbers(N, FEATURES))):
@@ -130,15 +130,15 @@ def _with_neutral_rows(views: Views) -> Views:
 
 def _placed(example: Example, seed: int = 0) -> tuple[Penalty, LocalBlock]:
     """In a block with an energy, or what the config wants: ``"recipe": {"block": {"goodness": …}}``."""
-    block, info = network("energy").blocks[0], place((8,))
+    block, context = network("energy").blocks[0], place((8,))
     wanted = example.recipe.get("block", {}).get("goodness")
     if wanted is not None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             block.goodness = make(Kind("goodness").validate(wanted), "block.goodness")
-            block.goodness.bind(info)
+            block.goodness.setup(context)
     penalty: Penalty = example.make(seed=seed)
-    penalty.bind(replace(info, goodness=block.goodness))
+    penalty.setup(replace(context, goodness=block.goodness))
     return penalty, block
 
 

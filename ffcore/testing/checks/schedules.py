@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Clock, Schedule
+from ffcore.interfaces import Clock, Context, Schedule, Source
 from ffcore.testing.example import Example
-from ffcore.testing.scenery import Placed
+from ffcore.testing.scenery import K, Placed
 
 BLOCKS = range(1, 7)
 EPOCHS = (1, 2, 3, 6, 20)
@@ -16,10 +16,11 @@ STEPS = range(5)
 
 def place_schedule(example: Example, seed: int = 0) -> Placed:
     """Over all clocks that it accepts."""
-    schedule: Schedule = example.make(seed=seed)
+    blocks = BLOCKS[-1]
+    schedule = _set_up(example, blocks, seed)
 
     def use() -> Tensor:
-        return torch.tensor([[w.start, w.stop] for _, windows in _all(schedule) for w in windows])
+        return torch.tensor([[w.start, w.stop] for windows in _windows(schedule, blocks) for w in windows])
 
     return Placed(schedule, use)
 
@@ -27,7 +28,7 @@ def place_schedule(example: Example, seed: int = 0) -> Placed:
 def check_schedule_windows_are_ascending_disjoint_and_in_range(example: Example) -> None:
     """For one to six blocks and all epochs; a ValueError refuses a run that cannot work."""
     accepted = 0
-    for blocks, windows in _all(example.make()):
+    for blocks, windows in _all(example):
         accepted += 1
         ends = [end for window in windows for end in (window.start, window.stop)]
         assert all(window.step == 1 and len(window) for window in windows), f"{windows}: an empty window"
@@ -38,8 +39,8 @@ def check_schedule_windows_are_ascending_disjoint_and_in_range(example: Example)
 
 def check_schedule_lets_every_block_learn(example: Example) -> None:
     """At some time of a run that it accepts."""
-    schedule: Schedule = example.make()
     for blocks in BLOCKS:
+        schedule = _set_up(example, blocks)
         for epochs in EPOCHS:
             try:
                 runs = [
@@ -55,15 +56,25 @@ def check_schedule_lets_every_block_learn(example: Example) -> None:
     raise AssertionError("in every run that it accepts some block never learns")
 
 
-def _all(schedule: Schedule) -> list[tuple[int, tuple[range, ...]]]:
+def _set_up(example: Example, blocks: int, seed: int = 0) -> Schedule:
+    schedule: Schedule = example.make(seed=seed)
+    sources = tuple(Source(f"block{i + 1}", "block") for i in range(blocks))
+    schedule.setup(Context((1, 8, 8), K, blocks=blocks, sources=sources))
+    return schedule
+
+
+def _all(example: Example) -> list[tuple[int, tuple[range, ...]]]:
+    return [(blocks, found) for blocks in BLOCKS for found in _windows(_set_up(example, blocks), blocks)]
+
+
+def _windows(schedule: Schedule, blocks: int) -> list[tuple[range, ...]]:
     found = []
-    for blocks in BLOCKS:
-        for epochs in EPOCHS:
-            for epoch in range(epochs):
-                for step in STEPS:
-                    clock = Clock(epoch, epoch * len(STEPS) + step, epochs)
-                    try:
-                        found.append((blocks, schedule.windows(clock, blocks)))
-                    except ValueError:
-                        continue
+    for epochs in EPOCHS:
+        for epoch in range(epochs):
+            for step in STEPS:
+                clock = Clock(epoch, epoch * len(STEPS) + step, epochs)
+                try:
+                    found.append(schedule.windows(clock, blocks))
+                except ValueError:
+                    continue
     return found

@@ -11,6 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from ffcore.errors import UserError
+from ffcore.interfaces import Context
 from ffcore.local import BoxStage
 from ffcore.trust import trusting
 from ffcore_blackbox import onnx
@@ -56,7 +57,7 @@ def test_nothing_is_imported_to_find_a_target(tmp_path, monkeypatch):
 
 def test_a_transformer_is_fitted_to_what_comes_in():
     box = Estimator("PCA", {"n_components": 3})
-    box.prepare((8,))
+    box.setup(Context((8,), 2))
     box.fit([rows(), rows(seed=1)])
     both = torch.cat([rows(), rows(seed=1)]).numpy()
     right = PCA(3, random_state=0).fit(both).transform(both[:5])
@@ -65,7 +66,7 @@ def test_a_transformer_is_fitted_to_what_comes_in():
 
 def test_a_sparse_code_becomes_dense_and_keeps_its_width_when_it_is_fitted():
     box = Estimator("RandomTreesEmbedding", {"n_estimators": 4, "max_depth": 3})
-    box.prepare((8,))
+    box.setup(Context((8,), 2))
     before = BoxStage(box)(rows())
     box.fit([rows()[:9]])  # so few rows make fewer leaves
     after = BoxStage(box)(rows())
@@ -76,7 +77,7 @@ def test_a_sparse_code_becomes_dense_and_keeps_its_width_when_it_is_fitted():
 def test_its_state_is_bytes_that_make_another_one_equal():
     one, other = (Estimator("PCA", {"n_components": 3}) for _ in range(2))
     for box in (one, other):
-        box.prepare((8,))
+        box.setup(Context((8,), 2))
     one.fit([rows()])
     with trusting():
         other.load_state_dict(one.state_dict())
@@ -88,7 +89,7 @@ def test_a_fitted_one_is_loaded_and_not_fitted_again(tmp_path):
     model = PCA(2, random_state=0).fit(rows(seed=3).numpy())
     joblib.dump(model, tmp_path / "pca.joblib")
     box = Estimator(path=str(tmp_path / "pca.joblib"))
-    box.prepare((8,))
+    box.setup(Context((8,), 2))
     box.fit([rows()])
     np.testing.assert_allclose(box(rows()).numpy(), model.transform(rows().numpy()), atol=1e-6)
 
@@ -99,7 +100,10 @@ def test_a_fitted_one_is_loaded_and_not_fitted_again(tmp_path):
         (lambda: Estimator("Nonsense"), "'Nonsense' is no transformer of scikit-learn's"),
         (lambda: Estimator("PCA", {"components": 2}), "options: .*'components'"),
         (lambda: Estimator(path="nowhere.joblib"), "path: there is no file 'nowhere.joblib'"),
-        (lambda: Estimator("PCA", {"n_components": 20}).prepare((8,)), "PCA cannot take 8 features"),
+        (
+            lambda: Estimator("PCA", {"n_components": 20}).setup(Context((8,), 2)),
+            "PCA cannot take 8 features",
+        ),
     ],
 )
 def test_a_transformer_that_cannot_be_is_refused(make, complaint):
@@ -110,13 +114,13 @@ def test_a_transformer_that_cannot_be_is_refused(make, complaint):
 def test_an_onnx_model_is_run(tmp_path):
     pytest.importorskip("onnxruntime")
     box = onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))
-    box.prepare((8,))
+    box.setup(Context((8,), 2))
     torch.testing.assert_close(BoxStage(box)(rows()), rows().relu())
     torch.testing.assert_close(BoxStage(box)(rows().double()), rows().double().relu())
     box.close()
     torch.testing.assert_close(BoxStage(copy.deepcopy(box))(rows()), rows().relu())
     with pytest.raises(ValueError, match=r"wants samples of shape \('features',\), here they have \(2, 4\)"):
-        box.prepare((2, 4))
+        box.setup(Context((2, 4), 2))
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="is no ONNX model"):
         onnx.Onnx(str(tmp_path / "broken.onnx"))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ffcore.interfaces import Context
 from ffcore_blackbox.codes import LookUp, Quantise, Sign, Step, WinnerTakeAll
 
 X = torch.tensor([[0.0, 0.4, 0.6, 1.0], [1.0, 1.0, 0.2, 0.9]])
@@ -28,7 +29,7 @@ def test_of_equal_units_the_first_one_wins():
 
 def test_a_group_has_to_divide_the_units():
     with pytest.raises(ValueError, match="group: 3 does not divide 4 units"):
-        WinnerTakeAll(3).prepare((4,))
+        WinnerTakeAll(3).setup(Context((4,), 2))
 
 
 def test_a_table_is_looked_up_by_bin():

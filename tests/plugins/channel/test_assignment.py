@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import BlockInfo, Clock
+from ffcore.interfaces import Clock, Context
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.pooling import responses
 
@@ -17,7 +17,7 @@ def numbers(*shape, seed=0, dtype=torch.float64):
 
 def bound(shape=(C, 4, 5), **options):
     made = ChannelAssignment(**options)
-    made.bind(BlockInfo("conv1", 0, 2, shape, K))
+    made.setup(Context(shape, K, name="conv1", blocks=2))
     return made
 
 

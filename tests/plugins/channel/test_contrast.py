@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Clock, Out, Views
+from ffcore.interfaces import Clock, Context, Out, Views
 from ffcore.local import LocalBlock
 from ffcore_channel.contrast import Contrast, supervised_contrast
 
@@ -18,7 +18,7 @@ def numbers(*shape, seed=0):
 
 def bound(shape, **options):
     made = Contrast(**options)
-    made.bind(BlockInfo("conv1", 0, 2, shape, 3))
+    made.setup(Context(shape, 3, name="conv1", blocks=2))
     return made.double()
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ffcore.interfaces import Source
+from ffcore.interfaces import Context, Source
 from ffcore_channel.contributions import BestRange, LossWeighted
 
 BLOCKS = [Source("a", "block"), Source("b", "block"), Source("c", "block")]
@@ -12,7 +12,7 @@ NAN = math.nan
 
 
 def attending(contribution, sources=(*BLOCKS, READOUT)):
-    contribution.attend(sources)
+    contribution.setup(Context((1,), 2, sources=tuple(sources)))
     return contribution
 
 
@@ -110,4 +110,4 @@ def test_weights_are_in_checkpoints(make):
 @pytest.mark.parametrize("make", [LossWeighted, BestRange])
 def test_without_blocks_there_is_an_error(make):
     with pytest.raises(ValueError, match="no block gives evidence"):
-        make().attend([READOUT])
+        make().setup(Context((1,), 2, sources=(READOUT,)))

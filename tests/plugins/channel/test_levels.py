@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ffcore.interfaces import BlockInfo
+from ffcore.interfaces import Context
 from ffcore_channel.levels import level_at, super_classes
 
 COARSE, FINE = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
@@ -11,7 +11,7 @@ COARSE, FINE = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
 
 def info(depth=0, blocks=3, groups=None):
     group_of = None if groups is None else torch.tensor(groups)
-    return BlockInfo("b", 0, 1, (12,), 6, group_of=group_of, rank=depth, ranks=blocks)
+    return Context((12,), 6, group_of=group_of, rank=depth, ranks=blocks)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 5, 16])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo, Views
+from ffcore.interfaces import Views
 from ffcore_channel.objectives import CwC, CwG, PvN
 
 N, K = 6, 4
@@ -22,7 +22,7 @@ def views(rows=N):
 
 def bound(objective, columns=None):
     column_of = None if columns is None else torch.tensor(columns)
-    objective.bind(BlockInfo("b", 0, 1, (8,), K, column_of=column_of))
+    objective.column_of = column_of
     return objective
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import BlockInfo
+from ffcore.interfaces import Context
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore_channel.objectives import CwC
 from ffcore_channel.partition import ChannelPartition
@@ -13,7 +13,7 @@ LEVEL = [0, 1, 0]
 
 def bound(shape, classes=K, depth=0, blocks=2, **options):
     made = ChannelPartition(**options)
-    made.bind(BlockInfo("conv1", 0, 1, shape, classes, rank=depth, ranks=blocks))
+    made.setup(Context(shape, classes, name="conv1", rank=depth, ranks=blocks))
     return made
 
 

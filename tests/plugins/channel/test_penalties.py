@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import BlockInfo, Clock, Out, Views
+from ffcore.interfaces import Clock, Context, Out, Views
 from ffcore.local import LocalBlock
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.partition import ChannelPartition
@@ -13,7 +13,7 @@ from ffcore_channel.penalties import AssignmentEntropy, AssignmentOrthogonality
 
 def block_of(channels, classes, init="normal", sigma=None):
     goodness = ChannelAssignment(init=init)
-    goodness.bind(BlockInfo("conv1", 0, 2, (channels,), classes))
+    goodness.setup(Context((channels,), classes, name="conv1", blocks=2))
     if sigma is not None:
         nn.init.normal_(goodness.logits, std=sigma)
     return LocalBlock(nn.Identity(), goodness.double())
@@ -109,6 +109,6 @@ def test_the_warm_up_is_in_checkpoints():
 @pytest.mark.parametrize("penalty", [AssignmentEntropy(), AssignmentOrthogonality()])
 @pytest.mark.parametrize("goodness", [ChannelPartition(), None])
 def test_a_block_that_learns_no_assignment_is_refused_before_it_learns(penalty, goodness):
-    info = BlockInfo("conv1", 0, 1, (10, 2, 2), 10, goodness=goodness)
+    context = Context((10, 2, 2), 10, name="conv1", goodness=goodness)
     with pytest.raises(ValueError, match=r"block conv1 learns no assignment.*goodness: channel-assignment"):
-        penalty.bind(info)
+        penalty.setup(context)

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from ffcore.interfaces import Draw
+from ffcore.interfaces import Context, Draw
 from ffcore_ff.images import Hybrid, OtherData, Shuffled, Turned, blur
 
 X = torch.rand(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def negatives(made, x=X, shape=(2, 8, 8), seed=1):
-    made.prepare(shape, 10)
+    made.setup(Context(shape, 10))
     wrong, y = made(x, None, lambda: pytest.fail("nobody asks"), Draw(seed, 0, 0, len(x), len(x)))
     assert y is None
     return wrong
@@ -45,7 +45,7 @@ def test_more_blurs_make_larger_blobs():
 
     def borders(blurs):
         made = Hybrid(blurs)
-        made.prepare((1, 28, 28), 10)
+        made.setup(Context((1, 28, 28), 10))
         mask = made.mask(x, Draw(3, 0, 0, 50, 50)).float()
         return mask.diff(dim=2).abs().mean().item()
 
@@ -98,4 +98,4 @@ def test_other_data_draws_from_the_other_set():
 )
 def test_what_is_no_such_image_is_refused(made, shape, message):
     with pytest.raises(ValueError, match=message):
-        made.prepare(shape, 10)
+        made.setup(Context(shape, 10))

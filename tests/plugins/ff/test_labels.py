@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from ffcore.interfaces import Context
 from ffcore_ff.labels import Channels, Fourier, Overlay
 
 K = 3
@@ -9,7 +10,7 @@ X = torch.arange(1.0, 13.0).view(2, 1, 2, 3)  # two images of six pixels
 
 def overlay(**options):
     label = Overlay(**options)
-    assert label.prepare((1, 2, 3), K) == (1, 2, 3)
+    assert label.setup(Context((1, 2, 3), K)) == (1, 2, 3)
     return label
 
 
@@ -34,7 +35,7 @@ def test_labelled_inputs_are_normalised(normalise, square):
 
 def test_too_many_classes_are_refused():
     with pytest.raises(ValueError, match="7 classes do not fit into 6 input features"):
-        Overlay().prepare((1, 2, 3), 7)
+        Overlay().setup(Context((1, 2, 3), 7))
 
 
 def test_views_that_share_samples_share_the_base():
@@ -47,7 +48,7 @@ def test_views_that_share_samples_share_the_base():
 
 def test_channels_light_the_plane_of_the_class():
     made = Channels(strength=2.0, normalise="none")
-    assert made.prepare((1, 2, 2), 3) == (4, 2, 2)
+    assert made.setup(Context((1, 2, 2), 3)) == (4, 2, 2)
     x = torch.rand(2, 1, 2, 2)
     rows = made.join(x, made.code(torch.tensor([0, 2, 1, 1]), 4))
     assert torch.equal(rows[:, :1], x.repeat(2, 1, 1, 1))
@@ -57,7 +58,7 @@ def test_channels_light_the_plane_of_the_class():
 
 def test_waves_of_two_classes_are_orthogonal_and_of_one_length():
     made = Fourier(normalise="none")
-    made.prepare((1, 8, 8), 10)
+    made.setup(Context((1, 8, 8), 10))
     blank = torch.zeros(10, 1, 8, 8)
     waves = made.join(blank, made.code(torch.arange(10), 10)).flatten(1)
     torch.testing.assert_close(waves @ waves.T, 32 * torch.eye(10), atol=1e-4, rtol=0)
@@ -65,7 +66,7 @@ def test_waves_of_two_classes_are_orthogonal_and_of_one_length():
 
 def test_a_wave_is_laid_over_every_channel():
     made = Fourier(strength=0.5, normalise="none")
-    made.prepare((3, 8, 8), 2)
+    made.setup(Context((3, 8, 8), 2))
     x = torch.rand(2, 3, 8, 8)
     added = made.join(x, made.code(torch.tensor([1, 1]), 2)) - x
     assert added.abs().max() <= 0.5 + 1e-6
@@ -74,4 +75,4 @@ def test_a_wave_is_laid_over_every_channel():
 
 def test_too_many_classes_for_the_waves_are_refused():
     with pytest.raises(ValueError, match="tell fewer waves apart"):
-        Fourier().prepare((1, 3, 3), 30)
+        Fourier().setup(Context((1, 3, 3), 30))

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from ffcore.interfaces import Draw
+from ffcore.interfaces import Context, Draw
 from ffcore_ff.negatives import Hard, WrongLabel
 
 MANY = 20_000
 
 
 def drawn(negative, y, probs=None):
-    negative.prepare((1,), 5 if probs is None else probs.shape[1])
+    negative.setup(Context((1,), 5 if probs is None else probs.shape[1]))
     x = torch.zeros(len(y), 1)
     same, wrong = negative(x, y, lambda: probs.expand(len(y), -1), Draw(1, 0, 0, len(y), len(y)))
     assert same is x
@@ -40,4 +40,4 @@ def test_hard_labels_are_even_where_the_readout_is_certain():
 @pytest.mark.parametrize("negative", [WrongLabel, Hard])
 def test_one_class_has_no_wrong_label(negative):
     with pytest.raises(ValueError, match="at least 2 classes"):
-        negative().prepare((1,), 1)
+        negative().setup(Context((1,), 1))

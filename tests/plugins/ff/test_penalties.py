@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ffcore.interfaces import BlockInfo, Out, Ranks, Views, shared_by
+from ffcore.interfaces import Context, Out, Ranks, Views, shared_by
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore.testing.scenery import Energy, Margin, taught
 from ffcore_ff.penalties import PeerNormalisation
 from ffcore_std.bodies import Dense
 
-INFO = BlockInfo("block1", 0, 1, (2,), 2)
+CONTEXT = Context((2,), 2, name="block1")
 VIEWS = Views(torch.zeros(4, 1), ("positive", "negative"), (2, 2))
 H = torch.tensor([[1.0, 0.0], [3.0, 0.0], [7.0, 7.0], [9.0, 9.0]])
 
 
 def penalty():
     made = PeerNormalisation(strength=0.03, momentum=0.9, start=0.5)
-    made.bind(INFO)
+    made.setup(CONTEXT)
     return made
 
 
@@ -70,7 +70,7 @@ def test_maps_have_a_running_mean_a_place_also_over_ranks():
     found = []
     for group in (Ranks(), Twice()):
         made, h = PeerNormalisation(), torch.rand(4, 2, 3, 3, generator=torch.Generator().manual_seed(0))
-        made.bind(replace(INFO, shape=(2, 3, 3)))
+        made.setup(replace(CONTEXT, shape=(2, 3, 3)))
         with shared_by(group):
             made(Out(h.requires_grad_(), h, None), None, VIEWS)
         found.append(made.running)

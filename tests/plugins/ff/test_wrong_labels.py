@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcore.interfaces import Draw
+from ffcore.interfaces import Context, Draw
 from ffcore_ff.negatives import Hard, WrongLabel
 
 # A readout may be certain, undecided, or give no class anything at all.
@@ -24,7 +24,7 @@ def test_a_negative_never_has_its_own_class(problem):
     classes, y, probabilities, seed = problem
     x = torch.zeros(len(y), 1)
     for negatives in (WrongLabel(), Hard()):
-        negatives.prepare((1,), classes)
+        negatives.setup(Context((1,), classes))
         drawn = Draw(seed, 0, 0, len(y), len(y))
         same, wrong = negatives(x, y, lambda: probabilities, drawn)
         assert same is x

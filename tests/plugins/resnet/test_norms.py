@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ffcore.interfaces import BlockInfo
+from ffcore.interfaces import Context
 from ffcore_resnet.norms import BatchNorm, GroupNorm, InstanceNorm
 
 
@@ -32,7 +32,7 @@ def test_a_single_place_stays_as_it_is():
 
 def test_group_norm_has_a_group_a_class():
     norm = GroupNorm()
-    norm.bind(BlockInfo("a", 0, 1, (6, 5, 5), classes=3))
+    norm.setup(Context((6, 5, 5), 3))
     x = activity()
     groups = x.view(4, 3, -1)
     centred = groups - groups.mean(2, keepdim=True)
@@ -42,7 +42,7 @@ def test_group_norm_has_a_group_a_class():
 
 def test_channels_that_the_groups_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="4 groups do not divide 6 channels; 4 or 8 would do"):
-        GroupNorm().bind(BlockInfo("a", 0, 1, (6, 5, 5), classes=4))
+        GroupNorm().setup(Context((6, 5, 5), 4))
 
 
 def test_batch_norm_remembers_the_batches():

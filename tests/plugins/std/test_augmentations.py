@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ffcore.interfaces import Draw
+from ffcore.interfaces import Context, Draw
 from ffcore_std.augmentations import Cutout, Flip, ResizedCrop, Shift
 
 ALL = [Shift(2), Shift(2, "reflect"), Flip(), ResizedCrop(), Cutout(3, 0.7)]
@@ -37,7 +37,7 @@ def test_no_pixels_change_nothing():
 
 def test_an_image_cannot_be_reflected_beyond_itself():
     with pytest.raises(ValueError, match="shift reflects at most 4 pixels of images of 6x5, not 5"):
-        Shift(5, "reflect").prepare((3, 5, 6), (0.0,), (1.0,))
+        Shift(5, "reflect").setup(Context((3, 5, 6), 2))
 
 
 def test_half_of_the_images_are_mirrored():
@@ -144,7 +144,7 @@ def test_two_ranks_draw_what_one_would_and_again_the_same(augmentation):
 @pytest.mark.parametrize("augmentation", ALL, ids=NAMES)
 def test_vectors_are_refused(augmentation):
     with pytest.raises(ValueError, match=r"expected images \(C, H, W\); the samples have the shape \(12,\)"):
-        augmentation.prepare((12,), (0.0,), (1.0,))
+        augmentation.setup(Context((12,), 2))
 
 
 def test_a_share_without_rows_is_no_trouble():

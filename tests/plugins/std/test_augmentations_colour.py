@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from ffcore.interfaces import Draw
+from ffcore.interfaces import Context, Draw, Statistics
 from ffcore_std.augmentations_colour import ColourJitter, Grey, turned
 
 ALL = [ColourJitter(), ColourJitter(0.9, 0.9, 2.0, 0.5, 0.5), Grey(0.5)]
@@ -127,7 +127,7 @@ def test_one_channel_has_brightness_and_contrast_only():
 )
 def test_what_has_no_colours_is_refused(augmentation, shape, message):
     with pytest.raises(ValueError, match=message):
-        augmentation.prepare(shape, (0.0,), (1.0,))
+        augmentation.setup(Context(shape, 2))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_has_no_colours_is_refused(augmentation, shape, message):
 def test_standardised_colours_change_as_if_they_were_not(make):
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
     plain, standardised = make(), make()
-    standardised.prepare((3, 4, 4), mean, std)
+    standardised.setup(Context((3, 4, 4), 2, statistics=Statistics((1, 1), 0.0, 1.0, mean, std)))
     x = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     m, s = (torch.tensor(of).view(3, 1, 1) for of in (mean, std))
     made = standardised((x - m) / s, whole(6))

@@ -1,12 +1,16 @@
 import pytest
 import torch
 
-from ffcore.interfaces import Source
+from ffcore.interfaces import Context, Source
 from ffcore_std.contributions import FromReadout, Last, SkipFirst, Sum
 
 BLOCKS = [Source("a", "block"), Source("b", "block"), Source("c", "block")]
 READOUTS = [Source("soft", "readout"), Source("ridge", "readout")]
 SCORES = torch.tensor([[[1.0, 10.0]], [[2.0, 20.0]], [[4.0, 40.0]], [[8.0, 80.0]], [[16.0, 160.0]]])
+
+
+def among(*sources):
+    return Context((1,), 2, sources=sources)
 
 
 @pytest.mark.parametrize(
@@ -20,19 +24,19 @@ SCORES = torch.tensor([[[1.0, 10.0]], [[2.0, 20.0]], [[4.0, 40.0]], [[8.0, 80.0]
     ],
 )
 def test_by_hand(contribution, right):
-    contribution.attend([*BLOCKS, *READOUTS])
+    contribution.setup(among(*BLOCKS, *READOUTS))
     assert contribution.combine(SCORES).tolist() == right
 
 
 def test_skip_first_uses_the_only_block():
     contribution = SkipFirst()
-    contribution.attend([BLOCKS[0], READOUTS[0]])
+    contribution.setup(among(BLOCKS[0], READOUTS[0]))
     assert contribution.combine(SCORES[:2]).tolist() == [[1.0, 10.0]]
 
 
 def test_the_only_readout_needs_no_name():
     contribution = FromReadout()
-    contribution.attend([*BLOCKS, READOUTS[0]])
+    contribution.setup(among(*BLOCKS, READOUTS[0]))
     assert contribution.combine(SCORES[:4]).tolist() == [[8.0, 80.0]]
 
 
@@ -46,16 +50,16 @@ def test_the_only_readout_needs_no_name():
 )
 def test_a_missing_readout_is_an_error(name, sources, message):
     with pytest.raises(ValueError, match=message):
-        FromReadout(name).attend(sources)
+        FromReadout(name).setup(among(*sources))
 
 
 @pytest.mark.parametrize("contribution", [Sum, SkipFirst, Last])
 def test_without_any_source_there_is_an_error(contribution):
     with pytest.raises(ValueError, match="nothing gives evidence"):
-        contribution().attend([])
+        contribution().setup(among())
 
 
 def test_where_only_readouts_know_classes_they_count():
     contribution = Sum()
-    contribution.attend(READOUTS)
+    contribution.setup(among(*READOUTS))
     assert contribution.chosen == list(range(len(READOUTS)))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ffcore.interfaces import BlockInfo
+from ffcore.interfaces import Context
 from ffcore_std.goodness import Logits
 
 
@@ -12,4 +12,4 @@ def test_logits_are_the_activity_itself():
 
 def test_an_activity_of_another_width_is_refused():
     with pytest.raises(ValueError, match=r"block head has activity \(4,\) for 3 classes"):
-        Logits().bind(BlockInfo("head", 0, 1, (4,), 3))
+        Logits().setup(Context((4,), 3, name="head"))

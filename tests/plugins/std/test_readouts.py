@@ -1,11 +1,17 @@
 import pytest
 import torch
 
-from ffcore.interfaces import BlockInfo
+from ffcore.interfaces import Context
 from ffcore_std.readouts import Softmax
 
-BLOCKS = [BlockInfo(name, i, 3, (4,), 5) for i, name in enumerate("abc")]
-SHAPES = [(4,), (2, 3), (3,)]
+BLOCKS = [
+    Context((4,), 5, name=name, blocks=3, handoff_shape=shape)
+    for name, shape in [("a", (4,)), ("b", (2, 3)), ("c", (3,))]
+]
+
+
+def reading(*blocks):
+    return Context((5,), 5, features=blocks)
 
 
 @pytest.mark.parametrize(
@@ -13,27 +19,27 @@ SHAPES = [(4,), (2, 3), (3,)]
 )
 def test_reads_all_but_the_first_or_the_named_blocks(taps, names, width):
     readout = Softmax(taps)
-    assert readout.connect(BLOCKS, SHAPES) == names
+    assert readout.setup(reading(*BLOCKS)) == names
     assert readout.linear.weight.shape == (5, width)
 
 
 def test_starts_from_an_even_distribution():
     readout = Softmax()
-    readout.connect(BLOCKS, SHAPES)
+    readout.setup(reading(*BLOCKS))
     logits = readout(torch.randn(6, 2, 3), torch.randn(6, 3))
     torch.testing.assert_close(logits.softmax(1), torch.full((6, 5), 0.2))
 
 
 def test_an_only_block_is_read():
-    assert Softmax().connect(BLOCKS[:1], SHAPES[:1]) == ("a",)
+    assert Softmax().setup(reading(BLOCKS[0])) == ("a",)
 
 
 def test_a_block_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="there is no block 'd'"):
-        Softmax(("d",)).connect(BLOCKS, SHAPES)
+        Softmax(("d",)).setup(reading(*BLOCKS))
 
 
 @pytest.mark.parametrize("taps", [(), ("a", "b", "a")])
 def test_blocks_are_named_once_each(taps):
     with pytest.raises(ValueError, match=r"taps: .* should be different blocks, at least one"):
-        Softmax(taps).connect(BLOCKS, SHAPES)
+        Softmax(taps).setup(reading(*BLOCKS))

@@ -1,0 +1,19 @@
+"""A recipe's data: what is known of the training samples."""
+
+import numpy as np
+import pytest
+
+from ffcore.recipe.load import load
+from ffcore.run.data import Data
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_the_statistics_are_those_of_the_inputs_that_loaders_make(standardise):
+    data = Data.open(load("digits/ff", [f"data.standardise={standardise}".lower()]))
+    known = data.statistics()
+    x = data.train.x * np.float64(data.images.scale)
+    mean, std = (x.mean(), x.std()) if standardise else (0.0, 1.0)
+    assert known.counts == tuple((data.train.y == k).sum() for k in range(10))
+    np.testing.assert_allclose(known.mean, [mean])
+    np.testing.assert_allclose(known.std, [std])
+    np.testing.assert_allclose([known.low, known.high], [(x.min() - mean) / std, (x.max() - mean) / std])
