@@ -25,7 +25,7 @@ def objects_of(net: Network) -> dict[str, Any]:
 
 
 def augmentations_of(recipe: Recipe, context: Context) -> list[Augmentation]:
-    """Set up where it is known what the samples are."""
+    """A recipe's augmentations, set up where it is known what the samples are."""
     made = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
     if context.statistics is not None:
         for i, augmentation in enumerate(made):

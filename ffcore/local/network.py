@@ -92,7 +92,7 @@ class LocalNetwork(nn.Module):
         self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         self._plan: dict[nn.Module, Place] = {}
         self._first, self._stop = 0, len(self.stages)
-        self._ends_with: nn.Module | None = None
+        self._bare_end = False
         single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # a network for another schedule: it gets its plan later
             self.plan(single)
@@ -166,8 +166,7 @@ class LocalNetwork(nn.Module):
         busy = [i for i, stage in enumerate(self.stages) if not self._plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
         end = self.stages[self._stop - 1]  # a handoff that keeps running statistics is computed all the same
-        stateless = isinstance(end, LocalBlock) and next(end.handoff.buffers(), None) is None
-        self._ends_with = end if stateless else None
+        self._bare_end = isinstance(end, LocalBlock) and next(end.handoff.buffers(), None) is None
 
     def place(self, part: nn.Module) -> Place | None:
         """Where a block learns as things stand; None for what does not, and for what is no block."""
@@ -208,7 +207,7 @@ class LocalNetwork(nn.Module):
         if self._circuits:
             views = replace(views, learns=True)
         here = self._pass(views, self.observers, self._plan, upstream)
-        here.last = self._ends_with
+        here.last = self.stages[self._stop - 1] if self._bare_end else None
         self.route.learn(self, here, self._first if entered else 0)
 
     def end_batch(self) -> None:

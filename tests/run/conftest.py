@@ -22,8 +22,8 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def quick(tmp_path) -> Callable[..., Any]:
-    """Train small networks for two epochs; without reports, which cost most."""
+def quick(tmp_path, undrawn) -> Callable[..., Any]:
+    """Train small networks for two epochs; reports, which cost most, are not drawn."""
     numbers = itertools.count(1)
 
     def train(recipe="digits/ff", data=None, run_dir=None, callbacks=(), **overrides):
@@ -32,6 +32,6 @@ def quick(tmp_path) -> Callable[..., Any]:
             small["network.0.units"] = 64
         folder = run_dir or tmp_path / f"run{next(numbers)}"
         options = {**small, **overrides}
-        return ffcore.train(recipe, data=data, run_dir=folder, callbacks=callbacks, report=False, **options)
+        return ffcore.train(recipe, data=data, run_dir=folder, callbacks=callbacks, **options)
 
     return train

@@ -98,7 +98,7 @@ def test_it_trains_records_and_is_loaded_with_the_objects_again(quick, given):
     again = given if '"is"' in recorded else {}
     loaded = ffcore.load(run.path, **again)
     split = Digits().load().test
-    accuracy = float((loaded.predict(split.x).numpy() == split.y).mean())
+    accuracy = float((loaded.predict(split.x) == split.y).mean())
     assert accuracy == pytest.approx(run.results["test"]["accuracy"])
     if again:
         with pytest.raises(UserError, match=r"was given from Python and is not in the file; pass it again"):
