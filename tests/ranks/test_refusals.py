@@ -1,5 +1,7 @@
 """What cannot be on several ranks is refused by name, before a process is started or a file written."""
 
+import sys
+
 import pytest
 
 from ffcore.errors import UserError
@@ -34,7 +36,9 @@ BAD = {
 
 
 @pytest.mark.parametrize(("recipe", "overrides", "said"), BAD.values(), ids=BAD)
-def test_what_cannot_be_on_several_ranks_is_refused_by_name(tmp_path, recipe, overrides, said):
+def test_what_cannot_be_on_several_ranks_is_refused_by_name(tmp_path, recipe, overrides, said, monkeypatch):
+    # a worker of pytest-xdist is no program that other ranks could run again
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "program.py", raising=False)
     with pytest.raises(UserError) as refused:
         train.train(load(recipe, overrides), tmp_path / "run")
     assert all(words in str(refused.value) for words in said), refused.value

@@ -125,7 +125,7 @@ def test_all_sorts_of_items_come_back_from_their_records():
         ({"kind": torch.optim.SGD, "lr": 0.1}, {"kind": "torch.optim:SGD", "lr": 0.1}),
         (lambda p: torch.optim.SGD(p, 0.1), {"kind": "object", "is": "function <lambda>"}),
     ],
-    ids=str,
+    ids=["a class", "its target", "a partial", "with options", "a lambda"],
 )
 def test_an_optimiser_is_recorded_by_its_target_where_it_has_one(given, said):
     made = recipe(optimizer=given, readout_optimizer=given, block={"optimizer": given})
