@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ffcore.build.assemble import assemble
 from ffcore.errors import one_line
 from ffcore.interfaces import Batch, Draw, Statistics
-from ffcore.local import rules
+from ffcore.local import closed_form, rules
 from ffcore.recipe.load import load, names
 
 GPU, N = "cuda", 8
@@ -55,7 +55,7 @@ def finish(block: Any, inputs: Any, out: Any, derivative: Tensor | None) -> None
     _finish(block, inputs, out, derivative)
 
 
-_finish = rules._finish_in_closed_form
+_finish = closed_form._finish
 
 
 def tried(name: str) -> None:
@@ -89,8 +89,9 @@ def main() -> int:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     failed = 0
     with (
-        mock.patch.object(rules, "_backward", backward),
-        mock.patch.object(rules, "_finish_in_closed_form", finish),
+        mock.patch.object(rules, "backward", backward),
+        mock.patch.object(closed_form, "backward", backward),
+        mock.patch.object(closed_form, "_finish", finish),
         mock.patch.object(torch, "_fused_sgd_"),
         mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=False),
     ):
