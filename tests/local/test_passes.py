@@ -1,6 +1,8 @@
 """Passes that learn against a plain autograd loop: block by block, detached in between, torch's own SGD."""
 
 import copy
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,3 +111,10 @@ def test_a_penalty_that_cannot_change_anything_is_named():
     block = LocalBlock(bodies()[0], load("goodness", "sum-squares")(), loss)
     with pytest.raises(UserError, match=r"no gradient leads from 'small' .*reads_handoff = True"):
         learned(LocalNetwork(nn.Sequential(block), (D,), K), steps=1)
+
+
+def test_a_step_of_one_block_enters_ten_files_of_the_core_and_returns_to_none_more_than_twice():
+    bench = runpy.run_path(str(Path(__file__).parents[1] / "bench" / "enters.py"))
+    order = [name for name in bench["entered"](bench["learning"]()[1]) if name.startswith(bench["CORE"])]
+    assert len(set(order)) <= 10
+    assert max(order.count(name) for name in order) <= 3
