@@ -50,7 +50,7 @@ class LocalNetwork(nn.Module):
         observers: see every block of a pass that learns.
         record: receives the terms of each block's loss.
         finite: refuse non-finite losses before any weight changes; this waits for the device.
-        route: where the stages of a pass run; another one where they lie on several ranks.
+        route: where the stages of a pass run, if they lie on several ranks.
 
     Raises:
         UserError: when the body calls no local block.
@@ -78,7 +78,7 @@ class LocalNetwork(nn.Module):
         self.record: Record | None = None
         self.observers: list[Observer] = []
         self.finite = False
-        self.route = Route()
+        self.route: Route | None = None
         x = self._zeros() if example is None else example
         every = explore(self, self.stages, x, classes, group_of)
         _refuse_shared(every)
@@ -208,7 +208,10 @@ class LocalNetwork(nn.Module):
             views = replace(views, learns=True)
         here = self._pass(views, self.observers, self._plan, upstream)
         here.last = self.stages[self._stop - 1] if self._bare_end else None
-        self.route.learn(self, here, self._first if entered else 0)
+        if self.route is None:
+            here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
+        else:
+            self.route.learn(self, here)
 
     def end_batch(self) -> None:
         """All of a batch has been learned: groups of batches count it, and steps that wait are made."""
@@ -286,11 +289,10 @@ class LocalNetwork(nn.Module):
         with torch.no_grad():
             here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
-            if learn:
-                if not self.route.read(self, here, handed_on):
-                    return {}
-            else:
+            if self.route is None or not learn:
                 here.run(self.stages, views.x)
+            elif not self.route.read(self, here, handed_on):
+                return {}
         logits = {name: handed_on[head] for name, head in self._heads.items()}
         here = self._pass(views, self.observers if learn else (), plan)
         read = {

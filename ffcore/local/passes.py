@@ -155,13 +155,13 @@ class Pass:
         blocks = [window[0][0]] if len(window) == 1 else list(dict.fromkeys(block for block, _, _ in window))
         if self.finite:
             _refuse_non_finite(window, terms)
-        idle = ranks().idle
+        idle, samples = ranks().idle, self.views.sizes[0]
         for block in blocks:
             if (optimizer := self.optimizers.get(block.name)) is not None:
-                optimizer.update(0 if idle else self.views.samples)
+                optimizer.update(0 if idle else samples)
         if self.record is not None and not idle:
             for (block, _, _), of_block in zip(window, terms, strict=True):
-                self.record(block, of_block, self.views.samples)
+                self.record(block, of_block, samples)
 
     def _show(self, block: Block, inputs: tuple[Tensor, ...], out: Out) -> None:
         upstream = self.views.upstream

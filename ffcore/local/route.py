@@ -1,7 +1,8 @@
-"""Where the stages of a pass run: all of them here, or, in a pipeline, some of them on each rank."""
+"""Where the stages of a pass run, if not all of them in this process."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from ffcore.local.network import LocalNetwork
 
 
-class Route:
-    """All stages run in this process; `ffcore.ranks.span.Span` has those of one rank."""
+class Route(ABC):
+    """The way of a pass through stages that lie on several ranks; see `ffcore.ranks.span`."""
 
-    def learn(self, network: LocalNetwork, here: Pass, first: int) -> None:
-        """A pass from stage ``first`` to the last one in which a block learns."""
-        here.run(network.stages[first : network.stop], here.views.x)
+    @abstractmethod
+    def learn(self, network: LocalNetwork, here: Pass) -> None:
+        """A pass in which this process's blocks learn."""
 
+    @abstractmethod
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
         """A pass for readouts that learn; whether they do so in this process.
 
@@ -28,5 +30,3 @@ class Route:
             here: the pass; what its blocks hand on goes to ``handed_on``.
             handed_on: what each block hands on.
         """
-        here.run(network.stages, here.views.x)
-        return True

@@ -22,7 +22,6 @@ from ffcore.engine.spread import Spread
 from ffcore.errors import UserError
 from ffcore.interfaces import Clock, Schedule, Views
 from ffcore.local import BlockOptimizer, LocalNetwork
-from ffcore.local.route import Route
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Link
@@ -100,7 +99,7 @@ class Pipeline(Spread):
     def end(self) -> None:
         """Nothing is on its way any more, and every rank may run the whole network again."""
         if self._network is not None and self._link is not None:
-            self._network.route = Route()
+            self._network.route = None
             self._link.close()
             self._link = None
 

@@ -24,7 +24,7 @@ class Span(Route):
         self.last = last
         self.link = link
 
-    def learn(self, network: LocalNetwork, here: Pass, first: int) -> None:
+    def learn(self, network: LocalNetwork, here: Pass) -> None:
         """This rank's stages learn from what the rank before has made."""
         views, x = here.views, here.views.x
         if self.stages.start > 0:
