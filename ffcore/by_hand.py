@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Clock, Draw, NegativeData, Out, Views
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
+from ffcore.local.optimizers import refuse_others
 from ffcore.network import Network
 
 
@@ -94,7 +95,9 @@ def one_step(
     Raises:
         UserError: as `Network.learn`, or when the algorithm has no negative data to replace.
     """
+    net.batch(x, y, 0, 0)  # refuses what does not fit before anything changes
     if optimizers is not None:
+        refuse_others(optimizers, net.local)
         net.local.optimizers = optimizers
     watch = _Watch(net)
     with _replaced(net, negatives), watch.watching():

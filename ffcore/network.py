@@ -5,6 +5,7 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -32,6 +33,7 @@ from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, LocalNetwork
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.modes import evaluating
+from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
 from ffcore.parts import part
 
@@ -121,10 +123,13 @@ class Network(nn.Module):
         self.recorder = self._record  # one object: setting a module's attribute is slow
         self.autocast: torch.dtype | None = None
         self._windows: tuple[range, ...] | None = None
+        self._frozen = sum(block.frozen for block in self.local.blocks)
         self._learning = len(self.local.learning)  # walking all parameters is no work for every step
         _refuse_misfits(self.algorithm, self.contribution, self.local)
         with _at("algorithm"):
             self.algorithm.connect(self.local)
+        if not isinstance(body, nn.Module):
+            _warn_of_what_stays_outside(self.local)
         self.sources = self.algorithm.sources(self.local)
         names = [source.name for source in self.sources]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -190,6 +195,7 @@ class Network(nn.Module):
         batch = self.batch(x, y, self.seed, self.batches)
         if optimizers is not None:
             if optimizers is not self.local.optimizers:
+                refuse_others(optimizers, self.local)
                 self.local.optimizers = optimizers
         elif self.local.optimizers is None:
             raise UserError(
@@ -216,6 +222,9 @@ class Network(nn.Module):
 
     def advance(self, clock: Clock) -> bool:
         """Move the schedule and all components to a moment of the run; whether other blocks learn now."""
+        frozen = sum(block.frozen for block in self.local.blocks)
+        if frozen != self._frozen:
+            self._frozen, self._learning, self._windows = frozen, len(self.local.learning), None
         windows = self.schedule.windows(clock, self._learning)
         changed = windows != self._windows
         if changed:
@@ -265,6 +274,9 @@ class Network(nn.Module):
         if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
             said = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
             raise UserError(f"y: should be an int64 tensor ({n},) of classes, not {said}")
+        if y.device.type == "cpu" and n and not 0 <= int(y.min()) <= int(y.max()) < self.classes:
+            found = f"{int(y.min())} to {int(y.max())}"
+            raise UserError(f"y: classes run from {found}; they should be 0 to {self.classes - 1}")
         batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
         batch.deal(seed, number)
         return batch
@@ -280,7 +292,8 @@ class Network(nn.Module):
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.autocast is None:
             return nullcontext()
-        return torch.autocast(device.type, self.autocast)
+        # blocks step within the pass: casts of their weights must not be kept
+        return torch.autocast(device.type, self.autocast, cache_enabled=False)
 
     def scores(self, x: Any) -> Tensor:
         """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
@@ -310,7 +323,7 @@ class Network(nn.Module):
         home = {part: block for block in self.local.learners.values() for part in block.modules()}
         return [
             (part, home.get(part))
-            for part in self.modules()
+            for part in dict.fromkeys([*self.modules(), *home])  # localized blocks are not in the tree
             if isinstance(part, Component) and type(part).advance is not Component.advance
         ]
 
@@ -335,7 +348,7 @@ def _local(
         raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
     with _at("algorithm"):
         first = next(tensors(example))
-        context = Context(tuple(first.shape[1:]), classes, group_of=group_of, readouts=tuple(readouts))
+        context = Context(tuple(first.shape[1:]), classes, group_of=group_of, readouts=(*readouts, *heads))
         in_shape = set_up_algorithm(algorithm, context)
         algorithm.to(first.device)
         seen = algorithm.neutral(example).x
@@ -380,13 +393,26 @@ def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local
         )
 
 
+def _warn_of_what_stays_outside(local: LocalNetwork) -> None:
+    """Of stages that are not blocks; what a box holds is its own."""
+    inside = {id(p) for block in local.learners.values() for p in block.parameters()}
+    for i, stage in enumerate(local.stages):
+        learns = [p for p in stage.parameters() if p.requires_grad and id(p) not in inside]
+        if learns and not isinstance(stage, BoxStage):
+            warnings.warn(
+                f"stage {i}, a {type(stage).__name__}, lies in no block: its parameters will not learn",
+                stacklevel=4,
+            )
+
+
 def _refuse_samples(x: Any, shape: Any) -> None:
     try:
         counts = {len(t) for t in tensors(x)}
     except TypeError as error:
         raise UserError(f"x: {error}") from error
-    if len(counts) != 1 or shapes(x) != shape:
-        raise UserError(f"x: samples of shape {shapes(x)}; the network was built for {shape}")
+    if len(counts) != 1 or shapes(x) != shape or not min(counts):
+        count = min(counts, default=0)
+        raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork
     """What is kept must be the same every time: views that change, and passes of their own, are not."""
     reasons = {
         "data.augment changes samples every time": bool(recipe.data.augment),
-        "readouts learn from all blocks": bool(recipe.readouts),
+        "readouts learn from all blocks": bool(network.readouts),
         f"{recipe.algorithm.kind}: {algorithm.whole_network}": bool(algorithm.whole_network),
         "blocks of a circuit run several times a batch": bool(network.circuits),
     }

@@ -49,6 +49,7 @@ class Detour:
 
     def __init__(self, block: LocalBlock, inside: Inside) -> None:
         self.block, self.inside = block, inside
+        self.before = vars(inside.module).get("forward")  # one that the user had put there
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the sub-module would return, with the block's handoff as its first tensor."""

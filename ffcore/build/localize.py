@@ -128,9 +128,20 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
         model: the model, or the network that `localize` made of it; that network cannot be used afterwards.
     """
     body = model.local.body if isinstance(model, Network) else model
+    changed: list[str] = []
     for part in body.modules():
-        if isinstance(vars(part).get("forward"), Detour):
+        if isinstance(detour := vars(part).get("forward"), Detour):
+            if type(detour.block.handoff) is not nn.Identity:
+                changed.append(detour.inside.name)
             del part.forward
+            if detour.before is not None:
+                part.forward = detour.before
+    if changed and isinstance(model, Network):
+        warnings.warn(
+            f"delocalize: {', '.join(changed)} had a handoff, which is no part of the model and is gone: "
+            "model(x) differs; localize with handoff=None to keep what it makes",
+            stacklevel=2,
+        )
     return body
 
 

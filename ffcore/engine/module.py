@@ -17,11 +17,11 @@ from ffcore.engine.half_done import HalfDone
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
 from ffcore.engine.spread import Spread
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Augmentation, Batch, Clock, Component, Idle, Views, shared_by
 from ffcore.interfaces.draw import mix
 from ffcore.local import BlockOptimizers, block_optimizers
-from ffcore.local.optimizers import Make
+from ffcore.local.optimizers import Make, refuse_others
 from ffcore.network import FITTING, Network
 from ffcore.private import HOOK_NAME
 from ffcore.trust import trusting
@@ -75,6 +75,10 @@ class ForwardOnly(L.LightningModule):
         super().__init__()
         if not isinstance(net, Network):
             raise UserError(f"net: should be an ffcore.Network, not a {type(net).__name__}")
+        if net.schedule.cache and (net.local.readouts or augmentations or net.local.circuits):
+            raise UserError(
+                "schedule.cache: readouts, augmentations and circuits need every batch anew; set it to false"
+            )
         given = isinstance(optimizers, BlockOptimizers)
         if given and (options or clip or clip_value or accumulate != 1):
             raise UserError("optimizers: these are made already; give their options to ffcore.optimizers")
@@ -93,8 +97,7 @@ class ForwardOnly(L.LightningModule):
         self.spread = Spread()
         self.logs = True
         self.meter = Meter(net.local.learners)
-        net.local.record = self.meter.record
-        net.local.observers.append(self.meter)
+        self._attach()
         self.sources = net.sources
         self.measuring = Measuring(net)
         self._boxes = net.local.boxes
@@ -107,6 +110,13 @@ class ForwardOnly(L.LightningModule):
         self._shared = False
 
     # -- learning ---------------------------------------------------------------------------------------
+
+    def _attach(self) -> None:
+        """Let this module's meter see what the network learns, in place of another's."""
+        local = self.network
+        local.observers[:] = [each for each in local.observers if not isinstance(each, Meter)]
+        local.observers.append(self.meter)
+        local.record, local.finite = self.meter.record, False
 
     def configure_optimizers(self) -> BlockOptimizers:
         """One optimiser for each block that can learn, behind one for Lightning."""
@@ -121,8 +131,15 @@ class ForwardOnly(L.LightningModule):
                 ranks=self.spread.learning,
                 **self.options,
             )
+        else:
+            refuse_others(made, self.network)
         self.network.optimizers = made
-        self._rates = [(b.optimizer, [group["lr"] for group in b.optimizer.param_groups]) for b in made]
+        known = {id(optimizer): rates for optimizer, rates in self._rates}  # not those scaled by a fit before
+        self._rates = [
+            (b.optimizer, known.get(id(b.optimizer), [group["lr"] for group in b.optimizer.param_groups]))
+            for b in made
+        ]
+        self._factor = None
         return made
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
@@ -183,6 +200,11 @@ class ForwardOnly(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's losses, for callbacks that monitor them."""
         losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
+        if self.logs and (diverged := self.meter.divergence(self.spread.ranks)) is not None:
+            raise RunError(
+                f"block {diverged.block}: its loss is not finite since step {diverged.step}; the batches may "
+                "hold non-finite values, or the learning rate be too high"
+            )
         if losses:
             mean = sum(losses.values()) / len(losses)
             self.log_dict(
@@ -199,6 +221,10 @@ class ForwardOnly(L.LightningModule):
             self._cache = None  # what finished stages make has changed
         if self._cache is None and self.net.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
+            if not hasattr(loader, "in_order"):
+                raise UserError(
+                    "schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false"
+                )
             self._cache = Cache(self.network, self.algorithm, loader, self.seed)
         factor = self.lr_factor(clock.epoch + batch_idx / self.trainer.num_training_batches, clock.epochs)
         if factor != self._factor:
@@ -259,8 +285,8 @@ class ForwardOnly(L.LightningModule):
             type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
             for callback in cast(Any, self.trainer).callbacks
         )
-        if self.network.record == self.net.recorder:  # it has learned in a loop of the user's own before
-            self.network.record, self.network.finite = self.meter.record, False
+        if self.meter not in self.network.observers or self.network.record == self.net.recorder:
+            self._attach()  # it has learned in a loop of the user's own, or in another module, before
         self.spread.begin(self.network, self._passes())
         if self._half_done:
             mine = self.spread.mine(self._half_done, self._shared)

@@ -24,7 +24,8 @@ class LabelledInput(Tensor):
     A first layer that knows the form multiplies ``base`` once for all views that share it. Every other
     operation sees the dense tensor: `dense` is computed for it, and the result is an ordinary tensor.
 
-    No gradient flows back into the parts, and no operation may change such a tensor in place.
+    No gradient flows back into the parts, and no operation may change such a tensor in place. A body of a
+    block gets the dense tensor unless it says ``takes_labelled_input = True``.
 
     >>> x = LabelledInput(torch.tensor([[0.0, 7.0]]), torch.tensor([[3.0], [4.0]]))
     >>> x.shape, (x + 1).tolist()
@@ -79,7 +80,9 @@ class LabelledInput(Tensor):
         if func is torch.ops.aten.detach.default:
             (x,) = args
             return LabelledInput(x.base, x.code, x.scale)
-        if func._schema.is_mutable and isinstance(args[0], LabelledInput):
+        if func._schema.is_mutable and any(
+            isinstance(a, LabelledInput) for a in (*args, *(kwargs or {}).values())
+        ):
             raise RuntimeError(
                 f"{func}: a labelled input cannot be changed in place; use an operation that makes a copy"
             )

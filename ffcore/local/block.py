@@ -27,6 +27,7 @@ from ffcore.interfaces import (
     Out,
     Penalty,
     Views,
+    dense,
     ranks,
 )
 from ffcore.interfaces.network import Handoff
@@ -159,6 +160,8 @@ class LocalBlock(nn.Module):
     ) -> Out:
         """See `ffcore.interfaces.Block.make`; compiled if the block is."""
         sizes = views.sizes if self.per_view and len(views.sizes) > 1 else ()
+        if sizes or not getattr(self.body, "takes_labelled_input", False):
+            inputs = tuple(map(dense, inputs))  # what a body writes through a view of it would be lost
         attached = handoff == "attached"
         if self._how_to_compile is None:
             if handoff == "unused" and not sizes:

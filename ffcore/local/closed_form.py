@@ -14,6 +14,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import is_parametrized
 
 from ffcore.interfaces import Block, ClosedForm, Out, Views
 from ffcore.interfaces.network import Handoff
@@ -46,7 +47,7 @@ class ClosedFormGradient(Gradient):
         loss, goodness = block.loss, block.goodness
         if type(block.rule) is not Gradient or loss is None or block.per_view or loss.reads_handoff:
             return None
-        if not belongs(block.body, "add_gradients"):
+        if not belongs(block.body, "add_gradients") or any(map(is_parametrized, block.body.modules())):
             return None
         fixed = not loss.couples_samples and next(loss.parameters(), None) is None
         if goodness is None and fixed and belongs(loss, "with_derivative"):

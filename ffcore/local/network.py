@@ -207,8 +207,8 @@ class LocalNetwork(nn.Module):
         if self._circuits:
             views = replace(views, learns=True)
         here = self._pass(views, self.observers, self._plan, upstream)
-        here.last = self.stages[self._stop - 1] if self._bare_end else None
         if self.route is None:
+            here.bare_end = self._bare_end
             here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
         else:
             self.route.learn(self, here)
@@ -283,6 +283,9 @@ class LocalNetwork(nn.Module):
 
         def tap(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
             handed_on[block] = out.handoff.detach()
+            if cast(LocalBlock, block) in plan:  # a head
+                for observer in self.observers:
+                    observer(block, inputs, out, views)
 
         plan = {r: p for r, p in self._readout_plan.items() if learn and self.learns(cast(LocalBlock, r))}
         self._require_optimizers(plan)

@@ -139,6 +139,27 @@ def block_optimizers(
     return BlockOptimizers(made)
 
 
+def refuse_others(optimizers: BlockOptimizers, blocks: LocalNetwork) -> None:
+    """Refuse optimisers that were made for another network, or a copy of this one.
+
+    Raises:
+        UserError: when they are none, or a block's optimiser holds other parameters than the block's.
+    """
+    if not hasattr(optimizers, "blocks"):
+        raise UserError(
+            f"optimizers: a {type(optimizers).__name__} does not step block by block; make one a block with "
+            f"ffcore.optimizers(net, torch.optim.{type(optimizers).__name__}, …)"
+        )
+    for name, each in optimizers.blocks.items():
+        block = blocks.learners.get(name)
+        held = {id(parameter) for parameter in each.parameters}
+        if block is None or not held >= {id(parameter) for parameter in block.trainable}:
+            raise UserError(
+                f"optimizers: that of block {name} holds parameters of another network; make new ones with "
+                "ffcore.optimizers(net, …)"
+            )
+
+
 def _made(
     make: Make, parameters: list[nn.Parameter], name: str, options: dict[str, Any]
 ) -> torch.optim.Optimizer:

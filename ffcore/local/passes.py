@@ -50,7 +50,7 @@ class Pass:
         upstream: goodness of blocks that have run already.
 
     Attributes:
-        last: the stage with which the pass ends, if what it hands on is not needed.
+        bare_end: whether what the last stage hands on is not needed.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Pass:
         self.optimizers = optimizers or {}
         self.record = record
         self.finite = finite
-        self.last: nn.Module | None = None
+        self.bare_end = False
         self._open: list[Call] = []  # blocks of a window whose last one has not run yet
         self._window: int | None = None
         self._slots: dict[Block, int] = {}  # in views.upstream
@@ -85,7 +85,7 @@ class Pass:
         """
         token = under_way.set(self)
         try:
-            x = self._run(stages, x)
+            x = self._run(stages, x, self.bare_end)
         finally:
             under_way.reset(token)
         if self._open:
@@ -93,10 +93,11 @@ class Pass:
             raise RuntimeError(f"the blocks {names} ran, but the last block of their window did not")
         return x
 
-    def _run(self, stages: Sequence[nn.Module], x: Any) -> Any:
-        for stage in stages:
+    def _run(self, stages: Sequence[nn.Module], x: Any, bare_end: bool = False) -> Any:
+        end = len(stages) - 1 if bare_end else None
+        for i, stage in enumerate(stages):
             if isinstance(stage, LocalBlock) and not has_hooks(stage):
-                x = self.block(stage, x, last=stage is self.last)
+                x = self.block(stage, x, last=i == end)
             elif type(stage) is Residual and not has_hooks(stage):
                 x = self.around(stage, x)
             elif isinstance(stage, Circuit):

@@ -34,6 +34,8 @@ class Dense(nn.Module):
             ±1/√D is PyTorch's own, of a third of that variance.
     """
 
+    takes_labelled_input = True
+
     def __init__(
         self,
         in_shape: tuple[int, ...],

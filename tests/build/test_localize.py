@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import ffcore
 from ffcore.errors import RunError, UserError
-from ffcore.interfaces import Algorithm, Goodness, Views
+from ffcore.interfaces import Algorithm, Clock, Goodness, Views
 from ffcore_ff.goodness import SumSquares
 from ffcore_ff.objectives import SymBa
 
@@ -108,7 +108,7 @@ def test_a_head_learns_beside_forward_forward_on_samples_without_a_label(seeded)
 
 
 def test_a_model_given_back_has_its_weights_and_no_blocks(seeded):
-    net = localized(head="head")
+    net = localized(head="head", handoff=None)
     learned(net, epochs=1)
     x = digits()[0][:5]
     model = ffcore.delocalize(net)
@@ -386,3 +386,24 @@ def test_a_model_is_localized_once(seeded):
     localized(model, at=["stem"])
     with pytest.raises(UserError, match="stem of this model has a local block already"):
         localized(model, at=["last"])
+
+
+@pytest.mark.filterwarnings("ignore:localize")
+def test_components_of_localized_blocks_move_with_time(seeded):
+    class Counting(SymBa):
+        seen = 0
+
+        def advance(self, clock):
+            type(self).seen += 1
+
+    net = localized(
+        at=["stem"], algorithm=Given(), goodness="sum-squares", objective=Counting(), handoff=None
+    )
+    net.advance(Clock(0, 0, 1))
+    assert Counting.seen == 1
+
+
+def test_a_handoff_that_goes_with_the_blocks_is_named():
+    net = localized(head="head")
+    with pytest.warns(UserWarning, match="stem, middle, last had a handoff"):
+        ffcore.delocalize(net)

@@ -172,7 +172,7 @@ def test_a_localized_model_is_trained_and_given_back(tmp_path):
     model = nn.Sequential(nn.Sequential(nn.Linear(64, 100), nn.ReLU()), nn.Linear(100, 10))
     net = ffcore.localize(
         model, "0", head="1", example=digits()[0][:2], classes=10, algorithm="forward-forward",
-        goodness="sum-squares", objective="logistic", handoff="rms",
+        goodness="sum-squares", objective="logistic",
     )  # fmt: skip
     trainer(tmp_path, epochs=4, enable_checkpointing=False, limit_val_batches=0).fit(
         ffcore.ForwardOnly(net, torch.optim.Adam, lr=3e-3), loader(0, 1500, shuffle=True), loader()

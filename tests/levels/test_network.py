@@ -373,3 +373,40 @@ def test_a_contribution_of_ones_own_combines():
     net = network(contribution=First())
     x = digits()[0][:7]
     assert torch.equal(net.scores(x), net.evidence(x)[0])
+
+
+def test_a_block_that_is_first_and_last_hands_on_what_it_makes_in_both_places():
+    first, second = layer(64, 64), layer(64, 64)
+    net = network([first, second, first])
+    steps = ffcore.one_step(net, *(t[:8] for t in digits()), ffcore.optimizers(net, torch.optim.SGD))
+    torch.testing.assert_close(steps[1].inputs[0], steps[0].handoff)
+
+
+def test_optimisers_of_another_network_are_refused():
+    net, other = network(), network()
+    x, y = (t[:8] for t in digits())
+    with pytest.raises(UserError, match="that of block block1 holds parameters of another network"):
+        net.learn(x, y, ffcore.optimizers(other, torch.optim.SGD))
+    with pytest.raises(UserError, match="a SGD does not step block by block"):
+        net.learn(x, y, torch.optim.SGD(net.parameters(), lr=0.1))
+    assert net.optimizers is None
+
+
+def test_classes_that_the_network_does_not_have_are_refused():
+    net = network()
+    with pytest.raises(UserError, match=r"classes run from 9 to 12; they should be 0 to 9"):
+        net.learn(digits()[0][:4], torch.tensor([9, 10, 11, 12]), ffcore.optimizers(net, torch.optim.SGD))
+
+
+def test_a_block_frozen_later_learns_no_more():
+    net = network()
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    x, y = (t[:8] for t in digits())
+    net.learn(x, y, optimizers)
+    net.blocks[0].freeze()
+    assert list(net.learn(x, y, optimizers)) == ["block2"]
+
+
+def test_a_stage_whose_parameters_would_not_learn_is_named():
+    with pytest.warns(UserWarning, match="stage 1, a Linear, lies in no block"):
+        network([layer(64), nn.Linear(100, 30), layer(30)])
