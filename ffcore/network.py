@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import UserError, first_line
+from ffcore.errors import RunError, UserError, first_line
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
@@ -207,7 +207,7 @@ class Network(nn.Module):
         if local.record is not self.recorder:
             local.record, local.finite = self.recorder, True
         losses.clear()
-        with self._autocast(y.device):
+        with self._autocast(y.device), self._formats_named(x):
             self.algorithm.learn(batch, local)
         local.end_batch()
         self.batches += 1
@@ -286,8 +286,24 @@ class Network(nn.Module):
     def evidence(self, x: Any) -> Tensor:
         """(N, *shape) → (L, N, K): what every source says of every class, in evaluation mode."""
         _refuse_samples(x, self.shape)
-        with torch.no_grad(), evaluating(self), self._autocast(next(tensors(x)).device):
+        first = next(tensors(x))
+        with torch.no_grad(), evaluating(self), self._autocast(first.device), self._formats_named(x):
             return self.algorithm.scores(x, self.local)
+
+    @contextmanager
+    def _formats_named(self, x: Any) -> Iterator[None]:
+        """Say so where torch fails because samples and weights are of different number formats."""
+        try:
+            yield
+        except RuntimeError as error:
+            given = {t.dtype for t in tensors(x) if t.is_floating_point()}
+            wanted = {p.dtype for p in self.local.parameters()}
+            if isinstance(error, RunError) or given <= wanted or not wanted:
+                raise
+            raise UserError(
+                f"x: samples are {', '.join(map(str, given))}, weights {', '.join(map(str, wanted))}; convert "
+                "one of them: x.float(), or net.double()"
+            ) from error
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.autocast is None:

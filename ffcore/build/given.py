@@ -36,6 +36,21 @@ def augmentations_of(recipe: Recipe, context: Context) -> list[Augmentation]:
     return made
 
 
+def refuse_misfit(net: Network, shape: tuple[int, ...], classes: int) -> None:
+    """Refuse a network that was built for other data.
+
+    Raises:
+        UserError: with both shapes and numbers of classes; or it is no network.
+    """
+    if not isinstance(net, Network):
+        raise UserError(f"net: a {type(net).__name__} is not an ffcore.Network")
+    if net.shape != shape or net.classes != classes:
+        raise UserError(
+            f"data: {classes} classes of samples {shape}; the network was built for {net.classes} of "
+            f"{net.shape}"
+        )
+
+
 def around(
     net: Network,
     recipe: Recipe,
@@ -55,11 +70,7 @@ def around(
     Raises:
         UserError: when the network was built for other data.
     """
-    if net.shape != shape or net.classes != classes:
-        raise UserError(
-            f"data: {classes} classes of samples {shape}; the network was built for {net.classes} of "
-            f"{net.shape}"
-        )
+    refuse_misfit(net, shape, classes)
     check_optimizer(recipe.optimizer, "optimizer")
     module = ForwardOnly(
         net,

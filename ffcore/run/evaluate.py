@@ -66,7 +66,9 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
 
 def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
     """The run's data, or what overrides put in its place, scaled as the run has learned from it."""
-    recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
+    recipe = predictor.recipe
+    if overrides:
+        recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
     return replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ffcore import files
 from ffcore.build.assemble import assemble
-from ffcore.build.given import around, objects_of
+from ffcore.build.given import refuse_misfit
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
@@ -23,6 +23,7 @@ from ffcore.interfaces import Batch
 from ffcore.network import Network
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.text import parse
 from ffcore.run.checkpoints import read
 from ffcore.run.samples import class_numbers, stored
 from ffcore.run.trainer import precision
@@ -68,9 +69,10 @@ class Predictor:
         config = self.path / files.CONFIG
         if not config.is_file():
             raise UserError(f"{run_dir}: no run: there is no {files.CONFIG} in it")
-        if net is not None:
-            objects = {**(objects or {}), **objects_of(net)}
-        self.recipe: Recipe = _recipe(config, objects)
+        if net is None:
+            self.recipe: Recipe = _recipe(config, objects)
+        else:  # what the file only describes is not needed
+            self.recipe = Recipe.model_validate(parse(config.read_text(encoding="utf-8"), files.CONFIG).data)
         name = checkpoint or self.recipe.trainer.select
         state = read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
         meta: dict[str, Any] = state["ffcore"]["data"]
@@ -81,11 +83,11 @@ class Predictor:
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
         built_for = self.shape, len(self.classes)
-        self.module: ForwardOnly = (
-            assemble(self.recipe, *built_for, meta.get("groups"))
-            if net is None
-            else around(net, self.recipe, *built_for)
-        )
+        if net is None:
+            self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
+        else:
+            refuse_misfit(net, *built_for)
+            self.module = ForwardOnly(net, torch.optim.SGD)  # which never learns here
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
         try:

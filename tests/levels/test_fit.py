@@ -163,3 +163,17 @@ def test_a_network_is_evaluated_on_samples_only():
         ffcore.evaluate(network())
     with pytest.raises(UserError, match="x: 0 samples"):
         ffcore.evaluate(network(), (torch.zeros(0, 64), torch.zeros(0).long()))
+
+
+def test_a_run_with_objects_predicts_and_is_evaluated_without_giving_them_again(tmp_path):
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 60), nn.ReLU())
+    run = ffcore.train(
+        "digits/ff",
+        network=[body, {"kind": "dense", "units": 60}],
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        trainer={"max_epochs": 1, "threads": 1},
+        report=False,
+        run_dir=tmp_path / "run",
+    )
+    assert ffcore.evaluate(run).accuracy == run.results.test.accuracy
+    assert run.predictor().predict(load_digits().images[:5]).shape == (5,)

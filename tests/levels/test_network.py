@@ -205,6 +205,7 @@ BATCHES = {
     "samples of another shape": ((torch.zeros(4, 63), torch.zeros(4).long()), "the network was built for"),
     "an array": ((digits()[0][:4].numpy(), torch.zeros(4).long()), "there is a ndarray"),
     "classes of floats": ((torch.zeros(4, 64), torch.zeros(4)), "y: should be an int64 tensor"),
+    "doubles": ((torch.zeros(4, 64).double(), torch.zeros(4).long()), r"x: samples are torch\.float64"),
     "too few classes": ((torch.zeros(4, 64), torch.zeros(3).long()), r"y: should be an int64 tensor \(4,\)"),
 }
 
