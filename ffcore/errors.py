@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,3 +95,18 @@ def closest(name: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+@contextmanager
+def at_path(path: str) -> Iterator[None]:
+    """Put a path, such as that of a recipe, before what a component raises as a ValueError.
+
+    Raises:
+        UserError: with the path; one that is raised inside stays as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error

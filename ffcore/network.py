@@ -5,7 +5,6 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -13,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, first_line
+from ffcore.errors import RunError, UserError, at_path
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
     Batch,
-    BlackBox,
     Block,
     Clock,
     Component,
@@ -30,15 +28,12 @@ from ffcore.interfaces import (
 )
 from ffcore.interfaces.draw import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
-from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, LocalNetwork
-from ffcore.local.dry_run import set_up_algorithm
+from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
+from ffcore.local.stages import Stage, local_network, warn_of_what_stays_outside
 from ffcore.parts import part
-
-Stage = nn.Module | Callable[[Tensor], Any]
-"""A module, or a function from rows to rows that becomes a black box."""
 
 FITTING = 0x666974
 """Keeps the random numbers that boxes are fitted on apart from those of learning."""
@@ -112,7 +107,7 @@ class Network(nn.Module):
             made = {
                 name: part("readout", each, f"readouts.{name}") for name, each in (readouts or {}).items()
             }
-            self.local = _local(body, self.algorithm, example, classes, made, group_of, heads)
+            self.local = local_network(body, self.algorithm, example, classes, made, group_of, heads)
             self.shape = shapes(example)
         self.schedule: Schedule = part("schedule", schedule or self.algorithm.schedule)
         self.contribution: LayerContribution = part("contribution", contribution)
@@ -126,10 +121,10 @@ class Network(nn.Module):
         self._frozen = sum(block.frozen for block in self.local.blocks)
         self._learning = len(self.local.learning)  # walking all parameters is no work for every step
         _refuse_misfits(self.algorithm, self.contribution, self.local)
-        with _at("algorithm"):
+        with at_path("algorithm"):
             self.algorithm.connect(self.local)
         if not isinstance(body, nn.Module):
-            _warn_of_what_stays_outside(self.local)
+            warn_of_what_stays_outside(self.local)
         self.sources = self.algorithm.sources(self.local)
         names = [source.name for source in self.sources]
         if twice := {name for name in names if names.count(name) > 1}:
@@ -143,9 +138,9 @@ class Network(nn.Module):
             readouts=self.local.readouts,
             sources=self.sources,
         )
-        with _at("contribution"):
+        with at_path("contribution"):
             self.contribution.setup(context)
-        with _at("schedule"):
+        with at_path("schedule"):
             self.schedule.setup(context)
         self._advancing = self._clocked()
 
@@ -228,7 +223,7 @@ class Network(nn.Module):
         windows = self.schedule.windows(clock, self._learning)
         changed = windows != self._windows
         if changed:
-            with _at("schedule"):
+            with at_path("schedule"):
                 self.local.plan(windows)
             self._windows = windows
         for component, block in self._advancing:
@@ -301,8 +296,8 @@ class Network(nn.Module):
             if isinstance(error, RunError) or given <= wanted or not wanted:
                 raise
             raise UserError(
-                f"x: samples are {', '.join(map(str, given))}, weights {', '.join(map(str, wanted))}; convert "
-                "one of them: x.float(), or net.double()"
+                f"x: samples are {', '.join(map(str, given))}, weights {', '.join(map(str, wanted))}; "
+                "convert one of them: x.float(), or net.double()"
             ) from error
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
@@ -344,54 +339,6 @@ class Network(nn.Module):
         ]
 
 
-def _local(
-    body: nn.Module | Sequence[Stage],
-    algorithm: Algorithm,
-    example: Any,
-    classes: int | None,
-    readouts: Mapping[str, Readout],
-    group_of: Tensor | None,
-    heads: Collection[str],
-) -> LocalNetwork:
-    """The blocks of a body, found with the views that the algorithm makes of an example."""
-    try:
-        counts = {len(t) for t in tensors(example)}
-    except TypeError as error:
-        raise UserError(f"example: should be a few samples (N, *shape), such as x[:2]: {error}") from error
-    if len(counts) != 1 or not min(counts):
-        raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-        raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
-    with _at("algorithm"):
-        first = next(tensors(example))
-        context = Context(tuple(first.shape[1:]), classes, group_of=group_of, readouts=(*readouts, *heads))
-        in_shape = set_up_algorithm(algorithm, context)
-        algorithm.to(first.device)
-        seen = algorithm.neutral(example).x
-    module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
-    try:
-        return LocalNetwork(module, in_shape, classes, readouts, group_of, seen, heads)
-    except UserError:
-        raise
-    except (ValueError, RuntimeError, TypeError, IndexError) as error:
-        raise UserError(
-            f"the network does not take inputs of shape {in_shape}: {first_line(error)}"
-        ) from error
-
-
-def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
-    for i, stage in enumerate(body):
-        if isinstance(stage, nn.Module) and not isinstance(stage, BlackBox):
-            yield stage
-        elif callable(stage):
-            name = f"box{i + 1}"
-            yield BoxStage(part("blackbox", stage, f"stage {i}"), name, f"stage {i}")
-        else:
-            raise UserError(
-                f"stage {i}: should be a module, or a function that is a black box, not {stage!r}"
-            )
-
-
 def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
     for path, component in (("algorithm", algorithm), ("contribution", contribution)):
         if any(p.requires_grad for p in component.parameters()):
@@ -409,18 +356,6 @@ def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local
         )
 
 
-def _warn_of_what_stays_outside(local: LocalNetwork) -> None:
-    """Of stages that are not blocks; what a box holds is its own."""
-    inside = {id(p) for block in local.learners.values() for p in block.parameters()}
-    for i, stage in enumerate(local.stages):
-        learns = [p for p in stage.parameters() if p.requires_grad and id(p) not in inside]
-        if learns and not isinstance(stage, BoxStage):
-            warnings.warn(
-                f"stage {i}, a {type(stage).__name__}, lies in no block: its parameters will not learn",
-                stacklevel=4,
-            )
-
-
 def _refuse_samples(x: Any, shape: Any) -> None:
     try:
         counts = {len(t) for t in tensors(x)}
@@ -429,14 +364,3 @@ def _refuse_samples(x: Any, shape: Any) -> None:
     if len(counts) != 1 or shapes(x) != shape or not min(counts):
         count = min(counts, default=0)
         raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")
-
-
-@contextmanager
-def _at(path: str) -> Iterator[None]:
-    """Put a path before an error of a component."""
-    try:
-        yield
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error

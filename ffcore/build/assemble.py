@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 
@@ -12,7 +11,7 @@ from ffcore.build.given import augmentations_of
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, at_path, closest
 from ffcore.interfaces import Algorithm, Clock, Context, LayerContribution, Schedule, Statistics
 from ffcore.local import LocalNetwork
 from ffcore.local.dry_run import set_up_algorithm
@@ -54,7 +53,7 @@ def assemble(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
-        with _at("algorithm"):
+        with at_path("algorithm"):
             in_shape = set_up_algorithm(algorithm, context)
         builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.group_of)
         network = builder.build()
@@ -78,7 +77,7 @@ def assemble(
         _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
     _refuse_idle_fits(network, schedule, epochs)
-    with _at("schedule"):
+    with at_path("schedule"):
         network.plan(schedule.windows(Clock(0, 0, epochs), len(network.learning)))
     module = ForwardOnly(
         net,
@@ -138,7 +137,7 @@ def _refuse_idle_fits(network: LocalNetwork, schedule: Schedule, epochs: int) ->
     """Boxes that would never be fitted again although the recipe says so."""
     waiting = [box for box in network.boxes if box.fit_at == "finished"]
     if waiting:
-        with _at("schedule"):
+        with at_path("schedule"):
             network.plan(schedule.windows(Clock(epochs - 1, 0, epochs), len(network.learning)))
         late = {box for stage in network.stages[network.finished :] for box in stage.modules()}
         for box in waiting:
@@ -150,12 +149,3 @@ def _refuse_idle_fits(network: LocalNetwork, schedule: Schedule, epochs: int) ->
     for box in network.boxes:
         if isinstance(box.fit_at, int) and box.fit_at >= epochs:
             raise UserError(f"{box.where}: fit: {box.fit_at}: the run has {epochs} epochs")
-
-
-@contextmanager
-def _at(path: str) -> Iterator[None]:
-    """Put the recipe's path before what a component complains of."""
-    try:
-        yield
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error

@@ -1,0 +1,83 @@
+"""From a module, or a list of stages, to a local network that an algorithm can teach.
+
+N samples; K classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ffcore.errors import UserError, at_path, first_line
+from ffcore.interfaces import Algorithm, BlackBox, Context, Readout
+from ffcore.interfaces.structure import tensors
+from ffcore.local.box import BoxStage
+from ffcore.local.dry_run import set_up_algorithm
+from ffcore.local.network import LocalNetwork
+from ffcore.parts import part
+
+Stage = nn.Module | Callable[[Tensor], Any]
+"""A module, or a function from rows to rows that becomes a black box."""
+
+
+def local_network(
+    body: nn.Module | Sequence[Stage],
+    algorithm: Algorithm,
+    example: Any,
+    classes: int | None,
+    readouts: Mapping[str, Readout],
+    group_of: Tensor | None,
+    heads: Collection[str],
+) -> LocalNetwork:
+    """The blocks of a body, found with the views that the algorithm makes of an example."""
+    try:
+        counts = {len(t) for t in tensors(example)}
+    except TypeError as error:
+        raise UserError(f"example: should be a few samples (N, *shape), such as x[:2]: {error}") from error
+    if len(counts) != 1 or not min(counts):
+        raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
+        raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
+    with at_path("algorithm"):
+        first = next(tensors(example))
+        context = Context(tuple(first.shape[1:]), classes, group_of=group_of, readouts=(*readouts, *heads))
+        in_shape = set_up_algorithm(algorithm, context)
+        algorithm.to(first.device)
+        seen = algorithm.neutral(example).x
+    module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
+    try:
+        return LocalNetwork(module, in_shape, classes, readouts, group_of, seen, heads)
+    except UserError:
+        raise
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+        raise UserError(
+            f"the network does not take inputs of shape {in_shape}: {first_line(error)}"
+        ) from error
+
+
+def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
+    for i, stage in enumerate(body):
+        if isinstance(stage, nn.Module) and not isinstance(stage, BlackBox):
+            yield stage
+        elif callable(stage):
+            name = f"box{i + 1}"
+            yield BoxStage(part("blackbox", stage, f"stage {i}"), name, f"stage {i}")
+        else:
+            raise UserError(
+                f"stage {i}: should be a module, or a function that is a black box, not {stage!r}"
+            )
+
+
+def warn_of_what_stays_outside(local: LocalNetwork) -> None:
+    """Of stages that are not blocks; what a box holds is its own."""
+    inside = {id(p) for block in local.learners.values() for p in block.parameters()}
+    for i, stage in enumerate(local.stages):
+        learns = [p for p in stage.parameters() if p.requires_grad and id(p) not in inside]
+        if learns and not isinstance(stage, BoxStage):
+            warnings.warn(
+                f"stage {i}, a {type(stage).__name__}, lies in no block: its parameters will not learn",
+                stacklevel=4,
+            )
