@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ffcore.build.components import make
-from ffcore.build.given import augmentations_of
+from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
@@ -79,18 +79,7 @@ def assemble(
     _refuse_idle_fits(network, schedule, epochs)
     with at_path("schedule"):
         network.plan(schedule.windows(Clock(0, 0, epochs), len(network.learning)))
-    module = ForwardOnly(
-        net,
-        makers(recipe.optimizer, builder.optimizers),
-        augmentations=augmentations,
-        lr_factor=factor,
-        epochs=epochs,
-        clip=recipe.trainer.clip,
-        clip_value=recipe.trainer.clip_value,
-        accumulate=recipe.trainer.accumulate,
-    )
-    module.logs = False  # a run's loggers get the rows of its metrics.csv
-    return module
+    return module_of(net, recipe, makers(recipe.optimizer, builder.optimizers), augmentations, factor)
 
 
 def _groups(recipe: Recipe, classes: int, groups: Sequence[int] | None) -> torch.Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ffcore.build.components import make
@@ -9,6 +10,7 @@ from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Augmentation, Context, Statistics
+from ffcore.local.optimizers import Make
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 
@@ -34,6 +36,36 @@ def augmentations_of(recipe: Recipe, context: Context) -> list[Augmentation]:
             except ValueError as error:
                 raise UserError(f"data.augment.{i}: {error}") from error
     return made
+
+
+def module_of(
+    net: Network,
+    recipe: Recipe,
+    optimizers: Mapping[str, Make],
+    augmentations: list[Augmentation],
+    factor: Callable[[float, int], float],
+) -> ForwardOnly:
+    """The module of a run: a network, trained as the recipe's trainer says.
+
+    Args:
+        net: the network, used as it is.
+        recipe: its trainer is used.
+        optimizers: makers of optimisers; see `makers`.
+        augmentations: set up already, where the samples are known.
+        factor: of the learning rate; see `lr_factor`.
+    """
+    module = ForwardOnly(
+        net,
+        optimizers,
+        augmentations=augmentations,
+        lr_factor=factor,
+        epochs=recipe.trainer.max_epochs,
+        clip=recipe.trainer.clip,
+        clip_value=recipe.trainer.clip_value,
+        accumulate=recipe.trainer.accumulate,
+    )
+    module.logs = False  # a run's loggers get the rows of its metrics.csv
+    return module
 
 
 def refuse_misfit(net: Network, shape: tuple[int, ...], classes: int) -> None:
@@ -72,15 +104,5 @@ def around(
     """
     refuse_misfit(net, shape, classes)
     check_optimizer(recipe.optimizer, "optimizer")
-    module = ForwardOnly(
-        net,
-        makers(recipe.optimizer, {}),
-        augmentations=augmentations_of(recipe, Context(shape, classes, statistics=statistics)),
-        lr_factor=lr_factor(recipe.lr_schedule),
-        epochs=recipe.trainer.max_epochs,
-        clip=recipe.trainer.clip,
-        clip_value=recipe.trainer.clip_value,
-        accumulate=recipe.trainer.accumulate,
-    )
-    module.logs = False
-    return module
+    augmentations = augmentations_of(recipe, Context(shape, classes, statistics=statistics))
+    return module_of(net, recipe, makers(recipe.optimizer, {}), augmentations, lr_factor(recipe.lr_schedule))

@@ -40,8 +40,8 @@ class LocalModel(nn.Module):
         return self.model(*args, **kwargs)
 
 
-def built(item: ModelItem, path: str, classes: int, local: MakeLocal) -> tuple[LocalModel, list[LocalBlock]]:
-    """The stage, and its blocks; a head is the last of them.
+def built(item: ModelItem, path: str, classes: int, local: MakeLocal) -> LocalModel:
+    """The model as a stage, with a block at each chosen sub-module; a head is the last of them.
 
     Args:
         item: the recipe's item.
@@ -71,7 +71,7 @@ def built(item: ModelItem, path: str, classes: int, local: MakeLocal) -> tuple[L
         block = local(inside, prefix + block_name(name), path, own_config, loss)
         model.get_submodule(name).forward = Detour(block, inside)
         blocks[name] = block
-    return LocalModel(model, blocks), list(blocks.values())
+    return LocalModel(model, blocks)
 
 
 def _made(item: ModelItem, path: str, classes: int) -> nn.Module:

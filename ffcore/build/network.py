@@ -187,8 +187,7 @@ class NetworkBuilder:
                 handoff = make(mine.handoff, f"{where}.block.handoff")
             return self._local(body, name, f"{where}.block", mine, loss, handoff)
 
-        stage, _ = built(item, path, self.classes, local)
-        return stage
+        return built(item, path, self.classes, local)
 
     def _circuit(self, item: CircuitItem, name: str, path: str, config: BlockConfig) -> Circuit:
         """A circuit, whose blocks get what the recipe says of blocks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.ranks import ranks
+from ffcore.interfaces.structure import mapped
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Batch:
         """The batch on a device; ffcore's loaders make it there."""
         if self.y.device == device:
             return self
-        moved = _moved(self.x, device)
+        moved = mapped(self.x, lambda each: each.to(device))
         return replace(self, x=moved, y=self.y.to(device), index=self.index.to(device))
 
     def whole(self) -> Batch:
@@ -60,11 +60,3 @@ class Batch:
         """The batch's random numbers; asserts that the engine has set them."""
         assert self.draw is not None, "a batch reaches an algorithm only with its random numbers set"
         return self.draw
-
-
-def _moved(x: Any, device: torch.device) -> Any:
-    if isinstance(x, Mapping):
-        return {name: _moved(each, device) for name, each in x.items()}
-    if isinstance(x, tuple | list):
-        return type(x)(_moved(each, device) for each in x)
-    return x.to(device)

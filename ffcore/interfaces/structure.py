@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +30,21 @@ def tensors(x: Any) -> Iterator[Tensor]:
         raise TypeError(
             f"an input should be a tensor, or a tuple or mapping of tensors; there is a {type(x).__name__}"
         )
+
+
+def mapped(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The input with each of its tensors changed, in the same structure.
+
+    >>> import torch
+    >>> mapped((torch.zeros(2, 5), torch.ones(2, 3)), lambda t: t[:1])[1]
+    tensor([[1., 1., 1.]])
+    """
+    if isinstance(x, Mapping):
+        return {name: mapped(each, change) for name, each in x.items()}
+    if isinstance(x, tuple | list):
+        make = getattr(type(x), "_make", type(x))  # a named tuple takes its values one by one
+        return make(mapped(each, change) for each in x)
+    return change(x)
 
 
 def rows(x: Any) -> int:

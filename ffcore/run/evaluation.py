@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ffcore.engine.metrics import Accuracy
 from ffcore.errors import UserError
-from ffcore.interfaces.structure import rows
+from ffcore.interfaces.structure import mapped, rows
 from ffcore.network import Network
 from ffcore.run.evaluate import accuracies, open_data
 from ffcore.run.finished import Run
@@ -84,15 +85,8 @@ def _of_network(net: Network, x: Any, y: Tensor) -> Iterable[tuple[Tensor, Tenso
     net.batch(x, y, 0, 0)  # checks both
     for first in range(0, rows(x), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        evidence = net.evidence(_some(x, part))
+        evidence = net.evidence(mapped(x, itemgetter(part)))
         yield evidence, net.contribution.combine(evidence), y[part]
-
-
-def _some(x: Any, part: slice) -> Any:
-    """Some rows of an input, which may be several tensors."""
-    if isinstance(x, Mapping):
-        return {name: _some(each, part) for name, each in x.items()}
-    return tuple(_some(each, part) for each in x) if isinstance(x, tuple | list) else x[part]
 
 
 def _counted(
