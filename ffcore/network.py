@@ -22,6 +22,7 @@ from ffcore.interfaces import (
     Component,
     Context,
     LayerContribution,
+    Ranks,
     Readout,
     Schedule,
     Views,
@@ -231,12 +232,18 @@ class Network(nn.Module):
                 component.advance(clock)
         return changed
 
-    def end_epoch(self) -> None:
-        """Finish the epoch: step with the batches of an open group, let rules solve what they gathered."""
+    def end_epoch(self, ranks: Ranks = ALONE, owns: Callable[[str], bool] = lambda name: True) -> None:
+        """Finish the epoch: step with the batches of an open group, let rules solve what they gathered.
+
+        Args:
+            ranks: those that share each batch.
+            owns: whether the block or readout of a name learns on this rank.
+        """
         for optimizer in self.local.optimizers or ():
             optimizer.step()
-        for block in self.local.learners.values():
-            block.rule.finish(block, ALONE)
+        for name, block in self.local.learners.items():
+            if owns(name):
+                block.rule.finish(block, ranks)
 
     def fit_boxes(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], epoch: int = 0) -> bool:
         """Let black boxes that adapt do so, at the beginning of an epoch; whether there were any.

@@ -160,6 +160,7 @@ class ForwardOnly(L.LightningModule):
         if self.accumulate > 1 or group.world > 1:
             self.network.end_batch()
         self.meter.step()
+        self.net.batches = clock.step + 1  # a loop of the user's own continues from here
         self.optimizers().step()  # type: ignore[union-attr]
 
     # Lightning asks for it each step, and Python would work it out anew.
@@ -180,13 +181,7 @@ class ForwardOnly(L.LightningModule):
         """After an epoch's or the run's last batch, and before validation, finish the epoch."""
         if not (self.trainer.is_last_batch or self.trainer.should_stop):
             return
-        optimizers = self.network.optimizers
-        assert optimizers is not None, "they are made before training starts"
-        for each in optimizers:
-            each.step()  # what a group of accumulated batches has left over
-        for name, block in self.network.learners.items():
-            if self.spread.owns(name):
-                block.rule.finish(block, self.spread.learning)
+        self.net.end_epoch(self.spread.learning, self.spread.owns)
         self.meter.gather(self.spread.ranks)
         self.spread.settle(self)
         if "train.loss" in self.net.contribution.needs:
@@ -285,6 +280,13 @@ class ForwardOnly(L.LightningModule):
             type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
             for callback in cast(Any, self.trainer).callbacks
         )
+        if any(box.adapts for box in self._boxes) and getattr(
+            self.trainer.train_dataloader, "persistent_workers", False
+        ):
+            raise UserError(
+                "persistent_workers: boxes that adapt read the training set before the epoch, but such a "
+                "loader has one iterator for both; set persistent_workers=False"
+            )
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # it has learned in a loop of the user's own, or in another module, before
         self.spread.begin(self.network, self._passes())

@@ -9,14 +9,15 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """In here the module is in evaluation mode; afterwards those parts learn again that did before.
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """In here the modules are in evaluation mode; afterwards those parts learn again that did before.
 
     No more than those: a user's part may be in evaluation mode for good.
     """
-    learning = [part for part in module.modules() if part.training]
+    learning = [part for module in modules for part in module.modules() if part.training]
     if learning:
-        module.eval()
+        for module in modules:
+            module.eval()
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage, ReachedError
 from ffcore.local.dry_run import explore, set_up, set_up_readouts
 from ffcore.local.loss import ReadoutLoss
+from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.local.passes import Pass, Record
 from ffcore.local.plan import Place, planned
@@ -86,10 +87,14 @@ class LocalNetwork(nn.Module):
         self._heads = {block.name: block for block in every if block.name in heads}
         set_up(found, {*self.readout_blocks, *self._heads}, classes, group_of)
         self._blocks = tuple(found)
+        self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
+        inside = self.in_circuits.union(*(block.modules() for block in every))
+        self._plain = tuple(  # outside the blocks, with running statistics of their own
+            part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
+        )
         self.taps = set_up_readouts(self._readouts, found, classes, group_of)
         for name, head in self._heads.items():
             head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
-        self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         self._plan: dict[nn.Module, Place] = {}
         self._first, self._stop = 0, len(self.stages)
         self._bare_end = False
@@ -289,7 +294,7 @@ class LocalNetwork(nn.Module):
 
         plan = {r: p for r, p in self._readout_plan.items() if learn and self.learns(cast(LocalBlock, r))}
         self._require_optimizers(plan)
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(*self._plain):  # the pass in which blocks learn updates statistics
             here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
             if self.route is None or not learn:

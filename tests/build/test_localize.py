@@ -107,6 +107,17 @@ def test_a_head_learns_beside_forward_forward_on_samples_without_a_label(seeded)
     assert of_model > 0.7
 
 
+def test_a_plain_layer_beside_a_head_updates_its_running_statistics_once_a_step(seeded):
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20, affine=False), nn.Linear(20, 10)
+    )
+    net = localized(model, at="1", head="3", algorithm="forward-forward", handoff="rms", **SQUARES)
+    x, y = digits()
+    net.learn(x[:50], y[:50])
+    assert model[2].num_batches_tracked == 1
+    assert model[2].training
+
+
 def test_a_model_given_back_has_its_weights_and_no_blocks(seeded):
     net = localized(head="head", handoff=None)
     learned(net, epochs=1)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
 from ffcore.errors import UserError
+from ffcore.interfaces import BlackBox
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_ff.labels import Overlay
 from ffcore_ff.negatives import WrongLabel
@@ -92,6 +93,35 @@ def test_training_is_that_of_a_plain_loop_to_the_bit(tmp_path):
     for x, y in loader():
         plain.learn(x, y, optimizers)
     assert all(torch.equal(a, b) for a, b in zip(weights(made.net), weights(plain), strict=True))
+
+
+def test_a_plain_loop_continues_after_the_trainer_with_new_random_numbers(tmp_path):
+    made = module(lr=0.01)
+    trainer(tmp_path, epochs=2, enable_checkpointing=False, limit_val_batches=0).fit(made, loader(), loader())
+    assert made.net.batches == 24
+    assert made.net.state_dict()["_extra_state"] == {"batches": 24}
+
+
+def test_boxes_that_adapt_need_an_iterator_of_their_own(tmp_path):
+    class Centred(BlackBox):
+        def fit(self, batches):
+            self.mean = torch.cat(list(batches)).mean(0)
+
+        def forward(self, x):
+            return x - getattr(self, "mean", 0)
+
+    first = ffcore.LocalBlock(nn.Linear(64, 20), "sum-squares", objective="logistic")
+    net = ffcore.Network(
+        [first, ffcore.local.BoxStage(Centred())],
+        ForwardForward(Overlay(), WrongLabel()),
+        example=digits()[0][:2],
+        classes=10,
+    )
+    batches = DataLoader(TensorDataset(*digits()), batch_size=500, num_workers=1, persistent_workers=True)
+    with pytest.raises(UserError, match="set persistent_workers=False"):
+        trainer(tmp_path, enable_checkpointing=False).fit(
+            ffcore.ForwardOnly(net, torch.optim.Adam), batches, loader(0, 50)
+        )
 
 
 def test_a_data_module_works_too(tmp_path):
