@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ffcore.engine.batches import as_batch
 from ffcore.engine.cache import Cache, Loader
+from ffcore.engine.distribution import Distribution
 from ffcore.engine.half_done import HalfDone
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
-from ffcore.engine.spread import Spread
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Augmentation, Batch, Clock, Component, Idle, Views, shared_by
 from ffcore.interfaces.draw import mix
@@ -53,7 +53,7 @@ class ForwardOnly(L.LightningModule):
 
     Attributes:
         net: the network; its parts are registered here under the names that checkpoints have.
-        spread: how the run lies on its ranks; set before a training on several.
+        distribution: how the run lies on its ranks; set before a training on several.
         logs: whether metrics go to the trainer's loggers too.
     """
 
@@ -94,7 +94,7 @@ class ForwardOnly(L.LightningModule):
         self.clip, self.clip_value = clip, clip_value
         self.accumulate = accumulate
         self.options = options
-        self.spread = Spread()
+        self.distribution = Distribution()
         self.logs = True
         self.meter = Meter(net.local.learners)
         self._attach()
@@ -128,7 +128,7 @@ class ForwardOnly(L.LightningModule):
                 clip=self.clip,
                 clip_value=self.clip_value,
                 accumulate=self.accumulate,
-                ranks=self.spread.learning,
+                ranks=self.distribution.learning,
                 **self.options,
             )
         else:
@@ -144,13 +144,13 @@ class ForwardOnly(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Let the algorithm learn from one batch."""
-        batch = as_batch(batch, self.spread.learning)
+        batch = as_batch(batch, self.distribution.learning)
         clock = Clock(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(clock, batch_idx)
         batch.deal(self.seed, clock.step)
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.draw)
-        group = self.spread.learning
+        group = self.distribution.learning
         _seed(mix(self.seed, clock.step, *((group.rank,) if group.rank else ())), batch.x.device)
         with shared_by(group if batch.counts else Idle(group)):
             if self._cache is not None:
@@ -181,9 +181,9 @@ class ForwardOnly(L.LightningModule):
         """After an epoch's or the run's last batch, and before validation, finish the epoch."""
         if not (self.trainer.is_last_batch or self.trainer.should_stop):
             return
-        self.net.end_epoch(self.spread.learning, self.spread.owns)
-        self.meter.gather(self.spread.ranks)
-        self.spread.settle(self)
+        self.net.end_epoch(self.distribution.learning, self.distribution.owns)
+        self.meter.gather(self.distribution.ranks)
+        self.distribution.settle(self)
         if "train.loss" in self.net.contribution.needs:
             losses = {name: of.get("loss", math.nan) for name, of in self.meter.read().items()}
             self.net.contribution.observe("train", by_source(self.net, losses, self.device), None, None)
@@ -195,7 +195,7 @@ class ForwardOnly(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's losses, for callbacks that monitor them."""
         losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
-        if self.logs and (diverged := self.meter.divergence(self.spread.ranks)) is not None:
+        if self.logs and (diverged := self.meter.divergence(self.distribution.ranks)) is not None:
             raise RunError(
                 f"block {diverged.block}: its loss is not finite since step {diverged.step}; the batches may "
                 "hold non-finite values, or the learning rate be too high"
@@ -230,7 +230,7 @@ class ForwardOnly(L.LightningModule):
 
     def _fit_boxes(self, epoch: int) -> bool:
         """On the first rank, from all of the training set; the others take over what came out."""
-        group = self.spread.ranks
+        group = self.distribution.ranks
         fitted = group.rank == 0 and self.network.fit_boxes(epoch, self._passes)
         if group.world > 1:
             states = [box.state_dict() for box in self._boxes] if fitted else []
@@ -245,7 +245,7 @@ class ForwardOnly(L.LightningModule):
         """What the blocks would learn from, one pass over the training set, for boxes that adapt to it."""
         loader: Any = self.trainer.train_dataloader
         for number, given in enumerate(loader.anew() if hasattr(loader, "anew") else loader):
-            batch = as_batch(self.trainer.strategy.batch_to_device(given), self.spread.learning)
+            batch = as_batch(self.trainer.strategy.batch_to_device(given), self.distribution.learning)
             batch.deal(mix(self.seed, FITTING), number)
             yield self.algorithm.views(batch, self.network)
 
@@ -255,11 +255,11 @@ class ForwardOnly(L.LightningModule):
         mine = HalfDone(
             self.meter.state_dict(),
             {name: b.state_dict() for name, b in (optimizers.blocks if optimizers else {}).items()},
-            self.spread.buffers(self),
+            self.distribution.buffers(self),
         )
         checkpoint["half_done"] = {
-            "ranks": self.spread.ranks.objects(mine.plain()),
-            "shared": self.spread.learning.world > 1,
+            "ranks": self.distribution.ranks.objects(mine.plain()),
+            "shared": self.distribution.learning.world > 1,
             "val": self.val_figures,
         }
 
@@ -289,9 +289,9 @@ class ForwardOnly(L.LightningModule):
             )
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # it has learned in a loop of the user's own, or in another module, before
-        self.spread.begin(self.network, self._passes())
+        self.distribution.begin(self.network, self._passes())
         if self._half_done:
-            mine = self.spread.mine(self._half_done, self._shared)
+            mine = self.distribution.mine(self._half_done, self._shared)
             self.meter.load_state_dict(mine.meter, self.device)
             for name, state in mine.steppers.items():
                 optimizers.blocks[name].load_state_dict(state)
@@ -301,7 +301,7 @@ class ForwardOnly(L.LightningModule):
 
     def on_train_end(self) -> None:
         """Let go of the other ranks."""
-        self.spread.end()
+        self.distribution.end()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As for any module, but for a name of Lightning's that changes some twenty times a step."""
@@ -322,29 +322,29 @@ class ForwardOnly(L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
-        batch = as_batch(batch, self.spread.ranks)
+        batch = as_batch(batch, self.distribution.ranks)
         self.deal(batch, batch_idx)
-        self.measuring.add(self.net, batch, self.spread.ranks, self.net.contribution.needs)
+        self.measuring.add(self.net, batch, self.distribution.ranks, self.net.contribution.needs)
 
     def on_validation_epoch_end(self) -> None:
         """Let the contribution see the split, then report the accuracy that it makes of it."""
-        self.val_figures = self.measuring.figures(self.net, self.spread.ranks)
+        self.val_figures = self.measuring.figures(self.net, self.distribution.ranks)
         self.log("val_accuracy", self.val_figures["accuracy"], logger=self._logging)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""
-        batch = as_batch(batch, self.spread.ranks)
+        batch = as_batch(batch, self.distribution.ranks)
         self.deal(batch, batch_idx)
-        self.measuring.add(self.net, batch, self.spread.ranks, frozenset())
+        self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
 
     def on_test_epoch_end(self) -> None:
         """Keep the figures of the test split."""
-        self.test_figures = self.measuring.figures(self.net, self.spread.ranks)
+        self.test_figures = self.measuring.figures(self.net, self.distribution.ranks)
         self.log("test_accuracy", self.test_figures["accuracy"], logger=self._logging)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """(N,) classes of the samples of a batch, or of a tensor of samples."""
-        x = batch if isinstance(batch, Tensor) else as_batch(batch, self.spread.ranks).x
+        x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks).x
         return self.scores(x).argmax(1)
 
 

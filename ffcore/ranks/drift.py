@@ -34,7 +34,7 @@ class Drift(L.Callback):
             RunError: on all ranks: which block has drifted apart.
         """
         assert isinstance(pl_module, ForwardOnly)
-        group = pl_module.spread.learning
+        group = pl_module.distribution.learning
         if group.world == 1 or trainer.global_step % self.every:
             return
         learners = pl_module.network.learners

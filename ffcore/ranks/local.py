@@ -11,9 +11,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from torch import Tensor, nn
 
+from ffcore.engine.distribution import Distribution
 from ffcore.engine.half_done import HalfDone
 from ffcore.engine.module import ForwardOnly
-from ffcore.engine.spread import Spread
 from ffcore.private import leave_stop_flag_alone
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher
@@ -25,7 +25,7 @@ def on_gpu(recipe: Recipe) -> bool:
     return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
-class DataParallel(Spread):
+class DataParallel(Distribution):
     """Gradients are summed block by block; see `ffcore.local.BlockOptimizer`."""
 
     ranks: Group
@@ -85,11 +85,11 @@ class LocalDDP(DDPStrategy):
         module = self.lightning_module
         if not isinstance(module, ForwardOnly):
             raise TypeError(f"strategy {self.strategy_name}: trains ForwardOnly, not {type(module).__name__}")
-        module.spread = self.spread()
+        module.distribution = self.distribution()
         leave_stop_flag_alone(trainer)  # `Vote` asks all ranks twice a second instead
         super().setup(trainer)
 
-    def spread(self) -> Spread:
+    def distribution(self) -> Distribution:
         """How this strategy lays a module on its ranks."""
         return DataParallel(Group())
 

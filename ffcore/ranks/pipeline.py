@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ffcore.engine.distribution import Distribution
 from ffcore.engine.half_done import HalfDone
 from ffcore.engine.module import ForwardOnly
-from ffcore.engine.spread import Spread
 from ffcore.errors import UserError
 from ffcore.interfaces import Clock, Schedule, Views
 from ffcore.local import BlockOptimizer, LocalNetwork
@@ -35,7 +35,7 @@ Balance = Literal["counted", "measured"]
 _MEASURED = 5  # batches
 
 
-class Pipeline(Spread):
+class Pipeline(Distribution):
     """Blocks in contiguous groups on ranks; readouts are the last one's.
 
     Args:
@@ -104,7 +104,7 @@ class Pipeline(Spread):
             self._link = None
 
     def owns(self, name: str) -> bool:
-        """See `Spread.owns`."""
+        """See `Distribution.owns`."""
         return self._owners.get(name, self.ranks.rank) == self.ranks.rank
 
     def settle(self, module: nn.Module) -> None:
@@ -246,15 +246,15 @@ class PipelineStrategy(LocalDDP):
                 "themselves, between its stages; set trainer.devices to fewer, or use ff_local"
             )
 
-    def spread(self) -> Spread:
-        """See `LocalDDP.spread`."""
+    def distribution(self) -> Distribution:
+        """See `LocalDDP.distribution`."""
         return Pipeline(Group(), self._batch, self._balance, self._cut)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Of all blocks, as one process would have it."""
         module = self.lightning_module
         assert isinstance(module, ForwardOnly)
-        module.spread.settle(module)
+        module.distribution.settle(module)
         return super().lightning_module_state_dict()
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
@@ -262,8 +262,8 @@ class PipelineStrategy(LocalDDP):
         state: dict[str, Any] = super().optimizer_state(optimizer)
         module = self.lightning_module
         assert isinstance(module, ForwardOnly)
-        assert isinstance(module.spread, Pipeline)
-        return {**state, "blocks": module.spread.optimizers(state["blocks"])}
+        assert isinstance(module.distribution, Pipeline)
+        return {**state, "blocks": module.distribution.optimizers(state["blocks"])}
 
 
 def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:

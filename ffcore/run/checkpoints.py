@@ -184,7 +184,7 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
     Raises:
         RunError: which block's is none, and since which step.
     """
-    found = module.meter.divergence(module.spread.ranks)
+    found = module.meter.divergence(module.distribution.ranks)
     if found is not None:
         raise everywhere(
             RunError(
@@ -195,7 +195,7 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
     # The last step's weights have no loss yet.
     learners = list(module.network.learners.values())
     broken = [any(not p.isfinite().all() for p in block.parameters()) for block in learners]
-    counts = module.spread.ranks.sum(torch.tensor(broken, dtype=torch.int64, device=module.device))
+    counts = module.distribution.ranks.sum(torch.tensor(broken, dtype=torch.int64, device=module.device))
     for block, count in zip(learners, counts.tolist(), strict=True):
         if count:
             raise everywhere(

@@ -55,7 +55,7 @@ def results_of(
         "command": command,
         "device": environment.device_name(device),
         "threads": recipe.trainer.threads or torch.get_num_threads(),
-        "ranks": module.spread.ranks.world,
+        "ranks": module.distribution.ranks.world,
         "strategy": recipe.trainer.strategy,
         "precision": recipe.trainer.precision,
         "versions": environment.versions(),

@@ -68,7 +68,7 @@ class Stop(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From here on Ctrl-C and SIGTERM wait for the end of a batch."""
         assert isinstance(pl_module, ForwardOnly)
-        self._vote = Vote(pl_module.spread.ranks, pl_module.device)
+        self._vote = Vote(pl_module.distribution.ranks, pl_module.device)
         if threading.current_thread() is threading.main_thread():
             # Lightning's handler ends it without a checkpoint; it puts the one before back in the end
             signal.signal(signal.SIGTERM, self._press)

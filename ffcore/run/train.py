@@ -288,7 +288,7 @@ class Job:
                 try:
                     trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
                 except PausedError:
-                    module.spread.end()
+                    module.distribution.end()
                     if not stop.asked:
                         raise TimeUpError(path) from None
                 if any(group.objects(stop.pressed)):

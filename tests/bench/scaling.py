@@ -138,9 +138,9 @@ _costs: list[float] = []
 
 def _piped(units: Sequence[int], batch: int, steps: int) -> list[float]:
     ends, module = _trained(units, batch, steps, PipelineStrategy(batch, "measured"), ALONE)
-    spread = module.spread
-    assert isinstance(spread, Pipeline)
-    _costs[:] = spread.loads
+    distribution = module.distribution
+    assert isinstance(distribution, Pipeline)
+    _costs[:] = distribution.loads
     return ends
 
 

@@ -65,7 +65,7 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
 def learned(recipe, overrides, steps=20, pipeline=None):
     """Its parameters and buffers."""
     module = fit(recipe, overrides, steps, pipeline)
-    module.spread.settle(module)
+    module.distribution.settle(module)
     return {name: p.detach().clone() for name, p in (*module.named_parameters(), *module.named_buffers())}
 
 
@@ -97,7 +97,7 @@ def traffic(recipe, overrides, steps):
         make = module.configure_optimizers
 
         def counted():
-            module.spread.learning = Counting()
+            module.distribution.learning = Counting()
             return make()
 
         module.configure_optimizers = counted

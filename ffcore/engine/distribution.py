@@ -11,7 +11,7 @@ from ffcore.interfaces import ALONE, Ranks, Views
 from ffcore.local import LocalNetwork
 
 
-class Spread:
+class Distribution:
     """A run on one rank, and what runs on several do in its place.
 
     Attributes:
