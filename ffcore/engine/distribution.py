@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from ffcore.engine.half_done import HalfDone
+from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.interfaces import ALONE, Ranks, Views
 from ffcore.local import LocalNetwork
 
@@ -44,11 +44,11 @@ class Distribution:
         """Those that ranks may have different values of within an epoch."""
         return {}
 
-    def mine(self, states: Sequence[HalfDone], shared: bool) -> HalfDone:
+    def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
         """What this rank goes on with.
 
         Args:
             states: what all ranks of the run so far had half done.
             shared: whether each of them was of a share of the same batches; otherwise, of blocks of its own.
         """
-        return states[0] if len(states) == 1 else HalfDone.merged(states)
+        return states[0] if len(states) == 1 else PartialEpoch.merged(states)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ffcore.engine.batches import as_batch
 from ffcore.engine.cache import Cache, Loader
 from ffcore.engine.distribution import Distribution
-from ffcore.engine.half_done import HalfDone
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
+from ffcore.engine.partial_epoch import KEY, PartialEpoch, read
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Augmentation, Batch, Clock, Component, Idle, Views, shared_by
 from ffcore.interfaces.draw import mix
@@ -106,7 +106,7 @@ class ForwardOnly(L.LightningModule):
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
         self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
         self.val_figures: dict[str, Any] | None = None
-        self._half_done: Sequence[HalfDone] = ()
+        self._partial_epoch: Sequence[PartialEpoch] = ()
         self._shared = False
 
     # -- learning ---------------------------------------------------------------------------------------
@@ -252,12 +252,12 @@ class ForwardOnly(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the last validation, and the partial epoch state: sums, gradients of an open group."""
         optimizers = self.network.optimizers
-        mine = HalfDone(
+        mine = PartialEpoch(
             self.meter.state_dict(),
             {name: b.state_dict() for name, b in (optimizers.blocks if optimizers else {}).items()},
             self.distribution.buffers(self),
         )
-        checkpoint["half_done"] = {
+        checkpoint[KEY] = {
             "ranks": self.distribution.ranks.objects(mine.plain()),
             "shared": self.distribution.learning.world > 1,
             "val": self.val_figures,
@@ -265,12 +265,9 @@ class ForwardOnly(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `on_save_checkpoint`; the optimisers are not there yet."""
-        found = checkpoint["half_done"]
+        found = read(checkpoint)
         self.val_figures = found["val"]
-        if "ranks" not in found:  # format 1: batches were not counted apart from updates
-            steppers = {name: {**s, "batches": s["updates"]} for name, s in found["steppers"].items()}
-            found = {"ranks": [{"meter": found["meter"], "steppers": steppers, "buffers": {}}]}
-        self._half_done = [HalfDone(**each) for each in found["ranks"]]
+        self._partial_epoch = [PartialEpoch(**each) for each in found["ranks"]]
         self._shared = found.get("shared", True)
 
     def on_train_start(self) -> None:
@@ -290,14 +287,14 @@ class ForwardOnly(L.LightningModule):
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # it has learned in a loop of the user's own, or in another module, before
         self.distribution.begin(self.network, self._passes())
-        if self._half_done:
-            mine = self.distribution.mine(self._half_done, self._shared)
+        if self._partial_epoch:
+            mine = self.distribution.mine(self._partial_epoch, self._shared)
             self.meter.load_state_dict(mine.meter, self.device)
-            for name, state in mine.steppers.items():
+            for name, state in mine.optimizers.items():
                 optimizers.blocks[name].load_state_dict(state)
             for name, value in mine.buffers.items():
                 self.get_buffer(name).copy_(value)
-            self._half_done = ()
+            self._partial_epoch = ()
 
     def on_train_end(self) -> None:
         """Let go of the other ranks."""

@@ -12,8 +12,8 @@ from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
-from ffcore.engine.half_done import HalfDone
 from ffcore.engine.module import ForwardOnly
+from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.private import leave_stop_flag_alone
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import Launcher
@@ -45,11 +45,11 @@ class DataParallel(Distribution):
         """All of floating point."""
         return {name: b for name, b in module.named_buffers() if b.is_floating_point() and b.numel()}
 
-    def mine(self, states: Sequence[HalfDone], shared: bool) -> HalfDone:
+    def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
         """This rank's own; if ranks had others before, the first goes on with everything."""
         if shared and len(states) == self.ranks.world:
             return states[self.ranks.rank]
-        whole = HalfDone.merged(states)
+        whole = PartialEpoch.merged(states)
         return whole if self.ranks.rank == 0 else whole.emptied()
 
 

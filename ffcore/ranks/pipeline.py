@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
-from ffcore.engine.half_done import HalfDone
 from ffcore.engine.module import ForwardOnly
+from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.errors import UserError
 from ffcore.interfaces import Clock, Schedule, Views
 from ffcore.local import BlockOptimizer, LocalNetwork
@@ -113,10 +113,10 @@ class Pipeline(Distribution):
             for rank, tensors in enumerate(self._tensors):
                 self.ranks.share(tensors, rank)
 
-    def mine(self, states: Sequence[HalfDone], shared: bool) -> HalfDone:
+    def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
         """Of this rank's blocks, whoever had them before."""
         assert self._network is not None, "training has begun"
-        return HalfDone.merged(states).only([name for name in self._network.learners if self.owns(name)])
+        return PartialEpoch.merged(states).only([name for name in self._network.learners if self.owns(name)])
 
     def optimizers(self, mine: dict[str, Any]) -> dict[str, Any]:
         """States of all blocks' optimisers, each from the rank that steps it."""

@@ -16,7 +16,7 @@ from ffcore import files
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, everywhere, one_line
 
-FORMAT = 2
+FORMAT = 3
 """Of what ffcore adds to a checkpoint; a newer one is refused."""
 
 _SLOWER = "try a smaller optimizer.lr, or trainer.clip"

@@ -341,6 +341,28 @@ def test_a_checkpoint_of_a_newer_version_is_refused(part):
         ffcore.resume(part)
 
 
+@pytest.mark.parametrize("old", [1, 2])
+def test_a_checkpoint_of_an_older_format_resumes(quick, old):
+    more = {"trainer.checkpoint_every": 3}
+    whole = quick(**more).path
+    part = whole.with_name("part")
+    cut_short(quick, run_dir=part, **more)
+    for path in (part / "checkpoints").iterdir():
+        state = torch.load(path, weights_only=True)
+        found = state.pop("partial_epoch")
+        for each in found["ranks"]:
+            each["steppers"] = each.pop("optimizers")
+        if old == 1:
+            only = found["ranks"][0]
+            steppers = {
+                name: {k: v for k, v in s.items() if k != "batches"} for name, s in only["steppers"].items()
+            }
+            found = {"meter": only["meter"], "steppers": steppers, "val": found["val"]}
+        torch.save({**state, "half_done": found, "ffcore": state["ffcore"] | {"format": old}}, path)
+    ffcore.resume(part)
+    assert_same(part, whole)
+
+
 def test_other_data_are_refused(part):
     state = torch.load(part / "checkpoints/last.ckpt", weights_only=True)
     change(part, data={**state["ffcore"]["data"], "provenance": {"digits": "0"}})
