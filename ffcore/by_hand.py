@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Clock, Draw, NegativeData, Out, Views
+from ffcore.interfaces import Block, Draw, NegativeData, Out, Progress, Views
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
 from ffcore.local.optimizers import refuse_others
 from ffcore.network import Network
@@ -67,7 +67,7 @@ def one_step(
     y: Tensor,
     optimizers: BlockOptimizers | None = None,
     *,
-    clock: Clock | None = None,
+    progress: Progress | None = None,
     negatives: tuple[Tensor, Tensor | None] | None = None,
 ) -> list[BlockStep]:
     """Let a network learn from one batch, and see all of it; no trainer is needed.
@@ -85,7 +85,7 @@ def one_step(
         x: (N, *shape) samples.
         y: (N,) int64 classes.
         optimizers: as for `Network.learn`.
-        clock: the moment of the run, such as ``Clock(epoch=3, step=0, epochs=60)``.
+        progress: the moment of the run, such as ``Progress(epoch=3, step=0, epochs=60)``.
         negatives: (N, *shape) negative samples and (N,) the classes that they claim, or None, in place of
             what the algorithm's negative data would make.
 
@@ -101,7 +101,7 @@ def one_step(
         net.local.optimizers = optimizers
     watch = _Watch(net)
     with _replaced(net, negatives), watch.watching():
-        net.learn(x, y, clock=clock)
+        net.learn(x, y, progress=progress)
     return watch.steps()
 
 

@@ -18,10 +18,10 @@ from ffcore.interfaces import (
     Algorithm,
     Batch,
     Block,
-    Clock,
     Component,
     Context,
     LayerContribution,
+    Progress,
     Ranks,
     Readout,
     Schedule,
@@ -143,7 +143,7 @@ class Network(nn.Module):
             self.contribution.setup(context)
         with at_path("schedule"):
             self.schedule.setup(context)
-        self._advancing = self._clocked()
+        self._advancing = self._advanced_parts()
 
     @property
     def classes(self) -> int:
@@ -167,7 +167,12 @@ class Network(nn.Module):
     # -- learning -----------------------------------------------------------------------------------------
 
     def learn(
-        self, x: Any, y: Tensor, optimizers: BlockOptimizers | None = None, *, clock: Clock | None = None
+        self,
+        x: Any,
+        y: Tensor,
+        optimizers: BlockOptimizers | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> dict[str, Tensor]:
         """One forward-only step on a batch: every block learns before the next one runs.
 
@@ -177,7 +182,7 @@ class Network(nn.Module):
             x: (N, *shape) samples.
             y: (N,) int64 classes.
             optimizers: made by `ffcore.optimizers`; None: those of the call before.
-            clock: the moment of the run, for schedules and components that change with time; None: the
+            progress: the moment of the run, for schedules and components that change with time; None: the
                 first epoch of one.
 
         Returns:
@@ -198,7 +203,7 @@ class Network(nn.Module):
                 "learn: the network has no optimisers; make some by ffcore.optimizers(net, torch.optim.Adam, "
                 "lr=1e-3) and give them to net.learn(x, y, optimizers)"
             )
-        self.advance(clock if clock is not None else Clock(0, self.batches, 1))
+        self.advance(progress if progress is not None else Progress(0, self.batches, 1))
         local, losses = self.local, self._losses
         if local.record is not self.recorder:
             local.record, local.finite = self.recorder, True
@@ -216,12 +221,12 @@ class Network(nn.Module):
         for other in self.records:
             other(block, terms, samples)
 
-    def advance(self, clock: Clock) -> bool:
+    def advance(self, progress: Progress) -> bool:
         """Move the schedule and all components to a moment of the run; whether other blocks learn now."""
         frozen = sum(block.frozen for block in self.local.blocks)
         if frozen != self._frozen:
             self._frozen, self._learning, self._windows = frozen, len(self.local.learning), None
-        windows = self.schedule.windows(clock, self._learning)
+        windows = self.schedule.windows(progress, self._learning)
         changed = windows != self._windows
         if changed:
             with at_path("schedule"):
@@ -229,7 +234,7 @@ class Network(nn.Module):
             self._windows = windows
         for component, block in self._advancing:
             if block is None or self.local.learns(block):
-                component.advance(clock)
+                component.advance(progress)
         return changed
 
     def end_epoch(self, ranks: Ranks = ALONE, owns: Callable[[str], bool] = lambda name: True) -> None:
@@ -336,7 +341,7 @@ class Network(nn.Module):
         """See `get_extra_state`."""
         self.batches = state["batches"]
 
-    def _clocked(self) -> list[tuple[Component, LocalBlock | None]]:
+    def _advanced_parts(self) -> list[tuple[Component, LocalBlock | None]]:
         """What moves with time, and the block that it is part of: what does not learn stands still."""
         home = {part: block for block in self.local.learners.values() for part in block.modules()}
         return [

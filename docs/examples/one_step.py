@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import ffcore
-from ffcore.interfaces import Clock
+from ffcore.interfaces import Progress
 
 
 def main() -> list:
@@ -26,7 +26,7 @@ def main() -> list:
         copy.deepcopy(net),  # so that net itself stays as it is
         x,
         y,
-        clock=Clock(epoch=3, step=0, epochs=60),
+        progress=Progress(epoch=3, step=0, epochs=60),
         negatives=(x, (y + 1) % 10),  # the same images under the next class
     )
     print(f"{'block':8} {'G positive':>10} {'G negative':>10} {'loss':>7} {'|gradient|':>10} {'|change|':>9}")

@@ -12,7 +12,7 @@ from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, at_path, closest
-from ffcore.interfaces import Algorithm, Clock, Context, LayerContribution, Schedule, Statistics
+from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, Schedule, Statistics
 from ffcore.local import LocalNetwork
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.network import Network
@@ -78,7 +78,7 @@ def assemble(
     epochs = recipe.trainer.max_epochs
     _refuse_idle_fits(network, schedule, epochs)
     with at_path("schedule"):
-        network.plan(schedule.windows(Clock(0, 0, epochs), len(network.learning)))
+        network.plan(schedule.windows(Progress(0, 0, epochs), len(network.learning)))
     return module_of(net, recipe, makers(recipe.optimizer, builder.optimizers), augmentations, factor)
 
 
@@ -127,7 +127,7 @@ def _refuse_idle_fits(network: LocalNetwork, schedule: Schedule, epochs: int) ->
     waiting = [box for box in network.boxes if box.fit_at == "finished"]
     if waiting:
         with at_path("schedule"):
-            network.plan(schedule.windows(Clock(epochs - 1, 0, epochs), len(network.learning)))
+            network.plan(schedule.windows(Progress(epochs - 1, 0, epochs), len(network.learning)))
         late = {box for stage in network.stages[network.finished :] for box in stage.modules()}
         for box in waiting:
             if box in late:

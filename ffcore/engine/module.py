@@ -18,7 +18,7 @@ from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
 from ffcore.engine.partial_epoch import KEY, PartialEpoch, read
 from ffcore.errors import RunError, UserError
-from ffcore.interfaces import Augmentation, Batch, Clock, Component, Idle, Views, shared_by
+from ffcore.interfaces import Augmentation, Batch, Component, Idle, Progress, Views, shared_by
 from ffcore.interfaces.draw import mix
 from ffcore.local import BlockOptimizers, block_optimizers
 from ffcore.local.optimizers import Make, refuse_others
@@ -145,13 +145,13 @@ class ForwardOnly(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Let the algorithm learn from one batch."""
         batch = as_batch(batch, self.distribution.learning)
-        clock = Clock(self.current_epoch, self.global_step, self._epochs)
-        self._keep_time(clock, batch_idx)
-        batch.deal(self.seed, clock.step)
+        progress = Progress(self.current_epoch, self.global_step, self._epochs)
+        self._keep_time(progress, batch_idx)
+        batch.deal(self.seed, progress.step)
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.draw)
         group = self.distribution.learning
-        _seed(mix(self.seed, clock.step, *((group.rank,) if group.rank else ())), batch.x.device)
+        _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.x.device)
         with shared_by(group if batch.counts else Idle(group)):
             if self._cache is not None:
                 self.network.learn(self._cache.views(batch), entered=True)
@@ -160,7 +160,7 @@ class ForwardOnly(L.LightningModule):
         if self.accumulate > 1 or group.world > 1:
             self.network.end_batch()
         self.meter.step()
-        self.net.batches = clock.step + 1  # a loop of the user's own continues from here
+        self.net.batches = progress.step + 1  # a loop of the user's own continues from here
         self.optimizers().step()  # type: ignore[union-attr]
 
     # Lightning asks for it each step, and Python would work it out anew.
@@ -207,12 +207,12 @@ class ForwardOnly(L.LightningModule):
                 logger=self._logging,
             )
 
-    def _keep_time(self, clock: Clock, batch_idx: int) -> None:
-        if self.net.advance(clock):
+    def _keep_time(self, progress: Progress, batch_idx: int) -> None:
+        if self.net.advance(progress):
             self._cache = None
         for augmentation in self._advancing:
-            augmentation.advance(clock)
-        if batch_idx == 0 and self._boxes and self._fit_boxes(clock.epoch):
+            augmentation.advance(progress)
+        if batch_idx == 0 and self._boxes and self._fit_boxes(progress.epoch):
             self._cache = None  # what finished stages make has changed
         if self._cache is None and self.net.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
@@ -221,7 +221,9 @@ class ForwardOnly(L.LightningModule):
                     "schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false"
                 )
             self._cache = Cache(self.network, self.algorithm, loader, self.seed)
-        factor = self.lr_factor(clock.epoch + batch_idx / self.trainer.num_training_batches, clock.epochs)
+        factor = self.lr_factor(
+            progress.epoch + batch_idx / self.trainer.num_training_batches, progress.epochs
+        )
         if factor != self._factor:
             for optimizer, rates in self._rates:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -8,7 +8,7 @@ from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.blackbox import BlackBox
 from ffcore.interfaces.body import ClosedForm
 from ffcore.interfaces.circuit import Circuit, MakeBlock
-from ffcore.interfaces.component import Clock, Component
+from ffcore.interfaces.component import Component, Progress
 from ffcore.interfaces.context import Context, Statistics
 from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.draw import Draw
@@ -31,7 +31,6 @@ __all__ = [
     "BlackBox",
     "Block",
     "Circuit",
-    "Clock",
     "ClosedForm",
     "Component",
     "Context",
@@ -51,6 +50,7 @@ __all__ = [
     "Observer",
     "Out",
     "Penalty",
+    "Progress",
     "Ranks",
     "Readout",
     "Schedule",

@@ -11,7 +11,7 @@ from ffcore.interfaces.context import Context
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class Progress:
     """Where a run stands: ``epoch`` of ``epochs`` (from 0) and the number of batches learned, ``step``."""
 
     epoch: int
@@ -42,7 +42,7 @@ class Component(nn.Module):
             ValueError: when the component does not fit its place.
         """
 
-    def advance(self, clock: Clock) -> None:
+    def advance(self, progress: Progress) -> None:
         """Move temperatures and warm-ups on; called before every batch, results go into buffers."""
 
     def figures(self) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from ffcore.interfaces.component import Clock, Component
+from ffcore.interfaces.component import Component, Progress
 
 
 class Schedule(Component):
@@ -18,7 +18,7 @@ class Schedule(Component):
     cache: bool = False
 
     @abstractmethod
-    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Ranges of block indices, ascending and disjoint.
 
         Blocks of one range share a graph and learn together when its last one has run: a range over

@@ -20,7 +20,7 @@ from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
 from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.errors import UserError
-from ffcore.interfaces import Clock, Schedule, Views
+from ffcore.interfaces import Progress, Schedule, Views
 from ffcore.local import BlockOptimizer, LocalNetwork
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
@@ -268,6 +268,6 @@ class PipelineStrategy(LocalDDP):
 
 def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
     """Whether the same blocks learn together in every batch, all of them."""
-    clocks = [Clock(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
-    found = {schedule.windows(clock, blocks) for clock in clocks}
+    moments = [Progress(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
+    found = {schedule.windows(progress, blocks) for progress in moments}
     return len(found) == 1 and sum(map(len, found.pop())) == blocks

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Clock, Context, Goodness
+from ffcore.interfaces import Context, Goodness, Progress
 from ffcore.interfaces.goodness import Kind
 from ffcore_channel.pooling import product, responses
 
@@ -61,9 +61,9 @@ class ChannelAssignment(Goodness):
         if self.init == "normal":
             nn.init.normal_(self.logits, std=SIGMA)
 
-    def advance(self, clock: Clock) -> None:
+    def advance(self, progress: Progress) -> None:
         """Cool down: δ^epoch."""
-        self.cooled.fill_(self.decay**clock.epoch)
+        self.cooled.fill_(self.decay**progress.epoch)
 
     def temperature(self) -> Tensor:
         """T, a scalar."""

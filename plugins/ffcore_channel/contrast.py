@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import Block, Clock, Context, Out, Penalty, Views
+from ffcore.interfaces import Block, Context, Out, Penalty, Progress, Views
 from ffcore_channel.pooling import product
 
 
@@ -83,9 +83,9 @@ class Contrast(Penalty):
         linear = nn.Linear(channels * math.prod(self.places), self.width, bias=False)
         self.projection = nn.Sequential(linear, nn.BatchNorm1d(self.width))
 
-    def advance(self, clock: Clock) -> None:
+    def advance(self, progress: Progress) -> None:
         """The epoch's temperature."""
-        self.temperature.fill_(self.temperature_at(clock.epoch, clock.epochs))
+        self.temperature.fill_(self.temperature_at(progress.epoch, progress.epochs))
 
     def temperature_at(self, epoch: int, epochs: int) -> float:
         """T at an epoch, from 0, of a run of so many."""

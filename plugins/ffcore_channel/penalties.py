@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Block, Clock, Context, Out, Penalty, Views
+from ffcore.interfaces import Block, Context, Out, Penalty, Progress, Views
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.configs import ENTROPY_WEIGHT
 from ffcore_channel.pooling import product
@@ -90,9 +90,9 @@ class AssignmentOrthogonality(_OfAssignment):
         self.warmup = warmup
         self.register_buffer("warmth", torch.tensor(0.0 if warmup else 1.0))
 
-    def advance(self, clock: Clock) -> None:
+    def advance(self, progress: Progress) -> None:
         """ρ(e)."""
-        self.warmth.fill_(min(1.0, clock.epoch / self.warmup) if self.warmup else 1.0)
+        self.warmth.fill_(min(1.0, progress.epoch / self.warmup) if self.warmup else 1.0)
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """The weighted term."""

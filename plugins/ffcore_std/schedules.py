@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ffcore.interfaces import Clock, Schedule
+from ffcore.interfaces import Progress, Schedule
 
 
 class Joint(Schedule):
     """All blocks learn on every batch, each by itself."""
 
-    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """One window a block."""
         return tuple(range(i, i + 1) for i in range(blocks))
 
@@ -19,7 +19,7 @@ class Joint(Schedule):
 class OneWindow(Schedule):
     """All blocks share one graph: backpropagation through the whole network."""
 
-    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """One window over everything."""
         return (range(blocks),)
 
@@ -38,18 +38,18 @@ class Greedy(Schedule):
         self.epochs = epochs
         self.cache = cache
 
-    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """The one block whose turn it is; the last one keeps learning if epochs are left.
 
         Raises:
             ValueError: when the run has fewer epochs than blocks need.
         """
         needed = (self.epochs or 1) * blocks
-        if clock.epochs < needed:
+        if progress.epochs < needed:
             raise ValueError(
-                f"greedy: {blocks} blocks need {needed} epochs, trainer.max_epochs is {clock.epochs}"
+                f"greedy: {blocks} blocks need {needed} epochs, trainer.max_epochs is {progress.epochs}"
             )
-        at = clock.epoch // self.epochs if self.epochs else clock.epoch * blocks // clock.epochs
+        at = progress.epoch // self.epochs if self.epochs else progress.epoch * blocks // progress.epochs
         at = min(at, blocks - 1)
         return (range(at, at + 1),)
 
@@ -68,7 +68,7 @@ class Interleaved(Schedule):
             if not 0 <= start < end:
                 raise ValueError(f"span [{start}, {end}] holds no epoch; spans are [first, end) from 0")
 
-    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Windows of one for the blocks whose span holds this epoch.
 
         Raises:
@@ -77,7 +77,7 @@ class Interleaved(Schedule):
         if len(self.spans) != blocks:
             raise ValueError(f"interleaved: {len(self.spans)} spans for {blocks} blocks")
         return tuple(
-            range(i, i + 1) for i, (start, end) in enumerate(self.spans) if start <= clock.epoch < end
+            range(i, i + 1) for i, (start, end) in enumerate(self.spans) if start <= progress.epoch < end
         )
 
 
@@ -92,8 +92,8 @@ class Overlapping(Schedule):
         super().__init__()
         self.size = size
 
-    def windows(self, clock: Clock, blocks: int) -> tuple[range, ...]:
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Windows of ``size`` that start at step modulo ``size``; shorter ones at the ends."""
-        offset = clock.step % self.size
+        offset = progress.step % self.size
         cuts = [0, *range(offset or self.size, blocks, self.size), blocks]
         return tuple(range(a, b) for a, b in pairwise(cuts))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import ffcore
 from ffcore.errors import RunError, UserError
-from ffcore.interfaces import Algorithm, Clock, Goodness, Views
+from ffcore.interfaces import Algorithm, Goodness, Progress, Views
 from ffcore_ff.goodness import SumSquares
 from ffcore_ff.objectives import SymBa
 
@@ -404,13 +404,13 @@ def test_components_of_localized_blocks_move_with_time(seeded):
     class Counting(SymBa):
         seen = 0
 
-        def advance(self, clock):
+        def advance(self, progress):
             type(self).seen += 1
 
     net = localized(
         at=["stem"], algorithm=Given(), goodness="sum-squares", objective=Counting(), handoff=None
     )
-    net.advance(Clock(0, 0, 1))
+    net.advance(Progress(0, 0, 1))
     assert Counting.seen == 1
 
 

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 import ffcore
 from ffcore.errors import UserError
-from ffcore.interfaces import Clock
+from ffcore.interfaces import Progress
 
 
 def batch(n=20):
@@ -73,7 +73,9 @@ def test_the_epoch_decides_which_blocks_learn():
     net = from_recipe("digits/ff-greedy")
     epochs = 60
     learned = {
-        epoch: {s.block for s in ffcore.one_step(net, *batch(), clock=Clock(epoch, 0, epochs)) if s.losses}
+        epoch: {
+            s.block for s in ffcore.one_step(net, *batch(), progress=Progress(epoch, 0, epochs)) if s.losses
+        }
         for epoch in (0, epochs - 1)
     }
     assert learned[0] != learned[epochs - 1]

@@ -41,21 +41,21 @@ class Needy(LayerContribution):
 class Twice(Schedule):
     """Blocks in two windows."""
 
-    def windows(self, clock, blocks):
+    def windows(self, progress, blocks):
         return (range(blocks), range(blocks))
 
 
 class Beyond(Schedule):
     """One block too many."""
 
-    def windows(self, clock, blocks):
+    def windows(self, progress, blocks):
         return (range(blocks + 1),)
 
 
 class First(Schedule):
     """Only ever the first block."""
 
-    def windows(self, clock, blocks):
+    def windows(self, progress, blocks):
         return (range(1),) if blocks > 1 else ()
 
 

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import ALONE, Batch, Clock, Component, Draw
+from ffcore.interfaces import ALONE, Batch, Component, Draw, Progress
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, Placed, numbers
@@ -116,11 +116,11 @@ def _train(example: Example, steps: int, seed: int) -> ForwardOnly:
     module.configure_optimizers()
     net, batch = module.network, _problem()
     for step in range(steps):
-        clock = Clock(0, step, recipe.trainer.max_epochs)
-        net.plan(module.schedule.windows(clock, len(net.learning)))
+        progress = Progress(0, step, recipe.trainer.max_epochs)
+        net.plan(module.schedule.windows(progress, len(net.learning)))
         for part in module.modules():
             if isinstance(part, Component):
-                part.advance(clock)
+                part.advance(progress)
         batch.draw = Draw(seed, step, 0, SAMPLES, SAMPLES)
         module.algorithm.learn(batch, net)
     for block in net.learners.values():

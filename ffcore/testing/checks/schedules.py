@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Clock, Context, Schedule, Source
+from ffcore.interfaces import Context, Progress, Schedule, Source
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, Placed
 
@@ -15,7 +15,7 @@ STEPS = range(5)
 
 
 def place_schedule(example: Example, seed: int = 0) -> Placed:
-    """Over all clocks that it accepts."""
+    """At every moment that it accepts."""
     blocks = BLOCKS[-1]
     schedule = _set_up(example, blocks, seed)
 
@@ -44,7 +44,7 @@ def check_schedule_lets_every_block_learn(example: Example) -> None:
         for epochs in EPOCHS:
             try:
                 runs = [
-                    schedule.windows(Clock(e, e * len(STEPS) + s, epochs), blocks)
+                    schedule.windows(Progress(e, e * len(STEPS) + s, epochs), blocks)
                     for e in range(epochs)
                     for s in STEPS
                 ]
@@ -72,9 +72,9 @@ def _windows(schedule: Schedule, blocks: int) -> list[tuple[range, ...]]:
     for epochs in EPOCHS:
         for epoch in range(epochs):
             for step in STEPS:
-                clock = Clock(epoch, epoch * len(STEPS) + step, epochs)
+                progress = Progress(epoch, epoch * len(STEPS) + step, epochs)
                 try:
-                    found.append(schedule.windows(clock, blocks))
+                    found.append(schedule.windows(progress, blocks))
                 except ValueError:
                     continue
     return found

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import Clock, Context
+from ffcore.interfaces import Context, Progress
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.pooling import responses
 
@@ -35,7 +35,7 @@ def plainly(h, logits, tau, epoch, factors=(0.94, 0.06, -0.05)):
 def test_goodness_and_gradients_are_those_of_the_plain_formula(shape, epoch):
     goodness = bound(shape).double()
     nn.init.normal_(goodness.logits)
-    goodness.advance(Clock(epoch, 0, 100))
+    goodness.advance(Progress(epoch, 0, 100))
     h = numbers(R, *shape).requires_grad_()
     wanted = [h, goodness.logits, goodness.log_temperature]
     made, right = goodness(h), plainly(h, goodness.logits, goodness.log_temperature, epoch)
@@ -105,7 +105,7 @@ def test_every_channel_holds_a_distribution():
 def test_temperature_starts_at_ten_and_cools():
     goodness = bound()
     assert goodness.temperature().item() == pytest.approx(10)
-    goodness.advance(Clock(149, 0, 150))
+    goodness.advance(Progress(149, 0, 150))
     assert goodness.temperature().item() == pytest.approx(10 * 0.474, rel=1e-3)  # the reference's figure
     with torch.no_grad():
         goodness.log_temperature.fill_(math.log(1e-3))
@@ -135,7 +135,7 @@ def test_the_random_init_lets_the_body_learn_from_the_start():
 
 def test_its_state_is_in_checkpoints():
     goodness, other = bound(), bound()
-    goodness.advance(Clock(7, 0, 10))
+    goodness.advance(Progress(7, 0, 10))
     assert not torch.equal(goodness.assignment(), other.assignment())
     other.load_state_dict(goodness.state_dict())
     torch.testing.assert_close(other.assignment(), goodness.assignment(), rtol=0, atol=0)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import Clock, Context, Out, Views
+from ffcore.interfaces import Context, Out, Progress, Views
 from ffcore.local import LocalBlock
 from ffcore_channel.contrast import Contrast, supervised_contrast
 
@@ -89,7 +89,7 @@ def test_the_term_is_the_weighted_contrast_of_projections():
 def test_temperature_falls_linearly_then_by_half_a_cosine():
     penalty, seen = bound((8,)), {}
     for epoch in (0, 25, 50, 75, 100):
-        penalty.advance(Clock(epoch, 0, 100))
+        penalty.advance(Progress(epoch, 0, 100))
         seen[epoch] = float(penalty.temperature)
     assert seen == pytest.approx({0: 0.8, 25: 0.5, 50: 0.2, 75: 0.15, 100: 0.1})
     after = 0.1 + 0.05 * (1 + math.cos(math.pi * 0.2))
@@ -110,7 +110,7 @@ def test_a_handoff_of_another_shape_is_refused():
 def test_its_state_is_in_checkpoints():
     one, other, h = bound((8,)), bound((8,)), numbers(4, 8)
     term(one, h, [0, 0, 1, 1])  # moves the running statistics on
-    one.advance(Clock(30, 0, 100))
+    one.advance(Progress(30, 0, 100))
     other.load_state_dict(one.state_dict())
     made = [term(penalty.eval(), h, [0, 0, 1, 1]) for penalty in (one, other)]
     torch.testing.assert_close(made[0], made[1], rtol=0, atol=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ffcore.interfaces import Clock, Context, Out, Views
+from ffcore.interfaces import Context, Out, Progress, Views
 from ffcore.local import LocalBlock
 from ffcore_channel.assignment import ChannelAssignment
 from ffcore_channel.partition import ChannelPartition
@@ -95,13 +95,13 @@ def test_orthogonality_warms_up(epoch, share):
     block = block_of(6, 3)
     whole = term(AssignmentOrthogonality(warmup=0), block).item()
     warming = AssignmentOrthogonality()
-    warming.advance(Clock(epoch, 0, 150))
+    warming.advance(Progress(epoch, 0, 150))
     assert term(warming, block).item() == pytest.approx(share * whole, rel=1e-6)
 
 
 def test_the_warm_up_is_in_checkpoints():
     one, other = AssignmentOrthogonality(), AssignmentOrthogonality()
-    one.advance(Clock(10, 0, 100))
+    one.advance(Progress(10, 0, 100))
     other.load_state_dict(one.state_dict())
     assert float(other.warmth) == pytest.approx(0.2)
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from ffcore.interfaces import Clock
+from ffcore.interfaces import Progress
 from ffcore_std.schedules import Greedy, Interleaved, Joint, OneWindow, Overlapping
 
 
 def windows(schedule, epoch=0, step=0, epochs=6, blocks=3):
-    return [(w.start, w.stop) for w in schedule.windows(Clock(epoch, step, epochs), blocks)]
+    return [(w.start, w.stop) for w in schedule.windows(Progress(epoch, step, epochs), blocks)]
 
 
 def test_joint_is_a_window_a_block():
