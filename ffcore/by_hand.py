@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Draw, NegativeData, Out, Progress, Views
+from ffcore.interfaces import BatchRNG, Block, NegativeData, Out, Progress, Views
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
 from ffcore.local.optimizers import refuse_others
 from ffcore.network import Network
@@ -196,7 +196,7 @@ class _Given(NegativeData):
         self.x, self.y = x, claims
 
     def forward(
-        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
         if self.x.shape != x.shape:
             raise UserError(f"negatives: samples {tuple(self.x.shape)} for a batch {tuple(x.shape)}")

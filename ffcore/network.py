@@ -27,7 +27,7 @@ from ffcore.interfaces import (
     Schedule,
     Views,
 )
-from ffcore.interfaces.draw import mix
+from ffcore.interfaces.batch_rng import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
@@ -285,7 +285,7 @@ class Network(nn.Module):
             found = f"{int(y.min())} to {int(y.max())}"
             raise UserError(f"y: classes run from {found}; they should be 0 to {self.classes - 1}")
         batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
-        batch.deal(seed, number)
+        batch.seed(seed, number)
         return batch
 
     # -- measuring ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Algorithm, Batch, Views, dense
-from ffcore.interfaces.draw import mix
+from ffcore.interfaces.batch_rng import mix
 from ffcore.local import LocalNetwork
 
 
@@ -51,7 +51,7 @@ class Cache:
         self._roles: tuple[str, ...] = ()
         for number, batch in enumerate(loader.in_order()):
             n = len(batch.x)
-            batch.deal(seed, mix(network.finished, number))
+            batch.seed(seed, mix(network.finished, number))
             views = network.enter(algorithm.views(batch, network))
             if views.extra or set(views.sizes) != {n}:
                 what = "extras" if views.extra else "views of different sizes"

@@ -19,7 +19,7 @@ from ffcore.engine.meter import Meter
 from ffcore.engine.partial_epoch import KEY, PartialEpoch, read
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Augmentation, Batch, Component, Idle, Progress, Views, shared_by
-from ffcore.interfaces.draw import mix
+from ffcore.interfaces.batch_rng import mix
 from ffcore.local import BlockOptimizers, block_optimizers
 from ffcore.local.optimizers import Make, refuse_others
 from ffcore.network import FITTING, Network
@@ -147,9 +147,9 @@ class ForwardOnly(L.LightningModule):
         batch = as_batch(batch, self.distribution.learning)
         progress = Progress(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(progress, batch_idx)
-        batch.deal(self.seed, progress.step)
+        batch.seed(self.seed, progress.step)
         for augmentation in self.augmentations:
-            batch.x = augmentation(batch.x, batch.draw)
+            batch.x = augmentation(batch.x, batch.rng)
         group = self.distribution.learning
         _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.x.device)
         with shared_by(group if batch.counts else Idle(group)):
@@ -248,7 +248,7 @@ class ForwardOnly(L.LightningModule):
         loader: Any = self.trainer.train_dataloader
         for number, given in enumerate(loader.anew() if hasattr(loader, "anew") else loader):
             batch = as_batch(self.trainer.strategy.batch_to_device(given), self.distribution.learning)
-            batch.deal(mix(self.seed, FITTING), number)
+            batch.seed(mix(self.seed, FITTING), number)
             yield self.algorithm.views(batch, self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -315,14 +315,14 @@ class ForwardOnly(L.LightningModule):
         """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
         return self.net.contribution.combine(self.algorithm.scores(x, self.network))
 
-    def deal(self, batch: Batch, number: int) -> None:
+    def seed_measuring(self, batch: Batch, number: int) -> None:
         """Give a batch that is measured its random numbers: always the same, so that epochs compare."""
-        batch.deal(mix(self.seed, _MEASURING), number)
+        batch.seed(mix(self.seed, _MEASURING), number)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
         batch = as_batch(batch, self.distribution.ranks)
-        self.deal(batch, batch_idx)
+        self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.ranks, self.net.contribution.needs)
 
     def on_validation_epoch_end(self) -> None:
@@ -333,7 +333,7 @@ class ForwardOnly(L.LightningModule):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""
         batch = as_batch(batch, self.distribution.ranks)
-        self.deal(batch, batch_idx)
+        self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
 
     def on_test_epoch_end(self) -> None:

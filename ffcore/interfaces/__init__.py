@@ -5,13 +5,13 @@ N samples; R rows = all views of a batch, stacked view by view; K classes; L sou
 
 from ffcore.interfaces.algorithm import Algorithm
 from ffcore.interfaces.batch import Batch
+from ffcore.interfaces.batch_rng import BatchRNG
 from ffcore.interfaces.blackbox import BlackBox
 from ffcore.interfaces.body import ClosedForm
 from ffcore.interfaces.circuit import Circuit, MakeBlock
 from ffcore.interfaces.component import Component, Progress
 from ffcore.interfaces.context import Context, Statistics
 from ffcore.interfaces.contribution import LayerContribution
-from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.goodness import Goodness
 from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
 from ffcore.interfaces.items import Items
@@ -28,13 +28,13 @@ __all__ = [
     "Algorithm",
     "Augmentation",
     "Batch",
+    "BatchRNG",
     "BlackBox",
     "Block",
     "Circuit",
     "ClosedForm",
     "Component",
     "Context",
-    "Draw",
     "Goodness",
     "Idle",
     "Items",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffcore.interfaces.draw import Draw
+from ffcore.interfaces.batch_rng import BatchRNG
 from ffcore.interfaces.ranks import ranks
 from ffcore.interfaces.structure import mapped
 
@@ -25,7 +25,7 @@ class Batch:
         first: place of row 0 in the global batch.
         total: rows of the global batch over all ranks.
         counts: False for the stand-in of a rank that has no share; see `Ranks.idle`.
-        draw: the batch's random numbers; the engine sets it before an algorithm sees the batch.
+        rng: the batch's random numbers; the engine sets it before an algorithm sees the batch.
     """
 
     x: Any
@@ -33,12 +33,12 @@ class Batch:
     index: Tensor
     first: int
     total: int
-    draw: Draw | None = None
+    rng: BatchRNG | None = None
     counts: bool = True
 
-    def deal(self, seed: int, step: int) -> None:
+    def seed(self, seed: int, step: int) -> None:
         """Set its random numbers, those of one step under one seed."""
-        self.draw = Draw(seed, step, self.first, len(self.y), self.total, self.y.device)
+        self.rng = BatchRNG(seed, step, self.first, len(self.y), self.total, self.y.device)
 
     def to(self, device: torch.device, **how: Any) -> Batch:
         """The batch on a device; ffcore's loaders make it there."""
@@ -52,11 +52,11 @@ class Batch:
         group = ranks()
         x, y, index = group.rows(self.x), group.rows(self.y), group.rows(self.index)
         whole = Batch(x, y, index, 0, self.total)
-        if self.draw is not None:
-            whole.deal(self.draw.seed, self.draw.step)
+        if self.rng is not None:
+            whole.seed(self.rng.seed, self.rng.step)
         return whole
 
-    def random(self) -> Draw:
+    def random(self) -> BatchRNG:
         """The batch's random numbers; asserts that the engine has set them."""
-        assert self.draw is not None, "a batch reaches an algorithm only with its random numbers set"
-        return self.draw
+        assert self.rng is not None, "a batch reaches an algorithm only with its random numbers set"
+        return self.rng

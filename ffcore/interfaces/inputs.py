@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ffcore.interfaces.batch import Batch
+from ffcore.interfaces.batch_rng import BatchRNG
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
-from ffcore.interfaces.draw import Draw
 from ffcore.interfaces.ranks import ranks
 
 
@@ -30,8 +30,8 @@ class Augmentation(Component):
         """
 
     @abstractmethod
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
-        """(N, *shape) → (N, *shape), on the device of ``x``, with the random numbers of ``draw``."""
+    def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
+        """(N, *shape) → (N, *shape), on the device of ``x``, with the random numbers of ``rng``."""
 
 
 class LabelCode(Component):
@@ -96,7 +96,7 @@ class NegativeData(Component):
 
     @abstractmethod
     def forward(
-        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
         """Negative samples and the classes they claim.
 
@@ -104,7 +104,7 @@ class NegativeData(Component):
             x: (N, *shape) positive samples.
             y: (N,) their classes, or None.
             probs: (N, K) class probabilities by the network's readout; evaluated only when called.
-            draw: random numbers of this batch.
+            rng: random numbers of this batch.
 
         Returns:
             (N, *shape) samples (``x`` itself where only the label is wrong) and (N,) claimed classes or None.

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ffcore.interfaces.draw import Draw
+from ffcore.interfaces.batch_rng import BatchRNG
 from ffcore.interfaces.structure import rows
 from ffcore.private import empty_wrapper, no_torch_function
 
@@ -125,7 +125,7 @@ class Views:
         extra: what a plugin's own losses read: coarse labels, targets, goodness of an earlier pass.
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. Of a
             block that runs more than once it is the last one.
-        draw: the batch's random numbers, if it has any.
+        rng: the batch's random numbers, if it has any.
         learns: whether blocks learn in this pass; the network sets it where circuits want to know.
     """
 
@@ -136,7 +136,7 @@ class Views:
     claim: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     upstream: list[Tensor] = field(default_factory=list)
-    draw: Draw | None = None
+    rng: BatchRNG | None = None
     learns: bool = False
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
             for name, t in views.extra.items()
         },
         upstream=list(whole.upstream),
-        draw=None,
+        rng=None,
     )
     terms: dict[str, Tensor] = loss(whole, block, seen)
     return terms

@@ -67,7 +67,7 @@ class _Dealt:
 
     def __iter__(self) -> Iterator[Batch]:
         for number, batch in enumerate(self.loader):
-            self.module.deal(batch, number)
+            self.module.seed_measuring(batch, number)
             yield batch
 
 
@@ -112,7 +112,7 @@ def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dic
     found: dict[str, dict[str, list[Tensor]]] = {}
     seen = 0
     for step, batch in enumerate(loader):
-        module.deal(batch, step)
+        module.seed_measuring(batch, step)
         views = module.algorithm.views(batch, network)
         for block, goodness in zip(blocks, network.goodness(views), strict=True):
             for role in views.roles[:2]:

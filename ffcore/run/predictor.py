@@ -112,7 +112,7 @@ class Predictor:
     @torch.no_grad()
     def figures(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
         """The algorithm's own figures of a split's batch, in the run's precision; see `Algorithm.measure`."""
-        self.module.deal(batch, number)
+        self.module.seed_measuring(batch, number)
         with precision(self.recipe, batch.x.device):
             return self.module.algorithm.measure(batch, self.module.network)
 

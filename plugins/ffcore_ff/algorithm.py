@@ -115,7 +115,7 @@ class ForwardForward(Algorithm):
         claim = torch.cat([batch.y, y_negative])
         x = batch.x if x_negative is batch.x else torch.cat([batch.x, x_negative])
         views = self._labelled(x, claim, 2 * n)
-        return Views(views, ("positive", "negative"), (n, n), y=batch.y, claim=claim, draw=batch.random())
+        return Views(views, ("positive", "negative"), (n, n), y=batch.y, claim=claim, rng=batch.random())
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each block for the samples under each label, (N, K) each."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.data.images import Dataset
-from ffcore.interfaces import Context, Draw, NegativeData
+from ffcore.interfaces import BatchRNG, Context, NegativeData
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -74,17 +74,17 @@ class Hybrid(_WrongImages):
         for name, side in (("down", height), ("across", width)):
             self.register_buffer(name, blur(side, self.blurs), persistent=False)
 
-    def mask(self, x: Tensor, draw: Draw) -> Tensor:
+    def mask(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, 1, H, W) of bits."""
-        bits = (draw.uniform("mask", 1, *x.shape[2:]) < 0.5).to(self.down.dtype)
+        bits = (rng.uniform("mask", 1, *x.shape[2:]) < 0.5).to(self.down.dtype)
         return self.down @ bits @ self.across.T > 0.5
 
-    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Hybrids, and no class."""
         n = len(x)
-        step = 1 + draw.integers("partner", max(1, n - 1))
+        step = 1 + rng.integers("partner", max(1, n - 1))
         partner = (torch.arange(n, device=x.device) + step) % n
-        return torch.where(self.mask(x, draw), x, x[partner]), None
+        return torch.where(self.mask(x, rng), x, x[partner]), None
 
 
 class Shuffled(_WrongImages):
@@ -109,11 +109,11 @@ class Shuffled(_WrongImages):
         if height % self.patch or width % self.patch or height * width == self.patch**2:
             raise ValueError(f"shuffled: patches of {self.patch} do not tile images of {height}×{width}")
 
-    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Shuffled samples, and no class."""
         p, size = self.patch, x.shape[2:]
         patches = F.unfold(x, p, stride=p)  # (N, C·p·p, L)
-        order = draw.uniform("shuffle", patches.shape[2]).argsort(1)
+        order = rng.uniform("shuffle", patches.shape[2]).argsort(1)
         mixed = patches.gather(2, order.unsqueeze(1).expand_as(patches))
         return F.fold(mixed, (size[0], size[1]), p, stride=p), None
 
@@ -132,10 +132,10 @@ class Turned(_WrongImages):
         if height != width:
             raise ValueError(f"turned: images of {height}×{width} are not square")
 
-    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Turned samples, and no class."""
         turns = torch.stack([x.rot90(k, (2, 3)) for k in (1, 2, 3)])
-        which = draw.integers("turn", 3)
+        which = rng.integers("turn", 3)
         return turns[which, torch.arange(len(x), device=x.device)], None
 
 
@@ -171,6 +171,6 @@ class OtherData(_WrongImages):
                 f"{known.high:.3g}; set data.standardise to false"
             )
 
-    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, draw: Draw) -> _Negatives:
+    def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Samples of the other set, and no class."""
-        return self.images[draw.integers("other-data", len(self.images))].to(x.dtype) * self.scale, None
+        return self.images[rng.integers("other-data", len(self.images))].to(x.dtype) * self.scale, None

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Context, Draw, NegativeData
+from ffcore.interfaces import BatchRNG, Context, NegativeData
 
 
 class _WrongLabels(NegativeData):
@@ -34,11 +34,11 @@ class WrongLabel(_WrongLabels):
     """A class drawn evenly from the K − 1 wrong ones."""
 
     def forward(
-        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
         """The samples themselves, with wrong classes (N,)."""
         assert y is not None, "wrong labels need labelled samples"
-        return x, (y + 1 + draw.integers("wrong-label", self.classes - 1)) % self.classes
+        return x, (y + 1 + rng.integers("wrong-label", self.classes - 1)) % self.classes
 
 
 class Hard(_WrongLabels):
@@ -47,7 +47,7 @@ class Hard(_WrongLabels):
     needs_probabilities: ClassVar[bool] = True
 
     def forward(
-        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], draw: Draw
+        self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
         """The samples themselves, with likely wrong classes (N,)."""
         assert y is not None, "wrong labels need labelled samples"
@@ -55,6 +55,6 @@ class Hard(_WrongLabels):
         others = (y.unsqueeze(1) + torch.arange(1, self.classes, device=y.device)) % self.classes
         # The floor keeps them possible where the readout gives all of its mass to the true class.
         reach = probs().float().clamp_min(1e-8).gather(1, others).cumsum(1)
-        place = draw.uniform("hard-label").unsqueeze(1) * reach[:, -1:]
+        place = rng.uniform("hard-label").unsqueeze(1) * reach[:, -1:]
         pick = (reach <= place).sum(1, keepdim=True).clamp_max_(self.classes - 2)
         return x, others.gather(1, pick).squeeze(1)

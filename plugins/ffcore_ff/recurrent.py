@@ -190,7 +190,7 @@ class Recurrent(Circuit):
 
     def steps(self, views: Views) -> int:
         """How often states are updated in a pass."""
-        return self.calls if views.learns or views.draw is not None else self.reads.stop
+        return self.calls if views.learns or views.rng is not None else self.reads.stop
 
     def iterate(
         self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Tensor] = ()

@@ -126,7 +126,7 @@ class PredictiveForwardForward(ForwardForward):
         """(layers, 2, steps) mean goodness of samples under their own and under wrong labels."""
         n = len(x)
         batch = Batch(x, y, torch.arange(n, device=x.device), 0, n)
-        batch.deal(0, 0)
+        batch.seed(0, 0)
         calls = net.trace(self.views(batch, net))
         return torch.stack([torch.stack(of).view(len(of), 2, n).mean(2).T for of in calls])
 

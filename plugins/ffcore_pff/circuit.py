@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Context, Draw, Views
+from ffcore.interfaces import BatchRNG, Context, Views
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
@@ -119,7 +119,7 @@ class Predictive(Recurrent):
         told = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):
             self.classifier(told)
-            states, latent = self.step(below, targets, states, clamp, latent, views.draw)
+            states, latent = self.step(below, targets, states, clamp, latent, views.rng)
         return self.normalised(states[-1])
 
     def step(
@@ -129,7 +129,7 @@ class Predictive(Recurrent):
         states: Sequence[Tensor],
         clamp: Tensor,
         latent: Tensor,
-        draw: Draw | None,
+        rng: BatchRNG | None,
     ) -> tuple[list[Tensor], Tensor]:
         """One step of all layers and generators: the next states and latent.
 
@@ -139,10 +139,10 @@ class Predictive(Recurrent):
             states: (R, U) of each layer.
             clamp: (R, K) input from above the top layer.
             latent: (R, Z).
-            draw: where noise comes from; None: there is none.
+            rng: where noise comes from; None: there is none.
         """
-        after = self.iterate(below, states, clamp, _noise(draw, "pff layers", self.noise, states))
-        noise = _noise(draw, "pff generator", self.generator_noise, after)
+        after = self.iterate(below, states, clamp, _noise(rng, "pff layers", self.noise, states))
+        noise = _noise(rng, "pff generator", self.generator_noise, after)
         noisy = [some.add_(state) for some, state in zip(noise, after, strict=True)] if noise else after
         return after, self._generate(images, after, latent, noisy)
 
@@ -202,13 +202,13 @@ class Predictive(Recurrent):
         return cast(Predicting, self.generators[-1].body)
 
 
-def _noise(draw: Draw | None, stream: str, scale: float, states: Sequence[Tensor]) -> list[Tensor]:
+def _noise(rng: BatchRNG | None, stream: str, scale: float, states: Sequence[Tensor]) -> list[Tensor]:
     """(R, U) normal numbers for each layer, every view its own; nothing at all where there is no noise."""
-    if draw is None or not scale:
+    if rng is None or not scale:
         return []
     made = []
     for i, state in enumerate(states):
         rows, units = state.shape
-        drawn = draw.normal(f"{stream} {i}", rows // draw.rows, units).mul_(scale)
+        drawn = rng.normal(f"{stream} {i}", rows // rng.rows, units).mul_(scale)
         made.append(drawn.transpose(0, 1).reshape(rows, units).to(state.dtype))
     return made

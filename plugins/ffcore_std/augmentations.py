@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Augmentation, Context, Draw
+from ffcore.interfaces import Augmentation, BatchRNG, Context
 
 
 class _Spatial(Augmentation):
@@ -55,11 +55,11 @@ class Shift(_Spatial):
                 f"shift reflects at most {least - 1} pixels of images of {width}x{height}, not {self.pixels}"
             )
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+    def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W)."""
         p = self.pixels
         height, width = x.shape[2:]
-        corner = draw.integers("shift", 2 * p + 1, 2)
+        corner = rng.integers("shift", 2 * p + 1, 2)
         padded = F.pad(x, (p, p, p, p), "reflect" if self.border == "reflect" else "constant")
         # A view of all (2p + 1)² windows of the padded image, of which each sample copies one.
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
@@ -77,9 +77,9 @@ class Flip(_Spatial):
         super().__init__()
         self.probability = probability
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+    def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W)."""
-        mirrored = draw.uniform("flip", 1, 1, 1) < self.probability
+        mirrored = rng.uniform("flip", 1, 1, 1) < self.probability
         return torch.where(mirrored, x.flip(-1), x)
 
 
@@ -109,19 +109,19 @@ class ResizedCrop(_Spatial):
         self.scale = scale
         self.ratio = ratio
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+    def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W)."""
         height, width = x.shape[2:]
-        top, left, rows, columns = self.boxes(height, width, draw)
+        top, left, rows, columns = self.boxes(height, width, rng)
         across = _places(left, columns, width, x)[:, None, :].expand(-1, height, -1)
         down = _places(top, rows, height, x)[:, :, None].expand(-1, -1, width)
         return F.grid_sample(
             x, torch.stack((across, down), dim=3), padding_mode="border", align_corners=False
         )
 
-    def boxes(self, height: int, width: int, draw: Draw) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def boxes(self, height: int, width: int, rng: BatchRNG) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """First row, first column, rows and columns of each box, (N, 1) whole numbers as floats."""
-        area, shape, down, across = draw.uniform("resized-crop", 4, 1).unbind(1)
+        area, shape, down, across = rng.uniform("resized-crop", 4, 1).unbind(1)
         low, high = self.scale
         area = (low + (high - low) * area) * (height * width)
         narrow, wide = self.ratio
@@ -149,10 +149,10 @@ class Cutout(_Spatial):
         self.side = side
         self.probability = probability
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+    def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W)."""
         height, width = x.shape[2:]
-        chance, down, across = draw.uniform("cutout", 3, 1).unbind(1)
+        chance, down, across = rng.uniform("cutout", 3, 1).unbind(1)
         rows, columns = self._hidden(down, height), self._hidden(across, width)
         rows = rows & (chance < self.probability)
         return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], 0, x)

@@ -12,7 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Augmentation, Context, Draw
+from ffcore.interfaces import Augmentation, BatchRNG, Context
 from ffcore_std.augmentations import refuse_vectors
 
 
@@ -42,15 +42,15 @@ class _Colour(Augmentation):
             self.std = torch.tensor(known.std).view(-1, 1, 1)
             self.scaled = any(known.mean) or any(s != 1 for s in known.std)
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+    def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W), C 1 or 3."""
         if not self.scaled:
-            return self.change(x, draw)
+            return self.change(x, rng)
         mean, std = self.mean.to(x), self.std.to(x)
-        return (self.change(x * std + mean, draw) - mean) / std
+        return (self.change(x * std + mean, rng) - mean) / std
 
     @abstractmethod
-    def change(self, x: Tensor, draw: Draw) -> Tensor:
+    def change(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """The same of values in [0, 1]."""
 
 
@@ -84,10 +84,10 @@ class ColourJitter(_Colour):
         self.hue = hue
         self.probability = probability
 
-    def change(self, x: Tensor, draw: Draw) -> Tensor:
+    def change(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W), C 1 or 3."""
         coloured = x.shape[1] == 3
-        drawn = draw.uniform("colour-jitter", 5, 1, 1, 1).to(x.dtype)
+        drawn = rng.uniform("colour-jitter", 5, 1, 1, 1).to(x.dtype)
         chance, brightness, contrast, saturation, hue = drawn.unbind(1)
         made = x
         if self.brightness:
@@ -113,11 +113,11 @@ class Grey(_Colour):
         super().__init__()
         self.probability = probability
 
-    def change(self, x: Tensor, draw: Draw) -> Tensor:
+    def change(self, x: Tensor, rng: BatchRNG) -> Tensor:
         """(N, C, H, W) → (N, C, H, W), C 1 or 3; one channel stays as it is."""
         if x.shape[1] == 1:
             return x
-        return torch.where(draw.uniform("grey", 1, 1, 1) < self.probability, luma(x), x)
+        return torch.where(rng.uniform("grey", 1, 1, 1) < self.probability, luma(x), x)
 
 
 def luma(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ffcore.build.assemble import assemble
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.schema import Recipe
 from ffcore_std.augmentations import Flip, Shift
 
@@ -52,7 +52,7 @@ def built(algorithm: str, block: dict[str, Any], widths: Sequence[int]) -> Forwa
 
 def batch(n: int = N) -> Batch:
     x, y = torch.rand(n, *SHAPE), torch.randint(K, (n,))
-    return Batch(x, y, torch.arange(n), 0, n, Draw(1, 0, 0, n, n))
+    return Batch(x, y, torch.arange(n), 0, n, BatchRNG(1, 0, 0, n, n))
 
 
 def steps(widths: Sequence[int], rounds: int, threads: int = 2) -> dict[str, Times]:
@@ -83,9 +83,9 @@ def crops(rounds: int, threads: int = 2) -> Times:
     torch.set_num_threads(threads)
 
     def step() -> None:
-        made, draw = next(source).x, Draw(1, 0, 0, N, N)
+        made, rng = next(source).x, BatchRNG(1, 0, 0, N, N)
         for change in changes:
-            made = change(made, draw)
+            made = change(made, rng)
 
     try:
         return alternate({"crops": loop(step)}, rounds, 10)["crops"]

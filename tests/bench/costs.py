@@ -21,7 +21,7 @@ from turns import Turn, alternate, loop
 
 from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.load import load
 from ffcore.recipe.schema import Recipe
 from ffcore.run.environment import git_commit
@@ -49,7 +49,7 @@ def built(recipe: Recipe, shape: tuple[int, ...]) -> ForwardOnly:
 def batch(shape: tuple[int, ...], n: int, step: int = 0) -> Batch:
     """Random samples."""
     x, y = torch.rand(n, *shape), torch.randint(10, (n,))
-    return Batch(x, y, torch.arange(n), 0, n, Draw(1, step, 0, n, n))
+    return Batch(x, y, torch.arange(n), 0, n, BatchRNG(1, step, 0, n, n))
 
 
 def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[], None]:
@@ -59,7 +59,7 @@ def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[]
     def run() -> None:
         nonlocal step
         step += 1
-        ready.deal(1, step)
+        ready.seed(1, step)
         module.algorithm.learn(ready, module.network)
 
     return run

@@ -14,7 +14,7 @@ from turns import Times, alternate, loop
 from ffcore.build.assemble import assemble
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import Batch, Context, Draw, Views
+from ffcore.interfaces import Batch, BatchRNG, Context, Views
 from ffcore.interfaces import dense as as_dense
 from ffcore.local import block_optimizers as optimizers_of
 from ffcore.testing.memory import kept_for_backward
@@ -67,7 +67,7 @@ def learning(module: ForwardOnly) -> Callable[[], None]:
 
     def run() -> None:
         nonlocal step
-        module.algorithm.learn(Batch(x, y, index, 0, N, Draw(1, step, 0, N, N)), module.network)
+        module.algorithm.learn(Batch(x, y, index, 0, N, BatchRNG(1, step, 0, N, N)), module.network)
         step += 1
 
     return run
@@ -124,10 +124,10 @@ def data(rounds: int) -> dict[str, float]:
     loader = DeviceLoader(images().load().train, scale=1 / 255, batch_size=N, shuffle=True)
     shift, hybrid = Shift(), Hybrid()
     hybrid.setup(Context(SHAPE, K))
-    extras: dict[str, Callable[[Batch, Draw], object]] = {
-        "gather and convert": lambda batch, draw: None,
-        "and shift by up to 2 pixels": lambda batch, draw: shift(batch.x, draw),
-        "and hybrid negatives": lambda batch, draw: hybrid(batch.x, None, lambda: batch.x, draw),
+    extras: dict[str, Callable[[Batch, BatchRNG], object]] = {
+        "gather and convert": lambda batch, rng: None,
+        "and shift by up to 2 pixels": lambda batch, rng: shift(batch.x, rng),
+        "and hybrid negatives": lambda batch, rng: hybrid(batch.x, None, lambda: batch.x, rng),
     }
     found = {}
     for name, extra in extras.items():
@@ -135,7 +135,7 @@ def data(rounds: int) -> dict[str, float]:
 
         def step(source: Any = source, extra: Any = extra) -> None:
             batch = next(source)
-            extra(batch, Draw(1, 0, 0, N, N))
+            extra(batch, BatchRNG(1, 0, 0, N, N))
 
         found[name] = alternate({name: loop(step)}, rounds, 10)[name].median * 1e3 / N
     return found
@@ -143,7 +143,7 @@ def data(rounds: int) -> dict[str, float]:
 
 def vectors(n: int = 1000) -> Batch:
     x, y = torch.rand(n, *SHAPE), torch.randint(K, (n,))
-    return Batch(x, y, torch.arange(n), 0, n, Draw(1, 0, 0, n, n))
+    return Batch(x, y, torch.arange(n), 0, n, BatchRNG(1, 0, 0, n, n))
 
 
 def megabytes_kept(module: ForwardOnly, batch: Batch) -> float:

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ffcore.build.assemble import assemble
 from ffcore.errors import one_line
-from ffcore.interfaces import Batch, Draw, Statistics
+from ffcore.interfaces import Batch, BatchRNG, Statistics
 from ffcore.local import closed_form, rules
 from ffcore.recipe.load import load, names
 
@@ -28,7 +28,7 @@ SHAPES = {"digits": (1, 8, 8), "cifar": (3, 32, 32), "tiny": (3, 64, 64)}
 CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "tiny-imagenet-8": 8}
 
 
-class Pretended(Draw):
+class Pretended(BatchRNG):
     """Random numbers without a generator, of which CUDA has none here."""
 
     def uniform(self, stream: str, *shape: int) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from turns import Times, alternate, loop
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.schema import Recipe
 
 D, K, STEPS, GROUP, LATENTS = 784, 10, 12, 10, 20
@@ -59,7 +59,7 @@ def ours(units: Sequence[int], n: int, **changes: Any) -> Callable[[], None]:
 
     def run() -> None:
         nonlocal step
-        batch = Batch(x.view(n, 1, 28, 28), y, torch.arange(n), 0, n, Draw(1, step, 0, n, n))
+        batch = Batch(x.view(n, 1, 28, 28), y, torch.arange(n), 0, n, BatchRNG(1, step, 0, n, n))
         module.algorithm.learn(batch, module.network)
         step += 1
 

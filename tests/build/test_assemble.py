@@ -203,7 +203,7 @@ class Noted(Augmentation):
     def setup(self, context):
         self.place = context
 
-    def forward(self, x, draw):
+    def forward(self, x, rng):
         return x
 
 

@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.schema import Recipe
 
 SHAPE, K = (1, 3, 4), 3
@@ -29,7 +29,7 @@ def build(**block):
 def learn(module, steps=3):
     x = torch.rand(9, *SHAPE, generator=torch.Generator().manual_seed(1))
     for step in range(steps):
-        batch = Batch(x, torch.arange(9) % K, torch.arange(9), 0, 9, Draw(1, step, 0, 9, 9))
+        batch = Batch(x, torch.arange(9) % K, torch.arange(9), 0, 9, BatchRNG(1, step, 0, 9, 9))
         module.algorithm.learn(batch, module.network)
     return module.algorithm.scores(x, module.network)
 

@@ -42,8 +42,8 @@ def test_every_batch_has_draws_of_its_own(module, loader, fit):
     learn = made.algorithm.learn
 
     def spy(batch, net):
-        draw = batch.random()
-        seen.append((draw.seed, draw.step, draw.first, draw.rows, draw.total))
+        rng = batch.random()
+        seen.append((rng.seed, rng.step, rng.first, rng.rows, rng.total))
         learn(batch, net)
 
     made.algorithm.learn = spy
@@ -71,7 +71,7 @@ def test_a_leftover_of_accumulation_is_flushed_at_the_end_of_the_epoch(module, l
     one_batch = module()
     one_batch.seed = accumulated.seed
     for made in (accumulated, one_batch):  # draws differ with the batching, so take them out
-        made.algorithm.negatives.forward = lambda x, y, probs, draw: (x, (y + 1) % 3)
+        made.algorithm.negatives.forward = lambda x, y, probs, rng: (x, (y + 1) % 3)
     fit(accumulated, loader(batch_size=8))
     fit(one_batch, loader(batch_size=22))
     torch.testing.assert_close(
@@ -150,7 +150,7 @@ def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
     made.net.contribution = curious = Curious()
     train, val = loader(batch_size=11), loader(n=12, batch_size=5, shuffle=False)
     # labels that are drawn make the loss depend on the batch: take the next class instead
-    made.algorithm.negatives.forward = lambda x, y, probs, draw: (x, (y + 1) % 3)
+    made.algorithm.negatives.forward = lambda x, y, probs, rng: (x, (y + 1) % 3)
     fit(made, train, val)
     (train_losses,) = [losses for split, losses, *_ in curious.seen if split == "train"]
     ((val_losses, scores, y),) = [seen for split, *seen in curious.seen if split == "val"]
@@ -190,7 +190,7 @@ def mean_losses(made, data):
     """Weighted by samples: the loss is a mean over them and nothing learns."""
     total, n = 0, 0
     for batch in data:
-        batch.draw = object()
+        batch.rng = object()
         losses = made.network.losses(made.algorithm.views(batch, made.network))
         total = total + len(batch.x) * torch.stack([losses[b.name].detach() for b in made.network.blocks])
         n += len(batch.x)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Circuit, Context, Draw, Views
+from ffcore.interfaces import BatchRNG, Circuit, Context, Views
 from ffcore.local import GoodnessLoss, LocalBlock, LocalNetwork
 from ffcore.testing.scenery import Energy, Margin, taught
 
@@ -51,12 +51,12 @@ def test_a_circuit_is_called_with_the_views_of_the_pass():
     net = network()
     seen = []
     net.circuits[0].register_forward_pre_hook(lambda module, args: seen.append(args))
-    pass_ = views(draw=Draw(1, 0, 0, ROWS, ROWS))
+    pass_ = views(rng=BatchRNG(1, 0, 0, ROWS, ROWS))
     net.learn(pass_)
     net.goodness(pass_)
     (x, learning), (_, watching) = seen
     torch.testing.assert_close(x, pass_.x.tanh())
-    assert learning.draw is pass_.draw
+    assert learning.rng is pass_.rng
     assert (learning.learns, watching.learns) == (True, False)
 
 

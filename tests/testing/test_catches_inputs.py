@@ -18,21 +18,21 @@ class Leaking(NegativeData):
     def setup(self, context):
         self.classes = context.classes
 
-    def forward(self, x, y, probs, draw):
-        return x, draw.integers("label", self.classes)
+    def forward(self, x, y, probs, rng):
+        return x, rng.integers("label", self.classes)
 
 
 class Neighbour(Leaking):
     """Always the next class."""
 
-    def forward(self, x, y, probs, draw):
+    def forward(self, x, y, probs, rng):
         return x, (y + 1) % self.classes
 
 
 class OfThisRank(Leaking):
     """Depends on the place on this rank."""
 
-    def forward(self, x, y, probs, draw):
+    def forward(self, x, y, probs, rng):
         return x, (y + 1 + torch.arange(len(y)) % (self.classes - 1)) % self.classes
 
 

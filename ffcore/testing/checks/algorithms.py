@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from ffcore.build.assemble import assemble
 from ffcore.engine.module import ForwardOnly
-from ffcore.interfaces import ALONE, Batch, Component, Draw, Progress
+from ffcore.interfaces import ALONE, Batch, BatchRNG, Component, Progress
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, Placed, numbers
@@ -89,11 +89,11 @@ def check_algorithm_leaves_the_batch_and_the_random_state_alone(example: Example
     """Others see the batch after it."""
     module, batch, state = _train(example, steps=0, seed=1), _problem(), torch.get_rng_state()
     before = batch.x.clone(), batch.y.clone()
-    batch.draw = Draw(1, 0, 0, SAMPLES, SAMPLES)
+    batch.rng = BatchRNG(1, 0, 0, SAMPLES, SAMPLES)
     module.algorithm.learn(batch, module.network)
     module.algorithm.scores(batch.x, module.network)
     assert_close((batch.x, batch.y), before, rtol=0, atol=0, msg="the batch has changed")
-    assert torch.equal(state, torch.get_rng_state()), "draws from the global random state, not from Draw"
+    assert torch.equal(state, torch.get_rng_state()), "draws from the global random state, not from BatchRNG"
 
 
 def _problem() -> Batch:
@@ -121,7 +121,7 @@ def _train(example: Example, steps: int, seed: int) -> ForwardOnly:
         for part in module.modules():
             if isinstance(part, Component):
                 part.advance(progress)
-        batch.draw = Draw(seed, step, 0, SAMPLES, SAMPLES)
+        batch.rng = BatchRNG(seed, step, 0, SAMPLES, SAMPLES)
         module.algorithm.learn(batch, net)
     for block in net.learners.values():
         block.rule.finish(block, ALONE)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import Circuit, Draw, Views
+from ffcore.interfaces import BatchRNG, Circuit, Views
 from ffcore.local import LocalNetwork
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.example import Example
@@ -97,4 +97,4 @@ def _claims(n: int = N) -> Views:
 
 def _views(step: int) -> Views:
     views = pair(_x(N).repeat(2, 1, 1, 1))
-    return Views(views.x, views.roles, views.sizes, views.y, views.claim, draw=Draw(1, step, 0, N, N))
+    return Views(views.x, views.roles, views.sizes, views.y, views.claim, rng=BatchRNG(1, step, 0, N, N))

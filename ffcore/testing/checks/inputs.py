@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 from ffcore.interfaces import (
     Augmentation,
+    BatchRNG,
     Context,
-    Draw,
     LabelCode,
     LabelledInput,
     NegativeData,
@@ -49,7 +49,7 @@ def place_negative(example: Example, seed: int = 0) -> Placed:
 def place_augmentation(example: Example, seed: int = 0) -> Placed:
     """On small images."""
     augmentation, x = _augmentation(example, seed), _images(N)
-    return Placed(augmentation, lambda: augmentation(x.clone(), Draw(0, 0, 0, N, N)))
+    return Placed(augmentation, lambda: augmentation(x.clone(), BatchRNG(0, 0, 0, N, N)))
 
 
 def _augmentation(example: Example, seed: int = 0) -> Augmentation:
@@ -64,7 +64,7 @@ def check_augmentation_keeps_shape_and_rows(example: Example) -> None:
     """As many samples of the same shape, finite, and the positives' own memory left alone."""
     x = _images(N)
     before = x.clone()
-    made = _augmentation(example)(x, Draw(0, 0, 0, N, N))
+    made = _augmentation(example)(x, BatchRNG(0, 0, 0, N, N))
     assert made.shape == x.shape, f"{tuple(x.shape)} becomes {tuple(made.shape)}"
     assert made.isfinite().all(), "a sample becomes infinite or NaN"
     assert_close(x, before, rtol=0, atol=0, msg="the given samples have changed")
@@ -73,8 +73,8 @@ def check_augmentation_keeps_shape_and_rows(example: Example) -> None:
 def check_augmentation_draws_the_same_on_one_rank_and_two(example: Example) -> None:
     """A rank's samples are those that one rank would have made."""
     augmentation, x = _augmentation(example), _images(N)
-    whole = augmentation(x, Draw(1, 2, 0, N, N))
-    share = augmentation(x[2:], Draw(1, 2, 2, N - 2, N))
+    whole = augmentation(x, BatchRNG(1, 2, 0, N, N))
+    share = augmentation(x[2:], BatchRNG(1, 2, 2, N - 2, N))
     assert_close(share, whole[2:], msg="samples differ between one rank and two")
 
 
@@ -170,11 +170,11 @@ def check_negative_draws_the_same_on_one_rank_and_two(example: Example) -> None:
         return
     x, y = _images(N), torch.arange(N) % K
     probs = numbers(N, K).softmax(1)
-    whole = negative(x, y, lambda: probs, Draw(1, 2, 0, N, N))
+    whole = negative(x, y, lambda: probs, BatchRNG(1, 2, 0, N, N))
     for first, rows in ((0, 2), (2, N - 2)):
         mine = slice(first, first + rows)
-        draw = Draw(1, 2, first, rows, N)
-        share = negative(x[mine], y[mine], lambda mine=mine: probs[mine], draw)
+        rng = BatchRNG(1, 2, first, rows, N)
+        share = negative(x[mine], y[mine], lambda mine=mine: probs[mine], rng)
         assert_close(share[0], whole[0][mine], msg="samples differ between one rank and two")
         if whole[1] is not None:
             assert_close(share[1], whole[1][mine], msg="labels differ between one rank and two")
@@ -185,7 +185,7 @@ def check_negative_leaves_its_input_alone(example: Example) -> None:
     negative = _prepared(example.make(), K)
     x, y = _images(N), torch.arange(N) % K
     before = x.clone(), y.clone()
-    negative(x, y, lambda: torch.full((N, K), 1 / K), Draw(0, 0, 0, N, N))
+    negative(x, y, lambda: torch.full((N, K), 1 / K), BatchRNG(0, 0, 0, N, N))
     assert_close((x, y), before, rtol=0, atol=0, msg="the positive samples have changed")
 
 
@@ -217,6 +217,6 @@ def _drawn(
     n = len(y)
     even = torch.full((n, classes), 1 / classes)
     made: tuple[Tensor, Tensor | None] = negative(
-        _images(n), y, lambda: even if probs is None else probs, Draw(seed, 0, 0, n, n)
+        _images(n), y, lambda: even if probs is None else probs, BatchRNG(seed, 0, 0, n, n)
     )
     return made

@@ -4,7 +4,7 @@ import torch
 import ffcore
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.schema import Recipe
 
 N, K, SHAPE = 8, 4, (1, 6, 6)
@@ -39,7 +39,7 @@ def module(block, **more):
 
 def batch():
     x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(0))
-    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, BatchRNG(1, 0, 0, N, N))
 
 
 def test_the_one_view_is_the_samples_with_their_classes():

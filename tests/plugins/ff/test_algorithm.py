@@ -5,7 +5,7 @@ import torch
 
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces import Batch, BatchRNG, Views
 from ffcore.recipe.schema import Recipe
 from ffcore_ff.algorithm import ForwardForward
 
@@ -31,7 +31,7 @@ def module(readouts=None, **algorithm):
 
 def batch():
     x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(0))
-    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, BatchRNG(1, 0, 0, N, N))
 
 
 def test_views_are_samples_with_their_own_and_with_wrong_labels():
@@ -90,9 +90,9 @@ def test_hard_negatives_see_the_readout_before_its_update():
     seen = []
     forward = made.algorithm.negatives.forward
 
-    def spy(x, y, probs, draw):
+    def spy(x, y, probs, rng):
         seen.append(probs())
-        return forward(x, y, probs, draw)
+        return forward(x, y, probs, rng)
 
     made.algorithm.negatives.forward = spy
     made.algorithm.learn(batch(), made.network)

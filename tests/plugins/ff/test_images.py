@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ffcore.interfaces import Context, Draw
+from ffcore.interfaces import BatchRNG, Context
 from ffcore_ff.images import Hybrid, OtherData, Shuffled, Turned, blur
 
 X = torch.rand(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -9,7 +9,7 @@ X = torch.rand(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def negatives(made, x=X, shape=(2, 8, 8), seed=1):
     made.setup(Context(shape, 10))
-    wrong, y = made(x, None, lambda: pytest.fail("nobody asks"), Draw(seed, 0, 0, len(x), len(x)))
+    wrong, y = made(x, None, lambda: pytest.fail("nobody asks"), BatchRNG(seed, 0, 0, len(x), len(x)))
     assert y is None
     return wrong
 
@@ -46,7 +46,7 @@ def test_more_blurs_make_larger_blobs():
     def borders(blurs):
         made = Hybrid(blurs)
         made.setup(Context((1, 28, 28), 10))
-        mask = made.mask(x, Draw(3, 0, 0, 50, 50)).float()
+        mask = made.mask(x, BatchRNG(3, 0, 0, 50, 50)).float()
         return mask.diff(dim=2).abs().mean().item()
 
     assert borders(0) > 2 * borders(2) > 2.5 * borders(8) > 0

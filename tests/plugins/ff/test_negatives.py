@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ffcore.interfaces import Context, Draw
+from ffcore.interfaces import BatchRNG, Context
 from ffcore_ff.negatives import Hard, WrongLabel
 
 MANY = 20_000
@@ -10,7 +10,7 @@ MANY = 20_000
 def drawn(negative, y, probs=None):
     negative.setup(Context((1,), 5 if probs is None else probs.shape[1]))
     x = torch.zeros(len(y), 1)
-    same, wrong = negative(x, y, lambda: probs.expand(len(y), -1), Draw(1, 0, 0, len(y), len(y)))
+    same, wrong = negative(x, y, lambda: probs.expand(len(y), -1), BatchRNG(1, 0, 0, len(y), len(y)))
     assert same is x
     return wrong
 

@@ -5,7 +5,7 @@ import torch
 
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces import Batch, BatchRNG, Views
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.scenery import by_autograd
 
@@ -29,7 +29,7 @@ def module(block=None, algorithm=None, **circuit):
 
 def batch():
     x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(0))
-    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, BatchRNG(1, 0, 0, N, N))
 
 
 def unit(x):

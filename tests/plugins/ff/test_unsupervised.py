@@ -4,7 +4,7 @@ import torch
 import ffcore
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.schema import Recipe
 
 N, K, SHAPE = 8, 3, (1, 6, 6)
@@ -23,7 +23,7 @@ def learned(y, **more):
     module.configure_optimizers()
     x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(1))
     for step in range(3):
-        module.algorithm.learn(Batch(x, y, torch.arange(N), 0, N, Draw(1, step, 0, N, N)), module.network)
+        module.algorithm.learn(Batch(x, y, torch.arange(N), 0, N, BatchRNG(1, step, 0, N, N)), module.network)
     return module, x
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcore.interfaces import Context, Draw
+from ffcore.interfaces import BatchRNG, Context
 from ffcore_ff.negatives import Hard, WrongLabel
 
 # A readout may be certain, undecided, or give no class anything at all.
@@ -25,7 +25,7 @@ def test_a_negative_never_has_its_own_class(problem):
     x = torch.zeros(len(y), 1)
     for negatives in (WrongLabel(), Hard()):
         negatives.setup(Context((1,), classes))
-        drawn = Draw(seed, 0, 0, len(y), len(y))
+        drawn = BatchRNG(seed, 0, 0, len(y), len(y))
         same, wrong = negatives(x, y, lambda: probabilities, drawn)
         assert same is x
         assert ((wrong >= 0) & (wrong < classes) & (wrong != y)).all()

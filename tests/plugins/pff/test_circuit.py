@@ -5,7 +5,7 @@ import torch
 
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Draw, Views
+from ffcore.interfaces import Batch, BatchRNG, Views
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.memory import kept_for_backward
 from ffcore.testing.scenery import by_autograd
@@ -37,7 +37,7 @@ def module(trainer=None, readouts=None, **circuit):
 
 def batch(seed=0):
     x = torch.rand(N, *SHAPE, generator=torch.Generator().manual_seed(seed))
-    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+    return Batch(x, torch.arange(N) % K, torch.arange(N), 0, N, BatchRNG(1, 0, 0, N, N))
 
 
 def test_any_number_of_layers_has_a_generator_for_each_and_one_for_the_latent():

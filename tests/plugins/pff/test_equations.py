@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import Batch, Draw
+from ffcore.interfaces import Batch, BatchRNG
 from ffcore.recipe.schema import Recipe
 from ffcore_ff.recurrent import Cell
 from ffcore_pff.cells import Competing
@@ -51,7 +51,7 @@ def batch():
     random = np.random.default_rng(0)
     x = torch.tensor(random.uniform(size=(N, *SHAPE)))
     y = torch.tensor(random.integers(K, size=N))
-    return Batch(x, y, torch.arange(N), 0, N, Draw(1, 0, 0, N, N))
+    return Batch(x, y, torch.arange(N), 0, N, BatchRNG(1, 0, 0, N, N))
 
 
 def unit(v):

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from ffcore.interfaces import Context, Draw
+from ffcore.interfaces import BatchRNG, Context
 from ffcore_std.augmentations import Cutout, Flip, ResizedCrop, Shift
 
 ALL = [Shift(2), Shift(2, "reflect"), Flip(), ResizedCrop(), Cutout(3, 0.7)]
@@ -17,7 +17,7 @@ def images(n=200, channels=2, height=5, width=6):
 
 
 def whole(n, step=0):
-    return Draw(1, step, 0, n, n)
+    return BatchRNG(1, step, 0, n, n)
 
 
 @pytest.mark.parametrize("border", ["zero", "reflect"])
@@ -135,7 +135,7 @@ def test_values_stay_between_black_and_white(augmentation):
 def test_two_ranks_draw_what_one_would_and_again_the_same(augmentation):
     x = images(7)
     made = augmentation(x, whole(7))
-    shares = [augmentation(x[:3], Draw(1, 0, 0, 3, 7)), augmentation(x[3:], Draw(1, 0, 3, 4, 7))]
+    shares = [augmentation(x[:3], BatchRNG(1, 0, 0, 3, 7)), augmentation(x[3:], BatchRNG(1, 0, 3, 4, 7))]
     assert torch.equal(made, torch.cat(shares))
     assert torch.equal(made, augmentation(x, whole(7)))
     assert not torch.equal(made, augmentation(x, whole(7, step=1)))
@@ -149,4 +149,4 @@ def test_vectors_are_refused(augmentation):
 
 def test_a_share_without_rows_is_no_trouble():
     for augmentation in ALL:
-        assert augmentation(images(0), Draw(1, 0, 3, 0, 3)).shape == (0, 2, 5, 6)
+        assert augmentation(images(0), BatchRNG(1, 0, 3, 0, 3)).shape == (0, 2, 5, 6)

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from ffcore.interfaces import Context, Draw, Statistics
+from ffcore.interfaces import BatchRNG, Context, Statistics
 from ffcore_std.augmentations_colour import ColourJitter, Grey, turned
 
 ALL = [ColourJitter(), ColourJitter(0.9, 0.9, 2.0, 0.5, 0.5), Grey(0.5)]
@@ -21,7 +21,7 @@ def images(n=40, channels=3):
 
 
 def whole(n=40, step=0):
-    return Draw(1, step, 0, n, n)
+    return BatchRNG(1, step, 0, n, n)
 
 
 def one_by_one(x, drawn, strength):
@@ -99,7 +99,7 @@ def test_values_stay_between_black_and_white(augmentation, dtype):
 def test_two_ranks_draw_what_one_would_and_again_the_same(augmentation):
     x = images(7)
     made = augmentation(x, whole(7))
-    shares = [augmentation(x[:3], Draw(1, 0, 0, 3, 7)), augmentation(x[3:], Draw(1, 0, 3, 4, 7))]
+    shares = [augmentation(x[:3], BatchRNG(1, 0, 0, 3, 7)), augmentation(x[3:], BatchRNG(1, 0, 3, 4, 7))]
     assert torch.equal(made, torch.cat(shares))
     assert torch.equal(made, augmentation(x, whole(7)))
     assert not torch.equal(made, augmentation(x, whole(7, step=1)))

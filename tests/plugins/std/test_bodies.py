@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import Batch, Draw, LabelledInput
+from ffcore.interfaces import Batch, BatchRNG, LabelledInput
 from ffcore.local import ClosedFormGradient
 from ffcore.recipe.schema import Recipe
 from ffcore_std.activations import ACTIVATIONS, relu_pass_through
@@ -76,7 +76,7 @@ def test_learning_in_closed_form_is_learning_by_autograd(activation, penalties, 
         module.configure_optimizers()
         x = torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         for step in range(3):
-            batch = Batch(x, torch.arange(9) % 3, torch.arange(9), 0, 9, Draw(1, step, 0, 9, 9))
+            batch = Batch(x, torch.arange(9) % 3, torch.arange(9), 0, 9, BatchRNG(1, step, 0, 9, 9))
             module.algorithm.learn(batch, module.network)
         return list(module.network.parameters())
 

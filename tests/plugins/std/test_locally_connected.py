@@ -6,7 +6,7 @@ from torch import nn
 
 from ffcore.build.assemble import assemble
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, ClosedForm, Draw, LabelledInput
+from ffcore.interfaces import Batch, BatchRNG, ClosedForm, LabelledInput
 from ffcore.local import ClosedFormGradient
 from ffcore.recipe.schema import Recipe
 from ffcore_std.activations import ACTIVATIONS
@@ -148,7 +148,7 @@ def test_blocks_learn_in_closed_form_as_by_autograd(penalties, monkeypatch):
         before = [parameter.detach().clone() for parameter in module.network.parameters()]
         x = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         for step in range(3):
-            batch = Batch(x, torch.arange(9) % 3, torch.arange(9), 0, 9, Draw(1, step, 0, 9, 9))
+            batch = Batch(x, torch.arange(9) % 3, torch.arange(9), 0, 9, BatchRNG(1, step, 0, 9, 9))
             module.algorithm.learn(batch, module.network)
         after = list(module.network.parameters())
         assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -1,39 +1,39 @@
 import torch
 
-from ffcore.interfaces import Draw
-from ffcore.interfaces.draw import mix
+from ffcore.interfaces import BatchRNG
+from ffcore.interfaces.batch_rng import mix
 
 
-def kinds(draw):
-    return draw.uniform("a", 3), draw.normal("a", 2), draw.integers("a", 9)
+def kinds(rng):
+    return rng.uniform("a", 3), rng.normal("a", 2), rng.integers("a", 9)
 
 
 def test_two_ranks_draw_what_one_would():
-    whole = kinds(Draw(1, 7, 0, 5, 5))
-    shares = zip(kinds(Draw(1, 7, 0, 2, 5)), kinds(Draw(1, 7, 2, 3, 5)), strict=True)
+    whole = kinds(BatchRNG(1, 7, 0, 5, 5))
+    shares = zip(kinds(BatchRNG(1, 7, 0, 2, 5)), kinds(BatchRNG(1, 7, 2, 3, 5)), strict=True)
     for one, both in zip(whole, shares, strict=True):
         assert torch.equal(one, torch.cat(both))
 
 
 def test_the_same_key_repeats_itself():
-    for one, other in zip(kinds(Draw(1, 7, 0, 5, 5)), kinds(Draw(1, 7, 0, 5, 5)), strict=True):
+    for one, other in zip(kinds(BatchRNG(1, 7, 0, 5, 5)), kinds(BatchRNG(1, 7, 0, 5, 5)), strict=True):
         assert torch.equal(one, other)
 
 
 def test_seed_step_stream_and_call_all_matter():
-    draw = Draw(1, 7, 0, 50, 50)
+    rng = BatchRNG(1, 7, 0, 50, 50)
     drawn = [
-        draw.uniform("a"),
-        draw.uniform("a"),
-        draw.uniform("b"),
-        Draw(2, 7, 0, 50, 50).uniform("a"),
-        Draw(1, 8, 0, 50, 50).uniform("a"),
+        rng.uniform("a"),
+        rng.uniform("a"),
+        rng.uniform("b"),
+        BatchRNG(2, 7, 0, 50, 50).uniform("a"),
+        BatchRNG(1, 8, 0, 50, 50).uniform("a"),
     ]
     assert torch.pdist(torch.stack(drawn)).min() > 0.5
 
 
 def test_another_stream_does_not_move_one_on():
-    alone, beside = Draw(1, 7, 0, 5, 5), Draw(1, 7, 0, 5, 5)
+    alone, beside = BatchRNG(1, 7, 0, 5, 5), BatchRNG(1, 7, 0, 5, 5)
     beside.normal("other")
     assert torch.equal(alone.uniform("a"), beside.uniform("a"))
 
@@ -41,14 +41,14 @@ def test_another_stream_does_not_move_one_on():
 def test_the_global_random_state_does_not_matter_and_stays():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    one = Draw(1, 7, 0, 5, 5).normal("a")
+    one = BatchRNG(1, 7, 0, 5, 5).normal("a")
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(4)
-    assert torch.equal(one, Draw(1, 7, 0, 5, 5).normal("a"))
+    assert torch.equal(one, BatchRNG(1, 7, 0, 5, 5).normal("a"))
 
 
 def test_integers_stay_below_the_bound():
-    drawn = Draw(0, 0, 0, 1000, 1000).integers("a", 3)
+    drawn = BatchRNG(0, 0, 0, 1000, 1000).integers("a", 3)
     assert sorted(drawn.unique().tolist()) == [0, 1, 2]
 
 

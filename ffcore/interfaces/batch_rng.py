@@ -21,7 +21,7 @@ def mix(*words: int) -> int:
     return state >> 1
 
 
-class Draw:
+class BatchRNG:
     """The random numbers of one batch, keyed by seed, step, stream and place in the *global* batch.
 
     Each rank draws for all rows of the global batch and keeps its own, so that two ranks draw what one
@@ -35,7 +35,7 @@ class Draw:
         total: rows of the global batch.
         device: where the numbers are made (CPU and CUDA generators give different numbers).
 
-    >>> a, b = Draw(1, 7, 0, 4, 4), Draw(1, 7, 2, 2, 4)
+    >>> a, b = BatchRNG(1, 7, 0, 4, 4), BatchRNG(1, 7, 2, 2, 4)
     >>> bool((a.integers("labels", 10)[2:] == b.integers("labels", 10)).all())
     True
     """
