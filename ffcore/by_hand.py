@@ -191,9 +191,9 @@ class _Around:
 class _Given(NegativeData):
     """Negative data made before."""
 
-    def __init__(self, x: Tensor, claims: Tensor | None) -> None:
+    def __init__(self, x: Tensor, hypotheses: Tensor | None) -> None:
         super().__init__()
-        self.x, self.y = x, claims
+        self.x, self.y = x, hypotheses
 
     def forward(
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG

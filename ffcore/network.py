@@ -362,7 +362,7 @@ def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local
                 f"block.goodness: block {block.name} gives goodness of kind {block.goodness.kind!r}, "
                 f"algorithm {type(algorithm).__name__} reads kind {readable}"
             )
-    if not algorithm.claims and any(circuit.needs_claims for circuit in local.circuits):
+    if not algorithm.hypotheses and any(circuit.needs_hypotheses for circuit in local.circuits):
         raise UserError(
             f"algorithm: {type(algorithm).__name__} claims no class, but a circuit is clamped to one"
         )

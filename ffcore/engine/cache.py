@@ -74,7 +74,7 @@ class Cache:
             roles=self._roles,
             sizes=(len(batch.index),) * len(self._roles),
             y=rows.get("y"),
-            claim=rows.get("claim"),
+            hypothesis=rows.get("hypothesis"),
             upstream=[rows[f"upstream {i}"] for i in range(self._upstream)],
         )
 
@@ -83,5 +83,5 @@ def _tensors(views: Views) -> dict[str, Tensor]:
     """Everything that has rows: of all views, or, for ``y``, of the first."""
     found = {"x": dense(views.x)}
     found |= {f"upstream {i}": goodness for i, goodness in enumerate(views.upstream)}
-    found |= {name: t for name, t in (("y", views.y), ("claim", views.claim)) if t is not None}
+    found |= {name: t for name, t in (("y", views.y), ("hypothesis", views.hypothesis)) if t is not None}
     return found

@@ -24,7 +24,7 @@ class Algorithm(Component):
     Attributes:
         whole_network: why learning takes the whole network at once, in words; empty where every batch goes
             through the blocks once, in their order, so that they may lie on different devices.
-        claims: whether each row of its views claims a class.
+        hypotheses: whether each row of its views is tested under a class.
         accepts: kinds of goodness whose evidence it can read.
         schedule: kind of the schedule where the recipe names none.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
@@ -32,7 +32,7 @@ class Algorithm(Component):
     """
 
     whole_network: str = ""
-    claims: ClassVar[bool] = False
+    hypotheses: ClassVar[bool] = False
     accepts: ClassVar[frozenset[Kind]] = frozenset({"class"})
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}

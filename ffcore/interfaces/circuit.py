@@ -38,12 +38,12 @@ class Circuit(Component):
     their calls.
 
     Attributes:
-        needs_claims: whether its rows have to claim a class each.
+        needs_hypotheses: whether each of its rows has to have a hypothesis.
         calls: how often a pass to learn from calls a block.
         reads: which of a block's calls in a pass, from 0, count as evidence: the mean of their goodness.
     """
 
-    needs_claims: ClassVar[bool] = False
+    needs_hypotheses: ClassVar[bool] = False
     calls: int
     reads: range
 
@@ -63,7 +63,7 @@ class Circuit(Component):
 
         Args:
             x: what the stage before hands on; ``views.x`` for the first.
-            views: the pass. Where it claims no class, each block should be called at least once: shapes are
+            views: the pass. Where it has no hypothesis, each block should be called at least once: shapes are
                 found, and readouts read, in such a pass. Blocks learn where ``views.learns``; where it brings
                 random numbers without that, somebody wants to see all the calls of a pass to learn from.
 

@@ -69,7 +69,7 @@ class NegativeData(Component):
     couples_samples: ClassVar[bool] = False
     """Whether a negative is made of several samples of the batch: `of` gathers them over ranks then."""
 
-    claims: ClassVar[bool] = True
+    hypotheses: ClassVar[bool] = True
     """Whether negatives claim a (wrong) class; False for images that are wrong in themselves."""
 
     def setup(self, context: Context) -> None:
@@ -90,9 +90,11 @@ class NegativeData(Component):
         if group.world == 1 or not self.couples_samples:
             return self(batch.x, y, probs, batch.random())  # type: ignore[no-any-return]
         whole = batch.whole()
-        x, claims = self(whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random())
+        x, hypotheses = self(
+            whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random()
+        )
         mine = slice(batch.first, batch.first + len(batch.x))
-        return x[mine], None if claims is None else claims[mine]
+        return x[mine], None if hypotheses is None else hypotheses[mine]
 
     @abstractmethod
     def forward(

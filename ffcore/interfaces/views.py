@@ -121,7 +121,7 @@ class Views:
         sizes: rows of each view. Static, so that slicing never synchronises with a device; the first view
             holds the batch's samples.
         y: (N,) true classes, or None.
-        claim: (R,) the class each row claims to be, −1 for none; or None.
+        hypothesis: (R,) the class each row is tested under, −1 for none; or None.
         extra: what a plugin's own losses read: coarse labels, targets, goodness of an earlier pass.
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. Of a
             block that runs more than once it is the last one.
@@ -133,7 +133,7 @@ class Views:
     roles: tuple[str, ...]
     sizes: tuple[int, ...]
     y: Tensor | None = None
-    claim: Tensor | None = None
+    hypothesis: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     upstream: list[Tensor] = field(default_factory=list)
     rng: BatchRNG | None = None

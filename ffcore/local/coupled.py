@@ -42,7 +42,7 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
         x=rows(dense(views.x)),
         sizes=tuple(sizes),
         y=None if views.y is None else rows(views.y),
-        claim=None if views.claim is None else rows(views.claim),
+        hypothesis=None if views.hypothesis is None else rows(views.hypothesis),
         extra={
             name: rows(t) if len(t) in (views.samples, sum(views.sizes)) else t
             for name, t in views.extra.items()

@@ -60,7 +60,7 @@ def pair(x: Tensor) -> Views:
     """(2N, …) as a positive and a negative view."""
     n = len(x) // 2
     y = torch.arange(n) % K
-    return Views(x, ("positive", "negative"), (n, n), y=y, claim=torch.cat([y, (y + 1) % K]))
+    return Views(x, ("positive", "negative"), (n, n), y=y, hypothesis=torch.cat([y, (y + 1) % K]))
 
 
 def single(x: Tensor) -> Views:

@@ -38,7 +38,7 @@ class ForwardForward(Algorithm):
     """
 
     accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
-    claims: ClassVar[bool] = True
+    hypotheses: ClassVar[bool] = True
 
     def __init__(self, labels: LabelCode | None, negatives: NegativeData, rows: int = 2000) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ForwardForward(Algorithm):
         Raises:
             ValueError: when the negatives need a readout and the recipe has none.
         """
-        if not self.negatives.claims:
+        if not self.negatives.hypotheses:
             raise ValueError(
                 "negatives that are images claim no class; use them with forward-forward-unsupervised"
             )
@@ -86,11 +86,11 @@ class ForwardForward(Algorithm):
         """The samples with the neutral label code."""
         return Views(self._labelled(x, None, len(x)), ("neutral",), (len(x),), y=y)
 
-    def _labelled(self, x: Tensor, claim: Tensor | None, rows: int) -> Tensor:
+    def _labelled(self, x: Tensor, hypothesis: Tensor | None, rows: int) -> Tensor:
         """So many rows of inputs, view by view, with the code of the class that each claims."""
         if self.labels is None:
             return LabelledInput(x, x.new_empty(rows, 0))
-        return self.labels.join(x, self.labels.code(claim, rows))
+        return self.labels.join(x, self.labels.code(hypothesis, rows))
 
     def learn(self, batch: Batch, net: Network) -> None:
         """Readouts on a neutral pass first, then the blocks; negatives see the readout before its update."""
@@ -112,10 +112,12 @@ class ForwardForward(Algorithm):
         n = len(batch.x)
         x_negative, y_negative = self.negatives.of(batch, batch.y, probs)
         assert y_negative is not None, "negatives that claim no class were refused in setup"
-        claim = torch.cat([batch.y, y_negative])
+        hypothesis = torch.cat([batch.y, y_negative])
         x = batch.x if x_negative is batch.x else torch.cat([batch.x, x_negative])
-        views = self._labelled(x, claim, 2 * n)
-        return Views(views, ("positive", "negative"), (n, n), y=batch.y, claim=claim, rng=batch.random())
+        views = self._labelled(x, hypothesis, 2 * n)
+        return Views(
+            views, ("positive", "negative"), (n, n), y=batch.y, hypothesis=hypothesis, rng=batch.random()
+        )
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Goodness of each block for the samples under each label, (N, K) each."""
@@ -125,11 +127,11 @@ class ForwardForward(Algorithm):
     def _tried(self, x: Tensor, net: Network) -> list[Tensor]:
         """The evidence of so few samples that all hypotheses go through the network at once."""
         n, k = len(x), self.classes
-        claim = torch.arange(k, device=x.device).repeat_interleave(n)
+        hypothesis = torch.arange(k, device=x.device).repeat_interleave(n)
         hypotheses = Views(
-            x=self._labelled(x, claim, k * n),
+            x=self._labelled(x, hypothesis, k * n),
             roles=tuple(f"class {c}" for c in range(k)),
             sizes=(n,) * k,
-            claim=claim,
+            hypothesis=hypothesis,
         )
         return [goodness.view(k, n).T for goodness in net.goodness(hypotheses)]

@@ -21,7 +21,7 @@ _Probs = Callable[[], Tensor]
 
 
 class _WrongImages(NegativeData):
-    claims: ClassVar[bool] = False
+    hypotheses: ClassVar[bool] = False
 
     def setup(self, context: Context) -> None:
         """Refuse what is no image.

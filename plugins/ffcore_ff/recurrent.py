@@ -121,7 +121,7 @@ class Recurrent(Circuit):
 
     A pass begins bottom-up, without the label; then all layers are updated together, again and again, each
     from its neighbours' normalised states of the iteration before. They learn in every iteration. The
-    label is ``views.claim``. A pass without claims is bottom-up only.
+    label is ``views.hypothesis``. A pass without hypotheses is bottom-up only.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
@@ -137,7 +137,7 @@ class Recurrent(Circuit):
         ValueError: when there is no layer, or ``reads`` lies outside the iterations.
     """
 
-    needs_claims: ClassVar[bool] = True
+    needs_hypotheses: ClassVar[bool] = True
     eye: Tensor
 
     def __init__(
@@ -180,10 +180,10 @@ class Recurrent(Circuit):
     def forward(self, x: Tensor, views: Views) -> Tensor:
         """The top layer's last state, normalised: (R, U)."""
         images = self.normalised(self.images(x))
-        if views.claim is None:
+        if views.hypothesis is None:
             return self.normalised(self.bottom_up(images)[-1])
-        states = self.begin(images, len(views.claim))
-        clamp = self.eye[views.claim].to(images.dtype)
+        states = self.begin(images, len(views.hypothesis))
+        clamp = self.eye[views.hypothesis].to(images.dtype)
         for _ in range(self.steps(views)):
             states = self.iterate(images, states, clamp)
         return self.normalised(states[-1])

@@ -41,7 +41,7 @@ class Unsupervised(Algorithm):
         """
         if not context.readouts:
             raise ValueError("without labels only a readout can tell classes: add one under `readouts`")
-        if self.negatives.claims:
+        if self.negatives.hypotheses:
             raise ValueError(
                 "without labels negatives must be images, such as hybrid; these are wrong labels"
             )

@@ -102,19 +102,19 @@ class Predictive(Recurrent):
 
     def forward(self, x: Tensor, views: Views) -> Tensor:
         """The top layer's last state, normalised: (R, U)."""
-        if views.claim is not None and not views.learns:
+        if views.hypothesis is not None and not views.learns:
             return super().forward(x, views)
         images = self.images(x)
         below = self.normalised(images)
-        if views.claim is None:
+        if views.hypothesis is None:
             states = self.bottom_up(below)
             self.classifier(self.normalised(states[-1]))
             latent = images.new_zeros(len(images), self.latents)
             self._generate(images, states, latent, states)
             return self.normalised(states[-1])
-        rows = len(views.claim)
+        rows = len(views.hypothesis)
         states = self.begin(below, rows)
-        clamp = self.eye[views.claim].to(images.dtype)
+        clamp = self.eye[views.hypothesis].to(images.dtype)
         latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
         told = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):

@@ -92,8 +92,8 @@ def bare(units: Sequence[int], n: int) -> Callable[[], None]:
 
     @torch.no_grad()
     def step() -> None:
-        claims = torch.cat([y, (y + torch.randint(1, K, (n,))) % K])
-        clamp = STRENGTH * F.one_hot(claims, K).float()
+        hypotheses = torch.cat([y, (y + torch.randint(1, K, (n,))) % K])
+        clamp = STRENGTH * F.one_hot(hypotheses, K).float()
         image, both = unit(x), x.repeat(2, 1)
         states: list[Tensor] = []
         for i in range(layers):

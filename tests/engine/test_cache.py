@@ -50,10 +50,10 @@ def test_cached_views_are_what_the_finished_blocks_make_of_the_samples(module, f
     everything = next(iter(loader(batch_size=22, shuffle=False)))
     views = cache.views(Batch(everything.x[index], everything.y[index], index, 0, 3))
     assert (views.roles, views.sizes) == (("positive", "negative"), (3, 3))
-    assert views.claim[:3].tolist() == views.y.tolist() == everything.y[index].tolist()
-    assert not (views.claim[3:] == views.y).any()
+    assert views.hypothesis[:3].tolist() == views.y.tolist() == everything.y[index].tolist()
+    assert not (views.hypothesis[3:] == views.y).any()
     labels = made.algorithm.labels
-    h = labels.join(everything.x[index], labels.code(views.claim, 6))
+    h = labels.join(everything.x[index], labels.code(views.hypothesis, 6))
     goodness = []
     for block in network.blocks[:2]:
         goodness.append(block.goodness(block.body(h)))
@@ -76,7 +76,7 @@ def test_with_the_same_views_a_cache_changes_nothing(module, loader):
             made.network.learn(views, entered=True)
         else:
             labels = made.algorithm.labels
-            x = labels.join(batch.x, labels.code(views.claim, len(views.claim)))
+            x = labels.join(batch.x, labels.code(views.hypothesis, len(views.hypothesis)))
             made.network.learn(replace(views, x=x))
         learned.append(made.network.state_dict())
     torch.testing.assert_close(*learned)
@@ -96,8 +96,8 @@ def test_what_changes_cannot_be_kept(module, more, why):
 
 def test_the_cache_is_drawn_anew_for_every_block(module, fit, loader):
     made, train = module(blocks=3), loader()
-    claims = []
+    hypotheses = []
     for learning in (1, 2):
         made.network.plan([range(learning, learning + 1)])
-        claims.append(Cache(made.network, made.algorithm, train, seed=1)._kept["claim"][1])
-    assert not torch.equal(*claims)
+        hypotheses.append(Cache(made.network, made.algorithm, train, seed=1)._kept["hypothesis"][1])
+    assert not torch.equal(*hypotheses)

@@ -56,17 +56,17 @@ def test_each_call_of_a_circuits_block_is_shown():
 
 def test_negatives_may_be_given():
     x, y = batch()
-    claims = (y + 3) % 10
+    hypotheses = (y + 3) % 10
     net = from_recipe()
-    one, other = (ffcore.one_step(copy.deepcopy(net), x, y, negatives=(x, claims)) for _ in range(2))
+    one, other = (ffcore.one_step(copy.deepcopy(net), x, y, negatives=(x, hypotheses)) for _ in range(2))
     assert torch.equal(one[0].goodness, other[0].goodness)
     (rows,) = one[0].inputs
     labels = one[0].of(rows, "negative").flatten(1)[:, :10].argmax(1)
-    assert torch.equal(labels, claims)
+    assert torch.equal(labels, hypotheses)
     with pytest.raises(UserError, match="learns without negative data"):
-        ffcore.one_step(from_recipe("digits/channel"), x, y, negatives=(x, claims))
+        ffcore.one_step(from_recipe("digits/channel"), x, y, negatives=(x, hypotheses))
     with pytest.raises(UserError, match=r"negatives: samples \(3, 1, 8, 8\) for a batch"):
-        ffcore.one_step(net, x, y, negatives=(x[:3], claims[:3]))
+        ffcore.one_step(net, x, y, negatives=(x[:3], hypotheses[:3]))
 
 
 def test_the_epoch_decides_which_blocks_learn():

@@ -33,7 +33,7 @@ HANDOFFS = [name for name in registered("handoff") if name in ("identity", "rms"
 def views(step, size=N):
     x = torch.randn(2 * size, D, generator=torch.Generator().manual_seed(step))
     y = torch.arange(size) % K
-    return Views(x, ("positive", "negative"), (size, size), y=y, claim=torch.cat([y, (y + 1) % K]))
+    return Views(x, ("positive", "negative"), (size, size), y=y, hypothesis=torch.cat([y, (y + 1) % K]))
 
 
 def bodies(widths=(5, 4, 3)):

@@ -25,12 +25,12 @@ RECIPE: dict[str, Any] = {
 
 
 def place_circuit(example: Example, seed: int = 0) -> Placed:
-    """In a network, on claims."""
+    """In a network, on hypotheses."""
     net, circuit = _placed(example, seed)
-    return Placed(circuit, lambda: torch.stack(net.goodness(_claims())))
+    return Placed(circuit, lambda: torch.stack(net.goodness(_hypotheses())))
 
 
-def check_circuit_calls_every_block_without_claims(example: Example) -> None:
+def check_circuit_calls_every_block_without_hypotheses(example: Example) -> None:
     """So shapes are found; and in a pass to learn from, so that no block stands idle."""
     net, circuit = _placed(example)
     blocks = [block for block in circuit.modules() if block in set(net.blocks)]
@@ -45,7 +45,7 @@ def check_circuit_calls_every_block_without_claims(example: Example) -> None:
 def check_circuit_reads_calls_that_there_are(example: Example) -> None:
     """`Circuit.reads` lies within the calls of a pass."""
     net, circuit = _placed(example)
-    calls = {len(of_block) for of_block in net.trace(_claims())}
+    calls = {len(of_block) for of_block in net.trace(_hypotheses())}
     assert circuit.reads, "reads is empty: there would be no evidence"
     assert max(circuit.reads) < min(calls), f"reads {circuit.reads}, but blocks run {calls} times"
     assert max(len(of) for of in net.trace(_views(0))) == circuit.calls, "calls is not how often blocks run"
@@ -54,17 +54,17 @@ def check_circuit_reads_calls_that_there_are(example: Example) -> None:
 def check_circuit_keeps_samples_apart(example: Example) -> None:
     """The evidence of a row does not depend on other samples."""
     net, _ = _placed(example)
-    whole = torch.stack(net.goodness(_claims()))
-    some = torch.stack(net.goodness(_claims(2)))
+    whole = torch.stack(net.goodness(_hypotheses()))
+    some = torch.stack(net.goodness(_hypotheses(2)))
     picked = torch.cat([whole[:, :2], whole[:, N : N + 2]], 1)
     assert_close(some, picked, rtol=1e-4, atol=1e-5)
 
 
 def check_circuit_hears_the_label(example: Example) -> None:
-    """Two claims of one sample have different evidence."""
+    """Two hypotheses of one sample have different evidence."""
     net, _ = _placed(example)
-    evidence = torch.stack(net.goodness(_claims()))
-    assert not torch.allclose(evidence[:, :N], evidence[:, N:]), "claims make no difference"
+    evidence = torch.stack(net.goodness(_hypotheses()))
+    assert not torch.allclose(evidence[:, :N], evidence[:, N:]), "hypotheses make no difference"
 
 
 def check_circuit_hands_on_no_graph(example: Example) -> None:
@@ -73,7 +73,7 @@ def check_circuit_hands_on_no_graph(example: Example) -> None:
     handed: list[Tensor] = []
     circuit.register_forward_hook(lambda module, args, out: handed.append(out))
     net.learn(_views(0))
-    net.goodness(_claims())
+    net.goodness(_hypotheses())
     assert handed, "it was not called"
     assert not any(t.requires_grad for t in handed), "a graph leaves it"
 
@@ -90,11 +90,11 @@ def _x(n: int) -> Tensor:
     return numbers(N, *SHAPE).abs()[:n]
 
 
-def _claims(n: int = N) -> Views:
+def _hypotheses(n: int = N) -> Views:
     views = pair(_x(n).repeat(2, 1, 1, 1))
-    return Views(views.x, views.roles, views.sizes, views.y, views.claim)
+    return Views(views.x, views.roles, views.sizes, views.y, views.hypothesis)
 
 
 def _views(step: int) -> Views:
     views = pair(_x(N).repeat(2, 1, 1, 1))
-    return Views(views.x, views.roles, views.sizes, views.y, views.claim, rng=BatchRNG(1, step, 0, N, N))
+    return Views(views.x, views.roles, views.sizes, views.y, views.hypothesis, rng=BatchRNG(1, step, 0, N, N))

@@ -107,8 +107,8 @@ def check_label_neutral_favours_no_class(example: Example) -> None:
 def check_label_join_gives_a_row_a_code(example: Example) -> None:
     """V·N rows of the shape that `setup` returned, view by view, and nothing is changed in place."""
     label, shape = _set_up(example)
-    x, claim = _images(N), torch.arange(K).repeat_interleave(N)
-    before, codes = x.clone(), label.code(claim, K * N)
+    x, hypothesis = _images(N), torch.arange(K).repeat_interleave(N)
+    before, codes = x.clone(), label.code(hypothesis, K * N)
     joined = label.join(x, codes)
     assert tuple(joined.shape) == (K * N, *shape), f"joined to {tuple(joined.shape)}, not {(K * N, *shape)}"
     assert tuple(dense(joined).shape) == tuple(joined.shape), "dense() has another shape"

@@ -117,7 +117,7 @@ def _doubled(views: Views) -> Views:
         views.roles,
         tuple(2 * size for size in views.sizes),
         y=torch.cat([views.y, views.y]),
-        claim=None if views.claim is None else _twice(views.claim, views),
+        hypothesis=None if views.hypothesis is None else _twice(views.hypothesis, views),
     )
 
 

@@ -38,10 +38,10 @@ def test_views_are_samples_with_their_own_and_with_wrong_labels():
     made = module()
     views = made.algorithm.views(batch(), made.network)
     assert (views.roles, views.sizes) == (("positive", "negative"), (N, N))
-    assert views.claim[:N].tolist() == batch().y.tolist()
-    assert not (views.claim[N:] == batch().y).any()
+    assert views.hypothesis[:N].tolist() == batch().y.tolist()
+    assert not (views.hypothesis[N:] == batch().y).any()
     rows = views.x.dense().flatten(1)
-    assert rows[:, :K].argmax(1).tolist() == views.claim.tolist()
+    assert rows[:, :K].argmax(1).tolist() == views.hypothesis.tolist()
     ratio = rows[:N, K:] / rows[N:, K:]
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))  # the same pixels, normalised
 

@@ -51,7 +51,7 @@ def test_states_move_together_from_those_of_the_iteration_before():
         low, high = 0.7 * new + 0.3 * low, 0.7 * top + 0.3 * high
         energies.append(torch.stack([low.square().sum(1), high.square().sum(1)]))
     right = torch.stack(energies[2:5]).mean(0)  # iterations 3 to 5
-    views = Views(x, ("all",), (N,), claim=y)
+    views = Views(x, ("all",), (N,), hypothesis=y)
     torch.testing.assert_close(torch.stack(made.network.goodness(views)), right)
 
 
@@ -61,19 +61,19 @@ def test_scores_are_those_of_a_pass_for_each_class_however_many_go_at_once():
     scores = many.algorithm.scores(x, many.network)
     torch.testing.assert_close(few.algorithm.scores(x, few.network), scores)
     for k in range(K):
-        views = Views(x, ("all",), (N,), claim=torch.full((N,), k))
+        views = Views(x, ("all",), (N,), hypothesis=torch.full((N,), k))
         torch.testing.assert_close(scores[:, :, k], torch.stack(many.network.goodness(views)))
 
 
 def test_predicting_stops_after_the_last_iteration_that_is_read():
     made = module(iterations=8, reads=(2, 4))
-    claims = Views(batch().x, ("all",), (N,), claim=batch().y)
-    assert [len(calls) for calls in made.network.trace(claims)] == [4, 4]
+    hypotheses = Views(batch().x, ("all",), (N,), hypothesis=batch().y)
+    assert [len(calls) for calls in made.network.trace(hypotheses)] == [4, 4]
     learned = made.algorithm.views(batch(), made.network)
     assert [len(calls) for calls in made.network.trace(learned)] == [8, 8]
 
 
-def test_a_pass_without_claims_is_bottom_up():
+def test_a_pass_without_hypotheses_is_bottom_up():
     made = module()
     one, two = (cell.body for cell in made.network.circuits[0].cells)
     low = torch.relu(one.below(unit(batch().x.flatten(1))))

@@ -206,7 +206,10 @@ def test_the_algorithm_wants_its_circuit_and_nothing_else(net):
 
 def test_wrong_labels_reach_the_layers_through_the_clamp_alone():
     made = module()
-    own, wrong = (Views(batch().x, ("all",), (N,), claim=claim) for claim in (batch().y, (batch().y + 1) % K))
+    own, wrong = (
+        Views(batch().x, ("all",), (N,), hypothesis=hypothesis)
+        for hypothesis in (batch().y, (batch().y + 1) % K)
+    )
     one, other = made.network.trace(own), made.network.trace(wrong)
     # the first step of the lowest layers is from states that no label has reached
     torch.testing.assert_close(one[0][0], other[0][0], rtol=0, atol=0)

@@ -123,10 +123,10 @@ def test_a_batch_changes_every_parameter_as_the_equations_say(module):
     generators = [Generator(block.body) for block in circuit.generators]
     top, bias = (p.detach().numpy().copy() for p in circuit.classifier.body.parameters())
     views = module.algorithm.views(data, module.network)
-    claims = views.claim.numpy()
+    hypotheses = views.hypothesis.numpy()
 
     image = data.x.flatten(1).numpy()
-    x, both, clamp = unit(image), np.concatenate([image, image]), STRENGTH * np.eye(K)[claims]
+    x, both, clamp = unit(image), np.concatenate([image, image]), STRENGTH * np.eye(K)[hypotheses]
     states = [relu(x @ layers[0].w.T + layers[0].b)]
     states.append(relu(unit(states[0]) @ layers[1].w.T + layers[1].b))
     states = [np.concatenate([state, state]) for state in states]
@@ -162,7 +162,7 @@ def test_the_states_of_a_pass_are_those_of_the_equations(module):
     views = module.algorithm.views(data, module.network)
     images = circuit.normalised(circuit.images(views.x))
     states = circuit.begin(images, 2 * N)
-    clamp = circuit.eye[views.claim].double()
+    clamp = circuit.eye[views.hypothesis].double()
     made = circuit.iterate(images, states, clamp)
     x = images.numpy()
     around = [np.concatenate([x, x]), *(unit(state.numpy()) for state in states), clamp.numpy()]
