@@ -356,11 +356,11 @@ def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local
         if any(p.requires_grad for p in component.parameters()):
             raise UserError(f"{path}: it has parameters, but only those inside a block or a readout learn")
     for block in local.blocks:
-        if block.goodness is not None and block.goodness.kind not in algorithm.accepts:
+        if block.goodness is not None and block.goodness.form not in algorithm.accepts:
             readable = " or ".join(map(repr, sorted(algorithm.accepts)))
             raise UserError(
-                f"block.goodness: block {block.name} gives goodness of kind {block.goodness.kind!r}, "
-                f"algorithm {type(algorithm).__name__} reads kind {readable}"
+                f"block.goodness: block {block.name} gives goodness of form {block.goodness.form!r}, "
+                f"algorithm {type(algorithm).__name__} reads form {readable}"
             )
     if not algorithm.hypotheses and any(circuit.needs_hypotheses for circuit in local.circuits):
         raise UserError(

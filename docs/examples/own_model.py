@@ -23,7 +23,7 @@ from ffcore.interfaces import Goodness
 class LinearHead(Goodness):
     """Class goodness W·m + b of the means m of every channel; W and b learn with the block."""
 
-    kind = "class"
+    form = "class"
 
     def setup(self, context):
         """Make the weights, now that the block's shape (C, H, W) is known."""

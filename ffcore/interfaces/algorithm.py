@@ -12,7 +12,7 @@ from torch import Tensor
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore.interfaces.network import Network, Source
 from ffcore.interfaces.structure import rows
 from ffcore.interfaces.views import Views
@@ -25,7 +25,7 @@ class Algorithm(Component):
         whole_network: why learning takes the whole network at once, in words; empty where every batch goes
             through the blocks once, in their order, so that they may lie on different devices.
         hypotheses: whether each row of its views is tested under a class.
-        accepts: kinds of goodness whose evidence it can read.
+        accepts: forms of goodness whose evidence it can read.
         schedule: kind of the schedule where the recipe names none.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
         head: a network item, as in a recipe, that the algorithm appends; ``units: classes`` means K.
@@ -33,7 +33,7 @@ class Algorithm(Component):
 
     whole_network: str = ""
     hypotheses: ClassVar[bool] = False
-    accepts: ClassVar[frozenset[Kind]] = frozenset({"class"})
+    accepts: ClassVar[frozenset[Form]] = frozenset({"class"})
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}
     head: Mapping[str, Any] | None = None
@@ -83,7 +83,7 @@ class Algorithm(Component):
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Evidence of every block that has a goodness, (N, K) each, from inputs (N, *shape).
 
-        The default suits goodness of kind "class": one neutral pass.
+        The default suits goodness of form "class": one neutral pass.
         """
         return net.goodness(self.neutral(x))
 

@@ -9,19 +9,19 @@ from torch import Tensor
 
 from ffcore.interfaces.component import Component
 
-Kind = Literal["energy", "class"]
+Form = Literal["energy", "class"]
 
 
 class Goodness(Component):
     """How good a block finds its activity.
 
-    ``kind`` says what comes out and is checked against the objective when a network is built: ``"energy"``
+    ``form`` says what comes out and is checked against the objective when a network is built: ``"energy"``
     is one number a row, (R,); ``"class"`` is one number a row and class, (R, K), or fewer columns where
     several classes share one. ``column_of`` (K,) then says by which column each class is judged; objectives
     find it in their `Context`. It is made in `setup`.
     """
 
-    kind: ClassVar[Kind] = "energy"
+    form: ClassVar[Form] = "energy"
     column_of: Tensor | None
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ffcore.interfaces.component import Component
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore.interfaces.network import Block
 from ffcore.interfaces.views import Out, Views
 
@@ -16,7 +16,7 @@ from ffcore.interfaces.views import Out, Views
 class Objective(Component):
     """What a block wants of its goodness.
 
-    ``accepts`` is the kind of goodness it can read. ``couples_samples`` says that the loss of one sample
+    ``accepts`` is the form of goodness it can read. ``couples_samples`` says that the loss of one sample
     depends on the others of the batch (contrast within a batch, batch statistics), so that it has to be
     gathered over ranks to stay the same.
 
@@ -25,7 +25,7 @@ class Objective(Component):
             it before it calls `setup`.
     """
 
-    accepts: ClassVar[Kind] = "energy"
+    accepts: ClassVar[Form] = "energy"
     couples_samples: ClassVar[bool] = False
     column_of: Tensor | None
 

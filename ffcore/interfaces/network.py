@@ -18,7 +18,7 @@ class Source:
     """One source of evidence about the class: a block with a goodness, or a readout."""
 
     name: str
-    kind: Literal["block", "readout"]
+    role: Literal["block", "readout"]
 
 
 Handoff = Literal["attached", "detached", "unused"]

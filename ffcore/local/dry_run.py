@@ -198,15 +198,15 @@ def _unit_goodness(goodness: Goodness, activity: Tensor, classes: int) -> float:
     """The mean goodness of ones in the shape of an activity, in evaluation mode.
 
     Raises:
-        ValueError: when a goodness has another shape than its kind says.
+        ValueError: when a goodness has another shape than its form says.
     """
     with evaluating(goodness), torch.no_grad():
         made = goodness(torch.ones_like(activity))
-    energy = goodness.kind == "energy"
+    energy = goodness.form == "energy"
     if made.dim() != (1 if energy else 2) or len(made) != len(activity):
         right = "(R,)" if energy else "(R, K)"
         raise ValueError(
-            f"the goodness of {len(activity)} rows has shape {tuple(made.shape)}; kind {goodness.kind!r} "
+            f"the goodness of {len(activity)} rows has shape {tuple(made.shape)}; form {goodness.form!r} "
             f"means {right}"
         )
     if not energy:

@@ -79,7 +79,7 @@ def goodness_loss(
     """The loss of a goodness, from objects or kinds; None where there is no objective.
 
     Raises:
-        UserError: when an objective has no goodness to read or one of another kind, or penalties have no
+        UserError: when an objective has no goodness to read or one of another form, or penalties have no
             objective beside them.
     """
     if objective is None:
@@ -89,10 +89,10 @@ def goodness_loss(
     made: Objective = part("objective", objective)
     if goodness is None:
         raise UserError(f"goodness: objective {type(made).__name__} needs a goodness")
-    if made.accepts != goodness.kind:
+    if made.accepts != goodness.form:
         raise UserError(
-            f"objective: {type(made).__name__} reads goodness of kind {made.accepts!r}, but "
-            f"{type(goodness).__name__} gives kind {goodness.kind!r}"
+            f"objective: {type(made).__name__} reads goodness of form {made.accepts!r}, but "
+            f"{type(goodness).__name__} gives form {goodness.form!r}"
         )
     terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
     try:

@@ -61,7 +61,7 @@ def results_of(
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),
         "blocks": _blocks(module),
-        "sources": [{"name": s.name, "kind": s.kind} for s in module.sources],
+        "sources": [{"name": s.name, "kind": s.role} for s in module.sources],
         "start": state["ffcore"].get("start"),
         "contribution": recipe.contribution.kind,
         "epochs": state["ffcore"]["epochs"],

@@ -107,7 +107,7 @@ def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dic
     """
     network = module.network
     blocks = [b for b in network.blocks if b.goodness is not None]
-    if not any(b.goodness is not None and b.goodness.kind == "energy" for b in blocks):
+    if not any(b.goodness is not None and b.goodness.form == "energy" for b in blocks):
         return {}
     found: dict[str, dict[str, list[Tensor]]] = {}
     seen = 0

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import Context, Goodness, LearningRule, Objective, Views
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore.local import GoodnessLoss, Gradient, LocalBlock, LocalNetwork, block_optimizers
 
 N = 6
@@ -84,7 +84,7 @@ class Energy(Goodness):
 class Classes(Goodness):
     """The first K units of a row."""
 
-    kind: ClassVar[Kind] = "class"
+    form: ClassVar[Form] = "class"
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R, K)."""
@@ -103,7 +103,7 @@ class Margin(Objective):
 class Likelihood(Objective):
     """Cross-entropy with the true class."""
 
-    accepts: ClassVar[Kind] = "class"
+    accepts: ClassVar[Form] = "class"
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R, K) → a scalar."""
@@ -119,14 +119,14 @@ class Layer(nn.Linear):
         return torch.relu(super().forward(input.flatten(1)))
 
 
-def network(kind: Kind, rule: LearningRule | None = None, units: int = 8) -> LocalNetwork:
+def network(form: Form, rule: LearningRule | None = None, units: int = 8) -> LocalNetwork:
     """Two layers with local losses, each with a copy of the rule and plain gradient descent at hand."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [Layer(FEATURES, units), Layer(units, units)]
     blocks = [
         LocalBlock(layer, Energy(), GoodnessLoss(Margin()))
-        if kind == "energy"
+        if form == "energy"
         else LocalBlock(layer, Classes(), GoodnessLoss(Likelihood()))
         for layer in layers
     ]

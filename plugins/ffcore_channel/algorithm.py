@@ -9,7 +9,7 @@ class ChannelClass(Algorithm):
     """Every layer learns by itself to tell the classes apart; predicts from one neutral pass.
 
     One view, the samples: no negative data, and no label in any input. What a layer says of the classes is
-    its goodness of kind "class" (`channel-partition`, `channel-assignment`); the layer contribution combines
+    its goodness of form "class" (`channel-partition`, `channel-assignment`); the layer contribution combines
     them (Papachristodoulou et al. 2024, arXiv:2312.12668; Sun et al., DeeperForward, ICLR 2025).
     """
 

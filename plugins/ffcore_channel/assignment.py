@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.interfaces import Context, Goodness, Progress
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore_channel.pooling import product, responses
 
 CONSTANT = 0.5
@@ -35,7 +35,7 @@ class ChannelAssignment(Goodness):
             first gradient is zero.
     """
 
-    kind: ClassVar[Kind] = "class"
+    form: ClassVar[Form] = "class"
     logits: nn.Parameter
     cooled: Tensor
 

@@ -25,7 +25,7 @@ class _Weighted(LayerContribution):
         Raises:
             ValueError: when no block has a goodness.
         """
-        self.blocks = [i for i, source in enumerate(context.sources) if source.kind == "block"]
+        self.blocks = [i for i, source in enumerate(context.sources) if source.role == "block"]
         if not self.blocks:
             raise ValueError(
                 "no block gives evidence: give the blocks a goodness, or use contribution: readout"

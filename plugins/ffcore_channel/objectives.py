@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Objective, Views
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 
 
 class CwC(Objective):
@@ -27,7 +27,7 @@ class CwC(Objective):
         clamp: the largest |g| that counts.
     """
 
-    accepts: ClassVar[Kind] = "class"
+    accepts: ClassVar[Form] = "class"
 
     def __init__(self, eps: float = 1e-9, clamp: float = 50.0) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class PvN(Objective):
         threshold: θ.
     """
 
-    accepts: ClassVar[Kind] = "class"
+    accepts: ClassVar[Form] = "class"
 
     def __init__(self, threshold: float = 2.0) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Context, Goodness
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore_channel.levels import Hierarchy, Pace, super_classes
 from ffcore_channel.pooling import means, product
 
@@ -31,7 +31,7 @@ class ChannelPartition(Goodness):
         pace: how levels go with depth; even: as in the paper; each-block: one level further with every block.
     """
 
-    kind: ClassVar[Kind] = "class"
+    form: ClassVar[Form] = "class"
     _average: Tensor | None
 
     def __init__(

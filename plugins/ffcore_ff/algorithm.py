@@ -20,7 +20,7 @@ from ffcore.interfaces import (
     Network,
     Views,
 )
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 
 
 class ForwardForward(Algorithm):
@@ -37,7 +37,7 @@ class ForwardForward(Algorithm):
             grow with the number of classes; a single sample under all its labels always goes at once.
     """
 
-    accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
+    accepts: ClassVar[frozenset[Form]] = frozenset({"energy"})
     hypotheses: ClassVar[bool] = True
 
     def __init__(self, labels: LabelCode | None, negatives: NegativeData, rows: int = 2000) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Goodness
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 
 
 def sum_squares(activity: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def _along_rows(up: Tensor, activity: Tensor) -> Tensor:
 class SumSquares(Goodness):
     """G = Σ_j h_j² (Hinton 2022, section 2)."""
 
-    kind: ClassVar[Kind] = "energy"
+    form: ClassVar[Form] = "energy"
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R,)."""
@@ -50,7 +50,7 @@ class SumSquares(Goodness):
 class MeanSquares(Goodness):
     """G = (1/U) Σ_j h_j², usually with a threshold of 2."""
 
-    kind: ClassVar[Kind] = "energy"
+    form: ClassVar[Form] = "energy"
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R,)."""
@@ -64,7 +64,7 @@ class MeanSquares(Goodness):
 class NegativeSumSquares(Goodness):
     """G = −Σ_j h_j²: positive data is driven to low activity (Hinton's "min ssq", predictive FF)."""
 
-    kind: ClassVar[Kind] = "energy"
+    form: ClassVar[Form] = "energy"
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R,)."""
@@ -78,7 +78,7 @@ class NegativeSumSquares(Goodness):
 class MeanAbsolute(Goodness):
     """G = (1/U) Σ_j |h_j|."""
 
-    kind: ClassVar[Kind] = "energy"
+    form: ClassVar[Form] = "energy"
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R,)."""
@@ -92,7 +92,7 @@ class MeanAbsolute(Goodness):
 class Max(Goodness):
     """G = max_j h_j; of several largest units the first one counts."""
 
-    kind: ClassVar[Kind] = "energy"
+    form: ClassVar[Form] = "energy"
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R,)."""

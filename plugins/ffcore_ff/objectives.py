@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Context, Objective, Views
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 
 
 class Logistic(Objective):
@@ -27,7 +27,7 @@ class Logistic(Objective):
         temperature: T.
     """
 
-    accepts: ClassVar[Kind] = "energy"
+    accepts: ClassVar[Form] = "energy"
 
     def __init__(self, threshold: float | Literal["units"] = "units", temperature: float = 1.0) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class SymBa(Objective):
         alpha: α.
     """
 
-    accepts: ClassVar[Kind] = "energy"
+    accepts: ClassVar[Form] = "energy"
 
     def __init__(self, alpha: float = 4.0) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Algorithm, Batch, Context, NegativeData, Network, Source, Views
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore_ff.labels import Normalise, normalised
 
 
@@ -26,7 +26,7 @@ class Unsupervised(Algorithm):
         normalise: "rms" divides each input by its root mean square, "l2" by its length; "none" leaves it.
     """
 
-    accepts: ClassVar[frozenset[Kind]] = frozenset({"energy"})
+    accepts: ClassVar[frozenset[Form]] = frozenset({"energy"})
 
     def __init__(self, negatives: NegativeData, normalise: Normalise = "rms") -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Unsupervised(Algorithm):
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The readouts: goodness says whether an image is real, not what it shows."""
-        return tuple(source for source in net.sources if source.kind == "readout")
+        return tuple(source for source in net.sources if source.role == "readout")
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """None from blocks."""

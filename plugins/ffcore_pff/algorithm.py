@@ -74,7 +74,7 @@ class PredictiveForwardForward(ForwardForward):
 
     def sources(self, net: Network) -> tuple[Source, ...]:
         """The layers, the classifier, then any readouts."""
-        layers = [source for source in net.sources if source.kind == "block"]
+        layers = [source for source in net.sources if source.role == "block"]
         name = cast(str, circuit_of(net).classifier.name)  # as its block is called
         return (*layers, Source(name, "readout"), *net.sources[len(layers) :])
 

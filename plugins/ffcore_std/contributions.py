@@ -24,7 +24,7 @@ class _Selected(LayerContribution):
 
 def _blocks(sources: Sequence[Source]) -> list[int]:
     """Places of the blocks; of all sources where no block says anything of the class."""
-    blocks = [i for i, source in enumerate(sources) if source.kind == "block"]
+    blocks = [i for i, source in enumerate(sources) if source.role == "block"]
     places = blocks or list(range(len(sources)))
     if not places:
         raise ValueError("nothing gives evidence: give the blocks a goodness, or add a readout")
@@ -76,7 +76,7 @@ class FromReadout(_Selected):
         Raises:
             ValueError: when it is not there, or several are and none was named.
         """
-        readouts = {source.name: i for i, source in enumerate(context.sources) if source.kind == "readout"}
+        readouts = {source.name: i for i, source in enumerate(context.sources) if source.role == "readout"}
         if self.name is None and len(readouts) == 1:
             self.chosen = list(readouts.values())
         elif self.name in readouts:

@@ -7,13 +7,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from ffcore.interfaces import Context, Goodness
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 
 
 class Logits(Goodness):
     """g_k = h_k: the activity (R, K) is the goodness of each class."""
 
-    kind: ClassVar[Kind] = "class"
+    form: ClassVar[Form] = "class"
 
     def setup(self, context: Context) -> None:
         """Refuse an activity that is not one number a class.

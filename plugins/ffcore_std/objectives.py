@@ -1,4 +1,4 @@
-"""Objectives on goodness of kind "class"."""
+"""Objectives on goodness of form "class"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Objective, Views
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 
 
 class CrossEntropy(Objective):
@@ -19,7 +19,7 @@ class CrossEntropy(Objective):
         label_smoothing: share of the target that is spread over all classes.
     """
 
-    accepts: ClassVar[Kind] = "class"
+    accepts: ClassVar[Form] = "class"
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()

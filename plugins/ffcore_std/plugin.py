@@ -28,13 +28,13 @@ def ffcore_register_handoffs(register: Register) -> None:
 
 @hookimpl
 def ffcore_register_goodness(register: Register) -> None:
-    """Goodness of kind "class"."""
+    """Goodness of form "class"."""
     register("logits", "ffcore_std.goodness:Logits", Options, "the activity itself, one number a class")
 
 
 @hookimpl
 def ffcore_register_objectives(register: Register) -> None:
-    """Objectives on goodness of kind "class"."""
+    """Objectives on goodness of form "class"."""
     register(
         "cross-entropy",
         "ffcore_std.objectives:CrossEntropy",

@@ -70,7 +70,7 @@ def test_a_block_may_have_an_optimiser_of_its_own():
 WRONG = {
     "a goodness of the wrong kind": (
         {"block": {"goodness": "sum-squares", "objective": "cross-entropy"}},
-        r"^block\.objective: CrossEntropy reads .* 'class', but SumSquares gives kind 'energy'",
+        r"^block\.objective: CrossEntropy reads .* 'class', but SumSquares gives form 'energy'",
     ),
     "an objective without a goodness": (
         {"block": {"objective": "logistic"}},

@@ -96,7 +96,7 @@ def test_a_head_learns_so_that_the_model_classifies(seeded):
     of_network, of_model = learned(net)
     assert of_network > 0.7
     assert of_model > 0.7
-    assert [(source.name, source.kind) for source in net.sources][-1] == ("head", "readout")
+    assert [(source.name, source.role) for source in net.sources][-1] == ("head", "readout")
 
 
 def test_a_head_learns_beside_forward_forward_on_samples_without_a_label(seeded):
@@ -191,7 +191,7 @@ def test_a_model_may_take_several_inputs(given, seeded):
 class Positions(Goodness):
     """Mean over positions of the first units: (R, T, U) → (R, K)."""
 
-    kind = "class"
+    form = "class"
 
     def forward(self, activity):
         return activity.mean(1)[:, :10]

@@ -165,10 +165,10 @@ CASES = {
         "network",
         "no block has a parameter",
     ),
-    "wrong kind of goodness": (
+    "wrong form of goodness": (
         run("block.goodness=logits"),
-        "block.objective: Logistic reads goodness of kind 'energy'",
-        "Logits gives kind 'class'",
+        "block.objective: Logistic reads goodness of form 'energy'",
+        "Logits gives form 'class'",
     ),
     "logits of other classes": (
         run("block.goodness=logits", "block.objective=cross-entropy"),

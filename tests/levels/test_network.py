@@ -160,7 +160,7 @@ WRONG = {
     "another noun": ({"objective": SumSquares()}, "objective: a SumSquares is not an objective"),
     "an unknown kind": ({"goodness": "sum-square"}, "did you mean 'sum-squares'"),
     "an option": ({"objective": {"kind": "logistic", "treshold": 1}}, "did you mean 'threshold'"),
-    "a misfit": ({"objective": "cross-entropy"}, "reads goodness of kind 'class', but SumSquares"),
+    "a misfit": ({"objective": "cross-entropy"}, "reads goodness of form 'class', but SumSquares"),
     "no goodness": ({"goodness": None}, "objective Logistic needs a goodness"),
 }
 

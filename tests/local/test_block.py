@@ -270,7 +270,7 @@ def test_a_goodness_of_another_shape_than_its_kind_is_refused_at_once():
         def forward(self, activity):
             return activity
 
-    with pytest.raises(UserError, match=r"block1: the goodness of 2 rows has shape \(2, 5\); kind 'energy'"):
+    with pytest.raises(UserError, match=r"block1: the goodness of 2 rows has shape \(2, 5\); form 'energy'"):
         network(LocalBlock(nn.Linear(D, D), Whole(), GoodnessLoss(Margin())), (D,), 2)
 
 
@@ -288,7 +288,7 @@ def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
 @pytest.mark.parametrize("columns", [2, 5])
 def test_a_class_goodness_has_a_column_a_class(columns):
     class Columns(Goodness):
-        kind = "class"
+        form = "class"
 
         def forward(self, activity):
             return activity[:, :columns]

@@ -25,7 +25,7 @@ def load(noun, name):
     return manager.current().registry.get(noun, name).load()
 
 
-ENERGIES = [name for name in registered("goodness") if load("goodness", name).kind == "energy"]
+ENERGIES = [name for name in registered("goodness") if load("goodness", name).form == "energy"]
 OF_ENERGIES = [name for name in registered("objective") if load("objective", name).accepts == "energy"]
 HANDOFFS = [name for name in registered("handoff") if name in ("identity", "rms", "l2")]
 

@@ -159,7 +159,7 @@ class Power(Goodness):
         p: the power.
     """
 
-    kind = "energy"
+    form = "energy"
 
     def __init__(self, p: float = 2.0) -> None:
         super().__init__()

@@ -100,7 +100,7 @@ class Overflowing(Objective):
 
 
 class Strange(Objective):
-    """Reads goodness of no kind."""
+    """Reads goodness of no form."""
 
     accepts = "vector"
 
@@ -133,7 +133,7 @@ CAUGHT = [
     ("objective", Summed, "is a mean over samples", "not close"),
     ("objective", WrongSign, "derivative equals autograd", "derivative are not autograd's"),
     ("objective", Overflowing, "is a finite scalar", "the loss is inf"),
-    ("objective", Strange, "accepts a kind of goodness", "accepts is 'vector'"),
+    ("objective", Strange, "accepts a form of goodness", "accepts is 'vector'"),
     ("penalty", Constant, "is a scalar with a graph", "it would change nothing"),
     ("penalty", Unsaid, "is a scalar with a graph", "says so by reads_handoff"),
 ]

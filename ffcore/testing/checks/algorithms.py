@@ -30,7 +30,7 @@ BY_CLASS: dict[str, Any] = {
     "network": [{"kind": "dense", "units": K, "activation": "identity", "repeat": 2}],
     "block": {"goodness": "logits", "objective": "cross-entropy", "handoff": "rms"},
 }
-"""For algorithms that read goodness of kind "class"."""
+"""For algorithms that read goodness of form "class"."""
 
 
 def place_algorithm(example: Example, seed: int = 0) -> Placed:

@@ -87,7 +87,7 @@ def check_readout_gives_a_logit_a_class(example: Example) -> None:
 def _fed(example: Example, seed: int = 0) -> LayerContribution:
     """As the engine does it: scores batch by batch, then losses at the end of the epoch."""
     contribution: LayerContribution = example.make(seed=seed)
-    readouts = tuple(source.name for source in SOURCES if source.kind == "readout")
+    readouts = tuple(source.name for source in SOURCES if source.role == "readout")
     contribution.setup(Context((1, 8, 8), K, blocks=3, readouts=readouts, sources=SOURCES))
     losses = torch.tensor([0.9, 0.5, 0.7, math.nan])  # the readout has none
     if "train.loss" in contribution.needs:

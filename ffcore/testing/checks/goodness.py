@@ -26,7 +26,7 @@ def check_goodness_one_number_a_row(example: Example) -> None:
     for goodness, shape in _placed(example):
         made = goodness(numbers(N, *shape))
         columns = K if goodness.column_of is None else int(goodness.column_of.max()) + 1
-        right = (N,) if goodness.kind == "energy" else (N, columns)
+        right = (N,) if goodness.form == "energy" else (N, columns)
         assert tuple(made.shape) == right, f"goodness of {(N, *shape)} is {tuple(made.shape)}, not {right}"
         assert made.isfinite().all(), "a goodness is not finite"
 
@@ -64,10 +64,10 @@ def check_goodness_lets_a_gradient_through(example: Example) -> None:
 
 def _placed(example: Example, seed: int = 0) -> Iterator[tuple[Goodness, tuple[int, ...]]]:
     """Set up for each activity that it takes; `setup` refuses one with a ValueError."""
-    kind = getattr(example.entry.load(), "kind", None)
-    assert kind in SHAPES, f"kind is {kind!r}, not 'energy' or 'class'"
+    form = getattr(example.entry.load(), "form", None)
+    assert form in SHAPES, f"form is {form!r}, not 'energy' or 'class'"
     taken = 0
-    for shape in SHAPES[kind]:
+    for shape in SHAPES[form]:
         goodness: Goodness = example.make(seed=seed)
         try:
             goodness.setup(place(shape))
@@ -75,4 +75,4 @@ def _placed(example: Example, seed: int = 0) -> Iterator[tuple[Goodness, tuple[i
             continue
         taken += 1
         yield goodness.eval(), shape
-    assert taken, f"refuses activities of all shapes {SHAPES[kind]}"
+    assert taken, f"refuses activities of all shapes {SHAPES[form]}"

@@ -28,8 +28,8 @@ def place_penalty(example: Example, seed: int = 0) -> Placed:
     return Placed(penalty, lambda: _term(penalty, block))
 
 
-def check_objective_accepts_a_kind_of_goodness(example: Example) -> None:
-    """The builder compares it with the goodness's kind."""
+def check_objective_accepts_a_form_of_goodness(example: Example) -> None:
+    """The builder compares it with the goodness's form."""
     accepts = example.entry.load().accepts
     assert accepts in ("energy", "class"), f"accepts is {accepts!r}, not 'energy' or 'class'"
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import ALONE, Block, LearningRule
-from ffcore.interfaces.goodness import Kind
+from ffcore.interfaces.goodness import Form
 from ffcore.local import LocalNetwork
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import FEATURES, N, Placed, network, numbers, pair, single
 
-KINDS: tuple[Kind, ...] = ("energy", "class")
+FORMS: tuple[Form, ...] = ("energy", "class")
 
 
 def place_rule(example: Example, seed: int = 0) -> Placed:
@@ -30,7 +30,7 @@ def place_rule(example: Example, seed: int = 0) -> Placed:
 def check_rule_moves_every_block(example: Example) -> None:
     """With an energy or with a class goodness; it refuses the other with a ValueError."""
     for net, _ in _learned(example.make()):
-        before = network(net.blocks[0].goodness.kind).blocks  # type: ignore[union-attr]
+        before = network(net.blocks[0].goodness.form).blocks  # type: ignore[union-attr]
         for block, fresh in zip(net.blocks, before, strict=True):
             pairs = list(zip(block.parameters(), fresh.parameters(), strict=True))
             assert any((now != then).any() for now, then in pairs), f"{block.name} has not learned"
@@ -52,14 +52,14 @@ def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, M
     """Each sort of network that the rule takes, after three batches and the end of the epoch."""
     taken = []
     refused = ""
-    for kind in KINDS:
-        net = network(kind, rule)
+    for form in FORMS:
+        net = network(form, rule)
         record: list[tuple[Block, Mapping[str, Tensor]]] = []
         net.record = lambda block, terms, samples, record=record: record.append((block, terms))
         try:
             for step in range(3):
                 x = numbers(2 * N, FEATURES, seed=step)
-                net.learn(pair(x) if kind == "energy" else single(x))
+                net.learn(pair(x) if form == "energy" else single(x))
             for block in net.blocks:
                 block.rule.finish(block, ALONE)
         except ValueError as error:

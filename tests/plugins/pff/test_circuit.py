@@ -120,7 +120,7 @@ def test_predicting_runs_no_generator_and_draws_no_noise():
 
 def test_the_classifier_is_a_source_beside_the_layers():
     made = module()
-    assert [(s.name, s.kind) for s in made.sources] == [
+    assert [(s.name, s.role) for s in made.sources] == [
         *((f"layer{i}", "block") for i in (1, 2, 3)),
         ("classifier", "readout"),
     ]
