@@ -22,7 +22,7 @@ class Divergence(NamedTuple):
 class Meter:
     """Means over samples since the last `reset`: losses of every block, energies of each view of a pair.
 
-    It is a network's record of losses and one of its watchers. Nothing here waits for a device but `read`
+    It is a network's record of losses and one of its observers. Nothing here waits for a device but `read`
     and `divergence`.
 
     Args:

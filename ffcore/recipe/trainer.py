@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from ffcore.recipe.callbacks import Callback, Logger
 from ffcore.recipe.strict import Count, Name, Number, Positive, Strict
-from ffcore.recipe.watchers import Callback, Logger
 
 
 def _no_fp16(value: Any) -> Any:

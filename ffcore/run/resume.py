@@ -99,5 +99,5 @@ def resume(
         stack.enter_context(apart(join.threads(own)))
         group = stack.enter_context(join.joined(own))
         job.refuse_other_ranks(group, step=state["global_step"] if state is not None else 0)
-        loggers = job.watchers.loggers(run_dir) if first else []
+        loggers = job.callbacks.loggers(run_dir) if first else []
         return job.run(run_dir, group, loggers, console, max_time, started, newest, state, report=report)

@@ -31,6 +31,7 @@ from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
 from ffcore.run import checkpoints, directory, environment, figures, start
+from ffcore.run.callbacks import Callbacks
 from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.collect import results_of
 from ffcore.run.data import Data, with_given_data
@@ -40,7 +41,6 @@ from ffcore.run.places import absolute
 from ffcore.run.results import Results
 from ffcore.run.stopping import Stop
 from ffcore.run.trainer import apart, make_trainer
-from ffcore.run.watchers import Watchers
 from ffcore.trust import trusting
 
 
@@ -92,7 +92,7 @@ def train(
             stack.enter_context(directory.locked(path))
             with directory.undone(path, there):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
-                loggers = job.watchers.loggers(path)
+                loggers = job.callbacks.loggers(path)
         path = group.objects(path)[0]
         return job.run(path, group, loggers, console, max_time, started, report=report)
 
@@ -108,7 +108,7 @@ def checker() -> Callable[[Recipe], None]:
         read[name] = _Read(job.data.images)
         start.load(job.module, recipe)
         with tempfile.TemporaryDirectory() as folder:
-            job.watchers.loggers(Path(folder))
+            job.callbacks.loggers(Path(folder))
 
     return check
 
@@ -131,7 +131,7 @@ class Job:
         recipe: with whole paths.
         data: the data set, cut.
         module: built, before it learns.
-        watchers: loggers and callbacks.
+        callbacks: loggers and callbacks.
         command: the command line that started this, if one did.
         commit: of ffcore's checkout when it was imported.
         began: when the preparation began, by `time.perf_counter`.
@@ -140,7 +140,7 @@ class Job:
     recipe: Recipe
     data: Data
     module: ForwardOnly
-    watchers: Watchers
+    callbacks: Callbacks
     command: str | None
     commit: str | None
     began: float
@@ -161,7 +161,7 @@ class Job:
         """
         began = time.perf_counter()
         commit = environment.git_commit()  # of what has been imported, whatever is there at the end
-        watchers = Watchers(recipe, callbacks)
+        found = Callbacks(recipe, callbacks)
         data = Data.open(recipe, dataset)
         if recipe.trainer.select == "best" and data.val is None:
             raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
@@ -178,7 +178,7 @@ class Job:
         recipe = absolute(recipe)
         if dataset is not None or recipe.data.dataset.object is not None:
             recipe = with_given_data(recipe, images.name)
-        return cls(recipe, data, module, watchers, command, commit, began)
+        return cls(recipe, data, module, found, command, commit, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
         """Refuse to resume with data that differ from those of the checkpoint.
@@ -274,7 +274,7 @@ class Job:
         bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
         drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
-            mine = [history, histograms, *self.watchers.callbacks(history), *bar, *drift, stop, keep]
+            mine = [history, histograms, *self.callbacks.all(history), *bar, *drift, stop, keep]
             trainer = make_trainer(recipe, path, mine, loggers)
             device = trainer.strategy.root_device
             environment.forget_peak(device)

@@ -1,4 +1,4 @@
-"""The loggers and callbacks that a recipe names, and what loggers are told."""
+"""The callbacks and loggers that a recipe names, and what loggers get."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lightning.pytorch.loggers import Logger
 from ffcore.engine.history import History
 from ffcore.errors import UserError, closest, one_line
 from ffcore.plugin.targets import load_target
+from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.watchers import LOGGERS, Watcher
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.histograms import Histograms
 from ffcore.run.stopping import Stop
 
 
-class Watchers:
-    """What a recipe wants to be told of the training; found before anything is written.
+class Callbacks:
+    """The callbacks and loggers of a recipe; found before anything is written.
 
     Args:
         recipe: names them under ``trainer.loggers`` and ``trainer.callbacks``.
@@ -64,8 +64,8 @@ class Watchers:
             made.append(_made(kind, options, item.kind, f"trainer.loggers.{i}"))
         return made
 
-    def callbacks(self, history: History) -> list[L.Callback]:
-        """They, and the one that tells the loggers."""
+    def all(self, history: History) -> list[L.Callback]:
+        """The callbacks, with the one that feeds the loggers."""
         return [*([Tell(history, self.recipe)] if self._loggers else []), *self._callbacks]
 
 
@@ -97,7 +97,7 @@ def _callback(kind: str) -> str:
     return kind if ":" in kind else f"lightning.pytorch.callbacks:{kind}"
 
 
-def _found(target: str, item: Watcher, path: str, base: type) -> Any:
+def _found(target: str, item: CallbackItem, path: str, base: type) -> Any:
     module, _, name = target.partition(":")
     try:
         found = load_target(target)

@@ -27,14 +27,14 @@ def _known(kind: str) -> str:
     return kind
 
 
-class Watcher(Strict):
-    """A class and the arguments of its constructor."""
+class CallbackItem(Strict):
+    """A callback, or a logger: its class and the arguments of its constructor."""
 
     kind: str = Field(min_length=1, description="its name, or package.module:Class")
     options: dict[str, Any] = Field(default={}, description="arguments of its constructor")
 
 
-class LoggerItem(Watcher):
+class LoggerItem(CallbackItem):
     """A logger: ``tensorboard``, or ``{kind: wandb, options: {project: mine}}``."""
 
     kind: Annotated[str, AfterValidator(_known)] = Field(
@@ -43,4 +43,4 @@ class LoggerItem(Watcher):
 
 
 Logger = Annotated[LoggerItem, BeforeValidator(as_kind)]
-Callback = Annotated[Watcher, BeforeValidator(as_kind)]
+Callback = Annotated[CallbackItem, BeforeValidator(as_kind)]
