@@ -63,9 +63,9 @@ def main(folder: str = "lightning") -> float:
     )
     trainer.fit(module, train, val)
     print(f"{trainer.global_step} batches; best validation accuracy {best.best_model_score:.1%}")
-    (figures,) = trainer.test(module, test, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
-    print(f"test accuracy {figures['test_accuracy']:.1%}")
-    return figures["test_accuracy"]
+    (metrics,) = trainer.test(module, test, ckpt_path=best.best_model_path, verbose=False, weights_only=True)
+    print(f"test accuracy {metrics['test_accuracy']:.1%}")
+    return metrics["test_accuracy"]
 
 
 if __name__ == "__main__":

@@ -37,18 +37,18 @@ def command(
     options = {name: value for name, value in given.items() if value is not None}
     if options and not probe:
         raise UserError(f"--{next(iter(options))} goes with --probe")
-    figures = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
+    metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
-        click.echo(json.dumps(figures, indent=2))
+        click.echo(json.dumps(metrics, indent=2))
         return
-    click.echo(f"{run_dir}, {split} split, {figures['samples']} samples")
+    click.echo(f"{run_dir}, {split} split, {metrics['samples']} samples")
     if probe:
-        _print_probes(figures)
+        _print_probes(metrics)
         return
-    click.echo(f"  accuracy {100 * figures['accuracy']:.2f} %   error {figures['error']:.2f} %")
-    for name, accuracy in figures["per_block_accuracy"].items():
+    click.echo(f"  accuracy {100 * metrics['accuracy']:.2f} %   error {metrics['error']:.2f} %")
+    for name, accuracy in metrics["per_block_accuracy"].items():
         click.echo(f"  {name:12} {100 * accuracy:.2f} %")
-    for name, mean in figures["measures"].items():
+    for name, mean in metrics["measures"].items():
         click.echo(f"  {name} {mean:.4f}")
 
 
@@ -67,15 +67,15 @@ def _probe(run_dir: Path, split: str, overrides: tuple[str, ...], options: dict[
         return probe(run_dir, split, overrides, **options, tell=lambda name: status.update(f"probing {name}"))
 
 
-def _print_probes(figures: dict[str, Any]) -> None:
+def _print_probes(metrics: dict[str, Any]) -> None:
     from ffcore.cli.console import print_table
 
     click.echo(
-        f"probes fitted on {figures['fitted_on']} samples of {figures['data']}; accuracy in percent, "
-        f"of a linear probe and of {figures['neighbours']} neighbours"
+        f"probes fitted on {metrics['fitted_on']} samples of {metrics['data']}; accuracy in percent, "
+        f"of a linear probe and of {metrics['neighbours']} neighbours"
     )
-    rows = [("input", "", figures["input"])]
-    for name, parts in figures["blocks"].items():
+    rows = [("input", "", metrics["input"])]
+    for name, parts in metrics["blocks"].items():
         rows += [(name, part, parts[part]) for part in ("handoff", "activity")]
     print_table(
         ("block", "of", "features", "linear", "neighbours", "l2"),

@@ -79,8 +79,8 @@ class Bar(L.Callback):
     def _line(self, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
         assert isinstance(pl_module, ForwardOnly)
         seconds = time.monotonic() - self._began
-        figures = getattr(pl_module, "val_figures", None)
-        accuracy = f"validation {100 * figures['accuracy']:.2f} %" if figures else "not validated yet"
+        metrics = getattr(pl_module, "val_metrics", None)
+        accuracy = f"validation {100 * metrics['accuracy']:.2f} %" if metrics else "not validated yet"
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         return f"{self.title}: {epoch}, {accuracy}, {seconds:.0f} s"
 
@@ -100,7 +100,7 @@ class Bar(L.Callback):
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("block", "loss", "separation"):
             table.add_column(column, justify="left" if column == "block" else "right")
-        for name, figures in pl_module.meter.read().items():
-            row = [f"{figures[key]:.3f}" if key in figures else "" for key in ("loss", "separation")]
+        for name, metrics in pl_module.meter.read().items():
+            row = [f"{metrics[key]:.3f}" if key in metrics else "" for key in ("loss", "separation")]
             table.add_row(name, *row)
         return Group(head, table)

@@ -59,7 +59,7 @@ class History(L.Callback):
         self._stop()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note that there are fresh figures; a run that ends after its row was written is validated then."""
+        """Note that there are fresh metrics; a run that ends after its row was written is validated then."""
         self._validated = True
         if self._rows and self._rows[-1]["step"] == trainer.global_step:
             self._rows[-1] |= _validation(pl_module)
@@ -78,8 +78,8 @@ class History(L.Callback):
         }
         if self._validated:
             row |= _validation(pl_module)
-        for block, figures in pl_module.meter.read().items():
-            row |= {f"{block}/{name}": value for name, value in figures.items()}
+        for block, metrics in pl_module.meter.read().items():
+            row |= {f"{block}/{name}": value for name, value in metrics.items()}
         self._rows.append(row)
         self._write()
 
@@ -133,11 +133,11 @@ class History(L.Callback):
 
 def _validation(module: L.LightningModule) -> dict[str, Any]:
     assert isinstance(module, ForwardOnly)
-    assert module.val_figures is not None
-    hits = zip(module.sources, module.val_figures["per_source"], strict=True)
-    measures = module.val_figures["measures"].items()
+    assert module.val_metrics is not None
+    hits = zip(module.sources, module.val_metrics["per_source"], strict=True)
+    measures = module.val_metrics["measures"].items()
     return {
-        "val_accuracy": module.val_figures["accuracy"],
+        "val_accuracy": module.val_metrics["accuracy"],
         **{f"val/{source.name}": share for source, share in hits},
         **{f"val/{name}": mean for name, mean in measures},
     }

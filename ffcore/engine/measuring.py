@@ -1,4 +1,4 @@
-"""Figures of a validation or a test: accuracy of all evidence together and of each source alone.
+"""Metrics of a validation or a test: accuracy of all evidence together and of each source alone.
 
 L sources; N samples; K classes.
 """
@@ -46,14 +46,14 @@ class Measuring(nn.Module):
             for name, loss in losses.items() if batch.counts else ():
                 self._losses[name] = self._losses.get(name, 0.0) + float(loss) * len(batch.x)
 
-    def figures(self, net: Network, group: Ranks) -> dict[str, Any]:
+    def metrics(self, net: Network, group: Ranks) -> dict[str, Any]:
         """Of a split that has been measured by all ranks; the next one begins anew."""
         if self._seen:
             self._observe(net, group)
-        figures = {**self.accuracy.figures(group), "measures": self._measures.figures(group)}
+        metrics = {**self.accuracy.metrics(group), "measures": self._measures.metrics(group)}
         self.accuracy.reset()
         self._measures = Measures()
-        return figures
+        return metrics
 
     def _observe(self, net: Network, group: Ranks) -> None:
         """Let the contribution see the split, then count what it makes of it."""
@@ -73,7 +73,7 @@ class Measuring(nn.Module):
         self._seen, self._losses = [], {}
 
     def _evidence(self, net: Network, batch: Batch) -> Tensor:
-        """(L, N, K); the algorithm's own figures are added on the way."""
+        """(L, N, K); the algorithm's own metrics are added on the way."""
         evidence = net.algorithm.scores(batch.x, net.local)
         if batch.counts:
             self._measures.update(net.algorithm.measure(batch, net.local))

@@ -1,4 +1,4 @@
-"""Running figures of every block, kept on the device until somebody looks."""
+"""Running metrics of every block, kept on the device until somebody looks."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ class Meter:
         ``loss`` is the objective, each penalty stands under its name, each view's goodness under its role,
         and ``separation`` is the first view's goodness less the second's.
         """
-        figures: dict[str, dict[str, float]] = {}
+        metrics: dict[str, dict[str, float]] = {}
         for name, sums in self._sums.items():
-            mine = figures[name] = {}
+            mine = metrics[name] = {}
             for what, total in sums.items():
                 if what == "goodness":
                     pair = (total / self._pairs[name]).tolist()
@@ -92,7 +92,7 @@ class Meter:
                     mine["separation"] = pair[0] - pair[1]
                 else:
                     mine[what] = float(total) / self._samples[name]
-        return figures
+        return metrics
 
     def divergence(self, ranks: Ranks = ALONE) -> Divergence | None:
         """Whose loss on any rank has been no number first since the last `reset`, if any's has."""

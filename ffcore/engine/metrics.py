@@ -29,7 +29,7 @@ class Accuracy(Metric):
     confusion: Tensor
 
     def __init__(self, sources: int, classes: int) -> None:
-        super().__init__(sync_on_compute=False)  # `figures` says with whom
+        super().__init__(sync_on_compute=False)  # `metrics` says with whom
         self.classes = classes
         self.add_state("hits", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
@@ -46,7 +46,7 @@ class Accuracy(Metric):
         pairs = y * self.classes + combined.argmax(1)
         self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
 
-    def figures(self, ranks: Ranks = ALONE) -> dict[str, Any]:
+    def metrics(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """``accuracy``, ``per_source`` (L), ``confusion`` (K by K) of all ranks; numbers and lists."""
         counts = {name: ranks.sum(count.clone()) for name, count in self.compute().items()}
         confusion: list[list[int]] = counts["confusion"].tolist()
@@ -64,11 +64,11 @@ class Accuracy(Metric):
 
 
 EVERYWHERE = {"accuracy", "error", "per_block_accuracy", "confusion"}
-"""Figures of a split that every run has, whatever its algorithm."""
+"""Metrics of a split that every run has, whatever its algorithm."""
 
 
 class Measures:
-    """Means over samples of an algorithm's own figures; see `ffcore.interfaces.Algorithm.measure`."""
+    """Means over samples of an algorithm's own metrics; see `ffcore.interfaces.Algorithm.measure`."""
 
     def __init__(self) -> None:
         self._means: dict[str, MeanMetric] = {}
@@ -85,7 +85,7 @@ class Measures:
             mean = self._means.setdefault(name, MeanMetric(sync_on_compute=False).to(of_samples.device))
             mean.update(of_samples)
 
-    def figures(self, ranks: Ranks = ALONE) -> dict[str, float]:
+    def metrics(self, ranks: Ranks = ALONE) -> dict[str, float]:
         """The means over all ranks, as plain numbers."""
         if ranks.world == 1:
             return {name: float(mean.compute()) for name, mean in self._means.items()}

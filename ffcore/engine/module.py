@@ -105,7 +105,7 @@ class ForwardOnly(L.LightningModule):
         self._advancing = [a for a in augmentations if type(a).advance is not Component.advance]
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
         self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
-        self.val_figures: dict[str, Any] | None = None
+        self.val_metrics: dict[str, Any] | None = None
         self._partial_epoch: Sequence[PartialEpoch] = ()
         self._shared = False
 
@@ -262,13 +262,13 @@ class ForwardOnly(L.LightningModule):
         checkpoint[KEY] = {
             "ranks": self.distribution.ranks.objects(mine.plain()),
             "shared": self.distribution.learning.world > 1,
-            "val": self.val_figures,
+            "val": self.val_metrics,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """See `on_save_checkpoint`; the optimisers are not there yet."""
         found = read(checkpoint)
-        self.val_figures = found["val"]
+        self.val_metrics = found["val"]
         self._partial_epoch = [PartialEpoch(**each) for each in found["ranks"]]
         self._shared = found.get("shared", True)
 
@@ -327,8 +327,8 @@ class ForwardOnly(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Let the contribution see the split, then report the accuracy that it makes of it."""
-        self.val_figures = self.measuring.figures(self.net, self.distribution.ranks)
-        self.log("val_accuracy", self.val_figures["accuracy"], logger=self._logging)
+        self.val_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
+        self.log("val_accuracy", self.val_metrics["accuracy"], logger=self._logging)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""
@@ -337,9 +337,9 @@ class ForwardOnly(L.LightningModule):
         self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
 
     def on_test_epoch_end(self) -> None:
-        """Keep the figures of the test split."""
-        self.test_figures = self.measuring.figures(self.net, self.distribution.ranks)
-        self.log("test_accuracy", self.test_figures["accuracy"], logger=self._logging)
+        """Keep the metrics of the test split."""
+        self.test_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
+        self.log("test_accuracy", self.test_metrics["accuracy"], logger=self._logging)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """(N,) classes of the samples of a batch, or of a tensor of samples."""

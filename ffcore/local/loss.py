@@ -13,7 +13,7 @@ from ffcore.interfaces import Block, Goodness, LocalLoss, Objective, Out, Penalt
 from ffcore.local.own import belongs
 from ffcore.parts import part
 
-_FIGURES = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
+_METRICS = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
 
 
 class GoodnessLoss(LocalLoss):
@@ -26,7 +26,7 @@ class GoodnessLoss(LocalLoss):
 
     def __init__(self, objective: Objective, penalties: Mapping[str, Penalty] | None = None) -> None:
         super().__init__()
-        if taken := _FIGURES.intersection(penalties or {}):
+        if taken := _METRICS.intersection(penalties or {}):
             raise ValueError(f"penalties: {min(taken)!r} is the name of another figure of every block")
         self.objective = objective
         self.penalties = nn.ModuleDict(dict(penalties or {}))

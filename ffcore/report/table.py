@@ -111,7 +111,7 @@ def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> 
     """Cells of each run's row by column, as in `compare_table`."""
     names = names or [str(run.get("recipe", NOTHING)) for run in results]
     papers = any(deep(run, "paper", "test_error") is not None for run in results)
-    rows = [{"run": name} | _figures(run) for name, run in zip(names, results, strict=True)]
+    rows = [{"run": name} | _metrics(run) for name, run in zip(names, results, strict=True)]
     idle = set() if papers else {"paper"}
     if len({row["seed"] for row in rows}) == 1:
         idle.add("seed")
@@ -137,7 +137,7 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
     return table
 
 
-def _figures(run: Results) -> dict[str, str]:
+def _metrics(run: Results) -> dict[str, str]:
     paper = deep(run, "paper", "test_error")
     return {
         "seed": str(run.get("seed", NOTHING)),

@@ -77,7 +77,7 @@ class Checkpoints(Checkpoint):
             "learned": self._learned,
             # at the end Lightning has counted the last one
             "epochs": trainer.current_epoch + (not self._learned),
-            "val": pl_module.val_figures,
+            "val": pl_module.val_metrics,
         }
 
     def on_train_batch_end(
@@ -98,9 +98,9 @@ class Checkpoints(Checkpoint):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the best."""
         assert isinstance(pl_module, ForwardOnly)
-        assert pl_module.val_figures is not None
+        assert pl_module.val_metrics is not None
         self._validated = trainer.global_step
-        accuracy = float(pl_module.val_figures["accuracy"])
+        accuracy = float(pl_module.val_metrics["accuracy"])
         if self.best is None or accuracy > self.best:
             self.best = accuracy
             self._write(trainer, self.folder / BEST)

@@ -82,7 +82,7 @@ def results_of(
             }
         },
         "val": _accuracies(module, val),
-        "test": _accuracies(module, module.test_figures),
+        "test": _accuracies(module, module.test_metrics),
         "concluded": dict(concluded),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }

@@ -54,13 +54,13 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     measures = Measures()
     for number, batch in enumerate(data.loader(chosen, torch.device("cpu"), None)):
         accuracy.update(*predictor.measure(batch.x), batch.y)
-        measures.update(predictor.figures(batch, number))
-    figures = accuracy.figures()
+        measures.update(predictor.metrics(batch, number))
+    metrics = accuracy.metrics()
     return {
         "split": split,
         "samples": len(chosen),
-        **accuracies(figures, names),
-        "measures": measures.figures(),
+        **accuracies(metrics, names),
+        "measures": measures.metrics(),
     }
 
 
@@ -84,10 +84,10 @@ def choose(data: Data, split: str) -> Split:
     return chosen
 
 
-def accuracies(figures: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
-    """``accuracy``, ``error`` in percent and ``per_block_accuracy`` by name, from `Accuracy.figures`."""
+def accuracies(metrics: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
+    """``accuracy``, ``error`` in percent and ``per_block_accuracy`` by name, from `Accuracy.metrics`."""
     return {
-        "accuracy": figures["accuracy"],
-        "error": round(100 * (1 - figures["accuracy"]), 4),
-        "per_block_accuracy": dict(zip(sources, figures["per_source"], strict=True)),
+        "accuracy": metrics["accuracy"],
+        "error": round(100 * (1 - metrics["accuracy"]), 4),
+        "per_block_accuracy": dict(zip(sources, metrics["per_source"], strict=True)),
     }

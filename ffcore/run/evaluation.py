@@ -98,6 +98,6 @@ def _counted(
         count += len(y)
     if not count:
         raise UserError("data: the accuracy of no samples is not defined")
-    figures = accuracy.figures()
-    confusion = tuple(tuple(row) for row in figures["confusion"])
-    return Evaluation(count, **accuracies(figures, names), confusion=confusion)
+    metrics = accuracy.metrics()
+    confusion = tuple(tuple(row) for row in metrics["confusion"])
+    return Evaluation(count, **accuracies(metrics, names), confusion=confusion)

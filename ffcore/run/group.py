@@ -81,7 +81,7 @@ class Group:
             raise UserError(f"{path}: damaged: no results of a run; without it the run goes on")
         return found
 
-    def figures(self, member: Member) -> dict[str, Any]:
+    def metrics(self, member: Member) -> dict[str, Any]:
         """What the summary says of a member's results; nothing but None before it has some."""
         results = self.results(member) or {}
         return {
@@ -146,7 +146,7 @@ def summary(group: Group) -> dict[str, Any]:
                 "state": group.state(member),
                 "exit_status": member.status,
                 "error": member.error,
-                **group.figures(member),
+                **group.metrics(member),
             }
             for member in group.members
         ],
@@ -201,14 +201,14 @@ def remarks(group: Group) -> list[str]:
 
 
 def _values(group: Group, members: Iterable[Member], key: str) -> list[float]:
-    values = (group.figures(member)[key] for member in members)
+    values = (group.metrics(member)[key] for member in members)
     return [value for value in values if value is not None]
 
 
 def _cells(group: Group, member: Member) -> list[str]:
     if group.results(member) is None:
         return [group.state(member), *[NOTHING] * 3]
-    found = group.figures(member)
+    found = group.metrics(member)
     errors = [_plus_minus(_values(group, [member], "test_error")), error(found["val_accuracy"])]
     return [*(cell.removesuffix(" %") for cell in errors), count(found["epochs"]), clock(found["wall_s"])]
 

@@ -163,7 +163,7 @@ def _end(group: Group, member: Member, status: int, began: int) -> None:
 
 
 def _outcome(group: Group, member: Member) -> str:
-    state, found = group.state(member), group.figures(member)
+    state, found = group.state(member), group.metrics(member)
     if state == "done":
         return f"done in {duration(found['wall_s'])}, validation error {error(found['val_accuracy'])}"
     return f"failed: {member.error}" if state == "failed" else state

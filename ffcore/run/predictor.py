@@ -110,8 +110,8 @@ class Predictor:
             return evidence, self.module.contribution.combine(evidence)
 
     @torch.no_grad()
-    def figures(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
-        """The algorithm's own figures of a split's batch, in the run's precision; see `Algorithm.measure`."""
+    def metrics(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
+        """The algorithm's own metrics of a split's batch, in the run's precision; see `Algorithm.measure`."""
         self.module.seed_measuring(batch, number)
         with precision(self.recipe, batch.x.device):
             return self.module.algorithm.measure(batch, self.module.network)

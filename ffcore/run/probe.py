@@ -89,10 +89,10 @@ def probe(
         raise UserError(f"--neighbours {neighbours}: there are {most} samples to find them among")
     splits = [learn, choice, learn if split == "train" else measured]
 
-    def figures(name: str | None) -> dict[str, Any]:
+    def metrics(name: str | None) -> dict[str, Any]:
         tell(name or "input")
         found = [_features(predictor, data, s, name) for s in splits]
-        return _figures(found, neighbours, leave_out=split == "train")
+        return _metrics(found, neighbours, leave_out=split == "train")
 
     blocks = predictor.module.network.blocks
     names = [block.name for block in blocks if block.info is None or not block.info.auxiliary]
@@ -102,8 +102,8 @@ def probe(
         "data": data.images.name,
         "fitted_on": len(learn),
         "neighbours": neighbours,
-        "input": figures(None)["input"],
-        "blocks": {name: figures(name) for name in names},
+        "input": metrics(None)["input"],
+        "blocks": {name: metrics(name) for name in names},
     }
 
 
@@ -162,7 +162,7 @@ def nearest(learn: Features, asked: Features, k: int, *, leave_out: bool = False
     return hits / len(asked.y)
 
 
-def _figures(found: list[dict[str, Features]], neighbours: int, *, leave_out: bool) -> dict[str, Any]:
+def _metrics(found: list[dict[str, Features]], neighbours: int, *, leave_out: bool) -> dict[str, Any]:
     learn, choice, measured = found
     made: dict[str, Any] = {}
     for part in learn:

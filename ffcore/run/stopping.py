@@ -103,8 +103,8 @@ class Stop(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lose patience."""
         assert isinstance(pl_module, ForwardOnly)
-        assert pl_module.val_figures is not None
-        accuracy = float(pl_module.val_figures["accuracy"])
+        assert pl_module.val_metrics is not None
+        accuracy = float(pl_module.val_metrics["accuracy"])
         self._waited = 0 if accuracy > self._best else self._waited + 1
         self._best = max(self._best, accuracy)
         if self.patience is not None and self._waited >= self.patience:

@@ -295,7 +295,7 @@ class Job:
                     raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has written or opened it before
-                epoch, val_figures = _select(recipe, module, path, state)
+                epoch, val_metrics = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
         module.to(device)
         peak = max(group.objects(spent()["peak_memory"]))
@@ -308,7 +308,7 @@ class Job:
             commits=[commit for commit in meta["commits"] if commit is not None],
             state=state,
             epoch=epoch,
-            val=val_figures,
+            val=val_metrics,
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )

@@ -20,7 +20,7 @@ from ffcore.report.text import markdown_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_FIGURES = (
+_METRICS = (
     ("samples_as_asked", "samples that a judge takes for the class asked for", "{:.1%}"),
     ("judge_accuracy", "the judge on real test images", "{:.1%}"),
     ("samples_to_train", "distance of a sample to the nearest training image, median", "{:.2f}"),
@@ -33,7 +33,7 @@ def generation(run: RunRecord) -> Section | None:
     if not {"originals", "reconstructions", "samples"} <= run.figures.keys():
         return None
     concluded = run.get("concluded") or {}
-    rows = [(what, form.format(concluded[name])) for name, what, form in _FIGURES if name in concluded]
+    rows = [(what, form.format(concluded[name])) for name, what, form in _METRICS if name in concluded]
     rows += [
         (f"test images, {what} a pixel", f"{run.get('test', name):.4f}")
         for name, what in (

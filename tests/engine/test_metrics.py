@@ -9,13 +9,13 @@ def test_by_hand_over_two_batches():
     for first, second, combined, y in (([0, 1, 2], [0, 0, 0], [0, 1, 1], [0, 1, 2]), ([1], [2], [2], [2])):
         scores = torch.eye(3)[torch.tensor([first, second])]
         metric.update(scores, torch.eye(3)[torch.tensor(combined)], torch.tensor(y))
-    figures = metric.figures()
-    assert figures["accuracy"] == 0.75
-    assert figures["per_source"] == [0.75, 0.5]
-    assert figures["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]  # rows are true classes
+    metrics = metric.metrics()
+    assert metrics["accuracy"] == 0.75
+    assert metrics["per_source"] == [0.75, 0.5]
+    assert metrics["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]  # rows are true classes
 
 
 def test_without_a_sample_it_is_zero():
     metric = Accuracy(sources=1, classes=2)
     metric.update(torch.zeros(1, 0, 2), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
-    assert metric.figures()["accuracy"] == 0
+    assert metric.metrics()["accuracy"] == 0

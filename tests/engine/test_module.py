@@ -63,7 +63,7 @@ def test_runs_in_other_precisions(module, loader, fit, precision, weights):
         assert p.dtype == weights, name
         assert p.isfinite().all(), name
         assert not torch.equal(p.to(before[name].dtype), before[name]), name
-    assert 0 <= made.val_figures["accuracy"] <= 1
+    assert 0 <= made.val_metrics["accuracy"] <= 1
 
 
 def test_a_leftover_of_accumulation_is_flushed_at_the_end_of_the_epoch(module, loader, fit):
@@ -201,17 +201,17 @@ def test_validation_says_how_good_the_combined_scores_are(module, loader, fit):
     made, val = module(), loader(n=12, batch_size=5, shuffle=False)
     trainer = fit(made, loader(), val)
     right = torch.cat([made.scores(b.x).argmax(1) == b.y for b in val]).float().mean()
-    assert made.val_figures["accuracy"] == pytest.approx(right.item())
+    assert made.val_metrics["accuracy"] == pytest.approx(right.item())
     assert trainer.callback_metrics["val_accuracy"].item() == pytest.approx(right.item())
-    assert torch.tensor(made.val_figures["confusion"]).sum() == 12
+    assert torch.tensor(made.val_metrics["confusion"]).sum() == 12
 
 
 def test_testing_keeps_its_figures(module, loader, fit):
     made = module()
     trainer = fit(made, loader())
     trainer.test(made, loader(n=9, shuffle=False), verbose=False)
-    assert torch.tensor(made.test_figures["confusion"]).sum() == 9
-    assert len(made.test_figures["per_source"]) == 2
+    assert torch.tensor(made.test_metrics["confusion"]).sum() == 9
+    assert len(made.test_metrics["per_source"]) == 2
 
 
 def test_whatever_is_measured_has_its_random_numbers(module, loader, fit):

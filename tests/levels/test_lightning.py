@@ -140,8 +140,8 @@ def test_a_data_module_works_too(tmp_path):
 
     made, run = module(), trainer(tmp_path, enable_checkpointing=False)
     run.fit(made, Digits())
-    (figures,) = run.test(made, Digits(), verbose=False)
-    assert figures["test_accuracy"] == pytest.approx(made.test_figures["accuracy"])
+    (metrics,) = run.test(made, Digits(), verbose=False)
+    assert metrics["test_accuracy"] == pytest.approx(made.test_metrics["accuracy"])
     classes = torch.cat(run.predict(made, Digits()))
     assert torch.equal(classes, made.net.predict(digits()[0][800:900]))
 

@@ -54,9 +54,9 @@ def test_it_refuses_other_shapes(finished, shape):
 
 def test_evaluate_repeats_the_results(finished):
     for split in ("test", "val"):
-        figures = evaluate(finished.path, split)
+        metrics = evaluate(finished.path, split)
         for key in ("accuracy", "error", "per_block_accuracy"):
-            assert figures[key] == finished.results[split][key]
+            assert metrics[key] == finished.results[split][key]
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ def test_every_block_is_probed_on_what_it_makes_and_hands_on(measured, finished)
     assert measured["input"]["features"] == 64
     for parts in measured["blocks"].values():
         assert list(parts) == ["handoff", "activity"]
-        for figures in parts.values():
-            assert figures["features"] == 60
-            assert min(figures["linear"], figures["neighbours"]) > 0.9
-            assert figures["l2"] in probes.STRENGTHS
+        for metrics in parts.values():
+            assert metrics["features"] == 60
+            assert min(metrics["linear"], metrics["neighbours"]) > 0.9
+            assert metrics["l2"] in probes.STRENGTHS
     # cosines do not see the length, which is all that the handoff of Forward-Forward takes away
     first = measured["blocks"]["dense1"]
     assert first["handoff"]["neighbours"] == first["activity"]["neighbours"]
@@ -168,17 +168,17 @@ def test_bodies_that_hand_on_something_else_and_a_head_are_probed(quick):
 
 def test_without_a_validation_split_a_tenth_is_cut_off(quick):
     run = quick(**{"data.validation": 0})
-    figures = probe(run.path)
-    assert figures["fitted_on"] == 1437 - 144
+    metrics = probe(run.path)
+    assert metrics["fitted_on"] == 1437 - 144
     with pytest.raises(UserError, match="no validation split"):
         probe(run.path, "val")
 
 
 def test_features_go_to_another_set_with_other_classes(finished, halves):
-    figures = probe(finished.path, "test", ("data.kind=arrays", f"data.path={halves}"))
-    assert figures["data"] != "digits"
-    assert figures["samples"] == 597
-    assert figures["blocks"]["dense1"]["handoff"]["linear"] > 0.8
+    metrics = probe(finished.path, "test", ("data.kind=arrays", f"data.path={halves}"))
+    assert metrics["data"] != "digits"
+    assert metrics["samples"] == 597
+    assert metrics["blocks"]["dense1"]["handoff"]["linear"] > 0.8
     other = ("data.kind=arrays", f"data.path={halves}", "data.validation=0.5")
     assert probe(finished.path, "test", other)["fitted_on"] == 600
 
