@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-CONFIG, RESULTS, METRICS, FIGURES = "config.yaml", "results.json", "metrics.csv", "figures.npz"
+CONFIG, RESULTS, METRICS, ARRAYS = "config.yaml", "results.json", "metrics.csv", "arrays.npz"
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
 """In the folder of several runs."""

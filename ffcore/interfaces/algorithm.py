@@ -110,7 +110,7 @@ class Algorithm(Component):
             test: the test split.
 
         Returns:
-            Arrays for ``figures.npz`` by name; those of a single number stand in ``results.json`` too.
+            Arrays for ``arrays.npz`` by name; those of a single number stand in ``results.json`` too.
         """
         return {}
 

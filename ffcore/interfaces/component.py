@@ -45,6 +45,6 @@ class Component(nn.Module):
     def advance(self, progress: Progress) -> None:
         """Move temperatures and warm-ups on; called before every batch, results go into buffers."""
 
-    def figures(self) -> dict[str, Tensor]:
-        """What a report may want to draw of it, by name; kept in a run's ``figures.npz``."""
+    def arrays(self) -> dict[str, Tensor]:
+        """What a report may want to draw of it, by name; kept in a run's ``arrays.npz``."""
         return {}

@@ -46,7 +46,7 @@ def receptive_fields(run: RunRecord) -> Section | None:
 
 def weights_of(run: RunRecord) -> tuple[str, Array] | None:
     """The first block with weights that are images, and these (U, C, H, W)."""
-    for key, weights in run.figures.items():
+    for key, weights in run.arrays.items():
         if key.startswith("receptive/") and weights.ndim == 4 and min(weights.shape[2:]) > 1 and len(weights):
             return key.removeprefix("receptive/"), np.nan_to_num(weights.astype(float), posinf=0, neginf=0)
     return None
@@ -91,7 +91,7 @@ def mosaic(tiles: Array, columns: int, gap: int = 1) -> Array:
 
 def misclassified(run: RunRecord) -> Section | None:
     """Test samples that were taken for another class; None where no examples were kept."""
-    if "examples/x" not in run.figures:
+    if "examples/x" not in run.arrays:
         return None
     wrong = mistakes_of(run)
     if not len(wrong):
@@ -107,14 +107,14 @@ def misclassified(run: RunRecord) -> Section | None:
 def mistakes_of(run: RunRecord) -> Array:
     """Indices of the examples that are misclassified; empty where there are none."""
     keys = [f"examples/{name}" for name in ("x", "y", "predicted")]
-    if any(key not in run.figures for key in keys) or run.figures["examples/x"].ndim != 4:
+    if any(key not in run.arrays for key in keys) or run.arrays["examples/x"].ndim != 4:
         return np.array([], dtype=int)
-    return np.flatnonzero(run.figures["examples/y"] != run.figures["examples/predicted"])
+    return np.flatnonzero(run.arrays["examples/y"] != run.arrays["examples/predicted"])
 
 
 def draw_mistakes(figure: FigureBase, run: RunRecord, wrong: Array, columns: int) -> None:
     """The examples with these indices, so many to a row."""
-    x, y, predicted = (run.figures[f"examples/{name}"] for name in ("x", "y", "predicted"))
+    x, y, predicted = (run.arrays[f"examples/{name}"] for name in ("x", "y", "predicted"))
     names = names_of(run, max(int(y.max()), int(predicted.max()), len(run.classes) - 1) + 1)
     rows = -(-len(wrong) // columns)
     for place, i in enumerate(wrong):

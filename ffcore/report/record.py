@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ffcore.errors import UserError
-from ffcore.files import CONFIG, FIGURES, METRICS, RESULTS, SUMMARY
+from ffcore.files import ARRAYS, CONFIG, METRICS, RESULTS, SUMMARY
 
 Array = NDArray[Any]
 
@@ -35,21 +35,21 @@ def deep(results: Mapping[str, Any], *keys: str) -> Any:
 class RunRecord:
     """What a finished run left behind.
 
-    Any key of ``results``, ``metrics`` and ``figures`` may be absent.
+    Any key of ``results``, ``metrics`` and ``arrays`` may be absent.
 
     Args:
         path: the run directory.
         config: the resolved recipe.
         results: the contents of ``results.json``.
         metrics: the columns of ``metrics.csv``, a value an epoch; None for an empty cell.
-        figures: arrays kept for pictures.
+        arrays: those kept for pictures.
     """
 
     path: Path
     config: dict[str, Any]
     results: dict[str, Any]
     metrics: dict[str, list[float | None]]
-    figures: Mapping[str, Array]
+    arrays: Mapping[str, Array]
 
     @classmethod
     def read(cls, run_dir: str | Path) -> RunRecord:
@@ -62,7 +62,7 @@ class RunRecord:
         if not path.is_dir():
             raise UserError(f"there is no run directory {str(path)!r}")
         results = read_results(path)
-        return cls(path, _config(path), results, _metrics(path), _figures(path))
+        return cls(path, _config(path), results, _metrics(path), _arrays(path))
 
     @property
     def blocks(self) -> list[str]:
@@ -96,7 +96,7 @@ class RunRecord:
 
     def sample(self, key: str) -> Array:
         """The finite values of an array of figures, flat; empty where there are none."""
-        values = np.asarray(self.figures.get(key, ()), dtype=float).ravel()
+        values = np.asarray(self.arrays.get(key, ()), dtype=float).ravel()
         finite: Array = values[np.isfinite(values)]
         return finite
 
@@ -156,8 +156,10 @@ def _metrics(path: Path) -> dict[str, list[float | None]]:
     return columns
 
 
-def _figures(path: Path) -> dict[str, Array]:
-    file = path / FIGURES
+def _arrays(path: Path) -> dict[str, Array]:
+    file = path / ARRAYS
+    if not file.is_file():
+        file = path / "figures.npz"  # as older runs have it
     if not file.is_file():
         return {}
     try:

@@ -49,11 +49,11 @@ class Ridges:
             ValueError: the arrays do not fit each other.
         """
         names = ("epochs", *(f"{block}/{part}" for part in ("edges", "positive", "negative")))
-        if any(f"history/{name}" not in run.figures for name in names):
+        if any(f"history/{name}" not in run.arrays for name in names):
             return None
-        epochs, edges, positive, negative = (run.figures[f"history/{name}"].astype(float) for name in names)
+        epochs, edges, positive, negative = (run.arrays[f"history/{name}"].astype(float) for name in names)
         count, bins = len(epochs), positive.shape[-1]
-        threshold = float(run.figures.get(f"threshold/{block}", np.nan))
+        threshold = float(run.arrays.get(f"threshold/{block}", np.nan))
         shapes = edges.shape, positive.shape, negative.shape
         if shapes != ((count, bins + 1), (count, bins), (count, bins)):
             raise ValueError(f"history/{block}: shapes {shapes} do not fit {count} epochs")

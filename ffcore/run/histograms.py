@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.run.figures import Arrays, energies
+from ffcore.run.arrays import Arrays, energies
 
 BINS = 32
 

@@ -30,7 +30,7 @@ from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
 from ffcore.report.write import write_report
-from ffcore.run import checkpoints, directory, environment, figures, start
+from ffcore.run import arrays, checkpoints, directory, environment, start
 from ffcore.run.callbacks import Callbacks
 from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.collect import results_of
@@ -301,7 +301,7 @@ class Job:
         peak = max(group.objects(spent()["peak_memory"]))
         if not first:
             return {}
-        concluded = figures.conclude(module, data, device, teller(console))
+        concluded = arrays.conclude(module, data, device, teller(console))
         results = results_of(
             *(recipe, data, module, history, device),
             command=meta["command"],
@@ -312,12 +312,12 @@ class Job:
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
-        arrays = {
-            **figures.measure(module, data, device, teller(console)),
+        stored = {
+            **arrays.measure(module, data, device, teller(console)),
             **concluded,
             **histograms.arrays(),
         }
-        figures.save(path / files.FIGURES, arrays)
+        arrays.save(path / files.ARRAYS, stored)
         return results
 
 

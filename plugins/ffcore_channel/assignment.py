@@ -77,6 +77,6 @@ class ChannelAssignment(Goodness):
         """(R, C, *) → (R, K)."""
         return product(responses(activity, self.alpha, self.beta, self.gamma), self.assignment())
 
-    def figures(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, Tensor]:
         """What reports draw: ``assignment``."""
         return {"assignment": self.assignment().detach()}

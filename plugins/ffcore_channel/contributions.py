@@ -45,7 +45,7 @@ class _Weighted(LayerContribution):
         combined: Tensor = torch.tensordot(weights, counting, 1)
         return combined
 
-    def figures(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, Tensor]:
         """What reports draw: ``weights``."""
         return {"weights": self.weights}
 

@@ -89,7 +89,7 @@ class ChannelPartition(Goodness):
         own = torch.eye(self.groups) if self._average is None else (self._average > 0).float()
         return own.repeat_interleave(self.channels // self.groups, 0)
 
-    def figures(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, Tensor]:
         """What reports draw: ``assignment``."""
         return {"assignment": self.assignment()}
 

@@ -81,7 +81,7 @@ def entropy_of(shares: Array) -> float:
 
 
 def _shares(run: RunRecord, name: str) -> Array | None:
-    shares = np.asarray(run.figures.get(f"assignment/{name}", ()), dtype=float)
+    shares = np.asarray(run.arrays.get(f"assignment/{name}", ()), dtype=float)
     return shares if shares.ndim == 2 and shares.shape[1] > 1 and np.isfinite(shares).all() else None
 
 

@@ -81,10 +81,10 @@ def _generator(run_dir: Path, predictor: Any) -> tuple[Predictive, Mixture]:
             f"{run_dir}: nothing there generates: a run of algorithm predictive-forward-forward would, this "
             f"one's is {predictor.recipe.algorithm.kind}"
         )
-    mixture = Mixture.read(RunRecord.read(run_dir).figures)
+    mixture = Mixture.read(RunRecord.read(run_dir).arrays)
     if mixture is None:
         raise UserError(
-            f"{run_dir}: figures.npz keeps no mixture of latents; was the run made by an older version?"
+            f"{run_dir}: arrays.npz keeps no mixture of latents; was the run made by an older version?"
         )
     return circuits[0], mixture
 

@@ -74,16 +74,16 @@ class Mixture:
         return [int(k) for k in random.choice(len(self.classes), size=n, p=self.classes / self.classes.sum())]
 
     def arrays(self) -> dict[str, Tensor]:
-        """For ``figures.npz``."""
+        """For ``arrays.npz``."""
         return {_PREFIX + name: torch.tensor(value) for name, value in vars(self).items()}
 
     @classmethod
-    def read(cls, figures: Mapping[str, NDArray[np.float32]]) -> Mixture | None:
+    def read(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Mixture | None:
         """What `arrays` has kept, or None."""
         names = cls.__dataclass_fields__
-        if any(_PREFIX + name not in figures for name in names):
+        if any(_PREFIX + name not in arrays for name in names):
             return None
-        return cls(**{name: figures[_PREFIX + name].astype(float) for name in names})
+        return cls(**{name: arrays[_PREFIX + name].astype(float) for name in names})
 
 
 def refuse_few(counts: Sequence[int], components: int) -> None:

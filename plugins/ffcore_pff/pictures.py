@@ -30,7 +30,7 @@ _METRICS = (
 
 def generation(run: RunRecord) -> Section | None:
     """Originals beside reconstructions, samples of each class, goodness step by step."""
-    if not {"originals", "reconstructions", "samples"} <= run.figures.keys():
+    if not {"originals", "reconstructions", "samples"} <= run.arrays.keys():
         return None
     concluded = run.get("concluded") or {}
     rows = [(what, form.format(concluded[name])) for name, what, form in _METRICS if name in concluded]
@@ -43,24 +43,24 @@ def generation(run: RunRecord) -> Section | None:
         if run.get("test", name) is not None
     ]
     pictures = []
-    if is_image(run.figures["originals"].shape[1:]):
+    if is_image(run.arrays["originals"].shape[1:]):
         pictures = [_reconstructions(run), _samples(run)]
-    if (steps := run.figures.get("goodness_by_step")) is not None and steps.ndim == 3:
+    if (steps := run.arrays.get("goodness_by_step")) is not None and steps.ndim == 3:
         pictures.append(_steps(run, steps))
     note = "Samples much nearer to training images than test images are would be copies."
     return Section("Generation", f"{markdown_table(('', ''), rows)}\n\n{note}", pictures)
 
 
 def _reconstructions(run: RunRecord) -> Picture:
-    pairs = np.concatenate([run.figures["originals"], run.figures["reconstructions"]])
-    columns = len(run.figures["originals"])
+    pairs = np.concatenate([run.arrays["originals"], run.arrays["reconstructions"]])
+    columns = len(run.arrays["originals"])
     figure = new_figure(WIDE, 2 * WIDE / columns + 0.1)
     _show(figure.add_subplot(), grid(pairs, columns))
     return Picture("reconstructions", figure, "Test images above, what the generator makes of them below.")
 
 
 def _samples(run: RunRecord) -> Picture:
-    samples = run.figures["samples"]
+    samples = run.arrays["samples"]
     classes, each = samples.shape[:2]
     figure = new_figure(WIDE, WIDE * min(classes, 20) / each)
     ax = figure.add_subplot()

@@ -19,7 +19,7 @@ from tests.report.conftest import write_run
 def run(tmp_path, bare):
     """A run of which little can be drawn."""
     path = write_run(tmp_path / "run")
-    for name in ("metrics.csv", "figures.npz"):
+    for name in ("metrics.csv", "arrays.npz"):
         (path / name).unlink()
     return path
 

@@ -48,8 +48,8 @@ def content(folder):
             made[f"epoch {number}"] = {k: v for k, v in row.items() if k not in ("seconds", "samples_per_s")}
     results = json.loads((folder / "results.json").read_text())
     made |= {key: results[key] for key in ("val", "test", "epochs", "steps", "epoch_selected")}
-    with np.load(folder / "figures.npz") as figures:
-        made |= {f"figures {key}": figures[key] for key in figures}
+    with np.load(folder / "arrays.npz") as arrays:
+        made |= {f"arrays {key}": arrays[key] for key in arrays}
     return made
 
 

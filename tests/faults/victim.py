@@ -101,9 +101,9 @@ def between_the_names():
 
 
 def measuring():
-    from ffcore.run import figures
+    from ffcore.run import arrays
 
-    figures.measure = die
+    arrays.measure = die
 
 
 def reporting():
@@ -143,7 +143,7 @@ KILLS = {
     "half way through the best checkpoint": lambda: while_writing("best.ckpt", 1, "half"),
     "when the best checkpoint has its name": lambda: while_writing("best.ckpt", 2, "after"),
     "half way through the table of epochs": lambda: while_writing("metrics.csv", 2, "half"),
-    "while figures are measured": measuring,
+    "while arrays are measured": measuring,
     "half way through the results": lambda: while_writing("results.json", 1, "half"),
     "while the report is drawn": reporting,
 }

@@ -57,7 +57,7 @@ def test_a_run_has_a_folder_with_everything(run):
         "results.json",
         "report.html",
         "checkpoints",
-        "figures.npz",
+        "arrays.npz",
     }
     assert run.results.test.accuracy > 0.5
     assert run.results.seed == 3

@@ -70,7 +70,7 @@ def again(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_run(fake_run: FakeRun) -> Path:
     """A run that knows next to nothing, with next to nothing to draw."""
     run = fake_run()
-    for name in ("metrics.csv", "figures.npz"):
+    for name in ("metrics.csv", "arrays.npz"):
         (run / name).unlink()
     (run / "results.json").write_text('{"recipe": "fake-ff"}')
     return run
@@ -111,18 +111,18 @@ def write_run(
     (path / "config.yaml").write_text("name: fake\n")
     (path / "results.json").write_text(json.dumps({k: v for k, v in results.items() if k not in without}))
     _write_metrics(path / "metrics.csv", names, sources, epochs, goodness)
-    figures: dict[str, Any] = {
+    arrays: dict[str, Any] = {
         f"receptive/{names[0]}": rng.normal(size=(20, *shape)),
         "examples/x": rng.random((6, *shape)),
         "examples/y": np.arange(6) % len(classes),
         "examples/predicted": np.arange(1, 7) % len(classes),
     }
     for depth, name in enumerate(names if goodness else []):
-        figures[f"goodness/{name}/positive"] = rng.normal(12 - depth, 2, 300).astype("float32")
-        figures[f"goodness/{name}/negative"] = rng.normal(8, 2, 300).astype("float32")
+        arrays[f"goodness/{name}/positive"] = rng.normal(12 - depth, 2, 300).astype("float32")
+        arrays[f"goodness/{name}/negative"] = rng.normal(8, 2, 300).astype("float32")
         if threshold is not None:
-            figures[f"threshold/{name}"] = np.array(threshold)
-    np.savez(path / "figures.npz", **figures)
+            arrays[f"threshold/{name}"] = np.array(threshold)
+    np.savez(path / "arrays.npz", **arrays)
     return path
 
 
@@ -198,7 +198,7 @@ def add_history(
 ) -> None:
     """Histograms of goodness after each epoch, which draw apart."""
     rng = np.random.default_rng(1)
-    with np.load(run / "figures.npz") as kept:
+    with np.load(run / "arrays.npz") as kept:
         arrays: dict[str, Any] = dict(kept)
     arrays["history/epochs"] = np.arange(1, epochs + 1)
     for block in blocks:
@@ -210,4 +210,4 @@ def add_history(
             for name, values in zip(("positive", "negative"), sides, strict=True):
                 made[name].append(np.histogram(values, edges)[0])
         arrays |= {f"history/{block}/{name}": np.stack(values) for name, values in made.items()}
-    np.savez(run / "figures.npz", **arrays)
+    np.savez(run / "arrays.npz", **arrays)

@@ -80,7 +80,7 @@ def test_many_runs_that_know_next_to_nothing_can_be_compared(tmp_path: Path) -> 
     runs = []
     for i in range(10):
         run = record(tmp_path / str(i), {})
-        for name in ("metrics.csv", "figures.npz"):
+        for name in ("metrics.csv", "arrays.npz"):
             (run.path / name).unlink()
         (run.path / "results.json").write_text("{}")
         runs.append(RunRecord.read(run.path))

@@ -42,14 +42,14 @@ def test_scale_is_logarithmic_where_the_values_span_enough(values: list[float], 
 
 def test_weights_that_are_no_image_are_skipped(fake_run: FakeRun) -> None:
     run = fake_run()
-    np.savez(run / "figures.npz", **{"receptive/dense1": np.ones((8, 64))})
+    np.savez(run / "arrays.npz", **{"receptive/dense1": np.ones((8, 64))})
     assert receptive_fields(RunRecord.read(run)) is None
 
 
 def test_examples_that_are_right_are_not_shown(fake_run: FakeRun) -> None:
     run = fake_run()
     x = np.zeros((2, 1, 4, 4))
-    np.savez(run / "figures.npz", **{"examples/x": x, "examples/y": [0, 1], "examples/predicted": [0, 1]})
+    np.savez(run / "arrays.npz", **{"examples/x": x, "examples/y": [0, 1], "examples/predicted": [0, 1]})
     section = misclassified(RunRecord.read(run))
     assert section is not None
     assert section.pictures == []

@@ -40,7 +40,7 @@ def test_get_goes_deep_and_never_fails(fake_run: FakeRun) -> None:
         ("results.json", b"[1]", "not a mapping"),
         ("config.yaml", b"a: [", "is not YAML"),
         ("metrics.csv", b"epoch,dense1/loss\n1,much\n", "line 2, dense1/loss"),
-        ("figures.npz", b"no zip", "cannot be read"),
+        ("arrays.npz", b"no zip", "cannot be read"),
     ],
 )
 def test_broken_file_is_named(fake_run: FakeRun, file: str, content: bytes, message: str) -> None:
@@ -51,11 +51,18 @@ def test_broken_file_is_named(fake_run: FakeRun, file: str, content: bytes, mess
     assert file in str(caught.value)
 
 
-def test_figures_are_never_unpickled(fake_run: FakeRun) -> None:
+def test_arrays_are_never_unpickled(fake_run: FakeRun) -> None:
     run = fake_run()
-    np.savez(run / "figures.npz", bad=np.array([{}], dtype=object))
+    np.savez(run / "arrays.npz", bad=np.array([{}], dtype=object))
     with pytest.raises(UserError, match="cannot be read"):
         RunRecord.read(run)
+
+
+def test_an_older_run_keeps_its_arrays_under_another_name(fake_run: FakeRun) -> None:
+    run = fake_run()
+    kept = RunRecord.read(run).arrays
+    (run / "arrays.npz").rename(run / "figures.npz")
+    assert kept.keys() == RunRecord.read(run).arrays.keys() != set()
 
 
 def test_run_that_has_not_finished(tmp_path: Path) -> None:

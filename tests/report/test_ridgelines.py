@@ -17,8 +17,8 @@ def names(run: RunRecord) -> list[str]:
 
 
 def change(run, **arrays) -> RunRecord:
-    with np.load(run / "figures.npz") as kept:
-        np.savez(run / "figures.npz", **{**kept, **{k.replace("__", "/"): v for k, v in arrays.items()}})
+    with np.load(run / "arrays.npz") as kept:
+        np.savez(run / "arrays.npz", **{**kept, **{k.replace("__", "/"): v for k, v in arrays.items()}})
     return RunRecord.read(run)
 
 
@@ -91,7 +91,7 @@ def test_stragglers_do_not_set_the_scale() -> None:
 def test_epochs_without_samples_are_left_out(fake_run: FakeRun) -> None:
     run = fake_run()
     add_history(run, epochs=4)
-    with np.load(run / "figures.npz") as kept:
+    with np.load(run / "arrays.npz") as kept:
         counts, edges = kept["history/dense1/positive"], kept["history/dense1/edges"]
     counts[0] = 0
     edges[1] = np.nan

@@ -81,7 +81,7 @@ def test_goodness_that_is_the_same_everywhere_can_be_drawn(
     only("goodness")
     run = fake_run()
     sides = ("positive", "negative")
-    np.savez(run / "figures.npz", **{f"goodness/dense1/{side}": np.full(9, value) for side in sides})
+    np.savez(run / "arrays.npz", **{f"goodness/dense1/{side}": np.full(9, value) for side in sides})
     said: list[str] = []
     write_report(run, said.append)
     assert said == []
@@ -134,7 +134,7 @@ def test_keys_may_be_null(fake_run: FakeRun) -> None:
 def test_missing_files_are_left_out(fake_run: FakeRun) -> None:
     run = fake_run()
     (run / "metrics.csv").unlink()
-    (run / "figures.npz").unlink()
+    (run / "arrays.npz").unlink()
     write_report(run)
     assert pictures(run) == {"blocks", "confusion"}
 
@@ -142,7 +142,7 @@ def test_missing_files_are_left_out(fake_run: FakeRun) -> None:
 def test_run_that_knows_next_to_nothing_still_has_a_report(fake_run: FakeRun) -> None:
     run = fake_run()
     (run / "metrics.csv").unlink()
-    (run / "figures.npz").unlink()
+    (run / "arrays.npz").unlink()
     (run / "results.json").write_text("{}")
     said: list[str] = []
     assert write_report(run, said.append).read_text().startswith("# run")

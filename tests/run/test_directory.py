@@ -135,6 +135,6 @@ def test_an_algorithm_may_not_measure_what_every_run_has(quick, monkeypatch):
 
 
 def test_a_component_that_cannot_be_shown_costs_no_results(quick, monkeypatch):
-    monkeypatch.setattr("ffcore_std.contributions.SkipFirst.figures", lambda self: 1 / 0)
-    with pytest.warns(UserWarning, match="figures of contribution/SkipFirst are left out: ZeroDivisionError"):
+    monkeypatch.setattr("ffcore_std.contributions.SkipFirst.arrays", lambda self: 1 / 0)
+    with pytest.warns(UserWarning, match="arrays of contribution/SkipFirst are left out: ZeroDivisionError"):
         assert "test" in quick().results

@@ -77,8 +77,8 @@ def content(path):
     with (path / "metrics.csv").open() as file:
         for number, row in enumerate(csv.DictReader(file)):
             made[f"epoch {number}"] = {k: v for k, v in row.items() if k not in ("seconds", "samples_per_s")}
-    with np.load(path / "figures.npz") as figures:
-        return made | {f"figures {key}": figures[key] for key in figures}
+    with np.load(path / "arrays.npz") as arrays:
+        return made | {f"arrays {key}": arrays[key] for key in arrays}
 
 
 def assert_same(one, other):

@@ -16,7 +16,7 @@ from ffcore.run.results import Results
 from ffcore.run.train import train
 
 REPORT = {"report.md", "report.html", "overview.png", "pictures"}
-REST = {"config.yaml", "results.json", "metrics.csv", "figures.npz", "checkpoints"}
+REST = {"config.yaml", "results.json", "metrics.csv", "arrays.npz", "checkpoints"}
 ROOT = Path(__file__).parents[2]
 SMALL = ["trainer.max_epochs=1", "trainer.threads=1", "network.0.units=32"]
 

@@ -78,7 +78,7 @@ def fails_to_measure(monkeypatch):
         raise CutError
 
     with monkeypatch.context() as patch:
-        patch.setattr("ffcore.run.figures.measure", measure)
+        patch.setattr("ffcore.run.arrays.measure", measure)
         yield
 
 
@@ -98,9 +98,9 @@ def assert_same(one, other):
         assert mine.keys() == right.keys()
         assert all(torch.equal(mine[key], right[key]) for key in mine), name
     assert rows(one) == rows(other)
-    with np.load(one / "figures.npz") as mine, np.load(other / "figures.npz") as right:
+    with np.load(one / "arrays.npz") as mine, np.load(other / "arrays.npz") as right:
         assert set(mine) == set(right)
-        assert all(np.array_equal(mine[key], right[key], equal_nan=True) for key in mine), "figures"
+        assert all(np.array_equal(mine[key], right[key], equal_nan=True) for key in mine), "arrays"
     mine, right = (json.loads((path / "results.json").read_text()) for path in (one, other))
     for key in ("val", "test", "epochs", "steps", "epoch_selected"):
         assert mine[key] == right[key], key
@@ -288,7 +288,7 @@ def test_a_run_goes_on_and_is_evaluated_from_any_folder(quick, tmp_path, monkeyp
     assert evaluate(tmp_path / "part")["accuracy"] == tested
 
 
-@pytest.mark.parametrize("name", ["metrics.csv", "figures.npz", "results.json"])
+@pytest.mark.parametrize("name", ["metrics.csv", "arrays.npz", "results.json"])
 def test_a_full_disk_is_said_in_one_line_whatever_is_written(quick, tmp_path, monkeypatch, name):
     from ffcore import files
 

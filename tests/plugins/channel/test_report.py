@@ -14,7 +14,7 @@ BLOCKS = ["conv1", "conv2"]
 def write(tmp_path):
     """A run's folder with assignments, weights and an entropy penalty over three epochs."""
 
-    def run(form="released", weight=None, figures=None, network=()):
+    def run(form="released", weight=None, arrays=None, network=()):
         path = tmp_path / "run"
         path.mkdir()
         results = {
@@ -31,7 +31,7 @@ def write(tmp_path):
         made = {
             f"assignment/{name}": rng.dirichlet(np.ones(4), 12 * (i + 1)) for i, name in enumerate(BLOCKS)
         }
-        np.savez(path / "figures.npz", **{**made, "contribution/weights": [0.3, 0.7], **(figures or {})})
+        np.savez(path / "arrays.npz", **{**made, "contribution/weights": [0.3, 0.7], **(arrays or {})})
         return RunRecord.read(path)
 
     return run
@@ -83,6 +83,6 @@ def test_layer_weights_are_bars(write):
 
 def test_a_run_without_such_arrays_has_no_such_sections(write):
     empty = {f"assignment/{name}": np.zeros(0) for name in BLOCKS} | {"contribution/weights": np.zeros(0)}
-    run = write(figures=empty)
+    run = write(arrays=empty)
     assert channels(run) is None
     assert layer_weights(run) is None

@@ -31,7 +31,7 @@ def test_a_run_keeps_pictures_and_figures_of_what_it_generates(run):
     assert results["concluded"]["judge_accuracy"] > 0.8
     header = (run.path / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/reconstruction_mse", "generator1/loss", "layer1/positive", "val/classifier"} <= set(header)
-    with np.load(run.path / "figures.npz") as arrays:
+    with np.load(run.path / "arrays.npz") as arrays:
         assert arrays["samples"].shape == (10, 10, 1, 8, 8)
         assert arrays["goodness_by_step"].shape == (2, 2, 4)
     assert "## Generation" in (run.path / "report.md").read_text()

@@ -89,10 +89,10 @@ def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arra
     for part, place in parts:
         if isinstance(part, Component):
             try:
-                arrays |= {place.format(name): _numpy(value) for name, value in part.figures().items()}
+                arrays |= {place.format(name): _numpy(value) for name, value in part.arrays().items()}
             except Exception as error:
                 what = place.format(type(part).__name__)
-                complain(f"figures of {what} are left out: {typed(error, 200)}")
+                complain(f"arrays of {what} are left out: {typed(error, 200)}")
     return arrays
 
 
