@@ -69,7 +69,7 @@ class Network(nn.Module):
         readouts: classifiers that listen to blocks, by a name of your own.
         contribution: how the evidence of several sources becomes one score a class.
         schedule: which blocks learn when; None: as the algorithm has it.
-        group_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, if there are any.
         shape: shape of one sample, for a `LocalNetwork`; that of its input if None.
         heads: names of blocks that learn as readouts do, from a pass without labels in the input.
         seed: of all random numbers that the algorithm draws while it learns. Weights are yours to seed.
@@ -94,7 +94,7 @@ class Network(nn.Module):
         readouts: Mapping[str, Readout | str | Mapping[str, Any]] | None = None,
         contribution: LayerContribution | str | Mapping[str, Any] = "sum",
         schedule: Schedule | str | Mapping[str, Any] | None = None,
-        group_of: Tensor | None = None,
+        superclass_of: Tensor | None = None,
         shape: Sequence[int] | None = None,
         heads: Collection[str] = (),
         seed: int = 0,
@@ -108,7 +108,7 @@ class Network(nn.Module):
             made = {
                 name: part("readout", each, f"readouts.{name}") for name, each in (readouts or {}).items()
             }
-            self.local = local_network(body, self.algorithm, example, classes, made, group_of, heads)
+            self.local = local_network(body, self.algorithm, example, classes, made, superclass_of, heads)
             self.shape = shapes(example)
         self.schedule: Schedule = part("schedule", schedule or self.algorithm.schedule)
         self.contribution: LayerContribution = part("contribution", contribution)
@@ -135,7 +135,7 @@ class Network(nn.Module):
             tuple(first),
             self.classes,
             blocks=len(self.blocks),
-            group_of=self.local.group_of,
+            superclass_of=self.local.superclass_of,
             readouts=self.local.readouts,
             sources=self.sources,
         )

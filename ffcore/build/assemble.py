@@ -25,7 +25,7 @@ def assemble(
     recipe: Recipe,
     shape: tuple[int, ...],
     classes: int,
-    groups: Sequence[int] | None = None,
+    superclasses: Sequence[int] | None = None,
     statistics: Statistics | None = None,
 ) -> ForwardOnly:
     """Build everything that a recipe names; weights depend on its seed alone.
@@ -34,7 +34,7 @@ def assemble(
         recipe: the validated recipe.
         shape: shape of one sample.
         classes: number of classes K.
-        groups: super-class of each class, where the data set has such; the recipe's own go first.
+        superclasses: super-class of each class, where the data set has such; the recipe's own go first.
         statistics: what the training samples are; None where the data have not been read: augmentations are
             not set up then.
 
@@ -46,7 +46,7 @@ def assemble(
     context = Context(
         shape,
         classes,
-        group_of=_groups(recipe, classes, groups),
+        superclass_of=_superclasses(recipe, classes, superclasses),
         readouts=tuple(recipe.readouts),
         statistics=statistics,
     )
@@ -55,7 +55,7 @@ def assemble(
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
         with at_path("algorithm"):
             in_shape = set_up_algorithm(algorithm, context)
-        builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.group_of)
+        builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.superclass_of)
         network = builder.build()
         _freeze(network, recipe.start)
         schedule: Schedule = make(
@@ -82,11 +82,11 @@ def assemble(
     return module_of(net, recipe, makers(recipe.optimizer, builder.optimizers), augmentations, factor)
 
 
-def _groups(recipe: Recipe, classes: int, groups: Sequence[int] | None) -> torch.Tensor | None:
+def _superclasses(recipe: Recipe, classes: int, superclasses: Sequence[int] | None) -> torch.Tensor | None:
     own = recipe.data.groups
     if own is not None and len(own) != classes:
         raise UserError(f"data.groups: {len(own)} numbers for {classes} classes; give one for each")
-    chosen = own if own is not None else groups
+    chosen = own if own is not None else superclasses
     return None if chosen is None else torch.tensor(chosen)
 
 

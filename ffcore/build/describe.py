@@ -19,11 +19,11 @@ def describe(recipe: Recipe) -> Table:
     """
     dataset: Dataset = make(recipe.data.dataset, "data")
     known = dataset.peek()
-    groups = None
-    if known is None or (dataset.grouped and recipe.data.groups is None):
+    superclasses = None
+    if known is None or (dataset.has_superclasses and recipe.data.groups is None):
         images = dataset.load()
-        known, groups = (images.shape, images.num_classes), images.groups
-    network = assemble(recipe, *known, groups).network
+        known, superclasses = (images.shape, images.num_classes), images.superclasses
+    network = assemble(recipe, *known, superclasses).network
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "goodness", "loss"):
         table.add_column(column, justify="right" if column == "parameters" else "left")

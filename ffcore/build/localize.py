@@ -33,7 +33,7 @@ def localize(
     readouts: Mapping[str, Readout | str | Mapping[str, Any]] | None = None,
     contribution: LayerContribution | str | Mapping[str, Any] = "sum",
     schedule: Schedule | str | Mapping[str, Any] | None = None,
-    group_of: Tensor | None = None,
+    superclass_of: Tensor | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Network:
@@ -68,7 +68,7 @@ def localize(
         readouts: classifiers that listen to blocks, by a name of your own.
         contribution: how the evidence of several sources becomes one score a class.
         schedule: which blocks learn when; None: as the algorithm has it.
-        group_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, if there are any.
         seed: of all random numbers that the algorithm draws while it learns.
         settings: of all blocks, as `LocalBlock` takes them: ``goodness``, ``objective``, ``penalties``,
             ``handoff``, ``rule``, ``per_view``, ``loss``; and ``compile=True``. An object is copied for each
@@ -106,7 +106,7 @@ def localize(
             readouts=readouts,
             contribution=contribution,
             schedule=schedule,
-            group_of=group_of,
+            superclass_of=superclass_of,
             heads=() if head is None else (block_name(head),),
             seed=seed,
         )

@@ -57,7 +57,7 @@ class NetworkBuilder:
         algorithm: may replace entries of ``block`` and append a head.
         shape: shape of one input of the network.
         classes: number of classes K.
-        group_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, if there are any.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class NetworkBuilder:
         algorithm: Algorithm,
         shape: tuple[int, ...],
         classes: int,
-        group_of: Tensor | None = None,
+        superclass_of: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
         self.algorithm = algorithm
         self.shape = shape
         self.classes = classes
-        self.group_of = group_of
+        self.superclass_of = superclass_of
         self.optimizers: dict[str, OptimizerConfig] = {}
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
@@ -105,7 +105,12 @@ class NetworkBuilder:
                 self.optimizers[name] = self.recipe.readout_optimizer
         try:
             network = LocalNetwork(
-                nn.Sequential(stages), self.shape, self.classes, readouts, self.group_of, heads=self.heads
+                nn.Sequential(stages),
+                self.shape,
+                self.classes,
+                readouts,
+                self.superclass_of,
+                heads=self.heads,
             )
         except UserError:
             raise
@@ -162,7 +167,7 @@ class NetworkBuilder:
         where = f"{name}, {self.recipe.place(f'{path}.box')}"
         box: BlackBox = make(item.box, where, in_shape=shape)
         stage = BoxStage(box, name, where, item.fit, item.movable)
-        stage.place(Context(shape, self.classes, name=name, group_of=self.group_of))
+        stage.place(Context(shape, self.classes, name=name, superclass_of=self.superclass_of))
         return stage
 
     def _model(self, item: ModelItem, path: str, config: BlockConfig) -> LocalModel:
@@ -223,7 +228,9 @@ class NetworkBuilder:
         shape = tuple(self._x.shape[1:])
         circuit: Circuit = make(item.circuit, path, in_shape=shape)
         try:
-            circuit.setup(Context(shape, self.classes, name=name, group_of=self.group_of, block=block))
+            circuit.setup(
+                Context(shape, self.classes, name=name, superclass_of=self.superclass_of, block=block)
+            )
         except UserError:
             raise
         except ValueError as error:

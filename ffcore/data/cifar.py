@@ -67,7 +67,7 @@ class Cifar(Dataset):
             classes=classes,
             scale=1 / 255,
             provenance={file: sha256(folder / file) for file in self._files},
-            groups=self._groups(np.concatenate([train, test])[:, :-PIXELS])
+            superclasses=self._superclasses(np.concatenate([train, test])[:, :-PIXELS])
             if len(self.labels) == 2
             else None,
         )
@@ -120,7 +120,7 @@ class Cifar(Dataset):
         x, y = records[:, -PIXELS:], records[:, -PIXELS - 1]
         return Split(x.copy().reshape(-1, *SHAPE), y.astype(np.int64))
 
-    def _groups(self, labels: np.ndarray) -> tuple[int, ...] | None:
+    def _superclasses(self, labels: np.ndarray) -> tuple[int, ...] | None:
         """The coarse label that goes with each fine one, from (N, 2) of both; None where there is but one."""
         if len(self.labels) == 1:
             return None
@@ -154,7 +154,7 @@ class Cifar10(Cifar):
 
 
 class Cifar100(Cifar):
-    """A hundred fine classes, which are the labels, in twenty coarse ones, the groups; 50,000 + 10,000."""
+    """A hundred fine classes, which are the labels, in twenty super-classes; 50,000 + 10,000."""
 
     name = "cifar100"
     folder = "cifar-100-binary"
@@ -164,4 +164,4 @@ class Cifar100(Cifar):
     test = "test.bin"
     names = "fine_label_names.txt"
     labels = (20, 100)
-    grouped = True
+    has_superclasses = True

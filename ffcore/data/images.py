@@ -46,12 +46,12 @@ class ImageSet:
         classes: K names, by class number.
         scale: a stored value times `scale` lies in [0, 1]; 1.0 for floats, which are taken as they are.
         provenance: where the numbers came from: file name to sha256, or package to version.
-        groups: (K,) super-class of each class, from 0, where the set has such.
+        superclasses: (K,) super-class of each class, from 0, where the set has such.
         val: samples for validation, where the set has such; None: they are cut off the training samples.
 
     Raises:
         UserError: an empty split, labels that do not fit the samples or the classes, splits that differ, or
-            groups that do not fit the classes.
+            super-classes that do not fit the classes.
     """
 
     name: str
@@ -60,7 +60,7 @@ class ImageSet:
     classes: tuple[str, ...]
     scale: float
     provenance: Mapping[str, str]
-    groups: tuple[int, ...] | None = None
+    superclasses: tuple[int, ...] | None = None
     val: Split | None = None
 
     def __post_init__(self) -> None:
@@ -73,10 +73,12 @@ class ImageSet:
             ours, theirs = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, split))
             if ours != theirs:
                 raise UserError(f"{self.name}: train samples are {ours} but {what} samples are {theirs}")
-        if self.groups is not None and (len(self.groups) != self.num_classes or min(self.groups) < 0):
+        if self.superclasses is not None and (
+            len(self.superclasses) != self.num_classes or min(self.superclasses) < 0
+        ):
             raise UserError(
-                f"{self.name}: groups are {self.groups}; they must be {self.num_classes} numbers from 0, "
-                "one for each class"
+                f"{self.name}: superclasses are {self.superclasses}; they must be {self.num_classes} numbers "
+                "from 0, one for each class"
             )
 
     @property
@@ -93,10 +95,10 @@ class ImageSet:
 class Dataset(ABC):
     """A source of one `ImageSet`; constructor arguments are plain values, as a recipe writes them.
 
-    ``grouped`` says that its classes have super-classes, which only reading it tells.
+    ``has_superclasses`` says that its classes have super-classes, which only reading it tells.
     """
 
-    grouped: ClassVar[bool] = False
+    has_superclasses: ClassVar[bool] = False
 
     def peek(self) -> tuple[tuple[int, ...], int] | None:
         """Shape of one sample and number of classes, where both are known without reading anything."""

@@ -54,7 +54,7 @@ class Context:
             number of blocks.
         blocks: parts of a block, readouts, contributions, schedules: number of blocks of the network, also of
             those that never learn.
-        group_of: all components: (K,) super-class of every class, where the data set or the recipe has them.
+        superclass_of: all components: (K,) super-class of each class, if the data set or the recipe has them.
         in_shape: parts of a block: shape of one sample of the block's input, of the first where it has
             several.
         handoff_shape: parts of a block: shape of one sample of what the block hands on.
@@ -85,7 +85,7 @@ class Context:
     name: str = ""
     depth: int = 0
     blocks: int = 1
-    group_of: Tensor | None = None
+    superclass_of: Tensor | None = None
     in_shape: tuple[int, ...] = ()
     handoff_shape: tuple[int, ...] = ()
     rank: int = 0

@@ -44,7 +44,7 @@ class Found:
 
 
 def explore(
-    body: nn.Module, stages: Sequence[nn.Module], x: Any, classes: int, group_of: Tensor | None
+    body: nn.Module, stages: Sequence[nn.Module], x: Any, classes: int, superclass_of: Tensor | None
 ) -> dict[LocalBlock, Found]:
     """The blocks in the order of their first call; black boxes are set up when the pass comes to them.
 
@@ -53,7 +53,7 @@ def explore(
         stages: what a pass goes through.
         x: (R, *shape) rows, or a tuple or mapping of such.
         classes: number of classes K.
-        group_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, if there are any.
 
     Raises:
         UserError: when no block is called, or a black box does not fit its place.
@@ -66,7 +66,9 @@ def explore(
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
-        cast(BoxStage, stage).place(Context(shape, classes, name=cast(str, stage.name), group_of=group_of))
+        cast(BoxStage, stage).place(
+            Context(shape, classes, name=cast(str, stage.name), superclass_of=superclass_of)
+        )
         stage.to(args[0].device)  # what the box has made
 
     boxes = [part for part in body.modules() if isinstance(part, BoxStage)]
@@ -79,14 +81,16 @@ def explore(
     return found
 
 
-def set_up(found: Mapping[LocalBlock, Found], taken: set[str], classes: int, group_of: Tensor | None) -> None:
+def set_up(
+    found: Mapping[LocalBlock, Found], taken: set[str], classes: int, superclass_of: Tensor | None
+) -> None:
     """Name the blocks and set their components up (`Component.setup`).
 
     Args:
         found: see `explore`.
         taken: names that blocks may not have.
         classes: number of classes K.
-        group_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, if there are any.
 
     Raises:
         UserError: when a name is taken, or a component does not fit its place.
@@ -105,7 +109,7 @@ def set_up(found: Mapping[LocalBlock, Found], taken: set[str], classes: int, gro
             name=block.name,
             depth=depth,
             blocks=len(blocks),
-            group_of=group_of,
+            superclass_of=superclass_of,
             in_shape=found[block].in_shape,
             handoff_shape=found[block].handoff,
             rank=sum(judging[:depth]),
@@ -119,7 +123,7 @@ def set_up_readouts(
     readouts: Mapping[str, LocalBlock],
     found: Mapping[LocalBlock, Found],
     classes: int,
-    group_of: Tensor | None,
+    superclass_of: Tensor | None,
 ) -> Taps:
     """Let the readouts choose the blocks that they read: blocks by the readout's name.
 
@@ -131,7 +135,9 @@ def set_up_readouts(
     taps = {}
     for name, readout in readouts.items():
         depth = len(blocks)
-        place = Context((classes,), classes, name=name, depth=depth, blocks=depth, group_of=group_of)
+        place = Context(
+            (classes,), classes, name=name, depth=depth, blocks=depth, superclass_of=superclass_of
+        )
         chosen = cast(Readout, readout.body).setup(replace(place, features=features))
         if not isinstance(chosen, tuple | list) or not blocks.keys() >= set(chosen):
             raise UserError(

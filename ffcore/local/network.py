@@ -42,7 +42,7 @@ class LocalNetwork(nn.Module):
         shape: shape of one input sample.
         classes: number of classes K.
         readouts: readouts by name; each gets a local block of its own.
-        group_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, if there are any.
         example: (R, *shape) rows for the dry run, for bodies that zeros do not suit; ``shape`` is theirs.
         heads: names of blocks of the body that learn as readouts do; see `read`.
 
@@ -63,14 +63,14 @@ class LocalNetwork(nn.Module):
         shape: Sequence[int],
         classes: int,
         readouts: Mapping[str, Readout] | None = None,
-        group_of: Tensor | None = None,
+        superclass_of: Tensor | None = None,
         example: Any = None,
         heads: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.body = body
         self.classes = classes
-        self.group_of = group_of
+        self.superclass_of = superclass_of
         self.shape = tuple(shape)
         self.readout_blocks = nn.ModuleDict(
             {name: LocalBlock(r, loss=ReadoutLoss(), name=name) for name, r in (readouts or {}).items()}
@@ -81,18 +81,18 @@ class LocalNetwork(nn.Module):
         self.finite = False
         self.route: Route | None = None
         x = self._zeros() if example is None else example
-        every = explore(self, self.stages, x, classes, group_of)
+        every = explore(self, self.stages, x, classes, superclass_of)
         _refuse_shared(every)
         found = {block: seen for block, seen in every.items() if block.name not in heads}
         self._heads = {block.name: block for block in every if block.name in heads}
-        set_up(found, {*self.readout_blocks, *self._heads}, classes, group_of)
+        set_up(found, {*self.readout_blocks, *self._heads}, classes, superclass_of)
         self._blocks = tuple(found)
         self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         inside = self.in_circuits.union(*(block.modules() for block in every))
         self._plain = tuple(  # outside the blocks, with running statistics of their own
             part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
         )
-        self.taps = set_up_readouts(self._readouts, found, classes, group_of)
+        self.taps = set_up_readouts(self._readouts, found, classes, superclass_of)
         for name, head in self._heads.items():
             head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
         self._plan: dict[nn.Module, Place] = {}

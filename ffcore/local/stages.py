@@ -29,7 +29,7 @@ def local_network(
     example: Any,
     classes: int | None,
     readouts: Mapping[str, Readout],
-    group_of: Tensor | None,
+    superclass_of: Tensor | None,
     heads: Collection[str],
 ) -> LocalNetwork:
     """The blocks of a body, found with the views that the algorithm makes of an example."""
@@ -43,13 +43,15 @@ def local_network(
         raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
     with at_path("algorithm"):
         first = next(tensors(example))
-        context = Context(tuple(first.shape[1:]), classes, group_of=group_of, readouts=(*readouts, *heads))
+        context = Context(
+            tuple(first.shape[1:]), classes, superclass_of=superclass_of, readouts=(*readouts, *heads)
+        )
         in_shape = set_up_algorithm(algorithm, context)
         algorithm.to(first.device)
         seen = algorithm.neutral(example).x
     module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
     try:
-        return LocalNetwork(module, in_shape, classes, readouts, group_of, seen, heads)
+        return LocalNetwork(module, in_shape, classes, readouts, superclass_of, seen, heads)
     except UserError:
         raise
     except (ValueError, RuntimeError, TypeError, IndexError) as error:

@@ -103,7 +103,7 @@ class Data:
             "name": self.images.name,
             "shape": list(self.images.shape),
             "classes": list(self.images.classes),
-            "groups": None if self.images.groups is None else list(self.images.groups),
+            "groups": None if self.images.superclasses is None else list(self.images.superclasses),
             "scale": self.images.scale,
             "mean": list(self.mean),
             "std": list(self.std),

@@ -169,7 +169,9 @@ class Job:
             raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
         images = data.images
         if net is None:
-            module = assemble(recipe, images.shape, images.num_classes, images.groups, data.statistics())
+            module = assemble(
+                recipe, images.shape, images.num_classes, images.superclasses, data.statistics()
+            )
         else:
             module = around(net, recipe, images.shape, images.num_classes, data.statistics())
         join.refuse_network(recipe, module)

@@ -50,7 +50,7 @@ def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0, **more: 
         name=name,
         depth=depth,
         blocks=2,
-        group_of=torch.arange(K) // 2,
+        superclass_of=torch.arange(K) // 2,
         unit_goodness=float(math.prod(shape)),
         **more,
     )

@@ -36,8 +36,8 @@ def super_classes(hierarchy: Hierarchy | None, pace: Pace, context: Context) -> 
         return None
     if hierarchy != "data":
         levels: Sequence[Sequence[int]] = hierarchy
-    elif context.group_of is not None:
-        levels = [context.group_of.tolist()]
+    elif context.superclass_of is not None:
+        levels = [context.superclass_of.tolist()]
     else:
         raise ValueError("hierarchy: the data has no super-classes; give it some as data.groups")
     check(levels, context.classes)

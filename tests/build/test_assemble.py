@@ -226,7 +226,7 @@ def test_what_is_known_of_the_data_reaches_the_algorithm_and_the_augmentations()
     context = augmentation.place
     assert context is module.algorithm.place
     assert (context.shape, context.classes, context.readouts) == (SHAPE, K, ("soft",))
-    assert (context.statistics, context.group_of.tolist()) == (statistics, [0, 0, 1])
+    assert (context.statistics, context.superclass_of.tolist()) == (statistics, [0, 0, 1])
 
 
 def test_without_data_the_algorithm_knows_nothing_of_them_and_augmentations_are_not_set_up():

@@ -44,7 +44,7 @@ def test_cifar10_is_read_in_order_from_each_known_layout(tmp_path: Path, where: 
     assert data.test.y.tolist() == [0, 1]
     assert (data.shape, data.num_classes) == Cifar10().peek()
     assert data.classes[3] == "thing3"
-    assert data.groups is None
+    assert data.superclasses is None
     assert {len(digest) for digest in data.provenance.values()} == {64}
     assert len(data.provenance) == 7
 
@@ -65,7 +65,7 @@ def test_cifar100_has_fine_classes_in_coarse_groups(tmp_path: Path) -> None:
     data = Cifar100(str(tmp_path)).load()
     assert data.train.y.tolist() == list(range(100))
     assert (data.train.x[:, 0, 0, 0] == data.train.y).all()
-    assert data.groups == tuple(k % 20 for k in range(100))
+    assert data.superclasses == tuple(k % 20 for k in range(100))
     assert (data.shape, data.num_classes) == Cifar100().peek()
 
 

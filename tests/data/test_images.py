@@ -50,11 +50,11 @@ def test_splits_must_hold_the_same_kind_of_sample(other: Split) -> None:
         image_set(split(), other)
 
 
-@pytest.mark.parametrize("groups", [(0,), (0, 1, 0), (0, -1)])
-def test_groups_are_one_number_from_0_for_each_class(groups: tuple[int, ...]) -> None:
-    assert replace(image_set(split(), split(2)), groups=(1, 0)).groups == (1, 0)
-    with pytest.raises(UserError, match=r"toy: groups are .*; they must be 2 numbers from 0"):
-        replace(image_set(split(), split(2)), groups=groups)
+@pytest.mark.parametrize("superclasses", [(0,), (0, 1, 0), (0, -1)])
+def test_superclasses_are_one_number_from_0_for_each_class(superclasses: tuple[int, ...]) -> None:
+    assert replace(image_set(split(), split(2)), superclasses=(1, 0)).superclasses == (1, 0)
+    with pytest.raises(UserError, match=r"toy: superclasses are .*; they must be 2 numbers from 0"):
+        replace(image_set(split(), split(2)), superclasses=superclasses)
 
 
 def test_no_reader_imports_torch() -> None:

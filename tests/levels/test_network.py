@@ -261,7 +261,7 @@ def by_super_class(**parts):
     goodness = [ChannelPartition(hierarchy="data") for _ in range(2)]
     first = layer(64, 20, **{"goodness": goodness[0], **parts})
     second = layer(20, 20, goodness=goodness[1], objective=CwC())
-    return network([first, second], algorithm="channel-class", group_of=torch.arange(10) // 5)
+    return network([first, second], algorithm="channel-class", superclass_of=torch.arange(10) // 5)
 
 
 def test_an_objective_that_forgets_super_learns_on_the_columns_that_classes_share():
@@ -315,14 +315,14 @@ def test_every_component_is_set_up_once_with_what_it_may_know():
             return x.sign()
 
     made = layer(64, 20, goodness=noted(SumSquares)(), objective=noted(Logistic)(), handoff=RMS())
-    groups = torch.arange(10) // 5
+    superclasses = torch.arange(10) // 5
     net = network(
         [made, Boxed()],
         algorithm=noted(ForwardForward)(noted(Overlay)(), noted(WrongLabel)()),
         readouts={"soft": noted(Softmax)(("block1",))},
         contribution=noted(Sum)(),
         schedule=noted(Joint)(),
-        group_of=groups,
+        superclass_of=superclasses,
     )
     data = seen[ForwardForward]
     assert (data.shape, data.classes, data.readouts, data.statistics) == ((64,), 10, ("soft",), None)
@@ -337,7 +337,7 @@ def test_every_component_is_set_up_once_with_what_it_may_know():
     assert [(f.name, f.handoff_shape) for f in seen[Softmax].features] == [("block1", (20,))]
     assert seen[Sum] is seen[Joint]
     assert (seen[Sum].shape, seen[Sum].blocks, seen[Sum].sources) == ((64,), 1, net.sources)
-    assert all(context.group_of is groups for context in seen.values())
+    assert all(context.superclass_of is superclasses for context in seen.values())
     assert len(seen) == 9
 
 

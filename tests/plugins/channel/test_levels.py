@@ -9,9 +9,9 @@ from ffcore_channel.levels import level_at, super_classes
 COARSE, FINE = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
 
 
-def info(depth=0, blocks=3, groups=None):
-    group_of = None if groups is None else torch.tensor(groups)
-    return Context((12,), 6, group_of=group_of, rank=depth, ranks=blocks)
+def info(depth=0, blocks=3, superclasses=None):
+    superclass_of = None if superclasses is None else torch.tensor(superclasses)
+    return Context((12,), 6, superclass_of=superclass_of, rank=depth, ranks=blocks)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 5, 16])
