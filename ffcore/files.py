@@ -14,7 +14,7 @@ SUMMARY = "summary.json"
 _DRAFT = ".tmp"
 
 
-def sweep(folder: Path) -> None:
+def remove_drafts(folder: Path) -> None:
     """Remove the drafts that a killed process has left in a folder that nobody writes to."""
     for draft in folder.glob(f".*-*{_DRAFT}"):
         draft.unlink(missing_ok=True)

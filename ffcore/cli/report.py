@@ -1,4 +1,4 @@
-"""``ffcore report``: the report of a finished run, several runs beside each other, or a group's summary."""
+"""``ffcore report``: the report of a finished run, several runs beside each other, or a sweep's summary."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     if force and out is None:
         raise click.UsageError("--force goes with --out")
     if len(runs) == 1 and (runs[0] / SUMMARY).is_file():
-        from ffcore.cli.groups import summarise_again
+        from ffcore.cli.sweeps import summarise_again
 
         summarise_again(runs[0])
         return

@@ -14,7 +14,7 @@ from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE, says_where
 
 if TYPE_CHECKING:
-    from ffcore.run.group import Group
+    from ffcore.run.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def command(
     """
     from ffcore.files import SUMMARY
     from ffcore.run import directory, grid
-    from ffcore.run.group import Group
+    from ffcore.run.sweep import Sweep
 
     if resume is not None:
         if recipe is not None and "=" in recipe:
@@ -98,9 +98,9 @@ def command(
             if recipe is not None or overrides:
                 said = recipe or overrides[0]
                 ctx.fail(f"--resume {resume}: several runs go on as they began: leave out {said!r}.")
-            group = Group.read(resume)
-            group.report = group.report if report is None else report
-            return _several(group, jobs, max_time)
+            sweep = Sweep.read(resume)
+            sweep.report = sweep.report if report is None else report
+            return _several(sweep, jobs, max_time)
         if jobs is not None:
             ctx.fail(f"--jobs is for several runs, and {resume} is no folder of several.")
         return _once(recipe, overrides, resume, max_time, ctx.obj["command"], report, resume=True)
@@ -119,10 +119,10 @@ def command(
     name = grid.check(recipe, members, checker())
     there = directory.nearest(run_dir)
     folder = directory.create(run_dir, name)
-    group = Group(folder, recipe, members, ctx.obj["command"], report is True)
-    with directory.undone(group.folder, there):
-        group.begin()
-    return _several(group, jobs, max_time)
+    sweep = Sweep(folder, recipe, members, ctx.obj["command"], report is True)
+    with directory.undone(sweep.folder, there):
+        sweep.begin()
+    return _several(sweep, jobs, max_time)
 
 
 def _once(
@@ -188,24 +188,24 @@ def _once(
     return 0
 
 
-def _several(group: Group, jobs: int | None, max_time: Duration | None) -> int:
-    """The members of a group, a process each."""
-    from ffcore.cli.groups import print_group
+def _several(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
+    """The members of a sweep, a process each."""
+    from ffcore.cli.sweeps import print_sweep
     from ffcore.run import many
 
     program = [sys.executable, "-m", "ffcore", *manager.options()]
     code = many.launch(
-        group,
+        sweep,
         program,
         jobs=jobs or 1,
         max_time=max_time.seconds if max_time is not None else None,
         tell=click.echo,
     )
-    print_group(group)
+    print_sweep(sweep)
     if code == 130:
-        click.echo(f"interrupted: {_goes_on(group.folder)}", err=True)
-    elif max_time is not None and any(group.results(member) is None for member in group.members):
-        _tell_stopped(max_time, group.folder)
+        click.echo(f"interrupted: {_goes_on(sweep.folder)}", err=True)
+    elif max_time is not None and any(sweep.results(member) is None for member in sweep.members):
+        _tell_stopped(max_time, sweep.folder)
     return code
 
 

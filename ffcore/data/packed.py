@@ -73,7 +73,7 @@ def pack(
         "counts": {part: len(paths) for part, paths in parts.items()},
         "source": _listing(root, parts),
     }
-    _sweep(file)
+    _remove_drafts(file)
     if file.exists():
         try:
             return _stored(file, wanted)
@@ -201,7 +201,7 @@ def _read(paths: Sequence[Path]) -> list[bytes]:
     return [read_bytes(path) for path in paths]
 
 
-def _sweep(file: Path) -> None:
+def _remove_drafts(file: Path) -> None:
     """Remove what killed processes have left."""
     for draft in file.parent.glob(f".{file.stem}-*.tmp"):
         with suppress(OSError):

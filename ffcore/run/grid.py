@@ -24,7 +24,7 @@ class Member:
     """One of the runs.
 
     Attributes:
-        name: of its folder in the group's, and of its log beside that.
+        name: of its folder in the sweep's, and of its log beside that.
         point: the overrides that the grid has chosen; the seed is not among them.
         overrides: all of them.
         recipe: what it runs, everything resolved; known when it has been checked.

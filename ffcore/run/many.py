@@ -15,16 +15,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ffcore.files import CONFIG, sweep
+from ffcore.files import CONFIG, remove_drafts
 from ffcore.recipe.text import parse
 from ffcore.report.text import duration, error
 from ffcore.run import directory
 from ffcore.run.grid import Member
-from ffcore.run.group import INTERRUPTED, Group
+from ffcore.run.sweep import INTERRUPTED, Sweep
 
 
 def launch(
-    group: Group,
+    sweep: Sweep,
     program: Sequence[str],
     *,
     jobs: int = 1,
@@ -36,7 +36,7 @@ def launch(
     Ctrl-C is passed on to the members, which end with a checkpoint; pressed again, it ends them at once.
 
     Args:
-        group: whose folder is there.
+        sweep: whose folder is there.
         program: the words that start ffcore, up to the verb.
         jobs: members that run at the same time.
         max_time: seconds for all of them together; None for no limit.
@@ -48,19 +48,19 @@ def launch(
     Raises:
         UserError: another process is at it.
     """
-    with directory.locked(group.folder), _signals() as pressed:
-        for member in group.members:
+    with directory.locked(sweep.folder), _signals() as pressed:
+        for member in sweep.members:
             if member.status == INTERRUPTED:
                 member.status = None
-        group.refresh()
-        _work(group, program, jobs, max_time, tell, pressed)
+        sweep.refresh()
+        _work(sweep, program, jobs, max_time, tell, pressed)
     if pressed:
         return INTERRUPTED
-    return int(any(group.state(member) in ("failed", "interrupted") for member in group.members))
+    return int(any(sweep.state(member) in ("failed", "interrupted") for member in sweep.members))
 
 
 def _work(
-    group: Group,
+    sweep: Sweep,
     program: Sequence[str],
     jobs: int,
     max_time: float | None,
@@ -68,7 +68,7 @@ def _work(
     pressed: Sequence[int],
 ) -> None:
     ends = math.inf if max_time is None else time.monotonic() + max_time
-    waiting = [member for member in group.members if group.results(member) is None]
+    waiting = [member for member in sweep.members if sweep.results(member) is None]
     running: dict[int, tuple[Member, subprocess.Popen[bytes], int]] = {}  # by slot, 0 … jobs − 1
     passed_on = 0
     try:
@@ -76,9 +76,9 @@ def _work(
             while waiting and len(running) < jobs and not pressed and (left := ends - time.monotonic()) > 0:
                 member = waiting.pop(0)
                 slot = min(set(range(jobs)) - running.keys())
-                shares = _shares(slot, jobs, group.recipe_of(member))
-                running[slot] = _start(group, member, program, shares, left)
-                tell(f"{member.name}: started, {group.members.index(member) + 1} of {len(group.members)}")
+                shares = _shares(slot, jobs, sweep.recipe_of(member))
+                running[slot] = _start(sweep, member, program, shares, left)
+                tell(f"{member.name}: started, {sweep.members.index(member) + 1} of {len(sweep.members)}")
             for number in range(passed_on, len(pressed)):
                 for _, process, _ in running.values():
                     process.send_signal(signal.SIGINT if number < 2 else signal.SIGKILL)
@@ -88,8 +88,8 @@ def _work(
             for slot, (member, process, began) in list(running.items()):
                 if process.poll() is not None:
                     del running[slot]
-                    _end(group, member, process.returncode, began)
-                    tell(f"{member.name}: {_outcome(group, member)}")
+                    _end(sweep, member, process.returncode, began)
+                    tell(f"{member.name}: {_outcome(sweep, member)}")
             if not running and (not waiting or pressed or time.monotonic() >= ends):
                 return
             time.sleep(0.05)
@@ -101,20 +101,20 @@ def _work(
 
 
 def _start(
-    group: Group, member: Member, program: Sequence[str], shares: Mapping[str, str], left: float
+    sweep: Sweep, member: Member, program: Sequence[str], shares: Mapping[str, str], left: float
 ) -> tuple[Member, subprocess.Popen[bytes], int]:
     """Start a member, or go on with it; what it says is added to its log, from the place that is returned."""
     member.status = member.error = None
-    folder = group.folder / member.name
+    folder = sweep.folder / member.name
     if (folder / CONFIG).is_file():
         words = ["run", "--resume", str(folder)]
     else:
-        sweep(folder)  # a draft of what is not there yet
-        words = ["run", str(group.recipe_of(member)), "--run-dir", str(folder)]
-    words.append("--report" if group.report else "--no-report")
+        remove_drafts(folder)  # a draft of what is not there yet
+        words = ["run", str(sweep.recipe_of(member)), "--run-dir", str(folder)]
+    words.append("--report" if sweep.report else "--no-report")
     if left < math.inf:
         words += ["--max-time", f"{math.ceil(left)}s"]
-    with group.log_of(member).open("ab") as log:
+    with sweep.log_of(member).open("ab") as log:
         log.write(f"$ {shlex.join([*program, *words])}\n".encode())
         log.flush()
         process = subprocess.Popen(  # noqa: S603 (our own program)
@@ -152,18 +152,18 @@ def _gpus() -> list[str]:
     return [str(number) for number in range(device_count())]
 
 
-def _end(group: Group, member: Member, status: int, began: int) -> None:
+def _end(sweep: Sweep, member: Member, status: int, began: int) -> None:
     member.status = 128 - status if status < 0 else status  # killed by a signal: as shells count
-    if group.state(member) == "failed":
-        said = group.log_of(member).read_bytes()[began:].decode(errors="replace")
+    if sweep.state(member) == "failed":
+        said = sweep.log_of(member).read_bytes()[began:].decode(errors="replace")
         lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
         last = ([line for line in lines if line.startswith("error")] or lines)[-1]
         member.error = f"killed by {signal.Signals(-status).name}" if status < 0 else last
-    group.write()
+    sweep.write()
 
 
-def _outcome(group: Group, member: Member) -> str:
-    state, found = group.state(member), group.metrics(member)
+def _outcome(sweep: Sweep, member: Member) -> str:
+    state, found = sweep.state(member), sweep.metrics(member)
     if state == "done":
         return f"done in {duration(found['wall_s'])}, validation error {error(found['val_accuracy'])}"
     return f"failed: {member.error}" if state == "failed" else state

@@ -85,7 +85,7 @@ def resume(
             stack.enter_context(directory.locked(run_dir))
             for folder in (run_dir, run_dir / files.CHECKPOINTS):
                 directory.refuse_read_only(folder)
-                files.sweep(folder)
+                files.remove_drafts(folder)
         newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
         for complaint in complaints:
             teller(console)(f"{complaint}; going on from the checkpoint before it")

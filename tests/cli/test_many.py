@@ -8,7 +8,7 @@ import pytest
 from ffcore.cli.main import main
 from ffcore.errors import TimeUpError
 from ffcore.plugin import manager
-from ffcore.run.group import Group
+from ffcore.run.sweep import Sweep
 
 RUN = ["run", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1"]
 PLUGIN = """
@@ -53,11 +53,11 @@ REFUSED = {
         "with trainer.max_epochs=1",
         "3 blocks need 3 epochs",
     ),
-    "data of a group": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=FOLDER"),
-    "the start of a group": ([*RUN, "start.run=gone", "--seeds", "1,2"], "error: start.run: ", "'gone'"),
-    "callbacks of a group": ([*RUN, "trainer.callbacks=[None]", "--seeds", "1,2"], "trainer.callbacks.0"),
-    "devices of a group": ([*RUN, "trainer.devices=999", "--seeds", "1,2"], "trainer.devices: 999"),
-    "patience of a group": (
+    "data of a sweep": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=FOLDER"),
+    "the start of a sweep": ([*RUN, "start.run=gone", "--seeds", "1,2"], "error: start.run: ", "'gone'"),
+    "callbacks of a sweep": ([*RUN, "trainer.callbacks=[None]", "--seeds", "1,2"], "trainer.callbacks.0"),
+    "devices of a sweep": ([*RUN, "trainer.devices=999", "--seeds", "1,2"], "trainer.devices: 999"),
+    "patience of a sweep": (
         [*RUN, "trainer.patience=1", "data.validation=0", "optimizer.lr=1,2"],
         "error: trainer.patience",
     ),
@@ -147,19 +147,19 @@ def test_one_fails_another_does_not_and_resume_makes_up_for_it(place, capsys):
     assert (place / "both/seed-1/results.json").read_bytes() == results
 
 
-def test_a_members_report_is_made_on_request_and_the_group_remembers(place, capsys):
+def test_a_members_report_is_made_on_request_and_the_sweep_remembers(place, capsys):
     assert main([*RUN, "--seeds", "1", "--run-dir", "one", "--report"]) == 0
     assert (place / "one/seed-1/report.html").is_file()
-    assert Group.read(place / "one").report
+    assert Sweep.read(place / "one").report
     assert "--report" in (place / "one/seed-1.log").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize(("words", "report"), [([], True), (["--no-report"], False)])
-def test_a_resumed_group_makes_reports_as_it_began_unless_it_is_told(monkeypatch, place, words, report):
+def test_a_resumed_sweep_makes_reports_as_it_began_unless_it_is_told(monkeypatch, place, words, report):
     launched = []
 
-    def launch(group, *args, **options):
-        launched.append(group.report)
+    def launch(sweep, *args, **options):
+        launched.append(sweep.report)
         return 0
 
     monkeypatch.setattr("ffcore.run.many.launch", launch)

@@ -11,7 +11,7 @@ from ffcore.cli.main import main
 from ffcore.plugin import manager
 from ffcore.run import directory
 from ffcore.run.grid import Member
-from ffcore.run.group import Group
+from ffcore.run.sweep import Sweep
 from tests.report.conftest import write_run
 
 
@@ -96,8 +96,8 @@ def several(run, other, tmp_path):
     members = [Member(f"seed-{seed}", (), (f"seed={seed}",), seed) for seed in (1, 2)]
     members[1].status = 130
     (folder / "seed-2").mkdir()
-    group = Group(folder, "digits/ff", members, "ffcore run digits/ff --seeds 1,2")
-    group.write()
+    sweep = Sweep(folder, "digits/ff", members, "ffcore run digits/ff --seeds 1,2")
+    sweep.write()
     run.rename(folder / "seed-1")
     return folder
 
@@ -155,7 +155,7 @@ def test_part_that_failed_is_told(run, capsys, monkeypatch):
 def test_report_does_not_import_torch(tmp_path, bare):
     run = write_run(tmp_path / "run")
     (tmp_path / "several").mkdir()
-    Group(tmp_path / "several", "digits/ff", [Member("seed-1", (), ("seed=1",), 1)]).write()
+    Sweep(tmp_path / "several", "digits/ff", [Member("seed-1", (), ("seed=1",), 1)]).write()
     code = (
         "import sys; from ffcore.cli.main import main; "
         f"assert main(['report', {str(run)!r}]) == 0; "

@@ -11,9 +11,9 @@ import pytest
 from ffcore.errors import UserError
 from ffcore.files import SUMMARY
 from ffcore.run import grid, many
-from ffcore.run import group as groups
+from ffcore.run import sweep as sweeps
 from ffcore.run.grid import Member
-from ffcore.run.group import Group
+from ffcore.run.sweep import Sweep
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
@@ -42,15 +42,15 @@ def names(*overrides, seeds=()):
 
 
 @pytest.fixture
-def group(tmp_path):
-    """Makes a group of stand-ins: its folder, the words that start a member."""
+def sweep(tmp_path):
+    """Makes a sweep of stand-ins: its folder, the words that start a member."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    (tmp_path / "group").mkdir()
+    (tmp_path / "sweep").mkdir()
 
     def make(*overrides, seeds=()):
         members = grid.plan("digits/ff", overrides, seeds)
         grid.check("digits/ff", members, lambda recipe: None)
-        made = Group(tmp_path / "group", "digits/ff", members)
+        made = Sweep(tmp_path / "sweep", "digits/ff", members)
         made.begin()
         return made, [sys.executable, str(tmp_path / "stand_in.py")]
 
@@ -117,19 +117,19 @@ def test_a_member_that_cannot_work_is_named():
 
 
 @pytest.mark.parametrize(("devices", "taken"), [(1, {"4", "7"}), (2, {"4,7"})])
-def test_members_at_a_time_share_cores_and_gpus(group, monkeypatch, devices, taken):
+def test_members_at_a_time_share_cores_and_gpus(sweep, monkeypatch, devices, taken):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
-    several, program = group(f"trainer.devices={devices}", seeds=(1, 2))
+    several, program = sweep(f"trainer.devices={devices}", seeds=(1, 2))
     assert many.launch(several, program, jobs=2, tell=lambda line: None) == 0
     said = [(several.folder / f"{member.name}.log").read_text() for member in several.members]
     assert {text.split("GPU ")[1].split()[0] for text in said} == taken
     assert all("threads 3" in text for text in said)
 
 
-def test_a_failed_member_does_not_lose_the_others(group):
-    several, program = group(seeds=(1, 13, 3))
+def test_a_failed_member_does_not_lose_the_others(sweep):
+    several, program = sweep(seeds=(1, 13, 3))
     lines = []
     assert many.launch(several, program, jobs=2, tell=lines.append) == 1
     said = json.loads((several.folder / SUMMARY).read_text())
@@ -142,38 +142,38 @@ def test_a_failed_member_does_not_lose_the_others(group):
     assert "14.00 ± 2.83" in (several.folder / "summary.md").read_text()
     assert len(lines) == 6
 
-    again = Group.read(several.folder)
+    again = Sweep.read(several.folder)
     assert again == several
     assert many.launch(again, program) == 0
     assert [again.state(member) for member in again.members] == ["done"] * 3
     assert "run --resume" in (several.folder / "seed-13.log").read_text()
 
 
-def test_the_best_is_so_on_validation_data(group):
-    several, program = group("optimizer.lr=1e-3,3e-3", seeds=(1,))
+def test_the_best_is_so_on_validation_data(sweep):
+    several, program = sweep("optimizer.lr=1e-3,3e-3", seeds=(1,))
     assert many.launch(several, program) == 0
-    assert groups.best_point(several) == ("optimizer.lr=1e-3",)
-    assert [row[0] for row in groups.rows(several)] == [
+    assert sweeps.best_point(several) == ("optimizer.lr=1e-3",)
+    assert [row[0] for row in sweeps.rows(several)] == [
         "optimizer.lr-0.001+seed-1 (best val.)",
         "optimizer.lr-0.003+seed-1",
     ]
 
 
-def test_no_seed_is_the_best(group):
-    several, program = group(seeds=(1, 2))
+def test_no_seed_is_the_best(sweep):
+    several, program = sweep(seeds=(1, 2))
     many.launch(several, program)
-    assert groups.best_point(several) is None
-    assert groups.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
+    assert sweeps.best_point(several) is None
+    assert sweeps.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
 
 
-def test_one_member_has_no_deviation(group):
-    several, program = group(seeds=(5,))
+def test_one_member_has_no_deviation(sweep):
+    several, program = sweep(seeds=(5,))
     many.launch(several, program)
-    assert groups.summary(several)["groups"][0]["test_error"] == {"mean": 20.0, "std": None}
+    assert sweeps.summary(several)["groups"][0]["test_error"] == {"mean": 20.0, "std": None}
 
 
-def test_ctrl_c_ends_members_and_the_summary_is_written(group):
-    several, program = group(seeds=(1, 99, 2))
+def test_ctrl_c_ends_members_and_the_summary_is_written(sweep):
+    several, program = sweep(seeds=(1, 99, 2))
 
     def press():
         while not (several.folder / "seed-99" / "here").exists():
@@ -190,27 +190,27 @@ def test_ctrl_c_ends_members_and_the_summary_is_written(group):
     assert [one["state"] for one in said["members"]] == ["done", "interrupted", "not started"]
 
 
-def test_when_the_time_is_up_no_member_starts(group):
-    several, program = group(seeds=(1, 2))
+def test_when_the_time_is_up_no_member_starts(sweep):
+    several, program = sweep(seeds=(1, 2))
     assert many.launch(several, program, max_time=0) == 0
     assert [several.state(member) for member in several.members] == ["not started"] * 2
 
 
-def test_members_get_the_time_that_is_left(group):
-    several, program = group(seeds=(1,))
+def test_members_get_the_time_that_is_left(sweep):
+    several, program = sweep(seeds=(1,))
     many.launch(several, program, max_time=20)
     assert "--max-time 20s" in (several.folder / "seed-1.log").read_text()
 
 
-def test_a_killed_member_says_so(group, tmp_path):
-    several, _ = group(seeds=(1,))
+def test_a_killed_member_says_so(sweep, tmp_path):
+    several, _ = sweep(seeds=(1,))
     (tmp_path / "killed.py").write_text("import os; os.kill(os.getpid(), 9)")
     assert many.launch(several, [sys.executable, str(tmp_path / "killed.py")]) == 1
     assert several.members == [Member("seed-1", (), ("seed=1",), 1, 137, "killed by SIGKILL")]
 
 
-def test_a_member_killed_before_it_had_a_recipe_begins_again(group):
-    several, program = group(seeds=(1,))
+def test_a_member_killed_before_it_had_a_recipe_begins_again(sweep):
+    several, program = sweep(seeds=(1,))
     folder = several.folder / "seed-1"
     folder.mkdir()
     (folder / ".config-abc.tmp").touch()
@@ -219,8 +219,8 @@ def test_a_member_killed_before_it_had_a_recipe_begins_again(group):
     assert f"run {several.folder / 'seed-1.yaml'} --run-dir" in (several.folder / "seed-1.log").read_text()
 
 
-def test_damaged_results_of_a_member_are_named(group):
-    several, program = group(seeds=(1,))
+def test_damaged_results_of_a_member_are_named(sweep):
+    several, program = sweep(seeds=(1,))
     many.launch(several, program)
     (several.folder / "seed-1" / "results.json").write_text("{")
     with pytest.raises(UserError, match=r"seed-1/results.json: damaged: "):
@@ -230,4 +230,4 @@ def test_damaged_results_of_a_member_are_named(group):
 def test_a_damaged_summary_is_named(tmp_path):
     (tmp_path / SUMMARY).write_text("{}")
     with pytest.raises(UserError, match=r"summary.json: not the summary of several runs"):
-        Group.read(tmp_path)
+        Sweep.read(tmp_path)

@@ -23,16 +23,16 @@ _KEPT = ("seed", "exit_status", "error")
 
 
 @dataclass
-class Group:
+class Sweep:
     """The folder of several runs. ``summary.json`` says who they are from before the first one starts.
 
-    Beside it lies the whole recipe of each of them, so that the group goes on as it began, from any folder.
+    Beside it lies the whole recipe of each of them, so that the sweep goes on as it began, from any folder.
 
     Attributes:
         folder: where everything lies.
         recipe: the name or the path of what they all run.
         members: in the order of the grid, seeds running fastest.
-        command: the command line that made the group.
+        command: the command line that made the sweep.
         report: whether members make reports of their own.
     """
 
@@ -43,8 +43,8 @@ class Group:
     report: bool = False
 
     @classmethod
-    def read(cls, folder: Path) -> Group:
-        """The group that a folder is.
+    def read(cls, folder: Path) -> Sweep:
+        """The sweep that a folder is.
 
         Raises:
             UserError: its ``summary.json`` is damaged.
@@ -130,86 +130,86 @@ class Group:
         directory.write_text(self.folder / "summary.md", "\n\n".join(parts) + "\n")
 
 
-def summary(group: Group) -> dict[str, Any]:
+def summary(sweep: Sweep) -> dict[str, Any]:
     """What ``summary.json`` says: errors in percent, accuracies as fractions, sample standard deviations."""
-    best = best_point(group)
+    best = best_point(sweep)
     return {
-        "recipe": group.recipe,
-        "command": group.command,
-        "report": group.report,
+        "recipe": sweep.recipe,
+        "command": sweep.command,
+        "report": sweep.report,
         "members": [
             {
                 "folder": member.name,
                 "point": list(member.point),
                 "overrides": list(member.overrides),
                 "seed": member.seed,
-                "state": group.state(member),
+                "state": sweep.state(member),
                 "exit_status": member.status,
                 "error": member.error,
-                **group.metrics(member),
+                **sweep.metrics(member),
             }
-            for member in group.members
+            for member in sweep.members
         ],
         "groups": [
             {
                 "point": list(point),
                 "best_on_validation": point == best,
-                "n": sum(group.results(member) is not None for member in members),
-                "test_error": _spread(_values(group, members, "test_error")),
-                "val_accuracy": _spread(_values(group, members, "val_accuracy")),
+                "n": sum(sweep.results(member) is not None for member in members),
+                "test_error": _spread(_values(sweep, members, "test_error")),
+                "val_accuracy": _spread(_values(sweep, members, "val_accuracy")),
             }
-            for point, members in group.points().items()
+            for point, members in sweep.points().items()
         ],
     }
 
 
-def best_point(group: Group) -> tuple[str, ...] | None:
+def best_point(sweep: Sweep) -> tuple[str, ...] | None:
     """The point of the grid with the highest mean accuracy on validation data; the test split has no say."""
     means = {
         point: statistics.fmean(values)
-        for point, members in group.points().items()
-        if (values := _values(group, members, "val_accuracy"))
+        for point, members in sweep.points().items()
+        if (values := _values(sweep, members, "val_accuracy"))
     }
     return max(means, key=lambda point: means[point]) if len(means) > 1 else None
 
 
-def rows(group: Group) -> list[list[str]]:
-    """The table of a group, for `COLUMNS`: members in the order of the grid, and the mean of their seeds."""
+def rows(sweep: Sweep) -> list[list[str]]:
+    """The table of a sweep, for `COLUMNS`: members in the order of the grid, and the mean of their seeds."""
     made: list[list[str]] = []
-    best = best_point(group)
-    for point, members in group.points().items():
+    best = best_point(sweep)
+    for point, members in sweep.points().items():
         mark = " (best val.)" if point == best else ""
         for member in members:
             name = member.name if len(members) > 1 else f"{member.name}{mark}"
-            made.append([name, *_cells(group, member)])
-        errors = _values(group, members, "test_error")
+            made.append([name, *_cells(sweep, member)])
+        errors = _values(sweep, members, "test_error")
         if len(members) > 1 and errors:
-            val = [100 * (1 - accuracy) for accuracy in _values(group, members, "val_accuracy")]
+            val = [100 * (1 - accuracy) for accuracy in _values(sweep, members, "val_accuracy")]
             of = f"{' '.join(point)}: mean of {len(errors)}".removeprefix(": ")
             made.append([f"{of}{mark}", _plus_minus(errors), _plus_minus(val), "", ""])
     return made
 
 
-def remarks(group: Group) -> list[str]:
+def remarks(sweep: Sweep) -> list[str]:
     """A line on every member that has failed."""
     return [
         f"{member.name} failed with exit status {member.status}: {member.error}; all it said is in "
-        f"{group.log_of(member)}"
-        for member in group.members
-        if group.state(member) == "failed"
+        f"{sweep.log_of(member)}"
+        for member in sweep.members
+        if sweep.state(member) == "failed"
     ]
 
 
-def _values(group: Group, members: Iterable[Member], key: str) -> list[float]:
-    values = (group.metrics(member)[key] for member in members)
+def _values(sweep: Sweep, members: Iterable[Member], key: str) -> list[float]:
+    values = (sweep.metrics(member)[key] for member in members)
     return [value for value in values if value is not None]
 
 
-def _cells(group: Group, member: Member) -> list[str]:
-    if group.results(member) is None:
-        return [group.state(member), *[NOTHING] * 3]
-    found = group.metrics(member)
-    errors = [_plus_minus(_values(group, [member], "test_error")), error(found["val_accuracy"])]
+def _cells(sweep: Sweep, member: Member) -> list[str]:
+    if sweep.results(member) is None:
+        return [sweep.state(member), *[NOTHING] * 3]
+    found = sweep.metrics(member)
+    errors = [_plus_minus(_values(sweep, [member], "test_error")), error(found["val_accuracy"])]
     return [*(cell.removesuffix(" %") for cell in errors), count(found["epochs"]), clock(found["wall_s"])]
 
 

@@ -1,0 +1,32 @@
+"""What is printed of several runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ffcore.cli.console import print_table
+from ffcore.run import directory
+from ffcore.run.sweep import COLUMNS, Sweep, remarks, rows
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """Print the table of a sweep, a line on every member that failed, and where the summary is."""
+    print_table(COLUMNS, rows(sweep))
+    for remark in remarks(sweep):
+        click.echo(remark)
+    click.echo(f"summary   {sweep.folder / 'summary.md'}")
+
+
+def summarise_again(folder: Path) -> None:
+    """Write the summary of a sweep again from the results of its members, and print it.
+
+    Raises:
+        UserError: it is damaged, cannot be written, or the sweep is running.
+    """
+    sweep = Sweep.read(folder)
+    directory.refuse_read_only(folder)
+    with directory.locked(folder):
+        sweep.refresh()
+    print_sweep(sweep)
