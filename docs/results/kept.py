@@ -32,7 +32,7 @@ _NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.lr")
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Settings of a resolved recipe that a metric depends on, by dotted path, with the keys of collections."""
+    """Settings of a resolved recipe that a metric depends on, by dotted path, and keys of collections."""
     own = {key: value for key, value in recipe.items() if key not in TOLD}
     found = [*leaves(own), *_names(own)]
     return {path: value for path, value in found if not _ELSEWHERE.fullmatch(path)}

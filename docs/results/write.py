@@ -1,6 +1,6 @@
 """Write README.md beside this file from the results stored here: python docs/results/write.py.
 
-No number of a table is typed by hand. Metrics of runs come from the *.json that keep.py writes here, test
+No number in a table is typed manually. Metrics of runs come from the *.json that keep.py writes here, test
 errors of papers from the recipes, deviations from the numbered lists of the plugins' pages, costs from the
 output of tests/bench/costs.py. surprises.md is the text of "What surprised us", with names of metrics in
 braces; numbers from trials that were not kept are typed there and marked as such.
@@ -152,8 +152,8 @@ class Page:
     def costs(self) -> str:
         """The cost of learning compared with backprop."""
         text = head(
-            "recipe | backprop on | batch: | ms a batch: | by backprop: | ratio: | of multiplications: | "
-            "time to the same accuracy: | time of all epochs: | kept for backward: | by backprop:"
+            "recipe | backprop on | batch size: | ms per batch: | by backprop: | ratio: | "
+            "of multiplications: | time to the same accuracy: | time of all epochs: | kept for backward: | by backprop:"
         )
         for pair in costs():
             (ms, other), (kept, theirs) = pair["ms"], pair["kept_mb"]
