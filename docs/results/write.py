@@ -153,7 +153,8 @@ class Page:
         """The cost of learning compared with backprop."""
         text = head(
             "recipe | backprop on | batch size: | ms per batch: | by backprop: | ratio: | "
-            "of multiplications: | time to the same accuracy: | time of all epochs: | kept for backward: | by backprop:"
+            "of multiplications: | time to the same accuracy: | time of all epochs: | "
+            "kept for backward: | by backprop:"
         )
         for pair in costs():
             (ms, other), (kept, theirs) = pair["ms"], pair["kept_mb"]
