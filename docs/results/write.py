@@ -1,6 +1,6 @@
 """Write README.md beside this file from the results stored here: python docs/results/write.py.
 
-No number in a table is typed manually. Metrics of runs come from the *.json that keep.py writes here, test
+Numbers in tables are never typed by hand. Metrics of runs come from the *.json that keep.py writes here, test
 errors of papers from the recipes, deviations from the numbered lists of the plugins' pages, costs from the
 output of tests/bench/costs.py. surprises.md is the text of "What surprised us", with names of metrics in
 braces; numbers from trials that were not kept are typed there and marked as such.
