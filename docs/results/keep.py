@@ -1,7 +1,7 @@
-"""Keep a finished run's figures here: python docs/results/keep.py RUN [NAME].
+"""Store the results of a finished run here: python docs/results/keep.py RUN [NAME].
 
-Its results.json, with the validation curve of its metrics.csv and the settings of its recipe, and without
-places on this machine.
+Its results.json, with the validation curve of its metrics.csv and the settings of its recipe, but without
+paths of this machine.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from kept import HERE, settings
 
 
 def kept(run: Path) -> dict[str, Any]:
-    """What is kept of a run.
+    """What is stored of a run.
 
     Raises:
-        SystemExit: nobody could run it again: it has no command, or code that no commit has.
+        SystemExit: the run cannot be repeated: it has no command, or ran uncommitted code.
     """
     results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
     if "dirty" in (results["git_commit"] or "dirty"):
-        raise SystemExit(f"{run}: ran with code that no commit has")
+        raise SystemExit(f"{run}: ran uncommitted code")
     if results["command"] is None:
         raise SystemExit(f"{run}: no command made it")
     command = re.sub(r"data\.root=\S+", "data.root=DIR", results["command"])

@@ -1,4 +1,4 @@
-"""What is kept here, as write.py reads it: runs, their twins, and whether a recipe has changed since."""
+"""Reads the results stored here, for write.py: runs, their twins, and whether a recipe has changed since."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ffcore.report.differences import TOLD, leaves
 HERE = Path(__file__).parent
 COSTS = HERE / "costs.json"
 TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
-"""Validation accuracy in percent, by the first part of a recipe's name, whose time is told."""
+"""Target validation accuracy in percent, by data set; the page reports the time to reach it."""
 
 _ELSEWHERE = re.compile(r"data\.(root|download)|trainer\.(bar|threads|loggers\b.*|callbacks\b.*)|seed")
-"""Settings that are told apart, or that no figure depends on."""
+"""Settings that have a column of their own, or that no metric depends on."""
 
 _PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every")
 """Overrides whose effect has a column of its own, or none."""
@@ -32,14 +32,14 @@ _NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.lr")
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Everything in a resolved recipe that a figure depends on, by dotted path; names of what can grow."""
+    """Settings of a resolved recipe that a metric depends on, by dotted path, and keys of collections."""
     own = {key: value for key, value in recipe.items() if key not in TOLD}
     found = [*leaves(own), *_names(own)]
     return {path: value for path, value in found if not _ELSEWHERE.fullmatch(path)}
 
 
 def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Which entries lists have, and mappings of components: one that is added has no path to compare."""
+    """The entries of lists and of mappings of components: an added entry has no path to compare."""
     inside = dict(enumerate(value)) if isinstance(value, list) else value
     if isinstance(inside, dict):
         if isinstance(value, list) or path.rpartition(".")[2] in ("penalties", "readouts"):
@@ -49,7 +49,7 @@ def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _changed(then: Mapping[str, str], recipe: Recipe) -> list[str]:
-    """Paths of the settings that were others than in the recipe today."""
+    """Paths of the settings that differ from today's recipe."""
     today = settings(recipe.model_dump(mode="json"))
     return [path for path, value in then.items() if today.get(path) != value]
 
@@ -59,7 +59,7 @@ class Runs:
     """Runs that differ in nothing but the seed.
 
     Attributes:
-        runs: what keep.py has kept of each, by seed.
+        runs: what keep.py stored of each, by seed.
     """
 
     runs: list[dict[str, Any]]
@@ -80,7 +80,7 @@ class Runs:
 
     @cached_property
     def overrides(self) -> list[str]:
-        """Of the recipe, on the command line; none that a figure does not depend on."""
+        """Overrides on the command line that a metric depends on."""
         words = shlex.split(self["command"])[3:]
         return [word for word in words if "=" in word and not _ELSEWHERE.fullmatch(word.partition("=")[0])]
 
@@ -106,12 +106,12 @@ class Runs:
 
     @property
     def paper(self) -> dict[str, Any] | None:
-        """The paper's figure, as the recipe has it today, where it is one for these runs."""
+        """The paper's test error, as in today's recipe, if it applies to these runs."""
         return self.recipe.paper.model_dump() if self["paper"] and self.recipe.paper else None
 
     @cached_property
     def changed(self) -> list[str]:
-        """Parts of the recipe that were others when these ran."""
+        """Parts of the recipe that have changed since these ran."""
         return sorted({path.partition(".")[0] for path in _changed(self["settings"], self.recipe)})
 
     @property
@@ -131,7 +131,7 @@ class Runs:
 
     @property
     def complete(self) -> bool:
-        """Whether they are what the recipe's name promises."""
+        """Whether they ran today's recipe with all its epochs and no overrides."""
         return self["epochs"] >= self.planned and not self.changed and self.variant == self.name
 
     def errors(self, split: str = "test") -> list[float]:
@@ -143,21 +143,21 @@ class Runs:
         return [100 * (1 - run["test"]["per_block_accuracy"][source]) for run in self.runs]
 
     def errors_after(self, epochs: int) -> list[float]:
-        """Validation errors in percent after so many epochs; empty where nobody validated then."""
+        """Validation errors in percent after a number of epochs; empty if there was no validation then."""
         curves = [run.get("curve", ()) for run in self.runs]
         return [100 * (1 - share) for curve in curves for epoch, _, share in curve if epoch == epochs]
 
     @property
     def target(self) -> float | None:
-        """Validation accuracy in percent whose time is told."""
+        """Target validation accuracy in percent; the page reports the time to reach it."""
         return TARGETS.get(self.name.partition("/")[0])
 
     def reached(self) -> tuple[float, tuple[float, float]] | None:
-        """When a validation first had the target; None where a run never had it.
+        """When a validation first reached the target; None if a run never reached it.
 
         Returns:
-            Seconds of learning, of the fastest run; and the epochs that it took at least and at most, means
-            over runs: it may have been any epoch after the validation before.
+            Seconds of learning, of the fastest run; and the least and most epochs that it may have taken,
+            means over runs: it may have been any epoch after the validation before.
         """
         seconds, least, most = [], [], []
         for run in self.runs:

@@ -1,9 +1,9 @@
-"""Write README.md beside this file from what is kept here: python docs/results/write.py.
+"""Write README.md beside this file from the results stored here: python docs/results/write.py.
 
-No figure of a table is typed by hand. Those of runs are in the *.json that keep.py has put here, those of
-papers in the recipes, deviations in the numbered lists of the plugins' pages, costs in what
-tests/bench/costs.py has measured. surprises.md has the words on what surprised us, with the names of figures
-in braces; what was seen in trials that were not kept is typed there, and said to be such.
+Numbers in tables are never typed by hand. Metrics of runs come from the *.json that keep.py writes here, test
+errors of papers from the recipes, deviations from the numbered lists of the plugins' pages, costs from the
+output of tests/bench/costs.py. surprises.md is the text of "What surprised us", with names of metrics in
+braces; numbers from trials that were not kept are typed there and marked as such.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from ffcore.recipe.load import load, names
 
 ROOT = HERE.parents[1]
 
-INTRODUCTION = """# What was measured
+INTRODUCTION = """# Results
 
-`python docs/results/write.py` makes this page from the `results.json` of runs, kept here by
+`python docs/results/write.py` makes this page from the `results.json` of runs, stored here by
 `python docs/results/keep.py RUN`.
 
-- **test error**: percent wrong of the test split, on which nothing was chosen; ± is the standard deviation
-  over seeds. In bold where the recipe ran with all its epochs. Chance alone: at 1.5 % of MNIST's 10,000 test
-  images one standard error is 0.12 points, at 2 % of the 360 of digits 0.74. One seed is one run.
-- **validation**: the same of the validation split, on which settings were chosen.
-- **paper**: the test error that it reports, and how we know that: read in its authors' *text* or *code*,
+- **test error**: percent of the test split, which was never used to choose anything; ± is the standard
+  deviation over seeds. Bold if the recipe ran with all its epochs. Sampling error: at 1.5 % of MNIST's 10,000
+  test images one standard error is 0.12 points, at 2 % of the 360 of digits 0.74. One seed is one run.
+- **validation**: error on the validation split, on which settings were chosen.
+- **paper**: the test error that it reports, and how we know it: read in its authors' *text* or *code*,
   from *secondary* sources, or *recalled*. Sources are numbered below the table.
-- **epochs**: run, of those of the recipe or the paper where these are more. A shorter run is not the
-  beginning of the longer one: its schedule of rates is a whole one, made for its length.
-- **time**: of learning, and in all with validation, test and pages, for the fastest of the seeds. The machine
-  did other work as well; what to compare is under *What it costs*.
-- **samples/s**: training images, however many views the algorithm makes of each.
-- **reached**: time of learning until a validation first had that accuracy, for the fastest seed; recipes
-  validate after every epoch or after several. A dash: no curve was kept, or the set has no target.
-- **peak memory**: most that the process held, with Python, torch (some 450 MiB) and the data; on a GPU of
-  its memory.
-- **commit**: of ffcore; `-dirty`: with changes that no commit has, as of runs before that was refused.
+- **epochs**: epochs run, "of" those of the recipe or the paper if these are more. A shorter run is not the
+  first part of the longer one: its learning-rate schedule is complete, scaled to its length.
+- **time**: of learning, and in total with validation, test and report, for the fastest seed. The machine did
+  other work as well; for comparisons use *What it costs*.
+- **samples/s**: training images, not counting the views that the algorithm makes of each.
+- **reached**: time of learning until a validation first reached that accuracy, for the fastest seed; recipes
+  validate after every epoch or after several. A dash: no curve was kept, or the data set has no target.
+- **peak memory**: maximum of the process, with Python, torch (some 450 MiB) and the data; on a GPU, of GPU
+  memory.
+- **commit**: of ffcore; `-dirty`: with uncommitted changes, for runs from before these were refused.
 - **deviations**: from the paper, numbered on the plugin's page.
 
-A row "by backprop" below another is its twin: a net with layers of the same kinds and widths on the same
+A row "by backprop" below another is its twin: a network with layers of the same kinds and widths on the same
 data and batches, but with an optimiser, a number of epochs and a normalisation that suit backpropagation.
 """
 
@@ -55,7 +55,7 @@ def line(cells: Iterable[str]) -> str:
 
 
 def head(columns: str) -> str:
-    """The first lines of a table; a name that ends in : is a column of figures."""
+    """The first lines of a table; a name that ends in : is a column of numbers."""
     titles = [title.strip() for title in columns.split("|")]
     return line(title.removesuffix(":") for title in titles) + line(
         "---:" if title.endswith(":") else "---" for title in titles
@@ -63,7 +63,7 @@ def head(columns: str) -> str:
 
 
 def deviations() -> dict[str, str]:
-    """What the plugins' pages say of each recipe's deviations, with a link to the numbered list."""
+    """The deviations of each recipe from the plugins' pages, with a link to the numbered list."""
     found = {}
     for page in sorted((ROOT / "docs" / "plugins").glob("*.md")):
         for row in page.read_text(encoding="utf-8").splitlines():
@@ -75,7 +75,7 @@ def deviations() -> dict[str, str]:
 
 
 class Page:
-    """The page, with sources of figures numbered as they are first named."""
+    """The page; sources of papers' test errors are numbered in order of first use."""
 
     def __init__(self) -> None:
         self.groups = runs()
@@ -84,7 +84,7 @@ class Page:
         self.commands: list[str] = []
 
     def best(self, name: str, epochs: int | None = None) -> Runs | None:
-        """The runs of a recipe that stand for it: as it is today, with so many epochs or the most."""
+        """The runs that represent a recipe: unchanged since, with the given number of epochs or the most."""
         mine = [
             group
             for group in self.groups
@@ -124,13 +124,13 @@ class Page:
         )
 
     def epochs(self, group: Runs) -> str:
-        """Those run, of how many, and which one of them counts."""
+        """Epochs run, of how many, and which epoch's weights were tested."""
         of = f" of {group.most}" if group["epochs"] < group.most else ""
         best = ", best by validation" if group["selected"] == "best" else ""
         return f"{group['epochs']}{of}{best}"
 
     def figure(self, paper: dict[str, Any]) -> str:
-        """A paper's figure as it is given there, how it is known, and the number of its source."""
+        """A paper's test error, how it is known, and the number of its source."""
         if paper["source"] not in self.sources:
             self.sources.append(paper["source"])
         known = f" {paper['known']}" if paper.get("known") else ""
@@ -150,10 +150,11 @@ class Page:
         return text
 
     def costs(self) -> str:
-        """What learning costs beside backprop."""
+        """The cost of learning compared with backprop."""
         text = head(
-            "recipe | backprop on | batch: | ms a batch: | by backprop: | ratio: | of multiplications: | "
-            "time to the same accuracy: | time of all epochs: | kept for backward: | by backprop:"
+            "recipe | backprop on | batch size: | ms per batch: | by backprop: | ratio: | "
+            "of multiplications: | time to the same accuracy: | time of all epochs: | "
+            "kept for backward: | by backprop:"
         )
         for pair in costs():
             (ms, other), (kept, theirs) = pair["ms"], pair["kept_mb"]
@@ -173,27 +174,27 @@ class Page:
         measured = json.loads(COSTS.read_text(encoding="utf-8"))
         return f"""## What it costs
 
-The algorithm's step on a batch and the most that autograd keeps for backward at one time, beside backprop
-on layers of the same widths with the same batch size; medians of turns in one process, and the quartiles of
-their ratio, on {measured["machine"]}, at {measured["commit"][:7]} (`python tests/bench/costs.py
+The algorithm's step on a batch, and the peak memory that autograd keeps for backward, compared with backprop
+on layers of the same widths with the same batch size. Medians of alternating rounds in one process, and the
+quartiles of their ratio, on {measured["machine"]}, at {measured["commit"][:7]} (`python tests/bench/costs.py
 --write docs/results/costs.json`).
 
-- **of multiplications**: the ratio of what the matrix products and convolutions of the two steps ask for, as
-  torch counts it. PFF and the recurrent net have connections that their plain nets lack.
-- **time to the same accuracy**: the ratio of steps times that of epochs until the accuracy of the
-  column "reached" above; from and to, where one of them validates after several epochs.
-- **time of all epochs**: the ratio of steps times that of the two recipes' epochs, whether they ran or not.
-  An audit (Spyra and Dzwinel, PPAM 2026) found 4.1 to 7.4 times backprop's training time for
-  Forward-Forward, in whole runs: this column is to be compared with it.
+- **of multiplications**: the ratio of the multiplications in the matrix products and convolutions of the two
+  steps, as torch counts them. PFF and the recurrent network have connections that their plain networks lack.
+- **time to the same accuracy**: the ratio of step times, multiplied by the ratio of epochs until the accuracy
+  of the column "reached" above; a range if one of them validates only after several epochs.
+- **time of all epochs**: the ratio of step times, multiplied by the ratio of the two recipes' epochs, whether
+  they ran or not. An audit (Spyra and Dzwinel, PPAM 2026) found 4.1 to 7.4 times backprop's training time for
+  Forward-Forward, in complete runs: compare it with this column.
 
-On maps of 4×4 places torch's gradient of weights is slow on a CPU; ffcore's own step goes round it, backprop
-does not, which flatters `cifar10/channel-small`. This machine reports no energy.
+On 4×4 feature maps torch's weight gradient is slow on a CPU. ffcore's own step avoids it and backprop does
+not, which favours `cifar10/channel-small`. This machine does not report energy.
 
 {text}
 """
 
     def ratio(self, pair: dict[str, Any], what: str) -> str:
-        """Of the times of a recipe and its twin: that of their steps times that of their epochs."""
+        """The ratio of a recipe's time to its twin's: that of their steps times that of their epochs."""
         (mine, _), (twin, _) = pair["loaded"]
         if twins().get(mine) != twin:
             return "–"
@@ -211,7 +212,7 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
 
     def alone(self) -> str:
         """Test error of every source of evidence alone."""
-        text = head("recipe | parameters: | epochs: | seeds | of each source alone")
+        text = head("recipe | parameters: | epochs: | seeds | test error of each source alone")
         for group in self.groups:
             errors = (f"{name} {percent(group.alone(name))}" for name in group["test"]["per_block_accuracy"])
             cells = (f"{group['parameters']:,}", self.epochs(group), group.seeds, "; ".join(errors))
@@ -219,8 +220,8 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
         return text
 
     def besides(self) -> str:
-        """What algorithms measure on the test split beside errors, and conclude when a run ends."""
-        text = head("recipe | seeds | figures")
+        """Metrics of algorithms on the test split beside errors, and at the end of a run."""
+        text = head("recipe | seeds | metrics")
         for group in self.groups:
             found = [
                 {
@@ -229,14 +230,14 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
                 }
                 for run in group.runs
             ]
-            said = (
+            cells = (
                 f"{name.replace('_', ' ')} {percent([run[name] for run in found], 3)}" for name in found[0]
             )
-            text += line((group.label, group.seeds, "; ".join(said))) if found[0] else ""
+            text += line((group.label, group.seeds, "; ".join(cells))) if found[0] else ""
         return text
 
     def missing(self) -> str:
-        """Recipes that nobody has run, or for too few epochs."""
+        """Recipes that have not been run, or only for some of their epochs."""
         text = ""
         for name in names():
             recipe, found = load(name), self.best(name)
@@ -249,10 +250,10 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
         return text
 
     def surprises(self) -> str:
-        """The words, with figures filled in.
+        """The text of surprises.md, with metrics filled in.
 
         Raises:
-            ValueError: there is no such figure.
+            ValueError: there is no such metric.
         """
 
         def fill(match: re.Match[str]) -> str:
@@ -274,7 +275,7 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
                 return f"{percent(found.alone(what))} %"
             if what == "time":
                 return duration(found.fastest["train_s"])
-            raise ValueError(f"surprises.md: {match[0]}: there is no such figure")
+            raise ValueError(f"surprises.md: {match[0]}: there is no such metric")
 
         words = (HERE / "surprises.md").read_text(encoding="utf-8")
         return re.sub(r"\{([\w/.-]+)(?: in (\d+))? ([\w-]+)\}", fill, words)
@@ -293,10 +294,10 @@ does not, which flatters `cifar10/channel-small`. This machine reports no energy
 ## Beside the papers
 
 {first}
-Sources of the papers' figures:
+Sources of the papers' test errors:
 
 {sources}
-Not run, or not to the end (no GPU was at hand for the larger ones):
+Not run, or not to the end (we had no GPU for the larger ones):
 
 {missing}
 ## Other recipes
@@ -310,9 +311,9 @@ Not run, or not to the end (no GPU was at hand for the larger ones):
 Test error in percent.
 
 {self.alone()}
-## What algorithms measure besides
+## Further metrics
 
-Of the test split, and what they conclude when a run ends; what the names mean is on the plugins' pages.
+Of the test split, and from the end of a run (`concluded`); the plugins' pages explain the names.
 
 {self.besides()}
 ## Commands

@@ -121,10 +121,10 @@ def gradient(box: BlackBox, x: Tensor) -> str:
         made = box(leaf)
         made.sum().backward()
     except Exception as error:
-        return f"an error: {' '.join(str(error).split())[:45]}…"
+        return f"error: {' '.join(str(error).split())[:45]}…"
     finally:
         box.close()
-    return "zero" if leaf.grad is None or not leaf.grad.any() else "there is one"
+    return "zero" if leaf.grad is None or not leaf.grad.any() else "non-zero"
 
 
 def straight_through(stage: BoxStage, seed: int) -> float:
@@ -175,7 +175,9 @@ def row(name: str, seeds: list[int]) -> list[str]:
         return [*cells, "–", "–"]
     cells.append(gradient(stage_of(box).box, torch.rand(4, UNITS)))
     straight = name in STRAIGHT
-    cells.append(mean(straight_through(stage_of(box), seed) for seed in seeds) if straight else "none exists")
+    cells.append(
+        mean(straight_through(stage_of(box), seed) for seed in seeds) if straight else "not possible"
+    )
     return cells
 
 

@@ -182,10 +182,10 @@ def measured(name: str, rounds: int, steps: int) -> str:
     loads = [float(ms) for line in said if line.startswith("COSTS|") for ms in line.split("|")[1:]]
     one, back = rows["one process"], rows["backprop, DDP"]
     table = [
-        f"**{title}**, batch {batch}; computed for the pipeline: {sum(loads) / max(loads):.2f} × one process "
+        f"**{title}**, batch {batch}; expected for the pipeline: {sum(loads) / max(loads):.2f} × one process "
         f"(shares {' and '.join(f'{load / sum(loads):.0%}' for load in loads)} of the measured time)",
         "",
-        "| | ms a step | samples per second | of one process | of backprop by DDP |",
+        "| | ms per step | samples per second | vs. one process | vs. backprop with DDP |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for each in NAMES:

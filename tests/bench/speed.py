@@ -2,9 +2,9 @@
 
     python tests/bench/speed.py [--quick] [--write docs/speed.md]
 
-One thread, random data in the shape of MNIST, batch 100 (so many positives and negatives a step). Contestants
-take turns; given are medians of milliseconds with quartiles, and ratios of medians. Needs a machine that does
-nothing else.
+One thread, random data in the shape of MNIST, 100 positives and 100 negatives per step. The programs
+alternate; the page has medians of milliseconds with quartiles, and ratios of medians. Needs a machine that
+does nothing else.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def training(rounds: int, steps: int) -> str:
         few = max(2, steps // (1 if len(units) == 2 else 8))
         steps_of = {
             "bare loop: closed forms, shared product, fused Adam": partial(bare.forward_forward, units),
-            "bare loop: autograd a layer, both views in one batch, fused Adam": partial(
+            "bare loop: autograd per layer, both views in one batch, fused Adam": partial(
                 bare.forward_forward_autograd, units
             ),
-            "bare loop: two passes, Adam a layer": partial(bare.forward_forward_naive, units),
+            "bare loop: two passes, Adam per layer": partial(bare.forward_forward_naive, units),
             "bare backprop, fused Adam": partial(bare.backprop, units),
             "bare backprop, Adam's default": partial(bare.backprop, units, fused=None),
         }
@@ -71,7 +71,7 @@ def training(rounds: int, steps: int) -> str:
             times = alternate(started, rounds, few)
         mine = next(iter(times.values()))
         rows = [[who, str(of), f"{mine.median / of.median:.2f} ×"] for who, of in times.items()]
-        parts.append(table((f"{name}, ms a step", "median (quartiles)", "ffcore costs"), rows))
+        parts.append(table((f"{name}, ms per step", "median (quartiles)", "ffcore relative to it"), rows))
     return "\n\n".join(parts)
 
 
@@ -98,7 +98,13 @@ def prediction(rounds: int) -> str:
         rows.append(
             [name, f"{shared:.0f}", f"{plain:.0f}", f"{shared / plain:.2f}", f"{arithmetic(units):.2f}"]
         )
-    head = ("1,000 samples, ten labels", "ffcore, ms", "ten plain passes, ms", "ratio", "by the arithmetic")
+    head = (
+        "1,000 samples, ten labels",
+        "ffcore, ms",
+        "ten plain passes, ms",
+        "ratio",
+        "expected from the arithmetic",
+    )
     return table(head, rows)
 
 
@@ -124,12 +130,12 @@ def overhead(rounds: int, steps: int) -> str:
         learn, gather = (statistics.median(spent) for spent in zip(*inside[name], strict=True))
         rest = of.median - learn - gather
         rows.append([name, *(f"{ms:.2f}" for ms in (of.median, gather, rest, learn / int(name)))])
-    head = ("blocks", "ms a step", "making the batch", "trainer and engine", "the algorithm, a block")
+    head = ("blocks", "ms per step", "making the batch", "trainer and engine", "the algorithm, per block")
     return table(head, rows)
 
 
 def samples(rounds: int) -> str:
-    return table(("one thread", "µs a sample"), [[what, f"{us:.2f}"] for what, us in data(rounds).items()])
+    return table(("one thread", "µs per sample"), [[what, f"{us:.2f}"] for what, us in data(rounds).items()])
 
 
 def memory() -> str:
@@ -139,7 +145,7 @@ def memory() -> str:
         modules = (built(units), without_closed_forms(built(units)), built(units, **BACKPROP))
         rows.append([str(depth), *(f"{megabytes_kept(module, vectors()):.1f}" for module in modules)])
     return table(
-        ("blocks of 500", "ffcore, closed forms", "ffcore, autograd a block", "ffcore, backprop"), rows
+        ("blocks of 500", "ffcore, closed forms", "ffcore, autograd per block", "ffcore, backprop"), rows
     )
 
 
@@ -161,10 +167,10 @@ def resnet(rounds: int) -> str:
             for who, of in times.items()
         ]
         head = (
-            f"ResNet-17 at {tuple(widths)}, ms a step of 32 (two threads)",
+            f"ResNet-17 at {tuple(widths)}, ms per step of 32 (two threads)",
             "median (quartiles)",
-            "to backprop, the same norms",
-            "to backprop, batch norm",
+            "relative to backprop, same norms",
+            "relative to backprop, batch norm",
             "MB kept for backward",
         )
         local = next(iter(times.values())).median
