@@ -10,7 +10,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-OF_A_WHEEL = ("plugin", "recipe", "test_rooms.py")
+OF_A_WHEEL = ("plugin", "recipe", "typing", "test_rooms.py")
 ONE_OF_EACH = (
     *("digits/ff", "digits/pff", "digits/channel", "digits/blackbox-sklearn", "digits/backprop"),
     "cifar10/channel-resnet17",
@@ -41,12 +41,12 @@ def tests(session: nox.Session) -> None:
 def tests_wheel(session: nox.Session) -> None:
     """The built wheel, in an environment that has nothing else, from another folder.
 
-    The tests are those of what only a wheel could lack: entry points, recipes, files of data. That the
+    The tests are those of what only a wheel could lack: entry points, recipes, files of data, types. That the
     plugins' code is there is seen by building a recipe of each, and that the command works by a run.
     """
     root = Path.cwd()
     built = Path(session.create_tmp()) / "dist"
-    session.install("build", "pytest", "hypothesis")
+    session.install("build", "pytest", "hypothesis", "mypy")
     session.run("python", "-m", "build", "--wheel", "--outdir", str(built), str(root))
     wheel = max(built.glob("ffcore-*.whl"), key=lambda path: path.stat().st_mtime)
     session.install("--force-reinstall", "--no-deps", str(wheel))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ffcore.api import add_plugin, load, resume, train
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from ffcore.build.from_recipe import from_recipe
     from ffcore.build.localize import delocalize, localize

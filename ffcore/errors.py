@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+__all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
+
 
 class UserError(ValueError):
     """Something the user can put right: shown as one line, exit code 2, nothing written."""

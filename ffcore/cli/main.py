@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+import ffcore
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, typed
 from ffcore.plugin import manager
@@ -47,7 +48,7 @@ def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
     callback=_trust,
     help="Open pickles in checkpoints.",
 )
-@click.version_option(package_name="ffcore")
+@click.version_option(ffcore.__version__, prog_name="ffcore")
 @click.option(
     "--plugin",
     multiple=True,

@@ -17,6 +17,8 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, first_line
 
+__all__ = ["Arrays", "InMemory"]
+
 REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test", "classes")
 

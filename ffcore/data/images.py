@@ -14,6 +14,8 @@ import numpy as np
 
 from ffcore.errors import UserError
 
+__all__ = ["Dataset", "ImageSet", "Split"]
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+__all__ = ["Options"]
+
 
 class Options(BaseModel):
     """What a recipe may say about one component, besides its ``kind``.

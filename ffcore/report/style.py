@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["depth_colours", "epoch_axis", "new_figure"]
+
 INK = "#1f2933"  # text, and everything that is about all sources combined
 MUTED = "#7b8794"
 GRID = "#e8ebef"

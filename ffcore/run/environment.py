@@ -13,15 +13,16 @@ from pathlib import Path
 
 import torch
 
+import ffcore
 from ffcore.data.digest import sha256
 from ffcore.plugin import manager
 
-_PACKAGES = ("ffcore", "torch", "lightning", "torchmetrics", "numpy", "pydantic", "pluggy", "scikit-learn")
+_PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "pydantic", "pluggy", "scikit-learn")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of what the numbers depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "ffcore": ffcore.__version__}
     found |= _installed()
     found["torch"] = str(torch.__version__)  # with +cpu or the version of CUDA
     return found | {f"plugin {name}": which for name, which in plugins().items()}

@@ -17,6 +17,8 @@ from ffcore.run.predictor import Predictor
 from ffcore.run.results import Results
 from ffcore.trust import trusting
 
+__all__ = ["Run"]
+
 
 @dataclass(frozen=True, repr=False)
 class Run:

@@ -28,6 +28,8 @@ from ffcore.run.checkpoints import read
 from ffcore.run.samples import class_numbers, stored
 from ffcore.run.trainer import precision
 
+__all__ = ["Predictor"]
+
 
 class Predictor:
     """Predicts with the weights of a run, on the CPU.

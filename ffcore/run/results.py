@@ -19,6 +19,8 @@ from pydantic_core import CoreSchema, core_schema
 from ffcore.errors import UserError
 from ffcore.report.record import read_results
 
+__all__ = ["Accuracies", "Block", "DataSummary", "Paper", "Record", "Results", "Source"]
+
 
 class Record(dict[str, Any]):
     """A read-only dictionary whose known keys are attributes too.
