@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ffcore.api import add_plugin, load, resume, train
+from ffcore.api import add_plugin, load, register, resume, train
 
 __version__ = "0.1.0"
 
@@ -46,6 +46,7 @@ __all__ = [
     "localize",
     "one_step",
     "optimizers",
+    "register",
     "resume",
     "train",
 ]

@@ -118,13 +118,22 @@ def resume(
         )
 
 
-def add_plugin(path: str | os.PathLike[str]) -> None:
-    """Load a Python file as a plugin, as ``--plugin`` does on the command line.
+def add_plugin(plugin: Any) -> None:
+    """Load a plugin: a Python file, as ``--plugin`` does, or an object with the hook ``ffcore_register``.
 
-    A file that was added before is read anew: edit it, add it again, and the next run uses what it says now.
+    A plugin that was added before is loaded again: edit the file, add it again, and the next run uses the new
+    version.
+
+    >>> import ffcore
+    >>> from ffcore.plugin import hookimpl
+    >>> class Mine:
+    ...     @hookimpl
+    ...     def ffcore_register(registry):
+    ...         registry.goodness("my-goodness", "ffcore_ff.goodness:SumSquares")
+    >>> ffcore.add_plugin(Mine)
 
     Args:
-        path: the file; its stem is the plugin's name.
+        plugin: path of a file, whose stem is the plugin's name; or a module, a class or an object.
 
     Raises:
         ffcore.errors.UserError: when it cannot be loaded, or another plugin has that name; the plugins stay
@@ -132,7 +141,33 @@ def add_plugin(path: str | os.PathLike[str]) -> None:
     """
     from ffcore.plugin import manager
 
-    manager.add(path)
+    manager.add(plugin)
+
+
+def register(noun: str, name: str, target: Any, summary: str = "") -> None:
+    """Register one component for this session, under a kind of its own; again to replace it.
+
+    >>> import ffcore
+    >>> from torch import nn
+    >>> class Halved(nn.Module):
+    ...     def forward(self, x):
+    ...         return x / 2
+    >>> ffcore.register("handoff", "halved", Halved)
+
+    Other processes do not know it: a run on several devices, or resumed elsewhere, needs a plugin.
+
+    Args:
+        noun: what sort of component: "goodness", "objective", "handoff", … (``ffcore ls`` has a list).
+        name: its kind in recipes.
+        target: the class, or ``package.module:Class``.
+        summary: one line for ``ffcore ls``; the first line of the docstring if empty.
+
+    Raises:
+        ffcore.errors.UserError: when the name or the target cannot work, or a plugin has registered the name.
+    """
+    from ffcore.plugin import manager
+
+    manager.register(noun, name, target, summary)
 
 
 def load(

@@ -12,10 +12,11 @@ from torch import nn
 from ffcore.build.objects import component, own
 from ffcore.errors import UserError
 from ffcore.local.box import FunctionBox
-from ffcore.plugin import manager
+from ffcore.plugin.nouns import NOUNS
+from ffcore.plugin.targets import load_target
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import Absent, misfit
-from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.spec import Kind, Spec, entry_of
 from ffcore.recipe.tree import Tree
 
 
@@ -32,7 +33,13 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     """
     if spec.object is not None:
         return component(spec.noun, spec.object, path)
-    target = manager.current().registry.get(spec.noun, spec.kind).load()
+    entry = entry_of(spec.noun, spec.kind)
+    target = entry.load()
+    base = NOUNS[spec.noun].base
+    if not entry.plugin and base and not issubclass(target, load_target(base)):  # named by the recipe
+        raise UserError(
+            f"{path}: {spec.kind!r} is not {NOUNS[spec.noun].article}, a {base.replace(':', '.')}"
+        )
     options = {
         name: _nested(getattr(spec.options, name), f"{path}.{name}")
         for name in type(spec.options).model_fields

@@ -58,6 +58,8 @@ def component(noun: str, given: Any, path: str) -> Any:
     if noun == "dataset" and not isinstance(given, Absent):
         return given  # data are read, never changed
     made = own(given, path)
+    if noun == "blackbox" and isinstance(made, type) and issubclass(made, BlackBox):
+        made = made()
     if noun != "blackbox" or isinstance(made, BlackBox):
         return made
     if isinstance(made, type) or not callable(made):

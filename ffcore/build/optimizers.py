@@ -9,21 +9,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from ffcore.build.objects import own
 from ffcore.errors import UserError, typed
 from ffcore.local.optimizers import Make
-from ffcore.recipe.lr import FactorCall, LRSchedule
+from ffcore.recipe.calls import Call
+from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.objects import a
-from ffcore.recipe.optimizers import OptimizerCall, OptimizerConfig
-
-_CLASSES: Mapping[str, type[torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "rmsprop": torch.optim.RMSprop,
-}
-_FUSED = ("sgd", "adam", "adamw")  # one kernel for a block's parameters: the loop costs 3 × as much on a CPU
+from ffcore.recipe.optimizers import OptimizerConfig
+from ffcore.recipe.spec import Spec, entry_of
 
 
 def new_optimizer(
@@ -37,17 +32,12 @@ def new_optimizer(
         path: its place in the recipe, for messages.
 
     Raises:
-        UserError: with the path, when a class or function from Python makes none.
+        UserError: with the path, when its options do not fit, or what is called makes no optimiser.
     """
-    if not isinstance(config, OptimizerCall):
-        options = config.model_dump(exclude={"kind"})
-        if config.kind in _FUSED:
-            options["fused"] = True
-        return _CLASSES[config.kind](parameters, **options)
-    make = own(config.kind, path)
+    make, options = _called(config, path)
     try:
-        made = make(list(parameters), **config.options)
-    except Exception as error:  # what the given code raises
+        made = make(list(parameters), **options)
+    except Exception as error:  # what the code of others raises
         raise UserError(f"{path}: it makes no optimiser: {typed(error, 300)}") from error
     if not isinstance(made, torch.optim.Optimizer):
         raise UserError(f"{path}: it makes {a(type(made).__name__)}; it should make a torch.optim.Optimizer")
@@ -55,7 +45,7 @@ def new_optimizer(
 
 
 def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
-    """Try one that comes from Python on a parameter of its own, before anything is written.
+    """Try an optimiser on a parameter of its own, before anything is written.
 
     Args:
         config: its part of the recipe, if it has one.
@@ -64,14 +54,14 @@ def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
     Raises:
         UserError: with the path, when it makes no optimiser, or one that cannot step.
     """
-    if not isinstance(config, OptimizerCall):
+    if config is None:
         return
     parameter = nn.Parameter(torch.ones(2, 2))
     made = new_optimizer(config, [parameter], path)
     parameter.grad = torch.zeros(2, 2)
     try:
         made.step()
-    except Exception as error:  # what the given code raises
+    except Exception as error:  # what the code of others raises
         raise UserError(f"{path}: {type(made).__name__} cannot step: {typed(error, 300)}") from error
 
 
@@ -82,23 +72,46 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
         config: the recipe's ``lr_schedule``.
 
     Raises:
-        UserError: when a function from Python makes no finite number at the beginning.
+        UserError: when its options do not fit, or it makes no finite number at the beginning.
     """
-    if not isinstance(config, FactorCall):
-        return config.factor
-    function, options = own(config.kind, "lr_schedule"), config.options
-
-    def factor(epoch: float, epochs: int) -> float:
-        made: Any = function(epoch, epochs, **options)
-        return float(made)
-
+    path = "lr_schedule"
+    function, options = _called(config, path)
     try:
-        first = factor(0.0, 1)
-    except Exception as error:  # what the given code raises
-        raise UserError(f"lr_schedule: it makes no factor: {typed(error, 300)}") from error
+        made = _factor_of(function, options) if isinstance(function, type) else partial(function, **options)
+        first = float(made(0.0, 1))
+    except Exception as error:  # what the code of others raises
+        raise UserError(f"{path}: it makes no factor: {typed(error, 300)}") from error
     if not math.isfinite(first):
-        raise UserError(f"lr_schedule: its factor is {first} at epoch 0; it should be a finite number")
-    return factor
+        raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a finite number")
+    return lambda epoch, epochs: float(made(epoch, epochs))
+
+
+def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[float, int], float]:
+    """``factor`` of a schedule, or the rates that a scheduler of torch's makes from a rate of 1."""
+    if not issubclass(schedule, LRScheduler):
+        factor: Callable[[float, int], float] = schedule(**options).factor
+        return factor
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    scheduler = schedule(optimizer, **options)
+    factors = [optimizer.param_groups[0]["lr"]]  # after 0, 1, 2, … epochs
+
+    def stepped(epoch: float, epochs: int) -> float:
+        while len(factors) <= int(epoch):
+            optimizer.step()
+            scheduler.step()
+            factors.append(optimizer.param_groups[0]["lr"])
+        return float(factors[int(epoch)])
+
+    stepped(1.0, 1)  # one that needs a metric fails here
+    return stepped
+
+
+def _called(config: Spec | Call, path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What a recipe calls, and with which keyword arguments."""
+    if isinstance(config, Call):
+        return own(config.kind, path), config.options
+    options = {name: getattr(config.options, name) for name in type(config.options).model_fields}
+    return entry_of(config.noun, config.kind).load(), options
 
 
 def makers(default: OptimizerConfig, own: Mapping[str, OptimizerConfig]) -> dict[str, Make]:

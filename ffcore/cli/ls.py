@@ -9,6 +9,7 @@ from ffcore.plugin import manager
 from ffcore.plugin.nouns import find_noun
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.load import find, names, read
+from ffcore.recipe.options import options_of
 
 
 @click.command()
@@ -29,7 +30,7 @@ def command(noun: str, kind: str | None) -> None:
 
 
 def _options(noun: str, kind: str) -> list[tuple[str, str, str]]:
-    fields = manager.current().registry.get(noun, kind).schema().model_fields
+    fields = options_of(manager.current().registry.get(noun, kind)).model_fields
     return [
         (name, "" if field.is_required() else str(field.default), field.description or "")
         for name, field in fields.items()

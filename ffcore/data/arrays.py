@@ -8,14 +8,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, first_line
+from ffcore.options import Natural
 
 __all__ = ["Arrays", "InMemory"]
 
@@ -136,7 +138,9 @@ class Arrays(Dataset):
         seed: of that cut.
     """
 
-    def __init__(self, path: str, test_fraction: float = 0.2, seed: int = 0) -> None:
+    def __init__(
+        self, path: str, test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2, seed: Natural = 0
+    ) -> None:
         self.path = path
         self.test_fraction = test_fraction
         self.seed = seed

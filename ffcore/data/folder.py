@@ -11,6 +11,7 @@ import numpy as np
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError, first_line
+from ffcore.options import Count
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -27,7 +28,7 @@ class ImageFolder(Dataset):
         grey: one channel instead of three.
     """
 
-    def __init__(self, root: str, size: int | None = None, grey: bool = False) -> None:
+    def __init__(self, root: str, size: Count | None = None, grey: bool = False) -> None:
         self.root = root
         self.size = size
         self.grey = grey

@@ -1,12 +1,10 @@
-"""How components get in: hooks, guarded loading, the registry. Imports no torch."""
+"""How components are registered: the hook, guarded loading, the registry. Imports no torch."""
 
 from __future__ import annotations
 
 import pluggy
 
-from ffcore.plugin.options import Options
-
 hookimpl = pluggy.HookimplMarker("ffcore")
-"""Marks a function of a plugin module as the implementation of the hook of the same name."""
+"""Marks a plugin's function as its implementation of the hook of the same name."""
 
-__all__ = ["Options", "hookimpl"]
+__all__ = ["hookimpl"]

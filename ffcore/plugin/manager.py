@@ -6,23 +6,30 @@ import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
 from ffcore.errors import UserError, closest, one_line, typed
 from ffcore.plugin import hookspecs
 from ffcore.plugin.nouns import NOUNS
-from ffcore.plugin.register import Register, RegisterRecipe
+from ffcore.plugin.registrar import Registrar
 from ffcore.plugin.registry import Entry, Registry
 from ffcore.trust import trusted
 
 GROUP = "ffcore.plugins"
+SESSION = "session"
+"""The plugin of what `register` adds."""
 DISABLE = "FFCORE_DISABLE_PLUGINS"
+
+
+class NameTakenError(UserError):
+    """A plugin of another origin has the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class PluginInfo:
         origin: the distribution or the file.
         status: ``ok``, ``disabled`` or ``broken: why``.
         entries: what it registered.
+        is_file: whether it is a single file, given by its path.
     """
 
     name: str
@@ -42,6 +50,7 @@ class PluginInfo:
     origin: str
     status: str
     entries: tuple[Entry, ...] = ()
+    is_file: bool = False
 
 
 class Plugins:
@@ -62,6 +71,7 @@ class Plugins:
         self.registry = Registry(self.broken, self._disabled)
         self.infos: list[PluginInfo] = []
         self.packages: set[str] = set()
+        self._session: list[Entry] = []
 
     @classmethod
     def load(cls, files: Sequence[str] = ()) -> Plugins:
@@ -81,23 +91,48 @@ class Plugins:
         for point in points:
             plugins._load_entry_point(point, disabled=point.name in disabled)
         for file in files:
-            plugins.add_file(file)
+            plugins.add(file)
         return plugins
 
-    def add_file(self, file: str | os.PathLike[str]) -> str:
-        """Load one more file as a plugin, named by its stem; returns the name.
+    def add(self, plugin: Any) -> str:
+        """Load one more plugin, or a changed one again; returns its name.
+
+        Args:
+            plugin: path of a Python file, named by its stem; or a module, a class or an object that has the
+                hook.
 
         Raises:
-            UserError: it cannot be loaded, or a plugin of that name is there.
+            UserError: it cannot be loaded, or a plugin of another origin has its name; the plugins stay as
+                they were.
         """
-        path = Path(file)
-        self._load_file(path)
-        return path.stem
+        if isinstance(plugin, str | os.PathLike):
+            return self._load_file(Path(plugin))
+        name = getattr(plugin, "__name__", type(plugin).__name__).rpartition(".")[2]
+        self._replace(PluginInfo(name, "", getattr(plugin, "__module__", "") or name, "ok"), lambda: plugin)
+        return name
+
+    def register(self, noun: str, name: str, target: Any, summary: str = "") -> None:
+        """Register one component for this session; one registered here before is replaced.
+
+        Raises:
+            UserError: the name or the target cannot work, or a plugin has registered the name.
+        """
+        registrar = Registrar(SESSION)
+        if noun not in NOUNS:
+            raise UserError(f"{noun!r} is not a sort of component{closest(noun, NOUNS)}")
+        registrar.add(noun, name, target, summary)
+        known = {(entry.noun, entry.name): entry for entry in self._session}
+        earlier = known.get((noun, name))
+        if earlier is not None:
+            self.registry.remove([earlier])
+            self._session.remove(earlier)
+        self.registry.extend(registrar.entries)
+        self._session += registrar.entries
 
     @property
     def files(self) -> list[str]:
         """The plugins that are files; those have no version."""
-        return [info.origin for info in self.infos if info.origin and not info.version]
+        return [info.origin for info in self.infos if info.is_file]
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
         name, version = point.name, point.dist.version if point.dist else ""
@@ -114,47 +149,70 @@ class Plugins:
                 status = f"broken: {self.broken[name]}"
         self.infos.append(PluginInfo(name, version, _home(point), status, entries))
 
-    def _load_file(self, path: Path) -> None:
-        name = path.stem
+    def _load_file(self, path: Path) -> str:
         if not path.is_file():
             raise UserError(f"there is no plugin file {str(path)!r}")
-        if any(info.name == name for info in self.infos):
-            raise UserError(
-                f"plugin file {str(path)!r}: there is a plugin called {name!r} already; rename the file"
-            )
         try:
-            entries = self._take_in(_module_from(path), name)
+            self._replace(
+                PluginInfo(path.stem, "", str(path), "ok", is_file=True), lambda: _module_from(path)
+            )
+        except NameTakenError as error:
+            raise UserError(f"plugin file {str(path)!r}: {error}; rename the file") from error
         except (Exception, SystemExit) as error:
             raise UserError(f"plugin file {str(path)!r} is broken: {_reason(error)}") from error
-        self.infos.append(PluginInfo(name, "", str(path), "ok", entries))
+        return path.stem
 
-    def _take_in(self, module: ModuleType, name: str) -> tuple[Entry, ...]:
-        """Register a plugin module and all it brings, or leave no trace of it."""
-        if self._manager.has_plugin(name):
-            raise UserError(f"another plugin is called {name!r} too")
+    def _replace(self, info: PluginInfo, load: Callable[[], Any]) -> None:
+        """Load a plugin in place of the one of its name and origin, if there is one."""
+        before = next((known for known in self.infos if known.name == info.name), None)
+        old = self._manager.get_plugin(info.name)
+        if before is not None and _place(before) != _place(info):
+            raise NameTakenError(f"there is a plugin called {info.name!r} already")
+        loaded = load()
+        if before is not None and old is not None:
+            self._manager.unregister(old)
+            self.registry.remove(before.entries)
         try:
-            self._manager.register(module, name)
+            entries = self._take_in(loaded, info.name)
+        except BaseException:
+            if before is not None and old is not None:
+                self._manager.register(old, info.name)
+                self.registry.extend(before.entries)
+            raise
+        if before is not None:
+            self.infos.remove(before)
+        self.infos.append(replace(info, entries=entries))
+
+    def _take_in(self, plugin: Any, name: str) -> tuple[Entry, ...]:
+        """Register a plugin and everything in it, or nothing of it."""
+        if self._manager.has_plugin(name):
+            raise UserError(f"another plugin has the name {name!r} too")
+        try:
+            self._manager.register(plugin, name)
             self._manager.check_pending()
-            entries = self._ask(module, name)
+            entries = self._ask(plugin, name)
             self.registry.extend(entries)
         except BaseException:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
             raise
-        self.packages.add(module.__name__.partition(".")[0])
+        home = plugin.__name__ if isinstance(plugin, ModuleType) else getattr(plugin, "__module__", "")
+        self.packages.add(home.partition(".")[0])
         return entries
 
-    def _ask(self, module: ModuleType, name: str) -> tuple[Entry, ...]:
-        """Call the hooks of one plugin alone, so that whatever goes wrong is its own."""
-        if not self._manager.get_hookcallers(module):
-            raise UserError("it has no function marked with @hookimpl")
-        others = [other for other in self._manager.get_plugins() if other is not module]
-        entries: list[Entry] = []
-        for noun in NOUNS.values():
-            register = (RegisterRecipe if noun.name == "recipe" else Register)(noun.name, name)
-            self._manager.subset_hook_caller(noun.hook, others)(register=register)
-            entries += register.entries
-        return tuple(entries)
+    def _ask(self, plugin: Any, name: str) -> tuple[Entry, ...]:
+        """Call the hook of one plugin alone, so that any error is its own."""
+        if not self._manager.get_hookcallers(plugin):
+            raise UserError("it has no function ffcore_register(registry) marked with @hookimpl")
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        registrar = Registrar(name)
+        self._manager.subset_hook_caller("ffcore_register", others)(registry=registrar)
+        return tuple(registrar.entries)
+
+
+def _place(info: PluginInfo) -> str:
+    """Where a plugin is from, so that it can be recognised when it is loaded again."""
+    return str(Path(info.origin).resolve()) if info.is_file else info.origin
 
 
 def _home(point: EntryPoint) -> str:
@@ -205,17 +263,14 @@ def current() -> Plugins:
     return _current
 
 
-def add(file: str | os.PathLike[str]) -> None:
-    """Add a file to the plugins in use; one that is there already is read anew, as edited since.
+def add(plugin: Any) -> None:
+    """Add a file, a module, a class or an object to the plugins in use; see `Plugins.add`."""
+    current().add(plugin)
 
-    Raises:
-        UserError: it cannot be loaded, or another plugin has its name; the plugins stay as they were.
-    """
-    plugins = current()
-    if Path(file).resolve() in [Path(known).resolve() for known in plugins.files]:
-        use(Plugins.load(plugins.files))
-    else:
-        plugins.add_file(file)
+
+def register(noun: str, name: str, target: Any, summary: str = "") -> None:
+    """Register one component for this session; see `Plugins.register`."""
+    current().register(noun, name, target, summary)
 
 
 def options() -> list[str]:

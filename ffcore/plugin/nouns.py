@@ -1,4 +1,4 @@
-"""The one table of what a plugin can bring."""
+"""The one table of what a plugin can register."""
 
 from __future__ import annotations
 
@@ -12,91 +12,111 @@ class Noun:
     """One sort of component.
 
     Args:
-        name: singular, the key used in code and in messages.
-        hook: the hook that registers components of this sort.
+        name: singular; the method of the registrar, and the key in code and messages.
+        plural: for people.
         base: dotted target of the contract class, empty where there is none.
         what: one line for people.
-        taken: names that ffcore keeps for itself.
+        taken: names that ffcore uses itself.
         reserved: option names that a recipe writes into the same mapping as the component's options.
+        supplied: arguments of the constructor that recipes do not write: the builder supplies them.
     """
 
     name: str
-    hook: str
+    plural: str
     base: str
     what: str
     taken: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset({"kind"})
-
-    @property
-    def plural(self) -> str:
-        """The ending of the hook's name, with spaces: ``report sections``."""
-        return self.hook.removeprefix("ffcore_register_").replace("_", " ")
+    supplied: frozenset[str] = frozenset({"in_shape"})
 
     @property
     def article(self) -> str:
-        """The noun as a sentence has it: ``an objective``, ``a report section``."""
-        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name.replace('_', ' ')}"
-
-
-def _noun(name: str, plural: str, base: str, what: str, taken: str = "", reserved: str = "") -> Noun:
-    hook = f"ffcore_register_{plural}"
-    return Noun(name, hook, base, what, frozenset(taken.split()), frozenset(["kind", *reserved.split()]))
+        """The noun in a sentence: ``an objective``, ``a report section``."""
+        an = self.name[0] in "aeiou" or self.name.startswith("lr_")
+        return f"{'an' if an else 'a'} {self.name.replace('_', ' ')}"
 
 
 _CONTRACTS = "ffcore.interfaces"
+_ITEMS = "residual blackbox model"  # network items that ffcore has by itself
+
+
+def _noun(
+    name: str,
+    base: str,
+    what: str,
+    *,
+    plural: str = "",
+    taken: str = "",
+    reserved: str = "",
+    supplied: str = "",
+) -> Noun:
+    many = plural or f"{name.replace('_', ' ')}s"
+    words = (frozenset(text.split()) for text in (taken, f"kind {reserved}", f"in_shape {supplied}"))
+    return Noun(name, many, base, what, *words)
+
 
 NOUNS: dict[str, Noun] = {
     noun.name: noun
     for noun in (
-        _noun("goodness", "goodness", f"{_CONTRACTS}:Goodness", "how good a block finds an activity"),
-        _noun("objective", "objectives", f"{_CONTRACTS}:Objective", "the local loss made of goodness"),
-        _noun("penalty", "penalties", f"{_CONTRACTS}:Penalty", "a term added to a local loss"),
-        _noun("negative", "negatives", f"{_CONTRACTS}:NegativeData", "where negative samples come from"),
-        _noun("label", "labels", f"{_CONTRACTS}:LabelCode", "how a class is written into an input"),
-        _noun("handoff", "handoffs", "torch.nn:Module", "what a block hands to the next one"),
+        _noun("goodness", f"{_CONTRACTS}:Goodness", "how good a block finds an activity", plural="goodness"),
+        _noun("objective", f"{_CONTRACTS}:Objective", "the local loss made of goodness"),
+        _noun("penalty", f"{_CONTRACTS}:Penalty", "a term added to a local loss", plural="penalties"),
+        _noun("negative", f"{_CONTRACTS}:NegativeData", "where negative samples come from"),
+        _noun("label", f"{_CONTRACTS}:LabelCode", "how a class is written into an input"),
+        _noun("handoff", "torch.nn:Module", "what a block passes to the next one"),
         _noun(
             "body",
-            "bodies",
             "torch.nn:Module",
             "the module inside a block",
-            taken="residual blackbox model",
+            plural="bodies",
+            taken=_ITEMS,
             reserved="repeat name block",
         ),
         _noun(
             "network",
-            "networks",
             f"{_CONTRACTS}:Items",
             "a whole network in one item",
-            taken="residual blackbox model",
+            taken=_ITEMS,
             reserved="name block",
         ),
         _noun(
             "circuit",
-            "circuits",
             f"{_CONTRACTS}:Circuit",
             "blocks that see each other",
-            taken="residual blackbox model",
+            taken=_ITEMS,
             reserved="name block blocks",
         ),
-        _noun("contribution", "contributions", f"{_CONTRACTS}:LayerContribution", "how layers vote"),
-        _noun("schedule", "schedules", f"{_CONTRACTS}:Schedule", "which blocks learn when"),
-        _noun("readout", "readouts", f"{_CONTRACTS}:Readout", "a classifier that listens to blocks"),
-        _noun("rule", "rules", f"{_CONTRACTS}:LearningRule", "how a block learns from its loss"),
-        _noun("blackbox", "blackboxes", f"{_CONTRACTS}:BlackBox", "anything callable between blocks"),
-        _noun("algorithm", "algorithms", f"{_CONTRACTS}:Algorithm", "views of a batch, and class scores"),
+        _noun("contribution", f"{_CONTRACTS}:LayerContribution", "how layers vote"),
+        _noun("schedule", f"{_CONTRACTS}:Schedule", "which blocks learn when"),
+        _noun("readout", f"{_CONTRACTS}:Readout", "a classifier that reads what blocks hand on"),
+        _noun("rule", f"{_CONTRACTS}:LearningRule", "how a block learns from its loss"),
+        _noun("blackbox", f"{_CONTRACTS}:BlackBox", "anything callable between blocks", plural="blackboxes"),
+        _noun("algorithm", f"{_CONTRACTS}:Algorithm", "views of a batch, and class scores"),
+        _noun(
+            "optimizer",
+            "",
+            "what steps a block's parameters",
+            supplied="params fused foreach capturable differentiable maximize",
+        ),
+        _noun(
+            "lr_schedule",
+            "",
+            "a factor on learning rates as a function of time",
+            supplied="optimizer last_epoch",
+        ),
         _noun(
             "dataset",
-            "datasets",
             "ffcore.data.images:Dataset",
             "labelled images",
             reserved="batch_size validation split_seed standardise augment groups",
         ),
-        _noun("augmentation", "augmentations", f"{_CONTRACTS}:Augmentation", "small changes to samples"),
-        _noun("recipe", "recipes", "", "an experiment as a YAML file"),
-        _noun("report_section", "report_sections", "", "a part of a run's report"),
+        _noun("augmentation", f"{_CONTRACTS}:Augmentation", "small changes to samples"),
+        _noun("accelerator", "", "the sort of device that a run computes on"),
+        _noun("strategy", "", "how a run uses several devices", plural="strategies"),
+        _noun("recipe", "", "an experiment as a YAML file"),
+        _noun("report_section", "", "a part of a run's report"),
         _noun(
             "command",
-            "commands",
             "",
             "a verb of the command line",
             taken="ls show plugins schema validate cp run eval report",
@@ -114,7 +134,8 @@ def find_noun(name: str) -> Noun:
     Raises:
         UserError: there is no such noun.
     """
+    words = name.replace("-", " ").replace("_", " ")
     for noun in NOUNS.values():
-        if name.replace("-", " ").replace("_", " ") in (noun.name.replace("_", " "), noun.plural):
+        if words in (noun.name.replace("_", " "), noun.plural):
             return noun
     raise UserError(f"{name!r} is not a sort of component{closest(name, NOUNS)}")

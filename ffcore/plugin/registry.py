@@ -1,4 +1,4 @@
-"""What the plugins brought, by noun and name."""
+"""What the plugins registered, by noun and name."""
 
 from __future__ import annotations
 
@@ -6,38 +6,49 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
 from ffcore.errors import UserError, closest
 from ffcore.plugin.nouns import NOUNS
-from ffcore.plugin.signature import config_from_signature
+from ffcore.plugin.signature import Signature, signature_of, summary_of
 from ffcore.plugin.targets import load_target
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One registered thing.
+    """One registered component.
 
     Args:
         noun: key of :data:`ffcore.plugin.nouns.NOUNS`.
-        name: what a recipe calls it.
+        name: its kind in recipes.
         target: ``module:Name``, the object itself, or (recipes) the path of a YAML file.
-        config: the light model of its options, None where the signature gives it.
-        summary: one line for people.
-        plugin: who registered it.
+        plugin: the plugin that registered it; empty for a target that a recipe names itself.
+        described: its summary, where the plugin gives one.
     """
 
     noun: str
     name: str
     target: Any
-    config: type[BaseModel] | None
-    summary: str
     plugin: str
+    described: str = ""
 
     @property
     def title(self) -> str:
-        """How messages call it: ``goodness 'sum-squares' of plugin 'std'``."""
-        return f"{self.noun.replace('_', ' ')} {self.name!r} of plugin {self.plugin!r}"
+        """For messages: ``goodness 'sum-squares' of plugin 'std'``."""
+        of_plugin = f" of plugin {self.plugin!r}" if self.plugin else ""
+        return f"{self.noun.replace('_', ' ')} {self.name!r}{of_plugin}"
+
+    @property
+    def summary(self) -> str:
+        """One line for people: as registered, or the first line of the docstring.
+
+        Raises:
+            UserError: the docstring needs an import, which failed.
+        """
+        if self.described or self.noun == "recipe":
+            return self.described
+        try:
+            return summary_of(self.target)
+        except Exception as error:
+            raise self._unloadable(error) from error
 
     def load(self) -> Any:
         """The registered object, imported if it was given as a dotted target.
@@ -50,45 +61,32 @@ class Entry:
         try:
             return load_target(self.target)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{self.title} cannot be loaded from {self.target!r}: {reason}") from error
+            raise self._unloadable(error) from error
 
-    def schema(self) -> type[BaseModel]:
-        """The model that validates its options.
+    def signature(self) -> Signature:
+        """The arguments that a recipe may write.
 
         Raises:
-            UserError: there is no config and the signature cannot give one.
+            UserError: an argument has no type, or the import failed.
         """
-        if self.config is not None:
-            return self.config
-        target = self.load()
         try:
-            config = config_from_signature(target)
-            check_config(self.noun, config)
+            return signature_of(self.target, NOUNS[self.noun].supplied)
         except UserError as error:
             raise UserError(f"{self.title}: {error}") from error
-        return config
+        except Exception as error:
+            raise self._unloadable(error) from error
 
-
-def check_config(noun: str, config: type[BaseModel]) -> None:
-    """Refuse a config that a recipe could not use.
-
-    Raises:
-        UserError: it accepts unknown keys, or has a field whose name the recipe needs itself.
-    """
-    if config.model_config.get("extra") != "forbid":
-        raise UserError(f"{config.__name__} must forbid unknown keys: inherit from ffcore.plugin.Options")
-    clash = sorted(NOUNS[noun].reserved & set(config.model_fields))
-    if clash:
-        raise UserError(f"option {clash[0]!r} of {config.__name__} is a name that recipes use themselves")
+    def _unloadable(self, error: Exception) -> UserError:
+        reason = f"{type(error).__name__}: {error}"
+        return UserError(f"{self.title} cannot be loaded from {self.target!r}: {reason}")
 
 
 class Registry:
     """All entries.
 
     Args:
-        broken: plugins that could not be loaded, with the reason; named when something is not found.
-        disabled: plugins that were not wanted; named then too.
+        broken: plugins that could not be loaded, with the reason; named when an entry is not found.
+        disabled: plugins that were disabled; named then too.
     """
 
     def __init__(self, broken: Mapping[str, str] | None = None, disabled: Sequence[str] = ()) -> None:
@@ -97,7 +95,7 @@ class Registry:
         self._disabled = disabled
 
     def add(self, entry: Entry) -> None:
-        """Take one entry in.
+        """Add one entry.
 
         Raises:
             UserError: its noun has that name already.
@@ -105,7 +103,7 @@ class Registry:
         self.extend([entry])
 
     def extend(self, entries: Iterable[Entry]) -> None:
-        """Take all entries in, or none of them.
+        """Add all entries, or none of them.
 
         Raises:
             UserError: a noun has one of the names already.
@@ -119,11 +117,17 @@ class Registry:
                 raise UserError(f"{noun} {entry.name!r} is registered twice: by plugins {both}")
         self._entries = merged
 
+    def remove(self, entries: Iterable[Entry]) -> None:
+        """Remove these entries, where they are present."""
+        for entry in entries:
+            if self._entries[entry.noun].get(entry.name) is entry:
+                del self._entries[entry.noun][entry.name]
+
     def get(self, noun: str, name: str, also: Iterable[str] = ()) -> Entry:
-        """The entry of this name; ``also`` lists names that the caller knows besides.
+        """The entry of this name; ``also`` lists further valid names for the message.
 
         Raises:
-            UserError: nobody registered it.
+            UserError: no plugin registered it.
         """
         try:
             return self._entries[noun][name]
@@ -140,7 +144,7 @@ class Registry:
         return [self._entries[noun][name] for name in self.names(noun)]
 
     def _absent(self) -> str:
-        said = [f"plugin {name!r} is broken: {reason}" for name, reason in self._broken.items()]
+        reasons = [f"plugin {name!r} is broken: {reason}" for name, reason in self._broken.items()]
         if self._disabled:
-            said.append(f"disabled plugins: {', '.join(self._disabled)}")
-        return f" ({'; '.join(said)})" if said else ""
+            reasons.append(f"disabled plugins: {', '.join(self._disabled)}")
+        return f" ({'; '.join(reasons)})" if reasons else ""

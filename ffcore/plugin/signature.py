@@ -1,105 +1,214 @@
-"""A config model read off a constructor."""
+"""What a constructor takes: its arguments with types, defaults and descriptions.
+
+Read off the source file where the class has not been imported (`ffcore.plugin.source`), off the class itself
+where it has been, or where the source does not show it. Both give the same.
+"""
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import re
-import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, Field, create_model
-from pydantic.errors import PydanticUserError
+from ffcore.errors import UserError
+from ffcore.plugin.source import Definition, Source, UnreadableError, base_of, find
+from ffcore.plugin.targets import load_target, peek_target
 
-from ffcore.errors import UserError, first_line
-from ffcore.plugin.nouns import NOUNS
-from ffcore.plugin.options import Options
-from ffcore.plugin.targets import peek_target
+REQUIRED = inspect.Parameter.empty
+"""The default of an argument that has none."""
 
-SUPPLIED = frozenset({"self", "in_shape"})
-"""Arguments that a recipe does not give: the builder does."""
+_ROOTS = ("object", "torch.nn.Module", "torch.nn.modules.module.Module", "abc.ABC", "typing.Protocol")
+_CONTRACTS = ("ffcore.interfaces.", "ffcore.data.images.Dataset")
 
-_CONTAINERS = (list, tuple, dict, Sequence, Mapping)
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a constructor or function.
+
+    Args:
+        name: its name.
+        annotation: its type; a class that was not imported is a stand-in, see `ffcore.plugin.source.outside`.
+        default: its default, or `REQUIRED`.
+        description: what the docstring's ``Args:`` say, or None.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """The arguments of a class's constructor, or of a function.
+
+    Args:
+        name: of the class or function.
+        summary: first line of its docstring.
+        arguments: without ``self``, ``*args`` and ``**kwargs``.
+        imported: whether the class was imported to find out.
+    """
+
+    name: str
+    summary: str
+    arguments: tuple[Argument, ...]
+    imported: bool
+
+
+def signature_of(target: Any, supplied: Iterable[str] = ()) -> Signature:
+    """The signature of a class or function.
+
+    Args:
+        target: ``package.module:Name``, or the object itself.
+        supplied: arguments that recipes do not write.
+
+    Raises:
+        UserError: an argument has no annotation, or one that cannot be read.
+        Exception: what importing the target raises, where that is needed.
+    """
+    if not isinstance(target, str):
+        return imported_signature(target, tuple(supplied))
+    loaded = peek_target(target)
+    if loaded is None:
+        try:
+            return source_signature(target, tuple(supplied))
+        except UnreadableError:
+            loaded = load_target(target)
+    try:
+        return imported_signature(loaded, tuple(supplied))
+    except UserError:
+        with suppress(UnreadableError):  # names that exist for type checkers only
+            return source_signature(target, tuple(supplied))
+        raise
 
 
 @functools.cache
-def config_from_signature(target: Callable[..., Any]) -> type[BaseModel]:
-    """The options of a component, from the typed arguments of its constructor.
-
-    An argument annotated with a contract class (``labels: LabelCode``) becomes a nested component,
-    ``*args`` and ``**kwargs`` are passed over, and descriptions come from the docstring's ``Args:``.
+def source_signature(target: str, supplied: tuple[str, ...] = ()) -> Signature:
+    """The signature of ``package.module:Name`` as its source has it; nothing heavy is imported.
 
     Raises:
-        UserError: an argument has no annotation, or one that no YAML value can fill.
+        UnreadableError: the source does not show it.
     """
+    source, node = find(*_split(target))
+    documented, init, home = _constructor(source, node)
+    docs: dict[str, str] = {}
+    for text in reversed(documented):
+        docs |= _argument_docs(text)
+    arguments = () if init is None else tuple(_arguments(home, init, docs, supplied))
+    return Signature(node.name, _first_line(documented[0]), arguments, imported=False)
+
+
+@functools.cache
+def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = ()) -> Signature:
+    """The signature of a class or function itself; errors as in `signature_of`."""
     init: Any = target.__init__ if inspect.isclass(target) else target
-    name = target.__name__
+    name = getattr(target, "__name__", type(target).__name__)
     try:
         hints = get_type_hints(init, include_extras=True)
     except Exception as error:  # a name that exists for type checkers only, most often
-        raise UserError(f"the annotations of {name} cannot be read: {error}; give it a config") from error
-    docs = _argument_docs(target)
-    fields: dict[str, Any] = {}
+        raise UserError(f"the annotations of {name} cannot be read: {error}") from error
+    docs: dict[str, str] = {}
+    if inspect.isclass(target):
+        for each in reversed(target.__mro__[:-1]):
+            docs |= _argument_docs(each.__doc__) if each.__module__.partition(".")[0] != "torch" else {}
+    docs |= _argument_docs(init.__doc__)
+    arguments = []
     for arg in inspect.signature(init).parameters.values():
-        if arg.name in SUPPLIED or arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
+        if arg.name in ("self", *supplied) or arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
             continue
         if arg.name not in hints:
-            raise UserError(f"argument {arg.name!r} of {name} has no type; annotate it or give a config")
-        default = ... if arg.default is arg.empty else arg.default
-        fields[arg.name] = (_recipe_type(hints[arg.name]), Field(default, description=docs.get(arg.name)))
-    try:
-        model: type[BaseModel] = create_model(name, __base__=Options, __module__=target.__module__, **fields)
-    except (PydanticUserError, NameError) as error:
-        reason = first_line(error)
-        raise UserError(
-            f"the arguments of {name} do not fit into a recipe: {reason}; give a config"
-        ) from error
-    return model
+            raise _untyped(arg.name, name)
+        arguments.append(Argument(arg.name, hints[arg.name], arg.default, docs.get(arg.name)))
+    return Signature(name, _first_line(inspect.getdoc(target)), tuple(arguments), imported=True)
 
 
-def _recipe_type(hint: Any) -> Any:
-    """The annotation with every contract class replaced by a nested component."""
-    from ffcore.recipe.spec import Kind, Spec  # spec looks kinds up in the registry, which stands on us
-
-    noun = _noun_of(hint)
-    if noun is not None:
-        return Annotated[Spec, Kind(noun)]
-    origin, args = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        marked = next((mark for mark in args[1:] if isinstance(mark, Kind)), None)
-        return hint if marked is None else Annotated[Spec, marked]
-    if origin in (Union, types.UnionType):
-        return Union[tuple(_recipe_type(arg) for arg in args)]  # noqa: UP007 (made at run time)
-    if origin in _CONTAINERS:
-        return origin[tuple(_recipe_type(arg) for arg in args)]
-    return hint
+def summary_of(target: Any) -> str:
+    """First line of the docstring of a class or function, read off the source where that has not been run."""
+    if isinstance(target, str):
+        loaded = peek_target(target)
+        if loaded is None:
+            try:
+                return _first_line(ast.get_docstring(find(*_split(target))[1]))
+            except UnreadableError:
+                loaded = load_target(target)
+        target = loaded
+    return _first_line(inspect.getdoc(target))
 
 
-def _noun_of(hint: Any) -> str | None:
-    """The noun whose contract this is.
-
-    Handoffs and bodies are both plain modules: ``nn.Module`` means a body, the later of the two in
-    the table; ``Annotated[nn.Module, Kind("handoff")]`` says the other.
-    """
-    if not inspect.isclass(hint):
-        return None
-    bases = {noun.name: peek_target(noun.base) for noun in NOUNS.values() if noun.base}
-    return next((name for name in reversed(bases) if bases[name] is hint), None)
+def _split(target: str) -> tuple[str, str]:
+    module, _, name = target.partition(":")
+    return module, name
 
 
-def _argument_docs(target: Callable[..., Any]) -> dict[str, str]:
+def _constructor(source: Source, node: Definition) -> tuple[list[str | None], ast.FunctionDef | None, Source]:
+    """Docstrings from the class to where its constructor is, the constructor, and the file that has it."""
+    if isinstance(node, ast.FunctionDef):
+        if node.decorator_list:
+            raise UnreadableError(f"{source.module}:{node.name} has a decorator")
+        return [ast.get_docstring(node)], node, source
+    documented: list[str | None] = [ast.get_docstring(node)]
+    if node.decorator_list or any(keyword.arg == "metaclass" for keyword in node.keywords):
+        raise UnreadableError(f"{source.module}:{node.name} has a decorator or a metaclass")
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            documented.insert(0, ast.get_docstring(part))
+            return [ast.get_docstring(node), *documented], part, source
+    for base in node.bases:
+        path = base_of(source, base)
+        if path in _ROOTS or path.startswith(_CONTRACTS):
+            continue
+        module, _, name = path.rpartition(".")
+        inherited, init, home = _constructor(*find(module, name))
+        if init is not None:
+            return [*documented, *inherited], init, home
+    return documented, None, source
+
+
+def _arguments(
+    source: Source, node: ast.FunctionDef, docs: dict[str, str], supplied: tuple[str, ...]
+) -> Iterator[Argument]:
+    args = node.args
+    positional = [*args.posonlyargs, *args.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults))
+    pairs = [*zip(positional, [*missing, *args.defaults], strict=True)]
+    pairs += zip(args.kwonlyargs, args.kw_defaults, strict=True)
+    for arg, default in pairs:
+        if arg.arg in ("self", *supplied):
+            continue
+        if arg.annotation is None:
+            raise _untyped(arg.arg, node.name)
+        value = REQUIRED if default is None else source.evaluate(default)
+        yield Argument(arg.arg, source.evaluate(_spelled_out(arg.annotation)), value, docs.get(arg.arg))
+
+
+def _spelled_out(annotation: ast.expr) -> ast.expr:
+    """An annotation that is a string is the expression in it."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return ast.parse(annotation.value, mode="eval").body
+    return annotation
+
+
+def _untyped(argument: str, name: str) -> UserError:
+    return UserError(f"argument {argument!r} of {name} has no type; annotate it")
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0].replace("``", "")
+
+
+def _argument_docs(text: str | None) -> dict[str, str]:
     """The ``Args:`` section of a Google-style docstring, by argument."""
     docs: dict[str, str] = {}
-    parts = [target, target.__init__] if inspect.isclass(target) else [target]
-    for part in parts:
-        text = inspect.cleandoc(part.__doc__ or "")
-        section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
-        if section is None:
-            continue
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(text or ""), re.MULTILINE)
+    if section is not None:
         lines = inspect.cleandoc("\n" + section[1])
         for item in re.split(r"\n(?=\S)", lines):
             found = re.match(r"(\w+)(?: \([^)]*\))?:\s*(.*)", item, re.DOTALL)
             if found:
-                docs[found[1]] = " ".join(found[2].split())
+                docs[found[1]] = " ".join(found[2].split()).replace("``", "")
     return docs

@@ -6,6 +6,9 @@ import importlib
 import sys
 from typing import Any
 
+TARGET = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
+"""The form of a dotted target."""
+
 
 def load_target(target: str) -> Any:
     """Import what ``module:Name`` points to.

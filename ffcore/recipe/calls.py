@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_serializ
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from ffcore.plugin.targets import peek_target
+from ffcore.plugin.targets import TARGET, peek_target
 from ffcore.recipe.objects import (
-    TARGET,
     Absent,
     Named,
     Validated,

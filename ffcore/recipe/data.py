@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from ffcore.options import Count, Natural
 from ffcore.recipe.spec import Kind, Spec
-from ffcore.recipe.strict import Count, Flat, Natural
+from ffcore.recipe.strict import Flat
 
 
 def _count_or_fraction(value: Any) -> int | float:

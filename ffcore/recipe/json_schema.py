@@ -7,7 +7,8 @@ from typing import Any
 from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.plugin.registry import Entry
-from ffcore.recipe.objects import TARGET
+from ffcore.plugin.targets import TARGET
+from ffcore.recipe.options import options_of
 from ffcore.recipe.schema import Recipe
 
 Schema = dict[str, Any]
@@ -74,18 +75,18 @@ class _Filler:
         entries = manager.current().registry.entries(noun)
         short: Schema = {"type": "string", "enum": [entry.name for entry in entries]}
         members = [*([short] if entries else []), *(self._options(entry, own) for entry in entries)]
-        if noun == "blackbox":  # a function by its target
-            kind: Schema = {"type": "string", "pattern": f"^{TARGET}$"}
-            alone = {"type": "object", "properties": {"kind": kind}, "additionalProperties": False}
-            members += [kind, {**alone, "title": "module:function", "required": ["kind"]}]
+        kind: Schema = {"type": "string", "pattern": f"^{TARGET}$"}
+        named = {"type": "object", "title": "module:Class", "properties": {"kind": kind, **own}}
+        members += [kind, {**named, "required": ["kind"]}]
         return {"oneOf": members}
 
     def _options(self, entry: Entry, own: Schema) -> Schema:
-        kind = {"const": entry.name, "description": entry.summary}
+        kind = {"const": entry.name}
         result: Schema = {"type": "object", "title": entry.name, "required": ["kind"]}
         prefix = f"{entry.noun}.{entry.name}."
         try:
-            schema = entry.schema().model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+            kind["description"] = entry.summary
+            schema = options_of(entry).model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
         except UserError as error:  # its class cannot be imported: the other components still count
             return {**result, "properties": {"kind": kind}, "description": str(error)}
         for name, definition in schema.pop("$defs", {}).items():

@@ -13,12 +13,13 @@ from pydantic import (
     model_serializer,
 )
 
+from ffcore.options import Count
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.objects import OBJECT, as_kind, is_function, is_instance
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Function, Kind, Spec
-from ffcore.recipe.strict import Count, Flat, Name, NullIsEmpty, Strict
+from ffcore.recipe.strict import Flat, Name, NullIsEmpty, Strict
 from ffcore.recipe.unions import ByKind
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))

@@ -21,12 +21,10 @@ from typing import Any, TypeGuard
 from pydantic import BaseModel
 
 from ffcore.plugin.nouns import NOUNS, Noun
-from ffcore.plugin.targets import peek_target
+from ffcore.plugin.targets import TARGET, peek_target
 
 OBJECT = "object"
 """The ``kind`` in the record of an object that cannot be imported."""
-
-TARGET = r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"
 
 _LONGEST = 120
 

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from ffcore.options import Count, Natural, Number
 from ffcore.recipe.data import DataConfig
-from ffcore.recipe.lr import Constant, LRSchedule
+from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.network import BlockConfig, NetworkItem
-from ffcore.recipe.optimizers import Adam, OptimizerConfig
+from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.start import StartConfig
-from ffcore.recipe.strict import Count, Name, Natural, NullIsEmpty, Number, Strict
+from ffcore.recipe.strict import Name, NullIsEmpty, Strict
 from ffcore.recipe.trainer import TrainerConfig
 from ffcore.recipe.tree import FROM_PYTHON, Tree, Written, origin
 
@@ -57,11 +58,15 @@ class Recipe(Strict):
     schedule: Annotated[Spec, Kind("schedule")] | None = Field(
         default=None, description="which blocks learn when; null: as the algorithm has it"
     )
-    optimizer: OptimizerConfig = Field(default=Adam(), description="the optimiser of every block")
+    optimizer: OptimizerConfig = Field(
+        default={"kind": "adam"}, validate_default=True, description="the optimiser of every block"
+    )
     readout_optimizer: OptimizerConfig | None = Field(
         default=None, description="the optimiser of readouts; null: the same"
     )
-    lr_schedule: LRSchedule = Field(default=Constant(), description="how the learning rate changes")
+    lr_schedule: LRSchedule = Field(
+        default={"kind": "constant"}, validate_default=True, description="how the learning rate changes"
+    )
     contribution: Annotated[Spec, Kind("contribution")] = Field(
         default={"kind": "sum"}, validate_default=True, description="how the layers' evidence is combined"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from ffcore.errors import UserError, closest
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
-from ffcore.plugin.options import Options
+from ffcore.plugin.registry import Entry
 from ffcore.recipe.objects import (
     Absent,
     Named,
@@ -25,6 +25,7 @@ from ffcore.recipe.objects import (
     misfit,
     record,
 )
+from ffcore.recipe.options import Options, options_of
 from ffcore.recipe.problems import explained, wrong, wrong_kind
 
 
@@ -49,6 +50,17 @@ class Spec(Validated):
         if self.object is not None:
             return record(self.object)
         return {"kind": self.kind, **self.options.model_dump(mode="json")}
+
+
+def entry_of(noun: str, kind: str, also: Iterable[str] = ()) -> Entry:
+    """The component of a kind: a registered name, or ``package.module:Class``.
+
+    Raises:
+        UserError: no plugin registered the name; ``also`` lists further valid ones for the message.
+    """
+    if is_target(kind):
+        return Entry(noun, kind, kind, "")
+    return manager.current().registry.get(noun, kind, also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +100,7 @@ class Kind:
             known = [*registry.names(self.noun), *self.also]
             raise wrong_kind(f"should say which {self.noun}{closest('', known)}", said.get("kind"))
         try:
-            schema = registry.get(self.noun, said["kind"], self.also).schema()
+            schema = options_of(entry_of(self.noun, said["kind"], self.also))
         except UserError as error:
             raise wrong_kind(str(error), said["kind"]) from error
         try:

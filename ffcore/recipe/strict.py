@@ -10,7 +10,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
@@ -26,16 +25,6 @@ from ffcore.recipe.problems import explained, lifted
 from ffcore.recipe.spec import Spec
 
 
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("should be a number")
-    return value
-
-
-NotBool = BeforeValidator(_no_bool)
-"""pydantic reads ``true`` as 1; in a recipe it is a slip."""
-
-
 def _name(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"[\w-]+", value):
         raise ValueError("should be letters, digits, _ and -")
@@ -44,13 +33,6 @@ def _name(value: Any) -> Any:
 
 Name = Annotated[str, BeforeValidator(_name)]
 """Name of a block, penalty or readout: it becomes a column, a key of checkpoints, a part of overrides."""
-
-Count = Annotated[int, NotBool, Field(ge=1)]
-Number = Annotated[float, NotBool]
-Natural = Annotated[int, NotBool, Field(ge=0)]
-NonNegative = Annotated[float, NotBool, Field(ge=0)]
-Positive = Annotated[float, NotBool, Field(gt=0)]
-Fraction = Annotated[float, NotBool, Field(ge=0, le=1)]
 
 
 def _empty(value: Any) -> Any:

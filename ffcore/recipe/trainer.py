@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from ffcore.options import Count, Number, Positive
 from ffcore.recipe.callbacks import Callback, Logger
-from ffcore.recipe.strict import Count, Name, Number, Positive, Strict
+from ffcore.recipe.strict import Name, Strict
 
 
 def _no_fp16(value: Any) -> Any:

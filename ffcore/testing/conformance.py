@@ -11,12 +11,13 @@ from ffcore.errors import UserError, closest
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
+from ffcore.recipe.options import options_of
 from ffcore.testing import checks
 from ffcore.testing.example import Example, Options, examples_of, needed
 
 Check = Callable[[Example], None]
-_UNUSED = frozenset({"recipe", "report_section", "command"})  # nothing of theirs is constructed
-_ON_FILE = "reads files that only a user has; a data set with examples in its config is loaded"
+_UNUSED = frozenset({"recipe", "report_section", "command", "accelerator", "strategy"})  # not constructed
+_ON_FILE = "reads files that only a user has; a data set whose class has examples is loaded"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def cases(
     waive, examples = dict(waive or {}), dict(examples or {})
     plugins = manager.current()
     if file is not None:
-        plugin = plugins.add_file(file)
+        plugin = plugins.add(file)
     known = [info.name for info in plugins.infos if info.status == "ok"]
     if plugin is not None and plugin not in known:
         raise UserError(f"there is no working plugin {plugin!r}{closest(plugin, known)}")
@@ -114,7 +115,11 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
 
 def _used(noun: str) -> list[str]:
     """Checks that need a constructed component."""
-    module = [] if noun in {"dataset", "network", *_UNUSED} else list(checks.named("module"))
+    module = (
+        []
+        if noun in {"dataset", "network", "optimizer", "lr_schedule", *_UNUSED}
+        else list(checks.named("module"))
+    )
     return [*checks.named(noun), *module]
 
 
@@ -127,7 +132,7 @@ def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
         return found + [Case(whole, check, f"{needs} is not installed") for check in _used(entry.noun)]
     try:
         tried = examples_of(entry) if given is None else given
-        if entry.noun == "dataset" and given is None and tried == [{}] and entry.schema().model_fields:
+        if entry.noun == "dataset" and given is None and tried == [{}] and options_of(entry).model_fields:
             raise UserError(_ON_FILE)
     except UserError:  # "options can be tried" says which one; a data set may be on file
         if entry.noun != "dataset":

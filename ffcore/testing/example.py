@@ -1,13 +1,13 @@
 """A registered component with options to try it with.
 
-A component whose options all have defaults is tried with those. Others are tried with what their config
-declares (its first use is as good as documentation)::
+A component whose options all have defaults is tried with those. Others are tried with the examples that their
+class has, or with values that bounds and choices suggest::
 
-    class Dense(Options):
-        model_config = ConfigDict(json_schema_extra={"examples": [{"units": 8}]})
+    class Dense(nn.Module):
+        examples = ({"units": 8}, {"units": 4, "bias": False})
 
-or with values that its bounds and choices suggest. Declared examples of a component that needs none are
-tried beside its defaults. An algorithm that needs a network of its own adds ``"recipe": {"network": …}``.
+Examples of a component that needs none are tried beside its defaults. Two more attributes are read:
+``example_recipe``, the parts of a recipe that it is tried in, and ``example_needs``, an optional package.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ffcore.build.components import make
 from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.plugin.registry import Entry
+from ffcore.recipe.options import options_of
 from ffcore.recipe.spec import Kind
 
 Options = Mapping[str, Any]
@@ -53,8 +54,8 @@ class Example:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What the component's config wants of the recipe that it is tried in."""
-        return dict(_declared(self.entry).get("recipe", {}))
+        """The parts of the recipe that the component is tried in."""
+        return dict(_own(self.entry, "example_recipe", {}))
 
 
 def examples_of(entry: Entry) -> list[Options]:
@@ -63,8 +64,8 @@ def examples_of(entry: Entry) -> list[Options]:
     Raises:
         UserError: it has a required option without an example, and of a type that suggests no value.
     """
-    schema = entry.schema()
-    declared = list(_declared(entry).get("examples", []))
+    schema = options_of(entry)
+    declared = list(_own(entry, "examples", ()))
     required = [name for name, option in schema.model_fields.items() if option.is_required()]
     if not required:
         return [{}, *declared]
@@ -75,14 +76,14 @@ def examples_of(entry: Entry) -> list[Options]:
 
 
 def needed(entry: Entry) -> str | None:
-    """The optional package that a component cannot do without, where its config says ``"needs"``."""
-    needs = _declared(entry).get("needs")
+    """The optional package that a component cannot do without, where its class has ``example_needs``."""
+    needs = _own(entry, "example_needs", None)
     return None if needs is None else str(needs)
 
 
-def _declared(entry: Entry) -> Options:
-    extra = entry.schema().model_config.get("json_schema_extra")
-    return extra if isinstance(extra, dict) else {}
+def _own(entry: Entry, name: str, default: Any) -> Any:
+    """An attribute of the class itself: what suits a parent need not suit it."""
+    return vars(entry.load()).get(name, default)
 
 
 def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
@@ -98,7 +99,9 @@ def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
         high = schema.get("maximum", schema.get("exclusiveMaximum", low + 8))
         return int(low + high) // 2 if schema["type"] == "integer" else (low + high) / 2
+    if schema.get("type") == "array" and "items" in schema:
+        return [_value(entry, name, schema["items"])] * max(1, schema.get("minItems", 1))
     raise UserError(
-        f'{entry.title} needs an example of its option {name!r}: json_schema_extra={{"examples": […]}} in '
-        "the model_config of its config, or cases(examples=…)"
+        f"{entry.title} needs an example of its option {name!r}: examples = ({{…}},) in the class, or "
+        "cases(examples=…)"
     )

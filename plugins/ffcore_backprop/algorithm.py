@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ffcore.interfaces import Algorithm, Batch, Network, Views
+from ffcore.options import BelowOne
 
 
 class Backprop(Algorithm):
@@ -22,7 +23,7 @@ class Backprop(Algorithm):
     schedule: ClassVar[str] = "one-window"
     block: ClassVar[Mapping[str, Any]] = {"goodness": None, "objective": None, "penalties": {}}
 
-    def __init__(self, pool: bool = False, label_smoothing: float = 0.0) -> None:
+    def __init__(self, pool: bool = False, label_smoothing: BelowOne = 0.0) -> None:
         super().__init__()
         body = {"kind": "pooled-dense"} if pool else {"kind": "dense", "activation": "identity"}
         self.head: Mapping[str, Any] | None = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ffcore.options import Count
+
 
 class PooledDense(nn.Module):
     """W m + b of the means m of every channel: a head that does not grow with the image.
@@ -19,7 +21,7 @@ class PooledDense(nn.Module):
         ValueError: when inputs are no images.
     """
 
-    def __init__(self, in_shape: tuple[int, ...], units: int) -> None:
+    def __init__(self, in_shape: tuple[int, ...], units: Count) -> None:
         super().__init__()
         if len(in_shape) < 2:
             raise ValueError(f"pooling needs channels of several places, inputs have shape {in_shape}")

@@ -1,26 +1,17 @@
-"""What this plugin registers: names, configs and dotted targets; nothing heavy."""
+"""Backpropagation, for comparison.
+
+Names and dotted targets; options are read off the constructors. Imports no torch.
+"""
 
 from __future__ import annotations
 
 from ffcore.plugin import hookimpl
-from ffcore.plugin.register import Register
-from ffcore_backprop import configs
+from ffcore.plugin.registrar import Registrar
 
 
 @hookimpl
-def ffcore_register_bodies(register: Register) -> None:
-    """The head of networks that end in images."""
-    register(
-        "pooled-dense", "ffcore_backprop.head:PooledDense", configs.PooledDense, "a head on channels' means"
-    )
+def ffcore_register(registry: Registrar) -> None:
+    """See `ffcore.plugin.hookspecs.ffcore_register`."""
+    registry.body("pooled-dense", "ffcore_backprop.head:PooledDense")
 
-
-@hookimpl
-def ffcore_register_algorithms(register: Register) -> None:
-    """Backpropagation."""
-    register(
-        "backprop",
-        "ffcore_backprop.algorithm:Backprop",
-        configs.Backprop,
-        "cross-entropy of a head through all blocks, for comparison",
-    )
+    registry.algorithm("backprop", "ffcore_backprop.algorithm:Backprop")

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
+from ffcore.options import Count
 from ffcore.plugin.targets import load_target
 from ffcore_blackbox.arrays import array
+from ffcore_blackbox.targets import Target
 
 
 class Function(BlackBox):
@@ -20,7 +22,9 @@ class Function(BlackBox):
         rows: most rows of one call; None: any number.
     """
 
-    def __init__(self, target: str | Callable[[Tensor], Any], rows: int | None = None) -> None:
+    examples = ({"target": "torch:tanh"},)
+
+    def __init__(self, target: Target, rows: Count | None = None) -> None:
         super().__init__()
         self.function = _load(target) if isinstance(target, str) else target
         self.limit = rows
@@ -38,7 +42,9 @@ class ArrayFunction(BlackBox):
         rows: most rows of one call; None: any number.
     """
 
-    def __init__(self, target: str | Callable[[Any], Any], rows: int | None = None) -> None:
+    examples = ({"target": "numpy:tanh", "rows": 4},)
+
+    def __init__(self, target: Target, rows: Count | None = None) -> None:
         super().__init__()
         self.function = _load(target) if isinstance(target, str) else target
         self.limit = rows

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox, Context
+from ffcore.options import Count
 
 _FITTED_ON = 20
 """Batches that a range or a table is fitted on."""
@@ -59,7 +62,7 @@ class Quantise(BlackBox):
     low: Tensor
     high: Tensor
 
-    def __init__(self, bits: int = 4) -> None:
+    def __init__(self, bits: Annotated[int, Field(ge=1, le=16)] = 4) -> None:
         super().__init__()
         if not 1 <= bits <= 16:
             raise ValueError(f"bits: {bits}: should be between 1 and 16")
@@ -88,7 +91,9 @@ class WinnerTakeAll(BlackBox):
         winners: how many win.
     """
 
-    def __init__(self, group: int = 10, winners: int = 1) -> None:
+    examples = ({"group": 5, "winners": 2},)
+
+    def __init__(self, group: Count = 10, winners: Count = 1) -> None:
         super().__init__()
         if not 0 < winners <= group:
             raise ValueError(f"winners: {winners}: should be between 1 and the {group} of a group")
@@ -122,8 +127,11 @@ class LookUp(BlackBox):
 
     borders: Tensor
     entries: Tensor
+    examples = ({"table": [0, 1, -1]}, {"table": [0, 2], "edges": [0.5]})
 
-    def __init__(self, table: Sequence[float], edges: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, table: Annotated[Sequence[float], Field(min_length=2)], edges: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         if len(table) < 2:
             raise ValueError("table: needs at least 2 entries")

@@ -6,11 +6,14 @@ R rows; D inputs; U outputs.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
+from ffcore.options import Count, Fraction, Natural, NonNegative, Positive
 from ffcore_blackbox.codes import rounded
 
 _PROGRAM = 0x6372  # the weights that every device is meant to have
@@ -36,17 +39,18 @@ class Crossbar(BlackBox):
     """
 
     weight: Tensor
+    examples = ({"units": 6}, {"units": 5, "device": 3, "bits": None, "saturation": None})
 
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: int,
-        device: int = 0,
-        noise: float = 0.1,
-        hours: float = 0.0,
-        dead: float = 0.01,
-        saturation: float | None = 3.0,
-        bits: int | None = 8,
+        units: Count,
+        device: Natural = 0,
+        noise: NonNegative = 0.1,
+        hours: NonNegative = 0.0,
+        dead: Fraction = 0.01,
+        saturation: Positive | None = 3.0,
+        bits: Annotated[int, Field(ge=1, le=24)] | None = 8,
     ) -> None:
         super().__init__()
         if bits is not None and saturation is None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ffcore.errors import RunError, one_line
 from ffcore.interfaces import BlackBox, Context
+from ffcore.options import Count
 from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.arrays import array, some
 
@@ -41,12 +42,17 @@ class Estimator(BlackBox):
         samples: rows that it is fitted on, the first ones.
     """
 
+    examples = (
+        {"name": "PCA", "options": {"n_components": 3}},
+        {"name": "RandomTreesEmbedding", "options": {"n_estimators": 4, "max_depth": 2}},
+    )
+
     def __init__(
         self,
         name: str = "PCA",
         options: Mapping[str, Any] | None = None,
         path: str | None = None,
-        samples: int = 10_000,
+        samples: Count = 10_000,
     ) -> None:
         super().__init__()
         self.samples = samples

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ffcore.errors import one_line
 from ffcore.interfaces import BlackBox, Context
+from ffcore.options import Count
 from ffcore_blackbox.arrays import array
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
@@ -24,7 +25,10 @@ class Onnx(BlackBox):
         rows: most rows of one call; None: any number, or what the model's input says.
     """
 
-    def __init__(self, path: str, threads: int = 1, rows: int | None = None) -> None:
+    examples = ({"path": str(Path(__file__).with_name("relu.onnx"))},)
+    example_needs = "onnxruntime"
+
+    def __init__(self, path: str, threads: Count = 1, rows: Count | None = None) -> None:
         super().__init__()
         self.path, self.threads, self.limit = path, threads, rows
         if not Path(path).is_file():

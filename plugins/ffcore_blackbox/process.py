@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
+from ffcore.options import Count, Positive
 from ffcore_blackbox import watcher
 from ffcore_blackbox.arrays import array
 
@@ -52,7 +53,11 @@ class Process(BlackBox):
         rows: most rows of one frame; None: any number.
     """
 
-    def __init__(self, command: Sequence[str] | str, timeout: float = 30.0, rows: int | None = None) -> None:
+    examples = ({"command": ["{python}", "-m", "ffcore_blackbox.server"]},)
+
+    def __init__(
+        self, command: Sequence[str] | str, timeout: Positive = 30.0, rows: Count | None = None
+    ) -> None:
         super().__init__()
         words = shlex.split(command) if isinstance(command, str) else list(command)
         words = [word.replace("{python}", sys.executable) for word in words]

@@ -1,4 +1,4 @@
-"""Whether ``module:function`` is there, found out without importing it; no torch here."""
+"""Targets ``module:function``, checked without importing the module. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import ast
 import importlib.util
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from ffcore.options import FunctionTarget
 
 
 def refuse_missing(target: str) -> str:
@@ -27,6 +32,15 @@ def refuse_missing(target: str) -> str:
     if name.split(".")[0] not in known and "*" not in known:
         raise ValueError(f"module {module!r} has no {name!r}")
     return target
+
+
+def _checked(target: Any) -> Any:
+    """A function from Python needs no search."""
+    return refuse_missing(target) if isinstance(target, str) else target
+
+
+Target = Annotated[Any, FunctionTarget(), AfterValidator(_checked)]
+"""``module:function``, or from Python the function itself."""
 
 
 def _find(module: str) -> ModuleSpec | None:

@@ -5,13 +5,15 @@ R rows; C channels; K classes.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ffcore.interfaces import Context, Goodness, Progress
 from ffcore.interfaces.goodness import Form
+from ffcore.options import Positive
 from ffcore_channel.pooling import product, responses
 
 CONSTANT = 0.5
@@ -38,14 +40,15 @@ class ChannelAssignment(Goodness):
     form: ClassVar[Form] = "class"
     logits: nn.Parameter
     cooled: Tensor
+    examples = ({"init": "constant"}, {"alpha": 1.0, "beta": 0.0, "gamma": 0.0})
 
     def __init__(
         self,
         alpha: float = 0.94,
         beta: float = 0.06,
         gamma: float = -0.05,
-        temperature: float = 10.0,
-        decay: float = 0.995,
+        temperature: Positive = 10.0,
+        decay: Annotated[float, Field(gt=0, le=1)] = 0.995,
         init: Literal["normal", "constant"] = "normal",
     ) -> None:
         super().__init__()

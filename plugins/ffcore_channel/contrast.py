@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Progress, Views
+from ffcore.options import Count, Natural, NonNegative, Positive
 from ffcore_channel.pooling import product
 
 
@@ -59,12 +60,12 @@ class Contrast(Penalty):
 
     def __init__(
         self,
-        weight: float = 1.0,
-        width: int = 128,
-        start: float = 0.8,
-        middle: float = 0.2,
-        end: float = 0.1,
-        warmup: int = 50,
+        weight: NonNegative = 1.0,
+        width: Count = 128,
+        start: Positive = 0.8,
+        middle: Positive = 0.2,
+        end: Positive = 0.1,
+        warmup: Natural = 50,
     ) -> None:
         super().__init__()
         self.weight = weight

@@ -61,6 +61,7 @@ class LossWeighted(_Weighted):
     """
 
     needs = frozenset({"val.loss"})
+    examples = ({"split": "train"},)
 
     def __init__(self, split: Literal["val", "train"] = "val") -> None:
         super().__init__()

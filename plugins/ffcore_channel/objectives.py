@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Objective, Views
 from ffcore.interfaces.goodness import Form
+from ffcore.options import NonNegative, Positive
 
 
 class CwC(Objective):
@@ -29,7 +30,7 @@ class CwC(Objective):
 
     accepts: ClassVar[Form] = "class"
 
-    def __init__(self, eps: float = 1e-9, clamp: float = 50.0) -> None:
+    def __init__(self, eps: Positive = 1e-9, clamp: Positive = 50.0) -> None:
         super().__init__()
         self.eps = eps
         self.clamp = clamp
@@ -107,7 +108,9 @@ class CwG(PvN):
         threshold: θ of PvN.
     """
 
-    def __init__(self, cross_entropy: float = 0.28, pvn: float = 0.72, threshold: float = 2.0) -> None:
+    def __init__(
+        self, cross_entropy: NonNegative = 0.28, pvn: NonNegative = 0.72, threshold: float = 2.0
+    ) -> None:
         super().__init__(threshold)
         self.cross_entropy = cross_entropy
         self.pvn = pvn

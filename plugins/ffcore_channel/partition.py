@@ -33,6 +33,7 @@ class ChannelPartition(Goodness):
 
     form: ClassVar[Form] = "class"
     _average: Tensor | None
+    examples = ({"power": 2},)
 
     def __init__(
         self, power: Literal[1, 2] = 1, hierarchy: Hierarchy | None = None, pace: Pace = "even"

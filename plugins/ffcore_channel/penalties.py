@@ -6,19 +6,22 @@ C channels; K classes; W (C, K) the assignment of a block's `ChannelAssignment`.
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Progress, Views
+from ffcore.options import Natural, NonNegative
 from ffcore_channel.assignment import ChannelAssignment
-from ffcore_channel.configs import ENTROPY_WEIGHT
 from ffcore_channel.pooling import product
+from ffcore_channel.weights import ENTROPY_WEIGHT
 
 Form = Literal["released", "scale-free"]
 _EPS = 1e-10
+_RECIPE = {"block": {"goodness": "channel-assignment", "objective": "cross-entropy"}}
 
 
 class _OfAssignment(Penalty):
@@ -54,7 +57,10 @@ class AssignmentEntropy(_OfAssignment):
         weight: λ; None: 0.1 for scale-free, 0.01 for released.
     """
 
-    def __init__(self, form: Form = "scale-free", weight: float | None = None) -> None:
+    examples = ({"form": "released"},)
+    example_recipe: ClassVar[Mapping[str, Any]] = _RECIPE
+
+    def __init__(self, form: Form = "scale-free", weight: NonNegative | None = None) -> None:
         super().__init__()
         self.form = form
         self.weight = weight if weight is not None else ENTROPY_WEIGHT[form]
@@ -82,8 +88,12 @@ class AssignmentOrthogonality(_OfAssignment):
     """
 
     warmth: Tensor
+    examples = ({"form": "released"}, {"warmup": 0})
+    example_recipe: ClassVar[Mapping[str, Any]] = _RECIPE
 
-    def __init__(self, form: Form = "scale-free", weight: float | None = None, warmup: int = 50) -> None:
+    def __init__(
+        self, form: Form = "scale-free", weight: NonNegative | None = None, warmup: Natural = 50
+    ) -> None:
         super().__init__()
         self.form = form
         self.weight = weight if weight is not None else {"scale-free": 1e-2, "released": 1e-3}[form]

@@ -17,7 +17,7 @@ from ffcore.report.confusion import names_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import Array
 from ffcore.report.style import FRAME, MUTED, WIDE, epoch_axis, mark, new_figure, spread
-from ffcore_channel.configs import ENTROPY_WEIGHT
+from ffcore_channel.weights import ENTROPY_WEIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

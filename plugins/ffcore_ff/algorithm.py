@@ -21,6 +21,8 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.interfaces.goodness import Form
+from ffcore.options import ByName, Count
+from ffcore.parts import part
 
 
 class ForwardForward(Algorithm):
@@ -39,11 +41,17 @@ class ForwardForward(Algorithm):
 
     accepts: ClassVar[frozenset[Form]] = frozenset({"energy"})
     hypotheses: ClassVar[bool] = True
+    examples = ({"negatives": "hard"},)
 
-    def __init__(self, labels: LabelCode | None, negatives: NegativeData, rows: int = 2000) -> None:
+    def __init__(
+        self,
+        labels: LabelCode | ByName | None = "overlay",
+        negatives: NegativeData | ByName = "wrong-label",
+        rows: Count = 2000,
+    ) -> None:
         super().__init__()
-        self.labels = labels
-        self.negatives = negatives
+        self.labels: LabelCode | None = None if labels is None else part("label", labels)
+        self.negatives: NegativeData = part("negative", negatives)
         self.rows = rows
         self._said: dict[str, Tensor] | None = None  # by readouts, of the batch that is being learned
 

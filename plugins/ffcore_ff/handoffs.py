@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ffcore.options import NonNegative
+
 
 def row_norm(x: Tensor) -> Tensor:
     """‖x‖₂ of each row over all its dimensions, (R, *shape) → (R, 1, …)."""
@@ -34,7 +36,7 @@ class RMS(nn.Module):
         eps: added to the divisor, so that a silent row stays zero.
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
+    def __init__(self, eps: NonNegative = 1e-8) -> None:
         super().__init__()
         self.eps = eps
 
@@ -50,7 +52,7 @@ class L2(nn.Module):
         eps: added to the divisor, so that a silent row stays zero.
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
+    def __init__(self, eps: NonNegative = 1e-8) -> None:
         super().__init__()
         self.eps = eps
 

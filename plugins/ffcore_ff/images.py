@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from ffcore.data.images import Dataset
 from ffcore.interfaces import BatchRNG, Context, NegativeData
+from ffcore.options import ByName, Count, Natural
+from ffcore.parts import part
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -63,7 +65,7 @@ class Hybrid(_WrongImages):
     down: Tensor
     across: Tensor
 
-    def __init__(self, blurs: int = 6) -> None:
+    def __init__(self, blurs: Natural = 6) -> None:
         super().__init__()
         self.blurs = blurs
 
@@ -94,7 +96,7 @@ class Shuffled(_WrongImages):
         patch: side of a patch in pixels; it divides both sides of the image.
     """
 
-    def __init__(self, patch: int = 1) -> None:
+    def __init__(self, patch: Count = 1) -> None:
         super().__init__()
         self.patch = patch
 
@@ -147,10 +149,11 @@ class OtherData(_WrongImages):
     """
 
     images: Tensor
+    examples = ({"dataset": "digits"},)
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset | ByName) -> None:
         super().__init__()
-        self.dataset = dataset
+        self.dataset: Dataset = part("dataset", dataset)
 
     def setup(self, context: Context) -> None:
         """Read the other set.

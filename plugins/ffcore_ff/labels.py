@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Context, LabelCode, LabelledInput
+from ffcore.options import Positive
 from ffcore_ff.handoffs import l2, rms
 
 Normalise = Literal["rms", "l2", "none"]
@@ -29,7 +30,7 @@ class _OneHot(LabelCode):
 
     eye: Tensor
 
-    def __init__(self, strength: float = 1.0, normalise: Normalise = "rms") -> None:
+    def __init__(self, strength: Positive = 1.0, normalise: Normalise = "rms") -> None:
         super().__init__()
         self.strength = strength
         self.normalise = normalise
@@ -56,6 +57,8 @@ class Overlay(_OneHot):
         normalise: "rms" divides each labelled input by its root mean square, "l2" by its length, as a block
             does with what it hands on; "none" leaves it.
     """
+
+    examples = ({"normalise": "l2"}, {"normalise": "none"})
 
     def setup(self, context: Context) -> tuple[int, ...]:
         """Make the codes.

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Context, Objective, Views
 from ffcore.interfaces.goodness import Form
+from ffcore.options import Positive
 
 
 class Logistic(Objective):
@@ -28,8 +29,9 @@ class Logistic(Objective):
     """
 
     accepts: ClassVar[Form] = "energy"
+    examples = ({"threshold": 2.0, "temperature": 3.0},)
 
-    def __init__(self, threshold: float | Literal["units"] = "units", temperature: float = 1.0) -> None:
+    def __init__(self, threshold: float | Literal["units"] = "units", temperature: Positive = 1.0) -> None:
         super().__init__()
         self.threshold = threshold
         self.temperature = temperature
@@ -77,7 +79,7 @@ class SymBa(Objective):
 
     accepts: ClassVar[Form] = "energy"
 
-    def __init__(self, alpha: float = 4.0) -> None:
+    def __init__(self, alpha: Positive = 4.0) -> None:
         super().__init__()
         self.alpha = alpha
 

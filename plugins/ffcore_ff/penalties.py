@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views, ranks
+from ffcore.options import BelowOne, NonNegative
 
 
 class PeerNormalisation(Penalty):
@@ -23,7 +24,7 @@ class PeerNormalisation(Penalty):
 
     running: Tensor
 
-    def __init__(self, strength: float = 0.03, momentum: float = 0.9, start: float = 0.5) -> None:
+    def __init__(self, strength: NonNegative = 0.03, momentum: BelowOne = 0.9, start: float = 0.5) -> None:
         super().__init__()
         self.strength = strength
         self.momentum = momentum

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ffcore.interfaces import Circuit, Context, LabelledInput, Views
+from ffcore.options import BelowOne, Count, Positive
 from ffcore_ff.labels import Normalise, normalised
-from ffcore_std.activations import ACTIVATIONS
+from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import add_gradient
-from ffcore_std.configs import ActivationName
 
 
 class Lateral(nn.Module):
@@ -139,15 +140,19 @@ class Recurrent(Circuit):
 
     needs_hypotheses: ClassVar[bool] = True
     eye: Tensor
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"units": [12, 8]},
+        {"units": [10], "iterations": 3, "reads": [2, 3], "normalise": "l2"},
+    )
 
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: Sequence[int],
-        iterations: int = 8,
+        units: Annotated[Sequence[Count], Field(min_length=1)],
+        iterations: Count = 8,
         reads: tuple[int, int] = (3, 5),
-        leak: float = 0.3,
-        label_strength: float = 1.0,
+        leak: BelowOne = 0.3,
+        label_strength: Positive = 1.0,
         activation: ActivationName = "relu",
         normalise: Normalise = "rms",
     ) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ffcore.interfaces import Algorithm, Batch, Context, NegativeData, Network, Source, Views
 from ffcore.interfaces.goodness import Form
+from ffcore.options import ByName
+from ffcore.parts import part
 from ffcore_ff.labels import Normalise, normalised
 
 
@@ -28,9 +30,9 @@ class Unsupervised(Algorithm):
 
     accepts: ClassVar[frozenset[Form]] = frozenset({"energy"})
 
-    def __init__(self, negatives: NegativeData, normalise: Normalise = "rms") -> None:
+    def __init__(self, negatives: NegativeData | ByName = "hybrid", normalise: Normalise = "rms") -> None:
         super().__init__()
-        self.negatives = negatives
+        self.negatives: NegativeData = part("negative", negatives)
         self.normalise = normalise
 
     def setup(self, context: Context) -> tuple[int, ...]:

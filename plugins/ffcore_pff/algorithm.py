@@ -6,7 +6,7 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Batch, Context, NegativeData, Network, Source
+from ffcore.options import ByName, Count
 from ffcore_ff.algorithm import ForwardForward
-from ffcore_pff.circuit import Predictive
+from ffcore_pff.circuit import LEARNS, Predictive
 from ffcore_pff.mixture import Mixture, refuse_few
 from ffcore_pff.quality import Judge, nearest
 
@@ -39,7 +40,15 @@ class PredictiveForwardForward(ForwardForward):
         components: Gaussians of the mixture that is fitted to each class's latents when a run ends.
     """
 
-    def __init__(self, negatives: NegativeData, rows: int = 2000, components: int = 10) -> None:
+    example_recipe: ClassVar[Mapping[str, Any]] = {
+        "network": [{"kind": "predictive", "units": [20, 20], "latents": 3}],
+        "readouts": {},
+        **LEARNS,
+    }
+
+    def __init__(
+        self, negatives: NegativeData | ByName = "wrong-label", rows: Count = 2000, components: Count = 10
+    ) -> None:
         super().__init__(None, negatives, rows)
         self.components = components
 

@@ -6,16 +6,21 @@ N samples; R rows = all views; B rows of images, which divides R; D inputs; U un
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ffcore.interfaces import BatchRNG, Context, Views
+from ffcore.options import BelowOne, Count, NonNegative, Positive
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
+
+LEARNS = {"block": {"goodness": "negative-sum-squares", "objective": {"kind": "logistic", "threshold": -3}}}
+"""The part of a recipe that the conformance kit tries the circuit and its algorithm with."""
 
 
 class Predictive(Recurrent):
@@ -53,19 +58,25 @@ class Predictive(Recurrent):
         ValueError: when K is below 2, or groups do not divide a layer.
     """
 
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"units": [12, 8], "group": 4, "latents": 3},
+        {"units": [10], "group": 5, "steps": 4, "reads": [1, 2], "noise": 0, "generator_noise": 0},
+    )
+    example_recipe: ClassVar[Mapping[str, Any]] = {"algorithm": "predictive-forward-forward", **LEARNS}
+
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: Sequence[int],
-        steps: int = 12,
+        units: Annotated[Sequence[Count], Field(min_length=1)],
+        steps: Annotated[int, Field(ge=2)] = 12,
         reads: tuple[int, int] | None = None,
-        leak: float = 0.3,
-        group: int = 10,
-        noise: float = 0.01,
-        label_strength: float = 5.0,
-        latents: int = 20,
-        latent_rate: float = 0.025,
-        generator_noise: float = 0.025,
+        leak: BelowOne = 0.3,
+        group: Count = 10,
+        noise: NonNegative = 0.01,
+        label_strength: Positive = 5.0,
+        latents: Count = 20,
+        latent_rate: Positive = 0.025,
+        generator_noise: NonNegative = 0.025,
     ) -> None:
         if steps < 2:
             raise ValueError(f"steps: {steps}: states need at least 2 updates to settle")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import dense
-from ffcore_std.activations import ACTIVATIONS
+from ffcore.options import BelowOne, Count, Positive
+from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import add_gradient
-from ffcore_std.configs import ActivationName
 
 Init = Literal["uniform", "kaiming"]
 
@@ -44,16 +44,22 @@ class Conv(nn.Module):
             than the stride, or dropout hides what relu-pass-through has to tell apart.
     """
 
+    examples = (
+        {"channels": 6},
+        {"channels": 4, "stride": 2, "bias": True, "activation": "tanh", "dropout": 0.5},
+        {"channels": 4, "groups": 2, "kernel": 5, "init": "kaiming"},
+    )
+
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        channels: int,
-        kernel: int = 3,
-        stride: int = 1,
-        groups: int = 1,
+        channels: Count,
+        kernel: Count = 3,
+        stride: Count = 1,
+        groups: Count = 1,
         activation: ActivationName = "relu",
         bias: bool = False,
-        dropout: float = 0.0,
+        dropout: BelowOne = 0.0,
         init: Init = "uniform",
     ) -> None:
         super().__init__()
@@ -131,17 +137,19 @@ class ConvNorm(nn.Module):
         ValueError: as for a convolution, or when nothing is left of an image to pool.
     """
 
+    examples = ({"channels": 6, "pool": 2},)
+
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        channels: int,
-        kernel: int = 3,
-        stride: int = 1,
-        groups: int = 1,
+        channels: Count,
+        kernel: Count = 3,
+        stride: Count = 1,
+        groups: Count = 1,
         activation: ActivationName = "relu",
         bias: bool = True,
-        pool: int = 1,
-        eps: float = 1e-4,
+        pool: Count = 1,
+        eps: Positive = 1e-4,
         init: Init = "uniform",
     ) -> None:
         super().__init__()

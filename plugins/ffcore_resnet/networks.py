@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ffcore.interfaces import Items
+from ffcore.options import BelowOne
+from ffcore_resnet.convolution import Init
 
 Item = Mapping[str, Any]
 
@@ -36,9 +40,9 @@ class ResNet17(Items):
 
     def __init__(
         self,
-        widths: tuple[int, ...] = (100, 200, 400, 800),
-        dropout: float = 0.0,
-        init: str = "uniform",
+        widths: Annotated[tuple[int, ...], Field(min_length=1)] = (100, 200, 400, 800),
+        dropout: BelowOne = 0.0,
+        init: Init = "uniform",
         normalise: bool = True,
     ) -> None:
         right = tuple(widths[0] * 2**stage for stage in range(len(widths)))
@@ -73,7 +77,7 @@ class _Plain(Items):
     """Groups of convolutions with average-pooling by 2 between them."""
 
     def __init__(
-        self, groups: Sequence[Sequence[tuple[int, int]]], dropout: float, init: str, normalise: bool
+        self, groups: Sequence[Sequence[tuple[int, int]]], dropout: float, init: Init, normalise: bool
     ) -> None:
         self.groups = groups
         self.dropout = dropout
@@ -106,8 +110,8 @@ class TinyCNN(_Plain):
     def __init__(
         self,
         widths: tuple[int, int, int, int] = (100, 200, 400, 400),
-        dropout: float = 0.0,
-        init: str = "uniform",
+        dropout: BelowOne = 0.0,
+        init: Init = "uniform",
         normalise: bool = True,
     ) -> None:
         a, b, c, d = widths
@@ -127,8 +131,8 @@ class VGG13(_Plain):
     def __init__(
         self,
         widths: tuple[int, int, int, int, int] = (70, 140, 280, 560, 560),
-        dropout: float = 0.0,
-        init: str = "uniform",
+        dropout: BelowOne = 0.0,
+        init: Init = "uniform",
         normalise: bool = True,
     ) -> None:
         counts = (2, 3, 3, 3, 2)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import Component, Context
+from ffcore.options import Count, Positive
 
 
 class GroupNorm(Component):
@@ -23,7 +24,7 @@ class GroupNorm(Component):
         groups: groups of channels; None for one a class.
     """
 
-    def __init__(self, groups: int | None = None) -> None:
+    def __init__(self, groups: Count | None = None) -> None:
         super().__init__()
         self.groups = groups
         self.classes = 1
@@ -57,7 +58,7 @@ class InstanceNorm(nn.Module):
         eps: added to variances.
     """
 
-    def __init__(self, eps: float = 1e-5) -> None:
+    def __init__(self, eps: Positive = 1e-5) -> None:
         super().__init__()
         self.eps = eps
 

@@ -1,41 +1,27 @@
-"""What this plugin registers: names, configs and dotted targets; nothing heavy."""
+"""Convolutions, norms and residual networks.
+
+Names and dotted targets; options are read off the constructors. Imports no torch.
+"""
 
 from __future__ import annotations
 
 from ffcore.plugin import hookimpl
-from ffcore.plugin.options import Options
-from ffcore.plugin.register import Register
-from ffcore_resnet import configs
+from ffcore.plugin.registrar import Registrar
 
 
 @hookimpl
-def ffcore_register_bodies(register: Register) -> None:
-    """Convolutions, and what lies between them."""
-    register("conv", "ffcore_resnet.convolution:Conv", configs.Conv, "convolution")
-    register(
-        "conv-norm",
-        "ffcore_resnet.convolution:ConvNorm",
-        configs.ConvNorm,
-        "convolution, max-pooling and batch norm; goodness comes after",
-    )
-    register("average-pool", "ffcore_resnet.shapes:AveragePool", configs.Pool, "means of squares")
-    register("max-pool", "ffcore_resnet.shapes:MaxPool", configs.Pool, "the largest of squares")
-    register("layer-norm", "ffcore_resnet.shapes:LayerNorm", Options, "each sample normalised")
+def ffcore_register(registry: Registrar) -> None:
+    """See `ffcore.plugin.hookspecs.ffcore_register`."""
+    registry.body("conv", "ffcore_resnet.convolution:Conv")
+    registry.body("conv-norm", "ffcore_resnet.convolution:ConvNorm")
+    registry.body("average-pool", "ffcore_resnet.shapes:AveragePool")
+    registry.body("max-pool", "ffcore_resnet.shapes:MaxPool")
+    registry.body("layer-norm", "ffcore_resnet.shapes:LayerNorm")
 
+    registry.handoff("group-norm", "ffcore_resnet.norms:GroupNorm")
+    registry.handoff("instance-norm", "ffcore_resnet.norms:InstanceNorm")
+    registry.handoff("batch-norm", "ffcore_resnet.norms:BatchNorm")
 
-@hookimpl
-def ffcore_register_handoffs(register: Register) -> None:
-    """Norms of images."""
-    register(
-        "group-norm", "ffcore_resnet.norms:GroupNorm", configs.GroupNorm, "groups of channels normalised"
-    )
-    register("instance-norm", "ffcore_resnet.norms:InstanceNorm", configs.InstanceNorm, "channels normalised")
-    register("batch-norm", "ffcore_resnet.norms:BatchNorm", Options, "channels normalised over the batch")
-
-
-@hookimpl
-def ffcore_register_networks(register: Register) -> None:
-    """Networks of convolutions."""
-    register("resnet17", "ffcore_resnet.networks:ResNet17", configs.ResNet17, "residual, 17 convolutions")
-    register("tinycnn4", "ffcore_resnet.networks:TinyCNN", configs.TinyCNN, "four convolutions")
-    register("vgg13", "ffcore_resnet.networks:VGG13", configs.VGG13, "thirteen convolutions")
+    registry.network("resnet17", "ffcore_resnet.networks:ResNet17")
+    registry.network("tinycnn4", "ffcore_resnet.networks:TinyCNN")
+    registry.network("vgg13", "ffcore_resnet.networks:VGG13")

@@ -5,6 +5,9 @@ R rows; C channels of H by W places.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,7 +23,7 @@ class AveragePool(nn.Module):
         ValueError: when an image is smaller than that.
     """
 
-    def __init__(self, in_shape: tuple[int, ...], side: int = 2) -> None:
+    def __init__(self, in_shape: tuple[int, ...], side: Annotated[int, Field(gt=1)] = 2) -> None:
         super().__init__()
         _check(in_shape, side)
         self.side = side

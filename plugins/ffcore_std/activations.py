@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+ActivationName = Literal["relu", "relu-pass-through", "tanh", "identity"]
+"""The keys of `ACTIVATIONS`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Augmentation, BatchRNG, Context
+from ffcore.options import Count, Fraction, Natural
 
 
 class _Spatial(Augmentation):
@@ -36,7 +37,7 @@ class Shift(_Spatial):
         border: what comes in: zeros, or the image reflected at its outermost pixels.
     """
 
-    def __init__(self, pixels: int = 2, border: Literal["zero", "reflect"] = "zero") -> None:
+    def __init__(self, pixels: Natural = 2, border: Literal["zero", "reflect"] = "zero") -> None:
         super().__init__()
         self.pixels = pixels
         self.border = border
@@ -73,7 +74,7 @@ class Flip(_Spatial):
         probability: of each image to be mirrored.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
+    def __init__(self, probability: Fraction = 0.5) -> None:
         super().__init__()
         self.probability = probability
 
@@ -144,7 +145,7 @@ class Cutout(_Spatial):
         probability: of each image to get one.
     """
 
-    def __init__(self, side: int = 8, probability: float = 1.0) -> None:
+    def __init__(self, side: Count = 8, probability: Fraction = 1.0) -> None:
         super().__init__()
         self.side = side
         self.probability = probability

@@ -8,11 +8,14 @@ N samples; C channels, red, green and blue or a single one, of H by W pixels.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ffcore.interfaces import Augmentation, BatchRNG, Context
+from ffcore.options import Fraction, NonNegative
 from ffcore_std.augmentations import refuse_vectors
 
 
@@ -71,11 +74,11 @@ class ColourJitter(_Colour):
 
     def __init__(
         self,
-        brightness: float = 0.4,
-        contrast: float = 0.4,
-        saturation: float = 0.4,
-        hue: float = 0.1,
-        probability: float = 1.0,
+        brightness: NonNegative = 0.4,
+        contrast: NonNegative = 0.4,
+        saturation: NonNegative = 0.4,
+        hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1,
+        probability: Fraction = 1.0,
     ) -> None:
         super().__init__()
         self.brightness = brightness
@@ -109,7 +112,7 @@ class Grey(_Colour):
         probability: of each image to become grey.
     """
 
-    def __init__(self, probability: float = 0.2) -> None:
+    def __init__(self, probability: Fraction = 0.2) -> None:
         super().__init__()
         self.probability = probability
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import LabelledInput
-from ffcore_std.activations import ACTIVATIONS
-from ffcore_std.configs import ActivationName
+from ffcore.options import Count
+from ffcore_std.activations import ACTIVATIONS, ActivationName
 
 Init = Literal["uniform", "normal"]
 
@@ -39,7 +39,7 @@ class Dense(nn.Module):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: int,
+        units: Count,
         activation: ActivationName = "relu",
         bias: bool = True,
         init: Init = "normal",

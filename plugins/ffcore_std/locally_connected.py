@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import dense
-from ffcore_std.activations import ACTIVATIONS
+from ffcore.options import Count, Natural
+from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import Init, add_gradient
-from ffcore_std.configs import ActivationName
 
 COPY = 40  # what it costs to copy one number into a patch, in multiplications; measured on one CPU core
 
@@ -42,13 +42,18 @@ class LocallyConnected(nn.Module):
         ValueError: a sample is no image, or the kernel is larger than the padded image.
     """
 
+    examples = (
+        {"channels": 3, "kernel": 4, "stride": 2},
+        {"channels": 2, "kernel": 5, "padding": 2, "activation": "tanh", "init": "uniform"},
+    )
+
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        channels: int,
-        kernel: int,
-        stride: int = 1,
-        padding: int = 0,
+        channels: Count,
+        kernel: Count,
+        stride: Count = 1,
+        padding: Natural = 0,
         activation: ActivationName = "relu",
         bias: bool = True,
         init: Init = "normal",

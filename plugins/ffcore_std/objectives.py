@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Objective, Views
 from ffcore.interfaces.goodness import Form
+from ffcore.options import BelowOne
 
 
 class CrossEntropy(Objective):
@@ -21,7 +22,7 @@ class CrossEntropy(Objective):
 
     accepts: ClassVar[Form] = "class"
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: BelowOne = 0.0) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ffcore.interfaces import Progress, Schedule
+from ffcore.options import Count
 
 
 class Joint(Schedule):
@@ -33,7 +34,7 @@ class Greedy(Schedule):
             views of all samples. From the second block on every sample then keeps one and the same negative.
     """
 
-    def __init__(self, epochs: int | None = None, cache: bool = False) -> None:
+    def __init__(self, epochs: Count | None = None, cache: bool = False) -> None:
         super().__init__()
         self.epochs = epochs
         self.cache = cache
@@ -60,6 +61,8 @@ class Interleaved(Schedule):
     Args:
         spans: (first epoch, end) of each block, from 0, the end not included.
     """
+
+    examples = ({"spans": [[0, 2], [1, 3]]},)
 
     def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class Overlapping(Schedule):
         size: blocks in a window.
     """
 
-    def __init__(self, size: int = 2) -> None:
+    def __init__(self, size: Count = 2) -> None:
         super().__init__()
         self.size = size
 

@@ -42,10 +42,10 @@ def lay_out(folder: Path) -> None:
     (folder / "raises.py").write_text("raise RuntimeError('no luck')\n")
     (folder / "hollow.py").write_text("x = 1\n")
     (folder / "bare.py").write_text(
-        f"{HOOK}ffcore_register_bodies(register): register('bare', 'torch.nn:ReLU')\n"
+        f"{HOOK}ffcore_register(registry): registry.body('bare', 'torch.nn:ReLU')\n"
     )
     (folder / "clash.py").write_text(
-        f"{HOOK}ffcore_register_goodness(register): register('sum-squares', 'torch.nn:ReLU')\n"
+        f"{HOOK}ffcore_register(registry): registry.goodness('sum-squares', 'torch.nn:ReLU')\n"
     )
     for name in "ab":
         shutil.copy(folder / "bare.py", folder / "twice" / name / "same.py")

@@ -144,12 +144,12 @@ def test_a_plugin_may_not_take_a_built_in_verb(ff, tmp_path):
     plugin.write_text(
         "from ffcore.plugin import hookimpl\n"
         "@hookimpl\n"
-        "def ffcore_register_commands(register):\n"
-        "    register('ls', 'nowhere:ls')\n"
+        "def ffcore_register(registry):\n"
+        "    registry.command('ls', 'nowhere:ls')\n"
     )
     code, _, err = ff("ls", plugin=str(plugin))
     assert code == 2
-    assert "'ls' is no name for a command: ffcore keeps it for itself" in err
+    assert "'ls' is no name for a command: ffcore uses it itself" in err
 
 
 def test_all_built_in_verbs_are_kept():
@@ -186,8 +186,8 @@ def test_a_bug_in_a_plugin_is_told_with_its_place(ff, tmp_path):
     plugin.write_text(
         "import click\nfrom ffcore.plugin import hookimpl\n"
         "@click.command()\ndef failing():\n    {}['x']\n"
-        "@hookimpl\ndef ffcore_register_commands(register):\n"
-        "    register('fail', 'ffcore_plugin_file_mine:failing')\n"
+        "@hookimpl\ndef ffcore_register(registry):\n"
+        "    registry.command('fail', 'ffcore_plugin_file_mine:failing')\n"
     )
     code, _, err = ff("fail", plugin=str(plugin))
     assert (code, err) == (

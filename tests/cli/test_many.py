@@ -16,7 +16,7 @@ import os, sys
 from ffcore.plugin import hookimpl
 
 @hookimpl
-def ffcore_register_bodies(register):
+def ffcore_register(registry):
     if any("seed-2" in word for word in sys.argv):
         if not os.path.exists("good mood"):
             raise RuntimeError("not today")

@@ -18,8 +18,8 @@ def section(run):
     raise RuntimeError("no ink")
 
 @hookimpl
-def ffcore_register_report_sections(register):
-    register("inky", f"{__name__}:section")
+def ffcore_register(registry):
+    registry.report_section("inky", f"{__name__}:section")
 """
 
 

@@ -1,143 +1,46 @@
-"""A light plugin with one of everything: no target of it can be imported, and none has to be."""
+"""A light plugin with one of everything; nothing of it needs torch."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
-from ffcore.plugin import Options, hookimpl
-from ffcore.recipe.spec import Kind, Spec
+from ffcore.options import Count, Part
+from ffcore.plugin import hookimpl
 
 
-class Nothing(Options):
-    pass
+class Nothing:
+    """Takes no options."""
 
 
-class Overlay(Options):
-    scale: float = 1.0
+class Overlay:
+    def __init__(self, scale: float = 1.0) -> None: ...
 
 
-class FF(Options):
-    labels: Annotated[Spec, Kind("label")] = Field(default={"kind": "overlay"}, validate_default=True)
-    negatives: Annotated[Spec, Kind("negative")] | None = None
+class FF:
+    def __init__(
+        self,
+        labels: Annotated[Any, Part("label")] = "overlay",
+        negatives: Annotated[Any, Part("negative")] | None = None,
+    ) -> None: ...
 
 
-class Logistic(Options):
-    threshold: float | Literal["units"] = "units"
+class Logistic:
+    def __init__(self, threshold: float | Literal["units"] = "units") -> None: ...
 
 
-class Dense(Options):
-    units: int = Field(gt=0)
+class Dense:
+    def __init__(self, units: Count) -> None: ...
 
 
-class Chain(Options):
-    parts: list[Annotated[Spec, Kind("handoff")]]
+class Chain:
+    def __init__(self, parts: list[Annotated[Any, Part("handoff")]]) -> None: ...
 
 
-class Images(Options):
-    root: str = "data"
-
-
-@hookimpl
-def ffcore_register_goodness(register):
-    register("sum-squares", "nowhere:SumSquares", Nothing, "sum of squares")
-    register("mean-squares", "nowhere:MeanSquares", Nothing)
+class Images:
+    def __init__(self, root: str = "data") -> None: ...
 
 
 @hookimpl
-def ffcore_register_objectives(register):
-    register("logistic", "nowhere:Logistic", Logistic)
-
-
-@hookimpl
-def ffcore_register_penalties(register):
-    register("peer-norm", "nowhere:PeerNorm", Nothing)
-
-
-@hookimpl
-def ffcore_register_augmentations(register):
-    register("shift", "nowhere:Shift", Nothing)
-
-
-@hookimpl
-def ffcore_register_negatives(register):
-    register("wrong-label", "nowhere:WrongLabel", Nothing)
-
-
-@hookimpl
-def ffcore_register_labels(register):
-    register("overlay", "nowhere:Overlay", Overlay)
-
-
-@hookimpl
-def ffcore_register_handoffs(register):
-    register("rms", "nowhere:RMS", Nothing)
-    register("chain", "nowhere:Chain", Chain)
-
-
-@hookimpl
-def ffcore_register_bodies(register):
-    register("dense", "nowhere:Dense", Dense)
-
-
-@hookimpl
-def ffcore_register_networks(register):
-    register("net", "nowhere:Net", Nothing)
-
-
-@hookimpl
-def ffcore_register_circuits(register):
-    register("circuit", "nowhere:Circuit", Nothing)
-
-
-@hookimpl
-def ffcore_register_contributions(register):
-    register("sum", "nowhere:Sum", Nothing)
-
-
-@hookimpl
-def ffcore_register_schedules(register):
-    register("greedy", "nowhere:Greedy", Nothing)
-
-
-@hookimpl
-def ffcore_register_readouts(register):
-    register("softmax", "nowhere:Softmax", Nothing)
-
-
-@hookimpl
-def ffcore_register_rules(register):
-    register("ridge", "nowhere:Ridge", Nothing)
-
-
-@hookimpl
-def ffcore_register_blackboxes(register):
-    register("worker", "nowhere:Worker", Nothing)
-
-
-@hookimpl
-def ffcore_register_algorithms(register):
-    register("forward-forward", "nowhere:FF", FF)
-
-
-@hookimpl
-def ffcore_register_datasets(register):
-    register("images", "nowhere:Images", Images)
-    register("digits", "nowhere:Digits", Nothing)
-
-
-@hookimpl
-def ffcore_register_recipes(register):
-    register("fake/ff", Path(__file__).with_name("fake-ff.yaml"))
-
-
-@hookimpl
-def ffcore_register_report_sections(register):
-    register("filters", "nowhere:filters")
-
-
-@hookimpl
-def ffcore_register_commands(register):
+def ffcore_register(registry):
     import click
 
     @click.command()
@@ -145,4 +48,34 @@ def ffcore_register_commands(register):
         """Try many values."""
         click.echo("swept")
 
-    register("sweep", sweep)
+    registry.goodness("sum-squares", Nothing, "sum of squares")
+    registry.goodness("mean-squares", Nothing)
+    registry.objective("logistic", Logistic)
+    registry.penalty("peer-norm", Nothing)
+    registry.augmentation("shift", Nothing)
+    registry.negative("wrong-label", Nothing)
+    registry.label("overlay", Overlay)
+    registry.handoff("rms", Nothing)
+    registry.handoff("chain", Chain)
+    registry.body("dense", Dense)
+    registry.network("net", Nothing)
+    registry.circuit("circuit", Nothing)
+    registry.contribution("sum", Nothing)
+    registry.schedule("greedy", Nothing)
+    registry.readout("softmax", Nothing)
+    registry.rule("ridge", Nothing)
+    registry.blackbox("worker", Nothing)
+    registry.algorithm("forward-forward", FF)
+    for name in ("adam", "adamw", "rmsprop", "sgd"):
+        registry.optimizer(name, f"ffcore_std.optimizers:{name}")
+    registry.lr_schedule("constant", "ffcore_std.lr_schedules:Constant")
+    registry.lr_schedule("cosine", "ffcore_std.lr_schedules:Cosine")
+    registry.lr_schedule("hold-then-linear", "ffcore_std.lr_schedules:HoldThenLinear")
+    registry.lr_schedule("step", "ffcore_std.lr_schedules:Step")
+    registry.accelerator("cpu", Nothing)
+    registry.strategy("alone", Nothing)
+    registry.dataset("images", Images)
+    registry.dataset("digits", Nothing)
+    registry.recipe("fake/ff", Path(__file__).with_name("fake-ff.yaml"))
+    registry.report_section("filters", Nothing)
+    registry.command("sweep", sweep)

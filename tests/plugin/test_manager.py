@@ -1,17 +1,19 @@
 from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 
 from ffcore.errors import UserError
-from ffcore.plugin import manager
+from ffcore.plugin import hookimpl, manager
 from ffcore.plugin.manager import Plugins
+from ffcore.plugin.nouns import NOUNS
 from ffcore.trust import trusting
 
 GOOD = """
 from ffcore.plugin import hookimpl
 @hookimpl
-def ffcore_register_goodness(register):
-    register("NAME", "nowhere:X")
+def ffcore_register(registry):
+    registry.goodness("NAME", "nowhere:X")
 """
 
 
@@ -47,9 +49,9 @@ def status(plugins):
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def", "SyntaxError"),
         (good("x") + "    1 / 0\n", "ZeroDivisionError: division by zero"),
-        (good("x").replace("goodness(register)", "godness(register)"), "PluginValidationError"),
-        (good("x").replace("(register)", "(registry)"), "Argument(s) {'registry'}"),
-        (good("x").replace("@hookimpl", ""), "no function marked with @hookimpl"),
+        (good("x").replace("ffcore_register(", "ffcore_registr("), "PluginValidationError"),
+        (good("x").replace("(registry)", "(register)"), "Argument(s) {'register'}"),
+        (good("x").replace("@hookimpl", ""), "no function ffcore_register(registry) marked with @hookimpl"),
         (good("Bad Name"), "no name for a goodness"),
     ],
     ids=["import", "exit", "syntax", "call", "misspelt-hook", "misspelt-argument", "no-hookimpl", "name"],
@@ -70,7 +72,7 @@ def test_a_broken_plugin_is_named_when_something_is_not_found(install):
 
 
 def test_of_two_plugins_that_clash_the_later_is_broken_and_leaves_nothing(install):
-    install(b=good("x") + '    register("y", "nowhere:Y")\n', a=good("x"))
+    install(b=good("x") + '    registry.goodness("y", "nowhere:Y")\n', a=good("x"))
     plugins = Plugins.load()
     assert "'x' is registered twice: by plugins 'a' and 'b'" in plugins.broken["b"]
     assert plugins.registry.names("goodness") == ["x"]
@@ -149,6 +151,43 @@ def test_a_file_added_again_is_read_anew_and_a_broken_edit_changes_nothing(bare,
         manager.add(file)
     assert manager.current().registry.get("goodness", "x").load().says == "second"
     assert manager.current().files == [str(file)]
+
+
+class Mine:
+    """A plugin that is a class."""
+
+    @hookimpl
+    def ffcore_register(registry):  # noqa: N805
+        registry.goodness("mine", Mine)
+
+
+def test_a_class_or_a_module_is_a_plugin_and_may_be_added_again(bare):
+    manager.use(Plugins())
+    module = ModuleType("notebook")
+    module.ffcore_register = hookimpl(lambda registry: registry.goodness("module", Mine))
+    for _ in range(2):
+        manager.add(Mine)
+        manager.add(module)
+    assert manager.current().registry.names("goodness") == ["mine", "module"]
+    assert [info.name for info in manager.current().infos] == ["Mine", "notebook"]
+    assert manager.current().files == []
+
+
+def test_a_component_is_registered_for_the_session_and_may_be_replaced(bare):
+    manager.use(Plugins())
+    manager.register("goodness", "x", Mine)
+    manager.register("goodness", "x", "nowhere:X", "another one")
+    assert manager.current().registry.get("goodness", "x").summary == "another one"
+    with pytest.raises(UserError, match="'godness' is not a sort of component; did you mean 'goodness'"):
+        manager.register("godness", "x", Mine)
+    manager.add(Mine)
+    with pytest.raises(UserError, match="'mine' is registered twice"):
+        manager.register("goodness", "mine", Mine)
+
+
+def test_every_noun_can_be_registered(fake):
+    for noun in NOUNS:
+        assert {entry.plugin for entry in fake.registry.entries(noun)} == {"fake"}, noun
 
 
 def test_the_current_plugins_are_those_in_use(fake):

@@ -1,12 +1,11 @@
 import pytest
 
 from ffcore.errors import UserError
-from ffcore.plugin import Options
 from ffcore.plugin.registry import Entry, Registry
 
 
-def entry(name="rms", plugin="a", target="math:pi", config=None, noun="handoff"):
-    return Entry(noun, name, target, config, "", plugin)
+def entry(name="rms", plugin="a", target="math:pi", noun="handoff"):
+    return Entry(noun, name, target, plugin)
 
 
 def test_a_dotted_target_is_imported_when_loaded():
@@ -35,25 +34,3 @@ def test_an_unknown_name_gets_the_nearest_and_the_plugins_that_are_missing():
         match=r"'rmss' is not a handoff; did you mean 'rms'.*'bad' is broken: .*disabled plugins: off",
     ):
         registry.get("handoff", "rmss")
-
-
-def test_a_schema_comes_from_the_signature_if_there_is_no_config():
-    class Scale:
-        def __init__(self, by: float = 2.0) -> None: ...
-
-    assert entry(target=Scale).schema()().by == 2.0
-
-
-def test_a_signature_may_not_use_a_name_that_recipes_use():
-    class Body:
-        def __init__(self, repeat: int) -> None: ...
-
-    with pytest.raises(UserError, match=r"body 'rms' of plugin 'a': option 'repeat' of Body"):
-        entry(noun="body", target=Body).schema()
-
-
-def test_a_config_is_the_schema():
-    class Config(Options):
-        pass
-
-    assert entry(config=Config).schema() is Config

@@ -1,15 +1,30 @@
-import math
-from typing import Annotated, Literal
+"""Signatures read off the source, and off the class: both have to agree."""
+
+import subprocess
+import sys
 
 import pytest
-from pydantic import Field, ValidationError
-from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Goodness, LabelCode
-from ffcore.plugin.options import Options
-from ffcore.plugin.signature import config_from_signature
-from ffcore.recipe.spec import Kind
+from ffcore.plugin.signature import REQUIRED, imported_signature, signature_of, source_signature
+from ffcore.plugin.source import UnreadableError, path_of_outside
+
+SOURCE = '''
+"""A module that needs a heavy package."""
+
+from typing import TYPE_CHECKING, Literal
+
+import heavy.package
+from heavy import Tensor, nn
+from ffcore.interfaces import Goodness
+from ffcore.options import Count
+from .other import Base, Mode as How
+
+if TYPE_CHECKING:
+    from heavy import Checked
+
+HALF = 1 / 2
+Size = Literal["small", "large"]
 
 
 class Dense(nn.Module):
@@ -17,7 +32,7 @@ class Dense(nn.Module):
 
     Args:
         units: how wide,
-            in units.
+            in ``units``.
         bias (bool): whether
             there is one.
 
@@ -25,101 +40,145 @@ class Dense(nn.Module):
         ValueError: never.
     """
 
-    def __init__(self, in_shape: tuple[int, ...], units: int, bias: bool = True) -> None: ...
+    def __init__(self, in_shape: tuple[int, ...], units: Count, size: Size = "small", *, bias: bool = True,
+                 half: float = HALF, x: "Tensor | None" = None, how: How = "b", **rest: int) -> None:
+        """Make it."""
 
 
-def test_arguments_become_fields_without_what_the_builder_supplies():
-    model = config_from_signature(Dense)
-    assert list(model.model_fields) == ["units", "bias"]
-    assert model(units="3").units == 3
-    assert model.model_fields["units"].description == "how wide, in units."
-    assert model.model_fields["bias"].description == "whether there is one."
+class Inherits(Base):
+    """Has its parent's constructor.
+
+    Args:
+        scale: more precisely.
+    """
 
 
-def test_unknown_keys_and_wrong_values_are_refused():
-    model = config_from_signature(Dense)
-    with pytest.raises(ValidationError):
-        model(units=3, unit=4)
-    with pytest.raises(ValidationError):
-        model(units="many")
+class Plain(Goodness):
+    """Takes nothing."""
 
 
-class Numbers(Options):
-    one: int | Literal["units"]
-    two: Annotated[float, Field(gt=0)] | None = None
-    three: bool | int = 3
+class Untyped:
+    def __init__(self, units): ...
 
 
-@pytest.mark.parametrize("wrong", [{"one": True}, {"one": 1, "two": True}])
-def test_true_is_no_number(wrong):
-    with pytest.raises(ValidationError, match="should be a number"):
-        Numbers(**wrong)
+def function(thing: "Checked", count: int = 3) -> None:
+    """A function."""
 
 
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_numbers_are_finite(value):
-    with pytest.raises(ValidationError, match="finite"):
-        Numbers(one=1, two=value)
+@heavy.package.decorated
+def decorated(): ...
 
 
-def test_true_is_true_where_that_is_asked_for():
-    assert Numbers(one=1, three=True).three is True
+Renamed = Dense
+'''
+OTHER = '''
+from typing import Literal
+Mode = Literal["a", "b"]
+class Base:
+    """A parent.
+
+    Args:
+        scale: a factor.
+        bias: an offset.
+    """
+    def __init__(self, scale: float = 2.0, bias: float = -1.0) -> None: ...
+'''
 
 
-def test_the_model_is_made_once():
-    assert config_from_signature(Dense) is config_from_signature(Dense)
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    package = tmp_path / f"pkg_{tmp_path.name.replace('-', '_')}"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .main import Dense as Exported\n")
+    (package / "main.py").write_text(SOURCE)
+    (package / "other.py").write_text(OTHER)
+    monkeypatch.syspath_prepend(tmp_path)
+    return package.name
 
 
-def test_a_class_without_a_constructor_has_no_options():
-    class Plain(nn.Module):
-        pass
-
-    assert not config_from_signature(Plain).model_fields
-
-
-def test_contract_classes_become_nested_components(fake):
-    class FF:
-        def __init__(
-            self,
-            labels: LabelCode,
-            extra: LabelCode | None = None,
-            many: list[Goodness] = [],  # noqa: B006
-            inner: nn.Module | None = None,
-            after: Annotated[nn.Module | None, Kind("handoff")] = None,
-        ) -> None: ...
-
-    model = config_from_signature(FF)
-    made = model(
-        labels={"kind": "overlay", "scale": 2},
-        many=["sum-squares"],
-        inner={"kind": "dense", "units": 2},
-        after="rms",
+def test_arguments_are_read_without_importing_the_module(module):
+    read = source_signature(f"{module}.main:Dense", ("in_shape",))
+    assert (read.name, read.summary, read.imported) == ("Dense", "A dense layer.", False)
+    units, size, bias, half, x, how = read.arguments
+    assert (units.name, units.default, units.description) == ("units", REQUIRED, "how wide, in units.")
+    assert (size.default, bias.default, half.default, x.default, how.default) == (
+        "small",
+        True,
+        0.5,
+        None,
+        "b",
     )
-    assert (made.labels.noun, made.labels.options.scale) == ("label", 2.0)
-    assert [one.noun for one in (*made.many, made.inner, made.after)] == ["goodness", "body", "handoff"]
-    with pytest.raises(ValidationError, match=r"labels\.scal"):
-        model(labels={"kind": "overlay", "scal": 2})
+    assert bias.description == "whether there is one."
+    assert "Literal['small', 'large']" in str(size.annotation)
+    assert "Literal['a', 'b']" in str(how.annotation)
+    assert path_of_outside(x.annotation.__args__[0]) == "heavy.Tensor"
+    assert f"{module}.main" not in sys.modules
 
 
-def test_an_argument_without_a_type_is_refused():
+def test_names_are_followed_through_imports_and_assignments(module):
+    for name in (f"{module}.main:Renamed", f"{module}:Exported"):
+        assert source_signature(name).name == "Dense"
+
+
+def test_a_constructor_may_be_a_parents(module):
+    read = source_signature(f"{module}.main:Inherits")
+    assert [(a.name, a.default, a.description) for a in read.arguments] == [
+        ("scale", 2.0, "more precisely."),
+        ("bias", -1.0, "an offset."),
+    ]
+    assert source_signature(f"{module}.main:Plain").arguments == ()
+
+
+def test_functions_are_read_with_names_for_type_checkers(module):
+    thing, count = source_signature(f"{module}.main:function").arguments
+    assert path_of_outside(thing.annotation) == "heavy.Checked"
+    assert count.default == 3
+
+
+@pytest.mark.parametrize("name", ["main:decorated", "main:missing", "nowhere:X"])
+def test_what_the_source_does_not_show_is_unreadable(module, name):
+    with pytest.raises(UnreadableError):
+        source_signature(f"{module}.{name}")
+
+
+def test_an_argument_without_a_type_is_refused(module):
+    with pytest.raises(UserError, match=r"argument 'units' of .* has no type"):
+        source_signature(f"{module}.main:Untyped")
+
     class Bad:
         def __init__(self, units) -> None: ...
 
     with pytest.raises(UserError, match="argument 'units' of Bad has no type"):
-        config_from_signature(Bad)
+        imported_signature(Bad)
 
 
-def test_a_type_that_yaml_cannot_fill_is_refused():
-    class Bad:
-        def __init__(self, thing: object.__class__ | Dense) -> None: ...
-
-    with pytest.raises(UserError, match="arguments of Bad do not fit into a recipe"):
-        config_from_signature(Bad)
-
-
-def test_annotations_that_exist_for_type_checkers_only_are_refused():
+def test_annotations_that_exist_for_type_checkers_only_are_refused_in_a_class():
     class Bad:
         def __init__(self, thing: "OnlyForCheckers") -> None: ...  # noqa: F821
 
     with pytest.raises(UserError, match="annotations of Bad cannot be read"):
-        config_from_signature(Bad)
+        imported_signature(Bad)
+
+
+def test_source_and_class_agree():
+    target = "ffcore_std.locally_connected:LocallyConnected"
+    read = source_signature(target, ("in_shape",))
+    from ffcore_std.locally_connected import LocallyConnected
+
+    right = imported_signature(LocallyConnected, ("in_shape",))
+    assert read.arguments == right.arguments
+    assert signature_of(LocallyConnected, ("in_shape",)) is right
+
+
+def test_every_installed_component_is_read_without_torch():
+    code = """
+import sys
+from ffcore.plugin import manager
+from ffcore.plugin.nouns import NOUNS
+from ffcore.recipe.options import options_of
+for noun in set(NOUNS) - {"recipe", "report_section", "command"}:
+    for entry in manager.current().registry.entries(noun):
+        options_of(entry), entry.summary
+        assert "torch" not in sys.modules and "lightning" not in sys.modules, entry.title
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

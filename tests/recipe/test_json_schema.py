@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,11 @@ def schema(fake):
 
 
 def kinds(node):
-    return {one["properties"]["kind"]["const"]: one for one in node["oneOf"] if one["type"] == "object"}
+    return {
+        one["properties"]["kind"]["const"]: one
+        for one in node["oneOf"]
+        if "const" in one.get("properties", {}).get("kind", {})
+    }
 
 
 def test_it_is_json_without_markers_and_every_reference_resolves(schema):
@@ -45,10 +50,18 @@ def test_a_component_may_hold_its_own_sort(schema):
 def test_a_component_that_cannot_be_imported_is_there_without_options(fake):
     from ffcore.plugin.registry import Entry
 
-    fake.registry.add(Entry("goodness", "lost", "nowhere:Lost", None, "", "fake"))
+    fake.registry.add(Entry("goodness", "lost", "nowhere:Lost", "fake"))
     assert "cannot be loaded" in kinds(recipe_schema()["$defs"]["component.goodness"])["lost"]["description"]
 
 
 def test_a_kind_alone_is_allowed(schema):
     assert schema["$defs"]["component.goodness"]["oneOf"][0]["enum"] == ["mean-squares", "sum-squares"]
-    assert schema["properties"]["optimizer"]["anyOf"][0]["enum"] == ["sgd", "adam", "adamw", "rmsprop"]
+    assert schema["$defs"]["component.optimizer"]["oneOf"][0]["enum"] == ["adam", "adamw", "rmsprop", "sgd"]
+
+
+def test_a_target_stands_wherever_a_kind_does(schema):
+    for name in ("component.goodness", "component.optimizer", "BlockItem"):
+        short, long = schema["$defs"][name]["oneOf"][-2:]
+        assert re.fullmatch(short["pattern"], "my.module:Class")
+        assert long["properties"]["kind"] == short
+        assert "additionalProperties" not in long

@@ -80,7 +80,7 @@ def test_a_dump_loads_back_to_the_same_recipe(write):
         ("root", "roots", "2  data.roots: unknown key 'roots'; did you mean 'root'?"),
         ("batch_size: 7", "batch_size: 0", "2  data.batch_size: 0 should be greater than or equal to 1"),
         ("kind: images", "kind: image", "2  data.kind: 'image' is not a dataset; did you mean 'images'?"),
-        ("units: 3", "units: 0", "6  network.0.units: 0 should be greater than 0"),
+        ("units: 3", "units: 0", "6  network.0.units: 0 should be greater than or equal to 1"),
         ("units: 3, ", "", "6  network.0.units: is missing"),
         ("repeat", "repeats", "6  network.0.repeats: unknown key 'repeats'; did you mean 'repeat'?"),
         ("kind: dense", "kind: x", "6  network.0.kind: 'x' is not a body; known: blackbox, dense, model, residual"),
@@ -152,16 +152,16 @@ class TestBase:
         write(LEAST, "base.yaml")
         recipe = load(write("base: base.yaml\ndata: {kind: digits}\noptimizer: sgd\n"))
         assert (recipe.data.dataset.kind, recipe.data.batch_size) == ("digits", 7)
-        assert (recipe.optimizer.kind, recipe.optimizer.lr) == ("sgd", 1e-3)
+        assert (recipe.optimizer.kind, recipe.optimizer.options.lr) == ("sgd", 1e-3)
 
     def test_the_same_kind_keeps_them(self, write):
         write(LEAST, "base.yaml")
         recipe = load(write("base: base.yaml\noptimizer: {kind: adam, eps: 1}\n"))
-        assert (recipe.optimizer.lr, recipe.optimizer.eps) == (0.1, 1)
+        assert (recipe.optimizer.options.lr, recipe.optimizer.options.eps) == (0.1, 1)
 
     def test_options_go_onto_a_bare_kind(self, write):
         write(LEAST.replace("{kind: sum-squares}", "sum-squares") + "lr_schedule: cosine\n", "base.yaml")
-        assert load(write("base: base.yaml\nlr_schedule: {final: 0.5}\n")).lr_schedule.final == 0.5
+        assert load(write("base: base.yaml\nlr_schedule: {final: 0.5}\n")).lr_schedule.options.final == 0.5
 
     def test_null_replaces(self, write):
         write(LEAST, "base.yaml")
@@ -201,21 +201,22 @@ class TestOverrides:
             write(LEAST), ["network.0.units=100", "optimizer.lr=1e-3", "block.goodness=null", "title=a b"]
         )
         assert recipe.network[0].body.options.units == 100
-        assert (recipe.optimizer.lr, recipe.block.goodness, recipe.title) == (1e-3, None, "a b")
+        assert (recipe.optimizer.options.lr, recipe.block.goodness, recipe.title) == (1e-3, None, "a b")
 
     def test_mappings_on_the_way_are_made(self, write):
         assert load(write(LEAST), ["block.objective.kind=logistic"]).block.objective.kind == "logistic"
 
     def test_a_bare_kind_takes_options(self, write):
         assert (
-            load(write(LEAST + "lr_schedule: cosine\n"), ["lr_schedule.final=0.5"]).lr_schedule.final == 0.5
+            load(write(LEAST + "lr_schedule: cosine\n"), ["lr_schedule.final=0.5"]).lr_schedule.options.final
+            == 0.5
         )
 
     @pytest.mark.parametrize("order", [1, -1])
     def test_another_kind_drops_the_old_options_but_not_other_overrides(self, write, order):
         overrides = ["optimizer.kind=sgd", "optimizer.momentum=0.9"][::order]
         optimizer = load(write(LEAST), overrides).optimizer
-        assert (optimizer.kind, optimizer.momentum, optimizer.lr) == ("sgd", 0.9, 1e-3)
+        assert (optimizer.kind, optimizer.options.momentum, optimizer.options.lr) == ("sgd", 0.9, 1e-3)
 
     def test_another_data_set_keeps_the_batch_size(self, write):
         data = load(write(LEAST), ["data.kind=digits"]).data

@@ -164,9 +164,9 @@ def test_a_function_of_a_black_box_is_recorded_as_its_target():
             "Linear is not a torch.optim.Optimizer; give an optimiser's class, or a func",
         ),
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, "SGD cannot be called; give an optim"),
-        ({"lr_schedule": nn.ReLU}, "ReLU is a class; give a function (epoch, epochs)"),
+        ({"lr_schedule": nn.ReLU}, "ReLU is not a torch.optim.lr_scheduler.LRScheduler; give a function"),
         ({"optimizer": "adm"}, "'adm' is not an optimizer; did you mean 'adam'"),
-        ({"optimizer": {"lr": 1}}, "should say which optimizer; known: adam"),
+        ({"optimizer": {"lr": 1}}, "should say which optimizer; known: adadelta"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(parts, said):
@@ -190,7 +190,7 @@ def test_values_from_python_are_laid_into_the_tree(tmp_path):
     assert isinstance(made.network[0].body.object, nn.ReLU)
     assert (made.network[0].repeat, made.seed) == (2, 3)
     made = load("digits/ff", {"optimizer": {"kind": "sgd"}, "start": {"run": tmp_path}})
-    assert (made.optimizer.kind, made.optimizer.lr, made.start.run) == ("sgd", 1e-3, str(tmp_path))
+    assert (made.optimizer.kind, made.optimizer.options.lr, made.start.run) == ("sgd", 1e-3, str(tmp_path))
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_markup_in_a_run_is_shown_not_obeyed(fake_run: FakeRun, only: Only, no_p
         figure = new_figure(1, 1)
         return Section("<b>T</b>", "<script>alert(1)</script>", [Picture("own", figure, '"<img src=x>"')])
 
-    no_plugins.registry.add(Entry("report_section", "mine", mine, None, "", "someone"))
+    no_plugins.registry.add(Entry("report_section", "mine", mine, "someone"))
     seen = page(write_report(fake_run(classes=["<i>", "&amp;", "x", "y"])))
     assert {"script", "b", "i"}.isdisjoint(seen.tags)
     assert "<script>alert(1)</script>" in "".join(seen.words["p"])
@@ -99,6 +99,6 @@ def test_part_that_failed_is_told_on_the_page_too(small_run: Path, no_plugins: P
     def broken(run: object) -> Section:
         raise KeyError("ink")
 
-    no_plugins.registry.add(Entry("report_section", "mine", broken, None, "", "someone"))
+    no_plugins.registry.add(Entry("report_section", "mine", broken, "someone"))
     seen = page(write_report(small_run))
     assert "report section 'mine' of plugin 'someone' failed: KeyError: 'ink'" in seen.words["em"]

@@ -18,9 +18,9 @@ from ffcore.plugin import hookimpl
 from ffcore.report import Section
 
 @hookimpl
-def ffcore_register_report_sections(register):
-    register("dry", f"{__name__}:dry")
-    register("wet", f"{__name__}:wet")
+def ffcore_register(registry):
+    registry.report_section("dry", f"{__name__}:dry")
+    registry.report_section("wet", f"{__name__}:wet")
 
 def dry(run):
     raise RuntimeError("no ink")
@@ -43,9 +43,7 @@ def alone(bare: None) -> None:
 def test_section_in_the_guide_is_in_both_files(fake_run: FakeRun, only: Only, tmp_path: Path) -> None:
     only("learning curves")
     codes = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    load(
-        tmp_path / "my_section.py", next(code for code in codes if "ffcore_register_report_sections" in code)
-    )
+    load(tmp_path / "my_section.py", next(code for code in codes if "report_section" in code))
     run = fake_run()
     metrics = (run / "metrics.csv").read_text().splitlines()
     lines = [

@@ -23,7 +23,7 @@ def pictures(run: Path) -> set[str]:
 
 
 def add_section(plugins: Plugins, target: object) -> None:
-    plugins.registry.add(Entry("report_section", "mine", target, None, "", "someone"))
+    plugins.registry.add(Entry("report_section", "mine", target, "someone"))
 
 
 def test_report_shows_every_picture_it_writes(written: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_member_that_cannot_work_is_named():
         grid.check("digits/ff", grid.plan("digits/ff", ["optimizer.lr=1e-3,fast"]), lambda recipe: None)
 
     def build(recipe):
-        if recipe.optimizer.lr == 2:
+        if recipe.optimizer.options.lr == 2:
             raise UserError("the parts do not fit")
 
     with pytest.raises(UserError, match=r"^with optimizer\.lr=2: the parts do not fit"):

@@ -170,8 +170,8 @@ class Power(Goodness):
 
 
 @hookimpl
-def ffcore_register_goodness(register):
-    register("power", f"{__name__}:Power")
+def ffcore_register(registry):
+    registry.goodness("power", f"{__name__}:Power")
 '''
 
 

@@ -20,8 +20,8 @@ from ffcore.run.train import train
 PLUGIN = """
 from ffcore.plugin import hookimpl
 @hookimpl
-def ffcore_register_goodness(register):
-    register("x", "nowhere:X")
+def ffcore_register(registry):
+    registry.goodness("x", "nowhere:X")
 """
 
 PER_EPOCH = 13  # batches of 100 in 1,293 samples

@@ -15,7 +15,7 @@ def plugins():
 
 @pytest.fixture
 def register(plugins):
-    def add(noun, target, config=None, summary="a component"):
-        plugins.registry.add(Entry(noun, "mine", target, config, summary, "std"))
+    def add(noun, target, summary="a component"):
+        plugins.registry.add(Entry(noun, "mine", target, "std", summary))
 
     return add

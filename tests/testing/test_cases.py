@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from pydantic import ConfigDict
 from torch import nn
 
 from ffcore.errors import UserError
@@ -10,7 +9,6 @@ from ffcore.interfaces import (
     Goodness,
     LabelCode,
 )
-from ffcore.plugin import Options
 from ffcore.testing import cases, checks_of, run_check
 
 
@@ -70,10 +68,14 @@ class Named(SumSquares):
         super().__init__()
 
 
-class NamedOptions(Options):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "a"}, {"path": "b"}]})
+class Exemplary(Named):
+    """With examples.
 
-    path: str
+    Args:
+        path: any text.
+    """
+
+    examples = ({"path": "a"}, {"path": "b"})
 
 
 def test_a_required_option_without_an_example_is_asked_for(register):
@@ -84,8 +86,8 @@ def test_a_required_option_without_an_example_is_asked_for(register):
         next(case for case in found if case.check == "options can be tried").run()
 
 
-def test_examples_come_from_the_config_or_from_the_call(register):
-    register("goodness", Named, NamedOptions)
+def test_examples_come_from_the_class_or_from_the_call(register):
+    register("goodness", Exemplary)
     key = ("goodness", "mine")
 
     def tried(**kwargs):

@@ -7,7 +7,8 @@ from ffcore.interfaces import (
     Goodness,
     Objective,
 )
-from ffcore.plugin import Options
+from ffcore.plugin.signature import imported_signature
+from ffcore.plugin.targets import load_target
 from ffcore.testing import run_check
 
 
@@ -40,48 +41,34 @@ class Scaled(SumSquares):
         super().__init__()
 
 
-class Right(Options):
-    scale: int = 1
-    sign: int = 1
+SOURCE = '''"""A goodness."""
+
+from ffcore_ff.goodness import SumSquares
 
 
-class MissesOne(Options):
-    scale: float = 1.0
+class Scaled(SumSquares):
+    """Takes an option.
+
+    Args:
+        scale: factor.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+'''
 
 
-class OtherDefault(Options):
-    scale: float = 2.0
-    sign: int = 1
-
-
-class OtherType(Options):
-    scale: float | str = 1.0
-    sign: int = 1
-
-
-class Needs(Options):
-    scale: float
-    sign: int = 1
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (MissesOne, r"config has options \['scale'\], the constructor \['scale', 'sign'\]"),
-        (OtherDefault, r"scale: default 2\.0, in the constructor 1\.0"),
-        (OtherType, "is not what the constructor takes"),
-        (Needs, "scale: default PydanticUndefined, in the constructor 1.0"),
-    ],
-)
-def test_a_config_that_disagrees_with_the_constructor_is_caught(register, config, message):
-    register("goodness", Scaled, config)
-    with pytest.raises(AssertionError, match=message):
-        run_check("goodness", "mine", "config agrees with the constructor", {})
-
-
-def test_a_config_may_be_narrower_than_the_constructor(register):
-    register("goodness", Scaled, Right)
-    run_check("goodness", "mine", "config agrees with the constructor")
+def test_a_class_that_differs_from_its_source_is_caught(register, tmp_path, monkeypatch):
+    (tmp_path / "with_source.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    register("goodness", "with_source:Scaled")
+    run_check("goodness", "mine", "source reads as the class")
+    load_target("with_source:Scaled").__init__.__defaults__ = (2.0,)
+    imported_signature.cache_clear()
+    with pytest.raises(
+        AssertionError, match=r"the source shows .*default=1\.0.* the class has .*default=2\.0"
+    ):
+        run_check("goodness", "mine", "source reads as the class")
 
 
 def test_options_without_a_description_are_caught(register):
@@ -97,7 +84,7 @@ def test_another_nouns_class_is_caught(register):
 
 
 def test_a_target_that_is_not_there_is_caught(register):
-    register("goodness", "nowhere:Goodness", Right)
+    register("goodness", "nowhere:Goodness")
     with pytest.raises(UserError, match="cannot be loaded from 'nowhere:Goodness'"):
         run_check("goodness", "mine", "target can be imported")
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
 from ffcore.errors import UserError
-from ffcore.interfaces import Progress, Context, Goodness, Objective, Views
+from ffcore.interfaces import Context, Goodness, Objective, Progress, Views
 from ffcore.run.finished import Run
 from ffcore.run.predictor import Predictor
 from ffcore.run.results import Results

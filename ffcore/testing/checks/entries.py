@@ -1,18 +1,19 @@
-"""Checks of what is registered: target, contract, config and documentation."""
+"""Checks of what is registered: target, contract, options and documentation."""
 
 from __future__ import annotations
 
 import inspect
-
-from pydantic_core import PydanticUndefined
+from itertools import zip_longest
 
 from ffcore.plugin.nouns import NOUNS
-from ffcore.plugin.signature import config_from_signature
+from ffcore.plugin.registry import Entry
+from ffcore.plugin.signature import imported_signature, source_signature
+from ffcore.plugin.source import UnreadableError
 from ffcore.plugin.targets import load_target
+from ffcore.recipe.options import options_of, recipe_type
 from ffcore.testing.example import Example, examples_of
-from ffcore.testing.types import fits
 
-_NO_OPTIONS = ("recipe", "report_section", "command")
+_NO_OPTIONS = ("recipe", "report_section", "command", "accelerator", "strategy")
 
 
 def check_entry_target_can_be_imported(example: Example) -> None:
@@ -38,38 +39,44 @@ def check_entry_says_what_it_is(example: Example) -> None:
 
 
 def check_entry_options_are_described(example: Example) -> None:
-    """In the config, or in the docstring's ``Args:``."""
-    if example.entry.noun in _NO_OPTIONS:
+    """In the docstring's ``Args:``."""
+    if example.entry.noun in _NO_OPTIONS or _of_torch(example.entry):
         return
-    silent = [name for name, o in example.entry.schema().model_fields.items() if not o.description]
+    silent = [name for name, o in options_of(example.entry).model_fields.items() if not o.description]
     assert not silent, f"options without a description: {', '.join(silent)}"
 
 
-def check_entry_config_agrees_with_the_constructor(example: Example) -> None:
-    """The same names, the same defaults, and no value that the constructor's types do not allow."""
+def _of_torch(entry: Entry) -> bool:
+    """Whether it is a class of torch's, with torch's own documentation."""
+    return isinstance(entry.target, str) and entry.target.startswith("torch.")
+
+
+def check_entry_source_reads_as_the_class(example: Example) -> None:
+    """The options that light commands read off the source file are those of the imported class."""
     entry = example.entry
-    if entry.config is None:
+    supplied = tuple(NOUNS[entry.noun].supplied)
+    if entry.noun in _NO_OPTIONS or not isinstance(entry.target, str) or _of_torch(entry):
         return
-    built = config_from_signature(entry.load())
-    mine, right = entry.config.model_fields, built.model_fields
-    assert mine.keys() == right.keys(), f"config has options {sorted(mine)}, the constructor {sorted(right)}"
-    schema, wanted = entry.config.model_json_schema(), built.model_json_schema()
-    for name, option in mine.items():
-        here, there = schema["properties"][name], wanted["properties"][name]
-        assert fits(here, there, schema, wanted), f"{name}: {here} is not what the constructor takes, {there}"
-        if right[name].default is PydanticUndefined:
-            # a constructor cannot have one as a default
-            component = any("x-component" in part for part in here.get("anyOf", [here]))
-            assert option.is_required() or component, f"{name}: optional, but the constructor requires it"
-        else:
-            same = not option.is_required() and option.default == right[name].default
-            assert same, f"{name}: default {option.default!r}, in the constructor {right[name].default!r}"
+    try:
+        read = source_signature(entry.target, supplied)
+    except UnreadableError:  # light commands import it
+        return
+    right = imported_signature(entry.load(), supplied)
+    assert read.summary == right.summary, f"the source says {read.summary!r}, the class {right.summary!r}"
+    for here, there in zip_longest(read.arguments, right.arguments):
+        assert here is not None, f"the source shows no argument {there.name!r}"
+        assert there is not None, f"the class has no argument {here.name!r}"
+        same = (here.name, here.default, here.description) == (there.name, there.default, there.description)
+        assert same, f"the source shows {here}, the class has {there}"
+        assert repr(recipe_type(here.annotation)) == repr(recipe_type(there.annotation)), (
+            f"{here} and {there} differ"
+        )
 
 
 def check_entry_options_can_be_tried(example: Example) -> None:
-    """There is an example of each required option, and the config accepts all examples."""
+    """There is an example of each required option, and all examples are valid."""
     entry = example.entry
     if entry.noun in (*_NO_OPTIONS, "dataset"):
         return
     for options in examples_of(entry) if not example.options else [example.options]:
-        entry.schema().model_validate(dict(options))
+        options_of(entry).model_validate(dict(options))

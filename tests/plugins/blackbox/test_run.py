@@ -12,7 +12,7 @@ import torch
 import ffcore
 from ffcore.cli.main import main
 from ffcore.errors import RunError, UserError
-from ffcore_blackbox import configs
+from ffcore_blackbox import onnx
 from ffcore_blackbox.crossbar import Crossbar
 
 SMALL = {"network.0.units": 40, "network.2.units": 30, "trainer": {"max_epochs": 3, "threads": 1}}
@@ -162,7 +162,7 @@ def test_another_device_of_a_crossbar_is_another_net(tmp_path):
     [
         {"kind": "function", "target": "torch:sign"},
         {"kind": "array-function", "target": "numpy:sign", "rows": 30},
-        {"kind": "onnx", "path": str(Path(configs.__file__).with_name("relu.onnx"))},
+        {"kind": "onnx", "path": str(Path(onnx.__file__).with_name("relu.onnx"))},
         {"kind": "step", "threshold": 0.5},
         {"kind": "winner-take-all", "group": 10},
         {"kind": "look-up", "table": [0, 1, -1, 2]},

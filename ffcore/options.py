@@ -1,0 +1,75 @@
+"""Types for the arguments of components: ranges, and components given by their kind.
+
+The constructor is the only declaration of a component's options. Its annotations say what recipes may write,
+its docstring describes each option:
+
+    def __init__(self, units: Count, leak: BelowOne = 0.3, labels: LabelCode | ByName = "overlay") -> None:
+
+For other ranges use pydantic's ``Field``: ``Annotated[int, Field(ge=1, le=16)]``. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+ByName = str | Mapping[str, Any]
+"""A component by its kind, ``"overlay"``, or by its kind and options, ``{"kind": "overlay", "strength": 2}``.
+
+It stands beside the contract class: ``labels: LabelCode | ByName``. `ffcore.parts.part` makes the component.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Marks an argument as a component where its class does not say which: a handoff is any module.
+
+    ``after: Annotated[nn.Module, Part("handoff")]``
+
+    Args:
+        noun: what sort of component.
+    """
+
+    noun: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTarget:
+    """Marks an argument as a function: ``module:function`` in a recipe, from Python the function itself.
+
+    ``target: Annotated[Any, FunctionTarget()]``
+    """
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+NotBool = BeforeValidator(_no_bool)
+"""pydantic reads ``true`` as 1; in a recipe that is a mistake."""
+
+Count = Annotated[int, NotBool, Field(ge=1)]
+"""1, 2, 3, …"""
+
+Natural = Annotated[int, NotBool, Field(ge=0)]
+"""0, 1, 2, …"""
+
+Number = Annotated[float, NotBool]
+"""Any finite number."""
+
+NonNegative = Annotated[float, NotBool, Field(ge=0)]
+"""A number ≥ 0."""
+
+Positive = Annotated[float, NotBool, Field(gt=0)]
+"""A number > 0."""
+
+Fraction = Annotated[float, NotBool, Field(ge=0, le=1)]
+"""A number in [0, 1]."""
+
+BelowOne = Annotated[float, NotBool, Field(ge=0, lt=1)]
+"""A number in [0, 1)."""

@@ -1,0 +1,138 @@
+"""Models of options, made from signatures."""
+
+import math
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Goodness, LabelCode
+from ffcore.options import BelowOne, ByName, FunctionTarget, Part
+from ffcore.plugin.registry import Entry
+from ffcore.recipe.options import options_of
+
+
+def options(target, noun="handoff"):
+    return options_of(Entry(noun, "mine", target, "test"))
+
+
+class Dense(nn.Module):
+    """A dense layer.
+
+    Args:
+        units: how wide.
+    """
+
+    def __init__(self, in_shape: tuple[int, ...], units: int, bias: bool = True) -> None: ...
+
+
+def test_arguments_become_fields_without_what_the_builder_supplies():
+    model = options(Dense)
+    assert list(model.model_fields) == ["units", "bias"]
+    assert model(units="3").units == 3
+    assert model.model_fields["units"].description == "how wide."
+    assert options(Dense) is model
+
+
+def test_unknown_keys_and_wrong_values_are_refused():
+    model = options(Dense)
+    with pytest.raises(ValidationError):
+        model(units=3, unit=4)
+    with pytest.raises(ValidationError):
+        model(units="many")
+
+
+class Numbers:
+    def __init__(
+        self,
+        one: int | Literal["units"],
+        two: Annotated[float, Field(gt=0)] | None = None,
+        three: bool | int = 3,
+        four: BelowOne = 0.5,
+    ) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", [{"one": True}, {"one": 1, "two": True}, {"one": 1, "four": False}])
+def test_true_is_not_a_number(wrong):
+    with pytest.raises(ValidationError, match="should be a number"):
+        options(Numbers)(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"two": math.inf}, {"two": math.nan}, {"two": 0}, {"four": 1}])
+def test_numbers_are_finite_and_within_their_range(wrong):
+    with pytest.raises(ValidationError):
+        options(Numbers)(one=1, **wrong)
+
+
+def test_true_is_true_where_that_is_asked_for():
+    assert options(Numbers)(one=1, three=True).three is True
+
+
+def test_contract_classes_become_nested_components(fake):
+    class FF:
+        def __init__(
+            self,
+            labels: LabelCode | ByName | None = "overlay",
+            extra: LabelCode | None = None,
+            many: list[Goodness] = [],  # noqa: B006
+            inner: nn.Module | None = None,
+            after: Annotated[nn.Module | None, Part("handoff")] = None,
+        ) -> None: ...
+
+    model = options(FF)
+    assert model().labels.kind == "overlay"
+    made = model(
+        labels={"kind": "overlay", "scale": 2},
+        many=["sum-squares"],
+        inner={"kind": "dense", "units": 2},
+        after="rms",
+    )
+    assert (made.labels.noun, made.labels.options.scale) == ("label", 2.0)
+    assert [one.noun for one in (*made.many, made.inner, made.after)] == ["goodness", "body", "handoff"]
+    with pytest.raises(ValidationError, match=r"labels\.scal"):
+        model(labels={"kind": "overlay", "scal": 2})
+
+
+def test_what_only_python_can_give_is_left_out():
+    class Mixed:
+        def __init__(self, lr: float | Tensor = 0.1, start: Tensor | None = None) -> None: ...
+
+    model = options(Mixed)
+    assert list(model.model_fields) == ["lr"]
+    assert model(lr=2).lr == 2.0
+
+
+def test_a_required_type_that_yaml_cannot_fill_is_refused():
+    class Bad:
+        def __init__(self, thing: Tensor) -> None: ...
+
+    with pytest.raises(UserError, match="argument 'thing' of Bad is of a type that no recipe can write"):
+        options(Bad)
+
+
+def test_functions_are_written_by_their_target():
+    class Calls:
+        def __init__(self, target: Annotated[Any, FunctionTarget()]) -> None: ...
+
+    assert options(Calls)(target="math:sqrt").target == "math:sqrt"
+    with pytest.raises(ValidationError, match="module:function"):
+        options(Calls)(target=3)
+
+
+def test_an_option_may_not_have_a_name_that_recipes_use():
+    class Body:
+        def __init__(self, repeat: int) -> None: ...
+
+    with pytest.raises(UserError, match=r"body 'mine' of plugin 'test': option 'repeat' of Body"):
+        options(Body, "body")
+
+
+def test_a_component_may_be_named_by_its_target():
+    from ffcore.recipe.spec import Kind
+
+    spec = Kind("goodness").validate("ffcore_ff.goodness:MeanSquares")
+    assert spec.dump() == {"kind": "ffcore_ff.goodness:MeanSquares"}
+    spec = Kind("objective").validate({"kind": "ffcore_ff.objectives:Logistic", "threshold": 2})
+    assert spec.options.threshold == 2.0
