@@ -37,9 +37,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     target = entry.load()
     base = NOUNS[spec.noun].base
     if not entry.plugin and base and not issubclass(target, load_target(base)):  # named by the recipe
-        raise UserError(
-            f"{path}: {spec.kind!r} is not {NOUNS[spec.noun].article}, a {base.replace(':', '.')}"
-        )
+        contract = base.replace(":", ".")
+        raise UserError(f"{path}: {spec.kind!r} is not {NOUNS[spec.noun].article}, a subclass of {contract}")
     options = {
         name: _nested(getattr(spec.options, name), f"{path}.{name}")
         for name in type(spec.options).model_fields

@@ -6,10 +6,10 @@ import json
 
 import click
 
-from ffcore.recipe.json_schema import recipe_schema
+from ffcore.recipe.schema_cache import cached_schema
 
 
 @click.command()
 def command() -> None:
     """Print the JSON schema of recipes, with all installed components, for your editor."""
-    click.echo(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(cached_schema(), indent=2, ensure_ascii=False))

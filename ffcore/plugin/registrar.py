@@ -13,7 +13,7 @@ from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
 from ffcore.plugin.targets import TARGET
 
-_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9]+([-._][a-z0-9]+)*")
 
 
 class Registrar:

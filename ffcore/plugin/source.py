@@ -24,6 +24,8 @@ _LIGHT = frozenset({*sys.stdlib_module_names, "pydantic", "pydantic_core", "anno
 _CLASSES_ONLY = ("torch", "numpy", "ffcore.interfaces")
 """Packages from which annotations take classes, no aliases: their files need not be read."""
 
+_FILES: set[Path] = set()
+
 Definition = ast.ClassDef | ast.FunctionDef
 
 
@@ -117,8 +119,14 @@ def read(module: str) -> Source:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:
         raise UnreadableError(f"{module}: {error}") from error
+    _FILES.add(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     return Source(module, package, tree, dict(_bindings(tree.body, package)))
+
+
+def files_read() -> frozenset[Path]:
+    """The source files that this process has read."""
+    return frozenset(_FILES)
 
 
 def find(module: str, name: str) -> tuple[Source, Definition]:

@@ -14,18 +14,13 @@ import torch.distributed as dist
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.ranks.device import accelerator
 from ffcore.ranks.group import Group, told
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP, on_gpu
-from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
-
-STRATEGIES: Mapping[str, type[LocalDDP]] = {
-    "auto": LocalDDP,
-    "ff_local": LocalDDP,
-    "ff_pipeline": PipelineStrategy,
-}
+from ffcore.recipe.spec import entry_of
 
 
 def check(recipe: Recipe) -> None:
@@ -35,8 +30,7 @@ def check(recipe: Recipe) -> None:
         UserError: it says which entry of ``trainer`` is to be another.
     """
     config = recipe.trainer
-    if config.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator: 'gpu': there is none here; use 'auto' or 'cpu'")
+    accelerator(recipe)
     ranks = world(config)
     ours = dist.is_initialized() and (Launcher.started is not None or started_by_first())
     processes = dist.get_world_size() if ours else ranks
@@ -75,8 +69,19 @@ def check(recipe: Recipe) -> None:
 
 
 def kind(recipe: Recipe) -> type[LocalDDP]:
-    """How a run lies on several ranks."""
-    return STRATEGIES[recipe.trainer.strategy]
+    """The class of the strategy by which a run uses several ranks.
+
+    Raises:
+        UserError: it is not one of ffcore's.
+    """
+    name = recipe.trainer.strategy
+    found = LocalDDP if name == "auto" else entry_of("strategy", name).load()
+    if not (isinstance(found, type) and issubclass(found, LocalDDP)):
+        raise UserError(
+            f"trainer.strategy: {name!r} is not a subclass of ffcore.ranks.local.LocalDDP; Lightning's own "
+            "expect one backward pass a step, but every block has one"
+        )
+    return found
 
 
 def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
@@ -124,7 +129,7 @@ def joined(recipe: Recipe) -> Iterator[Ranks]:
         yield ALONE
         return
     trainer = L.Trainer(
-        accelerator="gpu" if on_gpu(recipe) else "cpu",
+        accelerator=accelerator(recipe),
         devices=recipe.trainer.devices,
         num_nodes=recipe.trainer.num_nodes,
         strategy=strategy(recipe),

@@ -22,7 +22,7 @@ from ffcore.recipe.schema import Recipe
 
 def on_gpu(recipe: Recipe) -> bool:
     """Whether a run computes on GPUs."""
-    return recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return recipe.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 class DataParallel(Distribution):

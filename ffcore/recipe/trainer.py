@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from ffcore.errors import UserError
 from ffcore.options import Count, Number, Positive
 from ffcore.recipe.callbacks import Callback, Logger
+from ffcore.recipe.problems import wrong
+from ffcore.recipe.spec import entry_of
 from ffcore.recipe.strict import Name, Strict
 
 
@@ -16,6 +20,26 @@ def _no_fp16(value: Any) -> Any:
     if str(value).startswith("16"):
         raise ValueError("fp16 needs a loss scaler per block, which ffcore does not have; use bf16-mixed")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Checks a name that stands for a component without options; "auto" is always valid."""
+
+    noun: str
+
+    def __call__(self, value: str) -> str:
+        """The name, if it is registered or a target.
+
+        Raises:
+            PydanticCustomError: it is neither.
+        """
+        if value != "auto":
+            try:
+                entry_of(self.noun, value, ("auto",))
+            except UserError as error:
+                raise wrong(str(error)) from error
+        return value
 
 
 Precision = Annotated[Literal["32-true", "bf16-mixed", "64-true"], BeforeValidator(_no_fp16)]
@@ -52,10 +76,13 @@ class TrainerConfig(Strict):
     max_steps: Count | None = Field(default=None, description="batches after which to stop; null: no limit")
     devices: Count = Field(default=1, description="processes on each machine, one per device")
     num_nodes: Count = Field(default=1, description="machines")
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="what to compute on")
-    strategy: Literal["auto", "ff_local", "ff_pipeline"] = Field(
+    accelerator: Annotated[str, AfterValidator(Named("accelerator"))] = Field(
+        default="auto", description="sort of device: cpu, gpu, mps, …, or module:Class; auto: gpu or cpu"
+    )
+    strategy: Annotated[str, AfterValidator(Named("strategy"))] = Field(
         default="auto",
-        description="several devices share batches (ff_local) or blocks (ff_pipeline); auto: ff_local",
+        description="several devices share batches (ff_local) or blocks (ff_pipeline), or module:Class; "
+        "auto: ff_local",
     )
     balance: Literal["counted", "measured"] = Field(
         default="counted", description="ff_pipeline: blocks are dealt out by multiplications, or by time"

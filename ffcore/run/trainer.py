@@ -13,8 +13,8 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from ffcore.ranks.device import accelerator
 from ffcore.ranks.join import strategy
-from ffcore.ranks.local import on_gpu
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import Whole
 
@@ -26,7 +26,7 @@ def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], logger
     """The trainer of a run in the folder ``path``; one of ``callbacks`` writes checkpoints."""
     config = recipe.trainer
     return L.Trainer(
-        accelerator="gpu" if on_gpu(recipe) else "cpu",
+        accelerator=accelerator(recipe),
         devices=config.devices,
         num_nodes=config.num_nodes,
         strategy=strategy(recipe),

@@ -36,13 +36,12 @@ def ffcore_register(registry: Registrar) -> None:
     registry.schedule("interleaved", "ffcore_std.schedules:Interleaved")
     registry.schedule("overlapping", "ffcore_std.schedules:Overlapping")
 
-    registry.augmentation("shift", "ffcore_std.augmentations:Shift")
-    registry.augmentation("flip", "ffcore_std.augmentations:Flip")
-    registry.augmentation("resized-crop", "ffcore_std.augmentations:ResizedCrop")
-    registry.augmentation("cutout", "ffcore_std.augmentations:Cutout")
-    registry.augmentation("colour-jitter", "ffcore_std.augmentations_colour:ColourJitter")
-    registry.augmentation("grey", "ffcore_std.augmentations_colour:Grey")
+    _training(registry)
+    _data(registry)
 
+
+def _training(registry: Registrar) -> None:
+    """Optimisers, learning-rate schedules, accelerators and strategies."""
     registry.optimizer("sgd", "ffcore_std.optimizers:sgd")
     registry.optimizer("adam", "ffcore_std.optimizers:adam")
     registry.optimizer("adamw", "ffcore_std.optimizers:adamw")
@@ -66,6 +65,18 @@ def ffcore_register(registry: Registrar) -> None:
         target = f"torch.optim.lr_scheduler:{scheduler}"
         registry.lr_schedule(name, target, f"torch's {scheduler}, a step an epoch from a rate of 1")
 
+    registry.accelerator("cpu", "lightning.pytorch.accelerators.cpu:CPUAccelerator")
+    registry.accelerator("gpu", "lightning.pytorch.accelerators.cuda:CUDAAccelerator")
+    registry.accelerator("cuda", "lightning.pytorch.accelerators.cuda:CUDAAccelerator")
+    registry.accelerator("mps", "lightning.pytorch.accelerators.mps:MPSAccelerator")
+    registry.accelerator("tpu", "lightning.pytorch.accelerators.xla:XLAAccelerator")
+
+    registry.strategy("ff_local", "ffcore.ranks.local:LocalDDP")
+    registry.strategy("ff_pipeline", "ffcore.ranks.pipeline:PipelineStrategy")
+
+
+def _data(registry: Registrar) -> None:
+    """Data sets and augmentations."""
     registry.dataset("digits", "ffcore.data.digits:Digits")
     registry.dataset("mnist", "ffcore.data.mnist:Mnist")
     registry.dataset("fashion-mnist", "ffcore.data.mnist:FashionMnist")
@@ -76,3 +87,10 @@ def ffcore_register(registry: Registrar) -> None:
     registry.dataset("given", "ffcore.data.arrays:Given")
     registry.dataset("arrays", "ffcore.data.arrays:Arrays")
     registry.dataset("image-folder", "ffcore.data.folder:ImageFolder")
+
+    registry.augmentation("shift", "ffcore_std.augmentations:Shift")
+    registry.augmentation("flip", "ffcore_std.augmentations:Flip")
+    registry.augmentation("resized-crop", "ffcore_std.augmentations:ResizedCrop")
+    registry.augmentation("cutout", "ffcore_std.augmentations:Cutout")
+    registry.augmentation("colour-jitter", "ffcore_std.augmentations_colour:ColourJitter")
+    registry.augmentation("grey", "ffcore_std.augmentations_colour:Grey")

@@ -149,8 +149,8 @@ CASES = {
         "trainer.strategy: 'ff_local'",
         "trainer.devices",
     ),
-    "a strategy": (run("trainer.strategy=ddp"), "trainer.strategy", "'ff_local'"),
-    "a TPU": (run("trainer.accelerator=tpu"), "trainer.accelerator: 'tpu'", "'auto', 'cpu' or 'gpu'"),
+    "a strategy": (run("trainer.strategy=ddp"), "trainer.strategy: 'ddp' is not a strategy", "ff_local"),
+    "a TPU": (run("trainer.accelerator=tpu"), "trainer.accelerator: 'tpu': this machine has none"),
     # overrides
     "no equals sign": (run("epochs"), "'epochs' is not an override", "path=value"),
     "no path": (run("=3"), "'=3' is not an override", "path=value"),
