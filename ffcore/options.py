@@ -16,6 +16,19 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+__all__ = [
+    "BelowOne",
+    "ByName",
+    "Count",
+    "Fraction",
+    "FunctionTarget",
+    "Natural",
+    "NonNegative",
+    "Number",
+    "Part",
+    "Positive",
+]
+
 ByName = str | Mapping[str, Any]
 """A component by its kind, ``"overlay"``, or by its kind and options, ``{"kind": "overlay", "strength": 2}``.
 

@@ -7,6 +7,8 @@ from typing import Any
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
 
+__all__ = ["part"]
+
 
 def part(noun: str, value: Any, path: str | None = None) -> Any:
     """The component that a value stands for.
