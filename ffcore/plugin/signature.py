@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from ffcore.errors import UserError
-from ffcore.plugin.source import Definition, Source, UnreadableError, base_of, find
+from ffcore.plugin.source import Definition, Source, UnreadableError, base_of, find, path_of_outside
 from ffcore.plugin.targets import load_target, peek_target
 
 REQUIRED = inspect.Parameter.empty
@@ -183,6 +183,8 @@ def _arguments(
         if arg.annotation is None:
             raise _untyped(arg.arg, node.name)
         value = REQUIRED if default is None else source.evaluate(default)
+        if path_of_outside(value) is not None:
+            raise UnreadableError(f"the default of {arg.arg} is in a module that was not imported")
         yield Argument(arg.arg, source.evaluate(_spelled_out(arg.annotation)), value, docs.get(arg.arg))
 
 

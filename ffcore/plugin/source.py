@@ -43,10 +43,16 @@ class _OutsideType(type):
             raise AttributeError(name)
         return outside(f"{cls.path}.{name}")
 
+    def __getitem__(cls, parameters: Any) -> Any:
+        return cls  # Array[float] is as unknown as Array
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise UnreadableError(f"{cls.path} would have to be called")
+
 
 def outside(path: str) -> Any:
     """A stand-in for a class or module that was not imported; ``path`` is its dotted path."""
-    return _OutsideType("Outside", (), {"path": path})
+    return _OutsideType.__new__(_OutsideType, "Outside", (), {"path": path})
 
 
 def path_of_outside(annotation: Any) -> str | None:
@@ -249,8 +255,11 @@ def _bindings(
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield alias.asname or alias.name, (_absolute(node, package), alias.name)
-        elif isinstance(node, ast.If):  # TYPE_CHECKING, most often
+        elif isinstance(node, ast.If | ast.Try):  # TYPE_CHECKING, an optional import
             yield from _bindings(node.body, package)
+        elif type(node).__name__ == "TypeAlias":  # type X = …, since Python 3.12
+            alias_: Any = node
+            yield alias_.name.id, alias_.value
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

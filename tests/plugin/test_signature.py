@@ -69,6 +69,23 @@ def function(thing: "Checked", count: int = 3) -> None:
 def decorated(): ...
 
 
+def constant(x: float = heavy.PI): ...
+
+
+def called(x: float = heavy.make()): ...
+
+
+def arrays(x: heavy.Array[float] | None = None, both: int | list["How"] = 1): ...
+
+try:
+    from heavy import Optional
+except ImportError:
+    Optional = None
+
+
+def tried(x: Optional = None): ...
+
+
 Renamed = Dense
 '''
 OTHER = '''
@@ -129,13 +146,23 @@ def test_a_constructor_may_be_a_parents(module):
     assert source_signature(f"{module}.main:Plain").arguments == ()
 
 
+def test_types_of_other_packages_are_stand_ins(module):
+    (x, both) = source_signature(f"{module}.main:arrays").arguments
+    assert path_of_outside(x.annotation.__args__[0]) == "heavy.Array"
+    assert both.default == 1
+    (x,) = source_signature(f"{module}.main:tried").arguments
+    assert path_of_outside(x.annotation) == "heavy.Optional"
+
+
 def test_functions_are_read_with_names_for_type_checkers(module):
     thing, count = source_signature(f"{module}.main:function").arguments
     assert path_of_outside(thing.annotation) == "heavy.Checked"
     assert count.default == 3
 
 
-@pytest.mark.parametrize("name", ["main:decorated", "main:missing", "nowhere:X"])
+@pytest.mark.parametrize(
+    "name", ["main:decorated", "main:missing", "main:constant", "main:called", "nowhere:X"]
+)
 def test_what_the_source_does_not_show_is_unreadable(module, name):
     with pytest.raises(UnreadableError):
         source_signature(f"{module}.{name}")
@@ -176,7 +203,7 @@ import sys
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.options import options_of
-for noun in set(NOUNS) - {"recipe", "report_section", "command"}:
+for noun in set(NOUNS) - {"recipe", "report_section", "command", "accelerator", "strategy"}:
     for entry in manager.current().registry.entries(noun):
         options_of(entry), entry.summary
         assert "torch" not in sys.modules and "lightning" not in sys.modules, entry.title
