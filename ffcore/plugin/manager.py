@@ -192,9 +192,12 @@ class Plugins:
             self._manager.check_pending()
             entries = self._ask(plugin, name)
             self.registry.extend(entries)
-        except BaseException:
+        except BaseException as error:
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
+            if isinstance(error, pluggy.PluginValidationError):
+                reason = f"{one_line(error)}; the hook is ffcore_register(registry)"
+                raise UserError(reason) from error
             raise
         home = plugin.__name__ if isinstance(plugin, ModuleType) else getattr(plugin, "__module__", "")
         self.packages.add(home.partition(".")[0])

@@ -49,7 +49,7 @@ def status(plugins):
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def", "SyntaxError"),
         (good("x") + "    1 / 0\n", "ZeroDivisionError: division by zero"),
-        (good("x").replace("ffcore_register(", "ffcore_registr("), "PluginValidationError"),
+        (good("x").replace("ffcore_register(", "ffcore_registr("), "unknown hook 'ffcore_registr' in plugin"),
         (good("x").replace("(registry)", "(register)"), "Argument(s) {'register'}"),
         (good("x").replace("@hookimpl", ""), "no function ffcore_register(registry) marked with @hookimpl"),
         (good("Bad Name"), "no name for a goodness"),
