@@ -66,23 +66,24 @@ def _no_bool(value: Any) -> Any:
 NotBool = BeforeValidator(_no_bool)
 """pydantic reads ``true`` as 1; in a recipe that is a mistake."""
 
-Count = Annotated[int, NotBool, Field(ge=1)]
+# Field comes first: pydantic writes its range into the JSON schema only where it follows the type
+Count = Annotated[int, Field(ge=1), NotBool]
 """1, 2, 3, …"""
 
-Natural = Annotated[int, NotBool, Field(ge=0)]
+Natural = Annotated[int, Field(ge=0), NotBool]
 """0, 1, 2, …"""
 
 Number = Annotated[float, NotBool]
 """Any finite number."""
 
-NonNegative = Annotated[float, NotBool, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0), NotBool]
 """A number ≥ 0."""
 
-Positive = Annotated[float, NotBool, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0), NotBool]
 """A number > 0."""
 
-Fraction = Annotated[float, NotBool, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1), NotBool]
 """A number in [0, 1]."""
 
-BelowOne = Annotated[float, NotBool, Field(ge=0, lt=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1), NotBool]
 """A number in [0, 1)."""

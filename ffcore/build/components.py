@@ -16,6 +16,7 @@ from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import Absent, misfit
+from ffcore.recipe.options import values_of
 from ffcore.recipe.spec import Kind, Spec, entry_of
 from ffcore.recipe.tree import Tree
 
@@ -36,13 +37,10 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     entry = entry_of(spec.noun, spec.kind)
     target = entry.load()
     base = NOUNS[spec.noun].base
-    if not entry.plugin and base and not issubclass(target, load_target(base)):  # named by the recipe
+    if base and not (isinstance(target, type) and issubclass(target, load_target(base))):
         contract = base.replace(":", ".")
         raise UserError(f"{path}: {spec.kind!r} is not {NOUNS[spec.noun].article}, a subclass of {contract}")
-    options = {
-        name: _nested(getattr(spec.options, name), f"{path}.{name}")
-        for name in type(spec.options).model_fields
-    }
+    options = {name: _nested(value, f"{path}.{name}") for name, value in values_of(spec.options).items()}
     if in_shape is not None and "in_shape" in inspect.signature(target).parameters:
         options["in_shape"] = in_shape
     try:

@@ -18,6 +18,7 @@ from ffcore.recipe.calls import Call
 from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.objects import a
 from ffcore.recipe.optimizers import OptimizerConfig
+from ffcore.recipe.options import values_of
 from ffcore.recipe.spec import Spec, entry_of
 
 
@@ -110,8 +111,7 @@ def _called(config: Spec | Call, path: str) -> tuple[Callable[..., Any], dict[st
     """What a recipe calls, and with which keyword arguments."""
     if isinstance(config, Call):
         return own(config.kind, path), config.options
-    options = {name: getattr(config.options, name) for name in type(config.options).model_fields}
-    return entry_of(config.noun, config.kind).load(), options
+    return entry_of(config.noun, config.kind).load(), values_of(config.options)
 
 
 def makers(default: OptimizerConfig, own: Mapping[str, OptimizerConfig]) -> dict[str, Make]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import shlex
 import sys
@@ -108,6 +109,11 @@ class Plugins:
         if isinstance(plugin, str | os.PathLike):
             return self._load_file(Path(plugin))
         name = getattr(plugin, "__name__", type(plugin).__name__).rpartition(".")[2]
+        hook = getattr(plugin, "ffcore_register", None)
+        if hook is None:
+            raise UserError(f"plugin {name}: it has no function ffcore_register(registry)")
+        if isinstance(plugin, type) and "self" in inspect.signature(hook).parameters:
+            plugin = plugin()
         self._replace(PluginInfo(name, "", getattr(plugin, "__module__", "") or name, "ok"), lambda: plugin)
         return name
 

@@ -19,6 +19,7 @@ class Noun:
         taken: names that ffcore uses itself.
         reserved: option names that a recipe writes into the same mapping as the component's options.
         supplied: arguments of the constructor that recipes do not write: the builder supplies them.
+        has_options: whether recipes write options beside the kind.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Noun:
     taken: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset({"kind"})
     supplied: frozenset[str] = frozenset({"in_shape"})
+    has_options: bool = True
 
     @property
     def article(self) -> str:
@@ -49,10 +51,13 @@ def _noun(
     taken: str = "",
     reserved: str = "",
     supplied: str = "",
+    has_options: bool = True,
 ) -> Noun:
     many = plural or f"{name.replace('_', ' ')}s"
-    words = (frozenset(text.split()) for text in (taken, f"kind {reserved}", f"in_shape {supplied}"))
-    return Noun(name, many, base, what, *words)
+    own, beside, given = (
+        frozenset(text.split()) for text in (taken, f"kind {reserved}", f"in_shape {supplied}")
+    )
+    return Noun(name, many, base, what, own, beside, given, has_options)
 
 
 NOUNS: dict[str, Noun] = {
@@ -92,12 +97,7 @@ NOUNS: dict[str, Noun] = {
         _noun("rule", f"{_CONTRACTS}:LearningRule", "how a block learns from its loss"),
         _noun("blackbox", f"{_CONTRACTS}:BlackBox", "anything callable between blocks", plural="blackboxes"),
         _noun("algorithm", f"{_CONTRACTS}:Algorithm", "views of a batch, and class scores"),
-        _noun(
-            "optimizer",
-            "",
-            "what steps a block's parameters",
-            supplied="params fused foreach capturable differentiable maximize",
-        ),
+        _noun("optimizer", "", "what steps a block's parameters", supplied="params"),
         _noun(
             "lr_schedule",
             "",
@@ -111,14 +111,15 @@ NOUNS: dict[str, Noun] = {
             reserved="batch_size validation split_seed standardise augment groups",
         ),
         _noun("augmentation", f"{_CONTRACTS}:Augmentation", "small changes to samples"),
-        _noun("accelerator", "", "the sort of device that a run computes on"),
-        _noun("strategy", "", "how a run uses several devices", plural="strategies"),
-        _noun("recipe", "", "an experiment as a YAML file"),
-        _noun("report_section", "", "a part of a run's report"),
+        _noun("accelerator", "", "the sort of device that a run computes on", has_options=False),
+        _noun("strategy", "", "how a run uses several devices", plural="strategies", has_options=False),
+        _noun("recipe", "", "an experiment as a YAML file", has_options=False),
+        _noun("report_section", "", "a part of a run's report", has_options=False),
         _noun(
             "command",
             "",
             "a verb of the command line",
+            has_options=False,
             taken="ls show plugins schema validate cp run eval report",
         ),
     )

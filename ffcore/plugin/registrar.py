@@ -52,6 +52,8 @@ class Registrar:
             UserError: the name, the target or the file cannot work.
         """
         sort = NOUNS[noun]
+        if not isinstance(name, str):
+            raise UserError(f"{name!r} is no name for {sort.article}: it should be a string")
         if not all(_NAME.fullmatch(part) for part in (name.split("/") if noun == "recipe" else [name])):
             slash = " and '/'" if noun == "recipe" else ""
             raise UserError(f"{name!r} is no name for {sort.article}: lower-case words joined by '-'{slash}")
@@ -66,4 +68,8 @@ class Registrar:
                 raise UserError(f"target {target!r} of {noun} {name!r} is not of the form 'module:Name'")
         elif not callable(target):
             raise UserError(f"target of {noun} {name!r} is neither 'module:Name' nor a class: {target!r}")
+        elif sort.base and not isinstance(target, type):
+            raise UserError(
+                f"target of {noun} {name!r} is an instance of {type(target).__name__}; give the class"
+            )
         self.entries.append(Entry(noun, name, target, self._plugin, summary))

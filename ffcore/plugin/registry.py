@@ -78,6 +78,8 @@ class Entry:
 
     def _unloadable(self, error: Exception) -> UserError:
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            reason += " (PYTHONPATH=. adds this folder)"
         return UserError(f"{self.title} cannot be loaded from {self.target!r}: {reason}")
 
 

@@ -52,12 +52,14 @@ class Signature:
         summary: first line of its docstring.
         arguments: without ``self``, ``*args`` and ``**kwargs``.
         imported: whether the class was imported to find out.
+        takes_more: whether it has ``**kwargs``, so that further options may be its own affair.
     """
 
     name: str
     summary: str
     arguments: tuple[Argument, ...]
     imported: bool
+    takes_more: bool = False
 
 
 def signature_of(target: Any, supplied: Iterable[str] = ()) -> Signature:
@@ -71,19 +73,20 @@ def signature_of(target: Any, supplied: Iterable[str] = ()) -> Signature:
         UserError: an argument has no annotation, or one that cannot be read.
         Exception: what importing the target raises, where that is needed.
     """
-    if not isinstance(target, str):
-        return imported_signature(target, tuple(supplied))
-    loaded = peek_target(target)
-    if loaded is None:
-        try:
-            return source_signature(target, tuple(supplied))
-        except UnreadableError:
-            loaded = load_target(target)
+    loaded = target
+    if isinstance(target, str):
+        loaded = peek_target(target)
+        if loaded is None:
+            try:
+                return source_signature(target, tuple(supplied))
+            except UnreadableError:
+                loaded = load_target(target)
     try:
         return imported_signature(loaded, tuple(supplied))
     except UserError:
+        place = f"{getattr(loaded, '__module__', '')}:{getattr(loaded, '__qualname__', '')}"
         with suppress(UnreadableError):  # names that exist for type checkers only
-            return source_signature(target, tuple(supplied))
+            return source_signature(place, tuple(supplied))
         raise
 
 
@@ -99,8 +102,9 @@ def source_signature(target: str, supplied: tuple[str, ...] = ()) -> Signature:
     docs: dict[str, str] = {}
     for text in reversed(documented):
         docs |= _argument_docs(text)
-    arguments = () if init is None else tuple(_arguments(home, init, docs, supplied))
-    return Signature(node.name, _first_line(documented[0]), arguments, imported=False)
+    arguments = () if init is None else tuple(_arguments(home, node.name, init, docs, supplied))
+    takes_more = init is not None and init.args.kwarg is not None
+    return Signature(node.name, _first_line(documented[0]), arguments, False, takes_more)
 
 
 @functools.cache
@@ -118,13 +122,16 @@ def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = (
             docs |= _argument_docs(each.__doc__) if each.__module__.partition(".")[0] != "torch" else {}
     docs |= _argument_docs(init.__doc__)
     arguments = []
-    for arg in inspect.signature(init).parameters.values():
+    parameters = [*inspect.signature(init).parameters.values()]
+    for arg in parameters:
         if arg.name in ("self", *supplied) or arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
             continue
         if arg.name not in hints:
             raise _untyped(arg.name, name)
         arguments.append(Argument(arg.name, hints[arg.name], arg.default, docs.get(arg.name)))
-    return Signature(name, _first_line(inspect.getdoc(target)), tuple(arguments), imported=True)
+    inherited = init.__module__ == "torch.nn.modules.module" if hasattr(init, "__module__") else True
+    takes_more = not inherited and any(arg.kind is arg.VAR_KEYWORD for arg in parameters)
+    return Signature(name, _first_line(inspect.getdoc(target)), tuple(arguments), True, takes_more)
 
 
 def summary_of(target: Any) -> str:
@@ -170,7 +177,7 @@ def _constructor(source: Source, node: Definition) -> tuple[list[str | None], as
 
 
 def _arguments(
-    source: Source, node: ast.FunctionDef, docs: dict[str, str], supplied: tuple[str, ...]
+    source: Source, owner: str, node: ast.FunctionDef, docs: dict[str, str], supplied: tuple[str, ...]
 ) -> Iterator[Argument]:
     args = node.args
     positional = [*args.posonlyargs, *args.args]
@@ -181,7 +188,7 @@ def _arguments(
         if arg.arg in ("self", *supplied):
             continue
         if arg.annotation is None:
-            raise _untyped(arg.arg, node.name)
+            raise _untyped(arg.arg, owner)
         value = REQUIRED if default is None else source.evaluate(default)
         if path_of_outside(value) is not None:
             raise UnreadableError(f"the default of {arg.arg} is in a module that was not imported")

@@ -40,6 +40,9 @@ class Call(BaseModel):
     base: ClassVar[str] = ""
     """Target of the class that a class has to be a subclass of; empty: no class can be called here."""
 
+    targets: ClassVar[bool] = False
+    """Whether it takes targets ``module:name`` too; else these are components with options of their own."""
+
     kind: Any
 
     @property
@@ -47,15 +50,15 @@ class Call(BaseModel):
         """The keyword arguments."""
         return dict(self.model_extra or {})
 
-    @staticmethod
-    def tag(value: Any) -> str:
+    @classmethod
+    def tag(cls, value: Any) -> str:
         """``called`` for what this model reads, ``known`` for everything else."""
         if isinstance(value, Call):
             return "called"
         said = as_kind(value)
         kind = said.get("kind") if isinstance(said, Mapping) else None
-        called = is_object(kind) or is_target(kind) or isinstance(kind, Validated) or is_record(said)
-        return "called" if called else "known"
+        called = is_object(kind) or isinstance(kind, Validated) or is_record(said)
+        return "called" if called or (cls.targets and is_target(kind)) else "known"
 
     @model_validator(mode="before")
     @classmethod

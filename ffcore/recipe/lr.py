@@ -16,10 +16,11 @@ class FactorCall(Call):
 
     what: ClassVar[str] = "a function (epoch, epochs) → factor on the learning rate, or a torch scheduler"
     base: ClassVar[str] = "torch.optim.lr_scheduler:LRScheduler"
+    targets: ClassVar[bool] = True  # of functions of time, whose arguments are no options
 
 
 LRSchedule = Annotated[
     Annotated[Spec, Kind("lr_schedule"), Tag("known")] | Annotated[FactorCall, Tag("called")],
-    Discriminator(Call.tag),
+    Discriminator(FactorCall.tag),
     ByKind("", ("known", "called")),
 ]

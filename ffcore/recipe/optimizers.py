@@ -20,6 +20,6 @@ class OptimizerCall(Call):
 
 OptimizerConfig = Annotated[
     Annotated[Spec, Kind("optimizer"), Tag("known")] | Annotated[OptimizerCall, Tag("called")],
-    Discriminator(Call.tag),
+    Discriminator(OptimizerCall.tag),
     ByKind("", ("known", "called")),
 ]

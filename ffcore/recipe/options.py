@@ -52,6 +52,18 @@ class Options(BaseModel):
         return value
 
 
+class FurtherOptions(Options):
+    """Of a constructor with ``**kwargs``, which sees to the rest itself."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def values_of(options: BaseModel) -> dict[str, Any]:
+    """The keyword arguments that validated options stand for; nested components stay a `Spec`."""
+    named = {name: getattr(options, name) for name in type(options).model_fields}
+    return {**named, **(options.model_extra or {})}
+
+
 def options_of(entry: Entry) -> type[BaseModel]:
     """The model that validates the options of a registered component.
 
@@ -86,8 +98,9 @@ def _model(noun: str, signature: Signature) -> type[BaseModel]:
         fields[arg.name] = (annotation, Field(default, description=arg.description, validate_default=parts))
     if clash := sorted(NOUNS[noun].reserved & fields.keys()):
         raise UserError(f"option {clash[0]!r} of {signature.name} has a name that recipes use themselves")
+    base = FurtherOptions if signature.takes_more else Options
     try:
-        model: type[BaseModel] = create_model(signature.name, __base__=Options, __module__=__name__, **fields)
+        model: type[BaseModel] = create_model(signature.name, __base__=base, __module__=__name__, **fields)
     except (PydanticUserError, NameError) as error:
         reason = first_line(error)
         raise UserError(f"the arguments of {signature.name} do not fit into a recipe: {reason}") from error
@@ -103,7 +116,7 @@ def recipe_type(hint: Any) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         inner, *marks = args
-        if part := next((mark for mark in marks if isinstance(mark, Part)), None):
+        if part := _part_of(hint):
             component = Annotated[Spec, Kind(part.noun)]
             return component | None if type(None) in get_args(inner) else component
         inner = recipe_type(inner)
@@ -111,7 +124,9 @@ def recipe_type(hint: Any) -> Any:
         return None if inner is None else Annotated[(inner, *marks)]
     if origin in (Union, types.UnionType):
         members = [made for arg in args if (made := recipe_type(arg)) is not None]
-        if any(_noun_of(arg) for arg in args):  # a kind and a mapping are how the component is written
+        if any(
+            _noun_of(arg) or _part_of(arg) for arg in args
+        ):  # kind and mapping: how a component is written
             members = [made for made in members if made is not str and get_origin(made) is not Mapping]
         return Union[tuple(members)] if members and members != [type(None)] else None  # noqa: UP007
     if origin is Iterable:
@@ -121,6 +136,12 @@ def recipe_type(hint: Any) -> Any:
         return None if None in made else origin[tuple(made)]
     plain = hint in _PLAIN or hint in _CONTAINERS or hint is None or origin is Literal
     return hint if plain or _is_model(hint) else None
+
+
+def _part_of(hint: Any) -> Part | None:
+    """The mark in ``Annotated[…, Part("handoff")]``."""
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((mark for mark in marks if isinstance(mark, Part)), None)
 
 
 def _is_model(hint: Any) -> bool:

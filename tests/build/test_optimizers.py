@@ -1,5 +1,7 @@
 """Optimisers and learning-rate schedules of a recipe: registered, torch's, by target, from Python."""
 
+import sys
+
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -11,6 +13,11 @@ from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.optimizers import OptimizerConfig
+
+
+def any_adam(params, lr: float = 0.1, **options: bool):
+    """Adam with any of torch's options."""
+    return torch.optim.Adam(params, lr=lr, **options)
 
 
 def optimizer(given):
@@ -56,8 +63,8 @@ def test_every_registered_optimiser_steps():
             {"kind": "sgd", "nesterov": True},
             "optimizer: it makes no optimiser: ValueError: Nesterov momentum",
         ),
-        ({"kind": "torch.optim:Adam", "rate": 1}, "unexpected keyword argument 'rate'"),
-        ("torch.nn:Linear", "it makes no optimiser"),
+        ("torch.nn:Identity", "it makes an Identity; it should make a torch.optim.Optimizer"),
+        ({"kind": torch.optim.Adam, "rate": 1}, "unexpected keyword argument 'rate'"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(given, message):
@@ -65,9 +72,24 @@ def test_options_that_do_not_fit_are_refused(given, message):
         optimizer(given)
 
 
-def test_an_unknown_option_of_a_registered_one_is_refused_when_the_recipe_is_read():
-    with pytest.raises(ValidationError, match="momentun"):
-        optimizer({"kind": "sgd", "momentun": 0.9})
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"kind": "sgd", "momentun": 0.9}, "momentun"),
+        ({"kind": "torch.optim:SGD", "momentun": 0.9}, "momentun"),
+        ({"kind": "torch.optim:SGD", "lr": "fast"}, "lr"),
+        ({"kind": "nadam", "lr": "fast"}, "lr"),
+    ],
+)
+def test_options_are_checked_when_the_recipe_is_read(given, place):
+    with pytest.raises(ValidationError, match=place):
+        optimizer(given)
+
+
+def test_a_function_that_takes_more_gets_it():
+    given = {"kind": f"{__name__}:any_adam", "lr": 0.5, "amsgrad": True}
+    sys.modules.setdefault(__name__, sys.modules[any_adam.__module__])
+    assert optimizer(given).param_groups[0]["amsgrad"]
 
 
 @pytest.mark.parametrize(

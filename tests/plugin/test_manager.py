@@ -173,6 +173,21 @@ def test_a_class_or_a_module_is_a_plugin_and_may_be_added_again(bare):
     assert manager.current().files == []
 
 
+def test_a_hook_may_be_a_method_and_what_is_no_plugin_is_named(bare):
+    manager.use(Plugins())
+
+    class WithSelf:
+        @hookimpl
+        def ffcore_register(self, registry):
+            registry.goodness("mine", Mine)
+
+    manager.add(WithSelf)
+    manager.add(WithSelf())
+    assert manager.current().registry.names("goodness") == ["mine"]
+    with pytest.raises(UserError, match=r"plugin int: it has no function ffcore_register\(registry\)"):
+        manager.add(3)
+
+
 def test_a_component_is_registered_for_the_session_and_may_be_replaced(bare):
     manager.use(Plugins())
     manager.register("goodness", "x", Mine)

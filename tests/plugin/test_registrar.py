@@ -12,6 +12,8 @@ from ffcore.plugin.registrar import Registrar
         ("command", ("run", "a:B"), "ffcore uses it itself"),
         ("goodness", ("x", "a.B"), "not of the form 'module:Name'"),
         ("goodness", ("x", 3), "neither 'module:Name' nor a class"),
+        ("goodness", (3, "a:B"), "3 is no name for a goodness: it should be a string"),
+        ("goodness", ("x", len), "is an instance of builtin_function_or_method; give the class"),
     ],
 )
 def test_what_cannot_work_is_refused(noun, args, message):

@@ -129,10 +129,11 @@ def test_all_sorts_of_items_come_back_from_their_records():
 )
 def test_an_optimiser_is_recorded_by_its_target_where_it_has_one(given, said):
     made = recipe(optimizer=given, readout_optimizer=given, block={"optimizer": given})
-    for part in (made.optimizer, made.readout_optimizer, made.block.optimizer):
-        assert part.model_dump(mode="json") == said
-    again = Recipe.model_validate(made.model_dump(mode="json"))
-    assert again.optimizer.model_dump(mode="json") == said
+    dump = made.model_dump(mode="json")
+    for part in (dump["optimizer"], dump["readout_optimizer"], dump["block"]["optimizer"]):
+        assert said.items() <= part.items()
+    again = Recipe.model_validate(dump).model_dump(mode="json")["optimizer"]
+    assert said.items() <= again.items()
 
 
 def test_a_function_of_a_black_box_is_recorded_as_its_target():

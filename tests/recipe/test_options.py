@@ -66,6 +66,14 @@ def test_numbers_are_finite_and_within_their_range(wrong):
         options(Numbers)(one=1, **wrong)
 
 
+def test_ranges_are_in_the_json_schema():
+    properties = options(Numbers).model_json_schema()["properties"]
+    assert (properties["four"]["minimum"], properties["four"]["exclusiveMaximum"]) == (0, 1)
+    from ffcore.recipe.schema import Recipe
+
+    assert Recipe.model_json_schema()["properties"]["seed"]["minimum"] == 0
+
+
 def test_true_is_true_where_that_is_asked_for():
     assert options(Numbers)(one=1, three=True).three is True
 
@@ -79,10 +87,13 @@ def test_contract_classes_become_nested_components(fake):
             many: list[Goodness] = [],  # noqa: B006
             inner: nn.Module | None = None,
             after: Annotated[nn.Module | None, Part("handoff")] = None,
+            last: Annotated[nn.Module, Part("handoff")] | ByName = "rms",
         ) -> None: ...
 
     model = options(FF)
-    assert model().labels.kind == "overlay"
+    assert (model().labels.kind, model().last.noun, model().last.kind) == ("overlay", "handoff", "rms")
+    with pytest.raises(ValidationError, match="nope"):
+        model(last="nope")
     made = model(
         labels={"kind": "overlay", "scale": 2},
         many=["sum-squares"],
