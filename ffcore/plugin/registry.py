@@ -60,7 +60,7 @@ class Entry:
             return self.target
         try:
             return load_target(self.target)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._unloadable(error) from error
 
     def signature(self) -> Signature:
@@ -76,7 +76,7 @@ class Entry:
         except Exception as error:
             raise self._unloadable(error) from error
 
-    def _unloadable(self, error: Exception) -> UserError:
+    def _unloadable(self, error: BaseException) -> UserError:
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
             reason += " (PYTHONPATH=. adds this folder)"

@@ -13,17 +13,33 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from ffcore.errors import UserError
-from ffcore.plugin.source import Definition, Source, UnreadableError, base_of, find, path_of_outside
+from ffcore.plugin.source import (
+    Definition,
+    Source,
+    State,
+    UnreadableError,
+    base_of,
+    find,
+    is_within,
+    path_of_outside,
+    recorded,
+    state_of,
+    stored_in,
+)
 from ffcore.plugin.targets import load_target, peek_target
 
 REQUIRED = inspect.Parameter.empty
 """The default of an argument that has none."""
 
-_ROOTS = ("object", "torch.nn.Module", "torch.nn.modules.module.Module", "abc.ABC", "typing.Protocol")
-_CONTRACTS = ("ffcore.interfaces.", "ffcore.data.images.Dataset")
+_ROOTS = (
+    *("builtins.object", "object", "abc.ABC", "typing.Generic", "typing.Protocol"),
+    *("torch.nn.Module", "torch.nn.modules.module.Module", "ffcore.interfaces", "ffcore.data.images.Dataset"),
+)
+"""Classes, and packages of classes, whose constructors take nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +106,36 @@ def signature_of(target: Any, supplied: Iterable[str] = ()) -> Signature:
         raise
 
 
-@functools.cache
+_READ: dict[tuple[str, tuple[str, ...]], tuple[Signature, dict[Path, State]]] = {}
+
+
 def source_signature(target: str, supplied: tuple[str, ...] = ()) -> Signature:
     """The signature of ``package.module:Name`` as its source has it; nothing heavy is imported.
+
+    It is read again when one of the files that it was read from has changed.
 
     Raises:
         UnreadableError: the source does not show it.
     """
+    known = _READ.get((target, supplied))
+    if known is not None and all(state_of(path) == state for path, state in known[1].items()):
+        return known[0]
+    with recorded() as files:
+        try:
+            signature = _source_signature(target, supplied)
+        except RecursionError as error:  # names that stand for each other
+            raise UnreadableError(f"{target}: {error}") from error
+    _READ[target, supplied] = signature, {path: state_of(path) for path in files}
+    return signature
+
+
+def _source_signature(target: str, supplied: tuple[str, ...]) -> Signature:
     source, node = find(*_split(target))
-    documented, init, home = _constructor(source, node)
+    documented, init, home, local = _constructor(source, node)
     docs: dict[str, str] = {}
     for text in reversed(documented):
         docs |= _argument_docs(text)
-    arguments = () if init is None else tuple(_arguments(home, node.name, init, docs, supplied))
+    arguments = () if init is None else tuple(_arguments(home, local, node.name, init, docs, supplied))
     takes_more = init is not None and init.args.kwarg is not None
     return Signature(node.name, _first_line(documented[0]), arguments, False, takes_more)
 
@@ -119,7 +152,11 @@ def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = (
     docs: dict[str, str] = {}
     if inspect.isclass(target):
         for each in reversed(target.__mro__[:-1]):
-            docs |= _argument_docs(each.__doc__) if each.__module__.partition(".")[0] != "torch" else {}
+            docs |= (
+                {}
+                if is_within(each.__module__, ("torch.nn.modules.module",))
+                else _argument_docs(each.__doc__)
+            )
     docs |= _argument_docs(init.__doc__)
     arguments = []
     parameters = [*inspect.signature(init).parameters.values()]
@@ -127,6 +164,8 @@ def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = (
         if arg.name in ("self", *supplied) or arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
             continue
         if arg.name not in hints:
+            if arg.default is not REQUIRED:
+                continue  # only Python can give it
             raise _untyped(arg.name, name)
         arguments.append(Argument(arg.name, hints[arg.name], arg.default, docs.get(arg.name)))
     inherited = init.__module__ == "torch.nn.modules.module" if hasattr(init, "__module__") else True
@@ -152,32 +191,41 @@ def _split(target: str) -> tuple[str, str]:
     return module, name
 
 
-def _constructor(source: Source, node: Definition) -> tuple[list[str | None], ast.FunctionDef | None, Source]:
-    """Docstrings from the class to where its constructor is, the constructor, and the file that has it."""
+def _constructor(
+    source: Source, node: Definition
+) -> tuple[list[str | None], ast.FunctionDef | None, Source, frozenset[str]]:
+    """Docstrings from the class up to its constructor, the constructor, its file, the names of its class."""
+    if node.decorator_list:
+        raise UnreadableError(f"{source.module}:{node.name} has a decorator")
     if isinstance(node, ast.FunctionDef):
-        if node.decorator_list:
-            raise UnreadableError(f"{source.module}:{node.name} has a decorator")
-        return [ast.get_docstring(node)], node, source
+        return [ast.get_docstring(node)], node, source, frozenset()
+    local = stored_in(node)
+    if node.keywords or {"__new__", "__signature__"} & local:
+        raise UnreadableError(f"{source.module}:{node.name} has a metaclass, or makes its signature")
     documented: list[str | None] = [ast.get_docstring(node)]
-    if node.decorator_list or any(keyword.arg == "metaclass" for keyword in node.keywords):
-        raise UnreadableError(f"{source.module}:{node.name} has a decorator or a metaclass")
-    for part in node.body:
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            documented.insert(0, ast.get_docstring(part))
-            return [ast.get_docstring(node), *documented], part, source
-    for base in node.bases:
-        path = base_of(source, base)
-        if path in _ROOTS or path.startswith(_CONTRACTS):
-            continue
+    inits = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    if "__init__" in local:
+        if len(inits) != 1 or inits[0].decorator_list:
+            raise UnreadableError(f"{source.module}:{node.name} has overloads, or a decorated constructor")
+        return [ast.get_docstring(node), ast.get_docstring(inits[0])], inits[0], source, local
+    bases = [path for path in (base_of(source, base) for base in node.bases) if not is_within(path, _ROOTS)]
+    if len(bases) > 1:  # which constructor is inherited is a matter of the classes' order
+        raise UnreadableError(f"{source.module}:{node.name} has several bases")
+    for path in bases:
         module, _, name = path.rpartition(".")
-        inherited, init, home = _constructor(*find(module, name))
+        inherited, init, home, names = _constructor(*find(module, name))
         if init is not None:
-            return [*documented, *inherited], init, home
-    return documented, None, source
+            return [*documented, *inherited], init, home, names
+    return documented, None, source, local
 
 
 def _arguments(
-    source: Source, owner: str, node: ast.FunctionDef, docs: dict[str, str], supplied: tuple[str, ...]
+    source: Source,
+    local: frozenset[str],
+    owner: str,
+    node: ast.FunctionDef,
+    docs: dict[str, str],
+    supplied: tuple[str, ...],
 ) -> Iterator[Argument]:
     args = node.args
     positional = [*args.posonlyargs, *args.args]
@@ -188,11 +236,17 @@ def _arguments(
         if arg.arg in ("self", *supplied):
             continue
         if arg.annotation is None:
+            if default is not None:
+                continue  # only Python can give it
             raise _untyped(arg.arg, owner)
+        annotation = _spelled_out(arg.annotation)
+        read = [annotation] if default is None else [annotation, default]
+        if any(isinstance(n, ast.Name) and n.id in local for part in read for n in ast.walk(part)):
+            raise UnreadableError(f"{arg.arg} of {owner} uses a name of the class")
         value = REQUIRED if default is None else source.evaluate(default)
         if path_of_outside(value) is not None:
             raise UnreadableError(f"the default of {arg.arg} is in a module that was not imported")
-        yield Argument(arg.arg, source.evaluate(_spelled_out(arg.annotation)), value, docs.get(arg.arg))
+        yield Argument(arg.arg, source.evaluate(annotation), value, docs.get(arg.arg))
 
 
 def _spelled_out(annotation: ast.expr) -> ast.expr:

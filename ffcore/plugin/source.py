@@ -3,7 +3,8 @@
 ``find`` follows a dotted target through imports to the class or function. Annotations and defaults are then
 evaluated with the names of that file. Names from light modules (the standard library, pydantic, and what
 imports nothing else) are the real ones; aliases such as ``Mode = Literal["a", "b"]`` are evaluated where they
-are written; any other class is an `Outside` with its dotted path.
+are written; any other class is a stand-in with its dotted path. A name counts only if the file binds it once,
+whatever happens at run time; everything else is unreadable, and the module has to be imported.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,12 @@ _CLASSES_ONLY = ("torch", "numpy", "ffcore.interfaces")
 """Packages from which annotations take classes, no aliases: their files need not be read."""
 
 _FILES: set[Path] = set()
+_RECORDING: list[set[Path]] = []
 
 Definition = ast.ClassDef | ast.FunctionDef
+Binding = Definition | ast.expr | tuple[str, str | None]
+State = tuple[int, int]
+"""Size and time of change of a file."""
 
 
 class UnreadableError(Exception):
@@ -69,13 +75,16 @@ class Source:
         package: the package that its relative imports begin at.
         tree: the parsed file.
         bound: what each top-level name is: a definition, an assigned expression, or (module, name) of an
-            import; name is None for ``import module``.
+            import; name is None for ``import module``. None for a name bound more than once, or under a
+            condition.
+        patched: classes whose constructors the module replaces.
     """
 
     module: str
     package: str
     tree: ast.Module
-    bound: dict[str, Definition | ast.expr | tuple[str, str | None]]
+    bound: dict[str, Binding | None]
+    patched: frozenset[str]
 
     def evaluate(self, node: ast.expr) -> Any:
         """The value of an annotation or a default.
@@ -101,6 +110,8 @@ class _Names(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         source = self._source
+        if name in source.bound and source.bound[name] is None:
+            raise UnreadableError(f"{source.module} binds {name} more than once, or under a condition")
         found = source.bound.get(name)
         if isinstance(found, tuple):
             return _imported(*found)
@@ -111,9 +122,8 @@ class _Names(dict[str, Any]):
         return _here(source, name)
 
 
-@functools.cache
 def read(module: str) -> Source:
-    """The source of a module; its packages are not imported.
+    """The source of a module as its file is now; its packages are not imported.
 
     Raises:
         UnreadableError: there is no such file.
@@ -121,13 +131,47 @@ def read(module: str) -> Source:
     path = _file(module)
     if path is None:
         raise UnreadableError(f"there is no source of {module}")
+    _FILES.add(path)
+    for files in _RECORDING:
+        files.add(path)
+    return _parsed(module, path, state_of(path))
+
+
+def state_of(path: Path) -> State:
+    """Size and time of change, by which an edited file is noticed.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = path.stat()
+    except OSError as error:
+        raise UnreadableError(str(error)) from error
+    return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def recorded() -> Iterator[set[Path]]:
+    """The files that are read in here."""
+    files: set[Path] = set()
+    _RECORDING.append(files)
+    try:
+        yield files
+    finally:
+        _RECORDING.remove(files)
+
+
+@functools.lru_cache(maxsize=1000)
+def _parsed(module: str, path: Path, state: State) -> Source:
+    try:
+        tree = ast.parse(path.read_bytes())
     except (OSError, ValueError, SyntaxError) as error:
         raise UnreadableError(f"{module}: {error}") from error
-    _FILES.add(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return Source(module, package, tree, dict(_bindings(tree.body, package)))
+    bound: dict[str, Binding | None] = {}
+    for name, binding in _bindings(tree.body, package):
+        bound[name] = None if name in bound else binding
+    return Source(module, package, tree, bound, frozenset(_patched(tree)))
 
 
 def files_read() -> frozenset[Path]:
@@ -153,8 +197,8 @@ def find(module: str, name: str) -> tuple[Source, Definition]:
         found = next(
             (n for n in body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == part), None
         )
-    if not isinstance(found, ast.ClassDef | ast.FunctionDef):
-        raise UnreadableError(f"{module} does not define {name}")
+    if not isinstance(found, ast.ClassDef | ast.FunctionDef) or first in source.patched:
+        raise UnreadableError(f"{module} does not define {name}, or changes it later")
     return source, found
 
 
@@ -172,6 +216,8 @@ def base_of(source: Source, node: ast.expr) -> str:
         return base_of(source, node.value)
     if not isinstance(node, ast.Name):
         raise UnreadableError(f"{source.module}: a base is {ast.unparse(node)}")
+    if node.id not in source.bound and hasattr(builtins, node.id):
+        return node.id
     found = source.bound.get(node.id)
     if isinstance(found, tuple):
         return ".".join([found[0], *([found[1]] if found[1] else []), *parts])
@@ -182,9 +228,11 @@ def _imported(module: str, name: str | None) -> Any:
     """What an import gives: the real thing, an alias's value, or a stand-in."""
     if _is_light(module):
         loaded = importlib.import_module(module)
-        inner = name is not None and not hasattr(loaded, name)  # from package import module
-        return importlib.import_module(f"{module}.{name}") if inner else getattr(loaded, name or "", loaded)
-    if name is None or module.startswith(_CLASSES_ONLY):
+        if name is None or hasattr(loaded, name):
+            return getattr(loaded, name or "", loaded)
+        inner = f"{module}.{name}"  # from package import module
+        return importlib.import_module(inner) if _is_light(inner) else outside(inner)
+    if name is None or is_within(module, _CLASSES_ONLY):
         return outside(f"{module}.{name}" if name else module)
     try:
         source = read(module)
@@ -204,6 +252,11 @@ def _here(source: Source, name: str) -> Any:
     if isinstance(found, ast.ClassDef):
         return outside(f"{source.module}.{name}")
     raise UnreadableError(f"{source.module}:{name} is not a class or an alias")
+
+
+def is_within(path: str, packages: Iterable[str]) -> bool:
+    """Whether a dotted path is one of these, or inside one."""
+    return any(f"{path}.".startswith(f"{package}.") for package in packages)
 
 
 @functools.cache
@@ -238,16 +291,20 @@ def _needs(source: Source) -> Iterator[str]:
             yield _absolute(node, source.package)
 
 
-def _bindings(
-    body: list[ast.stmt], package: str
-) -> Iterator[tuple[str, Definition | ast.expr | tuple[str, str | None]]]:
+def _bindings(body: Sequence[ast.stmt], package: str) -> Iterator[tuple[str, Binding | None]]:
+    """Each name that these statements bind; None where only running them would tell."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name, node
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        elif (
+            isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+        ):
             yield node.targets[0].id, node.value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             yield node.target.id, node.value
+        elif type(node).__name__ == "TypeAlias":  # type X = …, since Python 3.12
+            alias_: Any = node
+            yield alias_.name.id, alias_.value
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -255,11 +312,40 @@ def _bindings(
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield alias.asname or alias.name, (_absolute(node, package), alias.name)
-        elif isinstance(node, ast.If | ast.Try):  # TYPE_CHECKING, an optional import
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not node.orelse:
             yield from _bindings(node.body, package)
-        elif type(node).__name__ == "TypeAlias":  # type X = …, since Python 3.12
-            alias_: Any = node
-            yield alias_.name.id, alias_.value
+        else:
+            for name in _stored(node):
+                yield name, None
+
+
+def _stored(node: ast.AST) -> Iterator[str]:
+    """The names that a statement may bind, at any depth but inside functions and classes."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+        yield node.id
+    elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield node.name
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.partition(".")[0]
+    else:
+        for inner in ast.iter_child_nodes(node):
+            yield from _stored(inner)
+
+
+def _patched(tree: ast.Module) -> Iterator[str]:
+    """The classes that get another constructor at the top of a module: ``Dense.__init__ = other``."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in targets:
+            if not isinstance(target, ast.Attribute) or not isinstance(target.value, ast.Name):
+                continue
+            if target.attr in ("__init__", "__new__", "__signature__"):
+                yield target.value.id
+
+
+def stored_in(node: ast.ClassDef) -> frozenset[str]:
+    """The names that the body of a class binds."""
+    return frozenset(name for part in node.body for name in _stored(part))
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
@@ -282,7 +368,7 @@ def _file(module: str) -> Path | None:
         return Path(spec.origin) if spec.origin.endswith(".py") else None
     for place in spec.submodule_search_locations or ():
         base = Path(place, *rest)
-        for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
+        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):  # as Python looks
             if path.is_file():
                 return path
     return None

@@ -7,27 +7,30 @@
 | ``Annotated[nn.Module, Part("handoff")]`` | a component of that noun |
 | ``Annotated[Any, FunctionTarget()]`` | ``module:function`` |
 
-Members of a union that no recipe can write, such as ``Tensor``, are left out.
+Members of a union that no recipe can write, such as ``Tensor``, are left out, and so are arguments of whose
+type or default the same is true.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import math
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
-from pydantic.errors import PydanticUserError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, create_model, field_validator
+from pydantic.fields import FieldInfo
 
-from ffcore.errors import UserError, first_line
+from ffcore.errors import UserError, closest, first_line
 from ffcore.options import FunctionTarget, Part
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
-from ffcore.plugin.signature import REQUIRED, Signature, imported_signature
-from ffcore.plugin.source import path_of_outside
+from ffcore.plugin.signature import REQUIRED, Signature, imported_signature, source_signature
+from ffcore.plugin.source import UnreadableError, is_within, path_of_outside
 from ffcore.plugin.targets import peek_target
 
 _PLAIN = (int, float, str, bool, type(None), Any, Path)
@@ -59,17 +62,36 @@ class FurtherOptions(Options):
 
 
 def values_of(options: BaseModel) -> dict[str, Any]:
-    """The keyword arguments that validated options stand for; nested components stay a `Spec`."""
-    named = {name: getattr(options, name) for name in type(options).model_fields}
+    """The keyword arguments that a recipe writes; nested components stay a `Spec`.
+
+    The constructor supplies what the recipe does not write, so that its defaults are its own.
+    """
+    fields = type(options).model_fields
+    named = {_name(key, fields): getattr(options, key) for key in options.model_fields_set if key in fields}
     return {**named, **(options.model_extra or {})}
 
 
+def described(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The options of a component by name."""
+    return {_name(key, model.model_fields): field for key, field in model.model_fields.items()}
+
+
+def _name(key: str, fields: Mapping[str, FieldInfo]) -> str:
+    return fields[key].alias or key
+
+
 def options_of(entry: Entry) -> type[BaseModel]:
-    """The model that validates the options of a registered component.
+    """The model that validates the options of a component.
 
     Raises:
         UserError: an argument of its constructor has no type, or one that no recipe can write.
     """
+    supplied = tuple(NOUNS[entry.noun].supplied)
+    if not entry.plugin and isinstance(entry.target, str) and peek_target(entry.target) is None:
+        try:
+            return _model(entry.noun, source_signature(entry.target, supplied))
+        except (UnreadableError, UserError):  # what a recipe names is not imported before the recipe is run
+            return FurtherOptions
     signature = entry.signature()
     try:
         return _model(entry.noun, signature)
@@ -77,7 +99,7 @@ def options_of(entry: Entry) -> type[BaseModel]:
         if signature.imported:
             raise UserError(f"{entry.title}: {error}") from error
     try:  # what the source does not show
-        return _model(entry.noun, imported_signature(entry.load(), tuple(NOUNS[entry.noun].supplied)))
+        return _model(entry.noun, imported_signature(entry.load(), supplied))
     except UserError as error:
         raise UserError(f"{entry.title}: {error}") from error
 
@@ -87,7 +109,13 @@ def _model(noun: str, signature: Signature) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for arg in signature.arguments:
         annotation = recipe_type(arg.annotation)
-        if annotation is None:
+        if annotation is not None and arg.default is None and type(None) not in _members(annotation):
+            annotation |= None  # ``a: float = None``
+        if annotation is None or not _is_writable(annotation, arg.default):
+            if not signature.imported and _unknown(arg.annotation):
+                raise UserError(
+                    f"argument {arg.name!r} of {signature.name} has a type that has to be imported"
+                )
             if arg.default is not REQUIRED:
                 continue  # only Python can give it
             raise UserError(
@@ -95,16 +123,56 @@ def _model(noun: str, signature: Signature) -> type[BaseModel]:
             )
         default = ... if arg.default is REQUIRED else arg.default
         parts = _holds_parts(annotation) and default is not ...
-        fields[arg.name] = (annotation, Field(default, description=arg.description, validate_default=parts))
-    if clash := sorted(NOUNS[noun].reserved & fields.keys()):
+        clashes = hasattr(BaseModel, arg.name) or arg.name.startswith("_")
+        fields[f"option_{arg.name}" if clashes else arg.name] = (
+            annotation,
+            Field(
+                default,
+                description=arg.description,
+                validate_default=parts,
+                alias=arg.name if clashes else None,
+            ),
+        )
+    names = {arg.name for arg in signature.arguments}
+    if clash := sorted(NOUNS[noun].reserved & names):
         raise UserError(f"option {clash[0]!r} of {signature.name} has a name that recipes use themselves")
     base = FurtherOptions if signature.takes_more else Options
     try:
         model: type[BaseModel] = create_model(signature.name, __base__=base, __module__=__name__, **fields)
-    except (PydanticUserError, NameError) as error:
+    except Exception as error:  # what pydantic raises at names and types of others
         reason = first_line(error)
         raise UserError(f"the arguments of {signature.name} do not fit into a recipe: {reason}") from error
     return model
+
+
+def _is_writable(annotation: Any, default: Any) -> bool:
+    """Whether a recipe can hold the default: plain, finite data of that type."""
+    if default is REQUIRED or _holds_parts(annotation):
+        return default is REQUIRED or isinstance(default, str | Mapping | list | tuple | None)
+    if not _is_plain(default):
+        return False
+    try:
+        TypeAdapter(annotation).validate_python(default)
+    except Exception:  # of the default, or of a type that pydantic does not know
+        return False
+    return True
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | bool | Enum | Path)
+
+
+def _unknown(annotation: Any) -> bool:
+    """Whether an annotation has a class of which the source alone does not show what it is."""
+    path = path_of_outside(annotation)
+    known = ("torch", "numpy", "ffcore.interfaces", "ffcore.data.images")
+    return (path is not None and not is_within(path, known)) or any(map(_unknown, get_args(annotation)))
 
 
 def recipe_type(hint: Any) -> Any:
@@ -113,6 +181,8 @@ def recipe_type(hint: Any) -> Any:
 
     if (noun := _noun_of(hint)) is not None:
         return Annotated[Spec, Kind(noun)]
+    if (part := _part_of(hint)) is not None and part.noun not in NOUNS:
+        raise UserError(f"Part({part.noun!r}): there is no such sort of component{closest(part.noun, NOUNS)}")
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         inner, *marks = args
@@ -145,8 +215,9 @@ def _part_of(hint: Any) -> Part | None:
 
 
 def _is_model(hint: Any) -> bool:
-    """Whether it is a class that pydantic fills from a mapping."""
-    return inspect.isclass(hint) and (issubclass(hint, BaseModel) or hasattr(hint, "__dataclass_fields__"))
+    """Whether it is a class that pydantic makes from plain data."""
+    fields = hasattr(hint, "__dataclass_fields__")
+    return inspect.isclass(hint) and (issubclass(hint, BaseModel | Enum) or fields)
 
 
 def _noun_of(hint: Any) -> str | None:

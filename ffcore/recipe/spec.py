@@ -25,7 +25,7 @@ from ffcore.recipe.objects import (
     misfit,
     record,
 )
-from ffcore.recipe.options import Options, options_of
+from ffcore.recipe.options import Options, described, options_of
 from ffcore.recipe.problems import explained, wrong, wrong_kind
 
 
@@ -49,7 +49,7 @@ class Spec(Validated):
         """As YAML has it: ``{"kind": kind, **options}``, nested components too; an object's record."""
         if self.object is not None:
             return record(self.object)
-        return {"kind": self.kind, **self.options.model_dump(mode="json")}
+        return {"kind": self.kind, **self.options.model_dump(mode="json", by_alias=True)}
 
 
 def entry_of(noun: str, kind: str, also: Iterable[str] = ()) -> Entry:
@@ -98,7 +98,9 @@ class Kind:
         registry = manager.current().registry
         if not isinstance(said.get("kind"), str):
             known = [*registry.names(self.noun), *self.also]
-            raise wrong_kind(f"should say which {self.noun}{closest('', known)}", said.get("kind"))
+            raise wrong_kind(
+                f"should say which {self.noun.replace('_', ' ')}{closest('', known)}", said.get("kind")
+            )
         try:
             schema = options_of(entry_of(self.noun, said["kind"], self.also))
         except UserError as error:
@@ -106,7 +108,7 @@ class Kind:
         try:
             options = schema.model_validate({key: said[key] for key in said if key != "kind"})
         except ValidationError as error:
-            raise explained(error, schema.model_fields, {}) from None
+            raise explained(error, described(schema), {}) from None
         return Spec(self.noun, said["kind"], options)
 
     def _object(self, said: Mapping[str, Any]) -> Spec | None:

@@ -1,6 +1,7 @@
 """Models of options, made from signatures."""
 
 import math
+from enum import Enum
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -11,7 +12,7 @@ from ffcore.errors import UserError
 from ffcore.interfaces import Goodness, LabelCode
 from ffcore.options import BelowOne, ByName, FunctionTarget, Part
 from ffcore.plugin.registry import Entry
-from ffcore.recipe.options import options_of
+from ffcore.recipe.options import described, options_of, values_of
 
 
 def options(target, noun="handoff"):
@@ -113,6 +114,67 @@ def test_what_only_python_can_give_is_left_out():
     model = options(Mixed)
     assert list(model.model_fields) == ["lr"]
     assert model(lr=2).lr == 2.0
+
+
+class Unlucky:
+    """Names that pydantic has too."""
+
+    def __init__(self, copy: int = 1, model_config: int = 2, _private: int = 3) -> None: ...
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_name_may_be_an_option():
+    model = options(Unlucky)
+    assert list(described(model)) == ["copy", "model_config", "_private"]
+    assert values_of(model(copy=5, _private=6)) == {"copy": 5, "_private": 6}
+    with pytest.raises(ValidationError):
+        model(option_copy=5)
+
+
+class Mode(Enum):
+    FAST = "fast"
+    SLOW = "slow"
+
+
+def test_defaults_that_no_recipe_can_hold_leave_their_option_out():
+    class Odd:
+        def __init__(
+            self,
+            a: float = None,  # noqa: RUF013 (as others write it)
+            b: float = math.inf,
+            c: Any = print,
+            d: int = 0.5,
+            e: Mode = Mode.FAST,
+            f: LabelCode | None = None,
+            g=None,
+        ) -> None: ...
+
+    model = options(Odd)
+    assert list(described(model)) == ["a", "e", "f"]
+    assert model(a=None).a is None
+    assert values_of(model(e="slow")) == {"e": Mode.SLOW}
+    assert model.model_validate(model().model_dump(mode="json")) is not None
+
+
+def test_the_constructor_supplies_what_a_recipe_does_not_write():
+    assert values_of(options(Numbers)(one=3)) == {"one": 3}
+
+
+def test_a_module_that_a_recipe_names_is_not_imported_before_the_run(tmp_path, monkeypatch):
+    (tmp_path / "named_by_recipe.py").write_text("raise SystemExit(3)\nX = len\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Entry("goodness", "named_by_recipe:X", "named_by_recipe:X", "")
+    assert options_of(entry)(anything=1).model_extra == {"anything": 1}
+    with pytest.raises(UserError, match="cannot be loaded from 'named_by_recipe:X': SystemExit: 3"):
+        entry.load()
+
+
+def test_a_mark_names_a_noun():
+    class Marked:
+        def __init__(self, after: Annotated[nn.Module, Part("hanoff")]) -> None: ...
+
+    with pytest.raises(UserError, match="no such sort of component; did you mean 'handoff'"):
+        options(Marked)
 
 
 def test_a_required_type_that_yaml_cannot_fill_is_refused():

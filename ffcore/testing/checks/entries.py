@@ -10,7 +10,7 @@ from ffcore.plugin.registry import Entry
 from ffcore.plugin.signature import imported_signature, source_signature
 from ffcore.plugin.source import UnreadableError
 from ffcore.plugin.targets import load_target
-from ffcore.recipe.options import options_of, recipe_type
+from ffcore.recipe.options import described, options_of, recipe_type
 from ffcore.testing.example import Example, examples_of
 
 _NO_OPTIONS = ("recipe", "report_section", "command", "accelerator", "strategy")
@@ -42,7 +42,7 @@ def check_entry_options_are_described(example: Example) -> None:
     """In the docstring's ``Args:``."""
     if example.entry.noun in _NO_OPTIONS or _of_torch(example.entry):
         return
-    silent = [name for name, o in options_of(example.entry).model_fields.items() if not o.description]
+    silent = [name for name, o in described(options_of(example.entry)).items() if not o.description]
     assert not silent, f"options without a description: {', '.join(silent)}"
 
 
