@@ -202,9 +202,7 @@ def test_functions_are_read_with_names_for_type_checkers(module):
     assert count.default == 3
 
 
-UNREADABLE = """
-decorated missing constant called tried Twice Overloaded Shadowed Replaced Diamond Grown Switched
-""".split()
+UNREADABLE = ["decorated", "missing", "constant", "called", "tried", "Twice", "Overloaded", "Shadowed", "Replaced", "Diamond", "Grown", "Switched"]
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
