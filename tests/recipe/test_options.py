@@ -1,4 +1,4 @@
-"""Models of options, made from signatures."""
+"""Option models made from signatures."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -36,7 +36,7 @@ def test_arguments_become_fields_without_what_the_builder_supplies():
     assert options(Dense) is model
 
 
-def test_unknown_keys_and_wrong_values_are_refused():
+def test_unknown_keys_and_wrong_values_raise():
     model = options(Dense)
     with pytest.raises(ValidationError):
         model(units=3, unit=4)
@@ -66,7 +66,7 @@ def test_numbers_are_finite_and_within_their_range(wrong):
         options(Numbers)(one=1, **wrong)
 
 
-def test_true_is_true_where_that_is_asked_for():
+def test_true_is_accepted_for_bool():
     assert options(Numbers)(one=1, three=True).three is True
 
 
@@ -95,7 +95,7 @@ def test_contract_classes_become_nested_components(fake):
         model(labels={"kind": "overlay", "scal": 2})
 
 
-def test_what_only_python_can_give_is_left_out():
+def test_options_that_only_python_can_give_are_left_out():
     class Mixed:
         def __init__(self, lr: float | Tensor = 0.1, start: Tensor | None = None) -> None: ...
 
@@ -104,7 +104,7 @@ def test_what_only_python_can_give_is_left_out():
     assert model(lr=2).lr == 2.0
 
 
-def test_a_required_type_that_yaml_cannot_fill_is_refused():
+def test_a_required_type_that_yaml_does_not_have_raises():
     class Bad:
         def __init__(self, thing: Tensor) -> None: ...
 
@@ -121,7 +121,7 @@ def test_functions_are_written_by_their_target():
         options(Calls)(target=3)
 
 
-def test_an_option_may_not_have_a_name_that_recipes_use():
+def test_an_option_cannot_have_a_reserved_name():
     class Body:
         def __init__(self, repeat: int) -> None: ...
 
