@@ -1,4 +1,4 @@
-"""What CI and developers run: ``nox -l`` lists it."""
+"""Checks for CI and developers: ``nox -l`` lists them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ONE_OF_EACH = (
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Style of code and docstrings, with what lies beside nox: ``.[dev]``."""
+    """Style of code and docstrings, with the tools of ``.[dev]`` in the environment of nox."""
     session.run(sys.executable, "-m", "ruff", "check", ".", external=True)
     session.run(sys.executable, "-m", "ruff", "format", "--check", ".", external=True)
 
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """Types of ffcore and the plugins, strictly; an environment of its own would be another torch."""
+    """Strict types of ffcore and the plugins, in the environment of nox: a new one would need torch again."""
     session.run(sys.executable, "-m", "mypy", external=True)
 
 
@@ -39,10 +39,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="tests-wheel")
 def tests_wheel(session: nox.Session) -> None:
-    """The built wheel, in an environment that has nothing else, from another folder.
+    """The built wheel, in an environment with nothing else, from another directory.
 
-    The tests are those of what only a wheel could lack: entry points, recipes, files of data, types. That the
-    plugins' code is there is seen by building a recipe of each, and that the command works by a run.
+    The tests are those of parts that only a wheel could lack: entry points, recipes, data files, types. A
+    recipe of each plugin is built, to check that its code is in the wheel, and one run checks the command.
     """
     root = Path.cwd()
     built = Path(session.create_tmp()) / "dist"
@@ -56,7 +56,7 @@ def tests_wheel(session: nox.Session) -> None:
         session.run("ffcore", "validate", "--build", *ONE_OF_EACH)
         session.run("ffcore", "run", "digits/ff", "trainer.max_epochs=1")
         installed = "import ffcore, sys; sys.exit('site-packages' not in ffcore.__file__)"
-        session.run("python", "-c", installed)  # not the checkout's
+        session.run("python", "-c", installed)  # not that of the checkout
         session.run(
             *("pytest", "-c", str(root / "pyproject.toml"), "--rootdir", str(root)),
             *(str(root / "tests" / room) for room in OF_A_WHEEL),
@@ -66,20 +66,20 @@ def tests_wheel(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What a step costs, beside bare loops."""
+    """The cost of a step, compared with bare loops."""
     session.install("-e", ".")
     session.run("python", "tests/bench/speed.py", *session.posargs)
 
 
 @nox.session(name="bench-ranks")
 def bench_ranks(session: nox.Session) -> None:
-    """Samples per second on two ranks, beside one process and backprop by DDP."""
+    """Samples per second on two ranks, compared with one process and backprop with DDP."""
     session.install("-e", ".")
     session.run("python", "tests/bench/scaling.py", *session.posargs)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill runs, fill the disk, damage checkpoints: each goes on to the same numbers or refuses."""
+    """Kill runs, fill the disk, damage checkpoints: a resumed run has the same results, or raises."""
     session.install("-e", ".[dev]")
     session.run("pytest", "tests/faults/faults.py", *session.posargs)

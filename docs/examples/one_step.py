@@ -1,8 +1,8 @@
-"""One learning step by hand: what every block made, lost and changed.
+"""One learning step by hand: output, loss and weight changes of every block.
 
     python docs/examples/one_step.py
 
-The network is that of a recipe, with its weights drawn; no trainer, no run folder.
+The network is that of a recipe, with random weights; no trainer, no run directory.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ffcore.interfaces import Progress
 
 
 def main() -> list:
-    """Take a step with given negatives, and print what it did."""
+    """Take a step with given negatives, and print its results."""
     data = load_digits()
     x = torch.tensor(data.images[:50], dtype=torch.float32).unsqueeze(1) / 16
     y = torch.tensor(data.target[:50])
     net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
     steps = ffcore.one_step(
-        copy.deepcopy(net),  # so that net itself stays as it is
+        copy.deepcopy(net),  # net itself is not changed
         x,
         y,
         progress=Progress(epoch=3, step=0, epochs=60),
-        negatives=(x, (y + 1) % 10),  # the same images under the next class
+        negatives=(x, (y + 1) % 10),  # the same images with the next class as hypothesis
     )
     print(f"{'block':8} {'G positive':>10} {'G negative':>10} {'loss':>7} {'|gradient|':>10} {'|change|':>9}")
     for step in steps:

@@ -1,9 +1,9 @@
 """The same network under Lightning's trainer: any DataLoader, callbacks, loggers, checkpoints.
 
-    python docs/examples/own_lightning.py [FOLDER]
+    python docs/examples/own_lightning.py [DIRECTORY]
 
-Checkpoints hold the optimisers' states, and ``global_step`` counts batches, so that a run that is stopped and
-resumed ends with the weights that it would have had.
+Checkpoints include the optimiser states, and ``global_step`` counts batches: a run that is stopped and
+resumed has the same final weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def loaders() -> list[DataLoader]:
 
 
 def network(example: torch.Tensor) -> ffcore.Network:
-    """Three blocks by kinds; objects may stand in their places."""
+    """Three blocks given by kinds; objects are possible too."""
     sizes = [(64, 300), (300, 300), (300, 300)]
     blocks = [
         ffcore.LocalBlock(

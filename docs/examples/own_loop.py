@@ -1,9 +1,9 @@
-"""Forward-Forward on a table of numbers, with plain torch: your loop, your data, your optimiser.
+"""Forward-Forward on tabular data with plain torch: your loop, your data, your optimiser.
 
     python docs/examples/own_loop.py
 
-A network of two blocks learns to tell malignant from benign tumours (scikit-learn's breast cancer data, 30
-features). No gradient crosses from one block to the other.
+A network of two blocks learns to classify malignant and benign tumours (scikit-learn's breast cancer data, 30
+features). No gradient flows from one block to the other.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ffcore_ff.objectives import Logistic
 
 
 def block(inputs: int, units: int = 100) -> ffcore.LocalBlock:
-    """A layer that learns by itself."""
+    """A layer that learns from its own loss."""
     body = nn.Sequential(nn.Linear(inputs, units), nn.ReLU())
     return ffcore.LocalBlock(body, SumSquares(), objective=Logistic(threshold=2.0), handoff=RMS())
 
 
 def table() -> list[torch.Tensor]:
-    """Training and test rows with their classes; two empty columns in front are for the label."""
+    """Training and test rows with their classes; the first two columns are empty, for the label."""
     x, y = load_breast_cancer(return_X_y=True)
     learn, test, y_learn, y_test = train_test_split(x, y, test_size=0.25, stratify=y, random_state=0)
     scaler = StandardScaler().fit(learn)

@@ -3,9 +3,8 @@
     pip install efficientnet_pytorch
     python docs/examples/own_model.py
 
-EfficientNet's inverted residual blocks become local blocks: each learns by itself to tell the classes apart,
-by a linear layer on the means of its channels. The model's own classifier learns on top of them, so that
-``model(x)`` classifies.
+EfficientNet's inverted residual blocks become local blocks: each learns to classify with a linear layer on
+the means of its channels. The model's own classifier learns on top of them, so that ``model(x)`` classifies.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class LinearHead(Goodness):
     form = "class"
 
     def setup(self, context):
-        """Make the weights, now that the block's shape (C, H, W) is known."""
+        """Make the weights: the shape (C, H, W) of the block is known here."""
         self.linear = nn.Linear(context.shape[0], context.classes)
 
     def forward(self, activity: Tensor) -> Tensor:
@@ -53,13 +52,13 @@ def small_efficientnet() -> nn.Module:
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = 0.3  # the package's 0.01 is for runs of many thousand steps
-    for part in (model._bn0, model._bn1):  # they lie between the blocks: nothing would train them
+    for part in (model._bn0, model._bn1):  # they are between the blocks: no loss would train them
         part.requires_grad_(False)
     return model
 
 
 def main() -> tuple[float, float]:
-    """Train for three epochs; the accuracy of the blocks together, and of the model itself."""
+    """Train for three epochs. Returns the accuracy of the blocks together and of the model itself."""
     try:
         import efficientnet_pytorch  # noqa: F401
     except ImportError:

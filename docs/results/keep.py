@@ -18,7 +18,7 @@ from kept import HERE, settings
 
 
 def kept(run: Path) -> dict[str, Any]:
-    """What is stored of a run.
+    """Returns the stored content of a run.
 
     Raises:
         SystemExit: the run cannot be repeated: it has no command, or ran uncommitted code.
@@ -40,7 +40,7 @@ def kept(run: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write it."""
+    """Write the file."""
     run = Path(sys.argv[1])
     results = kept(run)
     name = sys.argv[2] if len(sys.argv) > 2 else f"{results['recipe'].replace('/', '-')}-{results['seed']}"

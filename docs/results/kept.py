@@ -14,7 +14,7 @@ from typing import Any
 
 from ffcore.recipe.load import load, names
 from ffcore.recipe.schema import Recipe
-from ffcore.report.differences import TOLD, leaves
+from ffcore.report.differences import DESCRIPTIVE, leaves
 
 HERE = Path(__file__).parent
 COSTS = HERE / "costs.json"
@@ -32,14 +32,14 @@ _NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.lr")
 
 
 def settings(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Settings of a resolved recipe that a metric depends on, by dotted path, and keys of collections."""
-    own = {key: value for key, value in recipe.items() if key not in TOLD}
-    found = [*leaves(own), *_names(own)]
-    return {path: value for path, value in found if not _ELSEWHERE.fullmatch(path)}
+    """Returns the settings of a complete recipe that a metric depends on, by dotted path."""
+    own = {key: value for key, value in recipe.items() if key not in DESCRIPTIVE}
+    all_settings = [*leaves(own), *_names(own)]
+    return {path: value for path, value in all_settings if not _ELSEWHERE.fullmatch(path)}
 
 
 def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """The entries of lists and of mappings of components: an added entry has no path to compare."""
+    """Yield the keys of lists and mappings: without them an added entry would have no path to compare."""
     inside = dict(enumerate(value)) if isinstance(value, list) else value
     if isinstance(inside, dict):
         if isinstance(value, list) or path.rpartition(".")[2] in ("penalties", "readouts"):
@@ -49,33 +49,33 @@ def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _changed(then: Mapping[str, str], recipe: Recipe) -> list[str]:
-    """Paths of the settings that differ from today's recipe."""
+    """Returns the paths of the settings that differ from the current recipe."""
     today = settings(recipe.model_dump(mode="json"))
     return [path for path, value in then.items() if today.get(path) != value]
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs that differ in nothing but the seed.
+    """Runs that differ only in the seed.
 
     Attributes:
-        runs: what keep.py stored of each, by seed.
+        runs: the stored content of each run, sorted by seed.
     """
 
     runs: list[dict[str, Any]]
 
     def __getitem__(self, key: str) -> Any:
-        """What is the same for all of them, or the first one's."""
+        """Returns a value of the first run."""
         return self.runs[0][key]
 
     @property
     def name(self) -> str:
-        """Of the recipe."""
+        """Name of the recipe."""
         return str(self["recipe"])
 
     @property
     def fastest(self) -> dict[str, Any]:
-        """The run that other work on the machine has held up least."""
+        """The run with the shortest time: other work on the machine has slowed it down least."""
         return min(self.runs, key=lambda run: float(run["train_s"]))
 
     @cached_property
@@ -86,37 +86,37 @@ class Runs:
 
     @cached_property
     def variant(self) -> str:
-        """The recipe's name, with overrides that make it another one."""
+        """Name of the recipe, with the overrides that change it."""
         return " ".join([self.name, *(word for word in self.overrides if not word.startswith(_PACE))])
 
     @property
     def seeds(self) -> str:
-        """As tables list them."""
+        """The seeds, as in tables."""
         return ", ".join(str(run["seed"]) for run in self.runs)
 
     @property
     def label(self) -> str:
-        """How tables call them."""
+        """Name of the runs in tables."""
         return f"`{self.variant}`" + " as it was" * bool(self.changed)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """As it is today, with the overrides of these runs."""
+        """The current recipe, with the overrides of these runs."""
         return load(self.name, self.overrides)
 
     @property
     def paper(self) -> dict[str, Any] | None:
-        """The paper's test error, as in today's recipe, if it applies to these runs."""
+        """The test error of the paper, from the current recipe, if it applies to these runs."""
         return self.recipe.paper.model_dump() if self["paper"] and self.recipe.paper else None
 
     @cached_property
     def changed(self) -> list[str]:
-        """Parts of the recipe that have changed since these ran."""
+        """Parts of the recipe that have changed since these runs."""
         return sorted({path.partition(".")[0] for path in _changed(self["settings"], self.recipe)})
 
     @property
     def commits(self) -> list[str]:
-        """Of the code that any of them ran with."""
+        """Commits of the code of these runs."""
         return sorted({commit for run in self.runs for commit in run["git_commit"].split(", ")})
 
     @property
@@ -126,20 +126,20 @@ class Runs:
 
     @property
     def most(self) -> int:
-        """Epochs of the recipe or of the paper, whichever are more."""
+        """Epochs of the recipe or of the paper: the larger number."""
         return max(self.planned, (self.paper or {}).get("epochs") or 0)
 
     @property
     def complete(self) -> bool:
-        """Whether they ran today's recipe with all its epochs and no overrides."""
+        """Whether these are runs of the current recipe with all its epochs and without overrides."""
         return self["epochs"] >= self.planned and not self.changed and self.variant == self.name
 
     def errors(self, split: str = "test") -> list[float]:
-        """In percent."""
+        """Returns the errors in percent."""
         return [float(run[split]["error"]) for run in self.runs]
 
     def alone(self, source: str) -> list[float]:
-        """Test errors in percent of one source of evidence."""
+        """Returns the test errors of one source of evidence in percent."""
         return [100 * (1 - run["test"]["per_block_accuracy"][source]) for run in self.runs]
 
     def errors_after(self, epochs: int) -> list[float]:
@@ -175,7 +175,7 @@ class Runs:
 
 
 def runs() -> list[Runs]:
-    """All that is kept."""
+    """Returns all stored runs."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for path in sorted(HERE.glob("*.json")):
         if path != COSTS:
@@ -183,25 +183,25 @@ def runs() -> list[Runs]:
             bare = re.sub(r" (seed=\d+|trainer\.bar=false)", "", run["command"])
             key = (run["recipe"], bare, run["device"], run["threads"], str(run["settings"]))
             groups.setdefault(key, []).append(run)
-    found = [Runs(sorted(group, key=lambda run: int(run["seed"]))) for group in groups.values()]
-    return sorted(found, key=lambda group: (group.name, not group.complete, group["command"]))
+    all_runs = [Runs(sorted(group, key=lambda run: int(run["seed"]))) for group in groups.values()]
+    return sorted(all_runs, key=lambda group: (group.name, not group.complete, group["command"]))
 
 
 @cache
 def twins() -> dict[str, str]:
-    """The recipe that learns by backprop what another one learns, by that other one's name."""
-    found = {}
+    """Returns the twin of each recipe, by the name of the recipe."""
+    by_name = {}
     for name in names():
         if load(name).algorithm.kind == "backprop":
             whole, _, last = name.rpartition("/")
             plain = f"{whole}/{last.removesuffix('-backprop')}"
-            found[plain if plain != name else f"{whole}/ff"] = name
-    return found
+            by_name[plain if plain != name else f"{whole}/ff"] = name
+    return by_name
 
 
 @cache
 def costs() -> list[dict[str, Any]]:
-    """What tests/bench/costs.py has measured, pair by pair; ``changed`` where a recipe is another now."""
+    """Returns the measurements of tests/bench/costs.py per pair; ``changed``: a recipe has changed since."""
     pairs: list[dict[str, Any]] = json.loads(COSTS.read_text(encoding="utf-8"))["pairs"]
     for pair in pairs:
         paths = [
@@ -214,14 +214,14 @@ def costs() -> list[dict[str, Any]]:
 
 
 def percent(values: list[float], digits: int = 2) -> str:
-    """Mean ± standard deviation."""
+    """Formats mean ± standard deviation in percent."""
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def duration(seconds: float) -> str:
-    """In minutes and seconds, or hours."""
+    """Formats seconds as minutes and seconds, or as hours."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

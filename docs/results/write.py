@@ -50,12 +50,12 @@ data and batches, but with an optimiser, a number of epochs and a normalisation 
 
 
 def line(cells: Iterable[str]) -> str:
-    """A line of a table."""
+    """Returns a line of a table."""
     return f"| {' | '.join(cells)} |\n"
 
 
 def head(columns: str) -> str:
-    """The first lines of a table; a name that ends in : is a column of numbers."""
+    """Returns the first lines of a table; a name that ends in : is a column of numbers."""
     titles = [title.strip() for title in columns.split("|")]
     return line(title.removesuffix(":") for title in titles) + line(
         "---:" if title.endswith(":") else "---" for title in titles
@@ -64,14 +64,14 @@ def head(columns: str) -> str:
 
 def deviations() -> dict[str, str]:
     """The deviations of each recipe from the plugins' pages, with a link to the numbered list."""
-    found = {}
+    by_recipe = {}
     for page in sorted((ROOT / "docs" / "plugins").glob("*.md")):
         for row in page.read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in row.strip("|").split("|")]
             if len(cells) == 3 and cells[0].startswith("`") and "/" in cells[0]:
                 for name in re.findall(r"`([\w./-]+)`", cells[0]):
-                    found[name] = f"[{page.stem}](../plugins/{page.name}): {cells[2]}"
-    return found
+                    by_recipe[name] = f"[{page.stem}](../plugins/{page.name}): {cells[2]}"
+    return by_recipe
 
 
 class Page:
@@ -84,16 +84,16 @@ class Page:
         self.commands: list[str] = []
 
     def best(self, name: str, epochs: int | None = None) -> Runs | None:
-        """The runs that represent a recipe: unchanged since, with the given number of epochs or the most."""
-        mine = [
+        """Returns the runs of the unchanged recipe with the given number of epochs, or with the most."""
+        candidates = [
             group
             for group in self.groups
             if group.variant == name and not group.changed and epochs in (None, group["epochs"])
         ]
-        return max(mine, key=lambda group: int(group["epochs"]), default=None)
+        return max(candidates, key=lambda group: int(group["epochs"]), default=None)
 
     def row(self, group: Runs, twin: bool) -> str:
-        """One line of a table."""
+        """Returns one line of a table."""
         name = group.label + (f", with another {', '.join(group.changed)}" if group.changed else "")
         error = f"{percent(group.errors())} %"
         fastest, reached = group.fastest, group.reached()
@@ -124,20 +124,20 @@ class Page:
         )
 
     def epochs(self, group: Runs) -> str:
-        """Epochs run, of how many, and which epoch's weights were tested."""
+        """Returns the epochs run, the planned epochs, and the epoch whose weights were tested."""
         of = f" of {group.most}" if group["epochs"] < group.most else ""
         best = ", best by validation" if group["selected"] == "best" else ""
         return f"{group['epochs']}{of}{best}"
 
     def figure(self, paper: dict[str, Any]) -> str:
-        """A paper's test error, how it is known, and the number of its source."""
+        """Returns the test error of a paper, how it is known, and the number of its source."""
         if paper["source"] not in self.sources:
             self.sources.append(paper["source"])
         known = f" {paper['known']}" if paper.get("known") else ""
         return f"{paper['test_error']:g} %{known} [{self.sources.index(paper['source']) + 1}]"
 
     def table(self, groups: list[Runs]) -> str:
-        """Groups, each recipe's followed by those of its twin."""
+        """Returns a table of groups: each recipe is followed by its twin."""
         text = head(
             "recipe | test error: | validation: | paper: | epochs: | seeds | time, in all: | samples/s: | "
             "reached: | peak memory: | device | commit | deviations"
@@ -150,25 +150,25 @@ class Page:
         return text
 
     def costs(self) -> str:
-        """The cost of learning compared with backprop."""
+        """Returns the section on the cost of learning compared with backprop."""
         text = head(
             "recipe | backprop on | batch size: | ms per batch: | by backprop: | ratio: | "
             "of multiplications: | time to the same accuracy: | time of all epochs: | "
             "kept for backward: | by backprop:"
         )
         for pair in costs():
-            (ms, other), (kept, theirs) = pair["ms"], pair["kept_mb"]
+            (ms, other), (kept, other_kept) = pair["ms"], pair["kept_mb"]
             (low, high), (work, least) = pair["quartiles"], pair["gflop"]
-            (mine, _), (twin, overrides) = pair["loaded"]
+            (own, _), (twin, overrides) = pair["loaded"]
             text += line(
                 [
-                    f"`{mine}`" + " as it was" * pair["changed"],
+                    f"`{own}`" + " as it was" * pair["changed"],
                     f"`{' '.join([twin, *overrides])}`",
                     str(pair["batch"]),
                     *(f"{ms:.1f}", f"{other:.1f}", f"**{ms / other:.2f} ×** ({low:.2f} to {high:.2f})"),
                     f"{work / least:.2f} ×",
                     *(self.ratio(pair, what) for what in ("reached", "all")),
-                    *(f"{kept:.1f} MB", f"{theirs:.1f} MB"),
+                    *(f"{kept:.1f} MB", f"{other_kept:.1f} MB"),
                 ]
             )
         measured = json.loads(COSTS.read_text(encoding="utf-8"))
@@ -194,14 +194,14 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
 """
 
     def ratio(self, pair: dict[str, Any], what: str) -> str:
-        """The ratio of a recipe's time to its twin's: that of their steps times that of their epochs."""
-        (mine, _), (twin, _) = pair["loaded"]
-        if twins().get(mine) != twin:
+        """Returns the ratio of a recipe's time to its twin's: ratio of step times × ratio of epochs."""
+        (own, _), (twin, _) = pair["loaded"]
+        if twins().get(own) != twin:
             return "–"
         if what == "all":
-            epochs = [(load(name).trainer.max_epochs,) * 2 for name in (mine, twin)]
+            epochs = [(load(name).trainer.max_epochs,) * 2 for name in (own, twin)]
         else:
-            reached = [group and group.reached() for group in (self.best(mine), self.best(twin))]
+            reached = [group and group.reached() for group in (self.best(own), self.best(twin))]
             epochs = [found[1] for found in reached if found]
         if len(epochs) < 2:
             return "–"
@@ -211,7 +211,7 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         return f"{low} ×" if low == high else f"{low} to {high} ×"
 
     def alone(self) -> str:
-        """Test error of every source of evidence alone."""
+        """Returns the section with the test error of every single source of evidence."""
         text = head("recipe | parameters: | epochs: | seeds | test error of each source alone")
         for group in self.groups:
             errors = (f"{name} {percent(group.alone(name))}" for name in group["test"]["per_block_accuracy"])
@@ -220,7 +220,7 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         return text
 
     def besides(self) -> str:
-        """Metrics of algorithms on the test split beside errors, and at the end of a run."""
+        """Returns the section with the algorithms' own metrics on the test split and at the end of a run."""
         text = head("recipe | seeds | metrics")
         for group in self.groups:
             found = [
@@ -237,7 +237,7 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         return text
 
     def missing(self) -> str:
-        """Recipes that have not been run, or only for some of their epochs."""
+        """Returns the list of recipes that have not been run, or not for all of their epochs."""
         text = ""
         for name in names():
             recipe, found = load(name), self.best(name)
@@ -250,18 +250,18 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         return text
 
     def surprises(self) -> str:
-        """The text of surprises.md, with metrics filled in.
+        """Returns the text of surprises.md with the metrics filled in.
 
         Raises:
-            ValueError: there is no such metric.
+            ValueError: a metric does not exist.
         """
 
         def fill(match: re.Match[str]) -> str:
             name, epochs, what = match.groups()
             pair = next((pair for pair in costs() if pair["loaded"][0][0] == name), None)
             if pair is not None and what in ("step", "work"):
-                mine, other = pair["ms" if what == "step" else "gflop"]
-                return f"{mine / other:.1f}"
+                own, other = pair["ms" if what == "step" else "gflop"]
+                return f"{own / other:.1f}"
             if pair is not None and what in ("all", "reached") and (ratio := self.ratio(pair, what)) != "–":
                 return ratio.removesuffix(" ×")
             found = self.best(name, int(epochs) if epochs else None)
@@ -281,7 +281,7 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         return re.sub(r"\{([\w/.-]+)(?: in (\d+))? ([\w-]+)\}", fill, words)
 
     def text(self) -> str:
-        """All of it."""
+        """Returns the whole page."""
         known = {group.name for group in self.groups}
         followed = {twin for name, twin in twins().items() if name in known}
         rows = [group for group in self.groups if group.name not in followed]

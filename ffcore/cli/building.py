@@ -1,4 +1,4 @@
-"""The door to the heavy part: whatever builds a recipe imports torch."""
+"""Calls ``ffcore.build.describe`` by name, so that verbs import torch only when they build a recipe."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from ffcore.recipe.schema import Recipe
 
 
 def describe(recipe: Recipe) -> Any:
-    """Build a recipe and describe it, as something that rich prints.
+    """Build a recipe and return a description for rich to print.
 
     Raises:
         UserError: it cannot be built.
     """
+    # an ordinary import of ffcore.build would import torch, which most verbs do not need
     return load_target("ffcore.build.describe:describe")(recipe)

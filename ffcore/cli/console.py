@@ -1,4 +1,4 @@
-"""Tables that stay readable in a pipe."""
+"""Tables that stay readable when the output is piped."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from rich.table import Table
 
 PIPED_WIDTH = 100
 _REST = 12
-"""The least width of the other columns."""
+"""Minimum width of the other columns."""
 
 
 def console() -> Console:
-    """A console on standard output; a pipe is 100 columns wide."""
+    """Returns a console on standard output; a pipe is 100 columns wide."""
+    # markup and emoji off: class names and paths may contain [brackets] and :colons:
     plain = Console(markup=False, highlight=False, emoji=False)
     if not plain.is_terminal:
         plain.width = PIPED_WIDTH
@@ -23,7 +24,7 @@ def console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table whose first column, the names, is never cut and whose others wrap."""
+    """Print a table. The first column, the names, is never shortened; the others wrap."""
     rows = list(rows)
     longest = max(cell_len(row[0]) for row in [columns, *rows])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -32,5 +33,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     target = console()
+    # Widen the console rather than shorten names: a piped table must stay usable for grep and awk.
     target.width = max(target.width, longest + _REST * (len(columns) - 1))
     target.print(table)

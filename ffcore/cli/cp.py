@@ -1,4 +1,4 @@
-"""``ffcore cp``: a recipe of your own."""
+"""``ffcore cp``: copies a recipe to a file."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from ffcore.recipe.text import emit, parse
 @click.argument("dest", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1)
 def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
-    """Copy a recipe to the file DEST, which must not be there yet.
+    """Copy a recipe to the new file DEST.
 
-    It is named after the file. Comments are kept, unless there are overrides or a base: then everything is
-    written out.
+    The copy is named after the file. Comments are kept, unless there are overrides or a base: then the copy
+    is the complete recipe, without comments.
     """
     if dest.suffix not in SUFFIXES:
         raise UserError(f"{str(dest)!r} should end in .yaml")
     if not dest.parent.is_dir():
-        raise UserError(f"there is no folder {str(dest.parent)!r}")
+        raise UserError(f"there is no directory {str(dest.parent)!r}")
     resolved = dump(load(recipe, overrides))
     source = find(recipe)
     text = source.read_text(encoding="utf-8")
     if overrides or "base" in parse(text, label(source)).data:
         text = resolved
     name = emit({"name": dest.stem}).strip()
+    # Replace the line in the text, not in parsed data: that would lose the comments.
     text = re.sub(r"^name:.*$", lambda _: name, text, count=1, flags=re.MULTILINE)
     try:
-        with dest.open("x", encoding="utf-8") as file:
+        with dest.open("x", encoding="utf-8") as file:  # "x" fails if the file exists
             file.write(text)
     except FileExistsError:
-        raise UserError(f"{str(dest)!r} is there already") from None
+        raise UserError(f"{str(dest)!r} already exists") from None
     click.echo(f"wrote {dest}")

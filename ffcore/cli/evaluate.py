@@ -1,4 +1,4 @@
-"""``ffcore eval``: measure a finished run again."""
+"""``ffcore eval``: evaluates a finished run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from ffcore.errors import UserError
 @click.argument("overrides", nargs=-1)
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-@click.option("--probe", is_flag=True, help="measure how well the features of each block tell classes apart")
-@click.option("--neighbours", type=click.IntRange(min=1), help="with --probe: how many vote  [default: 5]")
+@click.option("--probe", is_flag=True, help="fit probes on the features of each block")
+@click.option(
+    "--neighbours", type=click.IntRange(min=1), help="with --probe: neighbours that vote  [default: 5]"
+)
 @click.option(
     "--samples",
     type=click.IntRange(min=2),
-    help="with --probe: training samples to fit on, drawn by the run's seed  [default: 10000]",
+    help="with --probe: training samples for the fit, chosen by the run's seed  [default: 10000]",
 )
 def command(
     run_dir: Path,
@@ -32,11 +34,12 @@ def command(
     neighbours: int | None,
     samples: int | None,
 ) -> None:
-    """Measure the run in RUN_DIR on its data, or on other files named by OVERRIDES such as data.root=DIR."""
+    """Evaluate the run in RUN_DIR on its data, or on other files given by OVERRIDES such as data.root=DIR."""
+    # Only given options are passed on: the defaults are those of `probe`.
     given = {"neighbours": neighbours, "samples": samples}
     options = {name: value for name, value in given.items() if value is not None}
     if options and not probe:
-        raise UserError(f"--{next(iter(options))} goes with --probe")
+        raise UserError(f"--{next(iter(options))} needs --probe")
     metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
@@ -63,6 +66,7 @@ def _probe(run_dir: Path, split: str, overrides: tuple[str, ...], options: dict[
 
     from ffcore.run.probe import probe
 
+    # the status goes to stderr, so that --json can be piped
     with Console(stderr=True).status("probing") as status:
         return probe(run_dir, split, overrides, **options, tell=lambda name: status.update(f"probing {name}"))
 
@@ -71,8 +75,8 @@ def _print_probes(metrics: dict[str, Any]) -> None:
     from ffcore.cli.console import print_table
 
     click.echo(
-        f"probes fitted on {metrics['fitted_on']} samples of {metrics['data']}; accuracy in percent, "
-        f"of a linear probe and of {metrics['neighbours']} neighbours"
+        f"probes fitted on {metrics['fitted_on']} samples of {metrics['data']}; accuracy in percent of "
+        f"a linear probe and of the {metrics['neighbours']} nearest neighbours"
     )
     rows = [("input", "", metrics["input"])]
     for name, parts in metrics["blocks"].items():

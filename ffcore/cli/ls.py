@@ -1,4 +1,4 @@
-"""``ffcore ls``: what there is."""
+"""``ffcore ls``: lists recipes, components and their options."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ffcore.recipe.options import options_of
 @click.argument("noun", default="recipe")
 @click.argument("kind", required=False)
 def command(noun: str, kind: str | None) -> None:
-    """List recipes, the components of one sort (`ls goodness`), or options (`ls objective logistic`)."""
+    """List recipes, components (`ls goodness`), or the options of one (`ls objective logistic`)."""
     sort = find_noun(noun)
     if kind is not None:
-        print_table(("option", "default", "what it is"), _options(sort.name, kind))
+        print_table(("option", "default", "description"), _options(sort.name, kind))
         return
     if sort.name == "recipe":
         print_table(("recipe", "title", "paper"), [_recipe(name) for name in names()])
@@ -38,11 +38,11 @@ def _options(noun: str, kind: str) -> list[tuple[str, str, str]]:
 
 
 def _recipe(name: str) -> tuple[str, str, str]:
-    """A row; nothing is validated, so that a recipe whose plugin is missing is listed too."""
+    """Returns a row. The recipe is not validated, so that one whose plugin is missing is listed too."""
     try:
         data = read(find(name)).data
     except RecipeError as error:
         return name, f"cannot be read: {error}", ""
     paper = data.get("paper")
-    figure = paper.get("test_error") if isinstance(paper, dict) else None
-    return name, str(data.get("title", "")), "" if figure is None else f"{figure} %"
+    test_error = paper.get("test_error") if isinstance(paper, dict) else None
+    return name, str(data.get("title", "")), "" if test_error is None else f"{test_error} %"

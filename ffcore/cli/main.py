@@ -1,6 +1,6 @@
-"""``ffcore``: the group of verbs, and what the exit codes mean.
+"""``ffcore``: the group of verbs, and the exit codes.
 
-0: done. 1: the run failed, or a bug. 2: the user can put it right. 130: interrupted.
+0: finished. 1: the run failed, or a bug. 2: a user error, explained in one line. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
         trust()
 
 
-# these options are eager, so that a plugin's verbs are in the help and its errors have a traceback
+# These options are eager: they are processed before --help, so that the help lists the verbs of plugins,
+# and before the plugins are loaded, so that --debug shows the traceback of an error in one.
 @click.group(cls=Verbs, subcommand_metavar="VERB [ARGS]…")
 @click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
@@ -46,7 +47,7 @@ def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_trust,
-    help="Open pickles in checkpoints.",
+    help="Allow pickles in checkpoints.",
 )
 @click.version_option(ffcore.__version__, prog_name="ffcore")
 @click.option(
@@ -56,7 +57,7 @@ def _trust(ctx: click.Context, param: click.Parameter, given: bool) -> None:
     expose_value=False,
     callback=_load_plugins,
     metavar="PATH",
-    help="Load a Python file as a plugin; may be given again.",
+    help="Load a Python file as a plugin; may be given several times.",
 )
 def group() -> None:
     """Forward-only learning: local objectives, no gradient across blocks."""
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv: the arguments after the program's name; None: those of the process.
+        argv: the arguments after the program's name; None for those of the process.
 
     Returns:
         The exit code.
@@ -74,14 +75,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     state: dict[str, Any] = {"debug": False, "command": shlex.join(["ffcore", *words])}
     try:
-        with trusting(False):  # what --trust says holds for this command line
+        with trusting(False):  # --trust is valid for this command line alone: `main` may be called again
+            # standalone_mode=False: click would print errors in its own format and end the process
             result = group.main(words or ["--help"], prog_name="ffcore", standalone_mode=False, obj=state)
     except click.ClickException as error:
         return _misused(error)
     except (click.Abort, KeyboardInterrupt) as error:
-        said = str(error.__cause__ or error)  # click makes an Abort of a KeyboardInterrupt
-        line = f"interrupted{': ' if said else ''}{said}"
-        return 130 if where.started_by_first() else _report(line, 130)  # the first rank tells it
+        message = str(error.__cause__ or error)  # click converts a KeyboardInterrupt to an Abort
+        line = f"interrupted{': ' if message else ''}{message}"
+        return 130 if where.started_by_first() else _report(line, 130)  # only rank 0 prints it
     except Exception as error:
         if state["debug"]:
             raise
@@ -89,13 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _report(f"error: {error}", 2)
         if isinstance(error, RunError):
             return _report(f"error: {error}", 1)
-        said = f"{typed(error)}{_in_plugin(error)}"
-        return _report(f"error (bug?): {said}; run again with --debug for the traceback", 1)
+        message = f"{typed(error)}{_in_plugin(error)}"
+        return _report(f"error (bug?): {message}; run again with --debug for the traceback", 1)
     return result if isinstance(result, int) else 0
 
 
 def _in_plugin(error: Exception) -> str:
-    """The last line of a plugin's that an error came through, if it came through any."""
+    """Returns the innermost line of a plugin in the traceback of an error; "" if there is none."""
     lines = [
         f" ({frame.f_code.co_filename}:{number}, in {frame.f_code.co_name})"
         for frame, number in walk_tb(error.__traceback__)
@@ -105,11 +107,11 @@ def _in_plugin(error: Exception) -> str:
 
 
 def _misused(error: click.ClickException) -> int:
-    """One line of what click says in four."""
+    """Print click's usage error, which has four lines, in one line."""
     context: click.Context | None = getattr(error, "ctx", None)
     hint = f" See {context.command_path} --help" if context is not None else ""
     if isinstance(error, click.NoSuchOption) and error.option_name in ("--plugin", "--debug", "--trust"):
-        hint = f" It goes before the verb: ffcore {error.option_name} … VERB"
+        hint = f" Write it before the verb: ffcore {error.option_name} … VERB"
     return _report(f"error: {error.format_message()}{hint}", error.exit_code)
 
 

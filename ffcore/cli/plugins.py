@@ -1,4 +1,4 @@
-"""``ffcore plugins``: who is there, and what is wrong with them."""
+"""``ffcore plugins``: lists plugins and their errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from ffcore.plugin.nouns import NOUNS
 
 @click.command()
 def command() -> None:
-    """List plugins: where they are from, whether they work, what they bring."""
+    """List plugins with their origin, status and components."""
     rows = [
-        (info.name, info.version, info.origin, info.status, _brings(info)) for info in manager.current().infos
+        (info.name, info.version, info.origin, info.status, _components(info))
+        for info in manager.current().infos
     ]
-    print_table(("plugin", "version", "origin", "status", "brings"), rows)
+    print_table(("plugin", "version", "origin", "status", "components"), rows)
 
 
-def _brings(info: PluginInfo) -> str:
+def _components(info: PluginInfo) -> str:
     counts = Counter(entry.noun for entry in info.entries)
     return ", ".join(
         f"{n} {noun.replace('_', ' ') if n == 1 else NOUNS[noun].plural}" for noun, n in counts.items()

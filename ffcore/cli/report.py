@@ -1,4 +1,4 @@
-"""``ffcore report``: the report of a finished run, several runs beside each other, or a sweep's summary."""
+"""``ffcore report``: the report of a finished run, a comparison of runs, or the summary of a sweep."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import click
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="of several runs: write report.md and report.html into this folder too",
+    help="with several runs: also write report.md and report.html into this directory",
 )
-@click.option("--force", is_flag=True, help="with --out: the folder may have files, an earlier comparison's")
+@click.option(
+    "--force", is_flag=True, help="with --out: the directory may have the files of an earlier comparison"
+)
 def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
-    """Make the report in the folder RUN again; of several, print them beside each other.
+    """Write the report of a RUN again, or compare several.
 
-    Of several runs the table has a row each, and a second one the settings of their recipes that differ. In
-    the folder of a grid or of several seeds, the summary is written again.
+    A comparison prints a table with a row per run, and a table of the settings that differ between their
+    recipes. For the directory of a sweep, its summary is written again.
     """
     from ffcore import report
     from ffcore.cli.console import console
@@ -29,9 +31,11 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         click.echo(message, err=True)
 
     if out is not None and len(runs) == 1:
-        raise click.UsageError("--out is for several runs: the report of one lies in its own folder")
+        raise click.UsageError(
+            "--out needs several runs: the report of one run is written into its directory"
+        )
     if force and out is None:
-        raise click.UsageError("--force goes with --out")
+        raise click.UsageError("--force needs --out")
     if len(runs) == 1 and (runs[0] / SUMMARY).is_file():
         from ffcore.cli.sweeps import summarise_again
 
@@ -44,8 +48,8 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         written = None if out is None else report.write_comparison(records, out, force, complain)
         names = report.names_of_runs(records)
         console().print(report.compare_table([record.results for record in records], names))
-        if differ := report.differences(records):
-            console().print(report.differences_table(differ, names))
+        if different := report.differences(records):
+            console().print(report.differences_table(different, names))
     if written is not None:
         click.echo(written)
         click.echo(written.with_suffix(".html"))

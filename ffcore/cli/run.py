@@ -1,4 +1,4 @@
-"""``ffcore run``: train a recipe, once or several times, or go on with what was stopped."""
+"""``ffcore run``: trains a recipe, as one run or a sweep, or resumes a run or a sweep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Duration:
-    """A time as it was written, and in seconds."""
+    """A duration as text and in seconds."""
 
     text: str
     seconds: float
@@ -31,11 +31,14 @@ _DURATION = re.compile(r"(\d+)s?|(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Duration | None:
     if value is None:
         return None
-    found = _DURATION.fullmatch(value)
-    alone, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else [0] * 4
+    match = _DURATION.fullmatch(value)
+    # "90" and "90s" are matched by the first group, all other forms by the last three
+    alone, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else [0] * 4
     total = alone + 3600 * hours + 60 * minutes + seconds
     if not total:
-        raise click.BadParameter(f"{value!r} is no time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param)
+        raise click.BadParameter(
+            f"{value!r} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
+        )
     return Duration(value, total)
 
 
@@ -44,25 +47,28 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
         return ()
     words = [word.strip() for word in value.split(",")]
     if not all(word.isdecimal() and word.isascii() for word in words):
-        said = f"{value!r} should be whole numbers with commas between, such as 1,2,3."
-        raise click.BadParameter(said, ctx, param)
+        message = f"{value!r} should be integers separated by commas, such as 1,2,3."
+        raise click.BadParameter(message, ctx, param)
     return tuple(map(int, words))
 
 
 @click.command(name="run")
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1)
-@click.option("--run-dir", type=click.Path(path_type=Path), help="an empty or new folder for the results")
-@click.option("--seeds", callback=_seeds, metavar="1,2,…", help="run once with each, and summarise")
-@click.option("--jobs", type=click.IntRange(min=1), help="of several runs: how many at the same time")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="resume what was stopped")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="an empty or new directory for the results")
+@click.option("--seeds", callback=_seeds, metavar="1,2,…", help="a sweep: one run per seed, and a summary")
+@click.option("--jobs", type=click.IntRange(min=1), help="of a sweep: number of runs at the same time")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="resume a run or a sweep")
 @click.option(
-    "--max-time", callback=_duration, metavar="TIME", help="stop after 90s, 30m, 1h30m; --resume goes on"
+    "--max-time",
+    callback=_duration,
+    metavar="TIME",
+    help="stop after 90s, 30m, 1h30m; resume it with --resume",
 )
 @click.option(
     "--report/--no-report",
     default=None,
-    help="write report.html and report.md; without either, one run does and several do not",
+    help="write report.html and report.md; the default is yes for one run, no for a sweep",
 )
 @click.pass_context
 def command(
@@ -76,51 +82,51 @@ def command(
     max_time: Duration | None,
     report: bool | None,
 ) -> int:
-    """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run folder.
+    """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run directory.
 
-    An override with several values, such as optimizer.lr=1e-3,3e-3, runs once with each. With --resume,
-    overrides may say where to go on: trainer.devices=2.
+    An override with several values, such as optimizer.lr=1e-3,3e-3, makes a sweep with a run per value. With
+    --resume, overrides may change where the run computes: trainer.devices=2.
     """
     from ffcore.files import SUMMARY
     from ffcore.run import directory, grid
     from ffcore.run.sweep import Sweep
 
     if resume is not None:
-        if recipe is not None and "=" in recipe:
+        if recipe is not None and "=" in recipe:  # click has taken the first override for RECIPE
             overrides = (recipe, *overrides)
             recipe = None
         if run_dir is not None or seeds or not all(map(says_where, overrides)):
             ctx.fail(
-                "--resume goes on with a run as it began: no --run-dir or --seeds with it, and of overrides "
-                f"only where it runs: {', '.join(f'trainer.{name}' for name in WHERE)}."
+                "a resumed run keeps its recipe: --resume takes no --run-dir or --seeds, and only these "
+                f"overrides: {', '.join(f'trainer.{name}' for name in WHERE)}."
             )
         if (resume / SUMMARY).is_file():
             if recipe is not None or overrides:
-                said = recipe or overrides[0]
-                ctx.fail(f"--resume {resume}: several runs go on as they began: leave out {said!r}.")
+                given = recipe or overrides[0]
+                ctx.fail(f"--resume {resume}: a resumed sweep keeps its recipe: remove {given!r}.")
             sweep = Sweep.read(resume)
             sweep.report = sweep.report if report is None else report
             return _several(sweep, jobs, max_time)
         if jobs is not None:
-            ctx.fail(f"--jobs is for several runs, and {resume} is no folder of several.")
+            ctx.fail(f"--jobs needs a sweep, and {resume} is not the directory of a sweep.")
         return _once(recipe, overrides, resume, max_time, ctx.obj["command"], report, resume=True)
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
-    # before torch is imported: a typing error answers at once
-    members = grid.plan(recipe, overrides, seeds)
-    if not members:
+    # This needs no torch, whose import takes seconds: a typing error is reported at once.
+    runs = grid.plan(recipe, overrides, seeds)
+    if not runs:
         if jobs is not None:
-            ctx.fail("--jobs is for several runs: --seeds 1,2 or an override with several values.")
+            ctx.fail("--jobs needs a sweep: --seeds 1,2 or an override with several values.")
         return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"], report)
     directory.check(run_dir)
 
     from ffcore.run.train import checker
 
-    name = grid.check(recipe, members, checker())
-    there = directory.nearest(run_dir)
+    name = grid.check(recipe, runs, checker())
+    existing = directory.nearest(run_dir)
     folder = directory.create(run_dir, name)
-    sweep = Sweep(folder, recipe, members, ctx.obj["command"], report is True)
-    with directory.undone(sweep.folder, there):
+    sweep = Sweep(folder, recipe, runs, ctx.obj["command"], report is True)
+    with directory.undone(sweep.folder, existing):
         sweep.begin()
     return _several(sweep, jobs, max_time)
 
@@ -135,12 +141,13 @@ def _once(
     *,
     resume: bool = False,
 ) -> int:
-    """One run, in this process."""
+    """Train or resume one run in this process."""
     from ffcore import files
     from ffcore.ranks import where
     from ffcore.recipe.load import load
     from ffcore.run import directory
 
+    # The rank depends on the trainer's options, which are in the recipe or in the run's config.
     config = run_dir / files.CONFIG if resume and run_dir is not None else None
     recipe = load(name, () if resume else overrides) if name is not None else None
     known = load(str(config), overrides) if config is not None and config.is_file() else recipe
@@ -155,10 +162,10 @@ def _once(
     from ffcore.run.resume import resume as resume_run
     from ffcore.run.train import train
 
-    console = Console(quiet=rank > 0)  # the first rank speaks for all
+    console = Console(quiet=rank > 0)  # only rank 0 prints
     seconds = max_time.seconds if max_time is not None else None
-    drawn = report is not False
-    options: Any = {"console": console, "command": command, "max_time": seconds, "report": drawn}
+    with_report = report is not False
+    options: Any = {"console": console, "command": command, "max_time": seconds, "report": with_report}
     try:
         if resume:
             assert run_dir is not None
@@ -168,31 +175,32 @@ def _once(
             run = train(recipe, run_dir, **options)
     except TimeUpError as over:
         if rank == 0:
-            _tell_stopped(max_time, over.path)
+            _print_stopped(max_time, over.path)
         return 0
     except (UserError, RunError) as error:
         if rank == 0:
             raise
-        if not error.everywhere:
+        if not error.everywhere:  # an error of all ranks is printed by rank 0
             click.echo(f"rank {rank}: error: {error}", err=True)
         return 1
     console.print(results_table(run.results))
-    if drawn:
+    if with_report:
         files_made = {"page": "report.html", "report": "report.md", "picture": "overview.png"}
         lines = [f"{what:9} {run.path / file}" for what, file in files_made.items()]
     else:
         again = manager.command("report", str(run.path))
-        lines = [f"folder    {run.path}", f"report    none yet; `{again}` makes it"]
+        lines = [f"directory {run.path}", f"report    not written; `{again}` writes it"]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def _several(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
-    """The members of a sweep, a process each."""
+    """Start the runs of a sweep, one process each."""
     from ffcore.cli.sweeps import print_sweep
     from ffcore.run import many
 
+    # this interpreter and these plugins, whatever `ffcore` is on the PATH
     program = [sys.executable, "-m", "ffcore", *manager.options()]
     code = many.launch(
         sweep,
@@ -203,16 +211,16 @@ def _several(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
     )
     print_sweep(sweep)
     if code == 130:
-        click.echo(f"interrupted: {_goes_on(sweep.folder)}", err=True)
-    elif max_time is not None and any(sweep.results(member) is None for member in sweep.members):
-        _tell_stopped(max_time, sweep.folder)
+        click.echo(f"interrupted: {_resume_hint(sweep.folder)}", err=True)
+    elif max_time is not None and any(sweep.results(one) is None for one in sweep.runs):
+        _print_stopped(max_time, sweep.folder)
     return code
 
 
-def _tell_stopped(max_time: Duration | None, folder: Path) -> None:
+def _print_stopped(max_time: Duration | None, folder: Path) -> None:
     after = f" after {max_time.text}" if max_time is not None else ""
-    click.echo(f"stopped{after}: {_goes_on(folder)}")
+    click.echo(f"stopped{after}: {_resume_hint(folder)}")
 
 
-def _goes_on(folder: Path) -> str:
-    return f"{folder} goes on with `{manager.command('run', '--resume', str(folder))}`"
+def _resume_hint(folder: Path) -> str:
+    return f"resume {folder} with `{manager.command('run', '--resume', str(folder))}`"

@@ -1,4 +1,4 @@
-"""``ffcore show``: a recipe with everything resolved."""
+"""``ffcore show``: prints a complete recipe."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from ffcore.recipe.load import dump, load
 @click.command()
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
-@click.option("--build", is_flag=True, help="Build it too: shapes and parameter counts (imports torch).")
+@click.option(
+    "--build", is_flag=True, help="Build the network and print shapes and parameter counts (imports torch)."
+)
 def command(recipe: str, overrides: tuple[str, ...], build: bool) -> None:
-    """Print a recipe with base, overrides and defaults resolved.
-
-    Overrides are of the form trainer.max_epochs=2.
-    """
+    """Print a complete recipe, with base, defaults and OVERRIDES such as trainer.max_epochs=2."""
     loaded = load(recipe, overrides)
     for line in (loaded.title, loaded.reference):
         if line:

@@ -1,4 +1,4 @@
-"""What is printed of several runs."""
+"""Prints the table of a sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ffcore.run.sweep import COLUMNS, Sweep, remarks, rows
 
 
 def print_sweep(sweep: Sweep) -> None:
-    """Print the table of a sweep, a line on every member that failed, and where the summary is."""
+    """Print the table of a sweep, a line for every failed run, and the path of the summary."""
     print_table(COLUMNS, rows(sweep))
     for remark in remarks(sweep):
         click.echo(remark)
@@ -20,10 +20,10 @@ def print_sweep(sweep: Sweep) -> None:
 
 
 def summarise_again(folder: Path) -> None:
-    """Write the summary of a sweep again from the results of its members, and print it.
+    """Write the summary of a sweep again from the results of its runs, and print it.
 
     Raises:
-        UserError: it is damaged, cannot be written, or the sweep is running.
+        UserError: the summary is damaged or cannot be written, or the sweep is running.
     """
     sweep = Sweep.read(folder)
     directory.refuse_read_only(folder)

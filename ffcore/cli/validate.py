@@ -1,4 +1,4 @@
-"""``ffcore validate``: are these recipes right?"""
+"""``ffcore validate``: checks recipes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ffcore.recipe.load import load
 
 @click.command()
 @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE…")
-@click.option("--build", is_flag=True, help="Build each of them too (imports torch).")
+@click.option("--build", is_flag=True, help="Also build each network (imports torch).")
 @click.pass_context
 def command(ctx: click.Context, recipes: tuple[str, ...], build: bool) -> None:
-    """Check recipes: all errors of all of them, and exit code 2 if there are any."""
-    wrong = False
+    """Check recipes. Prints all errors of all recipes; the exit code is 2 if there are any."""
+    failed = False
     for name in recipes:
         try:
             recipe = load(name)
             if build:
                 describe(recipe)
-        except UserError as error:
-            wrong = True
+        except UserError as error:  # go through all recipes, and report each
+            failed = True
             click.echo(f"error: {error}", err=True)
         else:
             click.echo(f"ok  {name}")
-    if wrong:
+    if failed:
         ctx.exit(2)

@@ -1,4 +1,4 @@
-"""The verbs: built in, by name, target and help, and those of plugins."""
+"""The verbs of the command line: the built-in ones and those of plugins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Verb:
 
     Args:
         target: ``module:command``, imported when the verb is called.
-        help: one line, shown without importing anything.
+        help: one line of help, shown without an import of the verb.
     """
 
     target: str
@@ -26,30 +26,30 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "ls": Verb("ffcore.cli.ls:command", "List recipes, or the components of one sort."),
-    "show": Verb("ffcore.cli.show:command", "Print a recipe with everything resolved."),
-    "plugins": Verb("ffcore.cli.plugins:command", "List plugins and what is wrong with them."),
+    "ls": Verb("ffcore.cli.ls:command", "List recipes or components."),
+    "show": Verb("ffcore.cli.show:command", "Print a complete recipe."),
+    "plugins": Verb("ffcore.cli.plugins:command", "List plugins and their errors."),
     "schema": Verb("ffcore.cli.schema:command", "Print the JSON schema of recipes."),
     "validate": Verb("ffcore.cli.validate:command", "Check recipes."),
-    "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file of your own."),
+    "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file."),
     "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
     "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),
-    "report": Verb("ffcore.cli.report:command", "Make a run's report again, or compare runs."),
+    "report": Verb("ffcore.cli.report:command", "Write the report of a run again, or compare runs."),
 }
 
 
 class Verbs(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A click group that imports a command only when it is called: most verbs do not need torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The built-in verbs in the order of their table, then those of plugins."""
+        """Returns the built-in verbs in the order of `VERBS`, then those of plugins."""
         return [*VERBS, *manager.current().registry.names("command")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb.
 
         Raises:
-            UserError: a plugin's verb is no click command.
+            UserError: a plugin's verb is not a click command.
         """
         if cmd_name in VERBS:
             command: Any = load_target(VERBS[cmd_name].target)
@@ -64,7 +64,7 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of verbs without importing one."""
+        """Write the table of verbs without an import of any of them."""
         rows = [(name, verb.help) for name, verb in VERBS.items()]
         rows += [(one.name, one.summary) for one in manager.current().registry.entries("command")]
         with formatter.section("Verbs"):

@@ -1,4 +1,4 @@
-"""Readers of image sets, and the loader that feeds them to a device.
+"""Readers of data sets, and the loader that makes batches of them on a device.
 
-The readers need numpy only; `ffcore.data.loader` is the one module here that imports torch.
+The readers need only numpy; `ffcore.data.loader` is the only module here that imports torch.
 """

@@ -1,4 +1,7 @@
-"""Arrays of your own, from an .npz file or from memory."""
+"""Data sets of your own: arrays in an .npz file or in memory.
+
+N samples, K classes; C channels, H rows, W columns.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +29,20 @@ OPTIONAL = ("x_test", "y_test", "classes")
 
 
 class InMemory(Dataset):
-    """Numpy arrays, or anything numpy can read, such as torch tensors on the CPU.
+    """NumPy arrays, or anything that NumPy can convert, such as torch tensors on the CPU.
 
     Args:
         x_train: uint8 (N, H, W) with one channel or (N, C, H, W), scaled by 1/255; or floats (N, ...),
-            taken as they are.
+            not scaled.
         y_train: classes (N,), integers 0..K-1.
-        x_test: as x_train. Without it the test set is `test_fraction` of the training samples, stratified
-            by class.
+        x_test: as x_train. Without it, `test_fraction` of the training samples becomes the test split,
+            stratified by class.
         y_test: as y_train.
-        classes: K names; the numbers 0..K-1 by default.
+        classes: K names; by default the indices 0..K-1.
         test_fraction: between 0 and 1.
-        seed: of that cut.
-        name: what the set is called in results and errors.
-        x_val: as x_train, for validation; without it a share of the training samples is kept.
+        seed: seed of that split.
+        name: name of the data set in results and errors.
+        x_val: as x_train, for validation; without it a share of the training samples is used.
         y_val: as y_train.
     """
 
@@ -69,14 +72,14 @@ class InMemory(Dataset):
         """Check and convert the arrays.
 
         Raises:
-            UserError: an array has the wrong type or shape, or values that are not numbers.
+            UserError: an array has the wrong type or shape, or non-finite values.
         """
         train = self._split("train", *self.train)
         if (self.test[0] is None) != (self.test[1] is None):
-            raise UserError(f"{self.name}: x_test and y_test go together; give both or neither")
+            raise UserError(f"{self.name}: give both x_test and y_test, or neither")
         test = None if self.test[0] is None else self._split("test", *self.test)
         if (self.val[0] is None) != (self.val[1] is None):
-            raise UserError(f"{self.name}: x_val and y_val go together; give both or neither")
+            raise UserError(f"{self.name}: give both x_val and y_val, or neither")
         val = None if self.val[0] is None else self._split("val", *self.val)
         parts = (
             {"train": train}
@@ -115,9 +118,9 @@ class InMemory(Dataset):
         if self.classes is not None:
             return tuple(str(c) for c in self.classes)
         largest = max(int(p.y.max()) for p in parts)
-        if largest >= len(parts[0]):
+        if largest >= len(parts[0]):  # probably IDs instead of class indices
             raise UserError(
-                f"{self.name}: a label is {largest} but there are {len(parts[0])} training samples; "
+                f"{self.name}: a label is {largest}, but there are only {len(parts[0])} training samples; "
                 "number the classes 0..K-1, or name them in `classes`"
             )
         return tuple(str(k) for k in range(largest + 1))
@@ -125,7 +128,9 @@ class InMemory(Dataset):
     def _test_count(self, n: int) -> int:
         count = round(self.test_fraction * n)
         if not 0 < count < n:
-            raise UserError(f"{self.name}: test_fraction={self.test_fraction} of {n} samples is no test set")
+            raise UserError(
+                f"{self.name}: test_fraction={self.test_fraction} of {n} samples leaves an empty split"
+            )
         return count
 
 
@@ -133,9 +138,9 @@ class Arrays(Dataset):
     """An .npz file with x_train, y_train and, optionally, x_test, y_test and classes; see `InMemory`.
 
     Args:
-        path: the file.
-        test_fraction: how much of the training samples becomes the test set if the file holds none.
-        seed: of that cut.
+        path: path of the file.
+        test_fraction: share of the training samples that becomes the test split if the file has none.
+        seed: seed of that split.
     """
 
     def __init__(
@@ -149,7 +154,8 @@ class Arrays(Dataset):
         """Read the file.
 
         Raises:
-            UserError: the file is missing or no .npz, an array is missing, or `InMemory` refuses one.
+            UserError: the file is missing or not an .npz file, or an array is missing or not valid for
+                `InMemory`.
         """
         path = Path(self.path).expanduser()
         if not path.is_file():
@@ -158,9 +164,9 @@ class Arrays(Dataset):
             raise UserError(f"{path}: not an .npz file; numpy.savez writes them")
         parts = _read(path)
         if missing := [key for key in REQUIRED if key not in parts]:
-            raise UserError(f"{path}: no {' and no '.join(missing)}; it holds {', '.join(parts)}")
+            raise UserError(f"{path}: has no {' and no '.join(missing)}; it has {', '.join(parts)}")
         known = {key: parts[key] for key in REQUIRED + OPTIONAL if key in parts}
-        # named by its path first, so that errors say which file
+        # the path as name, so that errors name the file; the name of the data set replaces it below
         loaded = InMemory(**known, test_fraction=self.test_fraction, seed=self.seed, name=str(path)).load()
         return replace(loaded, name=path.stem, provenance={path.name: sha256(path)})
 
@@ -169,8 +175,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except ValueError as error:  # numpy's refusal to unpickle
-        raise UserError(f"{path}: not an .npz of plain arrays; Python objects are refused") from error
+    except ValueError as error:  # raised by NumPy for pickled objects
+        raise UserError(f"{path}: not an .npz file of plain arrays; Python objects are not read") from error
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read, the file is damaged: {error}") from error
 
@@ -178,15 +184,15 @@ def _read(path: Path) -> dict[str, Any]:
 def _samples(what: str, value: Any) -> np.ndarray:
     x = _array(what, value)
     if x.dtype.kind == "f" and x.ndim >= 2:
-        with np.errstate(over="ignore"):  # becomes infinite, and is refused below
+        with np.errstate(over="ignore"):  # overflows to inf, which raises below
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
-            raise UserError(f"{what} holds values that are not finite (NaN or infinite)")
+            raise UserError(f"{what} has values that are not finite (NaN or infinite)")
         return x
     if x.dtype == np.uint8 and x.ndim == 3:
         return x[:, None]
     if x.dtype == np.uint8 and x.ndim == 4:
-        if x.shape[1] > 4 >= x.shape[3]:
+        if x.shape[1] > 4 >= x.shape[3]:  # images have at most 4 channels
             raise UserError(
                 f"{what} is {x.shape}, channels last; it must be (N, C, H, W): transpose(0, 3, 1, 2)"
             )
@@ -199,27 +205,31 @@ def _samples(what: str, value: Any) -> np.ndarray:
 def _array(what: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # ragged; torch: on a GPU, or requires grad
-        raise UserError(f"{what} is no array: {first_line(error)}") from error
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # ragged lists; tensors on a GPU or with requires_grad
+        raise UserError(f"{what} is not an array: {first_line(error)}") from error
 
 
 class Given(Dataset):
-    """Stands in a run's ``config.yaml`` for data that a script gave from Python; it cannot be read again.
+    """Placeholder in ``config.yaml`` for data that a script gave from Python. It cannot be read again.
 
     Args:
-        name: what the script called the set.
+        name: the name that the script gave to the data set.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def load(self) -> ImageSet:
-        """Always refuses.
+        """Raise an error.
 
         Raises:
-            UserError: says what to do.
+            UserError: always.
         """
         raise UserError(
-            f"data: the set {self.name!r} was given from Python; name files in its place, such as "
+            f"data: the data set {self.name!r} was given from Python; name files instead, such as "
             "data.kind=arrays data.path=FILE.npz, or run the script again"
         )

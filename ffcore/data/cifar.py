@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in their official binary files, on disk or fetched from their official host."""
+"""CIFAR-10 and CIFAR-100 in their official binary files, on disk or downloaded from their official host."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PIXELS = 3 * 32 * 32
 class Cifar(Dataset):
     """Colour photographs of 32x32 pixels; each record is one or two label bytes and 3,072 pixel bytes.
 
-    The files are searched in ROOT/FOLDER and ROOT. Those that are found are checked for structure and their
-    sha256 recorded, nothing more: they may be in another order, or fewer. If none is there, the archive is
-    downloaded if asked for, its checksum verified, and unpacked to ROOT/FOLDER. The Python version's pickles
-    are not read.
+    The files are searched in ROOT/FOLDER and ROOT. Their structure is checked and their sha256 recorded, but
+    not compared: they may have fewer samples or another order than the official ones. If no file exists and
+    ``download`` is set, the archive is downloaded, verified by its checksum and unpacked to ROOT/FOLDER. The
+    pickles of the Python version are not read.
 
     Args:
-        root: ROOT; without it the environment variable FFCORE_DATA, or else the user's cache folder.
-        download: fetch what is missing; False never connects; None fetches unless a root was given.
+        root: ROOT; by default the environment variable FFCORE_DATA, or the user's cache directory.
+        download: download missing files; False: never; None: only if no root was given.
 
     Reference: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
@@ -39,19 +39,19 @@ class Cifar(Dataset):
     checksum: ClassVar[str]
     train: ClassVar[tuple[str, ...]]
     test: ClassVar[str]
-    names: ClassVar[str]  # the file with a class a line
-    labels: ClassVar[tuple[int, ...]]  # how many values each label byte has; the last one is the class
+    names: ClassVar[str]  # the file with one class name per line
+    labels: ClassVar[tuple[int, ...]]  # number of values of each label byte; the last byte is the class
 
     def __init__(self, root: str | None = None, download: bool | None = None) -> None:
         self.root = root
         self.download = root is None if download is None else download
 
     def peek(self) -> tuple[tuple[int, ...], int]:
-        """Three channels of 32×32 pixels."""
+        """Returns three channels of 32×32 pixels, and the number of classes."""
         return SHAPE, self.labels[-1]
 
     def load(self) -> ImageSet:
-        """Find or fetch the files, and read them.
+        """Find or download the files, and read them.
 
         Raises:
             UserError: a file is missing, damaged, or could not be downloaded.
@@ -85,23 +85,23 @@ class Cifar(Dataset):
             if len(missing) < len(self._files):
                 raise UserError(
                     f"{self.name}: no {' and no '.join(missing)} in {folder}, which has other files "
-                    f"of the set; put all that {self.archive} holds there, or remove the others"
+                    f"of the data set; put all files of {self.archive} there, or remove the others"
                 )
         if not self.download:
             raise UserError(
-                f"{self.name}: no {self._files[0]} in {home}, {root}; "
-                "set data.root=FOLDER to where the files are, or data.download=true"
+                f"{self.name}: no {self._files[0]} in {home} or {root}; "
+                "set data.root=DIRECTORY to the directory of the files, or data.download=true"
             )
         return fetch_folder(self.archive, MIRRORS, self.checksum, home)
 
     def _class_names(self, path: Path) -> tuple[str, ...]:
         names = tuple(read_bytes(path).decode(errors="replace").split())
         if len(names) != self.labels[-1]:
-            raise UserError(f"{path}: expected {self.labels[-1]} names of classes, found {len(names)}")
+            raise UserError(f"{path}: expected {self.labels[-1]} class names, found {len(names)}")
         return names
 
     def _read(self, path: Path) -> np.ndarray:
-        """Records as bytes (N, labels + 3072)."""
+        """Returns the records as bytes (N, labels + 3072)."""
         data, size = read_bytes(path), len(self.labels) + PIXELS
         if not data or len(data) % size:
             raise UserError(f"{path}: expected records of {size} bytes each, found {len(data)} bytes")
@@ -118,19 +118,22 @@ class Cifar(Dataset):
     @staticmethod
     def _split(records: np.ndarray) -> Split:
         x, y = records[:, -PIXELS:], records[:, -PIXELS - 1]
+        # a copy: a view would keep the label bytes and all files' buffers in memory, and be read-only
         return Split(x.copy().reshape(-1, *SHAPE), y.astype(np.int64))
 
     def _superclasses(self, labels: np.ndarray) -> tuple[int, ...] | None:
-        """The coarse label that goes with each fine one, from (N, 2) of both; None where there is but one."""
+        """Returns the super-class of each class, from labels (N, 2) of both; None with one label byte."""
         if len(self.labels) == 1:
             return None
         coarse = np.full(self.labels[-1], -1)
         coarse[labels[:, 1]] = labels[:, 0]
-        strange = labels[coarse[labels[:, 1]] != labels[:, 0]]
-        if len(strange):
-            fine = strange[0, 1]
+        # Each class keeps the last super-class written for it; any sample with another one is a
+        # contradiction.
+        wrong = labels[coarse[labels[:, 1]] != labels[:, 0]]
+        if len(wrong):
+            fine = wrong[0, 1]
             raise UserError(
-                f"{self.name}: expected one coarse label for each fine one, found {strange[0, 0]} and "
+                f"{self.name}: expected one coarse label for each fine one, found {wrong[0, 0]} and "
                 f"{coarse[fine]} with {fine}"
             )
         if coarse.min() < 0:

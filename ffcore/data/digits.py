@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: small, always at hand, no download."""
+"""scikit-learn's handwritten digits: a small data set that needs no download."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ffcore.data.split import stratified
 class Digits(Dataset):
     """1,797 digits of 8x8 pixels in 17 shades (0..16), ten classes.
 
-    The set has no official test part. Ours is 360 samples (20 %), stratified by class and fixed for good:
-    1,437 remain for training.
+    The data set has no official test split. Here it has 360 samples (20 %), stratified by class and always
+    the same; 1,437 samples remain for training.
 
-    Reference: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI 1998; of it, the 1,797
-    samples of its test part.
+    Reference: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI 1998; scikit-learn
+    has the 1,797 samples of its test part.
     """
 
     def peek(self) -> tuple[tuple[int, ...], int]:
-        """One channel of 8×8 pixels, ten classes."""
+        """Returns one channel of 8×8 pixels, ten classes."""
         return (1, 8, 8), 10
 
     def load(self) -> ImageSet:
-        """Read the set from the scikit-learn installation."""
+        """Read the data set from the scikit-learn installation."""
         from sklearn.datasets import load_digits
 
         raw = load_digits()

@@ -1,4 +1,4 @@
-"""Fetching a file or a folder: verified, then renamed into place, so that a name that is there is whole."""
+"""Downloads files and archives: verified first, then renamed, so that an existing file is always complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ffcore.errors import UserError, one_line
 
 
 def data_home() -> Path:
-    """The folder for data sets: the environment variable FFCORE_DATA, or else the user's cache folder."""
+    """Returns the directory for data sets: the environment variable FFCORE_DATA, or the user's cache."""
     import pooch
 
     return Path(os.environ.get("FFCORE_DATA") or pooch.os_cache("ffcore")).expanduser()
@@ -27,20 +27,20 @@ def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Pat
     """Download `file` into `folder`, from the first mirror that has it.
 
     Args:
-        file: its name, on the mirrors and in the folder.
-        mirrors: URLs that end in a slash, tried in turn.
-        checksum: what the bytes must hash to, as `algorithm:hex`.
-        folder: where it goes; made if need be.
+        file: its name, on the mirrors and in the directory.
+        mirrors: URLs that end in a slash, tried in order.
+        checksum: the checksum of the file, as `algorithm:hex`.
+        folder: the target directory; created if missing.
 
     Returns:
         The path of the verified file.
 
     Raises:
-        UserError: no mirror gave the file, or the folder cannot be written.
+        UserError: the download failed from all mirrors, or the directory cannot be written.
     """
     import pooch
 
-    pooch.get_logger().setLevel("WARNING")  # the bar says it better
+    pooch.get_logger().setLevel("WARNING")  # its messages would interrupt the progress bar
     failures = []
     for mirror in mirrors:
         with Progress(
@@ -50,7 +50,7 @@ def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Pat
             TransferSpeedColumn(),
             console=Console(stderr=True),
         ) as progress:
-            # identity: some hosts call .gz an encoding of the content, and requests would unpack it
+            # identity: some hosts declare .gz as a content encoding, and requests would decompress the file
             downloader = pooch.HTTPDownloader(
                 progressbar=_Bar(progress, file),
                 chunk_size=1 << 16,
@@ -59,46 +59,47 @@ def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Pat
             )
             try:
                 pooch.retrieve(mirror + file, checksum, fname=file, path=folder, downloader=downloader)
-            except (OSError, ValueError) as error:  # requests' own errors are OSErrors
+            except (OSError, ValueError) as error:  # errors of requests are OSErrors
                 failures.append(f"{mirror + file}: {_reason(error)}")
             else:
                 return folder / file
-    raise UserError(f"could not download {file} to {folder}: {'; '.join(failures)}; or set data.root=FOLDER")
+    raise UserError(
+        f"could not download {file} to {folder}: {'; '.join(failures)}; or set data.root=DIRECTORY"
+    )
 
 
 def fetch_folder(archive: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Path:
-    """Download a tar archive, and unpack the folder in it; the archive is not kept.
+    """Download a tar archive and unpack the directory in it; the archive is removed afterwards.
 
     Args:
         archive: its name on the mirrors.
-        mirrors: URLs that end in a slash, tried in turn.
-        checksum: what the archive's bytes must hash to, as `algorithm:hex`.
-        folder: where the folder of that name in the archive goes; its parents are made if need be.
+        mirrors: URLs that end in a slash, tried in order.
+        checksum: the checksum of the archive, as `algorithm:hex`.
+        folder: the target of the directory of the same name in the archive; its parents are created.
 
     Returns:
-        The path of the folder.
+        The path of the directory.
 
     Raises:
-        UserError: as for `fetch`, or the archive is damaged, holds no such folder, or would leave it.
+        UserError: as for `fetch`; or the archive is damaged, has no such directory, or has unsafe paths.
     """
     packed = fetch(archive, mirrors, checksum, folder.parent)
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             with tarfile.open(packed) as tar:
-                tar.extractall(scratch, filter="data")
+                tar.extractall(scratch, filter="data")  # raises for paths outside of the target
             made = Path(scratch) / folder.name
             if made.is_symlink() or not made.is_dir():
-                raise tarfile.ReadError("there is no such folder in it")
+                raise tarfile.ReadError("it has no such directory")
             made.rename(folder)
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
-        said = one_line(error)
-        raise UserError(f"{packed}: could not be unpacked to {folder}: {said}") from error
+        raise UserError(f"{packed}: could not be unpacked to {folder}: {one_line(error)}") from error
     packed.unlink(missing_ok=True)
     return folder
 
 
 class _Bar:
-    """What pooch expects of a progress bar, on top of rich's."""
+    """The interface of a progress bar that pooch expects, implemented with rich."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
@@ -110,7 +111,7 @@ class _Bar:
 
     @total.setter
     def total(self, size: int) -> None:
-        self._progress.update(self._task, total=size or None)  # 0: the server did not say
+        self._progress.update(self._task, total=size or None)  # 0: the server did not send the size
 
     def update(self, size: int) -> None:
         self._progress.advance(self._task, size)
@@ -119,7 +120,7 @@ class _Bar:
         self._progress.update(self._task, completed=0)
 
     def close(self) -> None:
-        """Nothing: rich closes it, also when the download fails, which pooch does not."""
+        """Does nothing: rich closes the bar, also if the download fails."""
 
 
 def _reason(error: Exception) -> str:

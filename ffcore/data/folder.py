@@ -1,4 +1,4 @@
-"""Folders of image files, one folder per class."""
+"""Directories of image files, one directory per class."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
 
 class ImageFolder(Dataset):
-    """ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png; `val` stands in for a missing `test`.
+    """ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png; `val` is used if `test` is missing.
 
-    Classes are numbered by the order of their names. Files other than png, jpg, jpeg, bmp and webp are
-    ignored.
+    Classes are sorted by name. Files other than png, jpg, jpeg, bmp and webp are ignored.
 
     Args:
         root: ROOT.
-        size: resize every image to size x size pixels, bilinearly; without it all must be of one size.
+        size: resize every image to size x size pixels, bilinearly; without it all must have the same size.
         grey: one channel instead of three.
     """
 
@@ -37,7 +36,8 @@ class ImageFolder(Dataset):
         """Decode all images into memory.
 
         Raises:
-            UserError: a folder is missing or empty, the splits' classes differ, or an image is unusable.
+            UserError: a directory is missing or empty, the splits' classes differ, or an image cannot be
+                used.
         """
         if self.size is not None and self.size < 1:
             raise UserError(f"size={self.size}: must be at least 1 pixel")
@@ -45,10 +45,10 @@ class ImageFolder(Dataset):
         train = root / "train"
         test = next((root / name for name in ("test", "val") if (root / name).is_dir()), root / "test")
         classes = _classes(train)
-        if odd := set(classes) ^ set(_classes(test)):
-            name = min(odd)
-            here, there = (train, test) if name in classes else (test, train)
-            raise UserError(f"{there / name}: no such class folder, but there is {here / name}")
+        if unmatched := set(classes) ^ set(_classes(test)):
+            name = min(unmatched)
+            present, missing = (train, test) if name in classes else (test, train)
+            raise UserError(f"{missing / name}: the class directory is missing, but {present / name} exists")
         splits, provenance = [], {}
         for folder in (train, test):
             split, provenance[folder.name] = self._read(folder, classes)
@@ -57,7 +57,7 @@ class ImageFolder(Dataset):
 
     def _read(self, folder: Path, classes: tuple[str, ...]) -> tuple[Split, str]:
         files = [(path, label) for label, name in enumerate(classes) for path in _images(folder / name)]
-        digest = hashlib.sha256()  # of all files' names and bytes, in order
+        digest = hashlib.sha256()  # of the names and bytes of all files, in order
         x: np.ndarray | None = None
         for row, (path, _) in enumerate(files):
             data = read_bytes(path)
@@ -72,7 +72,7 @@ class ImageFolder(Dataset):
                     "set data.size to resize"
                 )
             x[row] = pixels
-        assert x is not None  # no class is empty
+        assert x is not None  # `_images` raises for an empty class
         return Split(x, np.array([label for _, label in files], np.int64)), digest.hexdigest()
 
     def _decode(self, path: Path, data: bytes) -> np.ndarray:
@@ -80,32 +80,32 @@ class ImageFolder(Dataset):
 
         try:
             with Image.open(io.BytesIO(data)) as file:
-                if file.mode[0] in "IF":  # Pillow would clip them to white
-                    raise UserError(f"{path}: has more than 8 bits a channel; convert it to 8 bits")
+                if file.mode[0] in "IF":  # 16 or 32 bits: Pillow's convert would clip most values to white
+                    raise UserError(f"{path}: has more than 8 bits per channel; convert it to 8 bits")
                 image = file.convert("L" if self.grey else "RGB")
             if self.size is not None:
                 image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
             pixels = np.asarray(image)
         except UserError:
             raise
-        except Exception as error:  # decoders raise whatever they like
+        except Exception as error:  # decoders raise errors of many types
             raise UserError(f"{path}: not a readable image: {first_line(error)}") from error
         return pixels[None] if self.grey else pixels.transpose(2, 0, 1)
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected one folder per class in it")
+        raise UserError(f"{folder}: the directory is missing; it should have one directory per class")
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not names:
-        raise UserError(f"{folder}: no class folders in it")
+        raise UserError(f"{folder}: has no class directories")
     return tuple(names)
 
 
 def _images(folder: Path) -> list[Path]:
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
-        raise UserError(f"{folder}: no images in it; expected {', '.join(sorted(SUFFIXES))}")
+        raise UserError(f"{folder}: has no images; expected {', '.join(sorted(SUFFIXES))}")
     return files
 
 

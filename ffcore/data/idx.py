@@ -1,4 +1,4 @@
-"""The IDX format: two zero bytes, a type code, the number of axes, their lengths, the values; big-endian."""
+"""Reader of the IDX format, big-endian: two zero bytes, a type code, number of axes, shape, values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: 
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read one IDX file, gzipped or plain, whatever it is called.
+    """Read one IDX file. It may be gzipped, whatever its name.
 
     Returns:
-        The array the file describes, in native byte order, writable.
+        The array, writable and in native byte order.
 
     Raises:
-        UserError: the file cannot be read, is not IDX, or is shorter or longer than its header says.
+        UserError: the file cannot be read, is not IDX, or or does not have the length given by its header.
     """
     data = _read(Path(path))
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in TYPES or data[3] == 0:

@@ -1,4 +1,4 @@
-"""What every reader returns: two labelled splits and what is known about them.
+"""The data set that every reader returns: labelled splits and their description.
 
 N samples, K classes; C channels, H rows, W columns.
 """
@@ -33,7 +33,7 @@ class Split:
         return len(self.x)
 
     def take(self, index: np.ndarray) -> Split:
-        """The samples at the positions `index` (n,), copied."""
+        """Returns a copy of the samples at the positions `index` (n,)."""
         return Split(self.x[index], self.y[index])
 
 
@@ -42,18 +42,18 @@ class ImageSet:
     """A data set in memory, checked on construction.
 
     Attributes:
-        name: what the set is called in results.
-        train: the samples to learn from.
-        test: the samples nothing may be tuned on.
-        classes: K names, by class number.
-        scale: a stored value times `scale` lies in [0, 1]; 1.0 for floats, which are taken as they are.
-        provenance: where the numbers came from: file name to sha256, or package to version.
-        superclasses: (K,) super-class of each class, from 0, where the set has such.
-        val: samples for validation, where the set has such; None: they are cut off the training samples.
+        name: name of the data set in results.
+        train: training samples.
+        test: test samples, which must not be used for tuning.
+        classes: K names, by class index.
+        scale: a stored value times `scale` is in [0, 1]; 1.0 for floats, which are not scaled.
+        provenance: origin of the data: file name to sha256, or package to version.
+        superclasses: (K,) super-class of each class, from 0; None if the data set has no super-classes.
+        val: validation samples; None to split them off the training samples.
 
     Raises:
-        UserError: an empty split, labels that do not fit the samples or the classes, splits that differ, or
-            super-classes that do not fit the classes.
+        UserError: a split is empty, labels do not fit the samples or the classes, splits differ in shape or
+            type, or super-classes do not fit the classes.
     """
 
     name: str
@@ -72,9 +72,9 @@ class ImageSet:
         if self.val is not None:
             _check(f"{self.name}, validation", self.val, self.num_classes)
         for what, split in others.items():
-            ours, theirs = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, split))
-            if ours != theirs:
-                raise UserError(f"{self.name}: train samples are {ours} but {what} samples are {theirs}")
+            expected, actual = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, split))
+            if expected != actual:
+                raise UserError(f"{self.name}: train samples are {expected} but {what} samples are {actual}")
         if self.superclasses is not None and (
             len(self.superclasses) != self.num_classes or min(self.superclasses) < 0
         ):
@@ -85,33 +85,33 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one sample, (C, H, W) for images."""
+        """Shape of one sample, (C, H, W) for images."""
         return self.train.x.shape[1:]
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return len(self.classes)
 
 
 class Dataset(ABC):
-    """A source of one `ImageSet`; constructor arguments are plain values, as a recipe writes them.
+    """Reads one `ImageSet`. The constructor's arguments are the options of a recipe.
 
-    ``has_superclasses`` says that its classes have super-classes, which only reading it tells.
+    ``has_superclasses`` states that the classes have super-classes, before the data are read.
     """
 
     has_superclasses: ClassVar[bool] = False
 
     def peek(self) -> tuple[tuple[int, ...], int] | None:
-        """Shape of one sample and number of classes, where both are known without reading anything."""
+        """Returns shape of one sample and number of classes, if both are known without reading files."""
         return None
 
     @abstractmethod
     def load(self) -> ImageSet:
-        """Read the set into memory.
+        """Read the data set into memory.
 
         Raises:
-            UserError: the set is missing or damaged.
+            UserError: the data set is missing or damaged.
         """
 
 
@@ -126,4 +126,4 @@ def _check(what: str, split: Split, classes: int) -> None:
     if len(x) == 0:
         raise UserError(f"{what}: no samples")
     if y.min() < 0 or y.max() >= classes:
-        raise UserError(f"{what}: labels run from {y.min()} to {y.max()}; they must lie in 0..{classes - 1}")
+        raise UserError(f"{what}: labels are {y.min()} to {y.max()}; they must be in 0..{classes - 1}")

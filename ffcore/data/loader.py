@@ -1,6 +1,6 @@
-"""Batches of a set that lies on the training device.
+"""`DeviceLoader`: makes the batches of a data set that is stored on the training device.
 
-N samples in the split, B rows in a global batch, n rows of it on this rank.
+Inputs are (x · scale − mean) / std. N samples in the split, B samples in a global batch, n of them on a rank.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from ffcore.interfaces.batch import Batch
 
 
 class DeviceLoader:
-    """Batches of a set that lies as uint8 on the training device; no worker processes.
+    """Makes batches of a data set that is stored, for example as uint8, on the device; no worker processes.
 
-    The order derives from (seed, epoch()) alone, so a resumed run sees the order it would have seen.
+    The order derives from (seed, epoch()) alone, so that a resumed run has the same order.
 
-    With several ranks each takes a contiguous share of every global batch: shares differ by at most one row,
-    and concatenated by rank they are the batch that one rank would see. All ranks count the same batches, so
-    a last batch of fewer rows than ranks leaves some rank with none: it gets a row of another one's as a
-    stand-in that does not count (`Batch.counts`).
+    With several ranks, each gets a contiguous share of every global batch. Shares differ by at most one
+    sample, and concatenated by rank they are the global batch. All ranks have the same number of batches: if
+    the last batch has fewer samples than ranks, a rank without a sample gets one of another rank as a
+    placeholder (`Batch.counts` is False).
 
     Args:
         split: N samples.
-        scale: what stored values are multiplied by.
+        scale: factor of stored values.
         batch_size: B, over all ranks.
-        device: where the set lies, from the first iteration on.
-        shuffle: a new order each epoch, else the stored one.
-        seed: of the order.
-        rank: of this process, 0..world-1.
-        world: how many processes share each batch.
-        dtype: of the samples handed out.
-        mean: subtracted after scaling, one per channel or one for all.
-        std: divided by after that, likewise.
+        device: device of the data set, from the first iteration on.
+        shuffle: a new order each epoch; otherwise the stored order.
+        seed: seed of the order.
+        rank: rank of this process, 0..world-1.
+        world: number of processes that share each batch.
+        dtype: type of the returned samples.
+        mean: subtracted after scaling; one value per channel, or one for all.
+        std: divides the result; one value per channel, or one for all.
 
     Attributes:
         samples: N.
-        epoch: returns the epoch that an iteration belongs to; the engine sets it to the trainer's.
+        epoch: returns the current epoch; the engine sets it to that of the trainer.
 
     Raises:
         UserError: the batch size does not fit the ranks.
@@ -74,38 +74,39 @@ class DeviceLoader:
         self.dtype = dtype
         self.epoch = lambda: 0
         self.samples = len(split)
-        self._first = self._handed_out = 0
+        self._first = self._returned = 0
         self.device = torch.device(device)
-        # from_numpy warns of arrays that cannot be written to
+        # "W" copies a read-only array: torch.from_numpy warns about it
         self._x = torch.from_numpy(np.require(split.x, requirements=["C", "W"]))
         self._y = torch.from_numpy(np.require(split.y, requirements=["C", "W"]))
         # (x * scale - mean) / std = x * factor - offset
         per_channel = (-1, *[1] * (len(stored) - 1))
         inverse = 1 / torch.tensor(std, dtype=torch.float64).reshape(per_channel)
-        # half precision would round the factor: compute in single and round the result
+        # half precision would round the factor: compute in float32 and round the result
         self._compute = torch.promote_types(dtype, torch.float32)
         self._factor = (scale * inverse).to(self._compute)
         self._offset = (torch.tensor(mean, dtype=torch.float64).reshape(per_channel) * inverse).to(
             self._compute
         )
+        # Most data sets need only one of the two operations: skip the other.
         self._scales, self._shifts = bool((self._factor != 1).any()), bool((self._offset != 0).any())
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the iteration stands, for a checkpoint within an epoch."""
-        return {"batches": self._handed_out % len(self)}
+        """Returns the position of the iteration, for a checkpoint within an epoch."""
+        return {"batches": self._returned % len(self)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Begin the next iteration there."""
+        """Set the position at which the next iteration begins."""
         self._first = int(state["batches"])
 
     def in_order(self) -> DeviceLoader:
-        """All samples, each of them once, in the stored order."""
+        """Returns a loader of all samples, each once, in the stored order."""
         other = self.anew()
         other.shuffle = False
         return other
 
     def anew(self) -> DeviceLoader:
-        """All samples, each of them once, in the epoch's order; an iteration under way is left alone."""
+        """Returns a loader of all samples, each once, in the epoch's order. Does not change this loader."""
         other = copy.copy(self)
         other.rank, other.world = 0, 1
         other._first = 0
@@ -117,21 +118,22 @@ class DeviceLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._transfer()
-        order = self._order().to(self.device)
+        order = self._order().to(self.device)  # once per epoch: no transfer per batch
         labels = self._y[order]
-        begun, self._first = self._first, 0
-        for number in range(begun, len(self)):
+        # The position of a checkpoint is used once: the next epoch begins at its first batch.
+        begin, self._first = self._first, 0
+        for number in range(begin, len(self)):
             start = number * self.batch_size
-            self._handed_out = number + 1
+            self._returned = number + 1
             total = min(self.batch_size, len(order) - start)
             first, last = (total * r // self.world for r in (self.rank, self.rank + 1))
             counts = last > first
-            mine = slice(start + first, start + (last if counts else first + 1))
-            index = order[mine]
-            yield Batch(self._gather(index), labels[mine], index, first, total, counts=counts)
+            own = slice(start + first, start + (last if counts else first + 1))
+            index = order[own]
+            yield Batch(self._gather(index), labels[own], index, first, total, counts=counts)
 
     def _gather(self, index: Tensor) -> Tensor:
-        # index_select makes a copy, so the stored samples are safe from what follows in place
+        # index_select copies, so that the operations in place do not change the stored samples
         x = self._x.index_select(0, index).to(self._compute)
         if self._scales:
             x.mul_(self._factor)
@@ -142,7 +144,7 @@ class DeviceLoader:
     def _order(self) -> Tensor:
         if not self.shuffle:
             return torch.arange(len(self._y))
-        # SeedSequence mixes well: neighbouring seeds and epochs have nothing in common
+        # SeedSequence mixes seed and epoch: a sum of them would repeat orders between seeds
         mixed = np.random.SeedSequence([self.seed, self.epoch()]).generate_state(1, np.uint64)[0]
         return torch.randperm(len(self._y), generator=torch.Generator().manual_seed(int(mixed)))
 

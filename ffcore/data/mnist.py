@@ -1,4 +1,4 @@
-"""MNIST and two sets in its format: four IDX files each, on disk or fetched from their official hosts."""
+"""MNIST, Fashion-MNIST and KMNIST: four IDX files each, on disk or downloaded from their official hosts."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ FILES = {
 
 
 class IdxSet(Dataset):
-    """Ten classes of 28x28 images in four IDX files, each gzipped or not.
+    """Ten classes of 28x28 images in four IDX files, which may be gzipped.
 
-    A file is searched in ROOT/FOLDER/raw (torchvision's layout), ROOT/raw and ROOT. One that is found is
-    checked for structure and its sha256 recorded, nothing more: it may be packed anew, or be a set of your
-    own. (All sets use the same file names: only FOLDER tells them apart.) One that is not found is downloaded
-    to ROOT/FOLDER/raw if asked for, its checksum verified.
+    A file is searched in ROOT/FOLDER/raw (torchvision's layout), ROOT/raw and ROOT. Its structure is checked
+    and its sha256 recorded, but not compared: it may be recompressed, or a data set of your own. (All three
+    data sets have the same file names; only FOLDER differs.) A missing file is downloaded to ROOT/FOLDER/raw
+    if ``download`` is set, and verified by its checksum.
 
     Args:
-        root: ROOT; without it the environment variable FFCORE_DATA, or else the user's cache folder.
-        download: fetch what is missing; False never connects; None fetches unless a root was given.
+        root: ROOT; by default the environment variable FFCORE_DATA, or the user's cache directory.
+        download: download missing files; False: never; None: only if no root was given.
     """
 
     name: ClassVar[str]
     folder: ClassVar[str]
     mirrors: ClassVar[tuple[str, ...]]
-    checksums: ClassVar[Mapping[str, str]]  # by file name without .gz, of the .gz file
+    checksums: ClassVar[Mapping[str, str]]  # of the .gz files, by file name without .gz
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def __init__(self, root: str | None = None, download: bool | None = None) -> None:
@@ -44,11 +44,11 @@ class IdxSet(Dataset):
         self.download = root is None if download is None else download
 
     def peek(self) -> tuple[tuple[int, ...], int]:
-        """One channel of 28×28 pixels."""
+        """Returns one channel of 28×28 pixels, ten classes."""
         return (1, 28, 28), len(self.classes)
 
     def load(self) -> ImageSet:
-        """Find or fetch the four files, and read them.
+        """Find or download the four files, and read them.
 
         Raises:
             UserError: a file is missing, damaged, of the wrong shape, or could not be downloaded.
@@ -74,7 +74,7 @@ class IdxSet(Dataset):
         if not self.download:
             raise UserError(
                 f"{self.name}: no {file} or {file}.gz in {', '.join(map(str, folders))}; "
-                "set data.root=FOLDER to where the files are, or data.download=true"
+                "set data.root=DIRECTORY to the directory of the files, or data.download=true"
             )
         return fetch(f"{file}.gz", self.mirrors, self.checksums[file], home)
 
@@ -86,7 +86,7 @@ class IdxSet(Dataset):
             raise UserError(f"{labels}: expected uint8 labels (N,), found {y.dtype} {y.shape}")
         if len(x) != len(y):
             raise UserError(
-                f"{labels}: expected {len(x)} labels, as many as images in {images}, found {len(y)}"
+                f"{labels}: expected {len(x)} labels, the number of images in {images}, found {len(y)}"
             )
         if y.max(initial=0) >= len(self.classes):
             raise UserError(f"{labels}: expected labels in 0..{len(self.classes) - 1}, found {y.max()}")

@@ -1,4 +1,4 @@
-"""Images decoded once: their bytes lie in one file, which is mapped into memory from then on.
+"""A cache of decoded images: one file of their bytes, which is memory-mapped.
 
 N images of one shape, (C, H, W).
 """
@@ -28,20 +28,20 @@ from ffcore.errors import UserError
 from ffcore.files import write_whole
 
 FORMAT = 1
-READERS = 4  # threads that read files; a cold or distant disk has them wait
-GROUP = 64  # files that a reader takes at once
-ABANDONED_S = 3600.0  # a draft that nobody has written to for so long is a killed process's
+READERS = 4  # threads that read files: they wait for a slow disk
+GROUP = 64  # files per task of a reader
+ABANDONED_S = 3600.0  # age in seconds of a draft that a killed process must have left
 
 Decode = Callable[[Path, bytes], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What lies in the file.
+    """The content of the cache.
 
     Attributes:
-        x: uint8 (N, C, H, W) of each part, mapped; what is written to them stays in memory.
-        digests: sha256 of each part's source files, their names and bytes in order.
+        x: uint8 (N, C, H, W) of each part, memory-mapped; changes stay in memory.
+        digests: sha256 of the names and bytes of each part's source files, in order.
     """
 
     x: Mapping[str, np.ndarray]
@@ -51,21 +51,21 @@ class Packed:
 def pack(
     file: Path, root: Path, parts: Mapping[str, Sequence[Path]], shape: tuple[int, ...], decode: Decode
 ) -> Packed:
-    """Take images from `file`, or decode them into it where it is missing, damaged or out of date.
+    """Read images from the cache `file`; decode them again if it is missing, damaged or out of date.
 
-    It is out of date when a source file has another name, place, size or time of change; it is damaged when
-    its length or sha256 is not the one in the header beside it, FILE.json. Either is a warning, and the
-    images are decoded again. Two processes that do so at once get in nobody's way: the last one's file stays.
+    The cache is out of date if a source file has another name, path, size or modification time. It is damaged
+    if its length or sha256 differs from its header, FILE.json. In both cases there is a warning, and the
+    images are decoded again. Two processes may do this at the same time: the file of the last one is kept.
 
     Args:
-        file: where decoded images are kept; its folder is made if need be.
-        root: folder of the source files; their names below it are part of the digests.
+        file: the cache; its directory is created if missing.
+        root: directory of the source files; their names below it are part of the digests.
         parts: the source files of each part, in order.
         shape: (C, H, W) of every image.
-        decode: an image, uint8 of that shape, from a path and the bytes that are there; raises UserError.
+        decode: returns an image, uint8 of that shape, from a path and its bytes; raises UserError.
 
     Raises:
-        UserError: a source file cannot be read or decoded, or `file` cannot be written; none is left then.
+        UserError: a source file cannot be read or decoded, or `file` cannot be written; no cache is left.
     """
     wanted = {
         "format": FORMAT,
@@ -81,10 +81,14 @@ def pack(
             warnings.warn(f"{file}: {reason}; the images are decoded again", stacklevel=2)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        for useless in (_header(file), file):  # before the new ones are written, so that there is room
-            useless.unlink(missing_ok=True)
+        # Removed before the new files are written: the disk may not have room for both. The header first, so
+        # that no other process reads a header without its images.
+        for stale in (_header(file), file):
+            stale.unlink(missing_ok=True)
         header = wanted | _write(file, root, parts, decode)
-        whole = _mapped(file, header)  # now: another process that finds no header yet removes the file
+        # Map the file before its header exists: another process that finds no header removes the file, but a
+        # mapping stays valid.
+        whole = _mapped(file, header)
         try:
             write_whole(_header(file), lambda draft: draft.write_text(json.dumps(header), encoding="utf-8"))
         except BaseException:
@@ -93,12 +97,12 @@ def pack(
         return _packed(whole, header)
     except OSError as error:
         raise UserError(
-            f"{file}: cannot be written: {error.strerror}; set data.cache=FOLDER to where there is room"
+            f"{file}: cannot be written: {error.strerror}; set data.cache=DIRECTORY to a disk with space"
         ) from error
 
 
 class _UnusableError(Exception):
-    """Why the images have to be decoded again."""
+    """The cache cannot be used; the message gives the reason."""
 
 
 def _header(file: Path) -> Path:
@@ -125,7 +129,7 @@ def _stored(file: Path, wanted: Mapping[str, Any]) -> Packed:
 
 def _mapped(file: Path, header: Mapping[str, Any]) -> np.ndarray:
     count = sum(header["counts"].values())
-    # copy-on-write: torch takes arrays that may be written to, and the file stays as it is
+    # "c" is copy-on-write: torch needs a writable array, and the file is not changed
     return np.memmap(file, np.uint8, "c", shape=(count, *header["shape"]))
 
 
@@ -138,7 +142,7 @@ def _packed(whole: np.ndarray, header: Mapping[str, Any]) -> Packed:
 
 
 def _listing(root: Path, parts: Mapping[str, Sequence[Path]]) -> str:
-    """Digest of all files' names, sizes and times of change."""
+    """Returns a digest of the names, sizes and modification times of all files."""
     digest, above = hashlib.sha256(), str(root)
     for part, paths in parts.items():
         digest.update(f"{part}\0{len(paths)}\0".encode())
@@ -147,13 +151,13 @@ def _listing(root: Path, parts: Mapping[str, Sequence[Path]]) -> str:
                 known = os.stat(path)
             except OSError as error:
                 raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-            name = str(path).removeprefix(above)  # relative_to takes as long as all the rest
+            name = str(path).removeprefix(above)  # relative_to would double the time of this function
             digest.update(f"{name}\0{known.st_size}\0{known.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 
 def _write(file: Path, root: Path, parts: Mapping[str, Sequence[Path]], decode: Decode) -> dict[str, Any]:
-    """Decode all images into the file; the digests, for the header."""
+    """Decode all images into the file. Returns the digests for the header."""
     sources = {part: hashlib.sha256() for part in parts}
     payload = hashlib.sha256()
 
@@ -183,9 +187,9 @@ def _write(file: Path, root: Path, parts: Mapping[str, Sequence[Path]], decode: 
 
 
 def _read_ahead(paths: Sequence[Path]) -> Iterator[bytes]:
-    """The bytes of each file.
+    """Yield the bytes of each file, read in advance by threads.
 
-    Threads read only: small images spend so little time outside Python's lock that threads which decode
+    The threads do not decode: small images release the GIL for so short a time that several decoding threads
     are slower than one.
     """
     groups = (paths[first : first + GROUP] for first in range(0, len(paths), GROUP))
@@ -202,7 +206,7 @@ def _read(paths: Sequence[Path]) -> list[bytes]:
 
 
 def _remove_drafts(file: Path) -> None:
-    """Remove what killed processes have left."""
+    """Remove drafts that killed processes have left."""
     for draft in file.parent.glob(f".{file.stem}-*.tmp"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > ABANDONED_S:

@@ -1,4 +1,4 @@
-"""Files of data sets, whole."""
+"""Reads files of data sets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ffcore.errors import UserError
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content.
+    """Returns the content of a file.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         return path.read_bytes()

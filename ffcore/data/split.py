@@ -1,6 +1,7 @@
-"""Cutting a split in two, the same way on every machine.
+"""Splits samples in two, in the same way on every machine.
 
-The order comes from PCG64's raw stream, which numpy promises not to change; `Generator.permutation` it may.
+The order derives from PCG64's raw stream, which NumPy guarantees. `Generator.permutation` may change between
+versions of NumPy.
 """
 
 from __future__ import annotations
@@ -12,23 +13,23 @@ from ffcore.errors import UserError
 
 
 def permutation(n: int, seed: int) -> np.ndarray:
-    """A seeded order of 0..n-1, (n,) int64."""
+    """Returns a random order of 0..n-1 by a seed, (n,) int64."""
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
 
 
 def cut(split: Split, validation: int | float, seed: int) -> tuple[Split, Split | None]:
-    """Set samples aside for validation, drawn at random without regard to class.
+    """Split off random samples for validation, not stratified by class.
 
     Args:
         split: N samples.
-        validation: a count (int, 0 keeps all for training), or a fraction between 0 and 1.
-        seed: what the draw depends on, beside N.
+        validation: a number of samples (int; 0 for none), or a fraction between 0 and 1.
+        seed: seed of the choice, which depends on it and on N.
 
     Returns:
         Training and validation samples, each in their stored order; None for validation 0.
 
     Raises:
-        UserError: the count is negative, not a count, or leaves nothing to train on.
+        UserError: the number is negative or leaves no training samples, or the fraction is not in (0, 1).
     """
     if validation == 0:
         return split, None
@@ -38,19 +39,19 @@ def cut(split: Split, validation: int | float, seed: int) -> tuple[Split, Split 
 
 
 def stratified(split: Split, count: int, seed: int) -> tuple[Split, Split]:
-    """Cut off `count` samples in which each class has its share, to within one sample.
+    """Split off `count` random samples, stratified by class to within one sample.
 
     Args:
         split: N samples.
-        count: how many to cut off, 0 < count < N.
-        seed: what the draw depends on, beside the labels.
+        count: number of samples to split off, 0 < count < N.
+        seed: seed of the choice, which depends on it and on the labels.
 
     Returns:
-        What remains, and what was cut off, each in stored order.
+        The remaining samples and the samples split off, each in stored order.
     """
     order = permutation(len(split), seed)
     by_class = order[np.argsort(split.y[order], kind="stable")]
-    # Every (N / count)-th of the samples sorted by class: neighbours in the list are of one class.
+    # Take every (N / count)-th of the samples sorted by class: each class then has its share.
     picked = by_class[(np.arange(count) * len(split)) // count]
     chosen = np.zeros(len(split), dtype=bool)
     chosen[picked] = True
@@ -60,9 +61,7 @@ def stratified(split: Split, count: int, seed: int) -> tuple[Split, Split]:
 def _count(n: int, validation: int | float) -> int:
     if isinstance(validation, float):
         if not 0 < validation < 1:
-            raise UserError(
-                f"validation={validation}: a fraction must lie between 0 and 1, a count be a whole number"
-            )
+            raise UserError(f"validation={validation}: should be a fraction between 0 and 1, or an integer")
         validation = max(1, round(validation * n))
     if not 0 < validation < n:
         raise UserError(f"validation={validation}: must be at least 0 and below the {n} training samples")

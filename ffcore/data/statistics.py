@@ -1,4 +1,7 @@
-"""Mean and standard deviation of a split, for standardising."""
+"""Mean and standard deviation of a split, for standardisation.
+
+N samples; C channels, H rows, W columns.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,22 @@ import numpy as np
 
 from ffcore.data.images import Split
 
-CHUNK = 1000  # samples: the set is never converted to float as a whole
+CHUNK = 1000  # samples converted to float64 at a time: all of them would need eight times their memory
 
 
 def statistics(split: Split, scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the scaled values, per channel.
+    """Returns mean and standard deviation of the scaled values, per channel.
 
     Args:
-        split: images (N, C, H, W), or samples of any other shape, which count as one channel.
-        scale: what the stored values are multiplied by.
+        split: images (N, C, H, W), or samples of any other shape, which are one channel.
+        scale: factor of the stored values.
 
     Returns:
-        C means and C standard deviations; 1 for a channel that never changes.
+        C means and C standard deviations; the deviation of a constant channel is 1.
     """
     count = split.x.size / _channels(split)
     mean = sum(x.sum(axis=(0, 2)) for x in _chunks(split, scale)) / count
+    # a second pass over the data: E[x²] − E[x]² would lose digits
     variance = sum(np.square(x - mean[:, None]).sum(axis=(0, 2)) for x in _chunks(split, scale)) / count
     std = np.sqrt(variance)
     return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet in its official folders, decoded once."""
+"""Tiny-ImageNet in its official directories, with a cache of decoded images."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class TinyImageNet(Dataset):
 
     Read from ROOT/tiny-imagenet-200 or ROOT: train/WNID/images/*.JPEG, val/images/*.JPEG and
     val/val_annotations.txt. The labelled validation images are the test split; those in `test` have no labels
-    and are not read. Classes are numbered by the order of their WordNet ids, which are those in wnids.txt or,
-    without it, the folders in `train`; words.txt, if there, names them.
+    and are not read. Classes are sorted by their WordNet IDs: those in wnids.txt or, if it is missing, the
+    directories in `train`. Their names are read from words.txt, if it exists.
 
-    Decoded images are kept, 1.35 GB for the whole set, and checked before they are used again.
+    Decoded images are cached, 1.35 GB for all classes; the cache is checked before each use.
 
     Args:
-        root: ROOT; without it the environment variable FFCORE_DATA, or else the user's cache folder. Nothing
-            is downloaded: the archive is tiny-imagenet-200.zip of Stanford's course cs231n.
-        cache: folder for decoded images; without it FFCORE_DATA, or else the user's cache folder.
-        classes: WordNet ids of the classes to take, in any order; without it all of them.
+        root: ROOT; by default the environment variable FFCORE_DATA, or the user's cache directory. There is
+            no download: the archive is tiny-imagenet-200.zip of Stanford's course cs231n.
+        cache: directory for decoded images; by default FFCORE_DATA, or the user's cache directory.
+        classes: WordNet IDs of the classes to use, in any order; by default all classes.
 
     Raises:
-        UserError: `classes` is empty or has an id twice.
+        UserError: `classes` is empty or has an ID twice.
 
     Reference: Y. Le, X. Yang, "Tiny ImageNet Visual Recognition Challenge", 2015.
     """
@@ -53,21 +53,21 @@ class TinyImageNet(Dataset):
         self.cache = cache
         self.classes = classes
         if classes is not None and len(set(classes)) != max(1, len(classes)):
-            raise UserError(f"data.classes: should be one or more ids, each once; got {classes}")
+            raise UserError(f"data.classes: should be one or more IDs, each once; got {classes}")
 
     def peek(self) -> tuple[tuple[int, ...], int] | None:
-        """Three channels of 64×64 pixels; the number of classes, chosen or those in a wnids.txt."""
+        """Returns three channels of 64×64 pixels, and the number of classes: chosen, or in wnids.txt."""
         if self.classes is not None:
             return SHAPE, len(self.classes)
         folder = next((f for f in self._folders if (f / CLASSES).is_file()), None)
         return None if folder is None else (SHAPE, len(_lines(folder / CLASSES)))
 
     def load(self) -> ImageSet:
-        """Find the images, and decode them if that has not been done.
+        """Find the images and decode them, if they are not in the cache.
 
         Raises:
-            UserError: a folder or file is missing, damaged or out of place, decoded images cannot be kept, or
-                a class that was asked for is not there.
+            UserError: a directory or file is missing, damaged or not in its place, the cache cannot be
+                written, or a class in `classes` does not exist.
         """
         folder = self._find()
         every = _wnids(folder)
@@ -78,6 +78,7 @@ class TinyImageNet(Dataset):
         ]
         labelled = _validation(folder / "val", every)
         val = [(path, number[wnid]) for path, wnid in labelled if wnid in number]
+        # One cache per source directory and choice of classes.
         which = " ".join([str(folder.resolve()), *(wnids if self.classes is not None else [])])
         place = hashlib.sha256(which.encode()).hexdigest()[:12]
         packed = pack(
@@ -107,74 +108,77 @@ class TinyImageNet(Dataset):
                 for name, wanted in (("images", Path.is_dir), (ANNOTATIONS, Path.is_file)):
                     if not wanted(folder / "val" / name):
                         raise UserError(
-                            f"{folder / 'val' / name}: missing; tiny-imagenet wants the official layout, "
-                            f"val/images/*.JPEG and val/{ANNOTATIONS}; for one folder a class there is "
+                            f"{folder / 'val' / name}: missing; tiny-imagenet needs the official layout, "
+                            f"val/images/*.JPEG and val/{ANNOTATIONS}; for one directory per class use "
                             "data.kind=image-folder"
                         )
                 return folder
         raise UserError(
-            f"tiny-imagenet: no folder train in {' or '.join(map(str, self._folders))}; it is not "
-            f"downloaded: get {ARCHIVE}, unpack it, and set data.root=FOLDER to where it is"
+            f"tiny-imagenet: no directory train in {' or '.join(map(str, self._folders))}; there is no "
+            f"automatic download: get {ARCHIVE}, unpack it, and set data.root=DIRECTORY"
         )
 
 
 def _wnids(folder: Path) -> list[str]:
-    """WordNet ids of the classes, each with a folder in `train` and no others there."""
+    """Returns the WordNet IDs of the classes; raises unless `train` has exactly their directories."""
     train, listed = folder / "train", folder / CLASSES
-    there = sorted(p.name for p in train.iterdir() if p.is_dir() and not p.name.startswith("."))
-    wnids = sorted(_lines(listed)) if listed.is_file() else there
+    existing = sorted(p.name for p in train.iterdir() if p.is_dir() and not p.name.startswith("."))
+    wnids = sorted(_lines(listed)) if listed.is_file() else existing
     if not wnids:
         raise UserError(f"{listed if listed.is_file() else train}: expected classes, found none")
     if twice := [wnid for wnid, count in Counter(wnids).items() if count > 1]:
-        raise UserError(f"{listed}: names {twice[0]} more than once")
-    if missing := sorted(set(wnids) - set(there)):
-        raise UserError(f"{train / missing[0]}: no such folder, but {CLASSES} has the class")
-    if unknown := sorted(set(there) - set(wnids)):
-        raise UserError(f"{train / unknown[0]}: no class of {CLASSES}; add it there, or move the folder away")
+        raise UserError(f"{listed}: has {twice[0]} more than once")
+    if missing := sorted(set(wnids) - set(existing)):
+        raise UserError(f"{train / missing[0]}: the directory is missing, but {CLASSES} has the class")
+    if unknown := sorted(set(existing) - set(wnids)):
+        raise UserError(f"{train / unknown[0]}: not a class of {CLASSES}; add it, or move the directory away")
     return wnids
 
 
 def _chosen(classes: list[str], every: list[str], folder: Path) -> list[str]:
-    """These classes, in the order of all."""
+    """Returns the chosen classes, sorted like all of them."""
     if unknown := sorted(set(classes) - set(every)):
-        raise UserError(f"data.classes: {unknown[0]!r} is no class of {folder}{closest(unknown[0], every)}")
+        raise UserError(
+            f"data.classes: {unknown[0]!r} is not a class of {folder}{closest(unknown[0], every)}"
+        )
     return sorted(classes)
 
 
 def _images(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected *.JPEG in it")
+        raise UserError(f"{folder}: the directory is missing; it should have *.JPEG files")
+    # os.listdir, not Path.iterdir: strings are sorted faster than Paths
     names = sorted(n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not n.startswith("."))
     if not names:
-        raise UserError(f"{folder}: no images in it; expected *.JPEG")
+        raise UserError(f"{folder}: has no images; expected *.JPEG")
     return [folder / name for name in names]
 
 
 def _validation(folder: Path, wnids: list[str]) -> list[tuple[Path, str]]:
-    """Images with their classes' ids, in the order of the annotations, which name each image once."""
+    """Returns images with the IDs of their classes, in the order of the annotations."""
     file, known = folder / ANNOTATIONS, set(wnids)
     unlabelled = {path.name: path for path in _images(folder / "images")}
-    found = []
+    labelled = []
     for line, text in enumerate(_text(file).splitlines(), start=1):
         name, wnid, *_ = map(str.strip, [*text.split("\t"), "", ""])
         if not text.strip():
             continue
         if wnid not in known:
-            raise UserError(f"{file}: line {line}: {wnid!r} of {name} is no class of the training set")
+            raise UserError(f"{file}: line {line}: {wnid!r} of {name} is not a class of the training set")
         path = unlabelled.pop(name, None)
         if path is None:
-            raise UserError(f"{file}: line {line}: {name} is not in {folder / 'images'}, or named twice")
-        found.append((path, wnid))
+            raise UserError(f"{file}: line {line}: {name} is not in {folder / 'images'}, or is listed twice")
+        labelled.append((path, wnid))
     if unlabelled:
         path = min(unlabelled.values())
-        raise UserError(f"{path}: has no line in {file}; {len(unlabelled)} such images")
-    if missing := sorted(known - {wnid for _, wnid in found}):
+        raise UserError(f"{path}: has no line in {file}; number of such images: {len(unlabelled)}")
+    if missing := sorted(known - {wnid for _, wnid in labelled}):
         raise UserError(f"{file}: no image of class {missing[0]}")
-    return found
+    return labelled
 
 
 def _class_names(words: Path, wnids: list[str]) -> tuple[str, ...]:
-    """The first word for each class, with the WordNet id where two share it; the id where there is none."""
+    """Returns the first word of each class, with its WordNet ID if it is not unique; or only the ID."""
     if not words.is_file():
         return tuple(wnids)
     known = dict(line.split("\t", 1) for line in _lines(words) if "\t" in line)
@@ -195,9 +199,9 @@ def _decode(path: Path, data: bytes) -> np.ndarray:
             return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     except UserError:
         raise
-    except UnidentifiedImageError as error:  # whose message names a buffer
+    except UnidentifiedImageError as error:  # its message has the address of a buffer, not the file
         raise UserError(f"{path}: not a JPEG image") from error
-    except Exception as error:  # decoders raise whatever they like
+    except Exception as error:  # decoders raise errors of many types
         raise UserError(f"{path}: not a readable image: {first_line(error)}") from error
 
 

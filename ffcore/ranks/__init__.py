@@ -1,1 +1,1 @@
-"""Several processes that train one network: what they share, how they start, and how they end."""
+"""Training of one network by several processes: launching, communication, and the two strategies."""

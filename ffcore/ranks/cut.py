@@ -1,4 +1,8 @@
-"""Where a network is cut into contiguous groups of stages, one a rank."""
+"""Divides a network into contiguous ranges of stages, one per rank, for a pipeline.
+
+`balanced` minimises the largest cost of a rank, by dynamic programming over the segments:
+best[r][j] = min over i < j of max(best[r − 1][i], cost of segments i … j − 1), O(ranks · segments²).
+"""
 
 from __future__ import annotations
 
@@ -15,34 +19,36 @@ from ffcore.local.modes import evaluating
 
 
 def balanced(costs: Sequence[float], learns: Sequence[bool], ranks: int) -> list[int]:
-    """The first segment of each rank, so that the most expensive rank is as cheap as can be.
+    """Returns the first segment of each rank such that the largest cost of a rank is minimal.
 
     Args:
-        costs: of each segment; segments are not divided.
-        learns: whether there is anything to learn in it; every rank gets such a one.
-        ranks: how many.
+        costs: the cost of each segment; segments are not divided.
+        learns: whether a segment has a block that learns; every rank gets at least one such segment.
+        ranks: number of ranks.
 
     >>> balanced([1, 1, 1, 3], [True] * 4, 2)
     [0, 3]
 
     Raises:
-        ValueError: when a rank would have nothing to learn.
+        ValueError: a rank would have no block that learns.
     """
     if sum(learns) < ranks:
         raise ValueError(f"{sum(learns)} parts that learn for {ranks} ranks")
     total = [0.0, *accumulate(costs)]
     count = [0, *accumulate(map(int, learns))]
-    # best[j]: the least possible maximum over the first segments up to j, and where its last group begins
+    # best[r][j]: the least possible maximum for segments 0 … j − 1 on r ranks, and the first segment of rank
+    # r
     best: list[list[tuple[float, int] | None]] = [[None] * (len(costs) + 1) for _ in range(ranks + 1)]
     best[0][0] = (0.0, 0)
     for rank in range(1, ranks + 1):
         for stop in range(1, len(costs) + 1):
-            found = [
+            candidates = [
                 (max(before[0], total[stop] - total[start]), start)
                 for start in range(stop)
                 if (before := best[rank - 1][start]) is not None and count[stop] > count[start]
             ]
-            best[rank][stop] = min(found) if found else None
+            best[rank][stop] = min(candidates) if candidates else None
+    # Follow the chosen starts back from the last rank.
     starts, stop = [], len(costs)
     for rank in range(ranks, 0, -1):
         here = best[rank][stop]
@@ -53,7 +59,7 @@ def balanced(costs: Sequence[float], learns: Sequence[bool], ranks: int) -> list
 
 
 def ranges(starts: Sequence[int], stop: int) -> list[range]:
-    """From each start to the next; the last one goes to ``stop``.
+    """Returns the ranges from each start to the next one; the last ends at ``stop``.
 
     >>> ranges([0, 2], 5)
     [range(0, 2), range(2, 5)]
@@ -62,7 +68,7 @@ def ranges(starts: Sequence[int], stop: int) -> list[range]:
 
 
 def segments(network: LocalNetwork) -> list[int]:
-    """The first stage of each part that cannot be divided: what shares a window stays together."""
+    """Returns the first stage of each segment: blocks that share a window cannot be on different ranks."""
     windows: list[set[int]] = [
         {place.window for part in stage.modules() if (place := network.place(part)) is not None}
         for stage in network.stages
@@ -77,7 +83,7 @@ def segments(network: LocalNetwork) -> list[int]:
 
 
 def learning(network: LocalNetwork, starts: Sequence[int]) -> list[bool]:
-    """For each part, whether a block learns in it."""
+    """Returns for each segment whether it has a block that learns."""
     return [
         any(network.place(part) is not None for i in stages for part in network.stages[i].modules())
         for stages in ranges(starts, len(network.stages))
@@ -85,7 +91,10 @@ def learning(network: LocalNetwork, starts: Sequence[int]) -> list[bool]:
 
 
 def counted(network: LocalNetwork) -> list[float]:
-    """Multiplications of each stage for a sample, a forward pass; learning takes twice as many everywhere."""
+    """Returns the multiplications of each stage for one sample in a forward pass.
+
+    Learning takes more by the same factor in every stage, so that the balance is the same.
+    """
     like = next(network.parameters())
     x = torch.zeros(2, *network.shape, dtype=like.dtype, device=like.device)
     views = Views(x=x, roles=("count",), sizes=(2,))
@@ -95,18 +104,20 @@ def counted(network: LocalNetwork) -> list[float]:
         for stage in network.stages:
             with FlopCounterMode(display=False) as counter:
                 x = here.run([stage], x)
-            costs.append(counter.get_total_flops() / 4)
+            costs.append(counter.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
     return costs
 
 
 def chosen(network: LocalNetwork, names: Sequence[str], ranks: int) -> list[int]:
-    """The first stage of each rank, by the names of the blocks that ranks after the first begin with.
+    """Returns the first stage of each rank for ``trainer.cut``: the first blocks of all ranks but the first.
 
     Raises:
-        UserError: when there is no such block, one cannot begin a rank, or a rank has nothing to learn.
+        UserError: a block does not exist or cannot be first on a rank, or a rank has no block that learns.
     """
     if len(names) != ranks - 1:
-        raise UserError(f"trainer.cut: {len(names)} names for {ranks} ranks; give one for each but the first")
+        raise UserError(
+            f"trainer.cut: {len(names)} names for {ranks} ranks; give one for each rank but the first"
+        )
     known = {block.name: block for block in network.blocks}
     parts, starts = segments(network), [0]
     for name in names:
@@ -115,12 +126,12 @@ def chosen(network: LocalNetwork, names: Sequence[str], ranks: int) -> list[int]
         stage = next(i for i, s in enumerate(network.stages) if known[name] in set(s.modules()))
         if stage not in parts:
             raise UserError(
-                f"trainer.cut: no rank can begin with block {name!r}: others learn together with it"
+                f"trainer.cut: a rank cannot begin with block {name!r}: it learns together with earlier ones"
             )
         if stage <= starts[-1]:
             raise UserError(f"trainer.cut: {', '.join(names)}: should be in the order of the network")
         starts.append(stage)
     for rank, learns in enumerate(learning(network, starts)):
         if not learns:
-            raise UserError(f"trainer.cut: rank {rank} would be left without a block that learns")
+            raise UserError(f"trainer.cut: rank {rank} would have no block that learns")
     return starts

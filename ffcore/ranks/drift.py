@@ -1,4 +1,4 @@
-"""Whether ranks that should have the same parameters still do."""
+"""Checks that ranks still have the same parameters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, everywhere
 
-_WORDS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+# Integer types by their number of bytes.
+_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
 class Drift(L.Callback):
-    """Compares the parameters of all ranks every so many steps, bit by bit: a checksum of each block.
+    """Compares checksums of the parameters of each block between all ranks.
 
     Args:
         every: steps between two comparisons.
@@ -28,30 +29,30 @@ class Drift(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Compare.
+        """Compare the checksums.
 
         Raises:
-            RunError: on all ranks: which block has drifted apart.
+            RunError: parameters differ; raised on all ranks, with the name of the block.
         """
         assert isinstance(pl_module, ForwardOnly)
         group = pl_module.distribution.learning
         if group.world == 1 or trainer.global_step % self.every:
             return
         learners = pl_module.network.learners
-        every = group.objects(checksums(list(learners.values())).tolist())
-        for rank, sums in enumerate(every):
-            for name, mine, first in zip(learners, sums, every[0], strict=True):
-                if mine != first:
+        all_sums = group.objects(checksums(list(learners.values())).tolist())
+        for rank, sums in enumerate(all_sums):
+            for name, own, first in zip(learners, sums, all_sums[0], strict=True):
+                if own != first:
                     raise everywhere(
                         RunError(
-                            f"ranks have drifted apart: after step {trainer.global_step} block {name} has "
-                            f"other parameters on rank {rank} than on rank 0"
+                            f"the ranks have different parameters: after step {trainer.global_step} "
+                            f"block {name} of rank {rank} differs from that of rank 0"
                         )
                     )
 
 
 def checksums(blocks: Sequence[nn.Module]) -> Tensor:
-    """(L,) int64: a number of each block that changes with any one bit of its parameters."""
+    """Returns a checksum per block, (L,) int64, that changes with any single bit of its parameters."""
     device = next((p.device for block in blocks for p in block.parameters()), None)
     return torch.stack([_checksum(list(block.parameters()), device) for block in blocks]).cpu()
 
@@ -59,6 +60,7 @@ def checksums(blocks: Sequence[nn.Module]) -> Tensor:
 def _checksum(parameters: Sequence[Tensor], device: torch.device | None) -> Tensor:
     total = torch.zeros((), dtype=torch.int64, device=device)
     for number, parameter in enumerate(parameters, 1):
-        bits = parameter.detach().contiguous().view(_WORDS[parameter.element_size()])
-        total += (2 * number - 1) * bits.sum(dtype=torch.int64)  # odd: the highest bit is not shifted out
+        bits = parameter.detach().contiguous().view(_INTEGERS[parameter.element_size()])
+        # An odd factor is invertible modulo 2⁶⁴: with an even one, a change of the highest bit would vanish.
+        total += (2 * number - 1) * bits.sum(dtype=torch.int64)
     return total

@@ -1,4 +1,4 @@
-"""The ranks of a run, by torch.distributed."""
+"""Collective operations between the ranks of a run, with torch.distributed."""
 
 from __future__ import annotations
 
@@ -17,42 +17,46 @@ T = TypeVar("T")
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Say in plain words that a rank has ended, or that one does not answer.
+def lost_ranks() -> Iterator[None]:
+    """Convert a backend's error in a collective operation to an error that names the cause.
 
     Raises:
-        LostError: in place of what a backend says.
+        LostError: another rank has ended, or has not answered within the timeout.
     """
     try:
         yield
-    except (LostError, torch.OutOfMemoryError):
+    except (LostError, torch.OutOfMemoryError):  # OutOfMemoryError is a RuntimeError too
         raise
     except RuntimeError as error:
-        said = one_line(error)
-        late = "imed out" in said or "imeout" in said
-        what = "does not answer" if late else "has ended"
-        raise LostError(f"another rank {what}; this one cannot go on ({said[:120]})") from error
+        # gloo and NCCL raise the same type for both causes; only their messages differ
+        message = one_line(error)
+        late = "imed out" in message or "imeout" in message
+        cause = "does not answer" if late else "has ended"
+        raise LostError(f"another rank {cause}; this one cannot continue ({message[:120]})") from error
+
+
+told = lost_ranks  # the old name, until `ffcore.ranks.join` uses the new one
 
 
 class Group(Ranks):
-    """All ranks of the process group that is up."""
+    """All ranks of the initialised process group."""
 
     def __init__(self) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
     def sum(self, t: Tensor) -> Tensor:
         """See `ffcore.interfaces.Ranks.sum`."""
-        with told():
+        with lost_ranks():
             dist.all_reduce(t)
         return t
 
     def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
         """See `ffcore.interfaces.Ranks.begin_sum`."""
-        with told():
+        with lost_ranks():
             work = dist.all_reduce(t, async_op=True)
 
         def wait() -> Tensor:
-            with told():
+            with lost_ranks():
                 work.wait()
             return t
 
@@ -61,38 +65,39 @@ class Group(Ranks):
     def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """See `ffcore.interfaces.Ranks.rows`."""
         counts = self._counts(t) if counts is None else counts
+        # all_gather needs tensors of one shape: pad to the largest rank
         padded = t.new_zeros(max(counts), *t.shape[1:])
         padded[: len(t)] = t.detach()
         parts = [torch.empty_like(padded) for _ in range(self.world)]
-        with told():
+        with lost_ranks():
             dist.all_gather(parts, padded)
-        every = [part[:count] for part, count in zip(parts, counts, strict=True)]
-        every[self.rank] = t  # with its graph
-        return torch.cat(every)
+        rows = [part[:count] for part, count in zip(parts, counts, strict=True)]
+        rows[self.rank] = t  # the own rows with their graph, which all_gather drops
+        return torch.cat(rows)
 
     def _counts(self, t: Tensor) -> list[int]:
-        mine = torch.tensor([len(t)], device=t.device)
-        every = [torch.empty_like(mine) for _ in range(self.world)]
-        with told():
-            dist.all_gather(every, mine)
-        return [int(count) for count in every]
+        own = torch.tensor([len(t)], device=t.device)
+        counts = [torch.empty_like(own) for _ in range(self.world)]
+        with lost_ranks():
+            dist.all_gather(counts, own)
+        return [int(count) for count in counts]
 
     def objects(self, mine: T) -> list[T]:
         """See `ffcore.interfaces.Ranks.objects`."""
-        every: list[T | None] = [None] * self.world
-        with told():
-            dist.all_gather_object(every, _on_cpu(mine))
-        return cast("list[T]", every)
+        gathered: list[T | None] = [None] * self.world
+        with lost_ranks():
+            dist.all_gather_object(gathered, _on_cpu(mine))
+        return cast("list[T]", gathered)
 
     def share(self, tensors: list[Tensor], source: int = 0) -> None:
-        """Give all ranks one rank's values of these tensors."""
-        with told(), torch.no_grad():
+        """Broadcast the values of these tensors, in place, from rank ``source``."""
+        with lost_ranks(), torch.no_grad():
             for t in tensors:
                 dist.broadcast(t, source)
 
 
 def _on_cpu(value: Any) -> Any:
-    """Plain values and tensors as another process can receive them: it need not see this one's GPU."""
+    """Move tensors in a nested value to the CPU: the receiving process may not have this one's GPU."""
     if isinstance(value, Tensor):
         return value.cpu()
     if isinstance(value, dict):

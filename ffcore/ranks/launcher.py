@@ -1,4 +1,4 @@
-"""How the processes of a run start on one machine, and how they end: all of them, whatever happens to one."""
+"""Starts the processes of a run on one machine, and ends all of them if one fails."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 
 from ffcore.ranks.where import PARENT, started_by_first
 
-_LOOK = 0.2  # seconds between two looks at the others
-GRACE = 10.0  # seconds that a rank has to notice by itself that another one has ended
+_POLL_S = 0.2  # seconds between two checks of the other processes
+GRACE = 10.0  # seconds for a rank to raise its own error after another one has ended
 
 
 class Launcher(_SubprocessScriptLauncher):
-    """Lightning's, which runs the same command once for each further device, with a watch of its own.
+    """Lightning's launcher, which runs the same command once for each further device, with another monitor.
 
-    Lightning's watch looks every five seconds, and then kills the main process without a word. Processes stay
-    for all runs of a program.
+    Lightning's monitor checks every five seconds and kills the main process without a message. The processes
+    are used for all runs of a program.
 
     Attributes:
-        before: environment variables that there were before it set its own.
-        busy: whether a run is under way, so that the end of another process is the end of this one.
+        before: names of the environment variables before the launcher set its own.
+        busy: whether a run is active: then the end of another process ends this one.
     """
 
     before: Collection[str] = ()
@@ -36,7 +36,7 @@ class Launcher(_SubprocessScriptLauncher):
     started: ClassVar[Launcher | None] = None
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
-        """Start the others unless somebody has, then call ``function``."""
+        """Start the other processes, unless torchrun or SLURM has, then call ``function``."""
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             self.before = set(os.environ)
@@ -48,18 +48,18 @@ class Launcher(_SubprocessScriptLauncher):
         return function(*args, **kwargs)
 
     def ended(self, wait: float = 0.0) -> str | None:
-        """Which of the others has failed, in words; waits so many seconds for one to do so."""
+        """Returns a description of a failed process; None if none fails within ``wait`` seconds."""
         until = time.monotonic() + wait
         while True:
             for number, process in enumerate(self.procs, 1):
-                if process.poll():
+                if process.poll():  # an exit code other than 0 and None
                     return f"rank {number} has ended {_how(process.returncode)}"
             if time.monotonic() >= until:
                 return None
             time.sleep(0.05)
 
     def end(self, wait: float = 30.0) -> None:
-        """Wait so long for the others to end, then end them."""
+        """Wait ``wait`` seconds for the other processes to end, then kill them."""
         until = time.monotonic() + wait
         for process in self.procs:
             try:
@@ -69,18 +69,20 @@ class Launcher(_SubprocessScriptLauncher):
                 process.wait()
 
     def _watch(self) -> None:
-        """End this process if another one has failed in a run and it does not notice."""
+        """End this process if another one has failed during a run and this one hangs."""
         noticed = None
         while Launcher.started is self:
-            time.sleep(_LOOK)
-            told = self.ended() if self.busy else None
-            noticed = None if told is None else noticed or time.monotonic()
+            time.sleep(_POLL_S)
+            failure = self.ended() if self.busy else None
+            noticed = None if failure is None else noticed or time.monotonic()
             if noticed is None or time.monotonic() - noticed < GRACE:
                 continue
-            print(f"error: {told}; the run cannot go on", file=sys.stderr, flush=True)
+            print(f"error: {failure}; the run cannot continue", file=sys.stderr, flush=True)
             for process in self.procs:
                 process.kill()
-            os._exit(1)  # it waits, perhaps outside Python, for somebody who will not come
+            # The main thread waits for the failed rank, perhaps in C++ code, which no exception can
+            # interrupt.
+            os._exit(1)
 
 
 def _how(code: int) -> str:
@@ -88,13 +90,13 @@ def _how(code: int) -> str:
 
 
 def end_with_first_rank() -> None:
-    """End this process when the one that has started it is gone, however that ended."""
+    """End this process when the process that started it has ended, in any way."""
     if not started_by_first():
         return
 
     def watch() -> None:
-        while started_by_first():
-            time.sleep(_LOOK)
+        while started_by_first():  # an orphan gets another parent
+            time.sleep(_POLL_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="ffcore-first-rank").start()

@@ -1,4 +1,4 @@
-"""Activities on their way from one rank to the next."""
+"""Sends activities from one rank of a pipeline to the next."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ffcore.ranks.group import told
+from ffcore.ranks.group import lost_ranks
 
 KINDS = ("learn", "read")
 
 DEPTH = 2
-"""Messages of a kind that may be on their way before the sender waits."""
+"""Messages of a kind that may be in transit before the sender waits."""
 
 
 class Kind(NamedTuple):
-    """One tensor of a message, as long as a full batch makes it."""
+    """Shape and layout of one tensor of a message, for a full batch."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -34,16 +34,16 @@ class _Post:
 
 
 class Link:
-    """A bounded queue from the rank before and one to the rank after, for each kind of message.
+    """For each kind of message, a bounded queue from the previous rank and one to the next rank.
 
-    All messages of a kind are of one size, that of a full batch, so that the next one can be on its way while
-    this one is worked on; the rows that a smaller batch lacks are padding.
+    All messages of a kind have the size of a full batch; a smaller batch is padded. A rank can thus start to
+    receive the next message before it knows the size of that batch, while it computes on the current one.
 
     Args:
         rank: this rank.
         world: number of ranks.
         batch: samples of a full batch.
-        device: where activities are.
+        device: device of the activities.
     """
 
     def __init__(self, rank: int, world: int, batch: int, device: torch.device | str) -> None:
@@ -57,21 +57,21 @@ class Link:
         self._coming: dict[str, _Post] = {}
 
     def send(self, kind: str, tensors: Sequence[Tensor], samples: int) -> None:
-        """Put a message into the queue; waits while it is full.
+        """Put a message into the queue. Waits while the queue is full.
 
         Args:
-            kind: what it is for, one of `KINDS`; each has a queue of its own.
-            tensors: rows of views, so many for each sample.
-            samples: of the batch.
+            kind: the purpose, one of `KINDS`; each kind has its own queue.
+            tensors: rows of views, the same number for each sample.
+            samples: samples of the batch.
         """
         assert self.after is not None
-        if kind not in self._kinds_sent:
+        if kind not in self._kinds_sent:  # the first message: send the shapes before it
             self._kinds_sent[kind] = [self._kind(t, samples) for t in tensors]
-            with told():
+            with lost_ranks():
                 dist.send_object_list([self._kinds_sent[kind]], self.after, device=self.device)
         kinds = self._kinds_sent[kind]
         full = [_packed(t, each) for t, each in zip(tensors, kinds, strict=True)]
-        with told():
+        with lost_ranks():
             works = [dist.isend(t, self.after, tag=_tag(kind, i)) for i, t in enumerate(full)]
             queue = self._sent.setdefault(kind, deque())
             queue.append(_Post(full, [work for work in works if work is not None]))
@@ -80,19 +80,19 @@ class Link:
                     work.wait()
 
     def receive(self, kind: str, samples: int) -> list[Tensor]:
-        """The next message, of a batch of so many samples."""
+        """Returns the next message, of a batch of ``samples`` samples."""
         assert self.before is not None
         if kind not in self._kinds_received:
-            said: list[list[Kind]] = [[]]
-            with told():
-                dist.recv_object_list(said, self.before, device=self.device)
-            self._kinds_received[kind] = said[0]
+            received: list[list[Kind]] = [[]]
+            with lost_ranks():
+                dist.recv_object_list(received, self.before, device=self.device)
+            self._kinds_received[kind] = received[0]
             self._expect(kind)
         post = self._coming[kind]
-        with told():
+        with lost_ranks():
             for work in post.works:
                 work.wait()
-        self._expect(kind)
+        self._expect(kind)  # receive the next message while this one is used
         kinds = self._kinds_received[kind]
         return [
             _unpacked(t, each)[: each.shape[0] * samples // self.batch]
@@ -100,8 +100,8 @@ class Link:
         ]
 
     def close(self) -> None:
-        """Let nothing be on its way: every queue gets a last message, zeros, since one is expected."""
-        with told():
+        """Finish all transfers. Every queue gets a last message of zeros: its receive is already posted."""
+        with lost_ranks():
             for kind, kinds in self._kinds_sent.items():
                 assert self.after is not None
                 zeros = [self._empty(each).zero_() for each in kinds]
@@ -117,21 +117,23 @@ class Link:
 
     def _kind(self, t: Tensor, samples: int) -> Kind:
         rows = len(t) // samples * self.batch
+        # A channels_last tensor is sent in its own layout: without a copy, and the receiver gets the same
+        # one.
         last = t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
         return Kind((rows, *t.shape[1:]), t.dtype, last)
 
     def _expect(self, kind: str) -> None:
         assert self.before is not None
         tensors = [self._empty(each) for each in self._kinds_received[kind]]
-        with told():
+        with lost_ranks():
             works = [dist.irecv(t, self.before, tag=_tag(kind, i)) for i, t in enumerate(tensors)]
         self._coming[kind] = _Post(tensors, [work for work in works if work is not None])
 
     def _empty(self, kind: Kind) -> Tensor:
-        """Memory for one tensor of a message, as it lies on its way."""
+        """Allocate one tensor of a message, in the memory layout of the transfer."""
         rows, *shape = kind.shape
-        laid = [*shape[1:], shape[0]] if kind.channels_last else shape
-        return torch.empty(rows, *laid, dtype=kind.dtype, device=self.device)
+        layout = [*shape[1:], shape[0]] if kind.channels_last else shape
+        return torch.empty(rows, *layout, dtype=kind.dtype, device=self.device)
 
 
 def _packed(t: Tensor, kind: Kind) -> Tensor:
@@ -148,4 +150,4 @@ def _unpacked(t: Tensor, kind: Kind) -> Tensor:
 
 
 def _tag(kind: str, index: int) -> int:
-    return 1 + index * len(KINDS) + KINDS.index(kind)  # 0 is that of objects
+    return 1 + index * len(KINDS) + KINDS.index(kind)  # tag 0 is used by send_object_list

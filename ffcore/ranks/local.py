@@ -1,4 +1,4 @@
-"""Data parallel training: every rank has all blocks, and a share of each batch."""
+"""Data parallel training: every rank has all blocks and a share of each batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
 from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.private import leave_stop_flag_alone
-from ffcore.ranks.group import Group, told
+from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import Launcher
 from ffcore.recipe.schema import Recipe
 
@@ -26,7 +26,7 @@ def on_gpu(recipe: Recipe) -> bool:
 
 
 class DataParallel(Distribution):
-    """Gradients are summed block by block; see `ffcore.local.BlockOptimizer`."""
+    """The distribution of data parallel training: gradients are summed per block, see `BlockOptimizer`."""
 
     ranks: Group
 
@@ -34,7 +34,8 @@ class DataParallel(Distribution):
         self.ranks = self.learning = group
 
     def settle(self, module: nn.Module) -> None:
-        """Let running statistics be the mean of all ranks'; what is the same everywhere stays to the bit."""
+        """Replace running statistics by their mean over ranks. Equal values stay equal to the last bit."""
+        # mean = first + Σ (value − first) / world: the differences of equal values are exactly 0
         for value in self.buffers(module).values():
             first = value.clone()
             self.ranks.share([first])
@@ -42,11 +43,11 @@ class DataParallel(Distribution):
             value.copy_(self.ranks.sum(value).div_(self.ranks.world).add_(first))
 
     def buffers(self, module: nn.Module) -> dict[str, Tensor]:
-        """All of floating point."""
+        """Returns all buffers of floating point."""
         return {name: b for name, b in module.named_buffers() if b.is_floating_point() and b.numel()}
 
     def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
-        """This rank's own; if ranks had others before, the first goes on with everything."""
+        """Returns the state of this rank; if the number of ranks has changed, rank 0 gets the sum of all."""
         if shared and len(states) == self.ranks.world:
             return states[self.ranks.rank]
         whole = PartialEpoch.merged(states)
@@ -54,9 +55,10 @@ class DataParallel(Distribution):
 
 
 class LocalDDP(DDPStrategy):
-    """Lightning's processes without its wrapper, which knows one backward a step: blocks have one each.
+    """Lightning's DDP strategy without ``DistributedDataParallel``.
 
-    Parameters and buffers come from the first rank, once.
+    That wrapper expects one backward pass per step, but every block has its own. Parameters and buffers are
+    broadcast from rank 0 once, at the start.
     """
 
     strategy_name = "ff_local"
@@ -65,22 +67,22 @@ class LocalDDP(DDPStrategy):
 
     @classmethod
     def of(cls, recipe: Recipe) -> LocalDDP:
-        """The strategy as a recipe describes it."""
+        """Returns the strategy of a recipe."""
         return cls(timeout=timedelta(seconds=recipe.trainer.timeout))
 
     @classmethod
     def refuse(cls, module: ForwardOnly, recipe: Recipe) -> None:
-        """Find out whether a module can be trained like this, before anything is started.
+        """Check that a module can be trained with this strategy, before a process is started.
 
         Raises:
-            UserError: why it cannot.
+            UserError: it cannot; the message gives the reason.
         """
 
     def setup(self, trainer: Trainer) -> None:
-        """Tell the module how it is spread, before its optimisers are made.
+        """Set the distribution of the module, before its optimisers are made.
 
         Raises:
-            TypeError: when it is none of ffcore's.
+            TypeError: the module is not a `ForwardOnly`.
         """
         module = self.lightning_module
         if not isinstance(module, ForwardOnly):
@@ -90,23 +92,23 @@ class LocalDDP(DDPStrategy):
         super().setup(trainer)
 
     def distribution(self) -> Distribution:
-        """How this strategy lays a module on its ranks."""
+        """Returns the distribution of this strategy."""
         return DataParallel(Group())
 
     def configure_ddp(self) -> None:
-        """Give all ranks the first one's numbers; the module stays as it is."""
+        """Broadcast parameters and buffers from rank 0. The module is not wrapped."""
         assert self.model is not None
         tensors = [*self.model.parameters(), *self.model.buffers()]
         Group().share([t.data for t in tensors if t.numel()])
 
     def barrier(self, *args: Any, **kwargs: Any) -> None:
         """Wait for all ranks."""
-        with told():
+        with lost_ranks():
             super().barrier(*args, **kwargs)
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
-        """Give all ranks what one has."""
-        with told():
+        """Broadcast an object from rank ``src``."""
+        with lost_ranks():
             return super().broadcast(obj, src)
 
     def _configure_launcher(self) -> None:

@@ -1,7 +1,7 @@
-"""Layer parallel training: every rank has some of the blocks, and all of each batch.
+"""Layer parallel training: every rank has some of the blocks and all of each batch.
 
-Each rank makes the batch and its views by itself, from the same numbers; only what blocks hand on goes from
-rank to rank, and nothing comes back. Ranks learn different batches at the same time.
+Each rank makes the batch and its views itself, with the same batch RNG. Only handoffs are sent, from each
+rank to the next; no gradients are sent back. The ranks learn different batches at the same time.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from ffcore.recipe.schema import Recipe
 from ffcore.trust import trusting
 
 Balance = Literal["counted", "measured"]
-_MEASURED = 5  # batches
+_MEASURED = 5  # batches that the cost of a stage is measured on
 
 
 class Pipeline(Distribution):
-    """Blocks in contiguous groups on ranks; readouts are the last one's.
+    """The distribution of a pipeline: each rank has a contiguous range of stages; the last has the readouts.
 
     Args:
         group: all ranks.
         batch: samples of a full batch.
-        balance: how the network is cut.
-        cut: names of the blocks that ranks after the first begin with; empty: as ``balance`` says.
+        balance: the cost by which the network is divided: counted multiplications or measured seconds.
+        cut: names of the first blocks of all ranks but the first; empty to divide by ``balance``.
 
     Attributes:
-        loads: what each rank's stages cost, in multiplications or seconds, where they were dealt out by that;
-            known once training has begun.
+        loads: the cost of each rank, in multiplications or seconds; set at the start of training, empty with
+            ``cut``.
     """
 
     ranks: Group
@@ -62,27 +62,27 @@ class Pipeline(Distribution):
         self._owners: dict[str, int] = {}
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
-        """Cut the network, and connect this rank to its neighbours."""
+        """Divide the network and connect this rank to its neighbours."""
         self._network = network
         if self.cut:
             starts = chosen(network, self.cut, self.ranks.world)
         else:
             costs = counted(network) if self.balance == "counted" else self._measured(network, batches)
             parts = segments(network)
-            found = balanced(_sums(costs, parts), learning(network, parts), self.ranks.world)
-            starts = [parts[part] for part in found]
+            first_parts = balanced(_sums(costs, parts), learning(network, parts), self.ranks.world)
+            starts = [parts[part] for part in first_parts]
             self.loads = _sums(costs, starts)
-        self._lay(network, ranges(starts, len(network.stages)))
+        self._assign(network, ranges(starts, len(network.stages)))
 
-    def _lay(self, network: LocalNetwork, spans: Sequence[range]) -> None:
+    def _assign(self, network: LocalNetwork, spans: Sequence[range]) -> None:
         last = self.ranks.world - 1
-        home = {
+        rank_of = {
             part: rank
             for rank, span in enumerate(spans)
             for i in span
             for part in network.stages[i].modules()
         }
-        self._owners = {name: home.get(block, last) for name, block in network.learners.items()}
+        self._owners = {name: rank_of.get(block, last) for name, block in network.learners.items()}
         self._tensors: list[list[Tensor]] = [[] for _ in range(self.ranks.world)]
         for rank, span in enumerate(spans):
             parts = [*(network.stages[i] for i in span), *([network.readout_blocks] if rank == last else [])]
@@ -94,10 +94,10 @@ class Pipeline(Distribution):
         network.route = Span(spans[rank], rank == last, self._link)
         for name, each in optimizers_of(network).items():
             if not self.owns(name):
-                each.optimizer.state.clear()  # others step it
+                each.optimizer.state.clear()  # another rank steps it: free its memory here
 
     def end(self) -> None:
-        """Nothing is on its way any more, and every rank may run the whole network again."""
+        """Finish all transfers; from now on every rank can run the whole network again."""
         if self._network is not None and self._link is not None:
             self._network.route = None
             self._link.close()
@@ -108,23 +108,26 @@ class Pipeline(Distribution):
         return self._owners.get(name, self.ranks.rank) == self.ranks.rank
 
     def settle(self, module: nn.Module) -> None:
-        """Give every rank the others' blocks."""
+        """Broadcast the blocks of each rank to all others."""
         if self._owners:
             for rank, tensors in enumerate(self._tensors):
                 self.ranks.share(tensors, rank)
 
     def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
-        """Of this rank's blocks, whoever had them before."""
+        """Returns the partial epoch state of this rank's blocks, whichever rank saved it."""
         assert self._network is not None, "training has begun"
         return PartialEpoch.merged(states).only([name for name in self._network.learners if self.owns(name)])
 
     def optimizers(self, mine: dict[str, Any]) -> dict[str, Any]:
-        """States of all blocks' optimisers, each from the rank that steps it."""
-        every = self.ranks.objects({name: state for name, state in mine.items() if self.owns(name)})
-        return {name: every[self._owners.get(name, 0)].get(name, state) for name, state in mine.items()}
+        """Returns the optimiser states of all blocks, each from the rank that steps it."""
+        by_rank = self.ranks.objects({name: state for name, state in mine.items() if self.owns(name)})
+        return {name: by_rank[self._owners.get(name, 0)].get(name, state) for name, state in mine.items()}
 
     def _measured(self, network: LocalNetwork, batches: Iterable[Views]) -> list[float]:
-        """Seconds of each stage to learn a batch, the mean of all ranks, which measure at the same time."""
+        """Returns the seconds of each stage to learn a batch: the mean of all ranks, which measure together.
+
+        The measurement trains the network for a few batches; weights and optimiser states are restored.
+        """
         optimizers = list(optimizers_of(network).values())
         weights = copy.deepcopy(network.state_dict())
         states = [
@@ -143,9 +146,11 @@ class Pipeline(Distribution):
         finally:
             clock.close()
             network.record, network.observers = record, observers
-            with trusting():  # it is this process's own
+            with trusting():  # the state was made by this process
                 network.load_state_dict(weights)
-            for each, state in zip(optimizers, states, strict=True):  # their groups are known elsewhere
+            # Not load_state_dict: it would replace the parameter groups, which learning-rate schedules refer
+            # to.
+            for each, state in zip(optimizers, states, strict=True):
                 each.optimizer.state.clear()
                 each.optimizer.state.update(state)
         costs = self.ranks.objects(clock.medians())
@@ -157,12 +162,12 @@ def _sums(costs: Sequence[float], starts: Sequence[int]) -> list[float]:
 
 
 def optimizers_of(network: LocalNetwork) -> dict[str, BlockOptimizer]:
-    """The block optimisers by name; none before they are made."""
+    """Returns the block optimisers by name; empty before they are made."""
     return network.optimizers.blocks if network.optimizers is not None else {}
 
 
 class _Stopwatch:
-    """Seconds that stages take, learning included, by hooks around them."""
+    """Measures the seconds of each stage, with its learning, by forward hooks."""
 
     def __init__(self, stages: Sequence[nn.Module]) -> None:
         self._times: list[list[float]] = []
@@ -183,19 +188,20 @@ class _Stopwatch:
             hook.remove()
 
     def _note(self, stage: int, sign: int) -> None:
+        """Add −now before a stage and +now after it: the sum is its duration."""
         if torch.cuda.is_available():
-            torch.cuda.synchronize()
+            torch.cuda.synchronize()  # kernels run asynchronously: without it only their launch is measured
         self._times[-1][stage] += sign * time.perf_counter()
 
 
 class PipelineStrategy(LocalDDP):
-    """Lightning's processes, each with some of the blocks.
+    """Lightning's strategy for a pipeline: each process has some of the blocks.
 
     Args:
         batch: samples of a full batch.
         balance: see `Pipeline`.
         cut: see `Pipeline`.
-        timeout: seconds after which a rank gives up waiting for another.
+        timeout: seconds after which waiting for another rank is an error.
     """
 
     strategy_name = "ff_pipeline"
@@ -215,16 +221,16 @@ class PipelineStrategy(LocalDDP):
 
     @classmethod
     def refuse(cls, module: ForwardOnly, recipe: Recipe) -> None:
-        """Find out whether the network can be cut at all.
+        """Check that the network can be divided.
 
         Raises:
-            UserError: why it cannot.
+            UserError: it cannot; the message gives the reason.
         """
         network, config = module.network, recipe.trainer
         ranks = world(config)
         where = "trainer.strategy: ff_pipeline"
         if network.circuits:
-            raise UserError(f"{where}: blocks of a circuit are called again and again; use ff_local")
+            raise UserError(f"{where}: the blocks of a circuit run several times per pass; use ff_local")
         if module.algorithm.whole_network:
             raise UserError(
                 f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local"
@@ -233,8 +239,7 @@ class PipelineStrategy(LocalDDP):
             raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
         if tuple(network.readouts) and on_gpu(recipe):
             raise UserError(
-                f"{where}: with readouts two kinds of messages are on their way, which has not been tried on "
-                "GPUs; use ff_local"
+                f"{where}: readouts need a second kind of message, which is not tested on GPUs; use ff_local"
             )
         if config.cut:
             chosen(network, config.cut, ranks)
@@ -242,8 +247,8 @@ class PipelineStrategy(LocalDDP):
         learn = sum(learning(network, segments(network)))
         if learn < ranks:
             raise UserError(
-                f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn by "
-                "themselves, between its stages; set trainer.devices to fewer, or use ff_local"
+                f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn "
+                "separately; set trainer.devices to fewer, or use ff_local"
             )
 
     def distribution(self) -> Distribution:
@@ -251,14 +256,14 @@ class PipelineStrategy(LocalDDP):
         return Pipeline(Group(), self._batch, self._balance, self._cut)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Of all blocks, as one process would have it."""
+        """Returns the state of all blocks, as in a run of one process."""
         module = self.lightning_module
         assert isinstance(module, ForwardOnly)
         module.distribution.settle(module)
         return super().lightning_module_state_dict()
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
-        """Likewise."""
+        """Returns the optimiser states of all blocks, as in a run of one process."""
         state: dict[str, Any] = super().optimizer_state(optimizer)
         module = self.lightning_module
         assert isinstance(module, ForwardOnly)
@@ -267,7 +272,7 @@ class PipelineStrategy(LocalDDP):
 
 
 def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
-    """Whether the same blocks learn together in every batch, all of them."""
+    """Whether all blocks learn in every batch, in the same windows."""
     moments = [Progress(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
-    found = {schedule.windows(progress, blocks) for progress in moments}
-    return len(found) == 1 and sum(map(len, found.pop())) == blocks
+    plans = {schedule.windows(progress, blocks) for progress in moments}
+    return len(plans) == 1 and sum(map(len, plans.pop())) == blocks

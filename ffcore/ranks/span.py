@@ -1,4 +1,4 @@
-"""The stages of one rank of a pipeline, and what passes from rank to rank."""
+"""The stages of one rank of a pipeline, and the messages between ranks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ffcore.ranks.link import Link
 
 
 class Span(Route):
-    """Stages ``stages`` of a network; rows come from the rank before and go to the rank after.
+    """Runs the stages of one rank: rows are received from the previous rank and sent to the next.
 
     Args:
-        stages: the rank's own.
-        last: whether no rank comes after it; readouts are the last one's.
-        link: to the neighbours.
+        stages: the stages of this rank.
+        last: whether this is the last rank, which has the readouts.
+        link: the queues to the neighbours.
     """
 
     def __init__(self, stages: range, last: bool, link: Link) -> None:
@@ -25,7 +25,7 @@ class Span(Route):
         self.link = link
 
     def learn(self, network: LocalNetwork, here: Pass) -> None:
-        """This rank's stages learn from what the rank before has made."""
+        """Let this rank's stages learn from the handoff of the previous rank."""
         views, x = here.views, here.views.x
         if self.stages.start > 0:
             x, *upstream = self.link.receive("learn", views.samples)
@@ -35,7 +35,7 @@ class Span(Route):
             self.link.send("learn", [x, *views.upstream], views.samples)
 
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """The last rank's readouts need what the blocks of all ranks hand on."""
+        """Run this rank's stages and pass on the handoffs that the readouts of the last rank need."""
         views, x = here.views, here.views.x
         if self.stages.start > 0:
             x, *tapped = self.link.receive("read", views.samples)
@@ -48,7 +48,7 @@ class Span(Route):
 
 
 def _tapped(network: LocalNetwork, stop: int) -> list[LocalBlock]:
-    """Blocks that readouts listen to, of the stages before ``stop``."""
+    """Returns the blocks in the stages before ``stop`` whose handoffs readouts use."""
     parts = {part for stage in network.stages[:stop] for part in stage.modules()}
-    heard = {block for taps in network.taps.values() for block in taps}
-    return [block for block in network.blocks if block in heard and block in parts]
+    used = {block for taps in network.taps.values() for block in taps}
+    return [block for block in network.blocks if block in used and block in parts]

@@ -1,4 +1,4 @@
-"""How ranks take the same branch after the same step without waiting for each other at every one."""
+"""Votes by which all ranks take the same branch after the same step, without a barrier at every step."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ _EVERY = 0.5  # seconds between two votes
 
 
 class Vote:
-    """Asks all ranks what they wish, about twice a second, counted in steps so that all ask after the same.
+    """Collects the wishes of all ranks about twice a second.
 
-    A vote is opened after one step and counted some steps later, when all have been there: nobody waits.
+    The interval is counted in steps, so that all ranks vote after the same step. A vote is an asynchronous
+    sum: it is started after one step and read some steps later, when all ranks have contributed, so that no
+    rank waits.
 
     Args:
-        ranks: all of the run.
-        device: where their messages have to lie.
+        ranks: all ranks of the run.
+        device: device of the messages.
     """
 
     def __init__(self, ranks: Ranks, device: torch.device | str = "cpu") -> None:
@@ -32,11 +34,13 @@ class Vote:
         self._last = time.monotonic()
 
     def at(self, step: int, wishes: Sequence[bool]) -> list[bool] | None:
-        """After every step: what anybody wished when the last vote was opened, or None if it is not time.
+        """To be called after every step. Returns the result of the last vote, or None if no vote is due.
+
+        A wish is granted if any rank had it when the vote was started.
 
         Args:
-            step: steps of the run so far, the same on all ranks.
-            wishes: this rank's, always the same number of them.
+            step: number of steps of the run so far, the same on all ranks.
+            wishes: the wishes of this rank, always the same number.
         """
         if self._due is not None and step < self._due:
             return None
@@ -47,7 +51,8 @@ class Vote:
             self._steps = max(1, int(steps))
         now = time.monotonic()
         took, self._last = now - self._last, now
-        # the first rank's clock says when the next one is; never more than twice as many steps as last time
+        # Only rank 0 measures time: the others add 0 steps to the sum. At most twice as many steps as last
+        # time.
         steps = self._steps * min(2.0, _EVERY / max(took, 1e-6)) if self.ranks.rank == 0 else 0.0
         message = torch.tensor([*map(float, wishes), float(int(steps))], device=self.device)
         self._open = self.ranks.begin_sum(message)
@@ -55,5 +60,5 @@ class Vote:
         return counted
 
     def now(self, wishes: Sequence[bool]) -> list[bool]:
-        """What anybody wishes: all ranks ask at the same place, and wait for each other."""
+        """Vote at once: all ranks call this at the same point and wait for each other."""
         return [any(votes) for votes in zip(*self.ranks.objects(list(wishes)), strict=True)]

@@ -1,4 +1,4 @@
-"""Which of a run's processes this one is, before anything of torch is there."""
+"""The rank of this process, from environment variables: does not import torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 from ffcore.recipe.trainer import TrainerConfig
 
 PARENT = "FFCORE_FIRST_RANK"
-"""Environment variable: process number of the rank that has started this one."""
+"""Environment variable with the process ID of the rank that started this process."""
 
 
 def world(trainer: TrainerConfig) -> int:
-    """How many ranks a run has."""
+    """Returns the number of ranks of a run."""
     return trainer.devices * trainer.num_nodes
 
 
 def rank(trainer: TrainerConfig) -> int:
-    """This process's rank, by the variables of torchrun, SLURM or Lightning's launcher; 0 without any.
+    """Returns the rank of this process, from variables of torchrun, SLURM or Lightning's launcher; or 0.
 
-    They count where Lightning goes by them: an interactive allocation of SLURM's starts no processes.
+    The variables are used in the same cases as in Lightning: in an interactive job SLURM starts no processes.
     """
     if world(trainer) == 1:
         return 0
@@ -33,17 +33,17 @@ def rank(trainer: TrainerConfig) -> int:
 
 
 def started_by_first() -> bool:
-    """Whether the first rank of a machine has started this process."""
+    """Whether rank 0 of this machine has started this process."""
     return os.environ.get(PARENT) == str(os.getppid())
 
 
 def started_by_others() -> bool:
-    """Whether torchrun, SLURM or a person starts all processes, so that none has to wait for this one."""
+    """Whether torchrun, SLURM or the user starts all processes, not this one."""
     return not started_by_first() and ("LOCAL_RANK" in os.environ or _under_slurm())
 
 
 def interactive() -> bool:
-    """Whether there is no program that other processes could run too."""
+    """Whether this is an interactive session: there is no program that other processes could run."""
     main = sys.modules.get("__main__")
     return hasattr(sys, "ps1") or not (getattr(main, "__file__", None) or getattr(main, "__spec__", None))
 

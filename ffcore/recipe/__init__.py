@@ -1,1 +1,1 @@
-"""What a recipe may say, and how it is read. Imports no torch."""
+"""Recipes: their schema, and how they are read. Does not import torch."""

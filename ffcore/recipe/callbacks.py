@@ -1,4 +1,4 @@
-"""Loggers and Lightning callbacks, by name: ``trainer.loggers`` and ``trainer.callbacks``."""
+"""Loggers and Lightning callbacks in a recipe: ``trainer.loggers`` and ``trainer.callbacks``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ LOGGERS: Mapping[str, tuple[str, str]] = {
     "comet": ("lightning.pytorch.loggers:CometLogger", "comet-ml"),
     "csv": ("lightning.pytorch.loggers:CSVLogger", "lightning"),
 }
-"""Target and package of each kind; others are written as ``package.module:Class``."""
+"""Target and package of each kind; other loggers are written as ``package.module:Class``."""
 
 
 def _known(kind: str) -> str:
+    # a target is checked when it is imported, at the start of the run
     if ":" not in kind and kind not in LOGGERS:
         raise ValueError(f"there is no logger {kind!r}{closest(kind, LOGGERS)} (or package.module:Class)")
     return kind
 
 
 class CallbackItem(Strict):
-    """A callback, or a logger: its class and the arguments of its constructor."""
+    """A callback or a logger: its class and the arguments of its constructor."""
 
-    kind: str = Field(min_length=1, description="its name, or package.module:Class")
+    kind: str = Field(min_length=1, description="name of the class, or package.module:Class")
     options: dict[str, Any] = Field(default={}, description="arguments of its constructor")
 
 

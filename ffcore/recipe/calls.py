@@ -1,4 +1,4 @@
-"""Functions and classes that a recipe calls: ``torch.optim:SGD`` by its target, or from Python themselves."""
+"""Functions and classes that a recipe calls: by target, such as ``torch.optim:SGD``, or as Python objects."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from ffcore.recipe.problems import wrong
 
 
 class Call(BaseModel):
-    """What is called, and keyword arguments beside it: ``{kind: torch.optim:SGD, lr: 0.1}``.
+    """A function or class with keyword arguments: ``{kind: torch.optim:SGD, lr: 0.1}``.
 
-    A `functools.partial` with keyword arguments only is taken apart, so that it can be recorded.
+    A `functools.partial` with only keyword arguments is stored as its function and these arguments, so that
+    it can be recorded.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     what: ClassVar[str]
-    """For messages: what it makes, and from what."""
+    """Description of the expected function or class, for messages."""
 
     base: ClassVar[str] = ""
-    """Target of the class that a class has to be a subclass of; empty: no class can be called here."""
+    """Target of the required base class; empty if only functions are allowed."""
 
     targets: ClassVar[bool] = False
     """Whether it takes targets ``module:name`` too; else these are components with options of their own."""
@@ -52,35 +53,37 @@ class Call(BaseModel):
 
     @classmethod
     def tag(cls, value: Any) -> str:
-        """``called`` for what this model reads, ``known`` for everything else."""
+        """Returns the tag of the union: ``called`` for a value of this model, ``known`` for all others."""
         if isinstance(value, Call):
             return "called"
-        said = as_kind(value)
-        kind = said.get("kind") if isinstance(said, Mapping) else None
-        called = is_object(kind) or isinstance(kind, Validated) or is_record(said)
+        item = as_kind(value)
+        kind = item.get("kind") if isinstance(item, Mapping) else None
+        called = is_object(kind) or isinstance(kind, Validated) or is_record(item)
         return "called" if called or (cls.targets and is_target(kind)) else "known"
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        said = dict(as_kind(value))
-        kind = said["kind"]
-        if is_record(said):
-            said["kind"] = Absent(said.pop("is"))
+        item = dict(as_kind(value))
+        kind = item["kind"]
+        if is_record(item):
+            item["kind"] = Absent(item.pop("is"))
         elif isinstance(kind, str):
-            said["kind"] = Named(kind)
+            item["kind"] = Named(kind)
         else:
             function, keywords = apart(kind)
-            said = {**keywords, **said, "kind": function}
-        if not isinstance(said["kind"], Validated):
-            cls._check(said["kind"])
-        return said
+            item = {**keywords, **item, "kind": function}
+        # a target is checked when it is imported, at build time
+        if not isinstance(item["kind"], Validated):
+            cls._check(item["kind"])
+        return item
 
     @classmethod
     def _check(cls, given: Any) -> None:
         if inspect.isclass(given):
             if not cls.base:
                 raise wrong(f"{given.__name__} is a class; give {cls.what}")
+            # None if the module is not imported yet: then the class cannot be a subclass
             contract = peek_target(cls.base)
             if contract is None or not issubclass(given, contract):
                 raise wrong(f"{given.__name__} is not a {cls.base.replace(':', '.')}; give {cls.what}")

@@ -12,33 +12,37 @@ from ffcore.recipe.strict import Flat
 
 
 def _count_or_fraction(value: Any) -> int | float:
-    """A whole number of samples, or a fraction below 1; a string as YAML leaves ``1e-1`` counts too."""
+    """Returns a number of samples, or a fraction below 1, also from a string such as "1e-1"."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = -1.0
+    # bool is an int, and float(True) is 1.0: without the check `true` would be one sample
     if isinstance(value, bool) or not (0 <= number < 1 or (number >= 1 and number.is_integer())):
         raise ValueError("should be a fraction of the training set below 1, or a number of samples")
     return int(number) if number >= 1 or value == 0 else number
 
 
 class DataConfig(Flat):
-    """A data set and how it is dealt out: ``{kind: mnist, batch_size: 100}``."""
+    """A data set and its batches: ``{kind: mnist, batch_size: 100}``."""
 
     inner: ClassVar[str] = "dataset"
 
     dataset: Annotated[Spec, Kind("dataset")] = Field(description="the data set")
-    batch_size: Count = Field(default=100, description="samples in a batch, on all ranks together")
+    batch_size: Count = Field(default=100, description="samples per batch, over all ranks")
     validation: Annotated[int | float, BeforeValidator(_count_or_fraction)] = Field(
-        default=0.1, description="part of the training set kept for validation: a fraction, or a count"
+        default=0.1,
+        description="part of the training set used for validation: a fraction, or a number of samples",
     )
     split_seed: Natural = Field(default=0, description="seed of the split into training and validation")
     augment: list[Annotated[Spec, Kind("augmentation")]] = Field(
-        default=[], description="small changes to training samples, one after another"
+        default=[], description="augmentations of the training samples, applied in order"
     )
     groups: list[Natural] | None = Field(
-        default=None, description="super-class of each class, from 0; null: the set's own, if it has such"
+        default=None,
+        description="super-class of each class, from 0; null: those of the data set, if it has any",
     )
     standardise: bool = Field(
-        default=False, description="subtract the training mean, divide by the deviation"
+        default=False,
+        description="subtract the mean of the training samples and divide by their standard deviation",
     )

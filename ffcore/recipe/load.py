@@ -1,4 +1,4 @@
-"""From the name of a recipe to the recipe."""
+"""Finds, reads and validates recipes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from ffcore.recipe.text import emit, parse
 from ffcore.recipe.tree import Tree, before, dotted, merge
 
 _ANOTHER = re.compile(r"\s*(algorithm|network|block|start|data\.(kind|dataset))\b")
-"""Overrides that make another experiment of a recipe: its paper's figure is not theirs."""
+"""Overrides that change the experiment: the paper's result does not apply to it."""
 
 _OWN = ("name", "title", "paper", "description")
-"""Keys that a recipe does not take over from its base."""
+"""Keys that a recipe does not inherit from its base."""
 
 SUFFIXES = (".yaml", ".yml")
 
 
 def root() -> Path:
-    """The folder of the packaged recipes: in the wheel inside the package, in a checkout beside it."""
+    """Returns the directory of the packaged recipes: inside the package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
 
 
 def names() -> list[str]:
-    """The names of the recipes that are packaged or registered by a plugin."""
+    """Returns the names of the recipes that are packaged or registered by a plugin."""
     return sorted(_known())
 
 
 def find(name_or_path: str) -> Path:
-    """The file of a recipe.
+    """Returns the file of a recipe.
 
     Args:
-        name_or_path: a path ending in ``.yaml``, or a name such as ``mnist/ff``.
+        name_or_path: a path that ends in ``.yaml``, or a name such as ``mnist/ff``.
 
     Raises:
-        RecipeError: there is none.
+        RecipeError: the recipe does not exist.
     """
     if name_or_path.endswith(SUFFIXES):
         path = Path(name_or_path)
@@ -57,15 +57,15 @@ def find(name_or_path: str) -> Path:
     known = _known()
     if name_or_path not in known:
         hint = closest(name_or_path, known)
-        raise RecipeError(f"there is no recipe {name_or_path!r}{hint}; a path ends in .yaml")
+        raise RecipeError(f"there is no recipe {name_or_path!r}{hint}; a path should end in .yaml")
     paths = known[name_or_path]
     if len(paths) > 1:
-        raise RecipeError(f"recipe {name_or_path!r} is there twice: {' and '.join(map(str, paths))}")
+        raise RecipeError(f"there are two recipes {name_or_path!r}: {' and '.join(map(str, paths))}")
     return paths[0]
 
 
 def read(path: Path) -> Tree:
-    """Parse a file and lay it upon its ``base``, if it names one; nothing is validated.
+    """Parse a file and merge it into its ``base``, if it has one. Does not validate it.
 
     Raises:
         RecipeError: a file is missing or cannot be parsed, or is its own base.
@@ -82,12 +82,13 @@ def load(
 
     Args:
         name_or_path: as for `find`.
-        overrides: ``path=value`` each, such as ``network.0.units=100``; applied in order. Or from Python
+        overrides: strings ``path=value``, such as ``network.0.units=100``, applied in order; or a mapping of
             values, nested or by path.
-        objects: objects that a run's ``config.yaml`` only describes, by path, before anything is overridden.
+        objects: Python objects that a run's ``config.yaml`` only describes, by path; set before overrides.
 
     Raises:
-        RecipeError: with the file and line, or the override, of everything that is wrong.
+        RecipeError: the recipe is not valid; the message has the file and line, or the override, of each
+            problem.
     """
     tree = read(find(name_or_path))
     give_again(tree, objects or {})
@@ -97,6 +98,7 @@ def load(
         paths = list(overrides)
         for override in overrides:
             apply(tree, override)
+    # A changed experiment must not be compared with the paper's result.
     if any(_ANOTHER.match(path) for path in paths):
         tree.data.pop("paper", None)
     _refuse_records(tree)
@@ -107,34 +109,34 @@ def load(
 
 
 def loaded(recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """The recipe of a name or path with overrides; a `Recipe` as it is.
+    """Load the recipe of a name or path with overrides; a `Recipe` is returned unchanged.
 
     Raises:
-        ValueError: when a `Recipe` has overrides.
+        ValueError: overrides are given for a `Recipe`.
     """
     if not isinstance(recipe, Recipe):
         return load(os.fspath(recipe), overrides)
     if overrides:
-        raise ValueError("overrides go with a recipe's name or path; a Recipe object is taken as it is")
+        raise ValueError("overrides need the name or path of a recipe; a Recipe object cannot be changed")
     return recipe
 
 
 def dump(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, every default written out; it loads back to an equal recipe."""
+    """Returns the complete recipe as YAML, with all defaults. It loads as an equal recipe."""
     return emit(recipe.model_dump(mode="json"))
 
 
 def label(path: Path) -> str:
-    """How messages call a recipe file: short if it is packaged or below the working directory."""
-    whole = path.resolve()
+    """Returns the name of a recipe file in messages: short for files below the working directory."""
+    absolute = path.resolve()
     for folder in (root().resolve(), Path.cwd()):
-        if whole.is_relative_to(folder):
-            return whole.relative_to(folder).as_posix()
+        if absolute.is_relative_to(folder):
+            return absolute.relative_to(folder).as_posix()
     return os.fspath(path)
 
 
 def _refuse_records(tree: Tree) -> None:
-    """Refuse a tree that describes objects and does not hold them."""
+    """Raise if the tree only describes a Python object."""
     missing = list(records(tree.data))
     if missing:
         path, described = missing[0]
@@ -157,7 +159,7 @@ def _known() -> dict[str, list[Path]]:
 
 
 def _read(path: Path, above: tuple[Path, ...]) -> Tree:
-    here = path.resolve()
+    here = path.resolve()  # two paths of one file, through a link, are the same
     if here in above:
         chain = " → ".join(label(one) for one in (*above, here))
         raise RecipeError(f"{label(path)}  base: a recipe is its own base: {chain}")
@@ -171,14 +173,14 @@ def _read(path: Path, above: tuple[Path, ...]) -> Tree:
     where = tree.origins.pop(("base",))
     if not isinstance(base, str):
         raise RecipeError(f"{where}  base: {base!r} should be the name or the path of a recipe")
-    if base.endswith(SUFFIXES):
+    if base.endswith(SUFFIXES):  # a path is relative to the file that has it
         base = os.fspath(path.parent / base)
     try:
         file = find(base)
     except RecipeError as error:
         raise RecipeError(f"{where}  base: {error}") from error
     below = _read(file, (*above, here))
-    for key in _OWN:  # what is said of another experiment is not said of this one
+    for key in _OWN:  # they describe the experiment of the base
         below.data.pop(key, None)
     if "name" not in tree.data:
         tree.put(("name",), path.stem, {("name",): where})

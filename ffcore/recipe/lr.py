@@ -1,4 +1,4 @@
-"""Learning-rate schedules in a recipe: registered ones, torch's schedulers, or any function of time."""
+"""Learning-rate schedules in a recipe: registered ones, torch's schedulers, or any function of the epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ffcore.recipe.unions import ByKind
 
 
 class FactorCall(Call):
-    """Any function of time, or a scheduler of torch's."""
+    """Any function of the epoch, or a scheduler of torch."""
 
     what: ClassVar[str] = "a function (epoch, epochs) → factor on the learning rate, or a torch scheduler"
     base: ClassVar[str] = "torch.optim.lr_scheduler:LRScheduler"

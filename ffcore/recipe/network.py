@@ -23,44 +23,44 @@ from ffcore.recipe.strict import Flat, Name, NullIsEmpty, Strict
 from ffcore.recipe.unions import ByKind
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))
-"""The kinds of network items that are not bodies."""
+"""Kinds of network items other than blocks."""
 
 
 class BlockConfig(Strict):
-    """What makes a body learn by itself. What is not set is left to the algorithm."""
+    """The options of a block: how its body learns. The algorithm sets the defaults."""
 
     goodness: Annotated[Spec, Kind("goodness")] | None = Field(
-        default=None, description="how good the block finds an activity"
+        default=None, description="function of the activity that the block learns to make high or low"
     )
     objective: Annotated[Spec, Kind("objective")] | None = Field(
-        default=None, description="the local loss made of goodness"
+        default=None, description="term of the local loss that reads the goodness"
     )
     penalties: Annotated[dict[Name, Annotated[Spec, Kind("penalty")]], NullIsEmpty] = Field(
-        default={}, description="terms added to the local loss, by a name of your own"
+        default={}, description="further terms of the local loss, by names of your own"
     )
     handoff: Annotated[Spec, Kind("handoff")] | None = Field(
-        default=None, description="what happens to an activity on its way to the next block"
+        default=None, description="function of the activity that gives the input of the next block"
     )
     rule: Annotated[Spec, Kind("rule")] | None = Field(
-        default=None, description="how the block learns; null: by the gradient of its loss"
+        default=None, description="learning rule; null: the gradient of the local loss"
     )
     optimizer: OptimizerConfig | None = Field(
-        default=None, description="the block's own optimiser; null: the recipe's"
+        default=None, description="optimiser of this block; null: that of the recipe"
     )
-    per_view: bool = Field(default=False, description="send the views through the body one by one")
+    per_view: bool = Field(default=False, description="run the body once for each view")
 
     compile: bool = Field(
-        default=False, description="compile what the block computes with torch.compile; needs a C++ compiler"
+        default=False, description="compile the block with torch.compile; needs a C++ compiler"
     )
 
     @model_serializer(mode="wrap")
     def _only_what_is_set(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # an explicit null overrides a default and an absent key does not: a dump keeps the difference
+        # An explicit null overrides a default, a missing key does not: the dump must keep the difference.
         return {key: value for key, value in handler(self).items() if key in self.model_fields_set}
 
 
 def merged(defaults: BlockConfig, override: BlockConfig) -> BlockConfig:
-    """``defaults`` with the fields that ``override`` sets; an explicit null counts as set."""
+    """Returns ``defaults`` with the fields that ``override`` sets, also those set to null."""
     return defaults.model_copy(update={name: getattr(override, name) for name in override.model_fields_set})
 
 
@@ -70,9 +70,11 @@ class BlockItem(Flat):
     inner: ClassVar[str] = "body"
 
     body: Annotated[Spec, Kind("body", also=CONTAINERS)] = Field(description="the module inside the block")
-    repeat: Count = Field(default=1, description="how many such blocks in a row")
-    name: Name | None = Field(default=None, description="name of the block; null: numbered")
-    block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
+    repeat: Count = Field(default=1, description="number of such blocks in a row")
+    name: Name | None = Field(default=None, description="name of the block; null: a number")
+    block: BlockConfig = Field(
+        default=BlockConfig(), description="options that differ from the recipe's block"
+    )
 
     @property
     def kind(self) -> str:
@@ -87,38 +89,41 @@ class BoxItem(Strict):
     box: Annotated[Spec, Kind("blackbox")] = Field(description="the black box")
     fit: Literal["start", "finished"] | Count = Field(
         default="start",
-        description="when a box that adapts does so again: finished: when no block before it learns any "
-        "more; a number: after so many epochs; start: only when the run begins",
+        description="when a box that adapts is fitted: start: at the start of the run; finished: again when "
+        "no block before it learns any more; a number: again after that number of epochs",
     )
     movable: bool = Field(
         default=True,
-        description="whether each rank may have one of its own; false where there is only one",
+        description="whether each rank may have its own copy; false if only one can exist",
     )
-    name: Name | None = Field(default=None, description="name of the box; null: numbered")
+    name: Name | None = Field(default=None, description="name of the box; null: a number")
 
 
 class ModelItem(Strict):
-    """A model from elsewhere, some of whose sub-modules learn by themselves; see `ffcore.localize`."""
+    """Any torch model; some of its sub-modules become blocks. See `ffcore.localize`."""
 
-    kind: Literal["model"] = Field(default="model", description="a model that knows nothing of ffcore")
-    target: Annotated[Any, Function()] = Field(description="package.module:function or class that makes it")
+    kind: Literal["model"] = Field(default="model", description="any torch model")
+    target: Annotated[Any, Function()] = Field(
+        description="package.module:name of the function or class that makes it"
+    )
     options: dict[str, Any] = Field(
-        default={}, description="keyword arguments of the target; 'classes' stands for the number of classes"
+        default={},
+        description="keyword arguments of the target; 'classes' is replaced by the number of classes",
     )
     at: list[str] | dict[str, BlockConfig | None] = Field(
         min_length=1,
-        description="names of sub-modules, or patterns such as layers.*; or a mapping from these to what "
-        "differs from the recipe's block",
+        description="names of the sub-modules that become blocks, or patterns such as layers.*; or a mapping "
+        "from these to options that differ from the recipe's block",
     )
     head: str | None = Field(
-        default=None, description="the sub-module that makes class logits; it learns by cross-entropy"
+        default=None, description="the sub-module that computes class logits; it learns by cross-entropy"
     )
     name: Name | None = Field(default=None, description="goes before the names of all its blocks")
     block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
 
 
 class NetItem(Flat):
-    """A whole network by its name: ``{kind: resnet17, widths: [40, 80, 160, 320]}``."""
+    """A complete network by its name: ``{kind: resnet17, widths: [40, 80, 160, 320]}``."""
 
     inner: ClassVar[str] = "net"
 
@@ -128,7 +133,7 @@ class NetItem(Flat):
 
 
 class CircuitItem(Flat):
-    """Blocks that see each other: ``{kind: recurrent, units: [2000, 2000, 2000]}``."""
+    """Blocks that are connected to each other: ``{kind: recurrent, units: [2000, 2000, 2000]}``."""
 
     inner: ClassVar[str] = "circuit"
 
@@ -136,7 +141,7 @@ class CircuitItem(Flat):
     name: Name | None = Field(default=None, description="goes before the names of all its blocks")
     block: BlockConfig = Field(default=BlockConfig(), description="what differs from the recipe's block")
     blocks: dict[Name, BlockConfig] = Field(
-        default={}, description="what differs for single blocks, by their names within the circuit"
+        default={}, description="options that differ for single blocks, by their names within the circuit"
     )
 
     @property
@@ -150,15 +155,15 @@ class ResidualItem(Strict):
 
     kind: Literal["residual"] = Field(default="residual", description="items with a shortcut around them")
     merge: Literal["add", "concat"] = Field(
-        default="add", description="how the shortcut comes back in, pooled if the items shrink the image"
+        default="add", description="how the shortcut is merged; it is pooled if the items reduce the image"
     )
-    items: list[NetworkItem] = Field(min_length=1, description="what the shortcut goes around")
-    repeat: Count = Field(default=1, description="how many such groups in a row")
-    name: Name | None = Field(default=None, description="name of the group; null: numbered")
+    items: list[NetworkItem] = Field(min_length=1, description="the items inside the shortcut")
+    repeat: Count = Field(default=1, description="number of such stages in a row")
+    name: Name | None = Field(default=None, description="name of the stage; null: a number")
 
 
 def _as_item(value: Any) -> Any:
-    """A module or a function is short for a block around the one, or a black box that calls the other."""
+    """Convert a module to a block with it as body, and a function to a black box that calls it."""
     item = as_kind(value)
     if isinstance(item, dict):
         kind = item.get("kind")
@@ -171,12 +176,13 @@ def _tag(value: Any) -> str:
     if isinstance(value, BuiltItem | NetItem):
         return next(tag for tag, model in _ITEMS.items() if isinstance(value, model))
     kind = value.get("kind") if isinstance(value, dict) else None
+    # The order matters: a kind of a container is not looked up among the registered components.
     if isinstance(kind, str) and kind in CONTAINERS:
         return kind
     for tag, noun in (("circuit", "circuit"), ("net", "network")):
         if is_instance(kind, NOUNS[noun].base):
             return tag
-    if kind == OBJECT and "is" in value:  # a record, of which the keys beside it say what it was
+    if kind == OBJECT and "is" in value:  # the record of an object: the other keys show which item it was
         return "circuit" if "blocks" in value else "block" if "repeat" in value else "net"
     registry = manager.current().registry
     if kind in registry.names("circuit"):
@@ -185,7 +191,7 @@ def _tag(value: Any) -> str:
 
 
 BuiltItem = ResidualItem | BoxItem | CircuitItem | ModelItem | BlockItem
-"""What is left when networks by name are spelled out."""
+"""The items of a network after networks by name have been replaced by theirs."""
 
 _ITEMS = {
     "residual": ResidualItem,

@@ -1,8 +1,9 @@
-"""Python objects in a recipe: what counts as one, how it is recorded, and how it is given again.
+"""Python objects in a recipe, and their records in files.
 
-A live object stands in the recipe as it is and is copied only when it is built. In a record (``config.yaml``,
-checkpoints) it is plain data: the target ``module:name`` of a class or function that can be imported, which
-loads again, or ``{kind: object, is: …}``, which only describes it. Imports no torch.
+A recipe in memory refers to the object itself; it is copied only when the network is built. A record of it
+(in ``config.yaml`` and checkpoints) is plain data. For a class or function that can be imported it is the
+target ``module:name``, from which it is loaded again. For all other objects it is ``{kind: object, is: …}``,
+which only describes them. Does not import torch.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from ffcore.plugin.targets import TARGET, peek_target
 OBJECT = "object"
 """The ``kind`` in the record of an object that cannot be imported."""
 
-_LONGEST = 120
+_LONGEST = 120  # characters of a description
 
 
 class Validated:
-    """The base of what a recipe already holds in its validated form."""
+    """Base of values that are already validated."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Named(Validated):
-    """An object by its target, imported when it is built.
+    """An object given by its target. It is imported when the network is built.
 
     Args:
         target: ``module:name``.
@@ -48,10 +49,10 @@ class Named(Validated):
 
 @dataclass(frozen=True, slots=True)
 class Absent(Validated):
-    """An object that a record describes and that has not been given again.
+    """An object of which only the record exists.
 
     Args:
-        described: what it was, in short.
+        described: the description in the record.
     """
 
     described: str
@@ -62,30 +63,30 @@ _DATA = (*_PLAIN, BaseModel, Validated)
 
 
 def is_object(value: object) -> bool:
-    """Whether a value in a recipe is a Python object, not data that YAML could have given."""
+    """Whether a value in a recipe is a Python object and not data as from YAML."""
     return not isinstance(value, _DATA)
 
 
 def is_function(value: object) -> bool:
-    """Whether it is an object that is called as it is: neither a class nor a module of torch's."""
+    """Whether a value is callable, but not a class and not a torch module."""
     return callable(value) and not inspect.isclass(value) and not is_instance(value, "torch.nn:Module")
 
 
 def is_instance(value: object, target: str) -> bool:
-    """Whether it is an instance of the class ``module:Name``, which is not imported to find out."""
+    """Whether a value is an instance of the class ``module:Name``. Does not import the module."""
     kind = peek_target(target)
     return kind is not None and isinstance(value, kind)
 
 
 def is_target(value: object) -> bool:
-    """Whether it has the form ``module:name``."""
+    """Whether a value has the form ``module:name``."""
     return isinstance(value, str) and re.fullmatch(TARGET, value) is not None
 
 
 def misfit(value: object, noun: str) -> str | None:
-    """Why an object cannot be a component of this noun, in one line; None if it can.
+    """Returns the reason why an object cannot be a component of this noun; None if it can.
 
-    Besides instances of its contract a black box may be any function of rows.
+    A component is an instance of its contract. A black box may also be any function of rows.
     """
     contract = NOUNS[noun]
     if inspect.isclass(value):
@@ -96,7 +97,7 @@ def misfit(value: object, noun: str) -> str | None:
 
 
 def short(value: object) -> str:
-    """An object's repr in one line of limited length, the same in every process.
+    """Returns an object's repr in one line of limited length, the same in every process.
 
     >>> short(print), short([1, 2])
     ('function print', '[1, 2]')
@@ -110,24 +111,25 @@ def short(value: object) -> str:
         text = f"class {_name(value)}"
     else:
         try:
+            # memory addresses differ between processes
             text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(value).split()))
             text = text.replace("( (", "((").replace(") )", "))")  # torch's modules
-        except Exception:  # an object's own code
+        except Exception:  # raised by the object's own __repr__
             text = type(value).__name__
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def target_of(value: object) -> str | None:
-    """The target by which any process can import a class or function; None where there is none.
+    """Returns the target by which another process can import a class or function; None if it cannot.
 
-    The shortest module that has it is named.
+    Of several modules that have it, the target names the shortest.
 
     >>> import collections
     >>> target_of(collections.OrderedDict), target_of(lambda: 0)
     ('collections:OrderedDict', None)
     """
     module = getattr(value, "__module__", None)
-    # torch.tanh is found by the latter only
+    # __qualname__ of torch.tanh is not a name in torch, but __name__ is
     names = [getattr(value, key, None) for key in ("__qualname__", "__name__")]
     if not isinstance(module, str):
         return None
@@ -136,20 +138,23 @@ def target_of(value: object) -> str | None:
         prefix = ".".join(parts[:depth])
         for name in names:
             target = f"{prefix}:{name}"
-            if is_target(target) and _found(prefix, str(name)) is value and _importable(prefix):
+            if is_target(target) and _look_up(prefix, str(name)) is value and _importable(prefix):
                 return target
     return None
 
 
 def apart(value: Any) -> tuple[Any, dict[str, Any]]:
-    """What a `functools.partial` calls and its keyword arguments, if it has no others; else the value."""
+    """Returns function and keyword arguments of a `functools.partial` without positional arguments.
+
+    For other values: the value, and no arguments.
+    """
     if isinstance(value, functools.partial) and not value.args:
         return value.func, as_data(value.keywords)
     return value, {}
 
 
 def record(value: object) -> dict[str, Any]:
-    """An object as plain data: ``{"kind": target}``, or ``{"kind": "object", "is": description}``."""
+    """Returns the record of an object: ``{"kind": target}``, or ``{"kind": "object", "is": description}``."""
     if isinstance(value, Named):
         return {"kind": value.target}
     if isinstance(value, Absent):
@@ -159,12 +164,12 @@ def record(value: object) -> dict[str, Any]:
 
 
 def is_record(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether it is the record of an object that cannot be imported, perhaps with what goes beside it."""
+    """Whether a value is the record of an object that cannot be imported, perhaps with options beside it."""
     return isinstance(value, dict) and value.get("kind") == OBJECT and isinstance(value.get("is"), str)
 
 
 def records(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Path and description of each object that plain data only describe."""
+    """Yield path and description of each record of an object that cannot be imported."""
     if is_record(data):
         yield path, data["is"]
     items: Any = ()
@@ -177,23 +182,24 @@ def records(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
 
 
 def as_kind(value: Any) -> Any:
-    """``adam``, or an object, is short for a mapping with this ``kind``."""
+    """Returns ``{"kind": value}`` for a string or an object; other values unchanged."""
     return {"kind": value} if isinstance(value, str) or is_object(value) else value
 
 
 def copied(data: Any) -> Any:
-    """A copy of mappings and lists; objects in them stay the same ones."""
+    """Copy mappings and lists, but not the objects in them."""
     if isinstance(data, dict):
         return {key: copied(value) for key, value in data.items()}
     return [copied(value) for value in data] if isinstance(data, list) else data
 
 
 def as_data(value: Any) -> Any:
-    """The value as a recipe has it: paths become text, numbers of NumPy and torch Python's; objects stay."""
+    """Convert paths to strings, and numbers of NumPy and torch to Python's; objects are kept."""
     if isinstance(value, Mapping):
         return {str(key): as_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_data(item) for item in value]
+    # duck typing, since this module must not import torch
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
         return value.tolist()
     return os.fspath(value) if isinstance(value, os.PathLike) else value
@@ -209,7 +215,7 @@ def _what(value: object) -> str:
 
 
 def a(word: str) -> str:
-    """The word with its article."""
+    """Returns a word with its article."""
     return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
 
 
@@ -221,7 +227,7 @@ def _wanted(noun: Noun) -> str:
 
 
 def _construction(kind: Callable[..., Any]) -> str:
-    """How to make an instance: ``SumSquares()``, ``Linear(…)``."""
+    """Returns the call that makes an instance, for messages: ``SumSquares()``, ``Linear(…)``."""
     name = _name(kind)
     try:
         inspect.signature(kind).bind()
@@ -230,7 +236,8 @@ def _construction(kind: Callable[..., Any]) -> str:
     return f"{name}()"
 
 
-def _found(module: str, name: str) -> Any:
+def _look_up(module: str, name: str) -> Any:
+    # only loaded modules: an import here could have side effects
     thing: Any = sys.modules.get(module)
     for part in name.split("."):
         thing = getattr(thing, part, None)
@@ -238,16 +245,20 @@ def _found(module: str, name: str) -> Any:
 
 
 def _importable(module: str) -> bool:
-    """Whether another process with the same path finds this very module."""
+    """Whether another process with the same import path finds this module.
+
+    False for a module of a notebook, and for one that another file shadows.
+    """
     if module in sys.builtin_module_names:
         return True
     path: Any = None
     spec: importlib.machinery.ModuleSpec | None = None
-    whole = ""
+    name = ""
+    # The finders are asked directly: importlib.util.find_spec would return the spec of the loaded module.
     for part in module.split("."):
-        whole = f"{whole}.{part}" if whole else part
+        name = f"{name}.{part}" if name else part
         finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
-        spec = next((found for find in finders if find and (found := find(whole, path))), None)
+        spec = next((result for find in finders if find and (result := find(name, path))), None)
         if spec is None:
             return False
         path = spec.submodule_search_locations

@@ -1,4 +1,4 @@
-"""Optimisers in a recipe: registered ones, torch's, or any class or function."""
+"""Optimisers in a recipe: registered ones, those of torch, or any class or function."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ffcore.recipe.unions import ByKind
 
 
 class OptimizerCall(Call):
-    """Any optimiser: its class, or a function from parameters to one."""
+    """Any optimiser: its class, or a function that makes it from parameters."""
 
-    what: ClassVar[str] = "an optimiser's class, or a function from parameters to an optimiser"
+    what: ClassVar[str] = "an optimiser class, or a function from parameters to an optimiser"
     base: ClassVar[str] = "torch.optim:Optimizer"
 
 

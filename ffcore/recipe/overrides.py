@@ -1,4 +1,4 @@
-"""Overrides: ``trainer.max_epochs=2``, and from Python values at paths."""
+"""Overrides of a recipe: ``trainer.max_epochs=2``, or values from Python."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ffcore.recipe.tree import FROM_PYTHON, OVERRIDE, Path, Tree, before, dotted
 
 
 def apply(tree: Tree, override: str) -> None:
-    """Set one value in the tree, as the command line says it.
+    """Set one value in the tree by an override of the command line.
 
     Args:
         tree: changed in place.
         override: ``path=value``: keys and list indices joined by dots, and YAML.
 
     Raises:
-        RecipeError: it has no such form, or the path leads through something that has no parts.
+        RecipeError: the override is not of this form, or the path leads through a value without parts.
     """
-    said = f"{OVERRIDE}{override!r}"
+    origin = f"{OVERRIDE}{override!r}"
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
@@ -32,91 +32,98 @@ def apply(tree: Tree, override: str) -> None:
     try:
         value = parse_value(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{said}  broken YAML: {first_line(error)}") from error
-    put(tree, keys, value, said)
+        raise RecipeError(f"{origin}  broken YAML: {first_line(error)}") from error
+    put(tree, keys, value, origin)
 
 
-def put(tree: Tree, keys: list[str], value: Any, said: str) -> None:
-    """Set the value at a path; missing mappings around it are made.
+def put(tree: Tree, keys: list[str], value: Any, origin: str) -> None:
+    """Set the value at a path, and make missing mappings around it.
 
-    A kind that changes takes the old options with it, unless an override has set them.
+    If the kind of a component changes, its old options are removed, except those set by an override.
 
     Args:
         tree: changed in place.
         keys: keys and list indices.
         value: data or an object.
-        said: where the value comes from, for messages; it begins with `OVERRIDE`.
+        origin: origin of the value, for messages; it begins with `OVERRIDE`.
 
     Raises:
-        RecipeError: the path leads through something that has no parts.
+        RecipeError: the path leads through a value without parts.
     """
     parent: Path = ()
     for key in keys[:-1]:
-        parent = (*parent, _step(tree, parent, key, said, create=True))
-    last = _step(tree, parent, keys[-1], said, create=False)
+        parent = (*parent, _step(tree, parent, key, origin, create=True))
+    last = _step(tree, parent, keys[-1], origin, create=False)
     node = tree.at(parent)
+    # A record of an object is replaced as a whole; its kind is not that of a component.
     if last == "kind" and not is_record(node) and "kind" in node and node["kind"] != value:
         tree.drop_options(parent, keep_overrides=True)
-    tree.give((*parent, last), value, said)
+    tree.give((*parent, last), value, origin)
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Paths and their values from a nested mapping; lists and empty mappings are values."""
+    """Yield paths and values of a nested mapping; lists and empty mappings are values."""
     for key, value in values.items():
         path = f"{above}{key}"
         if path == "network" and isinstance(value, Mapping) and "kind" in value:
-            yield path, [as_data(value)]  # a network of a single item, in place of the recipe's list
+            yield path, [as_data(value)]  # a network of one item replaces the whole list
         elif isinstance(value, Mapping) and value:
-            # the kind first: changing it drops the old options, and only those
+            # the kind first: its change removes the old options, but must not remove the new ones
             yield from flat(dict(sorted(value.items(), key=lambda item: item[0] != "kind")), f"{path}.")
         else:
             yield path, as_data(value)
 
 
 def apply_values(tree: Tree, values: Mapping[str, Any]) -> list[str]:
-    """Set values from Python: nested mappings, or paths spelled out; their paths.
+    """Set values from Python, given as nested mappings or by path. Returns their paths.
 
     Args:
         tree: changed in place.
         values: ``{"trainer": {"max_epochs": 2}, "network.0.units": 100}``.
 
     Raises:
-        RecipeError: a path is empty or leads through something that has no parts.
+        RecipeError: a path is empty or leads through a value without parts.
     """
     paths = []
     for path, value in flat(values):
         keys = path.split(".")
         if not all(keys):
-            raise RecipeError(f"{path!r} is not a path; write keys with dots between, trainer.max_epochs")
+            raise RecipeError(
+                f"{path!r} is not a path; write keys joined by dots, such as trainer.max_epochs"
+            )
         put(tree, keys, value, FROM_PYTHON)
         paths.append(path)
     return paths
 
 
 def give_again(tree: Tree, values: Mapping[str, Any]) -> None:
-    """Put objects in the places where the tree has only their records.
+    """Replace the records of objects in the tree by the objects.
 
-    Values that the tree has already may be among them, so that a list of items can be given as it was.
+    Values that are equal to those of the tree are allowed, so that a complete list of items can be given.
 
     Args:
         tree: read from a run's ``config.yaml``; changed in place.
         values: as for `apply_values`.
 
     Raises:
-        RecipeError: a value belongs to another place, and is not what the tree has there.
+        RecipeError: the tree has no record at the path of a value, and another value there.
     """
     missing = {dotted(path) for path, _ in records(tree.data)}
     for path, value in _leaves(as_data(values)) if values else ():
         place = next((p for p in _places(path) if p in missing), None)
         if place is not None:
             put(tree, place.split("."), value, FROM_PYTHON)
-        elif not any(_same(_there(tree.data, p.split(".")), value) for p in _places(path)):
-            wanted = f"objects that are missing: {', '.join(sorted(missing))}" if missing else "no object"
-            raise RecipeError(f"{path}: a run is read as it was written; it takes {wanted}")
+        elif not any(_same(_value_at(tree.data, p.split(".")), value) for p in _places(path)):
+            hint = (
+                f"give only the missing objects: {', '.join(sorted(missing))}"
+                if missing
+                else "it lacks no object"
+            )
+            raise RecipeError(f"{path}: the recipe of a run cannot be changed; {hint}")
 
 
 def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Paths and values of everything that has no parts."""
+    """Yield paths and values of everything without parts."""
     if isinstance(data, dict | list) and data:
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
             yield from _leaves(value, f"{path}.{key}" if path else str(key))
@@ -125,12 +132,12 @@ def _leaves(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _places(path: str) -> Collection[str]:
-    """Where the record of an object is that was given at this path."""
+    """Returns the paths at which the record of an object given at this path may be."""
     return path, path.removesuffix(".kind"), f"{path}.box"
 
 
-def _there(data: Any, keys: list[str]) -> Any:
-    """The value at a path; the ellipsis where there is none."""
+def _value_at(data: Any, keys: list[str]) -> Any:
+    """Returns the value at a path; the ellipsis if the path does not exist (None is a value)."""
     for key in keys:
         if isinstance(data, list):
             data = data[int(key)] if key.isdecimal() and int(key) < len(data) else ...
@@ -139,29 +146,29 @@ def _there(data: Any, keys: list[str]) -> Any:
     return data
 
 
-def _same(there: Any, value: Any) -> bool:
-    """Whether a value is recorded as what is there; ``kind`` alone stands for a mapping."""
+def _same(recorded: Any, value: Any) -> bool:
+    """Whether a value has this record; the kind alone may stand for a mapping."""
     if not is_object(value):
-        return bool(value == (there.get("kind", there) if isinstance(there, dict) else there))
+        return bool(value == (recorded.get("kind", recorded) if isinstance(recorded, dict) else recorded))
     function, keywords = apart(value)
-    said = {**record(function), **keywords}
-    if not isinstance(there, dict):
-        return bool(said["kind"] == there)
-    return all(key in there and there[key] == item for key, item in said.items())
+    expected = {**record(function), **keywords}
+    if not isinstance(recorded, dict):
+        return bool(expected["kind"] == recorded)
+    return all(key in recorded and recorded[key] == item for key, item in expected.items())
 
 
-def _step(tree: Tree, path: Path, key: str, said: str, *, create: bool) -> str | int:
-    """The key or index below ``path``; a mapping is made there if it is missing and ``create``."""
+def _step(tree: Tree, path: Path, key: str, origin: str, *, create: bool) -> str | int:
+    """Returns the key or index below ``path``. With ``create`` a missing mapping is made there."""
     tree.unfold(path)
     node: Any = tree.at(path)
     if isinstance(node, list):
         if not key.isdecimal() or int(key) >= len(node):
             raise RecipeError(
-                f"{before(said)}{dotted(path)} is a list of {len(node)}, and {key!r} is no index of it"
+                f"{before(origin)}{dotted(path)} is a list of {len(node)}; {key!r} is not an index of it"
             )
         return int(key)
     if not isinstance(node, dict):
-        raise RecipeError(f"{before(said)}{dotted(path)} is {node!r}, which has no {key!r} in it")
+        raise RecipeError(f"{before(origin)}{dotted(path)} is {node!r}, which has no key {key!r}")
     if create and node.get(key) is None:
-        tree.put((*path, key), {}, {(*path, key): said})
+        tree.put((*path, key), {}, {(*path, key): origin})
     return key

@@ -1,7 +1,7 @@
-"""Validation errors that know what would have been right.
+"""Adds information to pydantic's validation errors.
 
-pydantic raises them; here their places are turned into what the user wrote, and unknown keys get the
-names that are known. `ffcore.recipe.errors` puts them into words.
+Their paths are converted to those that the user has written, and errors of unknown keys get the names of the
+known keys. `ffcore.recipe.errors` makes messages from them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _PYDANTICS_OWN = frozenset(get_args(ErrorType))
 
 
 def wrong_kind(message: str, value: object) -> ValidationError:
-    """The error of a ``kind`` that is missing or not known; it sits at the key ``kind``."""
+    """Returns the error of a missing or unknown ``kind``, with the path of the key ``kind``."""
     return _error([InitErrorDetails(type=wrong(message), loc=("kind",), input=value)])
 
 
 def wrong(message: str) -> PydanticCustomError:
-    """The error of a value that the message describes by itself."""
+    """Returns an error whose message is complete: the value is not added to it."""
     return PydanticCustomError(WRONG_KIND, "{message}", {"message": message})
 
 
 def explained(error: ValidationError, known: Iterable[str], hints: Mapping[str, str]) -> ValidationError:
-    """The same error, its unknown keys on the top level knowing what keys there are."""
+    """Returns the error with the known keys added to errors of unknown keys on the top level."""
     names = sorted(known)
 
     def change(one: ErrorDetails) -> ErrorDetails:
@@ -43,7 +43,7 @@ def explained(error: ValidationError, known: Iterable[str], hints: Mapping[str, 
 
 
 def lifted(error: ValidationError, inner: str, known: Iterable[str]) -> ValidationError:
-    """The same error, seen from a mapping into which the mapping ``inner`` has been poured."""
+    """Returns the error with the paths of a `Flat` mapping, which has the keys of ``inner`` itself."""
     names = set(known)
 
     def change(one: ErrorDetails) -> ErrorDetails:
@@ -57,7 +57,7 @@ def lifted(error: ValidationError, inner: str, known: Iterable[str]) -> Validati
 
 
 def untagged(error: ValidationError, tags: Iterable[str]) -> ValidationError:
-    """The same error without the tag that pydantic puts before the path inside a union."""
+    """Returns the error without the tag that pydantic inserts into the path of a union."""
     known = set(tags)
 
     def change(one: ErrorDetails) -> ErrorDetails:
@@ -79,6 +79,7 @@ def _error(details: list[InitErrorDetails]) -> ValidationError:
 def _init(one: ErrorDetails) -> InitErrorDetails:
     name, context = one["type"], dict(one.get("ctx", {}))
     kind: str | PydanticCustomError = name
+    # pydantic accepts only its own types by name; others must be custom errors
     if name not in _PYDANTICS_OWN:
         kind = PydanticCustomError(name, "{message}", {"message": one["msg"], **context})
     return InitErrorDetails(type=kind, loc=one["loc"], input=one["input"], ctx=context)

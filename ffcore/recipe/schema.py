@@ -1,4 +1,4 @@
-"""What a recipe may say. Every field has a description; every unknown key is an error."""
+"""The schema of recipes. Every field has a description; every unknown key is an error."""
 
 from __future__ import annotations
 
@@ -19,68 +19,76 @@ from ffcore.recipe.tree import FROM_PYTHON, Tree, Written, origin
 
 
 def _as_list(value: Any) -> Any:
-    """A network of one item may be that item."""
+    """Convert a network of one item to a list."""
     return value if isinstance(value, list | tuple) else [value]
 
 
 class Paper(Strict):
-    """What the paper reports, to compare with."""
+    """The result that the paper reports, for comparison."""
 
     test_error: Annotated[Number, Field(ge=0, le=100)] = Field(description="test error in percent")
-    source: str = Field(description="where the number is from and how well it is known, in plain words")
+    source: str = Field(description="table or page of the paper, and how the number was read")
     known: Literal["text", "code", "secondary", "recalled"] | None = Field(
-        default=None, description="read in the authors' text or code, in secondary sources, or from memory"
+        default=None,
+        description="source of the number: the authors' text or code, secondary sources, or memory",
     )
-    epochs: Count | None = Field(default=None, description="how many epochs the paper trained")
+    epochs: Count | None = Field(default=None, description="number of epochs in the paper")
 
 
 class Recipe(Strict):
-    """One experiment."""
+    """A recipe: the description of one experiment."""
 
-    name: str = Field(min_length=1, description="short name, also that of the run directory")
+    name: str = Field(min_length=1, description="short name, also part of the name of the run directory")
     title: str = Field(default="", description="one line")
-    reference: str = Field(default="", description="the paper: authors, year, where")
-    paper: Paper | None = Field(default=None, description="what the paper reports")
-    description: str = Field(default="", description="what is done, and how it differs from the paper")
-    seed: Natural = Field(default=1, description="seed of weights, order and draws")
-    data: DataConfig = Field(description="the data set, and how it is dealt out")
+    reference: str = Field(default="", description="the paper: authors, year, publication")
+    paper: Paper | None = Field(default=None, description="the result of the paper")
+    description: str = Field(default="", description="the experiment, and how it differs from the paper")
+    seed: Natural = Field(default=1, description="seed of weights, order of samples and random numbers")
+    data: DataConfig = Field(description="the data set and its batches")
     algorithm: Annotated[Spec, Kind("algorithm")] = Field(description="views of a batch, and class scores")
     network: Annotated[list[NetworkItem], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="blocks, circuits, shortcuts, black boxes, models; or a single one of them"
+        min_length=1,
+        description="blocks, circuits, residual stages, black boxes, models; or a single one of them",
     )
-    block: BlockConfig = Field(default=BlockConfig(), description="what all blocks have unless they say else")
+    block: BlockConfig = Field(
+        default=BlockConfig(), description="options of all blocks, unless a block sets its own"
+    )
     readouts: Annotated[dict[Name, Annotated[Spec, Kind("readout")]], NullIsEmpty] = Field(
-        default={}, description="classifiers that listen to blocks, by a name of your own"
+        default={}, description="classifiers on the handoffs of blocks, by names of your own"
     )
     start: StartConfig | None = Field(
-        default=None, description="weights to begin with, and blocks that do not learn"
+        default=None, description="initial weights from another run, and blocks that do not learn"
     )
     schedule: Annotated[Spec, Kind("schedule")] | None = Field(
-        default=None, description="which blocks learn when; null: as the algorithm has it"
+        default=None, description="which blocks learn at which time; null: that of the algorithm"
     )
     optimizer: OptimizerConfig = Field(
         default={"kind": "adam"}, validate_default=True, description="the optimiser of every block"
     )
     readout_optimizer: OptimizerConfig | None = Field(
-        default=None, description="the optimiser of readouts; null: the same"
+        default=None, description="the optimiser of readouts; null: that of the blocks"
     )
     lr_schedule: LRSchedule = Field(
         default={"kind": "constant"}, validate_default=True, description="how the learning rate changes"
     )
     contribution: Annotated[Spec, Kind("contribution")] = Field(
-        default={"kind": "sum"}, validate_default=True, description="how the layers' evidence is combined"
+        default={"kind": "sum"},
+        validate_default=True,
+        description="how the evidence of the sources is combined",
     )
-    trainer: TrainerConfig = Field(default=TrainerConfig(), description="how long and on what to train")
+    trainer: TrainerConfig = Field(
+        default=TrainerConfig(), description="length, devices and precision of the training"
+    )
 
     _written: Written = PrivateAttr(default=Written({}))
 
     def located(self, tree: Tree) -> Recipe:
-        """This recipe, knowing where each of its lines was written."""
+        """Store the file and line of each value of the recipe, for messages. Returns the recipe."""
         self._written = Written(tree.origins)
         return self
 
     def place(self, path: str) -> str:
-        """A path such as ``network.1.box``, with the file and line where it was written if that is known."""
+        """Returns a path such as ``network.1.box``, with its file and line if they are known."""
         parts = tuple(int(part) if part.isdecimal() else part for part in path.split("."))
-        where = origin(self._written.origins, parts)
+        where = origin(self._written.origins, parts)  # empty for a recipe that was made in Python
         return f"{path} ({where})" if where and where != FROM_PYTHON else path

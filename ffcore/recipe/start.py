@@ -17,22 +17,24 @@ def _all_or_list(value: Any) -> Any:
 
 
 class StartConfig(Strict):
-    """What a run begins with, where that is not random weights that all learn."""
+    """Initial weights from another run, and blocks that do not learn."""
 
-    run: str | None = Field(default=None, description="folder of the run to take weights from; null: none")
+    run: str | None = Field(
+        default=None, description="directory of the run whose weights are loaded; null: none"
+    )
     checkpoint: Literal["last", "best"] | None = Field(
-        default=None, description="which of its checkpoints; null: the one that it selected"
+        default=None, description="checkpoint of that run; null: the one that it selected"
     )
     blocks: Annotated[list[Name], Field(min_length=1)] | None = Field(
-        default=None, description="blocks and readouts to take; null: all whose names and shapes match"
+        default=None, description="blocks and readouts to load; null: all whose names and shapes match"
     )
     freeze: Annotated[list[Name] | Literal["all"], BeforeValidator(_all_or_list)] = Field(
-        default=[], description="blocks and readouts that do not learn; all: every block, not the readouts"
+        default=[], description="blocks and readouts that do not learn; all: all blocks, but not the readouts"
     )
 
     @model_validator(mode="after")
     def _from_somewhere(self) -> Self:
         for name in ("checkpoint", "blocks"):
             if self.run is None and getattr(self, name) is not None:
-                raise ValueError(f"{name!r} needs a 'run' to take it from")
+                raise ValueError(f"{name!r} needs 'run'")
         return self

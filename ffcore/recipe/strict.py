@@ -1,4 +1,4 @@
-"""The bases of the recipe's own models."""
+"""Base classes of the models in a recipe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _name(value: Any) -> Any:
 
 
 Name = Annotated[str, BeforeValidator(_name)]
-"""Name of a block, penalty or readout: it becomes a column, a key of checkpoints, a part of overrides."""
+"""Name of a block, penalty or readout. Also part of columns of metrics, keys of checkpoints and overrides."""
 
 
 def _empty(value: Any) -> Any:
@@ -40,16 +40,16 @@ def _empty(value: Any) -> Any:
 
 
 NullIsEmpty = BeforeValidator(_empty)
-"""For mappings that a recipe lays upon its base: ``null`` takes all of the base's entries away."""
+"""For mappings that are merged with those of a base: ``null`` removes all entries of the base."""
 
 
 class Strict(BaseModel):
-    """A mapping whose unknown keys are errors that name the nearest known key."""
+    """A mapping. An unknown key is an error, whose message names the nearest known key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     hints: ClassVar[Mapping[str, str]] = {}
-    """What to say about keys that people bring from elsewhere."""
+    """Messages for unknown keys that users may expect from other frameworks."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -61,23 +61,24 @@ class Strict(BaseModel):
 
 
 class Flat(Strict):
-    """Fields of its own and the options of one component, written into one mapping.
+    """A mapping with both its own fields and the options of one component.
 
     ``{kind: mnist, batch_size: 100, root: …}`` is a data set ``{kind: mnist, root: …}`` and a batch size.
     """
 
     inner: ClassVar[str]
-    """The field that holds the component."""
+    """The field of the component."""
 
     @classmethod
     def own(cls) -> tuple[str, ...]:
-        """The keys that do not belong to the component."""
+        """Returns the keys that do not belong to the component."""
         return tuple(name for name in cls.model_fields if name != cls.inner)
 
     @model_validator(mode="wrap")
     @classmethod
     def _pour(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
         value = as_kind(value)
+        # a dictionary from `model_dump` of Python objects already has the component apart
         if isinstance(value, Mapping) and not isinstance(value.get(cls.inner), Spec):
             own = {key: value[key] for key in cls.own() if key in value}
             rest = {key: value[key] for key in value if key not in own}

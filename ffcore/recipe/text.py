@@ -1,4 +1,4 @@
-"""YAML in and out: with line numbers, without duplicate keys, and with ``1e-3`` a number."""
+"""Reads and writes YAML: with line numbers, without duplicate keys, and with ``1e-3`` as a number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ffcore.errors import first_line
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.tree import Path, Tree
 
-# YAML 1.1, which PyYAML speaks, wants a dot and a sign in floats with an exponent; people write 1e-3
+# PyYAML reads YAML 1.1, in which a float with an exponent needs a dot and a sign: 1e-3 would be a string.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
@@ -20,26 +20,29 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 class _Dumper(yaml.SafeDumper):
+    # No aliases: equal lists and mappings are written in full, each with its own lines.
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    # Indent lists inside mappings.
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, indentless=False)
 
 
+# The dumper must know the pattern too, to put strings such as "1e-3" in quotes.
 for _side in (_Loader, _Dumper):
     _side.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 
 
 def parse(text: str, label: str) -> Tree:
-    """Read one YAML document whose top is a mapping.
+    """Read one YAML document whose top level is a mapping.
 
     Args:
         text: the document.
-        label: what messages call it.
+        label: its name in messages.
 
     Raises:
-        RecipeError: broken YAML, a key that comes twice, a top that is no mapping.
+        RecipeError: the YAML is not valid, a key is given twice, or the top level is not a mapping.
     """
     try:
         loader = _Loader(text)
@@ -52,14 +55,14 @@ def parse(text: str, label: str) -> Tree:
         mark = error.problem_mark or error.context_mark
         where = f"{label}:{mark.line + 1}" if mark else label
         raise RecipeError(f"{where}  broken YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date, for example
         if isinstance(error, RecipeError):
             raise
         raise RecipeError(f"{label}  broken YAML: {first_line(error)}") from error
 
 
 def parse_value(text: str) -> Any:
-    """Read one value as YAML does.
+    """Read one YAML value.
 
     Raises:
         yaml.YAMLError: it is not YAML.
@@ -68,7 +71,7 @@ def parse_value(text: str) -> Any:
 
 
 def emit(data: Any) -> str:
-    """Write YAML that `parse` reads back; keys stay in order."""
+    """Write YAML that `parse` can read; the order of keys is kept."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -80,9 +83,9 @@ def _plain(
     origins: dict[Path, str],
     around: tuple[yaml.Node, ...],
 ) -> Any:
-    """The node as plain data; the place of everything in it goes to ``origins``."""
+    """Returns a node as plain data, and adds the lines of all values in it to ``origins``."""
     if node in around:
-        raise RecipeError(f"{_place(label, node)}  an alias inside what it stands for")
+        raise RecipeError(f"{_place(label, node)}  an alias inside its own anchor")
     around = (*around, node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -106,12 +109,12 @@ def _plain(
 
 
 def _refuse_duplicates(node: yaml.MappingNode, label: str) -> None:
-    # before `<<` is resolved: there, a key that comes twice is meant
+    # Before `<<` is resolved: a key may override one of a merged mapping.
     seen: dict[str, str] = {}
     for key, _ in node.value:
         place = _place(label, key)
         if isinstance(key, yaml.ScalarNode) and seen.setdefault(key.value, place) is not place:
-            raise RecipeError(f"{place}  key {key.value!r} comes twice; it was first at {seen[key.value]}")
+            raise RecipeError(f"{place}  key {key.value!r} is given twice; first at {seen[key.value]}")
 
 
 def _place(label: str, node: yaml.Node) -> str:

@@ -1,4 +1,4 @@
-"""Plain data that remembers where each value was written."""
+"""`Tree`: plain data with the file and line of each value."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ffcore.recipe.objects import copied, is_object, is_record
 Path = tuple[str | int, ...]
 
 OVERRIDE = "override "
-"""How the place of a value that came from an override begins."""
+"""Beginning of the origin of a value from an override."""
 
 
 FROM_PYTHON = f"{OVERRIDE}from Python"
-"""The place of a value from Python, of which messages say the path alone."""
+"""Origin of a value from Python; messages omit it."""
 
 
 def before(place: str) -> str:
-    """A place as a message begins with it.
+    """Returns an origin as the beginning of a message.
 
     >>> before("mine.yaml:3"), before(FROM_PYTHON)
     ('mine.yaml:3  ', '')
@@ -29,7 +29,7 @@ def before(place: str) -> str:
 
 
 def dotted(path: Path) -> str:
-    """A path as overrides write it; the whole document is ``recipe``.
+    """Returns a path as in overrides; the top level is ``recipe``.
 
     >>> dotted(("network", 0, "units"))
     'network.0.units'
@@ -39,7 +39,7 @@ def dotted(path: Path) -> str:
 
 @dataclass(slots=True)
 class Tree:
-    """A document.
+    """A document with origins.
 
     Args:
         data: mappings, lists, scalars and objects from Python.
@@ -50,31 +50,32 @@ class Tree:
     origins: dict[Path, str]
 
     def origin(self, path: Path) -> str:
-        """See the function of that name."""
+        """Returns the origin of a path; see the function `origin`."""
         return origin(self.origins, path)
 
     def at(self, path: Path) -> Any:
-        """The value at a path."""
+        """Returns the value at a path."""
         node: Any = self.data
         for part in path:
             node = node[part]
         return node
 
     def put(self, path: Path, value: Any, origins: dict[Path, str]) -> None:
-        """Set the value at a path, whose parent exists, and forget where the old one came from."""
+        """Set the value at a path, whose parent exists, and replace the origins of the old value."""
+        # all origins below the path belong to the old value
         self.at(path[:-1])[path[-1]] = value
         depth = len(path)
-        kept = {place: said for place, said in self.origins.items() if place[:depth] != path}
+        kept = {place: where for place, where in self.origins.items() if place[:depth] != path}
         self.origins = {**kept, **origins}
 
     def unfold(self, path: Path) -> None:
-        """Turn ``adam``, or an object, at this path into the ``{kind: adam}`` that it is short for."""
+        """Replace a kind or an object at this path by the mapping ``{kind: adam}``."""
         kind = self.at(path)
         if isinstance(kind, str) or is_object(kind):
             self.put(path, {"kind": kind}, {path: self.origin(path), (*path, "kind"): self.origin(path)})
 
-    def give(self, path: Path, value: Any, said: str) -> None:
-        """Set the value at a path; an object in place of a record leaves what stands beside the record."""
+    def give(self, path: Path, value: Any, origin: str) -> None:
+        """Set the value at a path. An object that replaces a record keeps the keys beside the record."""
         below = self.at(path[:-1])
         before = below.get(path[-1]) if isinstance(below, dict) else below[path[-1]]
         if is_record(before) and is_object(value) and before.keys() > {"kind", "is"}:
@@ -82,12 +83,13 @@ class Tree:
             path = (*path, "kind")
         elif path[-1] == "kind" and is_record(below):
             del below["is"]
-        self.put(path, value, {path: said})
+        self.put(path, value, {path: origin})
 
     def drop_options(self, path: Path, keep_overrides: bool = False) -> None:
-        """Forget the options of the component at this path, whose kind is about to change.
+        """Remove the options of the component at this path, because its kind changes.
 
-        What a data set or a block has besides its options stays, and so does what came from an override.
+        Keys of a data set or a block that are not options of the component are kept, and so are values from
+        overrides.
         """
         common = _beside_options(path)
         for key in list(self.at(path)):
@@ -95,18 +97,18 @@ class Tree:
             overridden = keep_overrides and self.origin(here).startswith(OVERRIDE)
             if key not in common and not overridden:
                 del self.at(path)[key]
-                self.origins = {p: said for p, said in self.origins.items() if p[: len(here)] != here}
+                self.origins = {p: where for p, where in self.origins.items() if p[: len(here)] != here}
 
 
 def origin(origins: Mapping[Path, str], path: Path) -> str:
-    """Where the value at a path, or the nearest one around it, was written."""
+    """Returns the origin of the value at a path, or of the nearest value around it."""
     while path and path not in origins:
         path = path[:-1]
     return origins.get(path, "")
 
 
 class Written:
-    """Where a recipe's lines were written. It is no part of what the recipe says: all are equal."""
+    """The origins of a recipe's values. All instances are equal: recipes are compared without them."""
 
     def __init__(self, origins: Mapping[Path, str]) -> None:
         self.origins = origins
@@ -118,9 +120,9 @@ class Written:
 
 
 def merge(base: Tree, over: Tree) -> Tree:
-    """``over`` laid upon ``base``.
+    """Returns ``base`` with the values of ``over``.
 
-    Mappings are merged, everything else is replaced; where the kind changes, the old options go.
+    Mappings are merged, all other values are replaced. If a kind changes, the old options are removed.
     """
     result = Tree(copied(base.data), dict(base.origins))
     _lay(result, over, ())
@@ -131,6 +133,7 @@ def _lay(result: Tree, over: Tree, path: Path) -> None:
     for key, value in over.at(path).items():
         here = (*path, key)
         before = result.at(path).get(key)
+        # a kind alone and a mapping can only be merged as two mappings
         if isinstance(value, str) and isinstance(before, dict):
             over.unfold(here)
         elif isinstance(value, dict) and isinstance(before, str):
@@ -146,11 +149,11 @@ def _lay(result: Tree, over: Tree, path: Path) -> None:
 
 
 def _under(origins: dict[Path, str], path: Path) -> dict[Path, str]:
-    return {place: said for place, said in origins.items() if place[: len(path)] == path}
+    return {place: where for place, where in origins.items() if place[: len(path)] == path}
 
 
 def _beside_options(path: Path) -> Iterable[str]:
-    """What is written into a component's mapping and is not an option of it."""
+    """Returns the keys in a component's mapping that are not options of the component."""
     if path == ("data",):
         return NOUNS["dataset"].reserved - {"kind"}
     if len(path) > 1 and path[-2] in ("network", "items") and isinstance(path[-1], int):

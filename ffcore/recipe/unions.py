@@ -1,4 +1,4 @@
-"""Unions told apart by ``kind``, with errors in the user's words."""
+"""Unions that are discriminated by ``kind``, with readable errors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from ffcore.recipe.problems import untagged, wrong_kind
 
 @dataclass(frozen=True, slots=True)
 class ByKind:
-    """Around a discriminated union: keeps pydantic's tags out of the paths of errors.
+    """Wraps a discriminated union and removes pydantic's tags from the paths of errors.
 
     Args:
-        what: what the union is, for messages; empty where a tag is always found and a kind alone is
-            the members' own affair.
+        what: name of the union in messages; empty if the discriminator always returns a tag.
         tags: the tags of the union.
     """
 
@@ -35,6 +34,7 @@ class ByKind:
         full = handler(schema)
         if self.what:
             return {"anyOf": [{"type": "string", "enum": list(self.tags)}, full]}
+        # Nested alternatives are flattened: editors show the options of each kind directly.
         members = full.get("oneOf", [])
         if not any("anyOf" in member for member in members):
             return full
@@ -46,7 +46,7 @@ class ByKind:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if not first["loc"] and first["type"] == "union_tag_not_found":
-                raise wrong_kind(f"should say which {self.what}{closest('', self.tags)}", None) from None
+                raise wrong_kind(f"should name the {self.what}{closest('', self.tags)}", None) from None
             if not first["loc"] and first["type"] == "union_tag_invalid":
                 kind = first["ctx"]["tag"]
                 article = "an" if self.what[0] in "aeiou" else "a"

@@ -1,6 +1,6 @@
-"""The report of a run: a pure function of the run directory, so that it can be made again.
+"""The report of a run, made from its run directory alone: it can be written again at any time.
 
-Light: no torch; matplotlib is imported by what draws.
+Does not import torch; matplotlib is imported by the functions that draw.
 """
 
 from ffcore.report.compare import write_comparison

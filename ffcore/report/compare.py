@@ -1,4 +1,4 @@
-"""Several runs beside each other: ``report.md`` and ``report.html`` in a folder of their own."""
+"""Compares several runs: writes ``report.md`` and ``report.html`` into a directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ffcore.files import RESULTS
 from ffcore.report.confusion import draw_confusion, matrix_of
 from ffcore.report.differences import differences, names_of_runs
 from ffcore.report.document import Document
-from ffcore.report.evidence import alone
+from ffcore.report.evidence import per_source
 from ffcore.report.goodness import draw_histograms, grid_of, measured_blocks
 from ffcore.report.images import draw_receptive, weights_of
 from ffcore.report.legend import shared_legend
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Named = dict[str, RunRecord]
-"""Runs by the names that tell them apart."""
+"""Runs by unique names."""
 
-ABREAST = 3
-"""Small pictures beside each other."""
+COLUMNS = 3
+"""Number of small plots in a row."""
 
 
 def write_comparison(
@@ -49,26 +49,27 @@ def write_comparison(
     force: bool = False,
     complain: Callable[[str], None] = lambda message: None,
 ) -> Path:
-    """Compare runs: their figures, settings, curves, blocks and pictures.
+    """Compare runs: their results, settings, learning curves, blocks and pictures.
 
     Args:
         runs: at least one.
-        folder: where the files go; made where it is not there.
-        force: write into a folder that is not empty, over the files of an earlier comparison.
-        complain: told, in one line, of every part that failed; the comparison goes on without.
+        folder: the target directory; created if missing.
+        force: write into a directory that is not empty, and overwrite an earlier comparison.
+        complain: called with one line for every section that failed; the others are still written.
 
     Returns:
         The path of ``report.md``.
 
     Raises:
-        UserError: the folder is that of a run, is not empty, or cannot be made.
+        UserError: the directory is a run directory, is not empty, or cannot be made.
     """
     target = Path(folder)
     _check(target, force)
     named = dict(zip(names_of_runs(runs), runs, strict=True))
     document = Document(f"{plural(len(runs), 'run')} compared", target, complain)
     with paper_style():
-        for make in (_results, _settings, _curves, _alone, _goodness, _confusion, _receptive):
+        for make in (_results, _settings, _curves, _sources, _goodness, _confusion, _receptive):
+            # the docstring of each function is the name of its section in messages
             name = f"comparison of {(make.__doc__ or '').split('.')[0].lower()}"
             document.add(name, lambda make=make: make(named))  # type: ignore[misc]
     return document.write()
@@ -76,13 +77,15 @@ def write_comparison(
 
 def _check(folder: Path, force: bool) -> None:
     if (folder / RESULTS).exists():
-        raise UserError(f"{str(folder)!r} is a run's folder, whose report would be lost: name another")
+        raise UserError(
+            f"{str(folder)!r} is a run directory, whose report would be overwritten: name another"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UserError(f"{str(folder)!r} cannot be a folder: {problem.strerror}") from problem
+        raise UserError(f"{str(folder)!r} cannot be a directory: {problem.strerror}") from problem
     if not force and any(folder.iterdir()):
-        raise UserError(f"{str(folder)!r} is not empty: --force writes over an earlier comparison")
+        raise UserError(f"{str(folder)!r} is not empty: --force overwrites an earlier comparison")
 
 
 def _results(named: Named) -> Section:
@@ -92,52 +95,51 @@ def _results(named: Named) -> Section:
         "test": "test error (%)",
         "paper": "paper (%)",
         "val.": "validation error (%)",
-        "time": "time learning",
+        "time": "training time",
         "memory": "peak memory",
         "param.": "parameters",
     }
     table = markdown_table([full.get(key, key) for key in rows[0]], [list(row.values()) for row in rows])
     sources = {run.get("paper", "source"): None for run in named.values() if run.get("paper", "source")}
-    return Section("Results", "\n\n".join([table, *(f"The paper's figure: {source}" for source in sources)]))
+    return Section("Results", "\n\n".join([table, *(f"The paper's result: {source}" for source in sources)]))
 
 
 def _settings(named: Named) -> Section:
     """Settings."""
-    found = differences(list(named.values()))
-    if not found:
+    different = differences(list(named.values()))
+    if not different:
         return Section("Settings that differ", "The recipes of these runs are the same.")
     rows = [
         [f"`{path}`", *(cell if cell == NOTHING else f"`{cell}`" for cell in cells)]
-        for path, cells in found.items()
+        for path, cells in different.items()
     ]
     return Section("Settings that differ", markdown_table(("setting", *named), rows, numbers=False))
 
 
 def _curves(named: Named) -> Section | None:
     """Learning curves."""
-    there = {name: run for name, run in named.items() if len(run.series("val_accuracy")[0])}
-    if not there:
+    available = {name: run for name, run in named.items() if len(run.series("val_accuracy")[0])}
+    if not available:
         return None
-    timed = [name for name, run in there.items() if len(run.series("seconds")[0])]
+    timed = [name for name, run in available.items() if len(run.series("seconds")[0])]
     figure = new_figure(WIDE if timed else 4.8, 3.1)
-    _draw_errors(figure.add_subplot(1, 1 + bool(timed), 1), there, over_time=False)
+    _draw_errors(figure.add_subplot(1, 1 + bool(timed), 1), available, over_time=False)
     if timed:
-        _draw_errors(figure.add_subplot(1, 2, 2), {name: there[name] for name in timed}, over_time=True)
-    shared_legend(figure, figure.axes, list(there), loc="outside upper right")
-    caption = (
-        "Validation error over epochs, and over the time spent learning; diamonds are errors on test data."
-    )
+        _draw_errors(figure.add_subplot(1, 2, 2), {name: available[name] for name in timed}, over_time=True)
+    shared_legend(figure, figure.axes, list(available), loc="outside upper right")
+    caption = "Validation error over epochs, and over the training time; diamonds are test errors."
     return Section("Learning curves", "", [Picture("curves", figure, caption)])
 
 
 def _draw_errors(ax: Axes, named: Named, over_time: bool) -> None:
-    """A line a run; what is drawn over time ends with the time of the last validation."""
+    """Draw one line per run. Over time, a line ends at the last validation."""
     seen: list[float] = []
     for i, (name, run) in enumerate(named.items()):
         epochs, accuracy = run.series("val_accuracy")
+        # validations may be rarer than epochs, which have the times
         x = np.interp(epochs, *run.series("seconds")) if over_time else epochs
         colour = RUNS[i % len(RUNS)]
-        dashes = ("-", "--", ":")[i // len(RUNS) % 3]
+        dashes = ("-", "--", ":")[i // len(RUNS) % 3]  # more runs than colours differ in their dashes
         ax.plot(x, 100 * (1 - accuracy), color=colour, ls=dashes, label=name, **mark(len(x)))
         seen += (100 * (1 - accuracy)).tolist()
         test, at = run.get("test", "accuracy"), run.get("epoch_selected")
@@ -146,40 +148,42 @@ def _draw_errors(ax: Axes, named: Named, over_time: bool) -> None:
             ax.plot([place], [100 * (1 - test)], "D", color=colour, mfc="white", ms=5)
             seen.append(100 * (1 - test))
     papers = {run.get("paper", "test_error") for run in named.values()} - {None}
-    if len(papers) == 1:  # of several papers the table tells
+    if len(papers) == 1:  # with several papers their results are only in the table
         seen += papers
         ax.axhline(seen[-1], color=MUTED, lw=1, ls=(0, (4, 3)), label="test, paper")
     fit_scale(ax, seen)
     ax.set_ylabel("error (%)")
     if over_time:
         ax.set_xlim(left=0)
-        ax.set_xlabel("seconds of learning")
+        ax.set_xlabel("training time (s)")
         ax.set_title("Validation error over time")
     else:
         epoch_axis(ax)
         ax.set_title("Validation error over epochs")
 
 
-def _alone(named: Named) -> Section | None:
+def _sources(named: Named) -> Section | None:
     """Blocks."""
-    found = {name: alone(run, "test") for name, run in named.items()}
-    sources = list(dict.fromkeys(source for own in found.values() for source in own))
-    if all(len(own) < 2 for own in found.values()):
+    accuracies = {name: per_source(run, "test") for name, run in named.items()}
+    sources = list(dict.fromkeys(source for own in accuracies.values() for source in own))
+    # with one source per run this table would repeat the results
+    if all(len(own) < 2 for own in accuracies.values()):
         return None
-    rows = [[source, *(error(own.get(source)) for own in found.values())] for source in sources]
+    rows = [[source, *(error(own.get(source)) for own in accuracies.values())] for source in sources]
     rows.append(["**combined**", *(error(run.get("test", "accuracy")) for run in named.values())])
-    return Section("Blocks alone and combined, test error", markdown_table(("", *named), rows))
+    return Section("Test error of single blocks and combined", markdown_table(("", *named), rows))
 
 
 def _goodness(named: Named) -> Section | None:
     """Goodness."""
-    there = {name: run for name, run in named.items() if measured_blocks(run)}
-    if not there:
+    available = {name: run for name, run in named.items() if measured_blocks(run)}
+    if not available:
         return None
-    heights = [grid_of(min(len(measured_blocks(run)), 8))[1] * 1.7 + 0.45 for run in there.values()]
+    # 1.7 inches per row of histograms, and 0.45 for the name of the run
+    heights = [grid_of(min(len(measured_blocks(run)), 8))[1] * 1.7 + 0.45 for run in available.values()]
     figure = new_figure(WIDE, sum(heights))
-    strips = np.ravel(figure.subfigures(len(there), 1, height_ratios=heights, squeeze=False))
-    for strip, (name, run) in zip(strips, there.items(), strict=True):
+    strips = np.ravel(figure.subfigures(len(available), 1, height_ratios=heights, squeeze=False))
+    for strip, (name, run) in zip(strips, available.items(), strict=True):
         strip.suptitle(name, x=0.01, ha="left", fontsize=9, fontweight="bold", color=INK)
         draw_histograms(strip, run)
     caption = "Goodness of positive and negative samples on validation data at the end of training."
@@ -188,33 +192,33 @@ def _goodness(named: Named) -> Section | None:
 
 def _confusion(named: Named) -> Section | None:
     """Confusion."""
-    there = {name: run for name, run in named.items() if matrix_of(run) is not None}
-    caption = "Test samples by true class (rows) and prediction (columns)."
-    return _abreast("Confusion", "confusion", there, draw_confusion, caption)
+    available = {name: run for name, run in named.items() if matrix_of(run) is not None}
+    caption = "Number of test samples by true class (rows) and predicted class (columns)."
+    return _small_plots("Confusion", "confusion", available, draw_confusion, caption)
 
 
 def _receptive(named: Named) -> Section | None:
     """Receptive fields."""
-    there = {name: run for name, run in named.items() if weights_of(run) is not None}
+    available = {name: run for name, run in named.items() if weights_of(run) is not None}
 
     def draw(ax: Axes, run: RunRecord) -> None:
-        found = weights_of(run)
-        assert found is not None, "only runs that have some are asked"
-        draw_receptive(ax, found[1][:36], columns=6)
+        fields = weights_of(run)
+        assert fields is not None, "only runs that have them"
+        draw_receptive(ax, fields[1][:36], columns=6)
 
-    caption = "Input weights of units of the first block, those with the largest norm; a scale for each run."
-    return _abreast("Receptive fields", "receptive", there, draw, caption)
+    caption = "Input weights of the units of the first block with the largest norm; one colour scale per run."
+    return _small_plots("Receptive fields", "receptive", available, draw, caption)
 
 
-def _abreast(
+def _small_plots(
     title: str, picture: str, named: Named, draw: Callable[[Axes, RunRecord], None], caption: str
 ) -> Section | None:
-    """A small picture a run."""
+    """Draw one small plot per run."""
     if not named:
         return None
-    columns = min(len(named), ABREAST)
+    columns = min(len(named), COLUMNS)
     rows = -(-len(named) // columns)
-    width = WIDE / (ABREAST if columns > 1 else 2)
+    width = WIDE / (COLUMNS if columns > 1 else 2)
     figure = new_figure(width * columns, width * rows)
     for i, (name, run) in enumerate(named.items()):
         ax = figure.add_subplot(rows, columns, i + 1)

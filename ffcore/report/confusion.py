@@ -1,4 +1,7 @@
-"""Which classes are taken for which."""
+"""The confusion matrix: its plot, the most frequent confusions, and the accuracy of each class.
+
+K classes.
+"""
 
 from __future__ import annotations
 
@@ -15,50 +18,52 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_COUNTS = 20
-"""With more classes than this, colours alone speak."""
+"""With more classes the plot has colours, but no counts."""
 
 
 def confusion(run: RunRecord) -> Section | None:
-    """The confusion matrix of the test data, and the pairs that are confused most."""
+    """Returns the section with the confusion matrix of the test data and the most frequent confusions."""
     matrix = matrix_of(run)
     if matrix is None:
         return None
+    # grows with the number of classes, between a readable size and the width of a page
     size = min(max(2.6 + 0.24 * len(matrix), 3.4), 6.5)
     figure = new_figure(size, size * 0.95)
     draw_confusion(figure.add_subplot(), run)
     caption = (
-        "Test samples by true class (rows) and prediction (columns). Blue: share of a class that is right; "
-        "orange: mistakes, the stronger the more of the class they take."
+        "Number of test samples by true class (rows) and predicted class (columns). Blue: correct; orange: "
+        "wrong. The stronger the colour, the larger the share of the true class."
     )
     text = f"{_worst(run, matrix)}\n\n{_by_class(run, matrix)}"
     return Section("Confusion", text, [Picture("confusion", figure, caption)])
 
 
 def matrix_of(run: RunRecord) -> Array | None:
-    """(K, K) counts, rows are true classes; None where there are none."""
+    """Returns (K, K) counts, rows are true classes; None if the run has none."""
     matrix = np.array(run.get("test", "confusion") or [], dtype=int)
     return matrix if matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.sum() else None
 
 
 def names_of(run: RunRecord, classes: int) -> list[str]:
-    """Names of so many classes; numbers where the run knows none."""
+    """Returns the names of the classes; their indices if the run has no fitting names."""
     return run.classes if len(run.classes) == classes else [str(k) for k in range(classes)]
 
 
 def _worst(run: RunRecord, matrix: Array) -> str:
     names = names_of(run, len(matrix))
     wrong = matrix * (1 - np.eye(len(matrix), dtype=int))
+    # a stable sort: pairs with equal counts keep their order, so that the report is reproducible
     pairs = np.argsort(-wrong, axis=None, kind="stable")[:3]
-    told = [
-        f"{names[t]} taken for {names[p]} ({wrong[t, p]}×)"
+    worst = [
+        f"{names[t]} predicted as {names[p]} ({wrong[t, p]}×)"
         for t, p in (divmod(int(i), len(matrix)) for i in pairs)
         if wrong[t, p]
     ]
-    return f"Most often {', '.join(told)}." if told else "No test sample is misclassified."
+    return f"Most frequent: {', '.join(worst)}." if worst else "No test sample is misclassified."
 
 
 def _by_class(run: RunRecord, matrix: Array) -> str:
-    """Accuracy of each class, the worst first; of many classes only the ends."""
+    """Returns a table of the accuracy of each class, the worst first; of many classes only both ends."""
     share = matrix.diagonal() / matrix.sum(1).clip(min=1)
     names, order = names_of(run, len(matrix)), np.argsort(share, kind="stable")
     left_out = len(order) > MOST_COUNTS
@@ -69,9 +74,9 @@ def _by_class(run: RunRecord, matrix: Array) -> str:
 
 
 def draw_confusion(ax: Axes, run: RunRecord) -> None:
-    """Counts on two colour scales, so that few mistakes beside many hits can be seen."""
+    """Draw the counts on two colour scales, so that few mistakes can be seen beside many correct samples."""
     matrix = matrix_of(run)
-    assert matrix is not None, "the caller has looked"
+    assert matrix is not None, "checked by the caller"
     classes = len(matrix)
     ax.imshow(_tints(matrix), interpolation="nearest")
     if classes <= MOST_COUNTS:
@@ -83,7 +88,7 @@ def draw_confusion(ax: Axes, run: RunRecord) -> None:
     long = max(len(name) for name in names) > 3
     ax.set_xticks(shown, [names[k] for k in shown])
     ax.set_yticks(shown, [names[k] for k in shown])
-    if long:
+    if long:  # horizontal names would overlap
         for label in ax.get_xticklabels():
             label.set(rotation=40, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0, pad=2)
@@ -96,13 +101,14 @@ def draw_confusion(ax: Axes, run: RunRecord) -> None:
 
 
 def _tints(matrix: Array) -> Array:
-    """(K, K, 3): white towards blue on the diagonal, white towards orange off it."""
+    """Returns colours (K, K, 3): from white to blue on the diagonal, from white to orange elsewhere."""
     from matplotlib.colors import to_rgb
 
     share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
     hit = np.eye(len(matrix), dtype=bool)
     most = share[~hit].max(initial=0)
-    # A lone mistake in a thousand should not glow as strongly as a habit.
+    # At least 1 % as reference: a single mistake in a thousand samples should not get a strong colour. The
+    # square root makes small shares visible.
     wrong = np.sqrt(share / max(most, 0.01)) * 0.85
     strength = np.where(hit, 0.12 + 0.33 * share, wrong)[..., None]
     target = np.where(hit[..., None], to_rgb(POSITIVE), to_rgb(NEGATIVE))

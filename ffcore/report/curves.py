@@ -1,4 +1,4 @@
-"""How learning went, epoch by epoch."""
+"""Learning curves: validation error and losses over epochs."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ if TYPE_CHECKING:
 
 
 def learning_curves(run: RunRecord) -> Section | None:
-    """Validation error and the blocks' losses over epochs."""
-    draws = [draw for draw, there in ((draw_error, has_error(run)), (draw_losses, has_losses(run))) if there]
+    """Returns the section with validation error and losses over epochs; None if the run has neither."""
+    draws = [draw for draw, has in ((draw_error, has_error(run)), (draw_losses, has_losses(run))) if has]
     if not draws:
         return None
     figure = new_figure(WIDE if len(draws) > 1 else 4.8, 3.1)
     for place, draw in enumerate(draws):
         draw(figure.add_subplot(1, len(draws), place + 1), run)
     shared_legend(figure, figure.axes, list(colours_of(run)), loc="outside upper right")
-    caption = "Validation error and loss of each block over epochs; colours go from dark to light with depth."
+    caption = "Validation error and loss of each block over epochs; colours get lighter with depth."
     return Section("Learning curves", "", [Picture("curves", figure, caption)])
 
 
 def has_error(run: RunRecord) -> bool:
-    """Whether there is a validation accuracy to draw."""
+    """Whether the run has validation accuracies."""
     return len(run.series("val_accuracy")[0]) > 0
 
 
 def has_losses(run: RunRecord) -> bool:
-    """Whether there is a loss to draw."""
+    """Whether the run has losses."""
     return any(len(run.series(f"{name}/loss")[0]) for name in colours_of(run))
 
 
 def draw_error(ax: Axes, run: RunRecord) -> None:
-    """Validation error of every source and of all combined; the test error as a diamond."""
+    """Draw the validation error of every source and of all combined, and the test error as a diamond."""
     seen: list[float] = []
     colours = colours_of(run)
     sources = [name for name in colours if len(run.series(f"val/{name}")[0])]
+    # a single source is the combined evidence: do not draw the line twice
     for name in sources if len(sources) > 1 else []:
         epochs, accuracy = run.series(f"val/{name}")
         ax.plot(epochs, 100 * (1 - accuracy), color=colours[name], label=name, lw=1.1, **mark(len(epochs)))
@@ -67,7 +68,7 @@ def draw_error(ax: Axes, run: RunRecord) -> None:
 
 
 def draw_losses(ax: Axes, run: RunRecord) -> None:
-    """Loss of every block that has one."""
+    """Draw the loss of every block that has one."""
     seen: list[float] = []
     for name, colour in colours_of(run).items():
         epochs, loss = run.series(f"{name}/loss")

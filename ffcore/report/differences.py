@@ -1,4 +1,4 @@
-"""What several runs are called, and which settings of their recipes differ."""
+"""Unique names of several runs, and the settings of their recipes that differ."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from ffcore.report.record import RunRecord
 from ffcore.report.text import NOTHING
 
-TOLD = ("name", "title", "description", "reference", "paper")
-"""Words about a recipe, which no run depends on."""
+DESCRIPTIVE = ("name", "title", "description", "reference", "paper")
+"""Keys that describe a recipe and do not change the run."""
 
 
 def names_of_runs(runs: Sequence[RunRecord]) -> list[str]:
-    """Names that tell the runs apart: of their recipes, with the seed, of their folders, with a number."""
+    """Returns unique names: the recipe, or recipe and seed, or the directory, or directory and number."""
     recipes = [str(run.get("recipe") or run.path.name) for run in runs]
     seeds = [f"{name}, seed {run.get('seed')}" for name, run in zip(recipes, runs, strict=True)]
     folders = [run.path.resolve().name for run in runs]
@@ -25,13 +25,14 @@ def names_of_runs(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def differences(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Settings that are not the same in all runs, by dotted path: a value a run.
+    """Returns the settings that differ between runs, by dotted path: one value per run.
 
-    Runs without a recipe have no say.
+    Runs without a recipe are not compared.
     """
-    settings = [dict(leaves({k: v for k, v in run.config.items() if k not in TOLD})) for run in runs]
+    settings = [dict(leaves({k: v for k, v in run.config.items() if k not in DESCRIPTIVE})) for run in runs]
     known = [own for own, run in zip(settings, runs, strict=True) if run.config]
     paths = dict.fromkeys(path for own in known for path in own)
+    # Paths of one part of the recipe stay together, in the order of the recipe.
     parts = list(dict.fromkeys(path.split(".")[0] for path in paths))
     return {
         path: [own.get(path, NOTHING) for own in settings]
@@ -41,7 +42,7 @@ def differences(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Values with their dotted paths."""
+    """Yield the values of a nested setting with their dotted paths."""
     inside = dict(enumerate(value)) if isinstance(value, list) else value
     if isinstance(inside, dict) and inside:
         for key, item in inside.items():

@@ -1,4 +1,4 @@
-"""A report before it is markdown or a page: both are written from the same parts."""
+"""`Document`: the parts of a report, from which both ``report.md`` and ``report.html`` are written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHARP = 220
-"""Dots per inch of pixels in vector graphics: twice what a screen shows."""
+"""Dots per inch of bitmaps inside SVG files: twice the resolution of a screen."""
 
 
 _CLIP = re.compile(r'(?<=url\(#)p[0-9a-f]{10}(?=\))|(?<=<clipPath id=")p[0-9a-f]{10}(?=")')
@@ -26,11 +26,11 @@ _MINUS_ZERO = re.compile(r"(?<![\w.])-0(?![\w.])")
 
 @dataclass(frozen=True, slots=True)
 class Plate:
-    """A picture that has been drawn.
+    """A rendered picture.
 
     Args:
-        file: its PNG, as ``report.md`` names it.
-        svg: the same as vector graphics.
+        file: path of the PNG, relative to the report.
+        svg: the picture as SVG.
         width: in inches.
         caption: markdown of one line.
     """
@@ -43,7 +43,7 @@ class Plate:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A section whose pictures have been drawn; without a title it stands under the one before."""
+    """A section with rendered pictures; without a title it continues the section before it."""
 
     title: str = ""
     body: str = ""
@@ -51,12 +51,12 @@ class Part:
 
 
 class Document:
-    """Collects the parts of a report; a part that fails costs itself and a line.
+    """Collects the parts of a report. If a part fails, a line with the error takes its place.
 
     Args:
-        title: its heading.
-        folder: where ``report.md``, ``report.html`` and ``pictures/`` go.
-        complain: told, in one line, of every part that failed.
+        title: the title of the report.
+        folder: the directory of ``report.md``, ``report.html`` and ``pictures/``.
+        complain: called with one line for every part that failed.
     """
 
     def __init__(self, title: str, folder: Path, complain: Callable[[str], None]) -> None:
@@ -67,22 +67,22 @@ class Document:
         self._taken: set[str] = set()
 
     def add(self, name: str, make: Callable[[], Section | None]) -> None:
-        """Add what is made, if anything.
+        """Add a section.
 
         Args:
-            name: of the part, for the line that tells of its failure.
-            make: makes the section, or None where there is nothing to say.
+            name: name of the section, for error messages.
+            make: returns the section, or None to add nothing.
         """
         self._guarded(name, lambda: self._drawn(make()))
 
     def cover(self, make: Callable[[], Picture]) -> None:
-        """Add the one picture that lies beside the report, as ``<its name>.png``, not in ``pictures/``."""
+        """Add the picture that is written beside the report, as ``<name>.png``, not in ``pictures/``."""
         self._guarded("overview", lambda: Part(plates=[self._plate(make(), self.folder)]))
 
     def _guarded(self, name: str, make: Callable[[], Part | None]) -> None:
         try:
             part = make()
-        except Exception as error:
+        except Exception as error:  # of any kind: a section of a plugin must not prevent the report
             reason = (str(error).splitlines() or [""])[0]
             message = f"{name} failed: {type(error).__name__}: {reason}"
             self._complain(message)
@@ -97,11 +97,12 @@ class Document:
             The path of ``report.md``.
         """
         for name, text in (("report.md", self.markdown()), ("report.html", to_html(self.title, self.parts))):
+            # text is bound as default: a closure would see the last value of the loop
             write_whole(self.folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
         return self.folder / "report.md"
 
     def markdown(self) -> str:
-        """The report as markdown, its pictures beside it."""
+        """Returns the report as markdown, which refers to the PNG files."""
         lines = [f"# {self.title}"]
         for part in self.parts:
             lines += [f"## {part.title}" if part.title else "", part.body]
@@ -113,11 +114,13 @@ class Document:
         if section is None:
             return None
         if not isinstance(section, Section):
-            raise TypeError(f"a section is a ffcore.report.Section or None, not {type(section).__name__}")
+            raise TypeError(
+                f"a section should be an ffcore.report.Section or None, not {type(section).__name__}"
+            )
         plates = []
         for picture in section.pictures:
             if picture.name in self._taken:
-                raise ValueError(f"two pictures are called {picture.name!r}")
+                raise ValueError(f"two pictures have the name {picture.name!r}")
             self._taken.add(picture.name)
             plates.append(self._plate(picture, self.folder / "pictures"))
         return Part(section.title, section.body, plates)
@@ -131,10 +134,10 @@ class Document:
 
 
 def _svg(figure: Figure) -> str:
-    """Vector graphics that are the same each time."""
+    """Returns the figure as SVG, the same text each time."""
     target = io.StringIO()
     figure.savefig(target, format="svg", dpi=SHARP, metadata={"Date": None, "Creator": None})
-    # the layout solver's last bits vary; they show in the names of clips and in the sign of zero
+    # The layout solver's last bits vary. They change the hashes that name clip paths, and the sign of zero.
     names: dict[str, str] = {}
-    named = _CLIP.sub(lambda found: names.setdefault(found[0], f"clip{len(names)}"), target.getvalue())
+    named = _CLIP.sub(lambda match: names.setdefault(match[0], f"clip{len(names)}"), target.getvalue())
     return _MINUS_ZERO.sub("0", named)

@@ -1,4 +1,4 @@
-"""How good every source of evidence is alone, and what combining them gains."""
+"""The error of every source of evidence, and of all sources combined."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ffcore.report.text import error, markdown_table
 
 
 def evidence(run: RunRecord) -> Section | None:
-    """Error of every block and readout alone, beside that of all combined; None with one source."""
-    test, val = alone(run, "test"), alone(run, "val")
+    """Returns the section with the error of every source and of all combined; None with one source."""
+    test, val = per_source(run, "test"), per_source(run, "val")
     names = list(dict.fromkeys((*test, *val)))
     if len(names) < 2:
         return None
@@ -21,14 +21,14 @@ def evidence(run: RunRecord) -> Section | None:
     rows.append(["**combined**", error(both[0]), error(both[1])])
     body = markdown_table(columns, rows)
     if how := run.get("contribution"):
-        body += f"\n\nCombined by `{how}`; a source that is left out of the vote is measured all the same."
-    return Section("Blocks alone and combined", body, [_bars(run, test)] if test else [])
+        body += f"\n\nCombined by `{how}`. The table also has the sources that it does not use."
+    return Section("Single blocks and combined", body, [_bars(run, test)] if test else [])
 
 
-def alone(run: RunRecord, split: str) -> dict[str, float]:
-    """Accuracy of every source alone, where it was measured."""
-    found = run.get(split, "per_block_accuracy") or {}
-    return {name: value for name, value in found.items() if value is not None}
+def per_source(run: RunRecord, split: str) -> dict[str, float]:
+    """Returns the accuracy of every single source for which it was measured."""
+    accuracies = run.get(split, "per_block_accuracy") or {}
+    return {name: value for name, value in accuracies.items() if value is not None}
 
 
 def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
@@ -43,10 +43,10 @@ def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
     drawn = ax.barh(places, errors, color=fills, height=0.66)
     ax.bar_label(drawn, [f"{value:.2f}" for value in errors], padding=4, fontsize=7.5)
     ax.set_yticks(places, names)
-    ax.set_ylim(len(bars) - 0.5, -0.5)
+    ax.set_ylim(len(bars) - 0.5, -0.5)  # the first block at the top
     ax.margins(x=0.1)
     ax.set_xlim(left=0)
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("test error (%)")
-    return Picture("blocks", figure, "Test error of every source of evidence alone, and of all combined.")
+    return Picture("blocks", figure, "Test error of every single source of evidence, and of all combined.")

@@ -1,4 +1,4 @@
-"""One page that needs no other file: style and pictures are inside."""
+"""Writes the report as one HTML file with its style and pictures inside."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("page.css")
 
 REM_PER_INCH = 6.75
-"""Of a picture's width: its text of 8 points is three quarters as large as the page's."""
+"""Scale of pictures on the page: their text of 8 points gets three quarters of the page's font size."""
 
 
 def to_html(title: str, parts: Sequence[Part]) -> str:
-    """The page.
+    """Returns the HTML page.
 
     Args:
-        title: its heading, markdown of one line.
-        parts: their bodies are markdown; markup in it is shown, not obeyed.
+        title: the title, markdown of one line.
+        parts: the parts of the report. Their bodies are markdown; HTML tags in it are escaped.
     """
     markdown = _markdown()
     body = [f"<h1>{markdown.renderInline(title)}</h1>"]
@@ -58,13 +58,14 @@ def _markdown() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    # a table that is wider than a phone scrolls by itself
+    # a table that is wider than the screen of a phone scrolls inside this element
     markdown.add_render_rule("table_open", lambda *_: '<div class="wide"><table>\n')
     markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
     return markdown
 
 
 def _figure(markdown: MarkdownIt, plate: Plate) -> str:
+    # An image, not inline SVG: identifiers of several inline SVGs on a page would collide.
     data = base64.b64encode(plate.svg.encode()).decode()
     width = f"{REM_PER_INCH * plate.width:.1f}rem"
     return (

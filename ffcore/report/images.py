@@ -1,6 +1,6 @@
-"""Pictures of pictures: what first-layer units look for, and samples that were misclassified.
+"""Receptive fields of first-block units, and misclassified samples.
 
-U units; C, H, W channels, height and width.
+U units; C channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -21,47 +21,48 @@ if TYPE_CHECKING:
 
 
 def receptive_fields(run: RunRecord) -> Section | None:
-    """Weights of units of the first block; None where they are no images."""
-    found = weights_of(run)
-    if found is None:
+    """Returns the section with the weights of the first block's units; None if they are not images."""
+    fields = weights_of(run)
+    if fields is None:
         return None
-    name, weights = found
+    name, weights = fields
     side = 5.6 if len(weights) > 16 else 3.6
     figure = new_figure(side, side)
     ax = figure.add_subplot()
     draw_receptive(ax, weights, columns=int(np.ceil(np.sqrt(len(weights)))))
     how = (
-        "colours are weights around grey"
+        "grey is zero in each colour channel"
         if weights.shape[1] == 3
-        else "red is positive, blue negative, white zero"
+        else "red is positive, blue is negative, white is zero"
     )
     if weights.shape[1] not in (1, 3):
         how += f"; mean over {weights.shape[1]} channels"
     caption = (
         f"Input weights of the {plural(len(weights), 'unit')} of {name} with the largest weight norm, "
-        f"the largest first; {how}; one scale for all units."
+        f"the largest first; {how}; one colour scale for all units."
     )
     return Section("Receptive fields", "", [Picture("receptive", figure, caption)])
 
 
 def weights_of(run: RunRecord) -> tuple[str, Array] | None:
-    """The first block with weights that are images, and these (U, C, H, W)."""
+    """Returns the first block whose weights are images, and the weights (U, C, H, W)."""
     for key, weights in run.arrays.items():
         if key.startswith("receptive/") and weights.ndim == 4 and min(weights.shape[2:]) > 1 and len(weights):
+            # weights of a diverged run may be non-finite
             return key.removeprefix("receptive/"), np.nan_to_num(weights.astype(float), posinf=0, neginf=0)
     return None
 
 
 def draw_receptive(ax: Axes, weights: Array, columns: int) -> None:
-    """Tiles of weights (U, C, H, W), so many to a row, on one scale."""
+    """Draw weights (U, C, H, W) as tiles, ``columns`` per row, on one colour scale."""
     coloured = weights.shape[1] == 3
-    # The few pixels that carry a label have weights far beyond the others': do not let them set the scale.
+    # Pixels with an embedded label have much larger weights than the others: they must not set the scale.
     scale = float(np.quantile(np.abs(weights), 0.995)) or 1.0
     if coloured:
         tiles = (0.5 + weights / (2 * scale)).clip(0, 1).transpose(0, 2, 3, 1)
     else:
         tiles = _diverging(weights.mean(1) / scale)
-    ax.imshow(_enlarged(tiles, columns), interpolation="auto")  # large tiles may have to shrink
+    ax.imshow(_enlarged(tiles, columns), interpolation="auto")  # not "nearest": large tiles are drawn smaller
     bare(ax)
 
 
@@ -72,16 +73,16 @@ def _diverging(values: Array) -> Array:
 
 
 def _enlarged(tiles: Array, columns: int) -> Array:
-    """(U, H, W, 3) → one image; pixels are enlarged so that the gaps stay thin."""
+    """(U, H, W, 3) → one image. Pixels are enlarged first, so that the gaps are thin in comparison."""
     side = max(tiles.shape[1:3])
-    zoom = max(1, 48 // side)
+    zoom = max(1, 48 // side)  # small tiles get at least 25 pixels
     return mosaic(tiles.repeat(zoom, 1).repeat(zoom, 2), columns, gap=max(1, side * zoom // 12))
 
 
 def mosaic(tiles: Array, columns: int, gap: int = 1) -> Array:
-    """(U, H, W, 3) → one image, so many tiles to a row, with white gaps of so many pixels."""
+    """(U, H, W, 3) → one image with ``columns`` tiles per row and white gaps of ``gap`` pixels."""
     units, height, width, _ = tiles.shape
-    rows = -(-units // columns)
+    rows = -(-units // columns)  # rounded up
     image = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
     for i, tile in enumerate(tiles):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
@@ -90,22 +91,22 @@ def mosaic(tiles: Array, columns: int, gap: int = 1) -> Array:
 
 
 def misclassified(run: RunRecord) -> Section | None:
-    """Test samples that were taken for another class; None where no examples were kept."""
+    """Returns the section with misclassified test samples; None if the run has stored no examples."""
     if "examples/x" not in run.arrays:
         return None
     wrong = mistakes_of(run)
     if not len(wrong):
-        return Section("Misclassified", "None of the samples that were kept is misclassified.")
+        return Section("Misclassified", "None of the stored samples is misclassified.")
     columns = min(len(wrong), 9)
     rows = -(-len(wrong) // columns)
     figure = new_figure(max(WIDE / 9 * columns, 1.2), 0.98 * rows)
     draw_mistakes(figure, run, wrong, columns)
-    caption = "Misclassified test samples: true class → prediction."
+    caption = "Misclassified test samples: true class → predicted class."
     return Section("Misclassified", "", [Picture("misclassified", figure, caption)])
 
 
 def mistakes_of(run: RunRecord) -> Array:
-    """Indices of the examples that are misclassified; empty where there are none."""
+    """Returns the indices of the misclassified examples."""
     keys = [f"examples/{name}" for name in ("x", "y", "predicted")]
     if any(key not in run.arrays for key in keys) or run.arrays["examples/x"].ndim != 4:
         return np.array([], dtype=int)
@@ -113,8 +114,9 @@ def mistakes_of(run: RunRecord) -> Array:
 
 
 def draw_mistakes(figure: FigureBase, run: RunRecord, wrong: Array, columns: int) -> None:
-    """The examples with these indices, so many to a row."""
+    """Draw the examples with these indices, ``columns`` per row."""
     x, y, predicted = (run.arrays[f"examples/{name}"] for name in ("x", "y", "predicted"))
+    # K may be unknown in an old run: it is at least the largest class that occurs
     names = names_of(run, max(int(y.max()), int(predicted.max()), len(run.classes) - 1) + 1)
     rows = -(-len(wrong) // columns)
     for place, i in enumerate(wrong):
@@ -122,7 +124,7 @@ def draw_mistakes(figure: FigureBase, run: RunRecord, wrong: Array, columns: int
         image = x[i].transpose(1, 2, 0) if x.shape[1] == 3 else x[i].mean(0)
         ax.imshow(image.clip(0, 1), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         bare(ax)
-        told, said = names[int(y[i])], names[int(predicted[i])]
-        short = len(told) + len(said) <= 6
-        text = f"{told} → {said}" if short else f"{told}\n→ {said}"
+        true, guess = names[int(y[i])], names[int(predicted[i])]
+        short = len(true) + len(guess) <= 6
+        text = f"{true} → {guess}" if short else f"{true}\n→ {guess}"
         ax.set_title(text, fontsize=7.5 if short else 6, loc="center", fontweight="normal", color=INK, pad=2)

@@ -1,4 +1,4 @@
-"""One legend for the lines of several axes."""
+"""A common legend for the lines of several axes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
 
 MOST = 8
-"""Sources in a legend; of more, evenly spaced ones: colours go with depth."""
+"""Maximum number of sources in a legend; of more, evenly spaced ones, since colours change with depth."""
 
 
 def shared_legend(
     target: FigureBase, drawn: Iterable[Axes], names: Sequence[str], **options: Any
 ) -> Legend | None:
-    """Sources of evidence in order of depth, then the other lines; nothing where there is one line.
+    """Draw a legend of the sources in order of depth, then of the other lines.
 
     Args:
-        target: the figure that shows the legend.
+        target: the figure of the legend.
         drawn: axes with labelled lines.
-        names: sources in order of depth.
-        **options: for matplotlib's legend.
+        names: names of the sources in order of depth.
+        **options: options of matplotlib's legend.
 
     Returns:
-        The legend; None where there is none.
+        The legend; None if there are fewer than two lines.
     """
     lines: dict[str, Any] = {}
     for ax in drawn:
@@ -38,5 +38,6 @@ def shared_legend(
     labels += [label for label in lines if label not in names]
     if len(labels) < 2:
         return None
+    # two rows if one would be too wide
     columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
     return target.legend([lines[label] for label in labels], labels, ncols=columns, **options)

@@ -1,4 +1,4 @@
-"""The one picture that ends a run."""
+"""``overview.png``: the results of a run in one picture."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
 
 WIDTH = 12.0
-"""Of the picture, in inches."""
+"""Width of the picture in inches."""
 
 Panel = tuple[float, Callable[["FigureBase", RunRecord], None]]
-"""How wide it wants to be, and what draws it."""
+"""Relative width of a panel, and the function that draws it."""
 
 
 def overview(run: RunRecord) -> Figure:
-    """Curves, confusion, goodness and receptive fields on one sheet of about 12 by 7 inches.
+    """Draw curves, confusion, goodness and receptive fields on one picture of about 12 by 7 inches.
 
-    What the run has no data for is left out, and the rest takes its place.
+    A panel without data is left out; the others get its space.
     """
     rows = [row for row in (_upper(run), _lower(run)) if row]
     figure = new_figure(WIDTH, 0.75 + 3.25 * len(rows))
@@ -41,6 +41,7 @@ def overview(run: RunRecord) -> Figure:
         cells = np.ravel(strip.subfigures(1, len(row), width_ratios=[width for width, _ in row], wspace=0.02))
         for cell, (_, draw) in zip(cells, row, strict=True):
             draw(cell, run)
+    # The title gets the width that the legend leaves, which is known only after the legend is made.
     free = WIDTH - 0.2
     if _upper(run):
         curves = [ax for cell in strips[1].subfigs for ax in cell.axes]
@@ -58,17 +59,18 @@ def _upper(run: RunRecord) -> list[Panel]:
         (has_losses(run), (1.2, lambda cell, run: draw_losses(cell.add_subplot(), run))),
         (matrix_of(run) is not None, (1.1, lambda cell, run: draw_confusion(cell.add_subplot(), run))),
     ]
-    return [panel for there, panel in panels if there]
+    return [panel for has_data, panel in panels if has_data]
 
 
 def _lower(run: RunRecord) -> list[Panel]:
     blocks = measured_blocks(run)
     panels: list[tuple[bool, Panel]] = [
         (bool(blocks), (2.4, _goodness)),
+        # without goodness to show, misclassified samples take its place
         (not blocks and len(mistakes_of(run)) > 0, (2.4, _mistakes)),
         (weights_of(run) is not None, (1.1, _receptive)),
     ]
-    return [panel for there, panel in panels if there]
+    return [panel for has_data, panel in panels if has_data]
 
 
 def _goodness(cell: FigureBase, run: RunRecord) -> None:
@@ -83,9 +85,9 @@ def _mistakes(cell: FigureBase, run: RunRecord) -> None:
 
 
 def _receptive(cell: FigureBase, run: RunRecord) -> None:
-    found = weights_of(run)
-    assert found is not None, "the caller has looked"
-    name, weights = found
+    fields = weights_of(run)
+    assert fields is not None, "checked by the caller"
+    name, weights = fields
     weights = weights[: 64 if max(weights.shape[2:]) <= 12 else 36]
     ax = cell.add_subplot()
     draw_receptive(ax, weights, columns=int(np.ceil(np.sqrt(len(weights)))))
@@ -97,7 +99,7 @@ def _title(cell: FigureBase, text: str) -> None:
 
 
 def _head(strip: FigureBase, run: RunRecord, free: float) -> None:
-    """Name and figures of the run; the name is at most so many inches wide."""
+    """Draw name and results of the run; the name is at most ``free`` inches wide."""
     name, size = fit_title(_name(run), free)
     strip.text(0.008, 0.86, name, fontsize=size, fontweight="bold", va="top", linespacing=1.05)
     strip.text(0.008, 0.3, _numbers(run), fontsize=8.5, color=MUTED, va="top")
@@ -109,11 +111,11 @@ def _name(run: RunRecord) -> str:
 
 
 def fit_title(text: str, room: float) -> tuple[str, float]:
-    """The text and its font size: smaller, then on two lines, and cut only where nothing else helps.
+    """Returns a text and its font size so that it fits: smaller, then on two lines, then shortened.
 
     Args:
         text: one line, drawn bold.
-        room: inches that it may take.
+        room: available width in inches.
     """
     for size in (12, 11, 10, 9):
         if _inches(text, size) <= room:
@@ -126,7 +128,7 @@ def fit_title(text: str, room: float) -> tuple[str, float]:
 
 
 def _broken(text: str, room: float, size: float) -> tuple[str, str]:
-    """What fits a line, and the rest; between words where there are several."""
+    """Returns the part that fits into a line and the rest, divided between words if possible."""
     fits = max(bisect_right(range(len(text) + 1), room, key=lambda n: _inches(text[:n], size)) - 1, 1)
     if fits < len(text):
         fits = text.rfind(" ", 1, fits + 1) if " " in text[1 : fits + 1] else fits
@@ -134,13 +136,15 @@ def _broken(text: str, room: float, size: float) -> tuple[str, str]:
 
 
 def _inches(text: str, size: float) -> float:
-    """Width of bold text."""
+    """Returns the width of bold text in inches."""
     if not text.strip():
         return 0.0
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    return float(TextPath((0, 0), text, size, FontProperties(weight="bold")).get_extents().width) / 72
+    return (
+        float(TextPath((0, 0), text, size, FontProperties(weight="bold")).get_extents().width) / 72
+    )  # 72 points per inch
 
 
 def _numbers(run: RunRecord) -> str:
@@ -150,8 +154,8 @@ def _numbers(run: RunRecord) -> str:
         ("paper {} %", paper, "{:.2f}".format),
         ("{}", run.get("parameters"), lambda n: plural(n, "parameter")),
         ("{}", run.get("epochs"), lambda n: plural(n, "epoch")),
-        ("{} learning", run.get("train_s"), duration),
-        ("{} in all", run.get("wall_s"), duration),
+        ("{} training", run.get("train_s"), duration),
+        ("{} total", run.get("wall_s"), duration),
         ("{}", run.get("device"), str),
         ("seed {}", run.get("seed"), str),
     )

@@ -1,4 +1,4 @@
-"""A run directory, read."""
+"""`RunRecord`: reads a run directory, without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 def deep(results: Mapping[str, Any], *keys: str) -> Any:
-    """A value deep in results, or None: ``deep(results, "test", "accuracy")``."""
+    """Returns a nested value or None: ``deep(results, "test", "accuracy")``."""
     value: Any = results
     for key in keys:
         if not isinstance(value, Mapping):
@@ -33,16 +33,16 @@ def deep(results: Mapping[str, Any], *keys: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What a finished run left behind.
+    """The files of a finished run.
 
-    Any key of ``results``, ``metrics`` and ``arrays`` may be absent.
+    Any key of ``results``, ``metrics`` and ``arrays`` may be missing: older runs have fewer.
 
     Args:
         path: the run directory.
-        config: the resolved recipe.
-        results: the contents of ``results.json``.
-        metrics: the columns of ``metrics.csv``, a value an epoch; None for an empty cell.
-        arrays: those kept for pictures.
+        config: the complete recipe.
+        results: the content of ``results.json``.
+        metrics: the columns of ``metrics.csv``, one value per epoch; None for an empty cell.
+        arrays: the content of ``arrays.npz``.
     """
 
     path: Path
@@ -56,11 +56,11 @@ class RunRecord:
         """Read a run directory.
 
         Raises:
-            UserError: it is none, its run has not finished, or one of its files is broken.
+            UserError: it is not a run directory, the run is not finished, or a file is damaged.
         """
         path = Path(run_dir)
         if not path.is_dir():
-            raise UserError(f"there is no run directory {str(path)!r}")
+            raise UserError(f"the run directory {str(path)!r} does not exist")
         results = read_results(path)
         return cls(path, _config(path), results, _metrics(path), _arrays(path))
 
@@ -78,15 +78,15 @@ class RunRecord:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes; empty where they are not known."""
+        """Names of the classes; empty if they are not known."""
         return [str(name) for name in self.get("data", "classes") or []]
 
     def get(self, *keys: str) -> Any:
-        """A value deep in the results, or None: ``run.get("test", "accuracy")``."""
+        """Returns a nested value of the results or None: ``run.get("test", "accuracy")``."""
         return deep(self.results, *keys)
 
     def series(self, column: str) -> tuple[Array, Array]:
-        """Epochs and values of a column, where both are known and finite."""
+        """Returns epochs and values of a column, without rows that are empty or not finite."""
         values = self.metrics.get(column) or []
         epochs = self.metrics.get("epoch", [])
         pairs = [(e, v) for e, v in zip(epochs, values, strict=False) if e is not None and v is not None]
@@ -95,7 +95,8 @@ class RunRecord:
         return both[:, 0], both[:, 1]
 
     def sample(self, key: str) -> Array:
-        """The finite values of an array of figures, flat; empty where there are none."""
+        """Returns the finite values of an array, flat; empty if the run does not have the array."""
+        # histograms cannot be drawn with NaN or inf
         values = np.asarray(self.arrays.get(key, ()), dtype=float).ravel()
         finite: Array = values[np.isfinite(values)]
         return finite
@@ -113,30 +114,30 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def read_results(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
-    """The contents of ``results.json``.
+    """Returns the content of ``results.json``.
 
     Args:
-        run_dir: a run's folder, or the file itself.
+        run_dir: the run directory, or the file itself.
 
     Raises:
-        UserError: the folder is no finished run, or the file is damaged.
+        UserError: it is not the directory of a finished run, or the file is damaged.
     """
     path = Path(run_dir)
     file = path if path.is_file() else path / RESULTS
     if not path.exists():
-        raise UserError(f"there is no run directory {str(path)!r}")
+        raise UserError(f"the run directory {str(path)!r} does not exist")
     if not file.is_file():
         if (path / CONFIG).is_file():
-            raise UserError(f"the run in {str(path)!r} has not finished: it has no {RESULTS}")
+            raise UserError(f"the run in {str(path)!r} is not finished: it has no {RESULTS}")
         if (path / SUMMARY).is_file():
-            raise UserError(f"{str(path)!r} holds several runs: name one of the folders in it")
+            raise UserError(f"{str(path)!r} is the directory of a sweep: name a run directory in it")
         raise UserError(f"{str(path)!r} is not a run directory: it has no {RESULTS}")
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{str(file)!r} is not JSON: {error}") from error
     if not isinstance(results, dict):
-        raise UserError(f"{str(file)!r} holds a {type(results).__name__}, not a mapping")
+        raise UserError(f"{str(file)!r} is a {type(results).__name__}, not a mapping")
     return results
 
 
@@ -145,6 +146,7 @@ def _metrics(path: Path) -> dict[str, list[float | None]]:
     if not file.is_file():
         return {}
     with file.open(encoding="utf-8", newline="") as lines:
+        # restval: an interrupted process may have left a short last line
         reader = csv.DictReader(lines, restval="")
         columns: dict[str, list[float | None]] = {name: [] for name in reader.fieldnames or []}
         for row in reader:
@@ -159,7 +161,7 @@ def _metrics(path: Path) -> dict[str, list[float | None]]:
 def _arrays(path: Path) -> dict[str, Array]:
     file = path / ARRAYS
     if not file.is_file():
-        file = path / "figures.npz"  # as older runs have it
+        file = path / "figures.npz"  # the name in older runs
     if not file.is_file():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""How the goodness of positive and negative data drew apart: histograms over epochs.
+"""Ridgeline plots: histograms of the goodness of positive and negative data over epochs.
 
 E epochs, B bins.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_EPOCHS = 8
-"""Histograms above each other; of more epochs, those at equal ratios: most happens early."""
+"""Maximum number of histograms; of more epochs, those at equal ratios, since most changes are early."""
 
 ROOM = 0.9
-"""Height of the highest bin; the next row begins at 1."""
+"""Height of the highest bin; the distance of rows is 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Ridges:
     """Histograms of one block over epochs.
 
     Args:
-        epochs: (E,), growing.
-        edges: (E, B + 1), growing along B.
+        epochs: (E,), increasing.
+        edges: (E, B + 1), increasing along B.
         positive: (E, B) counts.
         negative: (E, B) counts.
-        threshold: NaN where there is none.
+        threshold: NaN if the block has none.
     """
 
     epochs: Array
@@ -43,7 +43,7 @@ class Ridges:
 
     @classmethod
     def of(cls, run: RunRecord, block: str) -> Ridges | None:
-        """Those of a block; None where fewer than two epochs were measured.
+        """Returns the histograms of a block; None if fewer than two epochs were measured.
 
         Raises:
             ValueError: the arrays do not fit each other.
@@ -57,31 +57,31 @@ class Ridges:
         shapes = edges.shape, positive.shape, negative.shape
         if shapes != ((count, bins + 1), (count, bins), (count, bins)):
             raise ValueError(f"history/{block}: shapes {shapes} do not fit {count} epochs")
-        # a block that does not learn yet, or a view that is not there, has no counts
-        there = np.isfinite(edges).all(1) & (positive.sum(1) > 0) & (negative.sum(1) > 0)
-        if there.sum() < 2:
+        # an epoch has no counts if all values of a view were non-finite
+        valid = np.isfinite(edges).all(1) & (positive.sum(1) > 0) & (negative.sum(1) > 0)
+        if valid.sum() < 2:
             return None
-        return cls(epochs[there], edges[there], positive[there], negative[there], threshold)
+        return cls(epochs[valid], edges[valid], positive[valid], negative[valid], threshold)
 
     def shown(self) -> list[int]:
-        """Rows that are drawn: the first, the last, and some at equal ratios between them."""
+        """Returns the rows to draw: the first, the last, and some at equal ratios between them."""
         count = len(self.epochs)
         if count <= MOST_EPOCHS:
             return list(range(count))
         wanted = np.geomspace(1, count, MOST_EPOCHS).round().astype(int) - 1
-        for i in range(1, MOST_EPOCHS):  # where rounding made two alike, the next one
+        for i in range(1, MOST_EPOCHS):  # rounding may give the same row twice: take the next one
             wanted[i] = max(wanted[i], wanted[i - 1] + 1)
         return [int(row) for row in wanted]
 
     def densities(self, row: int) -> tuple[Array, Array]:
-        """Both histograms as densities, the larger peak 1: (B,) each."""
+        """Returns both histograms as densities (B,), scaled so that the larger peak is 1."""
         widths = np.diff(self.edges[row])
         both = [side[row] / side[row].sum() / widths for side in (self.positive, self.negative)]
         peak = max(values.max() for values in both)
         return both[0] / peak, both[1] / peak
 
     def limits(self) -> tuple[float, float]:
-        """Goodness from the smallest to the largest, but for stragglers; with the threshold."""
+        """Returns the range of goodness: 99.6 % of the samples of all rows, and the threshold."""
         ends: list[float] = []
         for row in self.shown():
             both = np.cumsum(self.positive[row] + self.negative[row])
@@ -91,12 +91,12 @@ class Ridges:
 
 
 def draw_ridges(ax: Axes, ridges: Ridges, named: bool) -> None:
-    """Histograms below each other, the first epoch at the top.
+    """Draw the histograms below each other, the first epoch at the top.
 
     Args:
-        ax: where.
-        ridges: of one block.
-        named: whether the rows are named by their epochs.
+        ax: the axes.
+        ridges: the histograms of one block.
+        named: whether to label the rows with their epochs.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -1,4 +1,4 @@
-"""What a report is made of: sections with pictures, made from the record of a run."""
+"""`Section` and `Picture`: the parts of a report, which plugins can add to."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A figure that goes to ``pictures/<name>.png``.
+    """A figure that is written to ``pictures/<name>.png``.
 
     Args:
-        name: letters, digits, ``-`` and ``_``; no two pictures of a report share one.
+        name: letters, digits, ``-`` and ``_``; unique within a report.
         figure: a matplotlib figure, made without pyplot.
-        caption: one sentence, also what is read out to those who cannot see it.
+        caption: one sentence, also the alternative text of the image.
 
     Raises:
-        ValueError: the name cannot be that of a file.
+        ValueError: the name has other characters.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Picture:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
-            raise ValueError(f"a picture cannot be called {self.name!r}: letters, digits, '-' and '_' only")
+            raise ValueError(f"{self.name!r} is not a valid picture name: letters, digits, '-' and '_' only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Section:
     """A part of a report.
 
     Args:
-        title: its heading.
+        title: the heading.
         body: markdown.
         pictures: shown after the body.
     """
@@ -51,4 +51,4 @@ class Section:
 
 
 SectionMaker = Callable[[RunRecord], Section | None]
-"""What a plugin registers: a section of this run, or None where there is nothing to say."""
+"""Type of the functions that plugins register: returns a section of a run, or None to add nothing."""

@@ -1,4 +1,4 @@
-"""How pictures look: colours, sizes, axes. The one place that says so."""
+"""The style of all pictures: colours, sizes, axes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["depth_colours", "epoch_axis", "new_figure"]
 
-INK = "#1f2933"  # text, and everything that is about all sources combined
+INK = "#1f2933"  # text, and results of all sources combined
 MUTED = "#7b8794"
 GRID = "#e8ebef"
 FRAME = "#cbd2d9"
@@ -22,9 +22,9 @@ POSITIVE = "#2b6cb0"
 NEGATIVE = "#e07b39"
 READOUTS = ("#b83280", "#d53f8c", "#97266d")
 RUNS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d00", "#7b3294", "#4d4d4d")
-"""Runs beside each other; the first four are told apart by the colour-blind too (Okabe and Ito 2008)."""
+"""Colours of compared runs; the first four also differ for the colour-blind (Okabe and Ito 2008)."""
 WIDE = 7.6
-"""Inches of the widest picture that a printed page takes without shrinking it much."""
+"""Maximum width of a picture in inches: it fits on a printed page almost without scaling."""
 DPI = 110
 
 _RC: dict[str, Any] = {
@@ -60,14 +60,14 @@ _RC: dict[str, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.dpi": DPI,
-    "svg.hashsalt": "ffcore",  # the same picture is the same file
-    "text.parse_math": False,  # a class may be called "$"
+    "svg.hashsalt": "ffcore",  # a fixed salt: the same picture gives the same file
+    "text.parse_math": False,  # a class may have the name "$"
 }
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Everything drawn inside, by plugins too, looks alike."""
+    """Use the report's style for all pictures drawn inside, also those of plugins."""
     from matplotlib import rc_context
 
     with rc_context(_RC):  # type: ignore[arg-type]
@@ -75,9 +75,10 @@ def paper_style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, whose parts keep clear of each other."""
+    """Returns an empty figure of this size in inches, with constrained layout."""
     from matplotlib.figure import Figure
 
+    # not pyplot: it would keep the figure in a global list, and may need a display
     figure = Figure(figsize=(width, height), layout="constrained")
     engine = figure.get_layout_engine()
     assert engine is not None
@@ -86,7 +87,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def depth_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each block, from dark to light with depth."""
+    """Returns a colour for each block, from dark to light with depth."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -96,7 +97,7 @@ def depth_colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def bare(ax: Axes) -> None:
-    """No ticks, no spines, no grid: for pictures of pictures."""
+    """Remove ticks, spines and grid, for axes that show an image."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.grid(False)
@@ -105,18 +106,18 @@ def bare(ax: Axes) -> None:
 
 
 def mark(points: int) -> dict[str, Any]:
-    """Line options: the points of a short line are marked, so that a line of one point shows."""
+    """Returns line options: short lines get markers; without one, a line of one point is invisible."""
     if points == 1:
         return {"marker": "o", "ms": 6}
     return {"marker": "o"} if points <= 12 else {}
 
 
 def epoch_axis(ax: Axes) -> None:
-    """Whole epochs along x."""
+    """Label the x axis with integer epochs."""
     from matplotlib.ticker import MaxNLocator
 
     left, right = ax.get_xlim()
-    if right - left < 1:  # one epoch has no neighbours to set the scale
+    if right - left < 1:  # with a single epoch matplotlib would choose fractions of an epoch
         ax.set_xlim((left + right) / 2 - 1, (left + right) / 2 + 1)
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
@@ -124,7 +125,7 @@ def epoch_axis(ax: Axes) -> None:
 
 
 def fit_scale(ax: Axes, values: Sequence[float]) -> None:
-    """Make the y axis logarithmic, with ticks that read as plain numbers, where the values span enough."""
+    """Make the y axis logarithmic, with plain numbers as ticks, if the values span a factor of 4."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     finite = [v for v in values if np.isfinite(v)]
@@ -132,6 +133,7 @@ def fit_scale(ax: Axes, values: Sequence[float]) -> None:
         return
     low, high = min(finite) / 1.15, max(finite) * 1.15
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    # ticks at 1, 2, 5 of each decade, or only at powers of ten if there are many decades
     factors = (1, 2, 5) if len(decades) <= 4 else (1,)
     ticks = [f * 10.0**d for d in decades for f in factors if low <= f * 10.0**d <= high]
     ax.set_yscale("log")
@@ -142,7 +144,7 @@ def fit_scale(ax: Axes, values: Sequence[float]) -> None:
 
 
 def spread(names: Sequence[str], most: int) -> list[str]:
-    """At most so many of the names, evenly spaced, with the first and the last."""
+    """Returns at most ``most`` of the names, evenly spaced, with the first and the last."""
     if len(names) <= most:
         return list(names)
     return [names[i] for i in np.linspace(0, len(names) - 1, most).round().astype(int)]

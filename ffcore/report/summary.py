@@ -1,4 +1,4 @@
-"""The table that says how the run went, beside what the paper says."""
+"""The summary of a run: its results beside those of the paper, its cost, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ffcore.report.text import (
 
 
 def summary(run: RunRecord) -> Section:
-    """Result and cost of the run, the paper's result, and how to repeat it."""
-    parts = [_result(run), _circumstances(run)]
+    """Returns the section with results and cost of the run, the paper's results, and the command."""
+    parts = [_result(run), _setting(run)]
     if command := run.get("command"):
-        parts.append(f"Made by\n\n```console\n$ {command}\n```")
+        parts.append(f"Command:\n\n```console\n$ {command}\n```")
     return Section("Summary", "\n\n".join(part for part in parts if part))
 
 
@@ -32,32 +32,33 @@ def _result(run: RunRecord) -> str:
     margin = ""
     if accuracy is not None and samples:
         margin = f" ± {100 * standard_error(accuracy, samples):.2f}"
-    ours = error(accuracy).replace(" %", f"{margin} %")
+    own = error(accuracy).replace(" %", f"{margin} %")
     paper = run.get("paper")
     rows = [
-        ("test error", ours, NOTHING),
+        # the third cell is replaced by the paper's column, if there is a paper
+        ("test error", own, NOTHING),
         ("test accuracy", percent(accuracy), NOTHING),
         ("validation accuracy", percent(run.get("val", "accuracy")), NOTHING),
         ("epochs", count(run.get("epochs")), NOTHING),
     ]
     note = (
-        f"The ± is one standard error of {plural(samples, 'test sample')}, not of other seeds."
+        f"± is the standard error for {plural(samples, 'test sample')}; it does not include other seeds."
         if margin
         else ""
     )
     if not paper:
         text = markdown_table(("", "this run"), [row[:2] for row in rows])
         return f"{text}\n\n{note}" if note else text
-    theirs = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
-    columns = [error(theirs), percent(theirs), NOTHING, count(paper.get("epochs"))]
+    of_paper = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
+    columns = [error(of_paper), percent(of_paper), NOTHING, count(paper.get("epochs"))]
     table = markdown_table(
         ("", "this run", "paper"), [(*row[:2], cell) for row, cell in zip(rows, columns, strict=True)]
     )
-    known = f"The paper's figure: {paper['source']}" if paper.get("source") else ""
+    known = f"The paper's result: {paper['source']}" if paper.get("source") else ""
     return "\n\n".join(text for text in (table, known, note) if text)
 
 
-def _circumstances(run: RunRecord) -> str:
+def _setting(run: RunRecord) -> str:
     rows: list[tuple[str, Any]] = [
         ("recipe", run.get("recipe")),
         ("data", _data(run)),
@@ -67,8 +68,8 @@ def _circumstances(run: RunRecord) -> str:
         ("evidence combined by", run.get("contribution")),
         ("weights from", _selected(run)),
         ("steps", _some(count, run.get("steps"))),
-        ("time learning", _some(duration, run.get("train_s"))),
-        ("time in all", _some(duration, run.get("wall_s"))),
+        ("training time", _some(duration, run.get("train_s"))),
+        ("total time", _some(duration, run.get("wall_s"))),
         ("samples per second", _some(count, run.get("samples_per_s"))),
         ("peak memory", _some(memory, run.get("peak_memory"))),
         ("device", _device(run)),
@@ -77,7 +78,7 @@ def _circumstances(run: RunRecord) -> str:
         ("versions", ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items())),
     ]
     shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
-    return markdown_table(("circumstance", "value"), shown, numbers=False) if shown else ""
+    return markdown_table(("", "value"), shown, numbers=False) if shown else ""
 
 
 def _some(how: Any, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What ``ffcore run`` prints at its end, and several runs beside each other."""
+"""Tables for the terminal: the results of a run, and a comparison of runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Results = Mapping[str, Any]
 
 
 def results_table(results: Results) -> Group:
-    """Result, blocks alone and cost of one run; at most 80 columns wide.
+    """Returns the table of results, single blocks and cost of a run, at most 80 columns wide.
 
     Args:
-        results: the contents of ``results.json``; any key may be absent.
+        results: the content of ``results.json``; any key may be missing.
 
     Returns:
-        Something for a rich console to print.
+        A renderable for a rich console.
     """
     paper = results.get("paper") or {}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -31,12 +31,12 @@ def results_table(results: Results) -> Group:
     table.add_column("this run", justify="right")
     if paper:
         table.add_column("paper", justify="right")
-    for group in (_quality(results, paper), _alone(results), _cost(results, paper)):
-        for name, ours, theirs in group:
-            table.add_row(*map(Text, (name, ours, theirs) if paper else (name, ours)))
+    for group in (_quality(results, paper), _sources(results), _cost(results, paper)):
+        for name, own, of_paper in group:
+            table.add_row(*map(Text, (name, own, of_paper) if paper else (name, own)))
         if group:
             table.add_section()
-    # not the table's own title and caption, which are no wider than its columns
+    # Not the title and caption of the table: rich wraps them to the width of its columns.
     note = [Text(f"paper: {paper.get('source', '')}", style="dim")] if paper else []
     return Group(_title(results), table, *note)
 
@@ -51,19 +51,19 @@ def _title(results: Results) -> Text:
 
 def _quality(results: Results, paper: Results) -> Rows:
     test, val = deep(results, "test", "accuracy"), deep(results, "val", "accuracy")
-    theirs = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
+    of_paper = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
     rows = [
-        ("test error", error(test), "" if theirs is None else error(theirs)),
-        ("test accuracy", percent(test), "" if theirs is None else percent(theirs)),
+        ("test error", error(test), "" if of_paper is None else error(of_paper)),
+        ("test accuracy", percent(test), "" if of_paper is None else percent(of_paper)),
     ]
     return rows if val is None else [*rows, ("validation accuracy", percent(val), "")]
 
 
-def _alone(results: Results) -> Rows:
-    alone = deep(results, "test", "per_block_accuracy") or {}
-    if len(alone) < 2:
+def _sources(results: Results) -> Rows:
+    accuracies = deep(results, "test", "per_block_accuracy") or {}
+    if len(accuracies) < 2:
         return []
-    return [(f"{name} alone, test error", error(value), "") for name, value in alone.items()]
+    return [(f"test error of {name}", error(value), "") for name, value in accuracies.items()]
 
 
 def _cost(results: Results, paper: Results) -> Rows:
@@ -71,31 +71,33 @@ def _cost(results: Results, paper: Results) -> Rows:
     rows = [
         ("parameters", "parameters", count, ""),
         ("epochs", "epochs", count, epochs),
-        ("time learning", "train_s", duration, ""),
-        ("time in all", "wall_s", duration, ""),
+        ("training time", "train_s", duration, ""),
+        ("total time", "wall_s", duration, ""),
         ("samples per second", "samples_per_s", count, ""),
         ("peak memory", "peak_memory", memory, ""),
     ]
     return [
-        (name, how(results[key]), theirs) for name, key, how, theirs in rows if results.get(key) is not None
+        (name, how(results[key]), paper_cell)
+        for name, key, how, paper_cell in rows
+        if results.get(key) is not None
     ]
 
 
 def compare_table(results: Sequence[Results], names: Sequence[str] | None = None) -> Table:
-    """Several runs, a row each; no column for papers where no run has one, nor for a seed that all share.
+    """Returns a table with a row per run. Columns without information are left out: paper, equal seeds.
 
     Args:
-        results: the contents of their ``results.json``; any key may be absent.
-        names: of the runs; those of their recipes where there are none.
+        results: the content of each ``results.json``; any key may be missing.
+        names: names of the runs; None for the names of their recipes.
 
     Returns:
-        Something for a rich console to print.
+        A renderable for a rich console.
     """
     rows = compared(results, names)
     columns = list(rows[0]) if rows else []
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     errors = "test, paper, val." if "paper" in columns else "test, val."
-    table.caption = f"{errors}: error in percent; time: of learning"
+    table.caption = f"{errors}: error in percent; time: training time"
     table.caption_justify = "left"
     for column in columns:
         if column == "run":
@@ -108,10 +110,11 @@ def compare_table(results: Sequence[Results], names: Sequence[str] | None = None
 
 
 def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """Cells of each run's row by column, as in `compare_table`."""
+    """Returns the cells of each run's row by column, as in `compare_table`."""
     names = names or [str(run.get("recipe", NOTHING)) for run in results]
     papers = any(deep(run, "paper", "test_error") is not None for run in results)
     rows = [{"run": name} | _metrics(run) for name, run in zip(names, results, strict=True)]
+    # columns without information
     idle = set() if papers else {"paper"}
     if len({row["seed"] for row in rows}) == 1:
         idle.add("seed")
@@ -119,17 +122,17 @@ def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> 
 
 
 def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str]) -> Table:
-    """Settings that differ between runs, a row each and a column a run.
+    """Returns a table of the settings that differ, with a row per setting and a column per run.
 
     Args:
-        differ: values by dotted path, one a run.
-        names: of the runs.
+        differ: values by dotted path, one per run.
+        names: names of the runs.
 
     Returns:
-        Something for a rich console to print.
+        A renderable for a rich console.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("setting that differs", min_width=max(map(len, differ), default=0))
+    table.add_column("different setting", min_width=max(map(len, differ), default=0))
     for name in names:
         table.add_column(name, overflow="fold")
     for path, cells in differ.items():

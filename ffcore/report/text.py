@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them."""
+"""Formats numbers and tables for reports and the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOTHING = "–"
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction in percent.
+    """Formats a fraction in percent.
 
     >>> percent(0.9864)
     '98.64 %'
@@ -19,7 +19,7 @@ def percent(fraction: float | None) -> str:
 
 
 def error(accuracy: float | None) -> str:
-    """What is missing to an accuracy, in percent.
+    """Formats the error of an accuracy, in percent.
 
     >>> error(0.9864)
     '1.36 %'
@@ -28,12 +28,12 @@ def error(accuracy: float | None) -> str:
 
 
 def standard_error(accuracy: float, samples: int) -> float:
-    """Of an accuracy measured on so many independent samples (binomial)."""
+    """Returns the standard error of an accuracy on independent samples, √(a (1 − a) / N) (binomial)."""
     return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / samples)
 
 
 def duration(seconds: float | None) -> str:
-    """A time to the precision that anybody cares for.
+    """Formats a time, with a precision that decreases with its length.
 
     >>> duration(3.21), duration(252), duration(7500)
     ('3.2 s', '4 min 12 s', '2 h 05 min')
@@ -50,7 +50,7 @@ def duration(seconds: float | None) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """A time in few characters.
+    """Formats a time in few characters.
 
     >>> clock(3.21), clock(252), clock(7500)
     ('0:03', '4:12', '2:05:00')
@@ -63,7 +63,7 @@ def clock(seconds: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """A large number with thin groups.
+    """Formats a large number with a comma between groups of three digits.
 
     >>> count(1834000)
     '1,834,000'
@@ -72,13 +72,14 @@ def count(number: float | None) -> str:
 
 
 def short(number: float | None) -> str:
-    """A large number to two or three digits.
+    """Formats a large number with two or three digits and a unit.
 
     >>> short(640), short(533500), short(1834000)
     ('640', '534 k', '1.8 M')
     """
     if number is None:
         return NOTHING
+    # 0.9995: a number that would be rounded to 1000 of a unit gets the next unit
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= 0.9995 * size:
             value = number / size
@@ -87,7 +88,7 @@ def short(number: float | None) -> str:
 
 
 def plural(number: float, noun: str) -> str:
-    """A number of things.
+    """Formats a number with a noun.
 
     >>> plural(1, "epoch"), plural(1500, "epoch")
     ('1 epoch', '1,500 epochs')
@@ -96,7 +97,7 @@ def plural(number: float, noun: str) -> str:
 
 
 def memory(size: float | None) -> str:
-    """Bytes in MiB or GiB.
+    """Formats bytes in MiB or GiB.
 
     >>> memory(3 * 2**30)
     '3.0 GiB'
@@ -107,7 +108,7 @@ def memory(size: float | None) -> str:
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
-    """A table whose first column is on the left; the others are on the right if they are numbers."""
+    """Returns a markdown table. The first column is aligned left, the others right if they are numbers."""
     lines = [list(columns), ["---", *["---:" if numbers else "---"] * (len(columns) - 1)]]
     lines += [[re.sub(r"\s*\n\s*", " ", str(cell)).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Writes a run's report into its directory: ``report.md``, ``report.html`` and the pictures."""
+"""Writes the report of a run into its directory: ``report.md``, ``report.html`` and the pictures."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ SECTIONS: dict[str, SectionMaker] = {
     "receptive fields": receptive_fields,
     "misclassified": misclassified,
 }
-"""The sections of every report, in order; those of plugins follow."""
+"""The sections of every report, in order; the sections of plugins follow."""
 
 
 def write_report(run_dir: str | Path, complain: Callable[[str], None] = lambda message: None) -> Path:
-    """Make the report of a finished run from what lies in its directory.
+    """Write the report of a finished run from the files in its directory.
 
-    It is a function of the directory alone, and may be made again at any time. ``report.html`` says the
-    same as ``report.md`` and has its pictures inside.
+    It depends on these files alone and can be written again at any time. ``report.html`` has the same content
+    as ``report.md``, with the pictures inside.
 
     Args:
         run_dir: the run directory.
-        complain: told, in one line, of every part that failed; the report goes on without.
+        complain: called with one line for every section that failed; the others are still written.
 
     Returns:
         The path of ``report.md``.
 
     Raises:
-        UserError: the directory is no finished run, or one of its files is broken.
+        UserError: it is not the directory of a finished run, or one of its files is damaged.
     """
     run = RunRecord.read(run_dir)
     document = Document(run.get("title") or run.get("recipe") or run.path.name, run.path, complain)
-    (run.path / "overview.png").unlink(missing_ok=True)  # rather none than one of an earlier report
+    (run.path / "overview.png").unlink(missing_ok=True)  # if drawing fails, an old picture must not remain
     with paper_style():
-        document.cover(lambda: Picture("overview", overview(run), "The run at a glance."))
+        document.cover(lambda: Picture("overview", overview(run), "Overview of the run."))
         for name, make in _sections():
             document.add(name, lambda make=make: make(run))  # type: ignore[misc]
     return document.write()
 
 
 def _sections() -> Iterator[tuple[str, SectionMaker]]:
-    """Sections with their titles; a plugin's is loaded late, so that its failure is the section's own."""
+    """Yield the sections with their names. Those of plugins are imported late, so that errors are caught."""
     yield from ((f"report section {name!r}", make) for name, make in SECTIONS.items())
     for entry in manager.current().registry.entries("report_section"):
         yield entry.title, lambda run, entry=entry: entry.load()(run)  # type: ignore[misc]

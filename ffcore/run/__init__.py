@@ -1,1 +1,1 @@
-"""Runs: train, evaluate, predict, and the folder that a run leaves behind."""
+"""Runs: training, evaluation, prediction, and the run directory."""

@@ -1,4 +1,7 @@
-"""The arrays that a report's pictures are drawn from, measured once when a run ends."""
+"""The arrays that a report's figures are plotted from, measured once at the end of a run.
+
+N samples.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ Arrays = dict[str, np.ndarray]
 
 @torch.no_grad()
 def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Callable[[str], None]) -> Arrays:
-    """Goodness on validation data, thresholds, receptive fields of the first block, mistakes on the test.
+    """Returns validation goodness, thresholds, receptive fields of the first block, and test mistakes.
 
-    What a component cannot show is left out, and ``complain`` is told.
+    If a component's ``arrays()`` fails, its arrays are left out and ``complain`` is called with the reason.
     """
     module.eval()
     arrays = _receptive(module, data.images.shape)
@@ -40,9 +43,10 @@ def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Cal
 def conclude(
     module: ForwardOnly, data: Data, device: torch.device, complain: Callable[[str], None]
 ) -> Arrays:
-    """What the algorithm keeps of a trained network.
+    """Returns the arrays of the algorithm's ``conclude``.
 
-    A run has been learned and tested by now: where this fails, it goes on without, and ``complain`` is told.
+    The run is trained and tested at this point. An error here must not lose its results: the arrays are left
+    out and ``complain`` is called with the reason.
     """
     module.eval()
     train, test = (
@@ -50,17 +54,17 @@ def conclude(
     )
     try:
         kept = module.algorithm.conclude(module.network, train, test)
-        arrays = {name: _as_it_is(value) for name, value in kept.items()}
+        arrays = {name: _same_dtype(value) for name, value in kept.items()}
     except Exception as error:
-        complain(f"what the algorithm keeps of a trained network is left out: {typed(error, 200)}")
+        complain(f"results of the algorithm's conclude are left out: {typed(error, 200)}")
         return {}
     for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
-        complain(f"what the algorithm keeps of a trained network: {name} is {arrays.pop(name)}; left out")
+        complain(f"results of the algorithm's conclude: {name} is {arrays.pop(name)}; left out")
     return arrays
 
 
 class _Dealt:
-    """A split's batches with their random numbers."""
+    """Iterates over the batches of a split and seeds the batch RNG for each."""
 
     def __init__(self, module: ForwardOnly, loader: DeviceLoader) -> None:
         self.module, self.loader = module, loader
@@ -72,17 +76,17 @@ class _Dealt:
 
 
 def save(path: Path, arrays: Arrays) -> None:
-    """Write an ``.npz`` that loads without pickle, whole or not at all."""
+    """Write an ``.npz`` file that loads without pickle, complete or not at all."""
 
     def write(draft: Path) -> None:
-        with draft.open("wb") as file:  # given a name, NumPy adds ``.npz`` to it
+        with draft.open("wb") as file:  # with a name, NumPy would append ``.npz`` to it
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     write_whole(path, write)
 
 
 def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arrays:
-    """What components have to show: ``NAME/BLOCK`` of those inside blocks, ``contribution/NAME``."""
+    """Returns the arrays of components: ``NAME/BLOCK`` for those inside blocks, ``contribution/NAME``."""
     parts = [(part, "{}/" + block.name) for block in module.network.blocks for part in block.modules()]
     parts.append((module.contribution, "contribution/{}"))
     arrays: Arrays = {}
@@ -98,29 +102,31 @@ def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arra
 
 @torch.no_grad()
 def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dict[str, dict[str, Tensor]]:
-    """Goodness of the first samples of a split by block and view, (N,) each; empty where it is no energy.
+    """Returns the goodness of the first samples of a split by block and view, (N,) each.
+
+    Empty if no goodness of the network has the form "energy".
 
     Args:
-        module: in evaluation mode.
-        loader: of the split.
-        most: N at most.
+        module: the module in evaluation mode.
+        loader: the loader of the split.
+        most: maximum of N.
     """
     network = module.network
     blocks = [b for b in network.blocks if b.goodness is not None]
     if not any(b.goodness is not None and b.goodness.form == "energy" for b in blocks):
         return {}
-    found: dict[str, dict[str, list[Tensor]]] = {}
+    collected: dict[str, dict[str, list[Tensor]]] = {}
     seen = 0
     for step, batch in enumerate(loader):
         module.seed_measuring(batch, step)
         views = module.algorithm.views(batch, network)
         for block, goodness in zip(blocks, network.goodness(views), strict=True):
-            for role in views.roles[:2]:
-                found.setdefault(block.name, {}).setdefault(role, []).append(views.of(goodness, role))
+            for role in views.roles[:2]:  # the positive and the negative view, if the algorithm makes both
+                collected.setdefault(block.name, {}).setdefault(role, []).append(views.of(goodness, role))
         seen += len(batch.x)
         if seen >= most:
             break
-    return {b: {role: torch.cat(parts)[:most] for role, parts in of.items()} for b, of in found.items()}
+    return {b: {role: torch.cat(parts)[:most] for role, parts in of.items()} for b, of in collected.items()}
 
 
 def _goodness(module: ForwardOnly, loader: DeviceLoader) -> Arrays:
@@ -137,6 +143,7 @@ def _goodness(module: ForwardOnly, loader: DeviceLoader) -> Arrays:
 
 
 def _receptive(module: ForwardOnly, shape: tuple[int, ...], most: int = 64) -> Arrays:
+    # The weights of a unit of the first block can be shown as an image if they cover the whole input.
     first = module.network.blocks[0]
     for parameter in first.body.parameters():
         if parameter.dim() >= 2 and parameter[0].numel() == math.prod(shape):
@@ -148,12 +155,12 @@ def _receptive(module: ForwardOnly, shape: tuple[int, ...], most: int = 64) -> A
 
 def _examples(module: ForwardOnly, loader: DeviceLoader, data: Data, most: int = 25) -> Arrays:
     wrong: list[int] = []
-    said: list[int] = []
+    predicted: list[int] = []
     for batch in loader:
         guess = module.scores(batch.x).argmax(1)
         missed = (guess != batch.y).nonzero().flatten()
         wrong += batch.index[missed].tolist()
-        said += guess[missed].tolist()
+        predicted += guess[missed].tolist()
         if len(wrong) >= most:
             break
     if not wrong:
@@ -162,13 +169,13 @@ def _examples(module: ForwardOnly, loader: DeviceLoader, data: Data, most: int =
     return {
         "examples/x": test.x[wrong[:most]].astype(np.float32) * data.images.scale,
         "examples/y": test.y[wrong[:most]],
-        "examples/predicted": np.array(said[:most]),
+        "examples/predicted": np.array(predicted[:most]),
     }
 
 
-def _as_it_is(t: Tensor) -> np.ndarray:
+def _same_dtype(t: Tensor) -> np.ndarray:
     t = t.detach().cpu()
-    return (t.float() if t.dtype is torch.bfloat16 else t).numpy()  # which NumPy does not have
+    return (t.float() if t.dtype is torch.bfloat16 else t).numpy()  # NumPy has no bfloat16
 
 
 def _numpy(t: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The callbacks and loggers that a recipe names, and what loggers get."""
+"""The callbacks and loggers of a recipe, and the callback that feeds the loggers."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ from ffcore.run.stopping import Stop
 
 
 class Callbacks:
-    """The callbacks and loggers of a recipe; found before anything is written.
+    """The callbacks and loggers of a recipe, imported and checked before any file is written.
 
     Args:
-        recipe: names them under ``trainer.loggers`` and ``trainer.callbacks``.
-        more: callbacks that were given from Python.
+        recipe: has them under ``trainer.loggers`` and ``trainer.callbacks``.
+        more: callbacks given from Python.
 
     Raises:
-        UserError: when one is not installed, is none, does not take its options, or would keep its state
-            where another one does.
+        UserError: one is not installed, is not a callback or logger, does not take its options, or has the
+            state key of another one.
     """
 
     def __init__(self, recipe: Recipe, more: Sequence[L.Callback] = ()) -> None:
         self.recipe = recipe
         self._loggers = [
-            (item, _found(LOGGERS.get(item.kind, (item.kind, ""))[0], item, f"trainer.loggers.{i}", Logger))
+            (item, _import(LOGGERS.get(item.kind, (item.kind, ""))[0], item, f"trainer.loggers.{i}", Logger))
             for i, item in enumerate(recipe.trainer.loggers)
         ]
         made = {
-            path: _made(_found(_callback(item.kind), item, path, L.Callback), item.options, item.kind, path)
+            path: _construct(
+                _import(_callback(item.kind), item, path, L.Callback), item.options, item.kind, path
+            )
             for path, item in (
                 (f"trainer.callbacks.{i}", one) for i, one in enumerate(recipe.trainer.callbacks)
             )
@@ -51,26 +53,26 @@ class Callbacks:
         self._callbacks = list(made.values())
 
     def loggers(self, path: Path) -> list[Logger]:
-        """Make them; those that take a ``save_dir`` write into the run's folder unless told otherwise.
+        """Construct the loggers. The default of ``save_dir`` is the run directory.
 
         Raises:
-            UserError: when one cannot be made; it may have written into the folder.
+            UserError: a logger cannot be constructed; it may have written files.
         """
         made = []
         for i, (item, kind) in enumerate(self._loggers):
             options = dict(item.options)
             if "save_dir" in inspect.signature(kind).parameters:
                 options.setdefault("save_dir", str(path))
-            made.append(_made(kind, options, item.kind, f"trainer.loggers.{i}"))
+            made.append(_construct(kind, options, item.kind, f"trainer.loggers.{i}"))
         return made
 
     def all(self, history: History) -> list[L.Callback]:
-        """The callbacks, with the one that feeds the loggers."""
-        return [*([Tell(history, self.recipe)] if self._loggers else []), *self._callbacks]
+        """Returns the callbacks, with the one that feeds the loggers."""
+        return [*([FeedLoggers(history, self.recipe)] if self._loggers else []), *self._callbacks]
 
 
-class Tell(L.Callback):
-    """Tells the loggers the recipe, and after every epoch its row of ``metrics.csv``.
+class FeedLoggers(L.Callback):
+    """Sends the recipe to the loggers, and after every epoch its row of ``metrics.csv``.
 
     Args:
         history: has the row.
@@ -82,12 +84,12 @@ class Tell(L.Callback):
         self.recipe = recipe
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell the recipe."""
+        """Send the recipe."""
         for logger in trainer.loggers:
             logger.log_hyperparams({"recipe": dump(self.recipe)})
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell the epoch's figures."""
+        """Send the metrics of the epoch."""
         row = {name: float(value) for name, value in self.history.row.items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
@@ -97,18 +99,19 @@ def _callback(kind: str) -> str:
     return kind if ":" in kind else f"lightning.pytorch.callbacks:{kind}"
 
 
-def _found(target: str, item: CallbackItem, path: str, base: type) -> Any:
+def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
     module, _, name = target.partition(":")
     try:
-        found = load_target(target)
+        component = load_target(target)
     except ImportError as error:
         raise UserError(f"{path}: {item.kind!r} cannot be imported: {error}") from error
     except AttributeError:
         known = [n for n, v in vars(importlib.import_module(module)).items() if _is(v, base)]
-        raise UserError(f"{path}: there is no {name!r} in {module}{closest(name, known)}") from None
-    if not _is(found, base):
-        raise UserError(f"{path}: {item.kind!r} is no {base.__name__.lower()} of Lightning's")
-    signature = inspect.signature(found)
+        raise UserError(f"{path}: {module} has no {name!r}{closest(name, known)}") from None
+    if not _is(component, base):
+        raise UserError(f"{path}: {item.kind!r} is not a {base.__name__.lower()} of Lightning")
+    signature = inspect.signature(component)
+    # `loggers` adds ``save_dir`` later, when the run directory is known
     given = {"save_dir": ""} if base is Logger and "save_dir" in signature.parameters else {}
     try:
         signature.bind(**{**given, **item.options})
@@ -116,26 +119,26 @@ def _found(target: str, item: CallbackItem, path: str, base: type) -> Any:
         known = [p for p in signature.parameters if p != "self"]
         wrong = next((o for o in item.options if o not in known), "")
         raise UserError(f"{path}.options: {error}{closest(wrong, known)}") from error
-    return found
+    return component
 
 
-def _made(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
+def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
     try:
         return kind(**options)
-    except Exception as error:  # whatever its constructor raises is about what it was given, or is missing
-        raise UserError(f"{path}: {name!r} cannot be made: {one_line(error)}") from error
+    except Exception as error:  # most constructors raise for a wrong option or a missing package
+        raise UserError(f"{path}: {name!r} cannot be constructed: {one_line(error)}") from error
 
 
 def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
-    """Checkpoints keep the states of callbacks by key."""
+    """Raise if two callbacks have the same state key: in a checkpoint one would overwrite the other."""
     taken = dict.fromkeys((one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore")
     for path, callback in callbacks.items():
         if type(callback).state_dict is L.Callback.state_dict:
             continue
         if (other := taken.setdefault(callback.state_key, path)) != path:
             raise UserError(
-                f"{path}: would keep its state as {callback.state_key!r}, as {other} does: leave one of them "
-                "out, or give its class a state_key of its own"
+                f"{path}: has the same state key {callback.state_key!r} as {other}: remove one of them, "
+                "or define state_key in its class"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a run keeps, so that it can go on: the last checkpoint, the one before it, and the best."""
+"""Checkpoints of a run: the last, the one before it, and the best on validation data."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, everywhere, one_line
 
 FORMAT = 3
-"""Of what ffcore adds to a checkpoint; a newer one is refused."""
+"""Version of the data that ffcore adds to a checkpoint; a newer version cannot be read."""
 
-_SLOWER = "try a smaller optimizer.lr, or trainer.clip"
+_ADVICE = "try a smaller optimizer.lr, or trainer.clip"
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
 class PausedError(Exception):
-    """The run has a checkpoint and may go on later: nothing of what follows in its training is called."""
+    """Ends the training after a checkpoint, to be resumed later. Further callbacks are not called."""
 
 
 class Checkpoints(Checkpoint):
-    """Writes a checkpoint at the end of every epoch, and every so many steps within it if asked to.
+    """Writes a checkpoint at the end of every epoch and, with ``every``, also within an epoch.
 
-    Lightning calls a `Checkpoint` after all other callbacks: here their states are up to date, and whether
-    one of them has ended the run is known. The best one is that of the first validation with the highest
-    accuracy. Nothing is kept of a run that has diverged.
+    Lightning calls a `Checkpoint` callback after all others: their states are up to date then, and they have
+    set ``trainer.should_stop`` if they end the run. The best checkpoint is that of the first validation with
+    the highest accuracy. If the training has diverged, no checkpoint is written.
 
     Attributes:
-        pausing: somebody wants the run to stop here, so that it may go on later.
+        pausing: write a checkpoint after this step and end the training, to be resumed later.
 
     Args:
-        folder: where they go.
-        meta: what a predictor and a resumed run must know: versions, data, recipe.
+        folder: the directory of the checkpoints.
+        meta: data for a predictor and for resuming: versions, data set, recipe.
         every: steps between checkpoints within an epoch; None for none.
-        spent: what the run has taken, over all its parts.
-        intact: the last checkpoint is known to load; another one is never made the previous one.
+        spent: returns time and memory of the whole run so far.
+        intact: the last checkpoint is known to load. Only then may it replace the previous one.
     """
 
     def __init__(
@@ -62,20 +62,20 @@ class Checkpoints(Checkpoint):
         self.best: float | None = None
         self.pausing = False
         self._intact = intact
-        self._validated: int | None = None  # after which step
+        self._validated: int | None = None  # the step of the last validation
         self._learned = False
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what is ffcore's own."""
+        """Add ffcore's own data to the checkpoint."""
         assert isinstance(pl_module, ForwardOnly)
         checkpoint["ffcore"] = {
             **self.meta,
             **self.spent(),
             "format": FORMAT,
             "learned": self._learned,
-            # at the end Lightning has counted the last one
+            # within an epoch Lightning has not counted it yet; at the end of training it has
             "epochs": trainer.current_epoch + (not self._learned),
             "val": pl_module.val_metrics,
         }
@@ -83,10 +83,10 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write one within an epoch; what follows an epoch's or the run's last batch belongs to its end.
+        """Write a checkpoint within an epoch; after the last batch `on_train_epoch_end` does it.
 
         Raises:
-            PausedError: when somebody wants to pause.
+            PausedError: the run is to pause.
         """
         if trainer.is_last_batch or trainer.should_stop:
             return
@@ -96,7 +96,7 @@ class Checkpoints(Checkpoint):
             raise PausedError
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the best."""
+        """Write the best checkpoint if the accuracy has improved."""
         assert isinstance(pl_module, ForwardOnly)
         assert pl_module.val_metrics is not None
         self._validated = trainer.global_step
@@ -106,14 +106,16 @@ class Checkpoints(Checkpoint):
             self._write(trainer, self.folder / BEST)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's; of the last one, make sure that it has been validated.
+        """Write the checkpoint of the epoch; after the last epoch, validate if that has not been done.
 
         Raises:
-            PausedError: when somebody wants to pause.
+            PausedError: the run is to pause.
         """
         assert isinstance(pl_module, ForwardOnly)
         if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
             refuse_divergence(pl_module, trainer.current_epoch)
+            # Lightning does not validate an epoch that a callback stops early, so that the loop is run here;
+            # ``on_train_end`` writes the checkpoint afterwards.
             if trainer.enable_validation and self._validated != trainer.global_step:
                 trainer.validating = True
                 trainer.fit_loop.epoch_loop.val_loop.run()
@@ -124,16 +126,16 @@ class Checkpoints(Checkpoint):
             raise PausedError
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the run's: callbacks that change the weights at the end have done so."""
+        """Write the final checkpoint, after callbacks that change the weights at the end of training."""
         self._learned = True
         self.save(trainer, pl_module)
 
     def save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the last checkpoint; the one before it stays.
+        """Write the last checkpoint and keep the one before it.
 
         Raises:
-            RunError: when a loss or a weight is no number any more.
-            OSError: when the file cannot be written.
+            RunError: a loss or a weight is non-finite.
+            OSError: the file cannot be written.
         """
         assert isinstance(pl_module, ForwardOnly)
         refuse_divergence(pl_module, trainer.current_epoch)
@@ -146,7 +148,7 @@ class Checkpoints(Checkpoint):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the best accuracy."""
         self.best = state_dict["best"]
 
     def _write(self, trainer: L.Trainer, path: Path, before: Callable[[], object] | None = None) -> None:
@@ -159,19 +161,19 @@ class Checkpoints(Checkpoint):
             self.folder.mkdir(exist_ok=True)
             files.write_whole(path, write)
         else:
-            trainer.save_checkpoint(path)  # the first rank writes it, with what all of them have to say
+            trainer.save_checkpoint(path)  # collective: rank 0 writes the file with the partial states of all
 
 
 class Whole(TorchCheckpointIO):
-    """Writes beside the target and renames; Lightning's own goes through memory and ``$TMPDIR``."""
+    """Writes a file beside the target and renames it. Lightning's own class uses memory and ``$TMPDIR``."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write it."""
+        """Write the checkpoint, complete or not at all."""
 
         def write(draft: Path) -> None:
-            with draft.open("wb") as file:  # given a path, torch does not say why it could not write
+            with draft.open("wb") as file:  # with a path, torch's error does not give the reason
                 torch.save(checkpoint, file)
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -179,20 +181,20 @@ class Whole(TorchCheckpointIO):
 
 
 def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
-    """Wait for the device, and look whether all losses are numbers, and all weights.
+    """Check that all losses and weights are finite. Waits for the device.
 
     Raises:
-        RunError: which block's is none, and since which step.
+        RunError: a loss or a weight is non-finite; the message names the block and the first such step.
     """
-    found = module.meter.divergence(module.distribution.ranks)
-    if found is not None:
+    divergence = module.meter.divergence(module.distribution.ranks)
+    if divergence is not None:
         raise everywhere(
             RunError(
-                f"diverged: the loss of block {found.block} is no number at step {found.step}, in epoch "
-                f"{epoch + 1}; {_SLOWER}"
+                f"diverged: the loss of block {divergence.block} is non-finite at step {divergence.step}, "
+                f"in epoch {epoch + 1}; {_ADVICE}"
             )
         )
-    # The last step's weights have no loss yet.
+    # No loss has been computed yet with the weights after the last step: check the weights themselves.
     learners = list(module.network.learners.values())
     broken = [any(not p.isfinite().all() for p in block.parameters()) for block in learners]
     counts = module.distribution.ranks.sum(torch.tensor(broken, dtype=torch.int64, device=module.device))
@@ -200,28 +202,28 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
         if count:
             raise everywhere(
                 RunError(
-                    f"diverged: weights of block {block.name} are no numbers in epoch {epoch + 1}; {_SLOWER}"
+                    f"diverged: weights of block {block.name} are non-finite in epoch {epoch + 1}; {_ADVICE}"
                 )
             )
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A checkpoint of ffcore's, read without unpickling anything but tensors and plain values.
+    """Returns the content of a checkpoint. Unpickles only tensors and plain values (``weights_only``).
 
     Raises:
-        UserError: when it is not there, is damaged, is not ffcore's, or was made by a newer version.
+        UserError: the file is missing or damaged, is not from ffcore, or is from a newer version.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there is no such checkpoint; did the run end?")
+        raise UserError(f"{path}: the checkpoint does not exist; is the run finished?")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it has written
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not check them
             if (bad := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"wrong checksum of {bad}")
         state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise UserError(f"{path}: not a checkpoint that loads: {one_line(error, 99)}") from error
+    except Exception as error:  # torch raises errors of many types for a damaged file
+        raise UserError(f"{path}: the checkpoint cannot be loaded: {one_line(error, 99)}") from error
     if not isinstance(state, dict) or "ffcore" not in state:
-        raise UserError(f"{path}: a checkpoint, but not one of ffcore's")
+        raise UserError(f"{path}: not a checkpoint of ffcore")
     made = state["ffcore"].get("format", 0)
     if made > FORMAT:
         raise UserError(
@@ -232,20 +234,20 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def newest(folder: Path) -> tuple[Path | None, dict[str, Any] | None, list[str]]:
-    """The newest checkpoint that loads, its content, and what is wrong with newer ones.
+    """Returns the newest checkpoint that loads, its content, and the errors of newer ones.
 
     Raises:
-        UserError: when there are checkpoints and none loads.
+        UserError: there are checkpoints, but none loads.
     """
     complaints: list[str] = []
-    there = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
-    for path in there:
+    existing = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    for path in existing:
         try:
             return path, read(path), complaints
         except UserError as error:
             if "install a newer" in str(error):
                 raise
             complaints.append(str(error))
-    if there:
+    if existing:
         raise UserError("; ".join(complaints))
     return None, None, complaints

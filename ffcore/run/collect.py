@@ -1,4 +1,4 @@
-"""What ``results.json`` says."""
+"""Makes the content of ``results.json``."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def results_of(
     spent: Mapping[str, Any],
     concluded: Mapping[str, float],
 ) -> dict[str, Any]:
-    """All figures of a run that has been tested.
+    """Returns all results of a run that has been tested.
 
     Args:
-        recipe: its recipe.
-        data: its data.
-        module: with the figures of the test.
-        history: what the training took.
-        device: what it ran on.
-        command: the command line that made it, if one did.
-        commits: of the code that its parts ran with, in order.
-        state: its last checkpoint.
-        epoch: the one that was selected, from 1.
-        val: its figures on validation data.
-        spent: what it has taken in all: ``wall_s, peak_memory``.
-        concluded: single numbers that the algorithm has drawn from the trained network.
+        recipe: the recipe of the run.
+        data: the data of the run.
+        module: the module, with its test metrics.
+        history: time and samples of the training.
+        device: the device of the run.
+        command: the command line that started the run; None if it was started from Python.
+        commits: the commits of ffcore that the run used, in order: several if it was resumed.
+        state: the last checkpoint.
+        epoch: the selected epoch, from 1.
+        val: the validation metrics of the selected epoch.
+        spent: ``wall_s, peak_memory`` of the whole run.
+        concluded: single numbers that the algorithm computed from the trained network.
     """
     return {
         "recipe": recipe.name,
@@ -103,5 +103,6 @@ def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[st
     if measured is None:
         return None
     names = [source.name for source in module.sources]
+    # JSON has no NaN: a metric that is not finite is stored as null.
     own = {name: mean if math.isfinite(mean) else None for name, mean in measured["measures"].items()}
     return {**accuracies(measured, names), **own, "confusion": measured["confusion"]}

@@ -1,4 +1,4 @@
-"""A recipe's data: opened, cut, and dealt out by loaders."""
+"""The data of a recipe: the data set, its validation split, its statistics and its loaders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ffcore.recipe.spec import Kind
 
 @dataclass(frozen=True)
 class Data:
-    """A data set with its validation split cut off, and how stored values become inputs."""
+    """A data set with its validation split, and mean and standard deviation for standardisation."""
 
     images: ImageSet
     train: Split
@@ -32,7 +32,7 @@ class Data:
     recipe: Recipe
 
     def statistics(self) -> Statistics:
-        """What the training samples are."""
+        """Returns the class counts and the range of the training samples, scaled and standardised."""
         x, counts = self.train.x, np.bincount(self.train.y, minlength=self.images.num_classes)
         channels = list(zip(self.mean, self.std, strict=True))
         ends = [float((end * self.images.scale - m) / s) for end in (x.min(), x.max()) for m, s in channels]
@@ -40,10 +40,10 @@ class Data:
 
     @classmethod
     def open(cls, recipe: Recipe, dataset: Dataset | None = None) -> Data:
-        """Read the set that the recipe names, or ``dataset`` in its place.
+        """Read the data set of the recipe, or ``dataset`` instead of it.
 
         Raises:
-            UserError: when files are missing or damaged, or the validation split does not fit.
+            UserError: files are missing or damaged, or the validation split does not fit.
         """
         config = recipe.data
         images = (dataset if dataset is not None else make(config.dataset, "data")).load()
@@ -53,19 +53,20 @@ class Data:
                 train, val = cut(images.train, config.validation, config.split_seed)
         except UserError as error:
             raise UserError(f"data.validation: {error}") from error
+        # Only from the training samples: statistics of validation or test samples must not reach the inputs.
         mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
         return cls(images, train, val, mean, std, recipe)
 
     def loader(
         self, split: Split, device: torch.device, epoch: Callable[[], int] | None, group: Ranks = ALONE
     ) -> DeviceLoader:
-        """A loader of ``split`` in the recipe's batches; with ``epoch`` it is for learning: shuffled.
+        """Returns a loader of ``split`` with the recipe's batch size; shuffled if ``epoch`` is given.
 
-        Each rank of ``group`` gets its share of every batch. Batches that only predict are as large as those
-        that learn, so that a run's memory is what learning needs.
+        Each rank of ``group`` gets its share of every batch. Training and evaluation use the same batch size,
+        so that evaluation needs no more memory than training.
 
         Raises:
-            UserError: when the batch size does not fit.
+            UserError: the batch size does not fit.
         """
         recipe = self.recipe
         loader = DeviceLoader(
@@ -86,7 +87,7 @@ class Data:
         return loader
 
     def describe(self) -> dict[str, Any]:
-        """For ``results.json``."""
+        """Returns the description of the data set in ``results.json``."""
         return {
             "name": self.images.name,
             "shape": list(self.images.shape),
@@ -98,7 +99,7 @@ class Data:
         }
 
     def meta(self) -> dict[str, Any]:
-        """What a predictor must know of the data, for checkpoints."""
+        """Returns the description of the data set in checkpoints, for predictors and resuming."""
         return {
             "name": self.images.name,
             "shape": list(self.images.shape),
@@ -112,6 +113,6 @@ class Data:
 
 
 def with_given_data(recipe: Recipe, name: str) -> Recipe:
-    """The recipe of a run on data from Python: what it says of files would be about other data."""
+    """Returns the recipe of a run on data from Python, without file names: they would be of other data."""
     given = Kind("dataset").validate({"kind": "given", "name": name})
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"dataset": given})})

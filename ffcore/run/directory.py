@@ -1,4 +1,4 @@
-"""The folder that a run leaves behind."""
+"""The run directory: made, locked, written and, after an early error, removed."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def check(path: Path | None) -> None:
-    """Refuse a folder that a run could not be written to, before anything is computed.
+    """Check that the run directory is new or empty, before the run computes anything.
 
     Raises:
-        UserError: when it is there and not empty, or is a file.
+        UserError: it is a file, is not empty, or cannot be read.
     """
     try:
         if path is None or not path.exists():
             return
         if not path.is_dir():
-            raise UserError(f"--run-dir {path}: there is a file of that name")
+            raise UserError(f"--run-dir {path}: is a file")
         if any(path.iterdir()):
-            raise UserError(f"--run-dir {path}: not empty; runs never overwrite, name a new folder")
+            raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, name a new directory")
     except OSError as error:
-        raise UserError(f"--run-dir {path}: cannot be looked into: {error.strerror}") from error
+        raise UserError(f"--run-dir {path}: cannot be read: {error.strerror}") from error
 
 
 def create(path: Path | None, recipe: str) -> Path:
-    """Make the folder: ``path``, or ``runs/<recipe>-<time>`` with a number where that is taken.
+    """Make the run directory: ``path``, or ``runs/<recipe>-<time>``, with a number if that exists.
 
     Raises:
-        UserError: when it cannot be made.
+        UserError: it cannot be made.
     """
     check(path)
     try:
@@ -54,31 +54,31 @@ def create(path: Path | None, recipe: str) -> Path:
         for number in range(1, 1000):
             made = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
             try:
-                made.mkdir()  # fails if another run of this second has made it
+                made.mkdir()  # fails if another run has made it in the same second
             except FileExistsError:
                 continue
             return made
     except OSError as error:
         raise UserError(f"--run-dir {path or 'runs'}: cannot be written to: {error.strerror}") from error
-    raise UserError(f"--run-dir: {stem} and 999 more are taken")
+    raise UserError(f"--run-dir: {stem} and 998 numbered names exist; name another directory")
 
 
 def nearest(path: Path | None) -> Path:
-    """The folder around a run's that is there already; the run's own, if it is."""
+    """Returns the run directory, or its closest parent, that already exists."""
     path = path if path is not None else Path("runs") / "run"
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 @contextmanager
-def undone(path: Path, there: Path) -> Iterator[None]:
-    """Take away what has been written, if what is done here fails: the run has not begun.
+def undone(path: Path, existing: Path) -> Iterator[None]:
+    """Remove all files and directories that the run has made, if the body raises: the run has not begun.
 
     Args:
-        path: the run's folder, which was empty or not there.
-        there: the `nearest` before it was made.
+        path: the run directory, which was empty or missing before.
+        existing: `nearest` before the run directory was made.
 
     Raises:
-        UserError: in place of what the system has against a file.
+            UserError: instead of an OSError.
     """
     try:
         yield
@@ -86,7 +86,7 @@ def undone(path: Path, there: Path) -> Iterator[None]:
         for entry in path.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         for folder in (path, *path.parents):
-            if folder == there:
+            if folder == existing:
                 break
             folder.rmdir()
         if isinstance(error, OSError):
@@ -95,13 +95,14 @@ def undone(path: Path, there: Path) -> Iterator[None]:
 
 
 def refuse_read_only(path: Path) -> None:
-    """Find out whether files can be written, before anything is computed.
+    """Check that files can be written, before the run computes anything.
 
     Raises:
-        UserError: they cannot.
+        UserError: a file cannot be written.
     """
     try:
         if path.exists():
+            # Permission bits do not show a read-only mount or a full disk: write a file.
             with tempfile.TemporaryFile(dir=path) as file:
                 file.write(b"ffcore")
                 file.flush()
@@ -110,12 +111,12 @@ def refuse_read_only(path: Path) -> None:
 
 
 @contextmanager
-def told_how_to_go_on(path: Path) -> Iterator[None]:
-    """Whatever ends a run early, a full disk or Ctrl-C: say where it is, and what to do with it.
+def resume_hint(path: Path) -> Iterator[None]:
+    """If the run ends early, by a full disk or Ctrl-C, add the command that resumes it to the message.
 
     Raises:
-        RunError: in place of what the system has against a file.
-        KeyboardInterrupt: with these words.
+        RunError: instead of an OSError about a file of the run.
+        KeyboardInterrupt: with that message.
     """
     try:
         yield
@@ -124,31 +125,31 @@ def told_how_to_go_on(path: Path) -> Iterator[None]:
         if error.errno not in _NO_ROOM and not Path(file).absolute().is_relative_to(path.absolute()):
             raise
         raise RunError(
-            f"{file}: cannot be written ({error.strerror}); what was written before it is intact: make room, "
-            f"then {_next(path)}"
+            f"{file}: cannot be written ({error.strerror}); all files written before are intact: free disk "
+            f"space, then {_next(path)}"
         ) from error
     except LostError as lost:
         lost.hint = _next(path)
         raise
     except KeyboardInterrupt as stopped:
-        said = str(stopped) or (
+        message = str(stopped) or (
             f"{path} is finished" if (path / RESULTS).exists() else f"{path} is not finished"
         )
-        raise KeyboardInterrupt(f"{said}; {_next(path)}") from None
+        raise KeyboardInterrupt(f"{message}; {_next(path)}") from None
 
 
 def _next(path: Path) -> str:
     if (path / RESULTS).exists():
         return f"make its report with `{manager.command('report', str(path))}`"
-    return f"go on with `{manager.command('run', '--resume', str(path))}`"
+    return f"resume it with `{manager.command('run', '--resume', str(path))}`"
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from writing to the folder at the same time; a killed process keeps nobody out.
+    """Lock the directory against other processes. The lock ends with the process, also if it is killed.
 
     Raises:
-        UserError: when another process is at it.
+        UserError: another process has locked the directory.
     """
     try:
         handle = os.open(path, os.O_RDONLY)
@@ -156,6 +157,7 @@ def locked(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         try:
+            # flock and not a lock file: the kernel releases it when the process ends
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{path}: another process is writing to this run") from error
@@ -165,10 +167,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file, complete or not at all."""
     write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN is an error, since it is no JSON."""
+    """Write a JSON file, complete or not at all. NaN raises an error: JSON does not have it."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

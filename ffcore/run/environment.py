@@ -1,4 +1,4 @@
-"""What a run was made with: versions, commit, device, memory."""
+"""The environment of a run: versions, commit, device, memory."""
 
 from __future__ import annotations
 
@@ -21,36 +21,38 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "pydantic", "pluggy"
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what the numbers depend on."""
-    found = {"python": platform.python_version(), "ffcore": ffcore.__version__}
-    found |= _installed()
-    found["torch"] = str(torch.__version__)  # with +cpu or the version of CUDA
-    return found | {f"plugin {name}": which for name, which in plugins().items()}
+    """Returns the versions of Python, of the packages that results depend on, and of plugins."""
+    result = {"python": platform.python_version(), "ffcore": ffcore.__version__}
+    result |= _installed()
+    result["torch"] = str(torch.__version__)  # with +cpu or the version of CUDA
+    return result | {f"plugin {name}": which for name, which in plugins().items()}
 
 
 @cache
 def _installed() -> dict[str, str]:
-    """Read once: it parses the metadata of each package."""
-    found = {}
+    """Versions of the installed packages. Cached, since ``version`` parses the metadata of each package."""
+    result = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+            result[package] = version(package)
+    return result
 
 
 def plugins() -> dict[str, str]:
-    """Version of each plugin that is not ffcore's own, or what identifies the file that it is."""
-    found = {}
+    """Returns the version of each plugin that is not part of ffcore; for a single file, its checksum."""
+    result = {}
     for info in manager.current().infos:
         if info.status == "ok" and info.origin != "ffcore":
             file = Path(info.origin)
             checksum = f"sha256:{sha256(file)[:12]}" if file.is_file() else "?"
-            found[info.name] = info.version or checksum
-    return found
+            result[info.name] = info.version or checksum
+    return result
 
 
 def git_commit() -> str | None:
-    """Commit of ffcore's own checkout, "-dirty" where it was changed; None where ffcore was installed."""
+    """Returns the commit of ffcore's checkout, with "-dirty" if it has changes; None outside a checkout."""
+    # The current directory may be another repository: ask for the one that this file is in, if it is
+    # ffcore's.
     root = Path(__file__).parents[2]
     project = root / "pyproject.toml"
     if not (project.is_file() and 'name = "ffcore"' in project.read_text(encoding="utf-8")):
@@ -75,21 +77,21 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words."""
+    """Returns the name of the device for ``results.json``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({platform.machine()})"
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let a GPU's largest memory begin anew, so that a program's next run has its own."""
+    """Reset the peak memory of a GPU, so that several runs of one process are measured separately."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Largest memory so far in bytes: allocated on a GPU, else resident in this process."""
+    """Returns the peak memory in bytes: allocated on a GPU, otherwise resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux

@@ -1,4 +1,4 @@
-"""Measure a finished run again, on its own data or on other files of the same form."""
+"""Evaluates a finished run on its own data or on other files of the same form."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CUT = r"data\.(batch_size|validation|split_seed|standardise)\b"
 
 
 def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Accuracy of a run on one split.
+    """Returns the accuracy of a run on one split.
 
     Args:
-        run_dir: a run's folder.
+        run_dir: the run directory.
         split: "test", "val" or "train".
         overrides: of the ``data`` part of the run's recipe, such as ``data.root=…``.
 
@@ -33,13 +33,13 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
         ``split, samples, accuracy, error, per_block_accuracy, measures``.
 
     Raises:
-        UserError: when the run or its data cannot be read, or do not fit.
+        UserError: the run or its data cannot be read, or do not fit.
     """
     for override in overrides:
         if not re.match(r"data[.=]", override) or re.match(_CUT, override):
             raise UserError(
-                f"override {override!r}: only where the data comes from may change, such as data.root=…; "
-                "how it is cut and scaled belongs to the run"
+                f"override {override!r}: only the source of the data may change, such as data.root=…; "
+                "splitting and scaling belong to the run"
             )
     predictor = Predictor(run_dir)
     data = open_data(predictor, overrides)
@@ -65,7 +65,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
 
 
 def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
-    """The run's data, or what overrides put in its place, scaled as the run has learned from it."""
+    """Returns the run's data, or those of the overrides, with the mean and std of the run's training data."""
     recipe = predictor.recipe
     if overrides:
         recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
@@ -73,19 +73,19 @@ def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
 
 
 def choose(data: Data, split: str) -> Split:
-    """The split "test", "val" or "train".
+    """Returns the split "test", "val" or "train".
 
     Raises:
-        UserError: when there is no validation split.
+        UserError: the run has no validation split.
     """
     chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
     if chosen is None:
-        raise UserError("the run keeps no validation split; use --split test or train")
+        raise UserError("the run has no validation split; use --split test or train")
     return chosen
 
 
 def accuracies(metrics: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
-    """``accuracy``, ``error`` in percent and ``per_block_accuracy`` by name, from `Accuracy.metrics`."""
+    """Returns ``accuracy``, ``error`` in percent and ``per_block_accuracy`` from `Accuracy.metrics`."""
     return {
         "accuracy": metrics["accuracy"],
         "error": round(100 * (1 - metrics["accuracy"]), 4),

@@ -1,4 +1,4 @@
-"""How good a network, or a finished run, is on samples of one's own.
+"""`evaluate`: the accuracy of a network, or of a finished run, on given samples.
 
 N samples; K classes; L sources of evidence.
 """
@@ -28,13 +28,13 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good predictions on some samples are.
+    """The accuracy of predictions on some samples.
 
     Attributes:
-        samples: how many there were.
-        accuracy: share of right predictions of all evidence together.
-        error: in percent.
-        per_block_accuracy: the accuracy of each source alone, by its name.
+        samples: number of samples.
+        accuracy: share of correct predictions, from the combined evidence of all sources.
+        error: 100 · (1 − accuracy), in percent.
+        per_block_accuracy: the accuracy of each single source, by name.
         confusion: (K, K) counts; rows are true classes.
     """
 
@@ -48,7 +48,7 @@ class Evaluation:
 def evaluate(
     what: Network | Predictor | Run | str | os.PathLike[str], data: tuple[Any, Any] | None = None
 ) -> Evaluation:
-    """Accuracy of a network, or of a finished run, all evidence together and each source alone.
+    """Returns the accuracy of a network or of a finished run: from all evidence, and from each source.
 
     >>> import torch, ffcore
     >>> net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
@@ -56,13 +56,13 @@ def evaluate(
     20
 
     Args:
-        what: a network, a predictor, a run, or a run's folder.
-        data: samples x (N, *shape) and classes y (N,). For a network: tensors as it learns from. For a run:
-            arrays or tensors of stored values as its data set has them; classes may be names. None: a run's
-            test split.
+        what: a network, a predictor, a run, or a run directory.
+        data: samples x (N, *shape) and classes y (N,). For a network: tensors, as for its training. For a
+            run: arrays or tensors of stored values, as in its data set; classes may be names. None: the test
+            split of the run.
 
     Raises:
-        UserError: when the samples do not fit, there are none, or a network comes without samples.
+            UserError: the samples do not fit, there are no samples, or ``data`` is None for a network.
     """
     if isinstance(what, Network):
         if data is None:
@@ -72,8 +72,8 @@ def evaluate(
     if not isinstance(predictor, Predictor):
         predictor = Predictor(os.fspath(predictor))
     if data is None:
-        found = open_data(predictor, ())
-        batches: Iterable[Any] = found.loader(found.images.test, torch.device("cpu"), None)
+        own = open_data(predictor, ())
+        batches: Iterable[Any] = own.loader(own.images.test, torch.device("cpu"), None)
     else:
         batches = predictor.loader(data[0], class_numbers(data[1], predictor.classes))
     names = [source.name for source in predictor.module.sources]
@@ -82,7 +82,7 @@ def evaluate(
 
 
 def _of_network(net: Network, x: Any, y: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-    net.batch(x, y, 0, 0)  # checks both
+    net.batch(x, y, 0, 0)  # only to raise for samples or classes that do not fit
     for first in range(0, rows(x), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         evidence = net.evidence(mapped(x, itemgetter(part)))
@@ -97,7 +97,7 @@ def _counted(
         accuracy.to(y.device).update(evidence, combined, y)
         count += len(y)
     if not count:
-        raise UserError("data: the accuracy of no samples is not defined")
+        raise UserError("data: has no samples; the accuracy is not defined")
     metrics = accuracy.metrics()
     confusion = tuple(tuple(row) for row in metrics["confusion"])
     return Evaluation(count, **accuracies(metrics, names), confusion=confusion)

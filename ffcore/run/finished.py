@@ -1,4 +1,4 @@
-"""A finished run, as Python code and notebooks get it."""
+"""`Run`: a finished run, with its results and its trained module."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["Run"]
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """What a run leaves behind.
+    """A finished run.
 
     Attributes:
-        path: the run's folder.
+        path: the run directory.
         results: the content of its ``results.json``.
         module: the trained module.
     """
@@ -35,16 +35,16 @@ class Run:
     module: ForwardOnly = field(compare=False)
 
     def predictor(self, checkpoint: str | None = None) -> Predictor:
-        """The trained network, ready to predict on the CPU; the same as ``ffcore.load(run.path)``.
+        """Returns a predictor with the trained network on the CPU, as ``ffcore.load(run.path)`` does.
 
         Args:
             checkpoint: "last" or "best"; None for the one that the recipe selects.
 
         Raises:
-            UserError: the folder or its checkpoint is not there any more.
+            UserError: the directory or the checkpoint does not exist.
         """
         recorded = parse((self.path / files.CONFIG).read_text(encoding="utf-8"), files.CONFIG).data
-        # what was made in Python is not written down, but it is at hand here
+        # ``config.yaml`` only describes objects made in Python; this process still has them
         net = copy.deepcopy(self.module.net) if any(records(recorded)) else None
         with trusting():  # this process has written the checkpoint
             return Predictor(self.path, checkpoint, net=net)
@@ -68,11 +68,11 @@ class Run:
         yield "test accuracy", percent(results.test.accuracy)
         if results.val is not None:
             yield "validation accuracy", percent(results.val.accuracy)
-        if len(alone := results.test.per_block_accuracy) > 1:
-            for name, accuracy in alone.items():
-                yield f"{name} alone, test", percent(accuracy)
+        if len(per_source := results.test.per_block_accuracy) > 1:
+            for name, accuracy in per_source.items():
+                yield f"test accuracy of {name}", percent(accuracy)
         selected = results.epoch_selected
         chosen = f", weights of epoch {selected}" if selected not in (None, results.epochs) else ""
         yield "epochs", f"{count(results.epochs)}{chosen}"
-        yield "time", f"{duration(results.train_s)} of learning, {duration(results.wall_s)} in all"
-        yield "folder", str(self.path)
+        yield "time", f"{duration(results.train_s)} of training, {duration(results.wall_s)} in total"
+        yield "directory", str(self.path)

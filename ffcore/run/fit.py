@@ -1,4 +1,4 @@
-"""A run of a network that was made in Python: a folder, checkpoints, a bar and a report, without a recipe.
+"""`fit`: trains a network made in Python, with run directory, checkpoints, progress bar and report.
 
 N samples; K classes.
 """
@@ -53,9 +53,10 @@ def fit(
     report: bool = True,
     resume: bool = False,
 ) -> Run:
-    """Train a network, select, test, and write a run's folder, as ``ffcore run`` does for a recipe.
+    """Train a network, select the weights, test, and write a run directory, as ``ffcore run`` does.
 
-    The network is trained in place. Weights are those it has; order and draws derive from ``net.seed``.
+    The network is trained in place, from its current weights. The order of the samples and all random numbers
+    derive from ``net.seed``.
 
     >>> import ffcore, numpy as np
     >>> net = ffcore.from_recipe("digits/ff", shape=(5,), classes=2, algorithm={"labels": "overlay"})
@@ -67,33 +68,33 @@ def fit(
 
     Args:
         net: made by `ffcore.Network`, `ffcore.localize` or `ffcore.from_recipe`.
-        train_data: the samples to learn from, (N, *shape) floats or bytes, with int classes (N,). Loaders and
-            data sets are read once, into memory: what they draw anew each epoch belongs into ``augment``.
-        val: the samples for validation; None: a share of the training samples is kept for it.
-        test: the samples that nothing is chosen on; None: figures called "test" are those of ``val``, so that
-            ``trainer={"select": "best"}`` is refused.
-        epochs: passes over the training samples.
+        train_data: the training samples, (N, *shape) floats or bytes, with int classes (N,). Loaders and
+            data sets are read once, into memory: give random augmentations as ``augment``.
+        val: the validation samples; None: a share of the training samples, see ``validation``.
+        test: the test samples, which nothing is selected on; None: the metrics called "test" are those of
+            ``val``, and ``trainer={"select": "best"}`` is an error.
+        epochs: iterations over the training samples.
         optimizer: of every block: a kind, a torch class, a function of parameters, or a mapping with a kind.
-        batch_size: samples a step.
-        validation: the share that is kept, where ``val`` is None.
-        run_dir: an empty or new folder; None for ``runs/<name>-<time>``.
-        name: what the run is called.
-        classes: names of the K classes; their numbers if None.
+        batch_size: samples per step.
+        validation: the share of the training samples for validation, if both ``val`` and ``test`` are None.
+        run_dir: an empty or new directory; None for ``runs/<name>-<time>``.
+        name: the name of the run.
+        classes: names of the K classes; their indices if None.
         augment: augmentations, as objects or kinds.
         lr_schedule: a kind, a mapping with a kind, or a function (epoch, epochs) → factor.
-        trainer: further lines of a recipe's ``trainer``, such as ``{"threads": 1, "select": "best"}``.
-        callbacks: Lightning callbacks that watch the training.
+        trainer: further options of a recipe's ``trainer``, such as ``{"threads": 1, "select": "best"}``.
+        callbacks: Lightning callbacks.
         bar: draw a progress bar.
         report: write ``report.html`` and ``report.md``.
-        resume: continue the run in ``run_dir``, which was stopped or killed; all else as then, and
-            a network made anew.
+        resume: resume the run in ``run_dir``, which was stopped or killed. All other arguments as in the
+            first call, with a newly made network.
 
     Returns:
-        The run: ``run.results``, ``run.predictor()``; `ffcore.load` takes ``net=`` to open its folder later,
-        since a network made in Python is not written down.
+        The run, with ``run.results`` and ``run.predictor()``. To open its directory later, give `ffcore.load`
+        the network as ``net=``: a network made in Python is not stored.
 
     Raises:
-        UserError: when something cannot work; nothing has been written then.
+        UserError: an argument is not valid; no file has been written.
     """
     if not isinstance(net, Network):
         raise UserError(
@@ -127,7 +128,7 @@ def fit(
     )
     if test is None and recipe.trainer.select == "best":
         raise UserError(
-            "trainer.select: 'best' chooses on val; give test samples, which nothing is chosen on"
+            "trainer.select: 'best' selects on val; give test samples, which nothing is selected on"
         )
     data = _data(parts, net.classes, classes, name)
     folder = Path(run_dir) if run_dir is not None else None
@@ -136,15 +137,15 @@ def fit(
     if not resume:
         return train(recipe, folder, **how, net=net)
     if folder is None:
-        raise UserError("resume: name the run's folder as run_dir")
+        raise UserError("resume: give the run directory as run_dir")
     return run_resume(folder, **how, net=net)
 
 
-def _recipe(said: dict[str, Any]) -> Recipe:
+def _recipe(content: dict[str, Any]) -> Recipe:
     try:
-        return Recipe.model_validate(said)
+        return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError.from_validation(error, Tree(said, {(): "fit"})) from None
+        raise RecipeError.from_validation(error, Tree(content, {(): "fit"})) from None
 
 
 def _data(
@@ -154,13 +155,13 @@ def _data(
     if len(known) != count:
         raise UserError(f"classes: {len(known)} names, but the network has {count} classes")
     test = parts.get("test", parts.get("val"))
-    assert test is not None, "one of them has been given or cut off"
+    assert test is not None, "val or test was given, or val was split off"
     x_val, y_val = parts.get("val", (None, None))
     return InMemory(*parts["train"], *test, x_val=x_val, y_val=y_val, classes=known, name=name)
 
 
 def _arrays(what: str, data: Samples) -> tuple[Any, Any]:
-    """Samples and classes as arrays."""
+    """Returns samples and classes as arrays, read into memory."""
     if isinstance(data, tuple | list) and len(data) == 2:
         x, y = (np.asarray(t.detach().cpu() if isinstance(t, Tensor) else t) for t in data)
     elif isinstance(data, DataLoader):
@@ -173,26 +174,29 @@ def _arrays(what: str, data: Samples) -> tuple[Any, Any]:
         x = x.astype(np.float32)
     if x.dtype not in (np.uint8, np.float32):
         raise UserError(
-            f"{what}: samples are {x.dtype}; a run takes floats or bytes. Train others by ffcore.ForwardOnly"
+            f"{what}: samples are {x.dtype}; a run takes floats or bytes. For others use ffcore.ForwardOnly"
         )
     return x, y
 
 
 def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor]) -> tuple[Any, Any]:
-    found = list(pairs)
-    if not found or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in found):
+    loaded = list(pairs)
+    if not loaded or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in loaded):
         raise UserError(f"{what}: should give pairs (x, y)")
-    columns = ([torch.as_tensor(pair[i]) for pair in found] for i in range(2))
+    columns = ([torch.as_tensor(pair[i]) for pair in loaded] for i in range(2))
     x, y = (join(column).cpu().numpy() for column in columns)
     return x, y
 
 
 def _cut(pair: tuple[Any, Any], share: float, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """A share of the samples, drawn by a seed, for validation."""
+    """Split a random share of the samples off for validation. Returns (training, validation)."""
     x, y = pair
     count = round(share * len(x))
     if not 0 < count < len(x):
-        raise UserError(f"validation: {share} of {len(x)} samples is no validation set; give val")
+        raise UserError(
+            f"validation: {share} of {len(x)} samples leaves no samples for training or validation; give val"
+        )
+    # A resumed run makes this split again: it must depend on the seed alone.
     order = np.random.default_rng(seed).permutation(len(x))
     kept, learned = order[:count], order[count:]
     return (x[learned], y[learned]), (x[kept], y[kept])

@@ -1,4 +1,4 @@
-"""Several seeds and small grids: which runs a command line asks for."""
+"""The runs of a sweep: every combination of seeds and of the values of overrides."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import parse_value
 from ffcore.run.places import absolute
 
+# A quoted string, or one character. The quote must not follow a letter: an apostrophe is not a quote.
 _QUOTED_OR_ONE = re.compile(r"""(?<!\w)"(?:\\.|[^"\\])*"|(?<!\w)'[^']*'|.""", re.DOTALL)
 
 
 @dataclass
-class Member:
-    """One of the runs.
+class SweepRun:
+    """A run of a sweep.
 
     Attributes:
-        name: of its folder in the sweep's, and of its log beside that.
-        point: the overrides that the grid has chosen; the seed is not among them.
-        overrides: all of them.
-        recipe: what it runs, everything resolved; known when it has been checked.
-        seed: of its recipe.
-        status: its process's exit status; None before it has ended.
-        error: the last line that it said, if it failed.
+        name: name of its run directory in the sweep's directory, and of its log beside it.
+        point: its overrides from the grid, without the seed.
+        overrides: all its overrides.
+        recipe: the complete recipe as YAML; None before `check`.
+        seed: the seed of its recipe.
+        status: exit status of its process; None before it has ended.
+        error: the last line that it printed, if it failed.
     """
 
     name: str
@@ -42,17 +43,17 @@ class Member:
     recipe: str | None = field(default=None, compare=False, repr=False)
 
 
-def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list[Member]:
-    """The members that overrides with several values, and several seeds, make; none without either.
+def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list[SweepRun]:
+    """Returns the runs of a sweep; an empty list if no override has several values and no seeds are given.
 
     Args:
-        name: of the recipe, or its path.
-        overrides: as for `ffcore.recipe.load.load`. One whose value is not valid as it stands, and has commas
-            outside of brackets and quotes, is one value after the other.
-        seeds: a member each.
+        name: name or path of the recipe.
+        overrides: as for `ffcore.recipe.load.load`. A value that has commas outside of brackets and quotes,
+            and is not valid as one value, is a list of values.
+        seeds: the seeds of the sweep.
 
     Raises:
-        UserError: a value comes twice or is empty, or a path is set by another override too.
+        UserError: a value is empty or given twice, or two overrides set the same path.
     """
     axes = _grid(name, overrides)
     if seeds:
@@ -62,52 +63,53 @@ def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list
     for index, values in axes.items():
         _refuse_twice(values)
         if paths.count(paths[index]) > 1:
-            raise UserError(f"{paths[index]}: there are several values for it, and it is set a second time")
+            raise UserError(f"{paths[index]}: has several values, and is set by a second override")
+    # The seed varies fastest, wherever it was given: runs that differ only in their seed are neighbours.
     order = sorted(axes, key=lambda index: paths[index] == "seed")
-    members: list[Member] = []
+    runs: list[SweepRun] = []
     for chosen in itertools.product(*(axes[index] for index in order)) if axes else ():
         choice = dict(zip(order, chosen, strict=True))
         point = tuple(one for one in chosen if _path(one) != "seed")
         whole = tuple(choice.get(index, override) for index, override in enumerate(overrides))
-        members.append(Member(_name(chosen, {member.name for member in members}), point, whole))
-    return members
+        runs.append(SweepRun(_name(chosen, {run.name for run in runs}), point, whole))
+    return runs
 
 
-def check(name: str, members: Sequence[Member], build: Callable[[Recipe], object]) -> str:
-    """Find out whether all members can work, before one of them is started.
+def check(name: str, runs: Sequence[SweepRun], build: Callable[[Recipe], object]) -> str:
+    """Check the recipes of all runs before the first one is started.
 
     Args:
-        name: of the recipe, or its path.
-        members: are told their seeds and recipes.
-        build: finds out whether a recipe can work; called once for all seeds.
+        name: name or path of the recipe.
+        runs: get their seeds and recipes.
+        build: raises if a recipe is not valid; called for one seed of each point of the grid.
 
     Returns:
-        The name that the recipe calls itself.
+        The ``name`` in the recipe.
 
     Raises:
-        UserError: one cannot work; it says with which values.
+        UserError: a recipe is not valid; the message names the values of its overrides.
     """
     problems: dict[tuple[str, ...], UserError | None] = {}
-    for member in members:
+    for run in runs:
         try:
-            recipe = load(name, member.overrides)
-            if member.point not in problems:
+            recipe = load(name, run.overrides)
+            if run.point not in problems:
                 build(recipe)
-                problems[member.point] = None
+                problems[run.point] = None
             recipe = absolute(recipe)
-            own, member.seed, member.recipe = recipe.name, recipe.seed, dump(recipe)
+            own, run.seed, run.recipe = recipe.name, recipe.seed, dump(recipe)
         except UserError as problem:
-            problems[member.point] = problem
+            problems[run.point] = problem
     _refuse(problems)
     return own
 
 
 def _refuse(problems: Mapping[tuple[str, ...], UserError | None]) -> None:
-    """Raise the first problem, with the values that have it wherever they are in the grid."""
+    """Raise the first problem, with those values of the grid for which all runs fail."""
     failed = {point: problem for point, problem in problems.items() if problem is not None}
     for point, problem in failed.items():
         if len(failed) == len(problems) and len({str(one) for one in failed.values()}) == 1:
-            raise problem  # nothing of the grid is to blame
+            raise problem  # every run fails in the same way: the values of the grid are not the cause
         blamed = [one for one in point if all(other in failed for other in problems if one in other)] or point
         if any(one in str(problem) for one in blamed):
             raise problem
@@ -119,7 +121,7 @@ def _path(override: str) -> str:
 
 
 def _grid(name: str, overrides: Sequence[str]) -> dict[int, list[str]]:
-    """Overrides that are several, by the index of the one that is written."""
+    """Returns the overrides with several values, by their index among ``overrides``."""
     several = {}
     for index, override in enumerate(overrides):
         path, _, text = override.partition("=")
@@ -130,9 +132,10 @@ def _grid(name: str, overrides: Sequence[str]) -> dict[int, list[str]]:
 
 
 def _loads(name: str, overrides: Sequence[str], firsts: Sequence[str], index: int) -> bool:
-    """Whether an override is valid as it stands, among others that may be several."""
+    """Whether an override is valid as one value, with the first value of each other override."""
     here = overrides[index]
-    after = [one for one in firsts[index + 1 :] if _path(one) != _path(here)]  # such a one would hide it
+    # A later override of the same path would hide this one.
+    after = [one for one in firsts[index + 1 :] if _path(one) != _path(here)]
     try:
         load(name, [*firsts[:index], here, *after])
     except RecipeError:
@@ -141,7 +144,7 @@ def _loads(name: str, overrides: Sequence[str], firsts: Sequence[str], index: in
 
 
 def split(text: str) -> list[str]:
-    """Split at the commas that are outside of brackets and quotes.
+    """Split a string at the commas outside of brackets and quotes.
 
     >>> split("1e-3,3e-3"), split("[1,2],'a,b'"), split("[1,2]")
     (['1e-3', '3e-3'], ['[1,2]', "'a,b'"], ['[1,2]'])
@@ -161,24 +164,24 @@ def _refuse_twice(values: Sequence[str]) -> None:
     for override in values:
         path, _, text = override.partition("=")
         if not text:
-            raise UserError(f"{path}: one of its several values is empty; write null if that is meant")
+            raise UserError(f"{path}: one of its values is empty; write null for an empty value")
         if (value := _plain(text)) in seen:
-            raise UserError(f"{path}: {text} comes twice among its several values")
+            raise UserError(f"{path}: {text} is given twice")
         seen.add(value)
 
 
 def _plain(text: str) -> str:
-    """A value in one spelling: ``1e-3`` is 0.001."""
+    """Returns a value in its canonical spelling: ``1e-3`` is 0.001."""
     try:
         value = parse_value(text)
     except (yaml.YAMLError, ValueError):
-        return text  # the loader says what is wrong with it
+        return text  # the loader raises the error for it
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return str(value).replace("e+", "e") if number else text
 
 
 def _name(chosen: Sequence[str], taken: Iterable[str]) -> str:
-    """A folder's name such as ``optimizer.lr-0.001+seed-2``."""
+    """Returns a directory name such as ``optimizer.lr-0.001+seed-2``, unique among ``taken``."""
     safe = (re.sub(r"[^\w.-]+", " ", _plain(one.partition("=")[2])).strip() for one in chosen)
     words = (f"{_path(one)}-{value}" for one, value in zip(chosen, safe, strict=True))
     stem = "+".join(words).replace(" ", "-")[:100]

@@ -1,4 +1,7 @@
-"""How the goodness of both views is spread, validation after validation."""
+"""Histograms of the goodness of both views, one per validation.
+
+E validations; B bins.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ BINS = 32
 
 
 class Histograms(L.Callback):
-    """Counts the goodness of positives and negatives of every block after each validation, for the report.
+    """Computes histograms of the goodness of positives and negatives of every block after each validation.
 
     Args:
-        loader: makes a loader of the validation split on a device.
+        loader: returns a loader of the validation split on a device.
     """
 
     def __init__(self, loader: Callable[[torch.device], DeviceLoader]) -> None:
@@ -30,25 +33,26 @@ class Histograms(L.Callback):
         self._counted: dict[str, dict[str, list[np.ndarray]]] = {}
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count; Lightning has put the module into evaluation mode."""
+        """Add one histogram per block and view; Lightning has put the module into evaluation mode."""
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ForwardOnly)
         with trainer.precision_plugin.forward_context():
-            found = energies(pl_module, self.loader(pl_module.device))
-        if not found or any(set(of) != {"positive", "negative"} for of in found.values()):
+            goodness = energies(pl_module, self.loader(pl_module.device))
+        if not goodness or any(set(of) != {"positive", "negative"} for of in goodness.values()):
             return
         self._epochs.append(trainer.current_epoch + 1)
-        for block, of_block in found.items():
+        for block, of_block in goodness.items():
             sides = {role: _finite(values) for role, values in of_block.items()}
+            # the same bins for both views, so that the report can draw them over each other
             edges = np.histogram_bin_edges(np.concatenate(list(sides.values())), BINS)
-            mine = self._counted.setdefault(block, {"edges": [], "positive": [], "negative": []})
-            mine["edges"].append(edges)
+            counted = self._counted.setdefault(block, {"edges": [], "positive": [], "negative": []})
+            counted["edges"].append(edges)
             for role, values in sides.items():
-                mine[role].append(np.histogram(values, edges)[0])
+                counted[role].append(np.histogram(values, edges)[0])
 
     def arrays(self) -> Arrays:
-        """``history/epochs`` (E,), and of each block ``edges`` (E, B + 1) and counts (E, B) of both views."""
+        """Returns ``history/epochs`` (E,), and per block ``edges`` (E, B + 1) and counts (E, B) per view."""
         if not self._epochs:
             return {}
         counted = {
@@ -59,11 +63,11 @@ class Histograms(L.Callback):
         return {"history/epochs": np.array(self._epochs), **counted}
 
     def state_dict(self) -> dict[str, Any]:
-        """All counts so far, as tensors: checkpoints hold no arrays of NumPy's."""
+        """Returns all counts as tensors: NumPy arrays would not load with ``weights_only``."""
         return {name: torch.from_numpy(values) for name, values in self.arrays().items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after these."""
+        """Restore the counts of earlier epochs."""
         self._epochs, self._counted = [], {}
         for path, values in state_dict.items():
             if path == "history/epochs":
@@ -74,5 +78,5 @@ class Histograms(L.Callback):
 
 
 def _finite(values: Tensor) -> np.ndarray:
-    """Those that are numbers: where goodness overflows, a loss may be one still."""
+    """Returns the finite values: goodness may overflow while the loss is still finite."""
     return values[values.isfinite()].float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Several runs of one recipe, over seeds and a grid of values: a process each, and one summary."""
+"""Starts the runs of a sweep, one process each, and keeps the summary up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ffcore.files import CONFIG, remove_drafts
 from ffcore.recipe.text import parse
 from ffcore.report.text import duration, error
 from ffcore.run import directory
-from ffcore.run.grid import Member
+from ffcore.run.grid import SweepRun
 from ffcore.run.sweep import INTERRUPTED, Sweep
 
 
@@ -31,32 +31,32 @@ def launch(
     max_time: float | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Run the members that have no results yet, and keep the summary up to date.
+    """Start all runs that have no results yet, and keep the summary up to date.
 
-    Ctrl-C is passed on to the members, which end with a checkpoint; pressed again, it ends them at once.
+    Ctrl-C is forwarded to the runs, which write a checkpoint and end; a second Ctrl-C ends them at once.
 
     Args:
-        sweep: whose folder is there.
-        program: the words that start ffcore, up to the verb.
-        jobs: members that run at the same time.
-        max_time: seconds for all of them together; None for no limit.
-        tell: is told, in one line, when a member starts and ends.
+        sweep: a sweep whose directory exists.
+        program: the command that starts ffcore, without the subcommand.
+        jobs: number of runs at the same time.
+        max_time: seconds for the whole sweep; None for no limit.
+        tell: called with one line when a run starts and when it ends.
 
     Returns:
-        0: no member failed; some may be unfinished. 1: one did. 130: interrupted.
+        0: no run failed; some may be unfinished. 1: a run failed. 130: interrupted.
 
     Raises:
-        UserError: another process is at it.
+        UserError: another process writes to this sweep.
     """
     with directory.locked(sweep.folder), _signals() as pressed:
-        for member in sweep.members:
-            if member.status == INTERRUPTED:
-                member.status = None
+        for run in sweep.runs:
+            if run.status == INTERRUPTED:  # of an earlier call: the run is unfinished again
+                run.status = None
         sweep.refresh()
         _work(sweep, program, jobs, max_time, tell, pressed)
     if pressed:
         return INTERRUPTED
-    return int(any(sweep.state(member) in ("failed", "interrupted") for member in sweep.members))
+    return int(any(sweep.state(run) in ("failed", "interrupted") for run in sweep.runs))
 
 
 def _work(
@@ -68,32 +68,33 @@ def _work(
     pressed: Sequence[int],
 ) -> None:
     ends = math.inf if max_time is None else time.monotonic() + max_time
-    waiting = [member for member in sweep.members if sweep.results(member) is None]
-    running: dict[int, tuple[Member, subprocess.Popen[bytes], int]] = {}  # by slot, 0 … jobs − 1
-    passed_on = 0
+    waiting = [run for run in sweep.runs if sweep.results(run) is None]
+    running: dict[int, tuple[SweepRun, subprocess.Popen[bytes], int]] = {}  # by slot, 0 … jobs − 1
+    forwarded = 0
     try:
         while True:
             while waiting and len(running) < jobs and not pressed and (left := ends - time.monotonic()) > 0:
-                member = waiting.pop(0)
+                run = waiting.pop(0)
                 slot = min(set(range(jobs)) - running.keys())
-                shares = _shares(slot, jobs, sweep.recipe_of(member))
-                running[slot] = _start(sweep, member, program, shares, left)
-                tell(f"{member.name}: started, {sweep.members.index(member) + 1} of {len(sweep.members)}")
-            for number in range(passed_on, len(pressed)):
+                shares = _shares(slot, jobs, sweep.recipe_of(run))
+                running[slot] = _start(sweep, run, program, shares, left)
+                tell(f"{run.name}: started, {sweep.runs.index(run) + 1} of {len(sweep.runs)}")
+            for number in range(forwarded, len(pressed)):
                 for _, process, _ in running.values():
+                    # the first Ctrl-C makes a run write its checkpoint, the second ends it without one
                     process.send_signal(signal.SIGINT if number < 2 else signal.SIGKILL)
-                passed_on = number + 1
+                forwarded = number + 1
                 if number == 0:
-                    tell("interrupted: members write their checkpoints; press again to end them at once")
-            for slot, (member, process, began) in list(running.items()):
+                    tell("interrupted: the runs write checkpoints; press Ctrl-C again to end them at once")
+            for slot, (run, process, began) in list(running.items()):
                 if process.poll() is not None:
                     del running[slot]
-                    _end(sweep, member, process.returncode, began)
-                    tell(f"{member.name}: {_outcome(sweep, member)}")
+                    _end(sweep, run, process.returncode, began)
+                    tell(f"{run.name}: {_outcome(sweep, run)}")
             if not running and (not waiting or pressed or time.monotonic() >= ends):
                 return
             time.sleep(0.05)
-    finally:  # nobody is left behind, whatever went wrong here
+    finally:  # also after an error no process may be left running
         for _, process, _ in running.values():
             process.send_signal(signal.SIGINT)
         for _, process, _ in running.values():
@@ -101,20 +102,20 @@ def _work(
 
 
 def _start(
-    sweep: Sweep, member: Member, program: Sequence[str], shares: Mapping[str, str], left: float
-) -> tuple[Member, subprocess.Popen[bytes], int]:
-    """Start a member, or go on with it; what it says is added to its log, from the place that is returned."""
-    member.status = member.error = None
-    folder = sweep.folder / member.name
+    sweep: Sweep, run: SweepRun, program: Sequence[str], shares: Mapping[str, str], left: float
+) -> tuple[SweepRun, subprocess.Popen[bytes], int]:
+    """Start or resume a run. Its output is appended to its log, from the returned position."""
+    run.status = run.error = None
+    folder = sweep.folder / run.name
     if (folder / CONFIG).is_file():
         words = ["run", "--resume", str(folder)]
     else:
-        remove_drafts(folder)  # a draft of what is not there yet
-        words = ["run", str(sweep.recipe_of(member)), "--run-dir", str(folder)]
+        remove_drafts(folder)  # incomplete files of a process that was killed before it wrote the recipe
+        words = ["run", str(sweep.recipe_of(run)), "--run-dir", str(folder)]
     words.append("--report" if sweep.report else "--no-report")
     if left < math.inf:
         words += ["--max-time", f"{math.ceil(left)}s"]
-    with sweep.log_of(member).open("ab") as log:
+    with sweep.log_of(run).open("ab") as log:
         log.write(f"$ {shlex.join([*program, *words])}\n".encode())
         log.flush()
         process = subprocess.Popen(  # noqa: S603 (our own program)
@@ -123,13 +124,13 @@ def _start(
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **shares},
-            process_group=0,  # Ctrl-C reaches it through us alone: twice would end it without a checkpoint
+            process_group=0,  # not in our group: Ctrl-C would reach it twice, and end it at once
         )
-        return member, process, log.tell()
+        return run, process, log.tell()
 
 
 def _shares(slot: int, jobs: int, recipe: Path) -> dict[str, str]:
-    """Environment of one of several members at a time: cores and a GPU that the others do not take too."""
+    """Returns environment variables that give a run its share of the cores and GPUs."""
     if jobs == 1:
         return {}
     shares = {}
@@ -144,7 +145,7 @@ def _shares(slot: int, jobs: int, recipe: Path) -> dict[str, str]:
 
 
 def _gpus() -> list[str]:
-    """Those that this process may use, as ``CUDA_VISIBLE_DEVICES`` calls them."""
+    """Returns the GPUs that this process may use, by their names in ``CUDA_VISIBLE_DEVICES``."""
     if (listed := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return listed.split(",")
     from torch.cuda import device_count
@@ -152,26 +153,26 @@ def _gpus() -> list[str]:
     return [str(number) for number in range(device_count())]
 
 
-def _end(sweep: Sweep, member: Member, status: int, began: int) -> None:
-    member.status = 128 - status if status < 0 else status  # killed by a signal: as shells count
-    if sweep.state(member) == "failed":
-        said = sweep.log_of(member).read_bytes()[began:].decode(errors="replace")
-        lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
+def _end(sweep: Sweep, run: SweepRun, status: int, began: int) -> None:
+    run.status = 128 - status if status < 0 else status  # killed by signal n: 128 + n, as in shells
+    if sweep.state(run) == "failed":
+        output = sweep.log_of(run).read_bytes()[began:].decode(errors="replace")
+        lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
         last = ([line for line in lines if line.startswith("error")] or lines)[-1]
-        member.error = f"killed by {signal.Signals(-status).name}" if status < 0 else last
+        run.error = f"killed by {signal.Signals(-status).name}" if status < 0 else last
     sweep.write()
 
 
-def _outcome(sweep: Sweep, member: Member) -> str:
-    state, found = sweep.state(member), sweep.metrics(member)
+def _outcome(sweep: Sweep, run: SweepRun) -> str:
+    state, metrics = sweep.state(run), sweep.metrics(run)
     if state == "done":
-        return f"done in {duration(found['wall_s'])}, validation error {error(found['val_accuracy'])}"
-    return f"failed: {member.error}" if state == "failed" else state
+        return f"done in {duration(metrics['wall_s'])}, validation error {error(metrics['val_accuracy'])}"
+    return f"failed: {run.error}" if state == "failed" else state
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The signals that ask for an end, as they come in, in place of what they would do."""
+    """Collects SIGINT, SIGTERM and SIGHUP in a list instead of ending this process."""
     pressed: list[int] = []
 
     def press(number: int, frame: FrameType | None) -> None:
@@ -181,7 +182,7 @@ def _signals() -> Iterator[list[int]]:
     if threading.current_thread() is threading.main_thread():
         for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             ignored = signal.getsignal(one) is signal.SIG_IGN
-            # a function in place of SIG_IGN, which members would inherit: they are to hear us still
+            # A process inherits SIG_IGN, and would then ignore the signals that we forward: use a function.
             before[one] = signal.signal(one, (lambda *_: None) if ignored else press)
     try:
         yield pressed

@@ -1,4 +1,4 @@
-"""The files that a recipe names, found from any folder."""
+"""Absolute paths for the files that a recipe names."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _OF_DATA = ("root", "path", "cache")
 
 
 def absolute(recipe: Recipe) -> Recipe:
-    """The same recipe with whole paths, so that it means the same wherever a run goes on or is evaluated."""
+    """Returns the recipe with absolute paths: a run can be resumed or evaluated from any directory."""
     changed: dict[str, Any] = {}
     dataset = recipe.data.dataset
-    said = dataset.dump() if dataset.object is None else {}
-    if found := {name: whole for name in _OF_DATA if (whole := _whole(said.get(name))) is not None}:
-        dataset = Kind("dataset").validate({**said, **found})
+    options = dataset.dump() if dataset.object is None else {}
+    if paths := {name: path for name in _OF_DATA if (path := _absolute(options.get(name))) is not None}:
+        dataset = Kind("dataset").validate({**options, **paths})
         changed["data"] = recipe.data.model_copy(update={"dataset": dataset})
-    if recipe.start is not None and (run := _whole(recipe.start.run)) is not None:
+    if recipe.start is not None and (run := _absolute(recipe.start.run)) is not None:
         changed["start"] = recipe.start.model_copy(update={"run": run})
     return recipe.model_copy(update=changed)
 
 
-def _whole(named: Any) -> str | None:
-    """The whole path of a file that is there; None for anything else."""
+def _absolute(named: Any) -> str | None:
+    """Returns the absolute path of an existing file; None for any other value."""
     if isinstance(named, str) and (path := Path(named).expanduser()).exists():
         return str(path.absolute())
     return None

@@ -1,4 +1,7 @@
-"""A trained run, ready to predict."""
+"""`Predictor`: predicts with the trained network of a run.
+
+N samples; K classes; L sources of evidence.
+"""
 
 from __future__ import annotations
 
@@ -34,28 +37,29 @@ __all__ = ["Predictor"]
 class Predictor:
     """Predicts with the weights of a run, on the CPU.
 
-    It is a classifier for what scikit-learn does with trained ones: metrics, inspection, and, wrapped in
-    ``sklearn.frozen.FrozenEstimator``, the last step of a pipeline.
+    It is a trained classifier for scikit-learn: for its metrics, for inspection and, wrapped in
+    ``sklearn.frozen.FrozenEstimator``, as the last step of a pipeline.
 
     Attributes:
-        path: the run's folder.
+        path: the run directory.
         module: the trained module.
         recipe: the run's recipe.
         data: name of the data set that the run was trained on.
         classes: names of the K classes.
-        classes_: their numbers (K,), as scikit-learn calls them.
+        classes_: class indices (K,), the attribute that scikit-learn expects.
         shape: shape of one sample.
-        mean: subtracted from scaled inputs, one a channel or one for all.
-        std: what they are divided by then, likewise.
+        mean: subtracted from scaled inputs; one value per channel, or one for all.
+        std: divides the inputs afterwards; one value per channel, or one for all.
 
     Args:
-        run_dir: a run's folder.
+        run_dir: the run directory.
         checkpoint: "last" or "best"; None for the one that the run's recipe selects.
-        objects: objects that the run's ``config.yaml`` only describes, by path.
-        net: for a run of a network made in Python, one that is made alike; it gets the run's weights.
+        objects: Python objects of the recipe by path, which ``config.yaml`` only describes.
+        net: for a run of a network made in Python, a network made in the same way; it gets the run's weights.
 
     Raises:
-        UserError: when the folder is no run, or its checkpoint does not load, or an object is missing.
+        UserError: the directory is not a run directory, its checkpoint does not load, or an object is
+            missing.
     """
 
     _estimator_type = "classifier"  # for scikit-learn before 1.6
@@ -70,10 +74,10 @@ class Predictor:
         self.path = Path(run_dir)
         config = self.path / files.CONFIG
         if not config.is_file():
-            raise UserError(f"{run_dir}: no run: there is no {files.CONFIG} in it")
+            raise UserError(f"{run_dir}: not a run directory: it has no {files.CONFIG}")
         if net is None:
             self.recipe: Recipe = _recipe(config, objects)
-        else:  # what the file only describes is not needed
+        else:  # the objects that the file only describes come from the network
             self.recipe = Recipe.model_validate(parse(config.read_text(encoding="utf-8"), files.CONFIG).data)
         name = checkpoint or self.recipe.trainer.select
         state = read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
@@ -89,7 +93,7 @@ class Predictor:
             self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
         else:
             refuse_misfit(net, *built_for)
-            self.module = ForwardOnly(net, torch.optim.SGD)  # which never learns here
+            self.module = ForwardOnly(net, torch.optim.SGD)  # the optimiser is required, but never used
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
         try:
@@ -102,10 +106,10 @@ class Predictor:
 
     @torch.no_grad()
     def measure(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Evidence (L, N, K) of all sources, and what is made of it (N, K), in the run's precision.
+        """Returns the evidence (L, N, K) of all sources and the scores (N, K), in the run's precision.
 
         Args:
-            inputs: (N, *shape) as a loader makes them: scaled, and standardised if the recipe says so.
+            inputs: (N, *shape) from a loader: scaled, and standardised if the recipe has ``standardise``.
         """
         with precision(self.recipe, inputs.device):
             evidence = self.module.algorithm.scores(inputs, self.module.network)
@@ -113,7 +117,7 @@ class Predictor:
 
     @torch.no_grad()
     def metrics(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
-        """The algorithm's own metrics of a split's batch, in the run's precision; see `Algorithm.measure`."""
+        """Returns the algorithm's own metrics of a batch, in the run's precision; see `Algorithm.measure`."""
         self.module.seed_measuring(batch, number)
         with precision(self.recipe, batch.x.device):
             return self.module.algorithm.measure(batch, self.module.network)
@@ -125,18 +129,19 @@ class Predictor:
     def scores(self, x: Any) -> NDArray[Any]: ...
 
     def scores(self, x: Any) -> Tensor | NDArray[Any]:
-        """Combined evidence (N, K); the largest wins.
+        """Returns the scores (N, K): combined evidence, the largest is the prediction.
 
         Args:
-            x: (N, *shape) array, tensor or nested list of stored values: bytes as the data set has them (0
-                to 255; 0 to 16 for scikit-learn's digits), or floats for a set of floats. An axis of one
-                channel may be left out, and samples may be flat.
+            x: (N, *shape) array, tensor or nested list of stored values: bytes as in the data set (0 to 255;
+                0 to 16 for scikit-learn's digits), or floats for a data set of floats. A channel axis of
+                size 1 may be left out, and samples may be flat.
 
         Returns:
-            A tensor on its device for a tensor, else an array.
+            A tensor on the device of ``x`` if that is a tensor, otherwise an array.
 
         Raises:
-            UserError: the shape does not fit, or a sample is not finite; it names the first such row.
+            UserError: the shape does not fit, or a sample is not finite; the message names the first such
+                row.
         """
         return _like(x, self._scores(x))
 
@@ -147,13 +152,13 @@ class Predictor:
     def predict(self, x: Any) -> NDArray[np.int64]: ...
 
     def predict(self, x: Any) -> Tensor | NDArray[Any]:
-        """Class numbers (N,), int64.
+        """Returns the predicted class indices (N,), int64.
 
         Args:
             x: samples as for `scores`.
 
         Returns:
-            As for `scores`; ``[predictor.classes[k] for k in numbers]`` are the names.
+            As for `scores`; ``[predictor.classes[k] for k in indices]`` are the names.
 
         Raises:
             UserError: as for `scores`.
@@ -167,10 +172,10 @@ class Predictor:
     def predict_proba(self, x: Any) -> NDArray[Any]: ...
 
     def predict_proba(self, x: Any) -> Tensor | NDArray[Any]:
-        """The softmax of `scores` (N, K): positive, and each row sums to 1.
+        """Returns the softmax of `scores` (N, K): positive, and each row sums to 1.
 
-        Scores of forward-only networks are not calibrated: a goodness has no unit of probability. The order
-        of the classes is meaningful, the values are not frequencies. To calibrate them on held-out data, use
+        The values are not calibrated probabilities: goodness is not a log-probability. Only the order of the
+        classes is meaningful. To calibrate them on held-out data, use
         ``sklearn.calibration.CalibratedClassifierCV(FrozenEstimator(predictor))``.
 
         Args:
@@ -185,25 +190,25 @@ class Predictor:
         return _like(x, self._scores(x).softmax(1))
 
     def score(self, x: Any, y: Any) -> float:
-        """Mean accuracy, as a fraction.
+        """Returns the mean accuracy, as a fraction.
 
         Args:
             x: N samples as for `scores`, at least one.
-            y: (N,) class numbers, or names as in `classes`; an array, a tensor or a list.
+            y: (N,) class indices, or names as in `classes`; an array, a tensor or a list.
 
         Raises:
-            UserError: as for `scores`; or there is no sample, or ``y`` does not fit.
+            UserError: as for `scores`; or there are no samples, or ``y`` does not fit.
         """
         predicted = self._scores(x).argmax(1).numpy()
-        wanted = class_numbers(y, self.classes)
-        if len(predicted) != len(wanted):
-            raise UserError(f"{len(predicted)} samples in x, and {len(wanted)} classes in y")
-        if not len(wanted):
-            raise UserError("the accuracy of no samples is not defined")
-        return float((predicted == wanted).mean())
+        expected = class_numbers(y, self.classes)
+        if len(predicted) != len(expected):
+            raise UserError(f"x has {len(predicted)} samples, but y has {len(expected)} classes")
+        if not len(expected):
+            raise UserError("x has no samples; the accuracy is not defined")
+        return float((predicted == expected).mean())
 
     def fit(self, x: Any, y: Any = None) -> NoReturn:
-        """Refuse: the network is trained. It is here because scikit-learn takes only estimators with ``fit``.
+        """Raise: the network is already trained. scikit-learn only takes estimators that have ``fit``.
 
         Args:
             x: not used.
@@ -213,8 +218,8 @@ class Predictor:
             UserError: always.
         """
         raise UserError(
-            "a predictor is trained already: ffcore.train trains; for a scikit-learn pipeline that is "
-            "fitted, wrap the predictor in sklearn.frozen.FrozenEstimator"
+            "a predictor is already trained; use ffcore.train to train a network, and wrap the predictor in "
+            "sklearn.frozen.FrozenEstimator for a scikit-learn pipeline that is fitted"
         )
 
     def __repr__(self) -> str:
@@ -235,20 +240,20 @@ class Predictor:
         )
 
     def loader(self, x: Any, y: NDArray[np.int64] | None = None) -> DeviceLoader:
-        """Batches of inputs, scaled and standardised as those of training, to the last bit.
+        """Returns a loader whose inputs are scaled and standardised exactly as in training.
 
         Args:
             x: samples as for `scores`.
-            y: (N,) class numbers; zeros if None.
+            y: (N,) class indices; zeros if None.
 
         Raises:
-            UserError: as for `scores`, or there are not as many classes as samples.
+            UserError: as for `scores`, or x and y differ in length.
         """
         dtype = next(self.module.network.parameters()).dtype
         samples = stored(x, self.shape, dtype)
         classes = np.zeros(len(samples), dtype=np.int64) if y is None else y
         if len(classes) != len(samples):
-            raise UserError(f"{len(samples)} samples in x, and {len(classes)} classes in y")
+            raise UserError(f"x has {len(samples)} samples, but y has {len(classes)} classes")
         return DeviceLoader(
             Split(samples, classes),
             scale=self._scale,
@@ -268,7 +273,7 @@ class Predictor:
 
 
 def _like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
-    """A tensor where ``x`` is one, on its device; else an array."""
+    """Returns a tensor on the device of ``x`` if that is a tensor, otherwise an array."""
     return made.to(x.device) if isinstance(x, Tensor) else made.numpy()
 
 
@@ -276,6 +281,7 @@ def _recipe(config: Path, objects: Mapping[str, Any] | None) -> Recipe:
     try:
         return load_recipe(str(config), objects=objects)
     except UserError as error:
+        # A recipe with components of a plugin cannot be read without it: name the command that had --plugin.
         results = config.with_name(files.RESULTS)
         made_by = (
             json.loads(results.read_text(encoding="utf-8")).get("command") if results.is_file() else None

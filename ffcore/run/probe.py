@@ -1,5 +1,7 @@
-"""How well the features of each block tell classes apart: a linear probe, and a vote of nearest neighbours.
+"""Probes on the features of each block: logistic regression, and a vote of the nearest neighbours.
 
+Linear probe: minimises the mean cross-entropy of a sample + l2 / 2 · ‖W‖²; scikit-learn's C = 1 / (l2 · N).
+Neighbours: a vote of the k training samples with the largest cosine.
 N samples; F features; K classes.
 """
 
@@ -31,16 +33,16 @@ from ffcore.run.predictor import Predictor
 from ffcore.run.trainer import precision
 
 SAMPLES = 10_000
-"""Training samples that probes are fitted on, unless told otherwise."""
+"""Default number of training samples that probes are fitted on."""
 
 NEIGHBOURS = 5
 MOST_FEATURES = 8192
-"""Maps (C, H, W) with more numbers than that are averaged to a coarser grid."""
+"""Feature maps (C, H, W) with more values are averaged to a coarser grid."""
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""L2 penalties of a linear probe, to half the squared weights, beside the mean loss of a sample."""
+"""L2 penalties of a linear probe: factors of half the squared weights, added to the mean loss of a sample."""
 
-_ASKED_AT_ONCE = 500
+_QUERIES_AT_ONCE = 500  # limits the memory of the matrix of cosines
 
 
 def probe(
@@ -52,26 +54,29 @@ def probe(
     samples: int = SAMPLES,
     tell: Callable[[str], object] = lambda what: None,
 ) -> dict[str, Any]:
-    """Accuracy of probes on what each block hands on, and on its activity, in a neutral pass.
+    """Returns the accuracy of probes on the handoff and on the activity of each block, in a neutral pass.
 
-    Probes are fitted on the training split, the linear one's penalty is chosen on the validation split (a
-    tenth of the training split where the run keeps none). Nothing is chosen on what is measured, but with
-    ``split="val"``, where that penalty is.
+    Probes are fitted on the training split. The penalty of the linear probe is chosen on the validation
+    split (a tenth of the training split if the run has none). With ``split="val"`` the accuracy is thus
+    measured on the samples that the penalty was chosen on.
 
     Args:
-        run_dir: a run's folder.
-        split: what to measure on: "test", "val" or "train" (the samples fitted on; none votes for itself).
-        overrides: of the ``data`` part of the run's recipe: other files, or another set of the same shape.
-        neighbours: how many of the nearest training samples, by cosine, vote.
-        samples: training samples to fit on; fewer than there are get drawn by the run's seed.
-        tell: told what is being probed.
+        run_dir: the run directory.
+        split: the split to measure on: "test", "val" or "train" (the samples of the fit; no sample votes for
+            itself).
+        overrides: of the ``data`` part of the run's recipe: other files, or another data set of the same
+            shape.
+        neighbours: number of nearest training samples that vote.
+        samples: number of training samples for the fit; if the split has more, a random choice by the run's
+            seed.
+        tell: called with the name of each block before it is probed.
 
     Returns:
         ``split, samples, data, fitted_on, neighbours, input, blocks``; ``input`` and for each block
         ``handoff`` and ``activity`` have ``features, linear, l2, neighbours``.
 
     Raises:
-        UserError: when the run or its data cannot be read, or do not fit.
+        UserError: the run or its data cannot be read, or do not fit.
     """
     _check(overrides)
     predictor = Predictor(run_dir)
@@ -80,19 +85,19 @@ def probe(
         raise UserError(f"data: samples of {data.images.shape}; the run was trained on {predictor.shape}")
     measured = choose(data, split)
     learn, choice = (data.train, data.val) if data.val is not None else cut(data.train, 0.1, 0)
-    assert choice is not None, "a tenth has been cut off"
+    assert choice is not None, "the validation split, or a tenth of the training split"
     learn = _some(learn, samples, predictor.recipe.seed)
-    most = len(learn) - (split == "train")
+    most = len(learn) - (split == "train")  # on the training split no sample votes for itself
     if len(np.unique(learn.y)) == 1 or (neighbours > most and neighbours == NEIGHBOURS):
-        raise UserError(f"--samples {samples}: too few to fit probes on, and {neighbours} neighbours to find")
+        raise UserError(f"--samples {samples}: too few to fit probes with {neighbours} neighbours")
     if neighbours > most:
-        raise UserError(f"--neighbours {neighbours}: there are {most} samples to find them among")
+        raise UserError(f"--neighbours {neighbours}: only {most} samples can vote")
     splits = [learn, choice, learn if split == "train" else measured]
 
     def metrics(name: str | None) -> dict[str, Any]:
         tell(name or "input")
-        found = [_features(predictor, data, s, name) for s in splits]
-        return _metrics(found, neighbours, leave_out=split == "train")
+        features = [_features(predictor, data, s, name) for s in splits]
+        return _metrics(features, neighbours, leave_out=split == "train")
 
     blocks = predictor.module.network.blocks
     names = [block.name for block in blocks if block.info is None or not block.info.auxiliary]
@@ -116,10 +121,10 @@ class Features:
 
 
 def linear(learn: Features, choice: Features, measured: Features) -> tuple[float, float]:
-    """Accuracy on ``measured`` of a multinomial logistic regression, and its penalty.
+    """Returns the accuracy of a multinomial logistic regression on ``measured``, and its penalty.
 
-    Features are standardised. It is fitted on ``learn`` with each penalty of `STRENGTHS`; of those that do
-    best on ``choice`` the strongest is taken.
+    Features are standardised. The model is fitted on ``learn`` with each penalty of `STRENGTHS`. The penalty
+    with the best accuracy on ``choice`` is selected; of equal ones the strongest.
     """
     mean, std = learn.x.mean(0), learn.x.std(0, correction=0)
     scaled = [((f.x - mean) / torch.where(std > 0, std, 1)).numpy() for f in (learn, choice, measured)]
@@ -127,9 +132,9 @@ def linear(learn: Features, choice: Features, measured: Features) -> tuple[float
     best, accuracy, penalty = -1.0, 0.0, 0.0
     for l2 in STRENGTHS:
         model.C = 1 / (l2 * len(learn.y))
-        # two BLAS threads that wait for each other take ten times as long as one
+        # with two BLAS threads these small products take ten times as long as with one
         with threadpool_limits(1, "blas"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the choice is on what was reached
+            warnings.simplefilter("ignore", ConvergenceWarning)  # an early end of the fit is acceptable
             model.fit(scaled[0], learn.y.numpy())
         chosen = float(model.score(scaled[1], choice.y.numpy()))
         if chosen > best:
@@ -138,49 +143,52 @@ def linear(learn: Features, choice: Features, measured: Features) -> tuple[float
 
 
 def nearest(learn: Features, asked: Features, k: int, *, leave_out: bool = False) -> float:
-    """Accuracy of a vote of the ``k`` samples of ``learn`` that are nearest by cosine.
+    """Returns the accuracy of a vote of the ``k`` samples of ``learn`` with the largest cosine.
 
-    Of classes with as many votes, that with the greater sum of cosines wins.
+    Of classes with the same number of votes, that with the greater sum of cosines wins.
 
     Args:
-        learn: the memory.
-        asked: what to classify.
-        k: how many vote.
-        leave_out: ``asked`` is the memory, and no sample votes for itself.
+        learn: the samples that vote.
+        asked: the samples to classify.
+        k: number of votes.
+        leave_out: ``asked`` is ``learn``, and no sample votes for itself.
     """
     memory, classes = normalize(learn.x), int(learn.y.max()) + 1
     hits = 0
-    for first in range(0, len(asked.y), _ASKED_AT_ONCE):
-        rows = slice(first, first + _ASKED_AT_ONCE)
+    for first in range(0, len(asked.y), _QUERIES_AT_ONCE):
+        rows = slice(first, first + _QUERIES_AT_ONCE)
         near = normalize(asked.x[rows]) @ memory.T
         if leave_out:
             near.diagonal(first).fill_(-math.inf)
         cosines, index = near.topk(k)
         votes = torch.zeros(len(near), classes)
-        votes.scatter_add_(1, learn.y[index], 1 + cosines / (4 * k))  # all cosines together: half a vote
+        votes.scatter_add_(
+            1, learn.y[index], 1 + cosines / (4 * k)
+        )  # all k cosines add up to half a vote at most: they only break ties
         hits += int((votes.argmax(1) == asked.y[rows]).sum())
     return hits / len(asked.y)
 
 
-def _metrics(found: list[dict[str, Features]], neighbours: int, *, leave_out: bool) -> dict[str, Any]:
-    learn, choice, measured = found
+def _metrics(features: list[dict[str, Features]], neighbours: int, *, leave_out: bool) -> dict[str, Any]:
+    learn, choice, measured = features
     made: dict[str, Any] = {}
     for part in learn:
+        # The identity handoff is the activity: do not fit the same probes twice.
         if part == "activity" and torch.equal(learn[part].x, learn["handoff"].x):
             made[part] = dict(made["handoff"])
             continue
         accuracy, l2 = linear(learn[part], choice[part], measured[part])
         vote = nearest(learn[part], measured[part], neighbours, leave_out=leave_out)
-        features = learn[part].x.shape[1]
-        made[part] = {"features": features, "linear": accuracy, "l2": l2, "neighbours": vote}
+        width = learn[part].x.shape[1]
+        made[part] = {"features": width, "linear": accuracy, "l2": l2, "neighbours": vote}
     return made
 
 
 @torch.no_grad()
 def _features(predictor: Predictor, data: Data, split: Split, name: str | None) -> dict[str, Features]:
-    """Of one block, ``handoff`` and ``activity``; or ``input``, as the network is given it.
+    """Returns ``handoff`` and ``activity`` of one block; for None the ``input`` of the network.
 
-    Only one block's, however often the network has to run for that: all of them would fill the memory.
+    The network runs once for each block: the features of all blocks together would not fit into memory.
     """
     rows: dict[str, list[Tensor]] = {}
     module = predictor.module
@@ -206,7 +214,7 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
 
 
 def _flat(made: Tensor) -> Tensor:
-    """(N, …) → (N, F); large maps are averaged to the finest square grid with at most `MOST_FEATURES`."""
+    """(N, …) → (N, F). Large maps are averaged to the finest grid with at most `MOST_FEATURES` values."""
     if made.dim() == 4 and made[0].numel() > MOST_FEATURES:
         side = max(1, math.isqrt(MOST_FEATURES // made.shape[1]))
         made = adaptive_avg_pool2d(made, (min(side, made.shape[2]), min(side, made.shape[3])))
@@ -223,10 +231,10 @@ def _check(overrides: tuple[str, ...]) -> None:
         if not re.match(r"data[.=]", override) or re.match(r"data\.(batch_size|standardise)\b", override):
             raise UserError(
                 f"override {override!r}: only the data may change, such as data.root=… or data.kind=…; "
-                "inputs are made as for the run"
+                "batch size and standardisation belong to the run"
             )
         if re.match(r"data\.(validation|split_seed)\b", override) and not another:
             raise UserError(
-                f"override {override!r}: how the run's own data is cut belongs to the run; "
-                "with data.kind=… another set may be cut in another way"
+                f"override {override!r}: the split of the run's own data belongs to the run; "
+                "only with data.kind=… for another data set may it change"
             )

@@ -1,8 +1,8 @@
-"""The results of a run, as ``results.json`` holds them. Light: no torch.
+"""The results of a run: the content of ``results.json``. Does not import torch.
 
 results = Results.read("runs/digits-ff-20250101-120000")
 results.test.accuracy              # an attribute, of a known type
-results["test"]["accuracy"]        # the same figure by key
+results["test"]["accuracy"]        # the same value by key
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["Accuracies", "Block", "DataSummary", "Paper", "Record", "Results", "
 class Record(dict[str, Any]):
     """A read-only dictionary whose known keys are attributes too.
 
-    Unknown keys, such as those of a newer version, stay in the dictionary. It can be written as JSON.
+    Unknown keys, such as those of a newer version, are kept in the dictionary. It can be written as JSON.
 
     Args:
-        content: a mapping, as JSON has it.
+        content: a mapping of JSON values.
 
     Raises:
         UserError: a key without a default is missing, or a value has another type.
@@ -36,6 +36,7 @@ class Record(dict[str, Any]):
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         super().__init__(content)
+        # Nested records replace their plain mappings, both as attributes and under their keys.
         for name, (adapter, required) in _fields(type(self)).items():
             if name not in content:
                 if required:
@@ -52,7 +53,7 @@ class Record(dict[str, Any]):
                 super().__setitem__(name, list(value))
 
     def _read_only(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} is read-only; dict(…) makes a copy that is not")
+        raise TypeError(f"{type(self).__name__} is read-only; make a copy with dict(…) to change it")
 
     __setitem__ = __delitem__ = __ior__ = _read_only
     update = pop = popitem = clear = setdefault = _read_only
@@ -67,13 +68,13 @@ class Record(dict[str, Any]):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Accuracies(Record):
-    """Figures of the selected weights on one split.
+    """Metrics of the selected weights on one split.
 
     Attributes:
-        accuracy: of all sources of evidence combined, as a fraction.
+        accuracy: from the combined evidence of all sources, as a fraction.
         error: 100 · (1 − accuracy), in percent.
-        per_block_accuracy: of each block or readout alone, by name.
-        confusion: counts of samples; a row each true class, a column each predicted class.
+        per_block_accuracy: from each single block or readout, by name.
+        confusion: counts of samples; rows are true classes, columns are predicted classes.
     """
 
     accuracy: float
@@ -83,7 +84,7 @@ class Accuracies(Record):
 
     @property
     def measures(self) -> dict[str, float | None]:
-        """The algorithm's own figures by name; None where one was not finite."""
+        """The algorithm's own metrics by name; None for a metric that was not finite."""
         known = _fields(type(self))
         return {name: value for name, value in self.items() if name not in known}
 
@@ -93,9 +94,9 @@ class Block(Record):
     """A block of the network.
 
     Attributes:
-        name: as the recipe or the builder calls it.
-        shape: of its output for one sample.
-        parameters: their number.
+        name: the name in the recipe, or from the builder.
+        shape: shape of its output for one sample.
+        parameters: number of parameters.
     """
 
     name: str
@@ -105,10 +106,10 @@ class Block(Record):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Source(Record):
-    """A source of evidence about the class.
+    """A source of evidence.
 
     Attributes:
-        name: of the block or readout.
+        name: name of the block or readout.
         kind: "block" or "readout".
     """
 
@@ -121,13 +122,13 @@ class DataSummary(Record):
     """The data set.
 
     Attributes:
-        name: of the set.
-        shape: of one sample.
+        name: name of the data set.
+        shape: shape of one sample.
         classes: names of the classes.
-        train: samples that the run learned from.
-        validation: samples of the validation split; 0 where there is none.
-        test: samples of the test split.
-        provenance: where the files are from, and their checksums.
+        train: number of training samples, without the validation split.
+        validation: number of validation samples; 0 without a validation split.
+        test: number of test samples.
+        provenance: origin and checksums of the files.
     """
 
     name: str
@@ -141,13 +142,13 @@ class DataSummary(Record):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Paper(Record):
-    """The figure that a paper reports for this experiment.
+    """The result that a paper reports for this experiment.
 
     Attributes:
         test_error: in percent.
-        source: where the figure is from.
-        known: how well it is known.
-        epochs: how many epochs the paper trained.
+        source: table or page of the paper.
+        known: how the value was obtained from the source.
+        epochs: number of epochs in the paper.
     """
 
     test_error: float | None = None
@@ -158,40 +159,40 @@ class Paper(Record):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Results(Record):
-    """All figures of a finished run.
+    """All results of a finished run.
 
     Attributes:
-        recipe: its name.
-        title: one line about it.
-        seed: of weights, order and random numbers.
-        test: figures on the test split.
-        val: figures on the validation split; None where there is none.
-        epochs: how many were trained.
-        steps: how many batches were learned.
+        recipe: name of the recipe.
+        title: title of the recipe.
+        seed: seed of weights, sample order and random numbers.
+        test: metrics on the test split.
+        val: metrics on the validation split; None without a validation split.
+        epochs: number of trained epochs.
+        steps: number of steps.
         epoch_selected: the epoch whose weights were tested, from 1.
-        selected: how it was chosen: "last" or "best".
-        wall_s: seconds in all, over all parts of a resumed run.
-        train_s: seconds of learning.
-        samples_per_s: training samples per second of learning.
-        peak_memory: bytes; allocated on a GPU, else resident in the process.
+        selected: how the epoch was selected: "last" or "best".
+        wall_s: seconds in total; of a resumed run, the sum over all its parts.
+        train_s: seconds of training.
+        samples_per_s: training samples per second of training.
+        peak_memory: bytes; allocated on a GPU, otherwise resident in the process.
         parameters: number of parameters of the network.
-        blocks: in order of depth.
-        sources: what gives evidence about the class.
-        contribution: how evidence is combined.
+        blocks: blocks in order of depth.
+        sources: sources of evidence.
+        contribution: kind of the layer contribution, which combines evidence.
         data: the data set.
-        split: how the validation split was cut.
-        paper: the paper's figure; None where the recipe names none.
-        concluded: single numbers that the algorithm draws from the trained network.
-        start: what an earlier run's weights were used for; None where they were not.
+        split: size, origin and seed of the validation split.
+        paper: the result of the paper; None if the recipe has none.
+        concluded: single numbers that the algorithm computed from the trained network.
+        start: which weights of an earlier run were loaded; None without ``start``.
         resumed_after_steps: the steps after which the run was resumed.
-        device: in words.
-        threads: of torch on the CPU.
-        ranks: number of processes.
-        strategy: how they share the work.
-        precision: of the numbers, as Lightning calls it.
-        versions: of Python and the packages.
-        git_commit: of ffcore's checkout; None where ffcore was installed.
-        command: the command line that made the run; None for a run from Python.
+        device: name of the device.
+        threads: number of torch's threads on the CPU.
+        ranks: number of ranks.
+        strategy: how the ranks share the work.
+        precision: Lightning's name of the precision.
+        versions: versions of Python and the packages.
+        git_commit: commit of ffcore's checkout; None outside a checkout.
+        command: the command line that started the run; None for a run from Python.
     """
 
     recipe: str
@@ -231,10 +232,10 @@ class Results(Record):
         """Read the results of a finished run.
 
         Args:
-            path: the run's folder, or a file such as ``results.json``.
+            path: the run directory, or a file such as ``results.json``.
 
         Raises:
-            UserError: there is no such folder, the run has not finished, or its results are damaged.
+            UserError: the directory does not exist, the run is not finished, or its results are damaged.
         """
         content = read_results(path)
         try:
@@ -245,7 +246,7 @@ class Results(Record):
 
 @functools.cache
 def _fields(kind: type[Record]) -> dict[str, tuple[TypeAdapter[Any], bool]]:
-    """What validates each field, and whether the field is required."""
+    """Returns the validator of each field, and whether it is required. Cached: adapters are slow to make."""
     hints = get_type_hints(kind)
     return {one.name: (TypeAdapter(hints[one.name]), one.default is MISSING) for one in fields(kind)}  # type: ignore[arg-type]
 

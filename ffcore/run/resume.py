@@ -1,4 +1,4 @@
-"""A run that was stopped or killed, resumed from its last checkpoint."""
+"""Resumes a run that was stopped or killed from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ffcore.recipe.trainer import says_where
 from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
-from ffcore.run.same import difference, refuse_edited, tell_other_plugins
-from ffcore.run.train import Job, teller
+from ffcore.run.same import difference, refuse_edited, report_changed_plugins
+from ffcore.run.train import Job, reporter
 from ffcore.run.trainer import apart
 
 
@@ -41,41 +41,46 @@ def resume(
     report: bool = True,
     net: Network | None = None,
 ) -> Run:
-    """Resume a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
+    """Resume a run that was stopped or killed. On a CPU the results are those of an uninterrupted run.
 
     Args:
-        run_dir: its folder.
-        recipe: refuse to resume if the run's recipe is another; None: whatever it is.
-        overrides: where to resume, such as ``trainer.devices=2``.
-        objects: objects that the run's ``config.yaml`` only describes, by path.
-        dataset: the data, for a run that was given its data from Python.
+        run_dir: the run directory.
+        recipe: the expected recipe: an error if the run has another one; None to skip this check.
+        overrides: options of where to run, such as ``trainer.devices=2``.
+        objects: Python objects of the recipe by path, which ``config.yaml`` only describes.
+        dataset: the data set, for a run that was given its data from Python.
         console: as for `train`.
         command: as for `train`.
         max_time: as for `train`.
         callbacks: as for `train`.
         report: as for `train`.
-        net: as for `train`; one made as that of the run was.
+        net: as for `train`, made in the same way as the run's.
 
     Raises:
-        UserError: when the folder is no run, the run is finished, its checkpoints do not load, or its recipe
-            or data have changed; otherwise as for `train`.
+        UserError: the directory is not a run directory, the run is finished, its checkpoints do not load, or
+            its recipe or data have changed; otherwise as for `train`.
     """
     config = run_dir / files.CONFIG
     if not config.is_file():
-        raise UserError(f"--resume {run_dir}: no run: there is no {files.CONFIG} in it")
+        raise UserError(f"--resume {run_dir}: not a run directory: it has no {files.CONFIG}")
     if (run_dir / files.RESULTS).exists():
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
-    for said in overrides:
-        if not says_where(said):
-            raise UserError(f"--resume {run_dir}: {said}: a run goes on as it began, but for where it runs")
+    for override in overrides:
+        if not says_where(override):
+            raise UserError(
+                f"--resume {run_dir}: {override}: a resumed run keeps its recipe; only options of where it "
+                "runs may change"
+            )
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
     own = load_recipe(str(config), overrides, objects)
     if recipe is not None and (changed := difference(absolute(own), absolute(recipe))):
-        raise UserError(f"--resume {run_dir}: a run of another recipe: {changed}; a run goes on as it began")
+        raise UserError(
+            f"--resume {run_dir}: a run of another recipe: {changed}; a resumed run keeps its recipe"
+        )
     if own.data.dataset.kind == "given" and dataset is None:
         raise UserError(
-            f"--resume {run_dir}: its data were given from Python; go on with "
+            f"--resume {run_dir}: its data were given from Python; resume it with "
             f"ffcore.resume({str(run_dir)!r}, data=…)"
         )
     join.check(own)
@@ -88,13 +93,14 @@ def resume(
                 files.remove_drafts(folder)
         newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
         for complaint in complaints:
-            teller(console)(f"{complaint}; going on from the checkpoint before it")
+            reporter(console)(f"{complaint}; resuming from the checkpoint before it")
         if state is not None:
             refuse_edited(run_dir, state["ffcore"], own, objects)
         job = Job.prepare(own, dataset, command, callbacks, net)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
-            tell_other_plugins(state["ffcore"].get("plugins", {}), teller(console))
+            report_changed_plugins(state["ffcore"].get("plugins", {}), reporter(console))
+        # With a checkpoint, Lightning restores all weights; those of ``start`` must not be loaded again.
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
         stack.enter_context(apart(join.threads(own)))
         group = stack.enter_context(join.joined(own))

@@ -1,4 +1,4 @@
-"""Whether a run that goes on is the one that began."""
+"""Checks that a resumed run has the recipe and the plugins that it began with."""
 
 from __future__ import annotations
 
@@ -17,37 +17,40 @@ from ffcore.run import environment
 def refuse_edited(
     run_dir: Path, meta: Mapping[str, Any], recipe: Recipe, objects: Mapping[str, Any] | None
 ) -> None:
-    """Refuse a recipe that is not the one that a checkpoint was written by. Records of objects are compared.
+    """Raise if the recipe differs from that of the checkpoint. Python objects are compared by their records.
 
     Args:
-        run_dir: the run's folder.
-        meta: what ffcore has added to the checkpoint.
-        recipe: the recipe as it is now.
-        objects: those in it that were given again.
+        run_dir: the run directory.
+        meta: the data that ffcore added to the checkpoint.
+        recipe: the current recipe.
+        objects: Python objects of the recipe that were given for resuming.
 
     Raises:
-        UserError: with the first place where they differ.
+        UserError: the recipes differ; the message names the first difference.
     """
     if "recipe" in meta and (changed := difference(recipe, Recipe.model_validate(meta["recipe"]))):
         what = f"{files.CONFIG} or an object" if objects else files.CONFIG
         raise UserError(
             f"--resume {run_dir}: {what} has been changed since the run began: {changed}; "
-            "a run goes on as it began"
+            "a resumed run keeps its recipe"
         )
 
 
 def difference(one: Recipe, other: Recipe) -> str | None:
-    """The first place where two recipes differ in what is computed, in words."""
+    """Returns a description of the first difference between two recipes; None if both compute the same.
+
+    Options of where a run computes, such as the number of devices, are not compared.
+    """
     trees = [recipe.model_dump(mode="json") for recipe in (one, other)]
     for tree in trees:
         tree["trainer"] = {name: value for name, value in tree["trainer"].items() if name not in WHERE}
-    found = join.difference(trees[0], trees[1])
-    return None if found is None else f"its {found[0]} is {found[1]!r}, not {found[2]!r}"
+    first = join.difference(trees[0], trees[1])
+    return None if first is None else f"its {first[0]} is {first[1]!r}, not {first[2]!r}"
 
 
-def tell_other_plugins(then: Mapping[str, str], tell: Callable[[str], None]) -> None:
-    """Tell which plugins have changed since ``then``, in one line each."""
+def report_changed_plugins(before: Mapping[str, str], report: Callable[[str], None]) -> None:
+    """Report each plugin whose version differs from ``before``, in one line."""
     now = environment.plugins()
-    for name in sorted(then.keys() & now.keys()):
-        if then[name] != now[name]:
-            tell(f"plugin {name} is {now[name]}, and was {then[name]} when the run began")
+    for name in sorted(before.keys() & now.keys()):
+        if before[name] != now[name]:
+            report(f"plugin {name} is {now[name]}, but was {before[name]} when the run began")

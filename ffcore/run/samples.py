@@ -1,4 +1,4 @@
-"""Samples and classes from outside, checked and converted to what a trained network takes.
+"""Checks samples and classes from the user and converts them for a trained network.
 
 N samples, K classes.
 """
@@ -18,28 +18,28 @@ from ffcore.errors import UserError, closest, one_line
 
 
 def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
-    """Samples (N, *shape): uint8 as they are, everything else in the network's precision.
+    """Returns samples (N, *shape): uint8 unchanged, all other types in the network's precision.
 
     Args:
-        x: array, tensor on any device or nested list; read-only arrays and any strides are accepted. An
-            axis of one channel may be left out, and samples may be flat.
-        shape: of one sample.
+        x: array, tensor on any device or nested list; read-only arrays and any strides are accepted. A
+            channel axis of size 1 may be left out, and samples may be flat.
+        shape: shape of one sample.
         dtype: float32 or float64.
 
     Raises:
-        UserError: these are not numbers, the shape does not fit, or a sample is not finite.
+        UserError: the samples are not numbers, the shape does not fit, or a sample is not finite.
     """
     given = _array(x, "x")
-    if given.shape == (0,):
+    if given.shape == (0,):  # an empty list
         given = given.reshape(0, *shape)
     if given.ndim == 0 or math.prod(given.shape[1:]) != math.prod(shape):
-        raise UserError(f"samples of shape {given.shape[1:]}, the run was trained on {tuple(shape)}")
+        raise UserError(f"x: samples of shape {given.shape[1:]}, but the run was trained on {tuple(shape)}")
     rows = given.reshape(len(given), *shape)
     if rows.dtype == np.uint8:
         return rows
     if rows.dtype.kind not in "biufO":
         raise UserError(f"x: samples should be numbers, not {given.dtype}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # values out of range become inf, which raises below
         try:
             converted = rows.astype(np.float64 if dtype is torch.float64 else np.float32)
         except (TypeError, ValueError) as error:
@@ -52,27 +52,27 @@ def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
         row = int(bad[0])
         value = rows[row].reshape(-1)[~finite[row]][0]
         others = f", and {len(bad) - 1} more rows" if len(bad) > 1 else ""
-        raise UserError(f"x: row {row} holds {value}, which is not a finite {converted.dtype}{others}")
+        raise UserError(f"x: row {row} has {value}, which is not a finite {converted.dtype}{others}")
     return converted
 
 
 def class_numbers(y: Any, classes: Sequence[str]) -> NDArray[np.int64]:
-    """Class numbers (N,).
+    """Returns class indices (N,).
 
     Args:
-        y: (N,) numbers from 0, or names; an array, a tensor or a list.
+        y: (N,) indices from 0, or names; an array, a tensor or a list.
         classes: K names.
 
     Raises:
-        UserError: it is not one class a sample, or there is no such class.
+        UserError: ``y`` is not one class per sample, or a class does not exist.
     """
     given = _array(y, "y")
     if given.ndim != 1:
-        raise UserError(f"y: one class a sample, (N,), not {given.shape}")
+        raise UserError(f"y: should be one class per sample, (N,), not {given.shape}")
     if given.dtype.kind == "U" or (given.dtype.kind == "O" and all(isinstance(one, str) for one in given)):
         return _from_names(given.tolist(), classes)
     try:
-        with np.errstate(invalid="ignore"):  # what is not a whole number is refused below
+        with np.errstate(invalid="ignore"):  # values that are not integers raise below
             numbers: NDArray[np.int64] = given.astype(np.int64)
         exact = numbers == given
     except (TypeError, ValueError, OverflowError) as error:
@@ -93,8 +93,8 @@ def _from_names(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int6
 
 def _array(values: Any, name: str) -> NDArray[Any]:
     if isinstance(values, Tensor):
-        there = values.detach().cpu()
-        return (there.float() if there.dtype is torch.bfloat16 else there).numpy()  # NumPy has no bfloat16
+        on_cpu = values.detach().cpu()
+        return (on_cpu.float() if on_cpu.dtype is torch.bfloat16 else on_cpu).numpy()  # NumPy has no bfloat16
     try:
         return np.asarray(values)
     except (TypeError, ValueError) as error:

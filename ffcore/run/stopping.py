@@ -1,4 +1,4 @@
-"""Ending a run before its time: after so many batches or seconds, at Ctrl-C, or when it has diverged."""
+"""Ends a run early: after a number of steps or seconds, without improvement, by Ctrl-C, or if it diverges."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from ffcore.interfaces import ALONE
 from ffcore.ranks.vote import Vote
 from ffcore.run.checkpoints import Checkpoints, refuse_divergence
 
-_LOOK = 2.0  # seconds between two looks at whether the losses are numbers: each one waits for the device
+_CHECK_EVERY_S = 2.0  # seconds between checks for non-finite losses: each check waits for the device
 
 
 class Stop(L.Callback):
-    """Stops where every block has stepped, and has the last epoch validated whatever its number.
+    """Stops the training after a complete step, and makes Lightning validate the last epoch in any case.
 
-    A run that is to go on later (Ctrl-C, the end of its time) pauses: it writes a checkpoint and learns no
-    more. One that is at its end (steps, patience, or ``trainer.should_stop``, whoever sets it) stops after a
-    validation. It comes after the callbacks that may ask for an end.
+    There are two ways to end. A run that is to be resumed (Ctrl-C, ``max_time``) pauses: it writes a
+    checkpoint at once. A run that is complete (``max_steps``, ``patience``, or ``trainer.should_stop`` set
+    by any callback) stops after a validation. Must come after all callbacks that may set ``should_stop``.
 
     Attributes:
-        pressed: whether somebody pressed Ctrl-C here, or sent SIGTERM, while blocks were learning.
-        asked: whether somebody pressed it anywhere, and all ranks know of it.
+        pressed: this process has received Ctrl-C or SIGTERM during training.
+        asked: a process of the run has received it, and all ranks have agreed to pause.
 
     Args:
-        checkpoints: are told when to pause.
-        after: batches after which to stop; None for no limit.
+        checkpoints: the callback that writes the checkpoint for a pause.
+        after: step after which to stop; None for no limit.
         seconds: time after which to pause; None for no limit.
-        patience: validations without a better accuracy after which to stop; None for no limit.
+        patience: number of validations without a better accuracy after which to stop; None for no limit.
     """
 
     def __init__(
@@ -55,53 +55,55 @@ class Stop(L.Callback):
         self._due = False
         self._vote = Vote(ALONE)
         self._began = time.monotonic()
-        self._looked = 0.0
+        self._checked = 0.0
         self._best = -math.inf
         self.pressed = False
-        self._stopping = self._diverged = False  # what this rank knows of
+        self._stopping = self._diverged = False  # of this rank alone, until the ranks vote
         self._waited = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put off an end that is asked for already: without a batch there is nothing to keep."""
+        """Delay a stop that was requested before the first step: without a step there is nothing to save."""
         self._due, trainer.should_stop = trainer.should_stop, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From here on Ctrl-C and SIGTERM wait for the end of a batch."""
+        """From now on Ctrl-C and SIGTERM take effect after the current step."""
         assert isinstance(pl_module, ForwardOnly)
         self._vote = Vote(pl_module.distribution.ranks, pl_module.device)
         if threading.current_thread() is threading.main_thread():
-            # Lightning's handler ends it without a checkpoint; it puts the one before back in the end
+            # Lightning's handler would end the run without a checkpoint; it restores the old one at the end
             signal.signal(signal.SIGTERM, self._press)
         self._learning = True
         self._validate_last(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validate after the last epoch."""
+        """Make sure that the last epoch is validated."""
         self._validate_last(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop if it is time to: after a last validation, or at once for somebody who waits."""
+        """Stop or pause if all ranks agree."""
         assert isinstance(pl_module, ForwardOnly)
         if self._vote.ranks.world == 1:
             self._heed(trainer, pl_module, self._wishes(trainer, pl_module))
         elif (agreed := self._vote.at(trainer.global_step, self._wishes(trainer, pl_module))) is not None:
             self._heed(trainer, pl_module, agreed)
         else:
-            trainer.should_stop = False  # until all ranks know of it
+            trainer.should_stop = (
+                False  # until all ranks know of it: one that stops alone would block the others
+            )
         if self._due or trainer.global_step == self.after:
             trainer.should_stop = True
-        if trainer.should_stop:
+        if trainer.should_stop:  # validate this epoch, even if it is not due
             trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Look at the time again: a validation lies between."""
+        """Check the time again: a validation has run since the last step."""
         assert isinstance(pl_module, ForwardOnly)
         self._heed(trainer, pl_module, self._vote.now(self._wishes(trainer, pl_module)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Lose patience."""
+        """Count validations without improvement, and stop if there are ``patience`` of them."""
         assert isinstance(pl_module, ForwardOnly)
         assert pl_module.val_metrics is not None
         accuracy = float(pl_module.val_metrics["accuracy"])
@@ -111,38 +113,38 @@ class Stop(L.Callback):
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give up where a loss is no number any more.
+        """Check the losses before a validation.
 
         Raises:
-            RunError: which block's, and when; the checkpoints of the steps before stay.
+            RunError: a loss is non-finite; earlier checkpoints are kept.
         """
         assert isinstance(pl_module, ForwardOnly)
         refuse_divergence(pl_module, trainer.current_epoch)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Nothing is half done any more."""
+        """From now on Ctrl-C ends the process at once."""
         self._learning = False
 
     def state_dict(self) -> dict[str, Any]:
-        """How long it has been patient."""
+        """Returns the best accuracy, and the number of validations since then."""
         return {"best": self._best, "waited": self._waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on being so."""
+        """Restore the best accuracy, and the number of validations since then."""
         self._best, self._waited = state_dict["best"], state_dict["waited"]
 
     def _wishes(self, trainer: L.Trainer, module: ForwardOnly) -> list[bool]:
-        """Whether this rank has been asked to pause, is late, is to stop, or has a loss that is no number."""
+        """Whether this rank has received Ctrl-C, is out of time, is to stop, and has a non-finite loss."""
         now = time.monotonic()
         late = self.seconds is not None and now - self._began >= self.seconds
-        if now - self._looked > _LOOK:
-            self._looked = now
+        if now - self._checked > _CHECK_EVERY_S:
+            self._checked = now
             self._diverged = module.meter.divergence() is not None
         self._stopping = self._stopping or trainer.should_stop
         return [self.pressed, late, self._stopping, self._diverged]
 
     def _heed(self, trainer: L.Trainer, module: ForwardOnly, agreed: Sequence[bool]) -> None:
-        """Do what the ranks have agreed on."""
+        """Stop, pause or raise, as the ranks have agreed."""
         self.asked, late, trainer.should_stop, diverged = agreed
         if diverged:
             refuse_divergence(module, trainer.current_epoch)
@@ -159,12 +161,12 @@ class Stop(L.Callback):
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Ctrl-C asks for an end; pressed again, or while nothing learns, it ends the run at once.
+        """Handle Ctrl-C: the first pauses the training; a second, or one outside of training, ends the run.
 
         Raises:
             KeyboardInterrupt: in the second case, where Lightning would exit with code 1.
         """
-        # whoever ignores Ctrl-C, such as a shell's background job, or handles it, has a reason to
+        # Keep another handler: that of the caller's program, or SIG_IGN of a shell's background job.
         ours = threading.current_thread() is threading.main_thread() and (
             signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )

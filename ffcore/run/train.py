@@ -1,4 +1,4 @@
-"""One run: from a validated recipe to a folder with results."""
+"""Trains one run: from a validated recipe to a run directory with results."""
 
 from __future__ import annotations
 
@@ -56,30 +56,32 @@ def train(
     report: bool = True,
     net: Network | None = None,
 ) -> Run:
-    """Train, select, test, and write everything down.
+    """Train, select the weights, test, and write all results.
 
-    Nothing is written before the recipe, the data and the network have been found to fit together.
+    Checks that the recipe, the data and the network fit together before it writes the first file.
 
     Args:
         recipe: the validated recipe.
-        run_dir: a folder that is empty or not there; None for ``runs/<recipe>-<time>``.
-        dataset: data in place of what the recipe names.
-        console: where the bar is drawn; None for nowhere.
-        command: the command line that made the run, if one did.
-        max_time: seconds after which to stop with a checkpoint, so that `resume` can go on; None: no limit.
-        callbacks: Lightning callbacks that watch the training beside ffcore's own.
-        net: a network to train in place of what the recipe names; its parts are recorded in the recipe.
-        report: write the report; without it `ffcore.report.write_report` can make it later.
+        run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
+        dataset: a data set that replaces the one in the recipe.
+        console: where the progress bar is drawn; None for no bar.
+        command: the command line that started the run; None if it was started from Python.
+        max_time: seconds after which to stop with a checkpoint that `resume` can load; None for no limit.
+        callbacks: Lightning callbacks, in addition to ffcore's own.
+        net: a network that replaces the one in the recipe; its parts are recorded in the recipe.
+        report: write the report; if False, `ffcore.report.write_report` can make it later.
 
     Raises:
-        UserError: when the recipe, the data or the folder cannot work.
-        RunError: when a loss is no number any more, or a file cannot be written.
-        TimeUpError: when the time was up before the run was finished.
-        KeyboardInterrupt: Ctrl-C; what was learned so far is in the last checkpoint.
+        UserError: the recipe, the data or the directory is not valid.
+        RunError: a loss is non-finite, or a file cannot be written.
+        TimeUpError: ``max_time`` has passed before the run was finished.
+        KeyboardInterrupt: Ctrl-C was pressed; the last checkpoint has the weights learned so far.
     """
     join.check(recipe)
     first = where.rank(recipe.trainer) == 0
-    if first and not where.started_by_others():  # who would wait for this one
+    # Under torchrun or SLURM the other ranks already wait in the rendezvous: an error before it would leave
+    # them waiting, so the directory is checked after it, by `directory.create`.
+    if first and not where.started_by_others():
         directory.check(run_dir)
     job = Job.prepare(recipe, dataset, command, callbacks, net)
     started = start.load(job.module, job.recipe)
@@ -87,18 +89,18 @@ def train(
         job.refuse_other_ranks(group)
         path, loggers = Path(), []
         if first:
-            there = directory.nearest(run_dir)
+            existing = directory.nearest(run_dir)
             path = directory.create(run_dir, recipe.name)
             stack.enter_context(directory.locked(path))
-            with directory.undone(path, there):
+            with directory.undone(path, existing):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
                 loggers = job.callbacks.loggers(path)
-        path = group.objects(path)[0]
+        path = group.objects(path)[0]  # the other ranks have not made a directory: they take that of rank 0
         return job.run(path, group, loggers, console, max_time, started, report=report)
 
 
 def checker() -> Callable[[Recipe], None]:
-    """A function that finds out whether `train` would refuse a recipe; it reads each data set once."""
+    """Returns a function that raises what `train` would raise for a recipe. It reads each data set once."""
     read: dict[str, Dataset] = {}
 
     def check(recipe: Recipe) -> None:
@@ -115,7 +117,7 @@ def checker() -> Callable[[Recipe], None]:
 
 @dataclass(frozen=True)
 class _Read(Dataset):
-    """A data set that is in memory already."""
+    """A data set that is already in memory."""
 
     images: ImageSet
 
@@ -125,16 +127,16 @@ class _Read(Dataset):
 
 @dataclass(frozen=True)
 class Job:
-    """A recipe with the data and the module that belong to it.
+    """A recipe with its data and its module.
 
     Attributes:
-        recipe: with whole paths.
-        data: the data set, cut.
-        module: built, before it learns.
-        callbacks: loggers and callbacks.
-        command: the command line that started this, if one did.
-        commit: of ffcore's checkout when it was imported.
-        began: when the preparation began, by `time.perf_counter`.
+        recipe: the recipe, with absolute paths.
+        data: the data set, with its validation split.
+        module: the untrained module.
+        callbacks: loggers and callbacks of the recipe.
+        command: the command line that started the run; None if it was started from Python.
+        commit: the commit of ffcore's checkout when the run was prepared; None outside a checkout.
+        began: start of the preparation, by `time.perf_counter`.
     """
 
     recipe: Recipe
@@ -157,11 +159,11 @@ class Job:
         """Read the data, build the module, and check that they fit.
 
         Raises:
-            UserError: they do not.
+            UserError: they do not fit, or the recipe needs a validation split that it does not have.
         """
         began = time.perf_counter()
-        commit = environment.git_commit()  # of what has been imported, whatever is there at the end
-        found = Callbacks(recipe, callbacks)
+        commit = environment.git_commit()  # now: the checkout may change while the imported code runs
+        made_callbacks = Callbacks(recipe, callbacks)
         data = Data.open(recipe, dataset)
         if recipe.trainer.select == "best" and data.val is None:
             raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
@@ -176,30 +178,30 @@ class Job:
             module = around(net, recipe, images.shape, images.num_classes, data.statistics())
         join.refuse_network(recipe, module)
         if recipe.trainer.precision == "64-true":
-            module.double()  # Lightning does so too, but after it has loaded a checkpoint's weights
+            module.double()  # Lightning does this only after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
         if dataset is not None or recipe.data.dataset.object is not None:
             recipe = with_given_data(recipe, images.name)
-        return cls(recipe, data, module, found, command, commit, began)
+        return cls(recipe, data, module, made_callbacks, command, commit, began)
 
     def refuse_other_data(self, run_dir: Path, meta: Mapping[str, Any]) -> None:
-        """Refuse to resume with data that differ from those of the checkpoint.
+        """Check that the data are those of the checkpoint.
 
         Raises:
-            UserError: they do.
+            UserError: they differ.
         """
         now = self.data.meta()
         for key in ("name", "shape", "classes", "provenance"):
             if meta.get(key) != now[key]:
                 raise UserError(
-                    f"--resume {run_dir}: data: the {key} of the set has changed since the run began; "
-                    "it goes on with the same files only"
+                    f"--resume {run_dir}: data: the {key} of the data set has changed since the run began; "
+                    "a run can be resumed only with the same files"
                 )
 
     def refuse_other_ranks(self, group: Ranks, **more: Any) -> None:
-        """All ranks are to do the same."""
+        """Raise if the ranks have different recipes, data or versions."""
         recipe = self.recipe.model_dump(mode="json")
-        recipe["data"] |= dict.fromkeys(("root", "path", "cache"))  # machines have folders of their own
+        recipe["data"] |= dict.fromkeys(("root", "path", "cache"))  # paths may differ between machines
         data = self.data.meta()
         join.refuse_differences(
             group, {"recipe": recipe, "data": data, "versions": environment.versions(), **more}
@@ -218,19 +220,19 @@ class Job:
         *,
         report: bool,
     ) -> Run:
-        """Learn (from ``newest`` on, whose content is ``state``), select, test, write."""
-        with directory.told_how_to_go_on(path), self._boxes_closed():
+        """Train, select, test and write; resume from checkpoint ``newest`` with the content ``state``."""
+        with directory.resume_hint(path), self._boxes_closed():
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
             shared = group.objects(results)[0]
             if report and group.rank == 0:
-                write_report(path, teller(console))
+                write_report(path, reporter(console))
             return Run(path, Results(shared), self.module)
 
     @contextmanager
     def _boxes_closed(self) -> Iterator[None]:
-        """Whatever happens, black boxes let go of their processes and files."""
+        """Close the black boxes at the end, also after an error: they may hold processes and files."""
         try:
             yield
         finally:
@@ -250,6 +252,7 @@ class Job:
     ) -> dict[str, Any]:
         recipe, data, module = self.recipe, self.data, self.module
         config = recipe.trainer
+        # Time and memory of the run before it was resumed.
         before = state["ffcore"] if state is not None else {}
 
         def spent() -> dict[str, Any]:
@@ -267,8 +270,9 @@ class Job:
             "command": before.get("command", self.command),
             "commits": list(dict.fromkeys([*before.get("commits", ()), self.commit])),
         }
-        history = History(path / files.METRICS if group.rank == 0 else None)
+        history = History(path / files.METRICS if group.rank == 0 else None)  # only rank 0 writes files
         histograms = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
+        # If only the previous checkpoint could be loaded, the last one is damaged and must not replace it.
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
@@ -276,13 +280,16 @@ class Job:
         bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
         drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
-            mine = [history, histograms, *self.callbacks.all(history), *bar, *drift, stop, keep]
-            trainer = make_trainer(recipe, path, mine, loggers)
+            # The order matters: history makes the row that loggers write, and `stop` and `keep` come after
+            # the callbacks that may set ``trainer.should_stop``.
+            own_callbacks = [history, histograms, *self.callbacks.all(history), *bar, *drift, stop, keep]
+            trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
             environment.forget_peak(device)
-            if state is not None and before["learned"]:
+            if state is not None and before["learned"]:  # all epochs are trained: only select and test
                 for callback in (history, histograms):
-                    callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))  # {} is not kept
+                    # Lightning does not store an empty state, so that the key may be missing.
+                    callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
                 sharing = group if join.kind(recipe).shares_batches else ALONE
                 learn = data.loader(data.train, device, lambda: trainer.current_epoch, sharing)
@@ -294,16 +301,16 @@ class Job:
                     if not stop.asked:
                         raise TimeUpError(path) from None
                 if any(group.objects(stop.pressed)):
-                    raise KeyboardInterrupt(f"{path} keeps the weights after step {trainer.global_step}")
+                    raise KeyboardInterrupt(f"{path} has a checkpoint of step {trainer.global_step}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
-            with trusting():  # this process has written or opened it before
+            with trusting():  # this process has already written or opened this checkpoint
                 epoch, val_metrics = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
-        module.to(device)
+        module.to(device)  # Lightning moves the module to the CPU after a test on a GPU
         peak = max(group.objects(spent()["peak_memory"]))
         if not first:
             return {}
-        concluded = arrays.conclude(module, data, device, teller(console))
+        concluded = arrays.conclude(module, data, device, reporter(console))
         results = results_of(
             *(recipe, data, module, history, device),
             command=meta["command"],
@@ -315,7 +322,7 @@ class Job:
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
         stored = {
-            **arrays.measure(module, data, device, teller(console)),
+            **arrays.measure(module, data, device, reporter(console)),
             **concluded,
             **histograms.arrays(),
         }
@@ -326,13 +333,13 @@ class Job:
 def _select(
     recipe: Recipe, module: ForwardOnly, path: Path, state: Mapping[str, Any]
 ) -> tuple[int, dict[str, Any] | None]:
-    """Load the weights that the recipe selects: their epoch, from 1, and their figures on validation data."""
+    """Load the weights that the recipe selects. Returns their epoch, from 1, and their validation metrics."""
     if recipe.trainer.select == "best":
         state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.BEST)
     module.load_state_dict(state["state_dict"])
     return state["ffcore"]["epochs"], state["ffcore"]["val"]
 
 
-def teller(console: Console | None) -> Callable[[str], None]:
-    """A function that reports what is not an error: in one line on a console, else as a warning."""
+def reporter(console: Console | None) -> Callable[[str], None]:
+    """Returns a function that prints a message on the console, or raises a warning if there is no console."""
     return console.out if console is not None else lambda message: warnings.warn(message, stacklevel=4)

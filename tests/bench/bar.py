@@ -1,10 +1,10 @@
-"""What a step costs with a progress bar: ours, Lightning's, and none, each in a process, in turns.
+"""The cost of a step with our progress bar, with Lightning's and without one, measured in turns.
 
 python tests/bench/bar.py [ROUNDS] [STEPS]
 
-Lightning's RichProgressBar shows what a module logs. To show the losses of the blocks as ours does, either
-the module logs them every step ("logged"), or the bar asks the meter, at most twice a second ("asked"). Times
-are those of the CPU, with all threads of the process, since other work on the machine changes them least.
+Lightning's RichProgressBar shows the values that a module logs. To show the losses of the blocks, as ours
+does, either the module logs them every step ("logged"), or the bar reads the meter, at most twice a second
+("asked"). Measured is CPU time, with all threads of the process: other work on the machine changes it least.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class Asked(RichProgressBar):
 
 
 class Logs(L.Callback):
-    """A loss for each block, logged for the bar."""
+    """Logs a loss for each block, for the bar."""
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, i: int) -> None:
         for name in module.net.local.learners:
             module.log(f"{name} loss", torch.zeros(()), prog_bar=True)
 
 
-class Obeys(L.Callback):
-    """Learns so many batches each time it is asked to."""
+class TakesSteps(L.Callback):
+    """Lets the training take the requested number of steps, then waits."""
 
     def __init__(self, requests: Requests) -> None:
         self.requests, self.left, self.began = requests, 0, 0.0
@@ -84,16 +84,17 @@ class Endless(torch.utils.data.IterableDataset):
 
 
 def main(bar: str, requests: Requests) -> None:
-    """Train with one of the bars in a terminal that leads nowhere."""
+    """Train with one of the bars, in a terminal whose output is discarded."""
+
     sink = open(os.devnull, "w")  # noqa: SIM115
     terminal = {"file": sink, "force_terminal": True, "width": 120}
-    theirs = {"refresh_rate": 2, "console_kwargs": terminal}
+    options = {"refresh_rate": 2, "console_kwargs": terminal}
     callbacks = {
         "none": [],
         "ours": [Bar(Console(**terminal), "bench")],
-        "lightning": [RichProgressBar(**theirs)],
-        "lightning, logged": [Logs(), RichProgressBar(**theirs)],
-        "lightning, asked": [Asked(**theirs)],
+        "lightning": [RichProgressBar(**options)],
+        "lightning, logged": [Logs(), RichProgressBar(**options)],
+        "lightning, asked": [Asked(**options)],
     }[bar]
     blocks = [
         ffcore.LocalBlock(
@@ -113,7 +114,7 @@ def main(bar: str, requests: Requests) -> None:
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=any(isinstance(each, RichProgressBar) for each in callbacks),
-        callbacks=[*callbacks, Obeys(requests)],
+        callbacks=[*callbacks, TakesSteps(requests)],
     )
     module = ffcore.ForwardOnly(net, torch.optim.SGD, lr=1e-3)
     trainer.fit(module, DataLoader(Endless(), batch_size=None))
@@ -127,6 +128,6 @@ if __name__ == "__main__":
             for bar, contestant in contestants.items():
                 contestant(steps)
                 if round_:
-                    ms[bar].append(contestant.said[0] / steps * 1e3)
+                    ms[bar].append(contestant.reported[0] / steps * 1e3)
     for bar, each in ms.items():
         print(f"{bar:20} {Times(tuple(each))} ms of a CPU a step")

@@ -1,6 +1,6 @@
-"""Bare loops: the same maths as ffcore's recipes, with nothing around it that could be left out.
+"""Bare loops: the computations of ffcore's recipes in plain torch, and nothing else.
 
-Data are ready tensors. Rows of one batch: N positives, then N negatives.
+Data are prepared tensors. Rows of one batch: N positives, then N negatives.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ def _weights(units: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
 
 @torch.no_grad()
 def forward_forward(units: Sequence[int]) -> Step:
-    """The fastest one: closed-form gradients, the first product shared by both views, one fused Adam."""
+    """The fastest loop: closed-form gradients, the first product shared by both views, one fused Adam."""
     (x, y), layers = _batch(), _weights(units)
     parameters = [p for layer in layers for p in layer]
     adam = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+    # dL/dgoodness of the logistic loss: sigmoid − 1 for positives, sigmoid for negatives
     sign = torch.cat([torch.ones(N), torch.zeros(N)])
 
     @torch.no_grad()
@@ -40,19 +41,21 @@ def forward_forward(units: Sequence[int]) -> Step:
         labels = torch.cat([y, (y + torch.randint(1, K, (N,))) % K])
         base = x.clone()
         base[:, :K] = 0
-        base *= (D / (base.square().sum(1, keepdim=True) + 1)).sqrt_()  # with the label's 1 in it
+        base *= (D / (base.square().sum(1, keepdim=True) + 1)).sqrt_()  # + 1: the label's one-hot code
         mark = (D / (x[:, K:].square().sum(1) + 1)).sqrt_().repeat(2).unsqueeze(1)
         code = F.one_hot(labels, K) * mark
         h = code
         for i, (w, b) in enumerate(layers):
             if i == 0:
                 a = torch.addmm(b, code, w[:, :K].T)
+                # both views have the same image: its product is computed once
                 a.view(2, N, -1).add_(base @ w.T)
             else:
                 a = torch.addmm(b, h, w.T)
             a.relu_()
             square = torch.linalg.vector_norm(a, dim=1).square_()
             up = (torch.sigmoid(square - a.shape[1]) - sign) * (2 / N)
+            # ∂(a²)/∂z = 2 a relu'(z) = 2 a, since a is 0 where relu' is 0; the factor 2 is in ``up``
             down = a * up.unsqueeze(1)
             b.grad = down.sum(0)
             if i == 0:
@@ -82,7 +85,7 @@ def forward_forward_autograd(units: Sequence[int]) -> Step:
             loss = F.softplus(-logits[:N]).mean() + F.softplus(logits[N:]).mean()
             adam.zero_grad()
             loss.backward()
-            h = a.detach()
+            h = a.detach()  # the handoff: no gradient between layers
             h = h / (h.square().mean(1, keepdim=True).sqrt() + 1e-8)
             adam.step()
 
@@ -90,7 +93,7 @@ def forward_forward_autograd(units: Sequence[int]) -> Step:
 
 
 def forward_forward_naive(units: Sequence[int]) -> Step:
-    """As most people write it: positives and negatives apart, a plain Adam for each layer."""
+    """The common implementation: separate passes for positives and negatives, a plain Adam for each layer."""
     (x, y), layers = _batch(), _weights(units)
     adams = [torch.optim.Adam(layer, lr=1e-3) for layer in layers]
     eye = torch.eye(K)

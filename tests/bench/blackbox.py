@@ -1,4 +1,4 @@
-"""What a net learns around each black box, beside what backpropagation does; writes docs/blackbox.md.
+"""The accuracy of networks with each black box, compared with backpropagation; writes docs/blackbox.md.
 
     python tests/bench/blackbox.py [--write docs/blackbox.md] [--seeds 1,2,3]
 
@@ -100,7 +100,8 @@ def data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def probe(run: running.Run) -> float:
-    """Test accuracy of a linear classifier on what comes out of the box, without a label in the input."""
+    """Returns the test accuracy of a linear classifier on the output of the box for neutral inputs."""
+
     network = run.module.network
     seen: list[Tensor] = []
     stage = network.boxes[0] if network.boxes else network.blocks[0]
@@ -108,14 +109,14 @@ def probe(run: running.Run) -> float:
     x, y, x_test, y_test = data()
     for part in (x, x_test):
         network.goodness(run.module.algorithm.neutral(part))
-    found = LogisticRegression(max_iter=300).fit(seen[0].numpy(), y.numpy())
+    classifier = LogisticRegression(max_iter=300).fit(seen[0].numpy(), y.numpy())
     for each in network.boxes:
         each.box.close()
-    return float(found.score(seen[1].numpy(), y_test.numpy()))
+    return float(classifier.score(seen[1].numpy(), y_test.numpy()))
 
 
 def gradient(box: BlackBox, x: Tensor) -> str:
-    """What autograd makes of a box without its stage."""
+    """Returns the result of autograd through a box without its stage."""
     try:
         leaf = x.clone().requires_grad_()
         made = box(leaf)
@@ -128,7 +129,7 @@ def gradient(box: BlackBox, x: Tensor) -> str:
 
 
 def straight_through(stage: BoxStage, seed: int) -> float:
-    """Backpropagation that takes the box for the identity on the way back."""
+    """Returns the accuracy of backpropagation that treats the box as the identity in the backward pass."""
     torch.manual_seed(seed)
     x, y, x_test, y_test = data()
     first = nn.Sequential(nn.Linear(64, UNITS), nn.ReLU())
@@ -161,7 +162,7 @@ def stage_of(box: Mapping[str, Any]) -> BoxStage:
 
 
 def row(name: str, seeds: list[int]) -> list[str]:
-    """All figures of one box."""
+    """Returns the row of one box."""
     box = BOXES[name]
     cells = [name]
     runs = [learned(recipe(box, FF, seed)) for seed in seeds]
@@ -200,7 +201,7 @@ def boxes(seeds: list[int]) -> str:
 
 
 def devices(seeds: list[int]) -> str:
-    """Crossbars with many faults: trained on one, tested on it and on another."""
+    """Crossbars with many faults: trained on one, tested on the same and on another."""
     faults = {"kind": "crossbar", "units": UNITS, "noise": 0.5, "hours": 1000.0, "dead": 0.2, "bits": 4}
     ideal = {"kind": "crossbar", "units": UNITS, "noise": 0.0, "dead": 0.0, "saturation": None, "bits": None}
 
@@ -221,7 +222,7 @@ def devices(seeds: list[int]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write if asked to."""
+    """Measure, print and, with --write, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--write", type=Path, help="file for the page")
     parser.add_argument("--seeds", default="1,2,3")

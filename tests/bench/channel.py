@@ -1,4 +1,4 @@
-"""Channel-class ResNet-17 beside backprop through the same network, and the data that it eats."""
+"""Channel-class ResNet-17, compared with backprop through the same network, and its data loading."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def batch(n: int = N) -> Batch:
 
 
 def steps(widths: Sequence[int], rounds: int, threads: int = 2) -> dict[str, Times]:
-    """A step on a ready batch of 32, all in one process."""
+    """Measure a step on a prepared batch of 32, all programs in one process."""
     modules = {name: built(*made, widths) for name, made in CONTESTANTS.items()}
     before, ready = torch.get_num_threads(), batch()
     torch.set_num_threads(threads)
@@ -68,12 +68,12 @@ def steps(widths: Sequence[int], rounds: int, threads: int = 2) -> dict[str, Tim
 
 
 def kept(widths: Sequence[int]) -> dict[str, float]:
-    """Megabytes that autograd keeps at one time in such a step."""
+    """Returns the megabytes that autograd keeps at one time in such a step."""
     return {name: megabytes_kept(built(*made, widths), batch()) for name, made in CONTESTANTS.items()}
 
 
 def crops(rounds: int, threads: int = 2) -> Times:
-    """A batch of 32 from the loader, cropped and mirrored."""
+    """Measure a batch of 32 from the loader, cropped and mirrored."""
     random = np.random.default_rng(0)
     x = random.integers(256, size=(20_000, *SHAPE), dtype=np.uint8)
     split = Split(x, np.zeros(len(x), np.int64))

@@ -1,7 +1,7 @@
-"""What learning costs beside backpropagation on the same network: python tests/bench/costs.py [--write FILE].
+"""The cost of learning compared with backpropagation: python tests/bench/costs.py [--write FILE].
 
-Contestants take turns in one process on one thread, on random data in the shape of the recipe's own; only the
-algorithm's step counts, not the loader. Nothing of this needs a data set.
+The programs are measured in turns in one process on one thread, on random data in the shape of the recipe's
+data. Only the algorithm's step is measured, not the loader; no data set is needed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PAIRS: dict[str, tuple[tuple[int, ...], str, list[str]]] = {
     "mnist/channel-tinycnn": (MNIST, "mnist/channel-tinycnn-backprop", []),
     "cifar10/channel-small": (CIFAR, "cifar10/channel-small-backprop", []),
 }
-"""A recipe, and a recipe of backpropagation with the same layers, data and batch size."""
+"""A recipe, and a recipe for backpropagation with the same layers, data and batch size."""
 
 
 def built(recipe: Recipe, shape: tuple[int, ...]) -> ForwardOnly:
-    """The module, ready to learn."""
+    """Returns the module, ready to learn."""
     module = assemble(recipe, shape, 10)
     module.configure_optimizers()
     return module
@@ -53,7 +53,7 @@ def batch(shape: tuple[int, ...], n: int, step: int = 0) -> Batch:
 
 
 def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[], None]:
-    """One batch learned, again and again."""
+    """Returns a function that learns one batch."""
     ready, step = batch(shape, n), 0
 
     def run() -> None:
@@ -66,30 +66,30 @@ def learning(module: ForwardOnly, shape: tuple[int, ...], n: int) -> Callable[[]
 
 
 def gflop(turn: Turn) -> float:
-    """Thousands of millions of operations that the products of one step ask for, two a multiplication."""
+    """Returns 10⁹ operations of the products of one step, two per multiplication."""
     with FlopCounterMode(display=False) as counter:
         turn(1)
     return counter.get_total_flops() / 1e9
 
 
 def measured(name: str, rounds: int) -> dict[str, object]:
-    """Milliseconds a batch and megabytes kept for backward, of a recipe and of its twin."""
-    shape, other, theirs = PAIRS[name]
-    loaded: list[tuple[str, list[str]]] = [(name, []), (other, theirs)]
+    """Returns milliseconds per batch and megabytes kept for backward, of a recipe and of its twin."""
+    shape, other, overrides = PAIRS[name]
+    loaded: list[tuple[str, list[str]]] = [(name, []), (other, overrides)]
     recipes = [load(*each) for each in loaded]
     n = recipes[0].data.batch_size
     one, two = (built(recipe, shape) for recipe in recipes)
-    turns = {"mine": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
+    turns = {"recipe": loop(learning(one, shape, n)), "backprop": loop(learning(two, shape, n))}
     times = alternate(turns, rounds, 4)
-    ratios = [a / b for a, b in zip(times["mine"].ms, times["backprop"].ms, strict=True)]
+    ratios = [a / b for a, b in zip(times["recipe"].ms, times["backprop"].ms, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
     return {
         "loaded": loaded,
         "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
         "batch": n,
-        "ms": [times[each].median for each in ("mine", "backprop")],
+        "ms": [times[each].median for each in ("recipe", "backprop")],
         "quartiles": [low, high],
-        "gflop": [gflop(turns[each]) for each in ("mine", "backprop")],
+        "gflop": [gflop(turns[each]) for each in ("recipe", "backprop")],
         "kept_mb": [megabytes_kept(module, batch(shape, n)) for module in (one, two)],
     }
 

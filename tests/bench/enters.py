@@ -1,4 +1,4 @@
-"""Which files one step of one dense block enters, in order: how far a reader has to follow it.
+"""The source files that one step of one dense block calls, in order: a measure of how readable it is.
 
     python tests/bench/enters.py
 
@@ -32,7 +32,7 @@ OURS = (CORE, f"{ROOT / 'plugins'}/")
 
 
 def entered(step: Callable[[], object]) -> list[str]:
-    """The files that a step enters, in order, each time that a call leads into another one."""
+    """Returns the files that a step enters, in order, one entry for each call into another file."""
     stack: list[str] = []
     order: list[str] = []
 
@@ -54,7 +54,7 @@ def entered(step: Callable[[], object]) -> list[str]:
 
 
 def learning() -> tuple[ffcore.Network, Callable[[], object]]:
-    """A network of one dense block, and its step from ready views."""
+    """Returns a network of one dense block, and its step on prepared views."""
     block = ffcore.LocalBlock(Dense((20,), 30), SumSquares(), objective=Logistic(2.0))
     x, y = torch.rand(8, 20), torch.arange(8) % 3
     net = ffcore.Network(nn.Sequential(block), ForwardForward(Overlay(), WrongLabel()), example=x, classes=3)
@@ -64,7 +64,7 @@ def learning() -> tuple[ffcore.Network, Callable[[], object]]:
 
 
 def main() -> None:
-    """Print the files, and how often each is entered."""
+    """Print the files and the number of times that each is entered."""
     order = entered(learning()[1])
     for name, times in Counter(order).items():
         print(f"{times:3} × {Path(name).relative_to(ROOT)}")

@@ -1,4 +1,4 @@
-"""What is measured, apart from the steps in the trainer: predicting, data, single optimisations, memory."""
+"""Measurements besides steps in the trainer: prediction, data, single optimisations, memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def without_closed_forms(module: ForwardOnly) -> ForwardOnly:
 
 
 class Densified(nn.Module):
-    """A body that gets the dense tensor in place of a labelled input."""
+    """A body that gets a dense tensor instead of a labelled input."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Densified(nn.Module):
 
 
 def own_loop(units: Sequence[int]) -> Callable[[], None]:
-    """A step of level 1: `Network.learn` on a ready batch, by kinds, as a user writes it."""
+    """A step of level 1: `Network.learn` on a prepared batch, as a user writes it."""
     net = assemble(recipe(units), SHAPE, K).net
     net.local.record = None
     net.local.observers.clear()
@@ -61,7 +61,7 @@ def own_loop(units: Sequence[int]) -> Callable[[], None]:
 
 
 def learning(module: ForwardOnly) -> Callable[[], None]:
-    """The algorithm on a ready batch, without the trainer."""
+    """Returns a step of the algorithm on a prepared batch, without the trainer."""
     x, y, index = torch.rand(N, *SHAPE), torch.randint(K, (N,)), torch.arange(N)
     step = 0
 
@@ -74,7 +74,7 @@ def learning(module: ForwardOnly) -> Callable[[], None]:
 
 
 def optimisations(units: Sequence[int], rounds: int, steps: int) -> dict[str, Times]:
-    """Learning as it is, and with one thing taken away at a time."""
+    """Measure learning with all optimisations, and without each single one."""
     by_autograd, dense, plain, everything = (built(units) for _ in range(4))
     for module in (by_autograd, everything):
         without_closed_forms(module)
@@ -95,7 +95,7 @@ def optimisations(units: Sequence[int], rounds: int, steps: int) -> dict[str, Ti
 
 
 def predicting(units: Sequence[int], rounds: int) -> dict[str, Times]:
-    """Scores of 1,000 samples: as ffcore does it, and by a plain pass for each class."""
+    """Measure the scores of 1,000 samples: by ffcore, and by a plain pass for each class."""
     module = built(units)
     network, labels, n = module.network, module.algorithm.labels, 1000
     x = torch.rand(n, *SHAPE)
@@ -107,20 +107,20 @@ def predicting(units: Sequence[int], rounds: int) -> dict[str, Times]:
             made.append(torch.stack(network.goodness(Views(rows, ("all",), (n,)))))
         return made
 
-    mine = module.algorithm.scores(x, network)
-    torch.testing.assert_close(mine, torch.stack(plain(), dim=2))
+    scores = module.algorithm.scores(x, network)
+    torch.testing.assert_close(scores, torch.stack(plain(), dim=2))
     both = {"shared": loop(lambda: module.algorithm.scores(x, network)), "plain": loop(plain)}
     return alternate(both, rounds, 1)
 
 
 def arithmetic(units: Sequence[int]) -> float:
-    """Multiplications of `predicting`, as a share of those of K plain passes."""
+    """Returns the multiplications of `predicting` as a share of those of K plain passes."""
     first, rest = 784 * units[0], sum(a * b for a, b in pairwise(units))
     return (first / K + K * units[0] + rest) / (first + rest)
 
 
 def data(rounds: int) -> dict[str, float]:
-    """Microseconds a sample: gather and convert, and that with an augmentation or negatives on top."""
+    """Returns microseconds per sample for gathering and conversion, also with augmentation or negatives."""
     loader = DeviceLoader(images().load().train, scale=1 / 255, batch_size=N, shuffle=True)
     shift, hybrid = Shift(), Hybrid()
     hybrid.setup(Context(SHAPE, K))
@@ -147,7 +147,7 @@ def vectors(n: int = 1000) -> Batch:
 
 
 def megabytes_kept(module: ForwardOnly, batch: Batch) -> float:
-    """Most that autograd keeps at one time while a batch is learned, parameters aside."""
+    """Returns the maximum memory that autograd keeps while a batch is learned, without parameters."""
     with kept_for_backward(module.network.parameters()) as kept:
         module.algorithm.learn(batch, module.network)
     return kept.most / 1e6

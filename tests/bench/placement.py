@@ -1,8 +1,8 @@
-"""Whether recipes mix tensors of CPU and GPU, without a GPU: python tests/bench/placement.py [RECIPE …].
+"""Checks without a GPU that recipes do not mix devices: python tests/bench/placement.py [RECIPE …].
 
-Tensors are pretended (`FakeTensorMode`): they have shapes and devices and no numbers, and an operation on two
-devices fails as it would on a GPU. It takes a torch that was built for CUDA; what runs on CUDA alone (its
-generators, autograd's threads, torch's fused SGD) is replaced by stand-ins.
+Tensors are fake (`FakeTensorMode`): they have shapes and devices but no values, and an operation on two
+devices fails as on a GPU. This needs a torch that was built for CUDA. Parts that run only on CUDA (its
+generators, autograd's threads, torch's fused SGD) are replaced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "tiny-imagenet-8": 8}
 
 
 class Pretended(BatchRNG):
-    """Random numbers without a generator, of which CUDA has none here."""
+    """Random numbers without a generator: CUDA has none here."""
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
         return self._mine(torch.rand(self.total, *shape, device=self.device))
@@ -42,13 +42,13 @@ class Pretended(BatchRNG):
 
 
 def backward(losses: Sequence[Mapping[str, Tensor]], blocks: Sequence[Any]) -> None:
-    """Gradients of zeros, in place of autograd's."""
+    """Gradients of zeros instead of autograd's."""
     for parameter in [p for block in blocks for p in block.trainable]:
         parameter.grad = torch.zeros_like(parameter)
 
 
 def finish(block: Any, inputs: Any, out: Any, derivative: Tensor | None) -> None:
-    """The closed form, on zeros where autograd would have been."""
+    """The closed form, on zeros instead of the result of autograd."""
     for begun in (out.activity, out.goodness):
         if begun is not None and begun.is_leaf and begun.requires_grad:
             begun.grad = torch.zeros_like(begun)
@@ -82,9 +82,9 @@ def tried(name: str) -> None:
 
 
 def main() -> int:
-    """Try them; the number of those that fail."""
+    """Check the recipes. Returns the number of those that fail."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipes", nargs="*", help="all of them, if there is none")
+    parser.add_argument("recipes", nargs="*", help="names of recipes; default: all")
     given = parser.parse_args()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     failed = 0

@@ -1,4 +1,4 @@
-"""ffcore itself, as `ffcore run` runs it, stopped between batches so that others can have their turn."""
+"""ffcore as started by `ffcore run`, stopped between batches to be measured in turns with other programs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ SAMPLES, TEST = 40_000, 100
 
 
 def recipe(units: Sequence[int], **changes: Any) -> Recipe:
-    """Supervised Forward-Forward in the shape of mnist/ff-2000x4."""
+    """Returns supervised Forward-Forward with the shapes of mnist/ff-2000x4."""
     return Recipe.model_validate(
         {
             "name": "bench",
+            # a placeholder: `run` replaces the data set by `images`
             "data": {"kind": "digits", "validation": 0},
             "algorithm": {"kind": "forward-forward"},
             "network": [{"kind": "dense", "units": u} for u in units],
@@ -39,17 +40,17 @@ def recipe(units: Sequence[int], **changes: Any) -> Recipe:
 
 
 def images(shape: tuple[int, ...] = (1, 28, 28)) -> InMemory:
-    """Random bytes in the shape of MNIST."""
+    """Returns random bytes in the shape of MNIST."""
     random = np.random.default_rng(0)
     x = random.integers(256, size=(SAMPLES, *shape), dtype=np.uint8)
     y = random.integers(10, size=SAMPLES)
     return InMemory(x, y, x[:TEST], y[:TEST])
 
 
-class _Obeys(L.Callback):
-    """Learns so many batches each time it is asked to.
+class _TakesSteps(L.Callback):
+    """Lets the training take the requested number of steps, then waits.
 
-    It says how many seconds the algorithm has taken, and making batches, which is no work of the engine's.
+    Reports the seconds of the algorithm and of making batches, which are not part of the engine's overhead.
     """
 
     def __init__(self, requests: Requests) -> None:
@@ -69,7 +70,7 @@ class _Obeys(L.Callback):
         if self.left == 0:
             self.requests.done(tuple(self.spent.values()))
             self.left = self.requests.next()
-        trainer.should_stop = self.left == 0
+        trainer.should_stop = self.left == 0  # the last request was 0 steps
 
     def _time(self, part: Any, name: str) -> None:
         method = getattr(part, name)
@@ -80,10 +81,15 @@ class _Obeys(L.Callback):
             self.spent[name] += time.perf_counter() - began
             return made
 
-        setattr(part, name, timed)
+        setattr(part, name, timed)  # on the instance: the class is not changed
 
 
 def run(units: Sequence[int], changes: dict[str, Any], requests: Requests) -> None:
-    """`ffcore run`, in a process of its own."""
+    """Run a recipe as `ffcore run` does, in a separate process."""
     with TemporaryDirectory() as folder:
-        train(recipe(units, **changes), Path(folder) / "run", dataset=images(), callbacks=[_Obeys(requests)])
+        train(
+            recipe(units, **changes),
+            Path(folder) / "run",
+            dataset=images(),
+            callbacks=[_TakesSteps(requests)],
+        )

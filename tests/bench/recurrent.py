@@ -1,9 +1,9 @@
-"""A batch of predictive Forward-Forward, as ffcore learns it and as a bare loop of the same equations does.
+"""A batch of predictive Forward-Forward with ffcore, compared with a bare loop of the same equations.
 
     python tests/bench/recurrent.py
 
-One thread, random images of 784 pixels. The bare loop has closed-form gradients, one fused Adam for
-everything, and the image's product shared by both views.
+One thread, random images of 784 pixels. The bare loop has closed-form gradients, one fused Adam for all
+parameters, and the product with the image shared by both views.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def images(n: int) -> tuple[Tensor, Tensor]:
 
 
 def ours(units: Sequence[int], n: int, **changes: Any) -> Callable[[], None]:
-    """One batch through ffcore's algorithm and network, without the trainer."""
+    """Returns a step of ffcore's algorithm and network on one batch, without the trainer."""
     recipe = Recipe.model_validate(
         {
             "name": "bench",
@@ -71,7 +71,7 @@ def unit(v: Tensor) -> Tensor:
 
 
 def bare(units: Sequence[int], n: int) -> Callable[[], None]:
-    """The same batch, written out."""
+    """Returns a step of the bare loop on the same batch."""
     x, y = images(n)
     sizes = [D, *units, K]
     layers = len(units)
@@ -99,13 +99,13 @@ def bare(units: Sequence[int], n: int) -> Callable[[], None]:
         for i in range(layers):
             below = image if i == 0 else unit(states[-1])
             states.append(torch.addmm(b[i], below, w[i].T).relu_())
-        told = unit(states[-1])
+        top_input = unit(states[-1])
         states = [state.repeat(2, 1) for state in states]
         latent = torch.zeros(2 * n, LATENTS)
         for _ in range(STEPS):
-            off = torch.softmax(torch.addmm(bias, told, top.T), 1)
+            off = torch.softmax(torch.addmm(bias, top_input, top.T), 1)
             off = (off - F.one_hot(y, K)) * (STRENGTH / n)
-            top.grad, bias.grad = off.T @ told, off.sum(0)
+            top.grad, bias.grad = off.T @ top_input, off.sum(0)
             around = [image, *map(unit, states), clamp]
             after = []
             for i, own in enumerate(states):
@@ -146,7 +146,7 @@ def bare(units: Sequence[int], n: int) -> Callable[[], None]:
 
 
 def compare(units: Sequence[int], n: int, rounds: int) -> dict[str, Times]:
-    """Both, in turns."""
+    """Measure both in turns."""
     steps = {"ffcore": loop(ours(units, n)), "bare loop": loop(bare(units, n))}
     return alternate(steps, rounds, 1)
 

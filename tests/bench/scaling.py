@@ -1,7 +1,7 @@
 """Samples per second on two ranks and on one, in turns: `python tests/bench/scaling.py [--write FILE]`.
 
-Every contestant trains the same network on the same random data, on processes of one thread that gloo
-connects. Of a turn's steps those at its ends do not count, since a pipeline fills and empties there.
+Every program trains the same network on the same random data, in processes of one thread connected by gloo.
+The first and last steps of a turn are not measured: a pipeline is filled and emptied there.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NAMES = ("one process", "ff_pipeline", "ff_local", "backprop, one process", "bac
 
 
 class _Clock(L.Callback):
-    """When steps ended."""
+    """Records the times at which steps end."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -57,12 +57,12 @@ class _Clock(L.Callback):
 def _trained(
     units: Sequence[int], batch: int, steps: int, strategy: Any, sharing: Any
 ) -> tuple[list[float], Any]:
-    """Ends of the steps of ffcore's engine, and the module."""
+    """Returns the times at which steps of ffcore's engine end, and the module."""
     config = {"threads": 1, "accelerator": "cpu", "max_epochs": 1000}
     data = {"kind": "digits", "validation": 0, "batch_size": batch}
-    said = recipe(units, trainer=config, data=data)
-    opened = Data.open(said, images())
-    module = assemble(said, opened.images.shape, opened.images.num_classes)
+    made = recipe(units, trainer=config, data=data)
+    opened = Data.open(made, images())
+    module = assemble(made, opened.images.shape, opened.images.num_classes)
     clock = _Clock()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -75,7 +75,7 @@ def _trained(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            inference_mode=False,
+            inference_mode=False,  # as in ffcore's own trainer
             callbacks=[clock],
         )
         trainer.fit(module, opened.loader(opened.train, "cpu", lambda: 0, sharing))
@@ -83,7 +83,7 @@ def _trained(
 
 
 def _backprop(units: Sequence[int], batch: int, steps: int, spread: bool) -> list[float]:
-    """The same layers with a linear head and cross-entropy; ``spread``: by torch's own wrapper."""
+    """Train the same layers with a linear head and cross-entropy; ``spread``: with torch's DDP."""
     sizes = [784, *units]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
@@ -91,6 +91,7 @@ def _backprop(units: Sequence[int], batch: int, steps: int, spread: bool) -> lis
     net: nn.Module = nn.Sequential(*layers, nn.Linear(sizes[-1], 10))
     net = DistributedDataParallel(net) if spread else net
     optimizer = torch.optim.Adam(net.parameters(), fused=True)
+    # each rank has its share of the global batch
     rows = batch // (dist.get_world_size() if spread else 1)
     x, y = torch.rand(rows, 784), torch.randint(10, (rows,))
     ends = []
@@ -103,15 +104,16 @@ def _backprop(units: Sequence[int], batch: int, steps: int, spread: bool) -> lis
 
 
 def _seconds(ends: list[float]) -> float:
-    """Of a step."""
+    """Returns the seconds per step."""
     counted = ends[LEAD : len(ends) - LEAD]
     return (counted[-1] - counted[0]) / (len(counted) - 1)
 
 
 def _turns(name: str, rounds: int, steps: int) -> None:
-    """On every rank: all contestants, again and again; the last rank's clock counts."""
+    """Measure all programs in turns, on every rank; the times are those of the last rank."""
     (units, batch), group, alone = NETWORKS[name], Group(), dist.get_rank() == 0
     net = (units, batch, steps)
+    # Programs of one process run on rank 0 alone, while the other ranks wait at the barrier.
     works: dict[str, Callable[[], list[float] | None]] = {
         "one process": lambda: _trained(*net, "auto", ALONE)[0] if alone else None,
         "ff_pipeline": lambda: _piped(*net),
@@ -122,7 +124,7 @@ def _turns(name: str, rounds: int, steps: int) -> None:
     taken: dict[str, list[float]] = {each: [] for each in works}
     for _ in range(rounds):
         for each, work in works.items():
-            dist.barrier()
+            dist.barrier()  # no program may start while another rank still runs the last one
             ends = work()
             seconds = [s for s in group.objects(None if ends is None else _seconds(ends)) if s is not None]
             taken[each].append(seconds[-1])
@@ -140,7 +142,7 @@ def _piped(units: Sequence[int], batch: int, steps: int) -> list[float]:
     ends, module = _trained(units, batch, steps, PipelineStrategy(batch, "measured"), ALONE)
     distribution = module.distribution
     assert isinstance(distribution, Pipeline)
-    _costs[:] = distribution.loads
+    _costs[:] = distribution.loads  # in place: printed at the end of `_turns`
     return ends
 
 
@@ -155,12 +157,12 @@ def _rank(name: str, rounds: int, steps: int) -> None:
 
 
 def measured(name: str, rounds: int, steps: int) -> str:
-    """A table of one network."""
+    """Returns the table of one network."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     batch = NETWORKS[name][1]
-    steps = max(3 * LEAD, steps * 100 // batch)
+    steps = max(3 * LEAD, steps * 100 // batch)  # about equal times for small and large batches
     words = [sys.executable, __file__, "--rank", name, "--rounds", str(rounds), "--steps", str(steps)]
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     ranks = [
@@ -172,14 +174,14 @@ def measured(name: str, rounds: int, steps: int) -> str:
         )
         for rank in range(2)
     ]
-    said, *_ = [rank.communicate()[0].splitlines() for rank in ranks]
+    lines, *_ = [rank.communicate()[0].splitlines() for rank in ranks]
     assert all(rank.returncode == 0 for rank in ranks), "a rank has failed"
-    title = next(line.split()[-1] for line in said if line.startswith("NETWORK"))
+    title = next(line.split()[-1] for line in lines if line.startswith("NETWORK"))
     rows = {
         name: [float(ms) for ms in ms_of]
-        for name, *ms_of in (line.split("|")[1:] for line in said if line.startswith("ROW|"))
+        for name, *ms_of in (line.split("|")[1:] for line in lines if line.startswith("ROW|"))
     }
-    loads = [float(ms) for line in said if line.startswith("COSTS|") for ms in line.split("|")[1:]]
+    loads = [float(ms) for line in lines if line.startswith("COSTS|") for ms in line.split("|")[1:]]
     one, back = rows["one process"], rows["backprop, DDP"]
     table = [
         f"**{title}**, batch {batch}; expected for the pipeline: {sum(loads) / max(loads):.2f} × one process "

@@ -1,4 +1,4 @@
-"""What ffcore costs, beside bare loops of the same maths and beside backpropagation; writes docs/speed.md.
+"""The cost of ffcore, compared with bare loops and with backpropagation; writes docs/speed.md.
 
     python tests/bench/speed.py [--quick] [--write docs/speed.md]
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there, for processes too
+os.environ["OMP_NUM_THREADS"] = "1"  # before the import of torch; child processes inherit it
 
 import argparse
 import platform
@@ -48,7 +48,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def training(rounds: int, steps: int) -> str:
-    """A step in the trainer, and bare."""
+    """Compare a step in the trainer with bare loops."""
     parts = []
     for name, units in NETS.items():
         few = max(2, steps // (1 if len(units) == 2 else 8))
@@ -69,8 +69,8 @@ def training(rounds: int, steps: int) -> str:
         }
         with apart(mains) as started:
             times = alternate(started, rounds, few)
-        mine = next(iter(times.values()))
-        rows = [[who, str(of), f"{mine.median / of.median:.2f} ×"] for who, of in times.items()]
+        ours = next(iter(times.values()))
+        rows = [[who, str(of), f"{ours.median / of.median:.2f} ×"] for who, of in times.items()]
         parts.append(table((f"{name}, ms per step", "median (quartiles)", "ffcore relative to it"), rows))
     return "\n\n".join(parts)
 
@@ -109,17 +109,17 @@ def prediction(rounds: int) -> str:
 
 
 def overhead(rounds: int, steps: int) -> str:
-    """Networks of blocks of one unit: there is nothing to compute."""
+    """Networks of blocks with one unit: almost all time is overhead."""
     rows = []
     with apart({str(depth): partial(run, [1] * depth, {}) for depth in (1, 4, 17)}) as started:
         inside: dict[str, list[tuple[float, ...]]] = {name: [] for name in started}
 
         def turn(name: str) -> Turn:
             def take(taken: int) -> None:
-                before = started[name].said
+                before = started[name].reported
                 started[name](taken)
-                after = started[name].said
-                if taken == steps:  # those that warm up do not count
+                after = started[name].reported
+                if taken == steps:  # warm-up steps are not measured
                     spent = zip(before, after, strict=True)
                     inside[name].append(tuple((b - a) / steps * 1e3 for a, b in spent))
 
@@ -208,9 +208,9 @@ def page(rounds: int, steps: int) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write if asked to."""
+    """Measure, print and, with --write, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few rounds: figures are rough")
+    parser.add_argument("--quick", action="store_true", help="few rounds: results are less precise")
     parser.add_argument("--write", type=Path, help="file for the page")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -1,6 +1,7 @@
-"""Contestants that take turns, and what their times say.
+"""Programs that are measured in turns, and statistics of their times.
 
-Each may live in a process of its own: threads will not do, only the first allocates from the main arena.
+Each may run in a separate process. Threads would not be comparable: only the first one uses malloc's main
+arena.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from multiprocessing.connection import Connection
 import torch
 
 Turn = Callable[[int], None]
-"""Does so many steps."""
+"""A function that takes a number of steps."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds a step, one number a turn."""
+    """Milliseconds per step, one value per turn."""
 
     ms: tuple[float, ...]
 
@@ -36,38 +37,39 @@ class Times:
 
 
 class Requests:
-    """What a contestant in a process of its own is asked for."""
+    """The requests to a program in a separate process."""
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
 
     def next(self) -> int:
-        """How many steps to take; 0 for no more."""
+        """Returns the number of steps to take; 0 to end."""
         return self.pipe.recv()
 
-    def done(self, said: tuple[float, ...] = ()) -> None:
-        """They have been taken."""
-        self.pipe.send(said)
+    def done(self, report: tuple[float, ...] = ()) -> None:
+        """Report that the steps have been taken, with measurements."""
+        self.pipe.send(report)
 
 
 class Apart:
-    """A contestant in a process of its own; closing it ends the process.
+    """A program in a separate process; ``close`` ends the process.
 
     Attributes:
-        said: what it said last with `Requests.done`.
+        reported: argument of the last `Requests.done`.
     """
 
     def __init__(self, main: Callable[[Requests], None]) -> None:
+        # spawn: a forked process would share the state of torch's threads
         spawn = get_context("spawn")
-        self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=_serve, args=(main, theirs))
+        self.pipe, child_end = spawn.Pipe()
+        self.process = spawn.Process(target=_serve, args=(main, child_end))
         self.process.start()
-        theirs.close()
-        self.said: tuple[float, ...] = (0.0, 0.0)
+        child_end.close()  # else `recv` would wait for ever if the child ends
+        self.reported: tuple[float, ...] = (0.0, 0.0)
 
     def __call__(self, steps: int) -> None:
         self.pipe.send(steps)
-        self.said = self.pipe.recv()
+        self.reported = self.pipe.recv()
 
     def close(self) -> None:
         self.pipe.send(0)
@@ -75,13 +77,13 @@ class Apart:
 
 
 def _serve(main: Callable[[Requests], None], pipe: Connection) -> None:
-    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("ignore")  # Lightning's advice would mix with the output
     torch.set_num_threads(1)
     main(Requests(pipe))
 
 
 def repeat(make: Callable[[], Callable[[], None]], requests: Requests) -> None:
-    """A bare step in a process of its own."""
+    """Answer requests with a bare step, in a separate process."""
     turn = loop(make())
     while steps := requests.next():
         turn(steps)
@@ -90,7 +92,7 @@ def repeat(make: Callable[[], Callable[[], None]], requests: Requests) -> None:
 
 @contextmanager
 def apart(mains: Mapping[str, Callable[[Requests], None]]) -> Iterator[dict[str, Apart]]:
-    """Start everybody; the context ends them."""
+    """Start all programs; the end of the context ends them."""
     started = {name: Apart(main) for name, main in mains.items()}
     try:
         yield started
@@ -100,7 +102,7 @@ def apart(mains: Mapping[str, Callable[[Requests], None]]) -> Iterator[dict[str,
 
 
 def loop(step: Callable[[], None]) -> Turn:
-    """A turn of a bare step."""
+    """Returns a turn that repeats a bare step."""
 
     def turn(steps: int) -> None:
         for _ in range(steps):
@@ -110,9 +112,10 @@ def loop(step: Callable[[], None]) -> Turn:
 
 
 def alternate(contestants: Mapping[str, Turn], rounds: int, steps: int) -> dict[str, Times]:
-    """Let everybody take ``steps`` steps in turn, ``rounds`` times and once before to warm up.
+    """Let all programs take ``steps`` steps in turn, ``rounds`` times and once before to warm up.
 
-    A turn begins with a quarter as many that do not count: the others have emptied the caches.
+    A turn begins with a quarter as many steps that are not measured: the other programs have emptied the
+    caches.
     """
     ms: dict[str, list[float]] = {name: [] for name in contestants}
     for round_ in range(rounds + 1):
@@ -121,6 +124,6 @@ def alternate(contestants: Mapping[str, Turn], rounds: int, steps: int) -> dict[
                 turn(steps // 4)
             began = time.perf_counter()
             turn(steps)
-            if round_:
+            if round_:  # the first round is the warm-up
                 ms[name].append((time.perf_counter() - began) / steps * 1e3)
     return {name: Times(tuple(of)) for name, of in ms.items()}

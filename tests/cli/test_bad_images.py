@@ -1,4 +1,4 @@
-"""Images and augmentations that cannot work: exit code 2 and one line that says what would."""
+"""Invalid images and augmentations: exit code 2 and one line with what would be right."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from ffcore.cli.main import main
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Vectors, and Tiny-ImageNet's folders with a JPEG that is none."""
+    """A directory with vectors, and with Tiny-ImageNet that has a damaged JPEG."""
     np.savez(tmp_path / "vectors.npz", x_train=np.zeros((60, 9)), y_train=np.arange(60) % 5)
     for name in ("train/n01/images/n01_0.JPEG", "train/n01/images/n01_1.JPEG", "val/images/val_0.JPEG"):
         path = tmp_path / "tiny" / name
@@ -35,9 +35,9 @@ def refused(override, capsys, recipe="digits/ff", *more):
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "expected"),
     [
-        ("data={kind: tiny-imagenet, root: nowhere}", ["nowhere/tiny-imagenet-200", "data.root=FOLDER"]),
+        ("data={kind: tiny-imagenet, root: nowhere}", ["nowhere/tiny-imagenet-200", "data.root=DIRECTORY"]),
         ("data={kind: tiny-imagenet, root: tiny}", ["n01_1.JPEG: not a readable image"]),
         ("data={kind: tiny-imagenet, download: true}", ["data.download", "cache"]),
         ("data.augment=[{kind: resized-crop, scale: [0.5, 0.1]}]", ["data.augment.0", "in order"]),
@@ -53,16 +53,16 @@ def refused(override, capsys, recipe="digits/ff", *more):
         ),
     ],
 )
-def test_what_cannot_be_read_or_made_is_refused_and_nothing_written(data, said, place, capsys):
+def test_invalid_images_raise_and_nothing_is_written(data, expected, place, capsys):
     err = refused(data, capsys)
-    for part in said:
+    for part in expected:
         assert part in err
     assert not (place / "run").exists()
     assert not (place / "home").exists() or not list((place / "home").iterdir())
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("network.0.channels=24", ["channel-partition", "C = 24", "K = 10", "20 or 30"]),
         ("network.0.kernel=4", ["network.0", "kernel: 4 is even"]),
@@ -80,10 +80,10 @@ def test_what_cannot_be_read_or_made_is_refused_and_nothing_written(data, said, 
         ("network.0.groups=3", ["network.0", "3 groups do not divide"]),
     ],
 )
-def test_networks_of_channels_that_cannot_be_are_refused(override, said, place, capsys):
+def test_invalid_channel_networks_raise(override, expected, place, capsys):
     err = refused(
         override, capsys, "digits/channel", "block.goodness={kind: channel-partition}", "block.penalties=null"
     )
-    for part in said:
+    for part in expected:
         assert part in err
     assert not (place / "run").exists()

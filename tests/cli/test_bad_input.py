@@ -24,7 +24,7 @@ def idx(path, array):
 
 
 def lay_out(folder: Path) -> None:
-    """What the cases name: data, files in the way, plugins."""
+    """Make the files of the cases: data, existing files, plugins."""
     for name in ("full", "empty", "cut", "swapped", "twice/a", "twice/b"):
         (folder / name).mkdir(parents=True)
     (folder / "full" / "note.txt").write_text("here first")
@@ -71,7 +71,7 @@ def listing(folder):
 
 
 def refused(argv, folder, capsys):
-    """The line on stderr with which ``ffcore argv`` refuses, having written nothing."""
+    """Run ``ffcore argv``, check that it writes nothing, and return its line on stderr."""
     before = listing(folder)
     code = main(argv)
     out, err = capsys.readouterr()
@@ -155,7 +155,7 @@ CASES = {
     "no equals sign": (run("epochs"), "'epochs' is not an override", "path=value"),
     "no path": (run("=3"), "'=3' is not an override", "path=value"),
     "no such index": (run("network.7.units=3"), "network is a list of 1", "'7'"),
-    "into a number": (run("seed.x=3"), "seed is 1", "no 'x' in it"),
+    "into a number": (run("seed.x=3"), "seed is 1", "no key 'x'"),
     "half a list": (run("network=[1"), "network=[1", "broken YAML"),
     # parts that do not fit together
     "no blocks": (run("network=[]"), "network: []", "at least 1 item"),
@@ -207,10 +207,10 @@ CASES = {
     "no arrays": (run("data={kind: arrays, path: gone.npz}"), "gone.npz: no such file", "data.path"),
     "not arrays": (run("data={kind: arrays, path: file}"), "file: not an .npz file"),
     "root without files": (["run", "mnist/ff", "data.root=empty"], TRAIN, "empty", "data.download=true"),
-    "no root": (["run", "mnist/ff", "data.root=gone", "data.download=false"], TRAIN, "data.root=FOLDER"),
+    "no root": (["run", "mnist/ff", "data.root=gone", "data.download=false"], TRAIN, "data.root=DIRECTORY"),
     "truncated": (["run", "mnist/ff", "data.root=cut"], f"cut/{TRAIN}", "expected 23536 bytes", "found 1000"),
     "labels for images": (["run", "mnist/ff", "data.root=swapped"], f"swapped/{TRAIN}", "(N, 28, 28)"),
-    # who watches
+    # callbacks and loggers
     "a callback without its options": (
         run("trainer.callbacks=[EarlyStopping]"),
         "trainer.callbacks.0.options: missing",
@@ -218,21 +218,21 @@ CASES = {
     ),
     "nonsense for a callback": (
         run("trainer.callbacks=[{kind: Timer, options: {duration: soon}}]"),
-        "trainer.callbacks.0: 'Timer' cannot be made",
+        "trainer.callbacks.0: 'Timer' cannot be constructed",
     ),
     "callbacks of one key": (
         run("trainer.callbacks=[Timer, Timer]"),
         "trainer.callbacks.1",
-        "as trainer.callbacks.0 does",
+        "as trainer.callbacks.0",
     ),
     "nonsense for a logger": (
         run("trainer.loggers=[{kind: csv, options: {flush_logs_every_n_steps: 0, prefix: 1, root: 2}}]"),
         "trainer.loggers.0.options",
         "'root'",
     ),
-    # the run's folder
-    "folder in use": (run("--run-dir", "full"), "--run-dir full", "not empty", "name a new folder"),
-    "a file": (run("--run-dir", "file"), "--run-dir file", "there is a file of that name"),
+    # the run directory
+    "folder in use": (run("--run-dir", "full"), "--run-dir full", "not empty", "name a new directory"),
+    "a file": (run("--run-dir", "file"), "--run-dir file", "is a file"),
     "below a file": (run("--run-dir", "file/run"), "--run-dir file/run", "Not a directory"),
     # plugins
     "raising plugin": (["--plugin", "raises.py", *RUN], "'raises.py' is broken", "RuntimeError: no luck"),
@@ -253,27 +253,29 @@ CASES = {
     "unknown verb": (["rnu"], "'rnu'", "ffcore --help"),
     "unknown switch": (run("--fast"), "'--fast'", "ffcore run --help"),
     "unknown split": (["eval", "empty", "--split", "tset"], "'tset'", "'test'", "'val'"),
-    "no run": (["eval", "empty"], "empty: no run", "config.yaml"),
-    "nothing": (["eval", "gone"], "gone: no run", "config.yaml"),
+    "no run": (["eval", "empty"], "empty: not a run directory", "config.yaml"),
+    "nothing": (["eval", "gone"], "gone: not a run directory", "config.yaml"),
 }
 
 
-@pytest.mark.parametrize(("argv", "said"), [(argv, said) for argv, *said in CASES.values()], ids=CASES)
-def test_it_is_refused_in_one_line(argv, said, place, capsys):
+@pytest.mark.parametrize(
+    ("argv", "expected"), [(argv, expected) for argv, *expected in CASES.values()], ids=CASES
+)
+def test_bad_input_gives_one_line(argv, expected, place, capsys):
     err = refused(argv, place, capsys)
-    for part in said:
+    for part in expected:
         assert part in err
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "expected"),
     [
         (["show", "digits/fff"], "did you mean"),
         (["run", "mnist/ff", "data.root=cut"], "expected 23536 bytes"),
     ],
     ids=["light", "heavy"],
 )
-def test_it_is_so_in_a_process_of_its_own(argv, said, place):
+def test_bad_input_gives_one_line_in_a_separate_process(argv, expected, place):
     before = listing(place)
     done = subprocess.run(
         [sys.executable, "-m", "ffcore", *argv], cwd=place, capture_output=True, text=True, check=False
@@ -281,7 +283,7 @@ def test_it_is_so_in_a_process_of_its_own(argv, said, place):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    assert said in done.stderr
+    assert expected in done.stderr
     assert listing(place) == before
 
 
@@ -304,18 +306,23 @@ def widen(folder):
 
 
 DAMAGE = {
-    "checkpoint cut off": (truncate, [], "last.ckpt", "not a checkpoint that loads"),
-    "checkpoint gone": (lambda f: (f / "checkpoints" / "last.ckpt").unlink(), [], "last.ckpt", "no such"),
+    "checkpoint cut off": (truncate, [], "last.ckpt", "the checkpoint cannot be loaded"),
+    "checkpoint gone": (
+        lambda f: (f / "checkpoints" / "last.ckpt").unlink(),
+        [],
+        "last.ckpt",
+        "does not exist",
+    ),
     "checkpoint of something else": (
         lambda f: shutil.copy(f / "results.json", f / "checkpoints" / "last.ckpt"),
         [],
         "last.ckpt",
-        "not a checkpoint that loads",
+        "the checkpoint cannot be loaded",
     ),
     "config changed": (widen, [], "last.ckpt does not fit config.yaml", "size mismatch"),
     "config broken": (lambda f: (f / "config.yaml").write_text("name: [1"), [], "config.yaml", "broken YAML"),
     "no validation split": (None, ["--split", "val"], "no validation split", "--split test"),
-    "another option": (None, ["seed=2"], "'seed=2'", "only where the data comes from"),
+    "another option": (None, ["seed=2"], "'seed=2'", "only the source of the data"),
     "data of another shape": (
         None,
         ["data={kind: arrays, path: narrow.npz}"],
@@ -340,25 +347,25 @@ def edit(folder):
 UNFINISHED = {
     "newer checkpoint": (newer, "made by ffcore 9.9 in format 99", "install a newer ffcore"),
     "config edited": (edit, "config.yaml has been changed", "optimizer.lr is 0.5, not 0.001"),
-    "checkpoint cut off": (truncate, "last.ckpt", "not a checkpoint that loads"),
+    "checkpoint cut off": (truncate, "last.ckpt", "the checkpoint cannot be loaded"),
     "finished": (lambda f: (f / "results.json").touch(), "the run is finished"),
 }
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"), [(damage, said) for damage, *said in UNFINISHED.values()], ids=UNFINISHED
+    ("damage", "expected"), [(damage, expected) for damage, *expected in UNFINISHED.values()], ids=UNFINISHED
 )
-def test_resume_refuses(damage, said, trained, place, capsys):
+def test_resume_raises_for_damaged_runs(damage, expected, trained, place, capsys):
     shutil.copytree(trained, place / "copy")
     (place / "copy/results.json").unlink()
     (place / "copy/checkpoints/previous.ckpt").unlink(missing_ok=True)
     damage(place / "copy")
     err = refused(["run", "--resume", "copy"], place, capsys)
-    for part in said:
+    for part in expected:
         assert part in err
 
 
-def test_resume_tells_of_a_damaged_checkpoint_in_one_line(trained, undrawn, place, capsys):
+def test_resume_reports_a_damaged_checkpoint_in_one_line(trained, undrawn, place, capsys):
     shutil.copytree(trained, place / "copy")
     (place / "copy/results.json").unlink()
     shutil.copy(place / "copy/checkpoints/last.ckpt", place / "copy/checkpoints/previous.ckpt")
@@ -366,17 +373,19 @@ def test_resume_tells_of_a_damaged_checkpoint_in_one_line(trained, undrawn, plac
     assert main(["run", "--resume", "copy"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.startswith("copy/checkpoints/last.ckpt: not a checkpoint that loads: ")
-    assert out.splitlines()[0].endswith("; going on from the checkpoint before it")
+    assert out.startswith("copy/checkpoints/last.ckpt: the checkpoint cannot be loaded: ")
+    assert out.splitlines()[0].endswith("; resuming from the checkpoint before it")
 
 
 @pytest.mark.parametrize(
-    ("damage", "more", "said"), [(d, more, said) for d, more, *said in DAMAGE.values()], ids=DAMAGE
+    ("damage", "more", "expected"),
+    [(d, more, expected) for d, more, *expected in DAMAGE.values()],
+    ids=DAMAGE,
 )
-def test_eval_refuses(damage, more, said, trained, place, capsys):
+def test_eval_raises_for_damaged_runs(damage, more, expected, trained, place, capsys):
     shutil.copytree(trained, place / "copy")
     if damage is not None:
         damage(place / "copy")
     err = refused(["eval", "copy", *more], place, capsys)
-    for part in said:
+    for part in expected:
         assert part in err

@@ -33,7 +33,7 @@ def test_help_lists_all_verbs_and_imports_none(ff):
     assert "sweep" in out
 
 
-def test_ls_lists_recipes_with_title_and_figure(ff):
+def test_ls_lists_recipes_with_title_and_paper(ff):
     code, out, _ = ff("ls")
     assert code == 0
     (line,) = (line for line in out.splitlines() if "fake/ff" in line)
@@ -60,19 +60,19 @@ def test_long_names_are_not_cut_in_a_pipe(ff, capsys):
 def test_show_prints_a_recipe_that_loads_back(ff, tmp_path):
     code, out, _ = ff("show", "fake/ff", "trainer.max_epochs=7")
     assert code == 0
-    assert out.startswith("# A fake\n# Nobody 2022\n")
+    assert out.startswith("# A fake\n# Author 2022\n")
     path = tmp_path / "r.yaml"
     path.write_text(out)
     assert load(str(path)) == load("fake/ff", ["trainer.max_epochs=7"])
 
 
-def test_show_refuses_what_is_no_override(ff):
+def test_show_raises_for_an_invalid_override(ff):
     code, _, err = ff("show", "fake/ff", "epochs")
     assert code == 2
     assert err == "error: 'epochs' is not an override; write path=value, such as trainer.max_epochs=2\n"
 
 
-def test_plugins_says_what_is_wrong(ff):
+def test_plugins_prints_errors(ff):
     code, out, _ = ff("plugins")
     assert code == 0
     assert "disabled" in out
@@ -95,7 +95,7 @@ def test_validate_reports_every_recipe(ff, tmp_path):
     assert ff("validate", "fake/ff")[0] == 0
 
 
-def test_build_is_asked_for_what_torch_is_needed_for(ff, monkeypatch):
+def test_only_build_imports_torch(ff, monkeypatch):
     monkeypatch.setattr(
         "ffcore.cli.building.load_target", lambda target: lambda recipe: f"built {recipe.name}"
     )
@@ -103,16 +103,16 @@ def test_build_is_asked_for_what_torch_is_needed_for(ff, monkeypatch):
     assert ff("validate", "fake/ff", "--build")[0] == 0
 
 
-def test_cp_keeps_comments_if_nothing_is_resolved(ff, tmp_path):
+def test_cp_keeps_comments_without_overrides(ff, tmp_path):
     mine = tmp_path / "mine.yaml"
     assert ff("cp", "fake/ff", mine)[0] == 0
     assert mine.read_text().startswith("# a comment that cp keeps\n")
     code, _, err = ff("cp", "fake/ff", mine)
     assert code == 2
-    assert "is there already" in err
+    assert "already exists" in err
 
 
-def test_cp_names_a_recipe_after_a_file_whose_name_yaml_would_take_for_something_else(ff, tmp_path):
+def test_cp_quotes_a_file_name_that_yaml_would_not_read_as_a_string(ff, tmp_path):
     for name in ("2024", "on"):
         assert ff("cp", "fake/ff", tmp_path / f"{name}.yaml")[0] == 0
         assert load(str(tmp_path / f"{name}.yaml")).name == name
@@ -128,18 +128,20 @@ def test_cp_resolves_overrides_and_bases(ff, tmp_path):
     assert (load(str(one)).name, load(str(two)).name) == ("mine", "two")
 
 
-@pytest.mark.parametrize(("dest", "message"), [("x.txt", "should end in .yaml"), ("no/x.yaml", "no folder")])
-def test_cp_wants_a_place_that_can_be_written(ff, tmp_path, dest, message):
+@pytest.mark.parametrize(
+    ("dest", "message"), [("x.txt", "should end in .yaml"), ("no/x.yaml", "no directory")]
+)
+def test_cp_raises_if_the_file_cannot_be_written(ff, tmp_path, dest, message):
     code, _, err = ff("cp", "fake/ff", tmp_path / dest)
     assert code == 2
     assert message in err
 
 
-def test_a_plugin_brings_a_verb(ff):
+def test_a_plugin_adds_a_verb(ff):
     assert ff("sweep") == (0, "swept\n", "")
 
 
-def test_a_plugin_may_not_take_a_built_in_verb(ff, tmp_path):
+def test_a_plugin_cannot_replace_a_built_in_verb(ff, tmp_path):
     plugin = tmp_path / "greedy.py"
     plugin.write_text(
         "from ffcore.plugin import hookimpl\n"
@@ -163,7 +165,7 @@ def test_a_usage_error_exits_2(ff):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "expected"),
     [
         (RunError("rank 1 died"), 1, "error: rank 1 died\n"),
         (KeyError("x"), 1, "error (bug?): KeyError: 'x'; run again with --debug for the traceback\n"),
@@ -171,17 +173,17 @@ def test_a_usage_error_exits_2(ff):
         (click.exceptions.Exit(130), 130, ""),
     ],
 )
-def test_exit_codes(ff, monkeypatch, error, code, said):
+def test_exit_codes(ff, monkeypatch, error, code, expected):
     @click.command()
     def failing():
         raise error
 
     monkeypatch.setattr(verbs, "load_target", lambda target: failing)
     result, _, err = ff("ls")
-    assert (result, err.lstrip("\n")) == (code, said)
+    assert (result, err.lstrip("\n")) == (code, expected)
 
 
-def test_a_bug_in_a_plugin_is_told_with_its_place(ff, tmp_path):
+def test_an_error_in_a_plugin_has_its_file_and_line(ff, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "import click\nfrom ffcore.plugin import hookimpl\n"
@@ -207,7 +209,7 @@ def test_debug_shows_the_traceback(ff, monkeypatch):
 
 
 @pytest.mark.parametrize("installed", [True, False], ids=["installed-plugins", "fake-plugin"])
-def test_light_verbs_import_nothing_heavy(installed, tmp_path):
+def test_light_verbs_do_not_import_torch(installed, tmp_path):
     prefix = [] if installed else ["--plugin", FAKE]
     recipe = "digits/ff" if installed else "fake/ff"
     calls = [["ls"], ["ls", "goodness"], ["plugins"], ["schema"], ["--help"]]
@@ -238,7 +240,7 @@ def test_ls_of_a_component_lists_its_options(ff):
     assert "units" in out
 
 
-def test_an_option_of_the_group_after_the_verb_says_where_it_goes(ff):
+def test_a_group_option_after_the_verb_gives_a_hint(ff):
     code, _, err = ff("validate", "--plugin", "x.py", "fake/ff")
     assert code == 2
-    assert "goes before the verb" in err
+    assert "Write it before the verb" in err

@@ -1,4 +1,4 @@
-"""Several runs, their folder and their summary, and runs that go on, as a person sees them."""
+"""Sweeps and resumed runs on the command line: files, summary, output."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def ffcore_register(registry):
         if not os.path.exists("good mood"):
             raise RuntimeError("not today")
         from ffcore.report import write
-        write.SECTIONS.clear()  # nobody reads this one's
+        write.SECTIONS.clear()  # the report is not needed
 """
 
 
@@ -34,7 +34,7 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What ``train`` and ``resume`` are asked for; both run out of time."""
+    """Records the arguments of ``train`` and ``resume``, which run out of time."""
     calls = []
 
     def time_is_up(*args, **options):
@@ -53,7 +53,7 @@ REFUSED = {
         "with trainer.max_epochs=1",
         "3 blocks need 3 epochs",
     ),
-    "data of a sweep": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=FOLDER"),
+    "data of a sweep": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=DIRECTORY"),
     "the start of a sweep": ([*RUN, "start.run=gone", "--seeds", "1,2"], "error: start.run: ", "'gone'"),
     "callbacks of a sweep": ([*RUN, "trainer.callbacks=[None]", "--seeds", "1,2"], "trainer.callbacks.0"),
     "devices of a sweep": ([*RUN, "trainer.devices=999", "--seeds", "1,2"], "trainer.devices: 999"),
@@ -63,8 +63,8 @@ REFUSED = {
     ),
     "a short name": ([*RUN, "lr=1e-3,3e-3"], "unknown key 'lr'", "optimizer"),
     "seeds that are none": ([*RUN, "--seeds", "1,x"], "--seeds", "'1,x'", "such as 1,2,3"),
-    "a seed twice": ([*RUN, "--seeds", "1,1"], "seed: 1 comes twice"),
-    "seeds and a seed": ([*RUN, "seed=1", "--seeds", "1,2"], "seed", "a second time"),
+    "a seed twice": ([*RUN, "--seeds", "1,1"], "seed: 1 is given twice"),
+    "seeds and a seed": ([*RUN, "seed=1", "--seeds", "1,2"], "seed", "by a second override"),
     "a folder in use": ([*RUN, "--seeds", "1,2", "--run-dir", "full"], "--run-dir full", "not empty"),
     "jobs of one run": ([*RUN, "--jobs", "2"], "--jobs", "--seeds 1,2"),
     "no jobs": ([*RUN, "--seeds", "1,2", "--jobs", "0"], "--jobs", "0"),
@@ -77,12 +77,14 @@ REFUSED = {
     "resume and a folder": (["run", "--resume", "full", "--run-dir", "new"], "--resume", "--run-dir"),
     "resume of several by name": (["run", "--resume", "several", "digits/ff"], "several", "'digits/ff'"),
     "resume of a broken summary": (["run", "--resume", "several"], "summary.json", "not the summary"),
-    "resume of no run": (["run", "--resume", "full"], "--resume full", "no run"),
+    "resume of no run": (["run", "--resume", "full"], "--resume full", "not a run directory"),
 }
 
 
-@pytest.mark.parametrize(("argv", "said"), [(argv, said) for argv, *said in REFUSED.values()], ids=REFUSED)
-def test_it_is_refused_in_one_line_and_nothing_is_written(argv, said, place, capsys):
+@pytest.mark.parametrize(
+    ("argv", "expected"), [(argv, expected) for argv, *expected in REFUSED.values()], ids=REFUSED
+)
+def test_bad_input_gives_one_line_and_nothing_is_written(argv, expected, place, capsys):
     for file in ("full/note.txt", "several/summary.json"):
         (place / file).parent.mkdir()
         (place / file).write_text("{}")
@@ -90,7 +92,7 @@ def test_it_is_refused_in_one_line_and_nothing_is_written(argv, said, place, cap
     assert main(argv) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    for part in said:
+    for part in expected:
         assert part in err
     assert sorted(place.rglob("*")) == before
 
@@ -98,14 +100,14 @@ def test_it_is_refused_in_one_line_and_nothing_is_written(argv, said, place, cap
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400)]
 )
-def test_a_run_whose_time_is_up_says_how_to_go_on(text, seconds, asked, capsys):
+def test_a_run_out_of_time_prints_how_to_resume_it(text, seconds, asked, capsys):
     assert main([*RUN, "--max-time", text, "--run-dir", "a run"]) == 0
     assert asked[0][1]["max_time"] == seconds
-    said = f"stopped after {text}: a run goes on with `ffcore run --resume 'a run'`\n"
-    assert capsys.readouterr().out == said
+    expected = f"stopped after {text}: resume a run with `ffcore run --resume 'a run'`\n"
+    assert capsys.readouterr().out == expected
 
 
-def test_resume_needs_no_recipe_and_checks_one_that_is_named(asked, capsys):
+def test_resume_checks_the_recipe_if_one_is_given(asked, capsys):
     assert main(["run", "--resume", "there", "--max-time", "1m"]) == 0
     assert main(["run", "--resume", "there", "digits/ff"]) == 0
     (_, first), (_, second) = asked
@@ -116,13 +118,13 @@ def test_resume_needs_no_recipe_and_checks_one_that_is_named(asked, capsys):
     assert second["max_time"] is None
 
 
-def test_the_folder_of_a_run_without_a_name_is_found(asked, capsys):
+def test_the_run_directory_is_printed_without_run_dir(asked, capsys):
     assert main([*RUN, "--max-time", "1m"]) == 0
     assert "ffcore run --resume runs/digits-ff-today`" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_one_fails_another_does_not_and_resume_makes_up_for_it(place, capsys):
+def test_resume_runs_the_failed_run_of_a_sweep_again(place, capsys):
     (place / "moody.py").write_text(PLUGIN)
     assert main(["--plugin", "moody.py", *RUN, "--seeds", "1,2", "--run-dir", "both"]) == 1
     out = capsys.readouterr().out
@@ -147,7 +149,7 @@ def test_one_fails_another_does_not_and_resume_makes_up_for_it(place, capsys):
     assert (place / "both/seed-1/results.json").read_bytes() == results
 
 
-def test_a_members_report_is_made_on_request_and_the_sweep_remembers(place, capsys):
+def test_a_sweep_writes_reports_on_request_also_when_resumed(place, capsys):
     assert main([*RUN, "--seeds", "1", "--run-dir", "one", "--report"]) == 0
     assert (place / "one/seed-1/report.html").is_file()
     assert Sweep.read(place / "one").report
@@ -155,7 +157,7 @@ def test_a_members_report_is_made_on_request_and_the_sweep_remembers(place, caps
 
 
 @pytest.mark.parametrize(("words", "report"), [([], True), (["--no-report"], False)])
-def test_a_resumed_sweep_makes_reports_as_it_began_unless_it_is_told(monkeypatch, place, words, report):
+def test_a_resumed_sweep_keeps_its_report_option_unless_given(monkeypatch, place, words, report):
     launched = []
 
     def launch(sweep, *args, **options):

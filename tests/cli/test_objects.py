@@ -1,4 +1,4 @@
-"""What the command line says of runs and recipes that hold objects from Python."""
+"""The command line on runs and recipes with objects from Python."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def installed():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run with a module in its network, and with its report."""
+    """A run with a module in its network and with a report."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     network = [nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.ReLU()), {"kind": "dense", "units": 30}]
     more = {"trainer": {"max_epochs": 1, "threads": 1}, "optimizer": torch.optim.Adam}
@@ -34,7 +34,7 @@ def line(run):
 
 
 @pytest.mark.parametrize("verb", [["eval"], ["eval", "--probe"]], ids=" ".join)
-def test_a_run_with_objects_is_measured_from_python_only(run, capsys, verb):
+def test_a_run_with_objects_can_only_be_evaluated_from_python(run, capsys, verb):
     assert main([*verb, str(run.path)]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"error: {line(run)}")
@@ -43,29 +43,29 @@ def test_a_run_with_objects_is_measured_from_python_only(run, capsys, verb):
 
 
 @pytest.mark.parametrize("verb", ["run", "validate", "show"])
-def test_its_config_alone_is_no_recipe(run, capsys, verb):
+def test_its_config_alone_is_not_a_recipe(run, capsys, verb):
     assert main([verb, str(run.path / "config.yaml")]) == 2
     assert line(run) in capsys.readouterr().err
 
 
-def test_a_run_with_objects_goes_on_from_python_only(run, capsys, tmp_path):
+def test_a_run_with_objects_can_only_be_resumed_from_python(run, capsys, tmp_path):
     (tmp_path / "config.yaml").write_text((run.path / "config.yaml").read_text())
     assert main(["run", "--resume", str(tmp_path)]) == 2
     assert "network.0: Sequential((0): Flatten" in capsys.readouterr().err
 
 
-def test_its_report_is_there(run, capsys):
+def test_its_report_can_be_written(run, capsys):
     assert main(["report", str(run.path)]) == 0
     assert (run.path / "report.md").is_file()
 
 
-def test_targets_are_trained_and_measured_from_the_command_line(tmp_path, capsys, monkeypatch):
+def test_targets_are_trained_and_evaluated_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
     words = ["optimizer={kind: torch.optim:Adagrad, lr: 0.02}", "block.optimizer=torch.optim:SGD"]
     words += ["trainer.max_epochs=1", "trainer.threads=1", "network.0.units=30"]
     assert main(["run", "digits/ff", *words, "--run-dir", str(tmp_path / "run")]) == 0
-    said = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
-    assert said["optimizer"] == {"kind": "torch.optim:Adagrad", "lr": 0.02}
+    recorded = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert recorded["optimizer"] == {"kind": "torch.optim:Adagrad", "lr": 0.02}
     assert main(["eval", str(tmp_path / "run")]) == 0
     assert main(["run", "digits/ff", "optimizer=no_such:Thing", "--run-dir", str(tmp_path / "other")]) == 2
     assert "optimizer: 'no_such:Thing' cannot be imported" in capsys.readouterr().err

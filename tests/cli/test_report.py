@@ -10,14 +10,14 @@ import pytest
 from ffcore.cli.main import main
 from ffcore.plugin import manager
 from ffcore.run import directory
-from ffcore.run.grid import Member
+from ffcore.run.grid import SweepRun
 from ffcore.run.sweep import Sweep
 from tests.report.conftest import write_run
 
 
 @pytest.fixture
 def run(tmp_path, bare):
-    """A run of which little can be drawn."""
+    """A run with few results."""
     path = write_run(tmp_path / "run")
     for name in ("metrics.csv", "arrays.npz"):
         (path / name).unlink()
@@ -34,7 +34,7 @@ def other(tmp_path):
     return path
 
 
-def test_report_is_made_again(run, capsys):
+def test_report_is_written_again(run, capsys):
     assert main(["report", str(run)]) == 0
     assert capsys.readouterr().out == f"{run / 'report.md'}\n{run / 'report.html'}\n"
     assert (run / "report.md").is_file()
@@ -42,7 +42,7 @@ def test_report_is_made_again(run, capsys):
     assert (run / "overview.png").is_file()
 
 
-def test_several_runs_are_printed_beside_each_other_and_nothing_is_written(run, other, capsys):
+def test_a_comparison_is_printed_and_nothing_is_written(run, other, capsys):
     assert main(["report", str(run), str(other)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows if row and row[0].startswith("fake")] == ["fake-ff", "fake-backprop"]
@@ -50,7 +50,7 @@ def test_several_runs_are_printed_beside_each_other_and_nothing_is_written(run, 
     assert not (run / "report.md").exists()
 
 
-def test_runs_of_one_recipe_are_told_apart(run, tmp_path, capsys):
+def test_runs_of_one_recipe_have_unique_names(run, tmp_path, capsys):
     write_run(tmp_path / "twin")
     assert main(["report", str(run), str(tmp_path / "twin")]) == 0
     out = capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_runs_of_one_recipe_are_told_apart(run, tmp_path, capsys):
     assert "setting that differs" not in out
 
 
-def test_comparison_goes_to_the_folder_asked_for(run, other, tmp_path, capsys):
+def test_comparison_is_written_to_out(run, other, tmp_path, capsys):
     words = ["report", str(run), str(other), "--out", str(tmp_path / "both")]
     assert main(words) == 0
     out = capsys.readouterr().out
@@ -70,39 +70,39 @@ def test_comparison_goes_to_the_folder_asked_for(run, other, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"), [(["--out", "somewhere"], "several runs"), (["--force"], "goes with --out")]
+    ("options", "reason"), [(["--out", "somewhere"], "several runs"), (["--force"], "needs --out")]
 )
-def test_options_of_comparisons_are_misuse_for_one_run(run, capsys, options, reason):
+def test_options_of_comparisons_raise_for_one_run(run, capsys, options, reason):
     assert main(["report", str(run), *options]) == 2
     assert reason in capsys.readouterr().err
     assert not (run / "report.md").exists()
 
 
 @pytest.mark.parametrize("before", [[], ["run"]])
-def test_folder_that_is_no_run_is_refused(run, tmp_path, capsys, before):
+def test_a_directory_without_a_run_raises(run, tmp_path, capsys, before):
     (tmp_path / "empty").mkdir()
     assert main(["report", *(str(tmp_path / name) for name in before), str(tmp_path / "empty")]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "empty' is not a run directory" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "empty' is not a run directory" in output.err
     assert not list((tmp_path / "empty").iterdir())
 
 
 @pytest.fixture
 def several(run, other, tmp_path):
-    """A folder of two seeds; the second was interrupted, and its summary knows nothing of the first."""
+    """A sweep of two seeds; the second was interrupted, and the summary does not have the first."""
     folder = tmp_path / "several"
     folder.mkdir()
-    members = [Member(f"seed-{seed}", (), (f"seed={seed}",), seed) for seed in (1, 2)]
-    members[1].status = 130
+    runs = [SweepRun(f"seed-{seed}", (), (f"seed={seed}",), seed) for seed in (1, 2)]
+    runs[1].status = 130
     (folder / "seed-2").mkdir()
-    sweep = Sweep(folder, "digits/ff", members, "ffcore run digits/ff --seeds 1,2")
+    sweep = Sweep(folder, "digits/ff", runs, "ffcore run digits/ff --seeds 1,2")
     sweep.write()
     run.rename(folder / "seed-1")
     return folder
 
 
-def test_the_summary_of_several_runs_is_written_again(several, capsys):
+def test_the_summary_of_a_sweep_is_written_again(several, capsys):
     before = json.loads((several / "summary.json").read_text())
     assert [one["state"] for one in before["members"]] == ["not started", "interrupted"]
     assert main(["report", str(several)]) == 0
@@ -119,7 +119,7 @@ def test_the_summary_of_several_runs_is_written_again(several, capsys):
     assert json.loads((several / "summary.json").read_text()) == after
 
 
-def test_the_summary_is_left_alone_while_the_runs_go_on(several, capsys):
+def test_the_summary_is_not_changed_during_the_sweep(several, capsys):
     before = (several / "summary.json").read_bytes()
     with directory.locked(several):
         assert main(["report", str(several)]) == 2
@@ -127,23 +127,23 @@ def test_the_summary_is_left_alone_while_the_runs_go_on(several, capsys):
     assert (several / "summary.json").read_bytes() == before
 
 
-def test_a_folder_of_several_runs_is_not_compared_with_a_run(several, other, capsys):
+def test_a_sweep_is_not_compared_with_a_run(several, other, capsys):
     assert main(["report", str(several), str(other)]) == 2
-    assert "holds several runs: name one of the folders in it" in capsys.readouterr().err
+    assert "is the directory of a sweep: name a run directory in it" in capsys.readouterr().err
 
 
 def test_a_damaged_summary_is_named(several, capsys):
     (several / "summary.json").write_text("{")
     assert main(["report", str(several)]) == 2
-    assert "summary.json: not the summary of several runs" in capsys.readouterr().err
+    assert "summary.json: not the summary of a sweep" in capsys.readouterr().err
 
 
-def test_no_run_is_misuse(bare, capsys):
+def test_no_run_is_a_usage_error(bare, capsys):
     assert main(["report"]) == 2
     assert "RUN" in capsys.readouterr().err
 
 
-def test_part_that_failed_is_told(run, capsys, monkeypatch):
+def test_a_failed_section_is_reported(run, capsys, monkeypatch):
     def broken(record):
         raise RuntimeError("no ink")
 
@@ -155,7 +155,7 @@ def test_part_that_failed_is_told(run, capsys, monkeypatch):
 def test_report_does_not_import_torch(tmp_path, bare):
     run = write_run(tmp_path / "run")
     (tmp_path / "several").mkdir()
-    Sweep(tmp_path / "several", "digits/ff", [Member("seed-1", (), ("seed=1",), 1)]).write()
+    Sweep(tmp_path / "several", "digits/ff", [SweepRun("seed-1", (), ("seed=1",), 1)]).write()
     code = (
         "import sys; from ffcore.cli.main import main; "
         f"assert main(['report', {str(run)!r}]) == 0; "

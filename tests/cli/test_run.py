@@ -1,4 +1,4 @@
-"""What a person sees of a run, in a pipe."""
+"""The output of a run, in a pipe."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ def call(*words):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run with a plugin whose part of the report fails: its words, its folder, what it printed."""
+    """A run with a plugin whose report section fails: its arguments, its directory, its output."""
     folder = tmp_path_factory.mktemp("a run")
     (folder / "inky.py").write_text(PLUGIN)
     words = ["--plugin", str(folder / "inky.py"), "run", "digits/ff", "trainer.max_epochs=2"]
@@ -43,7 +43,7 @@ def run(tmp_path_factory):
     return words, folder / "run", out
 
 
-def test_it_tells_of_epochs_then_of_results(run):
+def test_it_prints_epochs_then_results(run):
     _, folder, out = run
     lines = [line.rstrip() for line in out.splitlines()]
     assert lines[0].startswith("digits/ff: epoch 1/2, validation ")
@@ -55,7 +55,7 @@ def test_it_tells_of_epochs_then_of_results(run):
     assert all(Path(line.split(maxsplit=1)[1]).is_file() for line in lines[-2:])
 
 
-def test_it_tells_what_the_report_lacks(run):
+def test_it_prints_the_failed_section_of_the_report(run):
     assert "failed: RuntimeError: no ink" in run[2]
 
 
@@ -65,7 +65,7 @@ def test_the_command_can_be_copied(run):
     assert shlex.split(command) == ["ffcore", *words]
 
 
-def test_eval_says_what_the_run_said(run):
+def test_eval_prints_the_accuracy_of_the_run(run):
     results = json.loads((run[1] / "results.json").read_text())
     code, out = call("eval", str(run[1]))
     assert code == 0
@@ -74,5 +74,5 @@ def test_eval_says_what_the_run_said(run):
     assert json.loads(out)["per_block_accuracy"] == results["val"]["per_block_accuracy"]
 
 
-def test_without_words_there_is_help():
+def test_without_arguments_help_is_printed():
     assert call() == call("--help")

@@ -20,7 +20,7 @@ def saved(tmp_path: Path, **arrays: Any) -> str:
     return str(tmp_path / "mine.npz")
 
 
-def test_a_file_with_both_parts_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_file_with_both_splits_is_read_unchanged(tmp_path: Path) -> None:
     path = saved(tmp_path, x_train=GREY, y_train=Y, x_test=GREY[:4], y_test=Y[:4], classes=["cat", "dog"])
     data = Arrays(path).load()
     assert (data.name, data.shape, data.classes) == ("mine", (1, 3, 4), ("cat", "dog"))
@@ -30,7 +30,7 @@ def test_a_file_with_both_parts_is_read_as_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.test.y, Y[:4])
 
 
-def test_without_a_test_part_a_stratified_one_is_cut(tmp_path: Path) -> None:
+def test_without_a_test_split_a_stratified_one_is_made(tmp_path: Path) -> None:
     data = Arrays(saved(tmp_path, x_train=FLOATS, y_train=Y), test_fraction=0.4).load()
     assert np.bincount(data.test.y).tolist() == [2, 2]
     assert len(data.train) == 6
@@ -41,14 +41,14 @@ def test_floats_keep_their_values_and_shape() -> None:
     assert (data.shape, data.scale, data.train.x.dtype) == ((5,), 1.0, np.float32)
 
 
-def test_tensors_are_taken_too() -> None:
+def test_tensors_are_converted() -> None:
     images = torch.zeros(10, 3, 8, 8, dtype=torch.uint8)
     data = InMemory(images, torch.from_numpy(Y), images[:2], torch.tensor([0, 1])).load()
     assert (data.shape, len(data.test)) == ((3, 8, 8), 2)
 
 
 def test_a_tensor_numpy_cannot_read_is_a_user_error() -> None:
-    with pytest.raises(UserError, match="x_train is no array"):
+    with pytest.raises(UserError, match="x_train is not an array"):
         InMemory(torch.zeros(10, 3, requires_grad=True), Y).load()
 
 
@@ -61,21 +61,21 @@ def with_nan() -> np.ndarray:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x_train": with_nan()}, "x_train holds values that are not finite"),
-        ({"x_train": FLOATS * 1e300}, "x_train holds values that are not finite"),
+        ({"x_train": with_nan()}, "x_train has values that are not finite"),
+        ({"x_train": FLOATS * 1e300}, "x_train has values that are not finite"),
         ({"x_train": FLOATS[:, 0]}, "x_train is float64 .10,."),
         ({"x_train": GREY.astype(np.int64)}, "x_train is int64"),
         ({"x_train": np.zeros((10, 8, 8, 3), np.uint8)}, "channels last"),
         ({"x_train": GREY[:9]}, "train has 9 samples and 10 labels"),
         ({"y_train": Y.astype(float)}, "y_train is float64"),
-        ({"y_train": Y * 1000}, "a label is 1000 but there are 10"),
-        ({"y_train": Y - 1}, "labels run from -1 to 0"),
-        ({"classes": ["one"]}, "labels run from 0 to 1; they must lie in 0..0"),
-        ({"x_test": GREY}, "x_test and y_test go together"),
+        ({"y_train": Y * 1000}, "a label is 1000, but there are only 10"),
+        ({"y_train": Y - 1}, "labels are -1 to 0"),
+        ({"classes": ["one"]}, "labels are 0 to 1; they must be in 0..0"),
+        ({"x_test": GREY}, "give both x_test and y_test"),
         ({"x_test": GREY[:, :2], "y_test": Y}, "train samples are .* but test samples are"),
     ],
 )
-def test_unusable_arrays_are_refused_naming_file_and_array(
+def test_invalid_arrays_raise_with_file_and_array(
     tmp_path: Path, arrays: dict[str, Any], message: str
 ) -> None:
     path = saved(tmp_path, **({"x_train": GREY, "y_train": Y} | arrays))
@@ -84,17 +84,17 @@ def test_unusable_arrays_are_refused_naming_file_and_array(
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"mine.npz: no y_train; it holds x_train, labels"):
+    with pytest.raises(UserError, match=r"mine.npz: has no y_train; it has x_train, labels"):
         Arrays(saved(tmp_path, x_train=GREY, labels=Y)).load()
 
 
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Python objects are refused"):
+    with pytest.raises(UserError, match="Python objects are not read"):
         Arrays(saved(tmp_path, x_train=np.array([{}, []], dtype=object), y_train=Y)).load()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"plain text", b"\x93NUMPY\x01\x00"])
-def test_a_file_that_is_no_npz_is_a_user_error(tmp_path: Path, content: bytes) -> None:
+def test_a_file_other_than_npz_is_a_user_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"bad\.npz: not an \.npz file"):
         Arrays(str(tmp_path / "bad.npz")).load()
@@ -115,6 +115,6 @@ def test_a_damaged_file_is_a_user_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0])
-def test_a_test_fraction_that_leaves_a_part_empty_is_refused(fraction: float) -> None:
-    with pytest.raises(UserError, match="is no test set"):
+def test_a_test_fraction_that_leaves_an_empty_split_raises(fraction: float) -> None:
+    with pytest.raises(UserError, match="leaves an empty split"):
         InMemory(GREY, Y, test_fraction=fraction).load()

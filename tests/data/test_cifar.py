@@ -60,7 +60,7 @@ def test_pixels_are_planes_of_red_green_and_blue_row_by_row(tmp_path: Path) -> N
     assert x.flags.c_contiguous
 
 
-def test_cifar100_has_fine_classes_in_coarse_groups(tmp_path: Path) -> None:
+def test_cifar100_has_fine_classes_in_super_classes(tmp_path: Path) -> None:
     write_cifar100(tmp_path)
     data = Cifar100(str(tmp_path)).load()
     assert data.train.y.tolist() == list(range(100))
@@ -79,10 +79,10 @@ def test_cifar100_has_fine_classes_in_coarse_groups(tmp_path: Path) -> None:
             record(1) + record(10),
             "expected labels in 0..9, found 10 at byte 3073, in record 1",
         ),
-        ("batches.meta.txt", b"cat\ndog\n", "expected 10 names of classes, found 2"),
+        ("batches.meta.txt", b"cat\ndog\n", "expected 10 class names, found 2"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, file: str, content: bytes, message: str) -> None:
+def test_a_damaged_file_raises_with_its_name(tmp_path: Path, file: str, content: bytes, message: str) -> None:
     write_cifar10(tmp_path)
     (tmp_path / file).write_bytes(content)
     with pytest.raises(UserError, match=f"{file}: {message}"):
@@ -97,16 +97,14 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, file: str, content: b
         (record(0, 3), "expected one coarse label for each fine one, found [03] and [03] with 3"),
     ],
 )
-def test_coarse_and_fine_labels_that_cannot_be_are_refused(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_contradicting_coarse_and_fine_labels_raise(tmp_path: Path, content: bytes, message: str) -> None:
     write_cifar100(tmp_path)
     (tmp_path / "train.bin").write_bytes(content)
     with pytest.raises(UserError, match=message):
         Cifar100(str(tmp_path)).load()
 
 
-def test_a_class_without_samples_has_no_known_group(tmp_path: Path) -> None:
+def test_a_class_without_samples_raises(tmp_path: Path) -> None:
     write_cifar100(tmp_path)
     for file in ("train.bin", "test.bin"):
         (tmp_path / file).write_bytes(record(0, 0))
@@ -114,7 +112,7 @@ def test_a_class_without_samples_has_no_known_group(tmp_path: Path) -> None:
         Cifar100(str(tmp_path)).load()
 
 
-def test_a_set_without_its_test_file_is_refused_and_not_downloaded(tmp_path: Path) -> None:
+def test_a_set_without_its_test_file_raises_and_is_not_downloaded(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "cifar-10-batches-bin")
     (tmp_path / "cifar-10-batches-bin/test_batch.bin").unlink()
     with pytest.raises(UserError, match=r"no test_batch\.bin in .*cifar-10-batches-bin, which has other"):
@@ -122,15 +120,15 @@ def test_a_set_without_its_test_file_is_refused_and_not_downloaded(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", [Cifar10, Cifar100])
-def test_a_missing_set_says_where_it_was_sought_and_how_to_get_it(tmp_path: Path, kind: type[Cifar]) -> None:
-    with pytest.raises(UserError, match=rf"{kind.folder}, .*data\.root=.*data\.download=true") as error:
+def test_a_missing_set_raises_with_the_searched_paths_and_a_hint(tmp_path: Path, kind: type[Cifar]) -> None:
+    with pytest.raises(UserError, match=rf"{kind.folder} or .*data\.root=.*data\.download=true") as error:
         kind(str(tmp_path)).load()
     assert "\n" not in str(error.value)
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Stands in for the official host: what is served is what arrives."""
+    """Replaces the official host: ``serve`` sets the archive that is downloaded."""
 
     def serve(archive: bytes) -> None:
         def fetch(file: str, mirrors: object, checksum: str, folder: Path) -> Path:
@@ -152,7 +150,7 @@ def packed(folder: Path, name: str) -> bytes:
     return file.getvalue()
 
 
-def test_a_download_leaves_the_folder_and_nothing_else(tmp_path: Path, host) -> None:
+def test_a_download_leaves_only_the_directory(tmp_path: Path, host) -> None:
     write_cifar10(tmp_path / "made")
     host(packed(tmp_path / "made", Cifar10.folder))
     root = tmp_path / "new/root"
@@ -162,7 +160,7 @@ def test_a_download_leaves_the_folder_and_nothing_else(tmp_path: Path, host) -> 
     assert Cifar10(str(root)).load().provenance == data.provenance
 
 
-def test_a_damaged_or_hostile_archive_leaves_no_folder(tmp_path: Path, host) -> None:
+def test_a_damaged_or_unsafe_archive_leaves_no_directory(tmp_path: Path, host) -> None:
     write_cifar10(tmp_path / "made")
     good = packed(tmp_path / "made", Cifar10.folder)
     for number, bad in enumerate(

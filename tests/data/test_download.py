@@ -17,7 +17,7 @@ CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
 class Server(ThreadingHTTPServer):
-    """/good/ sends the file, /wrong/ another, /cut/ the first half; anything else is not there."""
+    """/good/ sends the file, /wrong/ another, /cut/ the first half; other paths do not exist."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -65,7 +65,7 @@ def test_a_good_download_is_kept_under_its_name(server: Server, tmp_path: Path) 
     ("folder", "reason"),
     [("wrong", "wrong checksum"), ("cut", "ChunkedEncodingError"), ("none", "HTTP status 404")],
 )
-def test_a_failed_download_leaves_nothing_and_says_why(
+def test_a_failed_download_leaves_nothing_and_gives_the_reason(
     server: Server, tmp_path: Path, folder: str, reason: str
 ) -> None:
     with pytest.raises(UserError, match=reason) as error:
@@ -91,7 +91,7 @@ def test_the_second_mirror_is_tried(server: Server, tmp_path: Path, first: str) 
     assert server.asked == [f"/{first}/file.gz", "/good/file.gz"]
 
 
-def test_a_folder_that_cannot_be_made_is_a_user_error(server: Server, tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_a_user_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="could not download"):
         fetch("file.gz", [server.url("good")], CHECKSUM, tmp_path / "file")
@@ -105,19 +105,19 @@ def local(server: Server, folder: str) -> type[Mnist]:
     return Local
 
 
-def test_nothing_connects_unless_asked_to(server: Server, tmp_path: Path) -> None:
+def test_nothing_is_downloaded_by_default_with_a_root(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="download=true"):
         local(server, "good")(str(tmp_path), download=False).load()
     assert server.asked == []
 
 
-def test_a_set_downloads_into_its_own_folder_under_the_root(server: Server, tmp_path: Path) -> None:
+def test_a_set_is_downloaded_into_its_own_directory(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not an IDX file"):  # a verified file, and still not images
         local(server, "good")(str(tmp_path), download=True).load()
     assert len(list((tmp_path / "MNIST/raw").iterdir())) == 4
 
 
-def test_what_lies_there_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
+def test_existing_files_are_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     for file in Mnist.checksums:
         (tmp_path / file).write_bytes(b"mine")
     with pytest.raises(UserError, match="not an IDX file"):

@@ -39,7 +39,7 @@ def test_images_are_read_by_class(root: Path) -> None:
     assert not data.train.x[:, 1:].any()
 
 
-def test_val_stands_in_for_test(root: Path) -> None:
+def test_val_replaces_a_missing_test(root: Path) -> None:
     (root / "test").rename(root / "val")
     assert list(ImageFolder(str(root)).load().provenance) == ["train", "val"]
 
@@ -59,13 +59,13 @@ def test_provenance_follows_the_bytes(root: Path) -> None:
     assert before["test"] != after["test"]
 
 
-def test_images_of_different_sizes_are_refused(root: Path) -> None:
+def test_images_of_different_sizes_raise(root: Path) -> None:
     draw(root / "train/dog/1.png", 200, size=(5, 4))
     with pytest.raises(UserError, match=r"dog/1\.png: is 5x4 pixels but .*cat/1\.png is 6x4; set data\.size"):
         ImageFolder(str(root)).load()
 
 
-def test_splits_of_different_sizes_are_refused(root: Path) -> None:
+def test_splits_of_different_sizes_raise(root: Path) -> None:
     for name in SHADES:
         draw(root / f"test/{name}/3.png", 1, size=(5, 4))
     with pytest.raises(UserError, match="train samples are"):
@@ -88,22 +88,24 @@ def test_an_image_of_more_than_8_bits_is_named(root: Path) -> None:
 
 def test_an_empty_class_is_named(root: Path) -> None:
     (root / "test/dog/3.png").unlink()
-    with pytest.raises(UserError, match="test/dog: no images in it"):
+    with pytest.raises(UserError, match="test/dog: has no images"):
         ImageFolder(str(root)).load()
 
 
 @pytest.mark.parametrize(("gone", "kept"), [("train", "test"), ("test", "train")])
 def test_a_class_missing_from_a_split_is_named(root: Path, gone: str, kept: str) -> None:
     shutil.rmtree(root / gone / "dog")
-    with pytest.raises(UserError, match=f"{gone}/dog: no such class folder, but there is .*{kept}/dog"):
+    with pytest.raises(
+        UserError, match=f"{gone}/dog: the class directory is missing, but .*{kept}/dog exists"
+    ):
         ImageFolder(str(root)).load()
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train: no such folder"):
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train: the directory is missing"):
         ImageFolder(str(tmp_path)).load()
     (tmp_path / "train").mkdir()
-    with pytest.raises(UserError, match="train: no class folders"):
+    with pytest.raises(UserError, match="train: has no class directories"):
         ImageFolder(str(tmp_path)).load()
 
 

@@ -33,7 +33,7 @@ def write_set(folder: Path, n: int = 12, packed: bool = True) -> None:
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "f4"])
 @pytest.mark.parametrize("pack", [gzip.compress, bytes])
-def test_what_was_written_is_read(tmp_path: Path, dtype: str, pack: object) -> None:
+def test_arrays_are_read_as_written(tmp_path: Path, dtype: str, pack: object) -> None:
     array = np.arange(24).reshape(2, 3, 4).astype(dtype)
     path = tmp_path / "file"
     path.write_bytes(pack(idx(array)))  # type: ignore[operator]
@@ -59,7 +59,7 @@ GOOD = idx(np.zeros((2, 3), np.uint8))
         (gzip.compress(GOOD, mtime=0)[:-8] + b"\0" * 8, "expected a complete gzip file"),
     ],
 )
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, data: bytes, message: str) -> None:
+def test_a_damaged_file_raises_with_its_name(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "bad"
     path.write_bytes(data)
     with pytest.raises(UserError, match=f"bad: {message}"):
@@ -83,7 +83,7 @@ def test_a_set_is_found_in_each_known_layout(tmp_path: Path, where: str, packed:
     assert len(data.provenance) == 4
 
 
-def test_sets_under_one_root_are_told_apart_by_folder(tmp_path: Path) -> None:
+def test_sets_under_one_root_have_separate_directories(tmp_path: Path) -> None:
     for n, kind in enumerate((Mnist, FashionMnist, KMnist)):
         write_set(tmp_path / kind.folder / "raw", n=20 + n)
     assert len(FashionMnist(str(tmp_path)).load().train) == 21
@@ -98,7 +98,7 @@ def test_the_environment_variable_is_the_default_root(
     assert KMnist().load().classes[0] == "o"
 
 
-def test_a_missing_set_says_where_it_was_sought_and_how_to_get_it(tmp_path: Path) -> None:
+def test_a_missing_set_raises_with_the_searched_paths_and_a_hint(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"MNIST/raw.*data\.root=.*data\.download=true") as error:
         Mnist(str(tmp_path)).load()
     assert "train-images-idx3-ubyte.gz" in str(error.value)
@@ -114,7 +114,7 @@ def test_a_missing_set_says_where_it_was_sought_and_how_to_get_it(tmp_path: Path
         ("t10k-labels-idx1-ubyte", np.zeros((6, 1), np.uint8), "expected uint8 labels"),
     ],
 )
-def test_files_that_do_not_fit_together_are_refused(
+def test_files_that_do_not_fit_together_raise(
     tmp_path: Path, file: str, array: np.ndarray, message: str
 ) -> None:
     write_set(tmp_path, packed=False)

@@ -30,14 +30,14 @@ def test_a_set_knows_its_shape_and_classes() -> None:
     ("bad", "message"),
     [
         (Split(np.zeros((3, 1, 2, 2), np.uint8), np.zeros(4, np.int64)), "3 samples but 4 labels"),
-        (split(3, [0, 1, 2]), "labels run from 0 to 2"),
-        (split(3, [0, -1, 1]), "labels run from -1 to 1"),
+        (split(3, [0, 1, 2]), "labels are 0 to 2"),
+        (split(3, [0, -1, 1]), "labels are -1 to 1"),
         (split(0), "no samples"),
         (split(dtype=np.float64), "samples are float64"),
         (Split(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.uint8)), "labels are uint8"),
     ],
 )
-def test_a_bad_split_is_refused_by_name(bad: Split, message: str) -> None:
+def test_a_bad_split_raises_with_its_name(bad: Split, message: str) -> None:
     with pytest.raises(UserError, match=f"toy, train: .*{message}"):
         image_set(bad, split())
     with pytest.raises(UserError, match=f"toy, test: .*{message}"):
@@ -45,7 +45,7 @@ def test_a_bad_split_is_refused_by_name(bad: Split, message: str) -> None:
 
 
 @pytest.mark.parametrize("other", [split(side=3), split(dtype=np.float32)])
-def test_splits_must_hold_the_same_kind_of_sample(other: Split) -> None:
+def test_splits_must_have_samples_of_one_shape_and_type(other: Split) -> None:
     with pytest.raises(UserError, match=r"train samples are .* but test samples are"):
         image_set(split(), other)
 

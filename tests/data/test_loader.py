@@ -13,7 +13,7 @@ from ffcore.errors import UserError
 
 
 def numbered(n: int) -> Split:
-    """Every pixel of a sample is the sample's number."""
+    """Every pixel of a sample is the index of the sample."""
     x = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 2, 3, 3))
     return Split(x, np.arange(n) % 10)
 
@@ -42,7 +42,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     assert order(first) == order(resumed)
 
 
-def test_neighbouring_seeds_and_epochs_have_orders_of_their_own() -> None:
+def test_neighbouring_seeds_and_epochs_have_different_orders() -> None:
     orders = set()
     for seed in range(4):
         for epoch in range(4):
@@ -58,7 +58,7 @@ def test_without_shuffling_the_stored_order_is_kept() -> None:
 
 @pytest.mark.parametrize("world", [2, 3])
 @pytest.mark.parametrize("batch_size", [5, 6])
-def test_the_ranks_batches_together_are_one_ranks(world: int, batch_size: int) -> None:
+def test_the_batches_of_all_ranks_together_are_the_global_batch(world: int, batch_size: int) -> None:
     whole = loader(batch_size=batch_size)
     shares = [loader(batch_size=batch_size, rank=rank, world=world) for rank in range(world)]
     assert all(len(share) == len(whole) for share in shares)
@@ -71,13 +71,13 @@ def test_the_ranks_batches_together_are_one_ranks(world: int, batch_size: int) -
         assert {p.total for p in parts} == {len(one.y)}
 
 
-def test_a_rank_without_rows_gets_a_stand_in_that_does_not_count() -> None:
+def test_a_rank_without_rows_gets_a_placeholder() -> None:
     idle, busy = (list(loader(n=11, rank=rank, world=2))[-1] for rank in range(2))
     assert [(len(last.x), last.total, last.counts) for last in (idle, busy)] == [(1, 1, False), (1, 1, True)]
     assert torch.equal(idle.x, busy.x)
 
 
-def test_the_last_batch_holds_what_is_left() -> None:
+def test_the_last_batch_has_the_remaining_samples() -> None:
     assert [batch.total for batch in loader()] == [5, 5, 5, 5, 3]
     assert (len(loader()), len(loader(n=20))) == (5, 4)
 
@@ -94,7 +94,7 @@ def test_standardised_samples_have_zero_mean_and_unit_deviation(dtype: type) -> 
     split = Split(x, np.zeros(40, np.int64))
     mean, std = statistics(split, 0.1)
     load = DeviceLoader(split, scale=0.1, batch_size=40, shuffle=False, mean=mean, std=std)
-    for _ in range(2):  # the stored samples are left alone
+    for _ in range(2):  # the stored samples are not changed
         got = next(iter(load)).x
         torch.testing.assert_close(got.mean((0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
         torch.testing.assert_close(got.std((0, 2, 3), correction=0), torch.ones(2))
@@ -107,6 +107,6 @@ def test_standardised_samples_have_zero_mean_and_unit_deviation(dtype: type) -> 
         ({"batch_size": 0}, "batch_size=0"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_settings_raise(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         loader(**options)

@@ -10,12 +10,12 @@ from ffcore.errors import UserError
 
 
 def numbered(n: int) -> Split:
-    """Each sample is its own number; two classes, one three times as large."""
+    """Each sample is its index; two classes, one three times as large."""
     return Split(np.arange(n, dtype=np.float32)[:, None], (np.arange(n) % 4 == 0).astype(np.int64))
 
 
 @pytest.mark.parametrize(("validation", "count"), [(7, 7), (0.25, 5), (0.001, 1)])
-def test_cut_parts_are_disjoint_and_complete(validation: float, count: int) -> None:
+def test_both_parts_are_disjoint_and_complete(validation: float, count: int) -> None:
     train, val = cut(numbered(20), validation, seed=3)
     assert val is not None
     assert len(val) == count
@@ -37,13 +37,13 @@ def test_no_validation_keeps_everything() -> None:
 
 
 @pytest.mark.parametrize("validation", [20, 21, -1, 1.0, -0.5, 1.5])
-def test_a_cut_that_cannot_be_is_refused(validation: float) -> None:
+def test_an_invalid_validation_size_raises(validation: float) -> None:
     with pytest.raises(UserError, match=f"validation={validation}"):
         cut(numbered(20), validation, seed=1)
 
 
 @pytest.mark.parametrize("count", [1, 7, 19])
-def test_a_stratified_cut_gives_each_class_its_share(count: int) -> None:
+def test_a_stratified_split_has_each_class_in_proportion(count: int) -> None:
     rest, chosen = stratified(numbered(20), count, seed=5)
     assert len(chosen) == count
     assert sorted([*rest.x[:, 0], *chosen.x[:, 0]]) == list(range(20))

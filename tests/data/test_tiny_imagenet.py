@@ -28,7 +28,7 @@ def draw(path: Path, shade: int, size: tuple[int, int] = (64, 64), mode: str = "
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes, three training images and one test image each, and what the reader has to leave alone."""
+    """Two classes, three training images and one test image each, and files that the reader ignores."""
     folder = tmp_path / "root" / "tiny-imagenet-200"
     for wnid, shade in SHADES.items():
         for number in range(3):
@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where decoded images go unless a test says otherwise."""
+    """The default directory of decoded images."""
     monkeypatch.setenv("FFCORE_DATA", str(tmp_path / "home"))
     return tmp_path / "home"
 
@@ -75,25 +75,25 @@ def test_the_official_layout_is_read_with_validation_as_test_split(root: Path) -
     assert set(data.provenance) == {"train", "val", "val_annotations.txt"}
 
 
-def test_chosen_classes_are_all_that_is_read_and_decoded(root: Path, home: Path) -> None:
+def test_only_chosen_classes_are_read_and_decoded(root: Path, home: Path) -> None:
     data = TinyImageNet(str(root), classes=["n02"]).load()
     assert (data.classes, data.train.y.tolist(), data.test.y.tolist()) == (("dog",), [0, 0, 0], [0])
     np.testing.assert_allclose(data.train.x[:, 0, 0, 0], [40, 41, 42], atol=2)
     assert TinyImageNet(classes=["n02"]).peek() == ((3, 64, 64), 1)
     before = the_file(home)
     assert TinyImageNet(str(root), classes=["n02", "n01"]).load().classes == ("cat", "dog")
-    assert before.is_file()  # what was decoded for one choice serves it again
+    assert before.is_file()  # the cache of one choice of classes is kept
 
 
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([], "one or more ids, each once"),
+        ([], "one or more IDs, each once"),
         (["n01", "n01"], r"each once; got \['n01', 'n01'\]"),
-        (["n01", "n3"], "'n3' is no class of .*tiny-imagenet-200; known: n01, n02"),
+        (["n01", "n3"], "'n3' is not a class of .*tiny-imagenet-200; known: n01, n02"),
     ],
 )
-def test_classes_that_cannot_be_chosen_are_told(root: Path, classes: list[str], message: str) -> None:
+def test_invalid_choices_of_classes_raise(root: Path, classes: list[str], message: str) -> None:
     with pytest.raises(UserError, match=f"data.classes: .*{message}"):
         TinyImageNet(str(root), classes=classes).load()
 
@@ -106,18 +106,18 @@ def test_pixels_are_those_that_pillow_decodes(root: Path) -> None:
     np.testing.assert_array_equal(TinyImageNet(str(root)).load().train.x[0], right)
 
 
-def test_the_folder_itself_may_be_the_root(root: Path) -> None:
+def test_the_directory_itself_may_be_the_root(root: Path) -> None:
     assert len(TinyImageNet(str(official(root))).load().train) == 6
 
 
-def test_without_lists_the_folders_are_the_classes(root: Path) -> None:
+def test_without_lists_the_directories_are_the_classes(root: Path) -> None:
     (official(root) / "wnids.txt").unlink()
     (official(root) / "words.txt").unlink()
     assert TinyImageNet(str(root)).load().classes == ("n01", "n02")
     assert TinyImageNet(str(root)).peek() is None
 
 
-def test_classes_of_one_name_are_told_apart(root: Path) -> None:
+def test_classes_of_one_name_get_their_ids(root: Path) -> None:
     (official(root) / "words.txt").write_text("n01\tcrane, bird\nn02\tcrane, machine\n")
     assert TinyImageNet(str(root)).load().classes == ("crane (n01)", "crane (n02)")
 
@@ -140,7 +140,7 @@ def test_decoded_images_are_used_again(root: Path, home: Path, monkeypatch: pyte
     assert sorted(p.name for p in home.iterdir()) == [file.name, file.with_suffix(".json").name]
 
 
-def test_another_way_of_writing_the_root_is_the_same_root(
+def test_another_spelling_of_the_root_uses_the_same_cache(
     root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once = TinyImageNet(str(root)).load()
@@ -150,7 +150,7 @@ def test_another_way_of_writing_the_root_is_the_same_root(
     assert the_file(home)
 
 
-def test_images_are_mapped_and_what_is_written_to_them_stays_in_memory(root: Path, home: Path) -> None:
+def test_images_are_mapped_and_changes_stay_in_memory(root: Path, home: Path) -> None:
     data = TinyImageNet(str(root)).load()
     assert isinstance(data.train.x, np.memmap)
     before = the_file(home).read_bytes()
@@ -161,7 +161,7 @@ def test_images_are_mapped_and_what_is_written_to_them_stays_in_memory(root: Pat
     assert the_file(home).read_bytes() == before
 
 
-def test_another_folder_may_keep_them_and_two_sets_do_not_share(
+def test_the_cache_may_be_elsewhere_and_two_sets_do_not_share_it(
     root: Path, tmp_path: Path, home: Path
 ) -> None:
     shutil.copytree(root, tmp_path / "other")
@@ -213,9 +213,7 @@ def empty_header(root: Path, home: Path) -> None:
         (empty_header, "its header is missing or damaged"),
     ],
 )
-def test_what_cannot_be_used_is_made_again_with_a_warning(
-    root: Path, home: Path, damage, reason: str
-) -> None:
+def test_an_unusable_cache_is_made_again_with_a_warning(root: Path, home: Path, damage, reason: str) -> None:
     TinyImageNet(str(root)).load()
     damage(root, home)
     with pytest.warns(UserWarning, match=rf"\.bytes: {reason}.*; the images are decoded again"):
@@ -227,7 +225,7 @@ def test_what_cannot_be_used_is_made_again_with_a_warning(
     assert made.provenance == again.provenance == fresh.provenance
 
 
-def test_a_file_that_cannot_be_opened_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_opened_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     TinyImageNet(str(root)).load()
     calls, mapped = [], packed._mapped
 
@@ -242,7 +240,7 @@ def test_a_file_that_cannot_be_opened_is_made_again(root: Path, monkeypatch: pyt
         assert len(TinyImageNet(str(root)).load().train) == 6
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(root: Path, home: Path) -> None:
+def test_a_full_disk_gives_one_line_and_leaves_nothing(root: Path, home: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
@@ -254,7 +252,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(root: Path, home: Path) -> N
     assert len(TinyImageNet(str(root)).load().train) == 6
 
 
-def test_without_room_for_the_header_no_images_stay(
+def test_without_space_for_the_header_no_images_are_left(
     root: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object) -> str:
@@ -266,13 +264,13 @@ def test_without_room_for_the_header_no_images_stay(
     assert not list(home.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(root: Path, home: Path) -> None:
+def test_a_directory_that_cannot_be_made_gives_one_line(root: Path, home: Path) -> None:
     home.write_text("a file")
-    with pytest.raises(UserError, match=r"\.bytes: cannot be written: .*; set data\.cache=FOLDER"):
+    with pytest.raises(UserError, match=r"\.bytes: cannot be written: .*; set data\.cache=DIRECTORY"):
         TinyImageNet(str(root)).load()
 
 
-def test_drafts_of_killed_processes_are_removed_and_those_of_others_stay(root: Path, home: Path) -> None:
+def test_only_drafts_of_killed_processes_are_removed(root: Path, home: Path) -> None:
     TinyImageNet(str(root)).load()
     stem = the_file(home).stem
     drafts = [home / f".{stem}-old.tmp", home / f".{stem}-new.tmp", home / ".other-old.tmp"]
@@ -285,15 +283,17 @@ def test_drafts_of_killed_processes_are_removed_and_those_of_others_stay(root: P
     assert [draft.exists() for draft in drafts] == [False, True, True]
 
 
-def test_nothing_is_printed_where_there_is_no_terminal(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed_without_a_terminal(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TinyImageNet(str(root)).load()
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_empty_place_says_what_is_wanted_and_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no folder train in .*tiny-imagenet-200 or .*cs231n.*data\.root="):
+def test_an_empty_root_raises_with_the_expected_files_and_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"no directory train in .*tiny-imagenet-200 or .*cs231n.*data\.root="
+    ):
         TinyImageNet(str(tmp_path)).load()
     assert TinyImageNet(str(tmp_path)).peek() is None
 
@@ -316,16 +316,19 @@ FAULTS = {
     "val sorted by class": (reorganised, r"val/images: missing; .*data\.kind=image-folder"),
     "no annotations": (lambda f: (f / "val/val_annotations.txt").unlink(), r"val_annotations\.txt: missing"),
     "no class": (lambda f: (f / "wnids.txt").write_text("\n"), r"wnids\.txt: expected classes, found none"),
-    "a class twice": (lambda f: (f / "wnids.txt").write_text("n01\nn01\nn02"), "names n01 more than once"),
-    "a class not in train": (lambda f: shutil.rmtree(f / "train/n02"), "train/n02: no such folder"),
-    "a class not listed": (lambda f: (f / "wnids.txt").write_text("n01\n"), r"train/n02: no class of wnids"),
+    "a class twice": (lambda f: (f / "wnids.txt").write_text("n01\nn01\nn02"), "has n01 more than once"),
+    "a class not in train": (lambda f: shutil.rmtree(f / "train/n02"), "train/n02: the directory is missing"),
+    "a class not listed": (
+        lambda f: (f / "wnids.txt").write_text("n01\n"),
+        r"train/n02: not a class of wnids",
+    ),
     "a class without images folder": (
         lambda f: (f / "train/n02/images").rename(f / "train/n02/pictures"),
-        "train/n02/images: no such folder",
+        "train/n02/images: the directory is missing",
     ),
     "a class without images": (
         lambda f: [p.unlink() for p in (f / "train/n02/images").iterdir()],
-        "train/n02/images: no images in it",
+        "train/n02/images: has no images",
     ),
     "a class not in val": (
         lambda f: [(f / "val/images/val_n02.JPEG").unlink(), annotate(f, [("val_n01.JPEG", "n01")])],
@@ -333,17 +336,20 @@ FAULTS = {
     ),
     "an unknown class": (
         lambda f: more(f, ("val_n01.JPEG", "n77")),
-        r"txt: line 3: 'n77' of val_n01\.JPEG is no class",
+        r"txt: line 3: 'n77' of val_n01\.JPEG is not a class",
     ),
     "an unknown file": (lambda f: more(f, ("val_7.JPEG", "n01")), r"line 3: val_7\.JPEG is not in .*images"),
-    "a file twice": (lambda f: more(f, ("val_n01.JPEG", "n01")), r"line 3: val_n01\.JPEG .* or named twice"),
+    "a file twice": (
+        lambda f: more(f, ("val_n01.JPEG", "n01")),
+        r"line 3: val_n01\.JPEG .* or is listed twice",
+    ),
     "a broken line": (
         lambda f: (f / "val/val_annotations.txt").write_text("val_n01.JPEG n01\n"),
-        r"line 1: '' of val_n01\.JPEG n01 is no class",
+        r"line 1: '' of val_n01\.JPEG n01 is not a class",
     ),
     "an unlabelled image": (
         lambda f: draw(f / "val/images/val_9.JPEG", 1),
-        r"val_9\.JPEG: has no line in .*val_annotations\.txt; 1 such",
+        r"val_9\.JPEG: has no line in .*val_annotations\.txt; number of such images: 1",
     ),
     "another size": (lambda f: draw(f / FIRST, 1, (32, 64)), r"n01_0\.JPEG: is 32x64 pixels; expected 64x64"),
     "a cut JPEG": (
@@ -367,7 +373,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("damage", "message"), FAULTS.values(), ids=FAULTS)
-def test_what_is_out_of_place_is_refused_by_name(root: Path, home: Path, damage, message: str) -> None:
+def test_files_out_of_place_raise_with_their_name(root: Path, home: Path, damage, message: str) -> None:
     damage(official(root))
     with pytest.raises(UserError, match=message) as error:
         TinyImageNet(str(root)).load()

@@ -1,4 +1,4 @@
-"""What the README and the docs tell a newcomer to type, typed."""
+"""The code and commands in the README and the docs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture
 def plugin_of(tmp_path: Path):
-    """Writes a page's plugin to a file and loads it."""
+    """Writes the plugin of a page to a file and loads it."""
     before = current()
 
     def load(page: str, having: str) -> Plugins:
@@ -42,7 +42,7 @@ def plugin_of(tmp_path: Path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_are_valid(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
@@ -81,7 +81,7 @@ def test_the_recipe_page_shows_a_valid_recipe() -> None:
     assert Recipe.model_validate(shown).name == "mnist/ff"
 
 
-def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
+def test_every_plugin_and_recipe_is_listed_in_the_docs() -> None:
     pages = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs/plugins").glob("*.md")}
     for noun in ("algorithm", "goodness", "objective", "penalty", "negative", "label", "handoff", "schedule"):
         for entry in current().registry.entries(noun):
@@ -91,7 +91,7 @@ def test_every_plugin_and_recipe_has_its_line_in_the_docs() -> None:
         assert find(name).is_file()
 
 
-def test_the_page_of_results_is_what_its_command_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_results_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs/results")
     made = runpy.run_path(str(ROOT / "docs/results/write.py"))["Page"]().text()
     assert (ROOT / "docs/results/README.md").read_text(encoding="utf-8") == made
@@ -109,7 +109,7 @@ def test_epochs_to_an_accuracy_lie_between_two_validations(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_no_page_has_a_gap_that_a_command_should_have_filled(page: Path) -> None:
+def test_no_page_has_an_unfilled_placeholder(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     assert not re.findall(r"\{[a-z]+\}", re.sub(r"`[^`\n]*`", "", text))
 

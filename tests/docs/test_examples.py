@@ -1,4 +1,4 @@
-"""Every example runs, and comes to what it says."""
+"""Every example runs and gives the documented result."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ def load(name):
     return module
 
 
-def test_there_is_a_test_of_every_example():
+def test_every_example_has_a_test():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "own_loop",
         "own_model",
@@ -26,7 +26,7 @@ def test_there_is_a_test_of_every_example():
     }
 
 
-def test_a_loop_of_ones_own_learns_a_table(capsys):
+def test_an_own_loop_learns_a_table(capsys):
     assert load("own_loop").main() > 0.9
     assert "test accuracy" in capsys.readouterr().out
 
@@ -43,7 +43,7 @@ def test_a_step_by_hand_shows_three_blocks(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
-def test_a_model_of_another_package_classifies(capsys):
+def test_a_model_of_another_package_learns(capsys):
     pytest.importorskip("efficientnet_pytorch", reason="the example's package is no dependency of ffcore")
     threads = torch.get_num_threads()
     of_blocks, of_model = load("own_model").main()

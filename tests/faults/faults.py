@@ -1,8 +1,8 @@
-"""Runs that are killed, starved of disk, corrupted: each goes on to the same numbers, or refuses in one line.
+"""Killed runs, full disks and damaged files: a resumed run has the same results, or an error of one line.
 
     nox -s faults
 
-Not part of the usual tests: every case trains in processes of its own.
+Not part of the usual tests: every case trains in separate processes.
 """
 
 import csv
@@ -38,7 +38,7 @@ def process(words):
 
 
 def content(folder):
-    """Everything that must be the same, whatever happened on the way."""
+    """Returns everything that must be the same after any fault."""
     made = {}
     for name in ("last", "best"):
         state = torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True)
@@ -54,10 +54,10 @@ def content(folder):
 
 
 def assert_same(folder, whole):
-    mine, right = content(folder), content(whole)
-    assert mine.keys() == right.keys()
-    for key, value in right.items():
-        assert np.array_equal(mine[key], value) if isinstance(value, np.ndarray) else mine[key] == value, key
+    own, expected = content(folder), content(whole)
+    assert own.keys() == expected.keys()
+    for key, value in expected.items():
+        assert np.array_equal(own[key], value) if isinstance(value, np.ndarray) else own[key] == value, key
     assert not list(folder.rglob("*.tmp"))
 
 
@@ -69,7 +69,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("accident", [name for name in KILLS if name != "while the report is drawn"])
-def test_killed_and_resumed_is_the_same(accident, whole, tmp_path):
+def test_killed_and_resumed_gives_the_same_results(accident, whole, tmp_path):
     folder = tmp_path / "run"
     assert victim(accident, folder).returncode == -signal.SIGKILL
     done = resume(folder)
@@ -77,7 +77,7 @@ def test_killed_and_resumed_is_the_same(accident, whole, tmp_path):
     assert_same(folder, whole)
 
 
-def test_killed_again_and_again_is_the_same(whole, tmp_path):
+def test_killed_several_times_gives_the_same_results(whole, tmp_path):
     folder = tmp_path / "run"
     for accident in ("within the first epoch", "half way through the first checkpoint", "as an epoch ends"):
         assert victim(accident, folder).returncode == -signal.SIGKILL
@@ -86,7 +86,7 @@ def test_killed_again_and_again_is_the_same(whole, tmp_path):
     assert_same(folder, whole)
 
 
-def test_killed_while_the_report_is_drawn_the_run_is_finished(whole, tmp_path):
+def test_killed_during_the_report_the_run_is_finished(whole, tmp_path):
     folder = tmp_path / "run"
     assert victim("while the report is drawn", folder).returncode == -signal.SIGKILL
     assert_same(folder, whole)
@@ -103,7 +103,7 @@ def test_a_clock_that_jumps_changes_nothing(whole, tmp_path):
     assert_same(folder, whole)
 
 
-def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_later(whole, tmp_path):
+def test_a_full_disk_ends_a_run_in_one_line_and_it_can_be_resumed(whole, tmp_path):
     folder = tmp_path / "run"
     assert victim("within the first epoch", folder).returncode == -signal.SIGKILL
     kept = (folder / "checkpoints/last.ckpt").read_bytes()
@@ -117,7 +117,7 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_goes_on_later(whole, tmp_path
 
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "a byte in the middle"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, whole, tmp_path):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(damage, whole, tmp_path):
     folder = tmp_path / "run"
     assert victim("within the last epoch", folder).returncode == -signal.SIGKILL
     last = folder / "checkpoints/last.ckpt"
@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, whole, tmp_pat
     assert_same(folder, whole)
 
 
-def test_when_no_checkpoint_loads_it_refuses_in_one_line(tmp_path):
+def test_only_damaged_checkpoints_give_one_line(tmp_path):
     folder = tmp_path / "run"
     assert victim("within the last epoch", folder).returncode == -signal.SIGKILL
     for path in (folder / "checkpoints").iterdir():

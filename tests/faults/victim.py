@@ -1,7 +1,7 @@
-"""A run that meets with an accident: ``python victim.py ACCIDENT RUN_DIR``; used by faults.py.
+"""A run with a fault: ``python victim.py ACCIDENT RUN_DIR``; used by faults.py.
 
-Where the accident is a kill, the process dies by SIGKILL there: nothing is cleaned up, nothing flushed.
-Reports, which take longer than these runs, are not drawn.
+If the fault is a kill, the process ends by SIGKILL: no clean-up, no flush. Reports, which take longer than
+these runs, are not written.
 """
 
 import os
@@ -31,7 +31,7 @@ def die(*args, **kwargs):
 
 
 def at_call(number, real):
-    """``real``, but for the call of this number, in which the process dies before anything is done."""
+    """Returns ``real``, except that the process dies at the start of call number ``number``."""
     count = 0
 
     def call(*args, **kwargs):
@@ -45,7 +45,7 @@ def at_call(number, real):
 
 
 class KillAt(lightning.Callback):
-    """Dies in a hook when so many batches have been learned."""
+    """Dies in a hook after ``step`` steps."""
 
     def __init__(self, hook, step):
         self.step = step
@@ -57,7 +57,7 @@ class KillAt(lightning.Callback):
 
 
 def while_writing(name, number, when):
-    """Dies in the ``number``-th writing of a file: before it, half way, with a whole draft, or after it."""
+    """Dies in the ``number``-th writing of a file: before it, half way, before the rename, or after it."""
     real, count = files.write_whole, 0
 
     def write_whole(target, write):
@@ -88,7 +88,7 @@ def while_writing(name, number, when):
 
 
 def between_the_names():
-    """Dies when the last checkpoint has become the previous one, and the new one is not yet the last."""
+    """Dies after the last checkpoint was renamed to the previous one, before the new one is the last."""
     real = Path.replace
 
     def replace(self, target):
@@ -111,13 +111,13 @@ def reporting():
 
 
 def jumping_clock():
-    """Every look at the wall clock gives another day, before or after; some steps wait a little."""
+    """The wall clock jumps by days, back and forth; some steps wait a little."""
     real = time.time
     time.time = lambda: real() + random.Random(0).uniform(-1e6, 1e6)
 
 
 def small_files(size):
-    """No file may become larger, as if the disk were full."""
+    """Limit the size of files, as if the disk were full."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 

@@ -1,4 +1,4 @@
-"""A light plugin with one of everything; nothing of it needs torch."""
+"""A plugin with a component of every noun, without torch."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

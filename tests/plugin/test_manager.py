@@ -56,7 +56,7 @@ def status(plugins):
     ],
     ids=["import", "exit", "syntax", "call", "misspelt-hook", "misspelt-argument", "no-hookimpl", "name"],
 )
-def test_a_broken_plugin_is_reported_and_stops_nothing_else(install, text, reason):
+def test_a_broken_plugin_is_reported_and_the_others_work(install, text, reason):
     install(bad=text, fine=good("y"))
     plugins = Plugins.load()
     assert reason in plugins.broken["bad"]
@@ -71,7 +71,7 @@ def test_a_broken_plugin_is_named_when_something_is_not_found(install):
         Plugins.load().registry.get("goodness", "x")
 
 
-def test_of_two_plugins_that_clash_the_later_is_broken_and_leaves_nothing(install):
+def test_of_two_clashing_plugins_the_later_is_broken_and_registers_nothing(install):
     install(b=good("x") + '    registry.goodness("y", "nowhere:Y")\n', a=good("x"))
     plugins = Plugins.load()
     assert "'x' is registered twice: by plugins 'a' and 'b'" in plugins.broken["b"]
@@ -95,7 +95,7 @@ def test_the_environment_disables_all(install, monkeypatch):
     assert status(Plugins.load()) == {"a": "disabled", "b": "disabled"}
 
 
-def test_disabling_what_is_not_there_is_an_error(install, monkeypatch):
+def test_disabling_an_unknown_plugin_raises(install, monkeypatch):
     install(alpha=good("x"))
     monkeypatch.setenv(manager.DISABLE, "alpah")
     with pytest.raises(UserError, match="'alpah', which is not an installed plugin; did you mean 'alpha'"):
@@ -119,14 +119,14 @@ def test_a_command_for_the_user_names_plugin_files(bare, tmp_path):
         assert manager.command("run").startswith("ffcore --trust --plugin ")
 
 
-def test_a_file_that_was_asked_for_must_work(bare, tmp_path):
+def test_a_plugin_file_that_fails_raises(bare, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("1 / 0")
     with pytest.raises(UserError, match="is broken: ZeroDivisionError"):
         Plugins.load([str(file)])
 
 
-def test_a_file_may_not_be_missing_come_twice_or_clash(install, tmp_path):
+def test_a_missing_repeated_or_clashing_file_raises(install, tmp_path):
     install(a=good("x"))
     missing, twice, clash = (tmp_path / name for name in ("missing.py", "a.py", "other.py"))
     twice.write_text(good("z"))
@@ -136,7 +136,7 @@ def test_a_file_may_not_be_missing_come_twice_or_clash(install, tmp_path):
             Plugins.load([str(file)])
 
 
-def test_a_file_added_again_is_read_anew_and_a_broken_edit_changes_nothing(bare, tmp_path, monkeypatch):
+def test_a_file_added_again_is_read_again_and_a_broken_edit_changes_nothing(bare, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.dont_write_bytecode", True)  # bytecode of an edit within a second would be stale
     file = tmp_path / "mine.py"
     source = good("x").replace('"nowhere:X"', 'f"{__name__}:X"')

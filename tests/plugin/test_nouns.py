@@ -19,5 +19,5 @@ def test_an_unknown_noun_names_the_nearest():
 @pytest.mark.parametrize(
     ("noun", "model"), [("dataset", DataConfig), ("body", BlockItem), ("network", NetItem)]
 )
-def test_options_may_not_take_the_names_written_beside_them(noun, model):
+def test_options_cannot_have_reserved_names(noun, model):
     assert NOUNS[noun].reserved == {"kind", *model.own()}

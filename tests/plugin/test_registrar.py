@@ -16,12 +16,12 @@ from ffcore.plugin.registrar import Registrar
         ("goodness", ("x", len), "is an instance of builtin_function_or_method; give the class"),
     ],
 )
-def test_what_cannot_work_is_refused(noun, args, message):
+def test_invalid_registrations_raise(noun, args, message):
     with pytest.raises(UserError, match=message):
         Registrar("p").add(noun, *args)
 
 
-def test_there_is_a_method_for_each_noun():
+def test_each_noun_has_a_method():
     registry = Registrar("p")
     registry.lr_schedule("x", "a:B")
     assert (registry.entries[0].noun, registry.entries[0].plugin) == ("lr_schedule", "p")
@@ -42,7 +42,7 @@ def test_a_class_is_summarised_by_its_docstring_unless_it_is_given():
     assert [entry.summary for entry in registry.entries] == ["One line.", "another line"]
 
 
-def test_a_recipe_is_an_existing_file_with_a_tidy_name(tmp_path):
+def test_a_recipe_is_an_existing_file_with_a_valid_name(tmp_path):
     path, registry = tmp_path / "r.yaml", Registrar("p")
     with pytest.raises(UserError, match="there is no file"):
         registry.recipe("a/b", path)

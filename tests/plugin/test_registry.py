@@ -26,7 +26,7 @@ def test_two_plugins_with_one_name_are_both_named_and_nothing_is_added():
     assert registry.names("handoff") == ["rms"]
 
 
-def test_an_unknown_name_gets_the_nearest_and_the_plugins_that_are_missing():
+def test_an_unknown_name_gives_the_nearest_and_the_broken_plugins():
     registry = Registry({"bad": "ImportError: x"}, ["off"])
     registry.add(entry())
     with pytest.raises(

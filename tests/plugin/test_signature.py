@@ -1,4 +1,4 @@
-"""Signatures read off the source, and off the class: both have to agree."""
+"""Signatures read from the source and from the class: both must agree."""
 
 import subprocess
 import sys
@@ -181,7 +181,7 @@ def test_names_are_followed_through_imports_and_assignments(module):
         assert source_signature(name).name == "Dense"
 
 
-def test_a_constructor_may_be_a_parents(module):
+def test_a_constructor_may_be_inherited(module):
     read = source_signature(f"{module}.main:Inherits")
     assert [(a.name, a.default, a.description) for a in read.arguments] == [
         ("scale", 2.0, "more precisely."),
@@ -202,11 +202,13 @@ def test_functions_are_read_with_names_for_type_checkers(module):
     assert count.default == 3
 
 
-UNREADABLE = ["decorated", "missing", "constant", "called", "tried", "Twice", "Overloaded", "Shadowed", "Replaced", "Diamond", "Grown", "Switched"]
+UNREADABLE = """
+decorated missing constant called tried Twice Overloaded Shadowed Replaced Diamond Grown Switched
+"""
 
 
-@pytest.mark.parametrize("name", UNREADABLE)
-def test_what_the_source_does_not_show_is_unreadable(module, name):
+@pytest.mark.parametrize("name", UNREADABLE.split())
+def test_signatures_that_the_source_does_not_show_raise(module, name):
     with pytest.raises(UnreadableError):
         source_signature(f"{module}.main:{name}")
 
@@ -219,7 +221,7 @@ def test_an_edited_file_is_read_again(module, tmp_path):
     assert source_signature(target).arguments[0].default == 3.25
 
 
-def test_an_argument_without_a_type_is_refused(module):
+def test_an_argument_without_a_type_raises(module):
     with pytest.raises(UserError, match=r"argument 'units' of .* has no type"):
         source_signature(f"{module}.main:Untyped")
 
@@ -230,7 +232,7 @@ def test_an_argument_without_a_type_is_refused(module):
         imported_signature(Bad)
 
 
-def test_annotations_that_exist_for_type_checkers_only_are_refused_in_a_class():
+def test_annotations_for_type_checkers_only_raise_in_a_class():
     class Bad:
         def __init__(self, thing: "OnlyForCheckers") -> None: ...  # noqa: F821
 

@@ -6,7 +6,7 @@ import pytest
 
 
 def load(name):
-    """A module of this folder: tests are no package, and the pool's processes import it too."""
+    """Import a module of this directory: tests are not a package, and the pool's processes import it too."""
     spec = importlib.util.spec_from_file_location(f"ranks_{name}", Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -16,7 +16,7 @@ def load(name):
 
 @pytest.fixture(scope="session")
 def pool():
-    """Two ranks, connected once for all tests."""
+    """Two ranks that are connected once for all tests."""
     made = load("pool").Pool()
     yield made
     made.close()
@@ -24,5 +24,5 @@ def pool():
 
 @pytest.fixture(scope="session")
 def work():
-    """What the pool's ranks are asked to do, in this process."""
+    """The module work.py, whose functions the ranks of the pool run, in this process."""
     return load("work")

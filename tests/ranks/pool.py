@@ -1,4 +1,4 @@
-"""Two processes that are connected once and then work for all tests."""
+"""Two processes that are connected once and used by all tests."""
 
 import importlib.util
 import os
@@ -16,16 +16,17 @@ ANSWER = 120  # seconds
 
 
 class Pool:
-    """Calls a function of work.py on every rank at the same time; started when it is first needed."""
+    """Calls a function of work.py on every rank at the same time. Starts on the first call."""
 
     def __init__(self):
         self._ranks = []
-        self._said = Path()
+        self._log = Path()
 
     def __call__(self, work, *args, **kwargs):
-        """What the function of that name returns on each rank; an exception, if it raised one.
+        """Returns the result of the function on each rank, or the exception that it raised.
 
-        ``each`` has further arguments for each rank. Ranks that refuse in the same words are still in step.
+        ``each`` has further arguments for each rank. If all ranks raise the same error of ffcore, the pool is
+        still usable.
         """
         if not self._ranks:
             self._start()
@@ -33,7 +34,7 @@ class Pool:
             return self._answers(work, *args, **kwargs)
         except (EOFError, ConnectionError) as error:
             self.close()
-            raise RuntimeError(f"{work}: a rank is gone: {self._said.read_text()[-2000:]}") from error
+            raise RuntimeError(f"{work}: a rank is gone: {self._log.read_text()[-2000:]}") from error
 
     def _answers(self, work, *args, each=None, **kwargs):
         for rank, (_, pipe) in enumerate(self._ranks):
@@ -48,23 +49,24 @@ class Pool:
                 self.close()
                 raise TimeoutError(f"{work}: a rank does not answer; the other one: {answers}")
             if any(isinstance(answer, BaseException) for answer in answers):
-                end = min(end, time.monotonic() + 10)  # the other one may wait for it
+                end = min(end, time.monotonic() + 10)  # the other rank may wait for it
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        told = {(type(error).__module__, str(error)) for error in failed}
-        together = len(failed) == WORLD and len(told) == 1 and told.pop()[0] == "ffcore.errors"
+        errors = {(type(error).__module__, str(error)) for error in failed}
+        together = len(failed) == WORLD and len(errors) == 1 and errors.pop()[0] == "ffcore.errors"
         if failed and not together:
-            self.close()  # they may be out of step now
+            self.close()  # their collective operations may not match any more
         return answers
 
     def _start(self):
         with socket.socket() as free, Listener() as here:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-            self._said = Path(f"{here.address}-said")
-            with self._said.open("w") as said:
+            self._log = Path(f"{here.address}-log")
+            with self._log.open("w") as log:
                 for rank in range(WORLD):
                     words = [sys.executable, __file__, str(rank), str(port), here.address]
-                    self._ranks.append((subprocess.Popen(words, stderr=said), here.accept()))
+                    # accept waits for the process: the connections are in the order of the ranks
+                    self._ranks.append((subprocess.Popen(words, stderr=log), here.accept()))
 
     def close(self):
         for process, _ in self._ranks:
@@ -82,6 +84,7 @@ def serve(rank, port, address):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    # after the environment is set, which torch.distributed reads
     import torch
     import torch.distributed as dist
 
@@ -89,14 +92,14 @@ def serve(rank, port, address):
     known = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(known)
     torch.set_num_threads(1)
-    # they meet in a file: the port may be another program's by now
+    # a file as rendezvous: another program may have taken a free port in the meantime
     dist.init_process_group("gloo", init_method=f"file://{address}-met", rank=rank, world_size=WORLD)
     while True:
         work, args, kwargs = pickle.loads(pipe.recv_bytes())
         try:
             answer = getattr(known, work)(*args, **kwargs)
         except BaseException as error:
-            error.add_note(traceback.format_exc())
+            error.add_note(traceback.format_exc())  # pickling loses the traceback
             answer = error
         pipe.send_bytes(pickle.dumps(answer))
 

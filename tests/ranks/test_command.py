@@ -1,4 +1,4 @@
-"""`ffcore run` on two ranks, as a user starts it, stops it and loses it."""
+"""`ffcore run` on two ranks: started, stopped and killed from outside."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
 
 
 def ffcore(*words, program=("-m", "ffcore"), **environment):
-    """A process of its own, with a session of its own for Ctrl-C."""
+    """Start ffcore in a separate process and session, for Ctrl-C."""
     process = subprocess.Popen(
         [sys.executable, *program, *map(str, words)],
         stdout=subprocess.PIPE,
@@ -41,7 +41,7 @@ def ffcore(*words, program=("-m", "ffcore"), **environment):
 
 
 def ended(process, **more):
-    """How it has ended, what it has said, and which processes of its session are alive still."""
+    """Wait for the process. Returns its exit code, its output, and the living processes of its session."""
     out, err = process.communicate(timeout=120)
     return SimpleNamespace(code=process.returncode, out=out, err=err, left=left(process), **more)
 
@@ -51,26 +51,26 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def until(there):
+def until(condition):
     end = time.monotonic() + 120
-    while not there():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
 def session(process, column):
-    """Of each process of its session that there is, dead or alive."""
+    """Returns a column of ps for each process of its session."""
     words = ["ps", "-o", f"{column}=", "-s", str(process.pid)]
     return subprocess.run(words, check=False, capture_output=True, text=True).stdout.split()
 
 
 def left(process):
-    """Those that are alive still."""
-    return [state for state in session(process, "stat") if not state.startswith("Z")]
+    """Returns the processes that are still alive."""
+    return [state for state in session(process, "stat") if not state.startswith("Z")]  # Z: zombie
 
 
 def begun(folder):
-    """A long run that has a checkpoint."""
+    """Start a long run and wait for its first checkpoint."""
     process = ffcore(*LONG, "--run-dir", folder / "run")
     until((folder / "run/checkpoints/last.ckpt").exists)
     return process
@@ -83,7 +83,7 @@ def finish(folder, program):
 def interrupt(folder):
     process = begun(folder)
     until(lambda: (folder / "run/metrics.csv").exists() and len(rows(folder / "run")) > 1)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends Ctrl-C to the whole group
     return ended(process)
 
 
@@ -100,9 +100,9 @@ def kill(folder, which):
         os.kill(process.pid, signal.SIGKILL)
     else:
         os.kill(next(pid for pid in pids if pid != process.pid), signal.SIGKILL)
-    found = ended(process, ranks=len(pids))
+    outcome = ended(process, ranks=len(pids))
     until(lambda: not left(process))
-    return found
+    return outcome
 
 
 def take_the_port(folder):
@@ -138,7 +138,7 @@ try:
 except ValueError as error:
     print("failed", error)
 train("b", 1)
-print("went on")
+print("second run finished")
 """
 
 
@@ -162,27 +162,27 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    """What has become of a case, and its folder; two at a time: each mostly waits for a process to start."""
+    """Returns the outcome and the directory of a case. Two cases run at a time: they mostly wait."""
     folders = {name: tmp_path_factory.mktemp("case") for name in CASES}
     with ThreadPoolExecutor(2) as pool:
         found = {name: pool.submit(happen, folders[name]) for name, happen in CASES.items()}
         yield lambda name: (found[name].result(), folders[name])
         pool.shutdown(wait=False, cancel_futures=True)
         for process in STARTED:
-            if process.poll() is None:  # of a case that went wrong
+            if process.poll() is None:  # of a failed case
                 os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    """A run in one process, which is this one."""
+    """A run in this process alone."""
     folder = tmp_path_factory.mktemp("ranks") / "one"
     assert main([*RUN, "trainer.max_epochs=2", "--run-dir", str(folder)]) == 0
     manager.use(None)
     return folder
 
 
-def same_figures(some, others):
+def same_results(some, others):
     assert len(some) == len(others)
     for one, other in zip(some, others, strict=True):
         assert one.keys() == other.keys()
@@ -191,11 +191,11 @@ def same_figures(some, others):
 
 
 @pytest.mark.parametrize("started", ["alone", "under torchrun"])
-def test_two_ranks_leave_one_folder_with_the_figures_of_one_process(case, one, started):
+def test_two_ranks_write_one_directory_with_the_results_of_one_process(case, one, started):
     process, folder = case(started)
     assert process.code == 0, process.err
     two = folder / "run"
-    same_figures(rows(two), rows(one))
+    same_results(rows(two), rows(one))
     results = [json.loads((folder / "results.json").read_text()) for folder in (two, one)]
     assert [found["ranks"] for found in results] == [2, 1]
     assert results[0]["test"]["accuracy"] == pytest.approx(results[1]["test"]["accuracy"], abs=0.01)
@@ -205,7 +205,7 @@ def test_two_ranks_leave_one_folder_with_the_figures_of_one_process(case, one, s
     assert "error" not in process.err
 
 
-def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_goes_on(case, capsys):
+def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_resumes(case, capsys):
     process, folder = case("Ctrl-C")
     assert process.code == 130, process.err
     assert process.err.count("interrupted") == 1
@@ -219,7 +219,7 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_goes_on(case
 
 
 @pytest.mark.parametrize("which", ["first", "second"])
-def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_go_on(case, which):
+def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_be_resumed(case, which):
     process, folder = case(f"{which} killed")
     assert process.ranks == 2
     if which == "first":
@@ -248,13 +248,13 @@ def test_a_terminated_rank_pauses_the_run_as_ctrl_c_does(case):
     assert not process.left
 
 
-def test_a_program_goes_on_after_a_failed_run(case):
+def test_a_program_can_run_again_after_a_failed_run(case):
     process, _ = case("a program whose first run fails")
     assert process.code == 0, process.err
-    assert process.out.splitlines()[-2:] == ["failed of its own", "went on"]
+    assert process.out.splitlines()[-2:] == ["failed of its own", "second run finished"]
 
 
-def test_a_program_refuses_another_number_of_devices(case):
+def test_another_number_of_devices_in_one_program_raises(case):
     process, folder = case("a program whose first run does not")
     assert process.code == 1, process.out
     assert "this program has trained on 2 devices" in process.err

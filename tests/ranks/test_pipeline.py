@@ -1,4 +1,4 @@
-"""Blocks on two ranks learn what they learn in one process, to the bit."""
+"""Blocks on two ranks learn exactly what they learn in one process."""
 
 import pytest
 import torch
@@ -28,9 +28,7 @@ CUT = {
 
 
 @pytest.mark.parametrize(("recipe", "overrides", "pipeline"), CUT.values(), ids=CUT)
-def test_blocks_on_two_ranks_learn_what_one_process_learns_to_the_bit(
-    pool, work, recipe, overrides, pipeline
-):
+def test_a_pipeline_learns_exactly_what_one_process_learns(pool, work, recipe, overrides, pipeline):
     one = work.learned(recipe, overrides, steps=30)
     for rank in pool("learned", recipe, overrides, steps=30, pipeline=pipeline):
         assert rank.keys() == one.keys()

@@ -1,4 +1,4 @@
-"""What cannot be on several ranks is refused by name, before a process is started or a file written."""
+"""Recipes that several ranks cannot run raise before a process is started or a file is written."""
 
 import sys
 
@@ -35,13 +35,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("recipe", "overrides", "said"), BAD.values(), ids=BAD)
-def test_what_cannot_be_on_several_ranks_is_refused_by_name(tmp_path, recipe, overrides, said, monkeypatch):
-    # a worker of pytest-xdist is no program that other ranks could run again
+@pytest.mark.parametrize(("recipe", "overrides", "expected"), BAD.values(), ids=BAD)
+def test_unsupported_recipes_on_several_ranks_raise(tmp_path, recipe, overrides, expected, monkeypatch):
+    # a worker of pytest-xdist is not a program that other ranks could run again
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "program.py", raising=False)
     with pytest.raises(UserError) as refused:
         train.train(load(recipe, overrides), tmp_path / "run")
-    assert all(words in str(refused.value) for words in said), refused.value
+    assert all(words in str(refused.value) for words in expected), refused.value
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
 
@@ -55,10 +55,10 @@ def test_what_cannot_be_on_several_ranks_is_refused_by_name(tmp_path, recipe, ov
         ([9, 1, 9, 1], [1, 0, 0, 1], 2, [0, 2]),
     ],
 )
-def test_the_most_expensive_rank_is_as_cheap_as_can_be(costs, learns, ranks, starts):
+def test_the_largest_cost_of_a_rank_is_minimal(costs, learns, ranks, starts):
     assert balanced(costs, list(map(bool, learns)), ranks) == starts
 
 
-def test_every_rank_needs_something_to_learn():
+def test_every_rank_needs_a_block_that_learns():
     with pytest.raises(ValueError, match="1 parts that learn for 2 ranks"):
         balanced([1, 1], [True, False], 2)

@@ -1,4 +1,4 @@
-"""What ranks say to each other: sums, rows, votes, and that they are still the same."""
+"""Communication of ranks: sums, rows, votes, and comparison of parameters."""
 
 import pytest
 import torch
@@ -11,31 +11,31 @@ SMALL = ["network.0.units=40"]
 
 
 def test_sums_rows_and_objects_are_the_same_on_both_ranks(pool):
-    for rank, said in enumerate(pool("sums")):
-        assert said["sum"].tolist() == [2, 1]
-        assert said["begun"].tolist() == [3]
-        assert said["rows"].tolist() == [[0, 0]] * 3 + [[1, 1]]
-        assert said["objects"] == [{"rank": 0}, {"rank": 1}]
+    for rank, result in enumerate(pool("sums")):
+        assert result["sum"].tolist() == [2, 1]
+        assert result["begun"].tolist() == [3]
+        assert result["rows"].tolist() == [[0, 0]] * 3 + [[1, 1]]
+        assert result["objects"] == [{"rank": 0}, {"rank": 1}]
         mine = [[0, 0], [1, 1], [2, 2]] if rank == 0 else [[3, 3]]
-        assert said["gradient"].tolist() == mine
+        assert result["gradient"].tolist() == mine
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_each_update_sums_the_bytes_of_the_parameters_and_one_count_once(pool, accumulate):
     steps, options = 6, [*SMALL, f"trainer.accumulate={accumulate}"]
-    for said in pool("traffic", "digits/ff", options, steps):
-        each = [size + 4 for size in said["trainable"]]
+    for result in pool("traffic", "digits/ff", options, steps):
+        each = [size + 4 for size in result["trainable"]]
         assert len(each) == 3
-        assert sorted(said["bytes"]) == sorted(each * (steps // accumulate))
+        assert sorted(result["bytes"]) == sorted(each * (steps // accumulate))
 
 
-def test_ranks_that_drift_apart_are_stopped_with_the_name_of_the_block(pool):
-    for said in pool("drifted", SMALL):
-        assert isinstance(said, RunError)
-        assert "after step 5 block dense2 has other parameters on rank 1 than on rank 0" in str(said)
+def test_different_parameters_raise_with_the_name_of_the_block(pool):
+    for result in pool("drifted", SMALL):
+        assert isinstance(result, RunError)
+        assert "after step 5 block dense2 of rank 1 differs from that of rank 0" in str(result)
 
 
-def test_a_checksum_sees_every_bit_and_where_it_is():
+def test_a_checksum_depends_on_every_bit_and_its_position():
     block = torch.nn.Linear(3, 2)
     before = checksums([block])
     with torch.no_grad():
@@ -50,20 +50,20 @@ def test_a_checksum_sees_every_bit_and_where_it_is():
     assert checksums([twin, block])[1] == checksums([block])[0]
 
 
-def test_another_recipe_on_another_rank_is_refused_before_anything_is_written(pool, tmp_path):
+def test_another_recipe_on_another_rank_raises_before_anything_is_written(pool, tmp_path):
     same = ["trainer.devices=2", "trainer.accelerator=cpu"]
     each = [{"overrides": [*same, f"optimizer.lr={lr}"]} for lr in (0.1, 0.2)]
-    for said in pool("whole", "digits/ff", str(tmp_path / "run"), each=each):
-        assert isinstance(said, UserError)
-        assert str(said) == "rank 1 differs from rank 0: its recipe.optimizer.lr is 0.2, not 0.1"
+    for result in pool("whole", "digits/ff", str(tmp_path / "run"), each=each):
+        assert isinstance(result, UserError)
+        assert str(result) == "rank 1 differs from rank 0: its recipe.optimizer.lr is 0.2, not 0.1"
     assert not (tmp_path / "run").exists()
 
 
-def test_what_one_rank_wishes_both_hear_after_the_same_step(pool):
+def test_both_ranks_get_a_wish_after_the_same_step(pool):
     one, other = pool("voted", each=[{"wishes": [99, 5]}, {"wishes": [12, 99]}])
     assert one == other
     assert list(one) == sorted(one)
-    first = [min((step for step, said in one.items() if said[i]), default=0) for i in range(2)]
+    first = [min((step for step, result in one.items() if result[i]), default=0) for i in range(2)]
     assert first[0] > 12
     assert first[1] > 5
 

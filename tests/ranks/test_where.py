@@ -1,4 +1,4 @@
-"""Which rank a process is, by what started it."""
+"""The rank of a process, from environment variables."""
 
 import os
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ SLURM = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_NAME": "train"}
 CASES = {
     "alone": ({}, 0, False),
     "torchrun": ({"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_RANK": "1"}, 1, True),
-    "a rank that nobody means": ({"RANK": "1"}, 0, False),
+    "RANK without torchrun": ({"RANK": "1"}, 0, False),
     "slurm": (SLURM, 1, True),
     "an interactive allocation": ({**SLURM, "SLURM_JOB_NAME": "bash"}, 0, False),
     "a second machine": ({"NODE_RANK": "1", "LOCAL_RANK": "1"}, 3, True),

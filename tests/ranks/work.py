@@ -1,4 +1,4 @@
-"""What ranks are asked to do; the same functions in this process are what they are compared with."""
+"""Functions that the ranks of the pool run; tests also run them in one process and compare."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def group():
 
 
 def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, callbacks=()):
-    """A module that has learned so many steps of a recipe, without a run's folder."""
+    """Returns a module that has learned ``steps`` steps of a recipe, without a run directory."""
     recipe = load(recipe, overrides)
     data = Data.open(recipe)
     module = assemble(recipe, data.images.shape, data.images.num_classes, statistics=data.statistics())
@@ -40,7 +40,7 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
     strategy = "auto"
     if ranks.world > 1:
         strategy = LocalDDP() if pipeline is None else PipelineStrategy(recipe.data.batch_size, **pipeline)
-    sharing = ranks if pipeline is None else ALONE
+    sharing = ranks if pipeline is None else ALONE  # in a pipeline every rank has the complete batch
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
@@ -63,29 +63,30 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
 
 
 def learned(recipe, overrides, steps=20, pipeline=None):
-    """Its parameters and buffers."""
+    """Returns its parameters and buffers."""
     module = fit(recipe, overrides, steps, pipeline)
     module.distribution.settle(module)
     return {name: p.detach().clone() for name, p in (*module.named_parameters(), *module.named_buffers())}
 
 
 def sums():
-    """Everything that ranks say to each other, once."""
+    """Run every collective operation once."""
     ranks = group()
-    mine = torch.full((3 - 2 * ranks.rank, 2), float(ranks.rank), requires_grad=True)
-    rows = ranks.rows(mine)
+    own = torch.full((3 - 2 * ranks.rank, 2), float(ranks.rank), requires_grad=True)
+    rows = ranks.rows(own)
+    # the gradient of row i is i: it shows which rows of the result are those of this rank
     (rows * torch.arange(len(rows)).unsqueeze(1)).sum().backward()
     return {
         "sum": ranks.sum(torch.tensor([1.0, ranks.rank])),
         "begun": ranks.begin_sum(torch.tensor([ranks.rank + 1]))(),
         "rows": rows.detach(),
-        "gradient": mine.grad,
+        "gradient": own.grad,
         "objects": ranks.objects({"rank": ranks.rank}),
     }
 
 
 def traffic(recipe, overrides, steps):
-    """Gradients' bytes that were summed over ranks, how often, and what there was to sum."""
+    """Returns the number of bytes of each sum over ranks, and the bytes of the parameters."""
     seen = []
 
     class Counting(Group):
@@ -97,6 +98,7 @@ def traffic(recipe, overrides, steps):
         make = module.configure_optimizers
 
         def counted():
+            # after the strategy has set the distribution, before the block optimisers refer to it
             module.distribution.learning = Counting()
             return make()
 
@@ -108,19 +110,20 @@ def traffic(recipe, overrides, steps):
 
 
 def drifted(overrides):
-    """Train with one number of one block on the second rank changed after two steps."""
+    """Train, and change one parameter of one block on the second rank after two steps."""
 
     class Touch(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             if trainer.global_step == 2 and group().rank == 1:
                 with torch.no_grad():
+                    # a difference in the last bits
                     next(pl_module.network.blocks[1].parameters()).view(-1)[3] += 1e-7
 
     fit("digits/ff", overrides, 20, callbacks=[Touch(), Drift(5)])
 
 
 def voted(wishes):
-    """After which step this rank has heard of wishes, of a number of steps."""
+    """Returns for a number of steps the results of the votes on this rank."""
     vote = Vote(group())
     heard = {}
     for step in range(1, 41):
@@ -131,7 +134,7 @@ def voted(wishes):
 
 
 def whole(recipe, run_dir, overrides, press=None):
-    """A run without its report; Ctrl-C is pressed on the last rank after so many steps. What ended it."""
+    """Run without a report; Ctrl-C on the last rank after ``press`` steps. Returns how the run ended."""
 
     class Press(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

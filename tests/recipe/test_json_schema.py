@@ -27,7 +27,7 @@ def test_it_is_json_without_markers_and_every_reference_resolves(schema):
         assert part.partition('"')[0] in schema["$defs"]
 
 
-def test_every_installed_component_is_there_with_its_options(schema):
+def test_every_installed_component_is_in_the_schema_with_its_options(schema):
     found = kinds(schema["$defs"]["component.goodness"])
     assert set(found) == {"sum-squares", "mean-squares"}
     algorithm = kinds(schema["$defs"]["component.algorithm"])["forward-forward"]
@@ -42,12 +42,12 @@ def test_data_and_blocks_are_flat(schema):
     assert dense["required"] == ["kind", "units"]
 
 
-def test_a_component_may_hold_its_own_sort(schema):
+def test_a_component_may_contain_components_of_its_noun(schema):
     chain = kinds(schema["$defs"]["component.handoff"])["chain"]
     assert chain["properties"]["parts"]["items"]["$ref"] == "#/$defs/component.handoff"
 
 
-def test_a_component_that_cannot_be_imported_is_there_without_options(fake):
+def test_a_component_that_cannot_be_imported_has_no_options(fake):
     from ffcore.plugin.registry import Entry
 
     fake.registry.add(Entry("goodness", "lost", "nowhere:Lost", "fake"))
@@ -59,7 +59,7 @@ def test_a_kind_alone_is_allowed(schema):
     assert schema["$defs"]["component.optimizer"]["oneOf"][0]["enum"] == ["adam", "adamw", "rmsprop", "sgd"]
 
 
-def test_a_target_stands_wherever_a_kind_does(schema):
+def test_a_target_is_allowed_instead_of_a_kind(schema):
     for name in ("component.goodness", "component.optimizer", "BlockItem"):
         short, long = schema["$defs"][name]["oneOf"][-2:]
         assert re.fullmatch(short["pattern"], "my.module:Class")

@@ -53,12 +53,12 @@ def test_packaged_recipes_are_found_by_their_path():
         assert find(path.relative_to(root()).with_suffix("").as_posix()) == path
 
 
-def test_what_is_not_there_gets_the_nearest_name():
+def test_an_unknown_recipe_gives_the_nearest_name():
     assert "there is no recipe 'fake/fff'; did you mean 'fake/ff'?" in message("fake/fff")
     assert message("no.yaml") == "there is no recipe file 'no.yaml'"
 
 
-def test_a_dump_loads_back_to_the_same_recipe(write):
+def test_a_dump_loads_as_the_same_recipe(write):
     recipe = load("fake/ff")
     again = load(write(dump(recipe)))
     assert again == recipe
@@ -96,7 +96,7 @@ def test_a_dump_loads_back_to_the_same_recipe(write):
         ("  goodness:", "  objective: {kind: logistic, threshold: unit}\n  goodness:", "8  block.objective.threshold: 'unit' should be a valid number, unable to parse string as a number, or 'unit' should be 'units'; did you mean 'units'?"),
     ],
 )  # fmt: skip
-def test_an_error_says_where_what_and_what_would_be_right(write, old, new, expected):
+def test_an_error_has_the_place_the_value_and_what_would_be_right(write, old, new, expected):
     assert old in LEAST
     lines = message(write(LEAST.replace(old, new))).splitlines()
     assert any(line.startswith(f"r.yaml:{expected}") for line in lines), lines
@@ -112,20 +112,20 @@ def test_at_most_five_errors_are_shown(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: 1\nb: 2\na: 3\n", "r.yaml:3  key 'a' comes twice; it was first at r.yaml:1"),
+        ("a: 1\nb: 2\na: 3\n", "r.yaml:3  key 'a' is given twice; first at r.yaml:1"),
         ("- 1\n", "r.yaml:1  a recipe is a mapping"),
         ("", "r.yaml:1  a recipe is a mapping"),
         ("a: [1\nb: 2\n", "r.yaml:2  broken YAML"),
         ("a: 1\n on: 2\n", "r.yaml:2  broken YAML"),
         ("name: x\non: 2\n", "r.yaml:2  key True is not text"),
-        ("a: &a\n  b: *a\n", "an alias inside what it stands for"),
+        ("a: &a\n  b: *a\n", "an alias inside its own anchor"),
         ("a: 1\n---\nb: 1\n", "broken YAML: but found another document"),
         ("a: \x00", "broken YAML"),
         ("a: 2001-99-99\n", "broken YAML"),
         ("a: !!python/name:os.system\n", "broken YAML"),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused_with_its_line(write, text, expected):
+def test_an_invalid_file_raises_with_its_line(write, text, expected):
     assert expected in message(write(text))
 
 
@@ -148,7 +148,7 @@ class TestBase:
         assert (recipe.name, recipe.trainer.max_epochs, recipe.trainer.devices) == ("y", 3, 2)
         assert [item.body.options.units for item in recipe.network] == [9]
 
-    def test_another_kind_takes_the_old_options_away_but_not_what_stands_beside_them(self, write):
+    def test_another_kind_removes_the_old_options_but_not_the_keys_beside_them(self, write):
         write(LEAST, "base.yaml")
         recipe = load(write("base: base.yaml\ndata: {kind: digits}\noptimizer: sgd\n"))
         assert (recipe.data.dataset.kind, recipe.data.batch_size) == ("digits", 7)
@@ -167,31 +167,31 @@ class TestBase:
         write(LEAST, "base.yaml")
         assert load(write("base: base.yaml\nblock: {goodness: null}\n")).block.goodness is None
 
-    def test_a_packaged_or_registered_recipe_is_a_base_too(self, write):
+    def test_a_packaged_or_registered_recipe_can_be_a_base(self, write):
         assert load(write("base: fake/ff\nname: mine\n")).network == load("fake/ff").network
 
-    def test_what_is_said_of_the_base_is_not_said_of_what_stands_on_it(self, write):
+    def test_descriptive_keys_of_the_base_are_not_inherited(self, write):
         write(LEAST + "title: old\npaper: {test_error: 1, source: there}\n", "base.yaml")
         recipe = load(write("base: base.yaml\n"))
         assert (recipe.name, recipe.title, recipe.paper) == ("r", "", None)
 
-    def test_an_override_of_the_method_takes_the_papers_figure_away(self, write):
+    def test_an_override_of_the_method_removes_the_paper(self, write):
         path = write(LEAST + "paper: {test_error: 1, source: there}\n")
         assert load(path, ["trainer.max_epochs=2"]).paper is not None
         assert load(path, ["network.0.units=3"]).paper is None
 
     def test_errors_name_the_file_that_the_value_came_from(self, write):
         write(LEAST.replace("lr: 0.1", "lr: -1"), "base.yaml")
-        said = message(write("base: base.yaml\ntrainer:\n  devices: 0\n"))
-        assert "base.yaml:11  optimizer.lr" in said
-        assert "r.yaml:3  trainer.devices" in said
+        text = message(write("base: base.yaml\ntrainer:\n  devices: 0\n"))
+        assert "base.yaml:11  optimizer.lr" in text
+        assert "r.yaml:3  trainer.devices" in text
 
-    def test_a_circle_is_refused(self, write):
+    def test_a_circular_base_raises(self, write):
         write("base: r.yaml\n", "other.yaml")
         assert "r.yaml → other.yaml → r.yaml" in message(write("base: other.yaml\n"))
 
     @pytest.mark.parametrize("base", ["3", "no/such", "no.yaml"])
-    def test_a_base_that_is_not_there_is_named_with_its_line(self, write, base):
+    def test_a_missing_base_is_named_with_its_line(self, write, base):
         assert message(write(f"name: x\nbase: {base}\n")).startswith("r.yaml:2  base: ")
 
 
@@ -231,9 +231,9 @@ class TestOverrides:
             ("trainer.max_epoch=2", "override 'trainer.max_epoch=2'  trainer.max_epoch: unknown key 'max_epoch'; did"),
             ("trainr.max_epochs=2", "override 'trainr.max_epochs=2'  trainr: unknown key 'trainr'; did you mean"),
             ("data={kind: image}", "override 'data={kind: image}'  data.kind: 'image' is not a dataset"),
-            ("network.4.units=2", "override 'network.4.units=2'  network is a list of 1, and '4' is no index"),
-            ("network.x.units=2", "override 'network.x.units=2'  network is a list of 1, and 'x' is no index"),
-            ("optimizer.lr.x=2", "override 'optimizer.lr.x=2'  optimizer.lr is 0.1, which has no 'x' in it"),
+            ("network.4.units=2", "override 'network.4.units=2'  network is a list of 1; '4' is not an index"),
+            ("network.x.units=2", "override 'network.x.units=2'  network is a list of 1; 'x' is not an index"),
+            ("optimizer.lr.x=2", "override 'optimizer.lr.x=2'  optimizer.lr is 0.1, which has no key 'x'"),
             ("network.0=dense", "override 'network.0=dense'  network.0.units: is missing"),
             ("network.0=3", "override 'network.0=3'  network.0: 3 should be a mapping"),
             ("data=3", "override 'data=3'  data: 3 should be a mapping"),
@@ -251,7 +251,7 @@ class TestOverrides:
         assert message(write(LEAST), [override]).startswith(expected)
 
 
-def test_a_recipe_that_needs_a_broken_plugin_says_so(write):
+def test_a_recipe_that_needs_a_broken_plugin_names_it(write):
     plugins = manager.Plugins()
     plugins.broken["bad"] = "ImportError: x"
     manager.use(plugins)

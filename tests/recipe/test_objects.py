@@ -1,4 +1,4 @@
-"""Python objects in a recipe: what is one, how it is recorded, and how it is given again."""
+"""Python objects in a recipe: validation, records, and replacement of records."""
 
 import collections
 import functools
@@ -37,7 +37,7 @@ def recipe(**parts):
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, "adam", [nn.ReLU()], {"kind": "x"}, recipe, type(recipe)])
-def test_data_are_no_objects_and_callables_are(value):
+def test_data_are_not_objects_and_callables_are(value):
     assert is_object(value) == callable(value)
 
 
@@ -53,11 +53,11 @@ def test_data_are_no_objects_and_callables_are(value):
         (functools.partial(math.sin, 1), None),
     ],
 )
-def test_what_can_be_imported_has_a_target(value, target):
+def test_importable_objects_have_a_target(value, target):
     assert target_of(value) == target
 
 
-def test_a_module_that_is_only_loaded_here_gives_no_target():
+def test_an_object_of_a_module_without_a_file_has_no_target():
     module = type(sys)("only_here")
     exec("def f(x): return x", vars(module))
     sys.modules["only_here"] = module
@@ -96,28 +96,28 @@ def test_an_object_is_validated_recorded_and_read_as_a_record():
     made = recipe(block=block, network=[nn.Linear(64, 3), {"kind": nn.Linear(3, 3), "repeat": 2}])
     assert made.block.goodness.object is block["goodness"]
     assert made.network[1].repeat == 2
-    said = made.model_dump(mode="json")
-    assert said["block"]["goodness"] == {"kind": "object", "is": "SumSquares()"}
-    assert said["network"][1]["is"] == "Linear(in_features=3, out_features=3, bias=True)"
-    assert Recipe.model_validate(said).model_dump(mode="json") == said
+    recorded = made.model_dump(mode="json")
+    assert recorded["block"]["goodness"] == {"kind": "object", "is": "SumSquares()"}
+    assert recorded["network"][1]["is"] == "Linear(in_features=3, out_features=3, bias=True)"
+    assert Recipe.model_validate(recorded).model_dump(mode="json") == recorded
 
 
-def test_all_sorts_of_items_come_back_from_their_records():
+def test_all_network_items_are_loaded_from_their_records():
     from ffcore_ff.recurrent import Recurrent
     from ffcore_resnet.networks import ResNet17
 
     residual = {"kind": "residual", "items": [nn.Linear(3, 3)]}
     items = [Recurrent((1, 8, 8), [3]), ResNet17(), residual, lambda x: x, torch.sign, nn.Linear(3, 3)]
     made = recipe(network=items)
-    said = made.model_dump(mode="json")
-    again = Recipe.model_validate(said)
+    recorded = made.model_dump(mode="json")
+    again = Recipe.model_validate(recorded)
     assert [type(item) for item in again.network] == [type(item) for item in made.network]
-    assert again.model_dump(mode="json") == said
-    assert said["network"][4]["box"] == {"kind": "torch:sign"}
+    assert again.model_dump(mode="json") == recorded
+    assert recorded["network"][4]["box"] == {"kind": "torch:sign"}
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         (torch.optim.SGD, {"kind": "torch.optim:SGD"}),
         ("torch.optim:SGD", {"kind": "torch.optim:SGD"}),
@@ -127,24 +127,24 @@ def test_all_sorts_of_items_come_back_from_their_records():
     ],
     ids=["a class", "its target", "a partial", "with options", "a lambda"],
 )
-def test_an_optimiser_is_recorded_by_its_target_where_it_has_one(given, said):
+def test_an_optimiser_is_recorded_by_its_target_if_it_has_one(given, expected):
     made = recipe(optimizer=given, readout_optimizer=given, block={"optimizer": given})
     dump = made.model_dump(mode="json")
     for part in (dump["optimizer"], dump["readout_optimizer"], dump["block"]["optimizer"]):
-        assert said.items() <= part.items()
+        assert expected.items() <= part.items()
     again = Recipe.model_validate(dump).model_dump(mode="json")["optimizer"]
-    assert said.items() <= again.items()
+    assert expected.items() <= again.items()
 
 
 def test_a_function_of_a_black_box_is_recorded_as_its_target():
     box = {"kind": "function", "target": torch.sign}
-    said = recipe(network=[{"kind": "blackbox", "box": box}]).network[0].model_dump(mode="json")
-    assert said["box"]["target"] == "torch:sign"
+    recorded = recipe(network=[{"kind": "blackbox", "box": box}]).network[0].model_dump(mode="json")
+    assert recorded["box"]["target"] == "torch:sign"
     assert record(lambda x: x)["is"] == "function <lambda>"
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "expected"),
     [
         (
             {"block": {"objective": SumSquares()}},
@@ -162,7 +162,7 @@ def test_a_function_of_a_black_box_is_recorded_as_its_target():
         ),
         (
             {"optimizer": nn.Linear},
-            "Linear is not a torch.optim.Optimizer; give an optimiser's class, or a func",
+            "Linear is not a torch.optim.Optimizer; give an optimiser class, or a func",
         ),
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, "SGD cannot be called; give an optim"),
         ({"lr_schedule": nn.ReLU}, "ReLU is not a torch.optim.lr_scheduler.LRScheduler; give a function"),
@@ -170,11 +170,11 @@ def test_a_function_of_a_black_box_is_recorded_as_its_target():
         ({"optimizer": {"lr": 1}}, "should say which optimizer; known: adadelta"),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(parts, said):
+def test_objects_that_do_not_fit_give_one_line(parts, expected):
     with pytest.raises(ValidationError) as caught:
         recipe(**parts)
     line = str(RecipeError.from_validation(caught.value, Tree(parts, {(): "x"})))
-    assert said in line
+    assert expected in line
     assert "\n" not in line
 
 
@@ -182,11 +182,11 @@ def test_errors_of_python_values_begin_with_their_path():
     for parts in ({"block": {"objective": SumSquares()}}, {"block.objective": SumSquares()}):
         with pytest.raises(RecipeError, match=r"^block\.objective: a SumSquares is not an objective"):
             load("digits/ff", parts)
-    with pytest.raises(RecipeError, match=r"^network is a list of 1, and '4' is no index"):
+    with pytest.raises(RecipeError, match=r"^network is a list of 1; '4' is not an index"):
         load("digits/ff", {"network.4": nn.ReLU()})
 
 
-def test_values_from_python_are_laid_into_the_tree(tmp_path):
+def test_values_from_python_are_set_in_the_tree(tmp_path):
     made = load("digits/ff", {"network.0": nn.ReLU(), "network.0.repeat": 2, "seed": torch.tensor(3)})
     assert isinstance(made.network[0].body.object, nn.ReLU)
     assert (made.network[0].repeat, made.seed) == (2, 3)
@@ -196,14 +196,14 @@ def test_values_from_python_are_laid_into_the_tree(tmp_path):
 
 @pytest.fixture
 def written(tmp_path):
-    """A recipe with objects, as a run writes it down."""
+    """A recipe with objects, as a run writes it."""
     network = [{"kind": nn.Linear(64, 3), "repeat": 2}, lambda x: x, {"kind": "dense", "units": 3}]
     path = tmp_path / "config.yaml"
     path.write_text(dump(load("digits/ff", {"network": network, "block.goodness": SumSquares()})))
     return str(path)
 
 
-def test_a_record_is_no_object(written):
+def test_a_record_is_not_an_object(written):
     with pytest.raises(RecipeError) as caught:
         load(written)
     line = str(caught.value)
@@ -227,7 +227,7 @@ def test_a_record_is_no_object(written):
         },
     ],
 )
-def test_objects_are_given_again_where_they_were(written, again):
+def test_objects_replace_their_records(written, again):
     made = load(written, objects=again)
     assert isinstance(made.network[0].body.object, nn.Linear)
     assert made.network[0].repeat == 2
@@ -237,7 +237,7 @@ def test_objects_are_given_again_where_they_were(written, again):
 @pytest.mark.parametrize(
     "more", [{"seed": 2}, {"network.2": nn.ReLU()}, {"network.2.units": 4}, {"block.objective": Logistic()}]
 )
-def test_other_places_take_no_objects(written, more):
+def test_objects_at_other_paths_raise(written, more):
     missing = {"network.0": nn.Linear(64, 3), "network.1": torch.sign, "block.goodness": SumSquares()}
-    with pytest.raises(RecipeError, match=rf"^{next(iter(more))}: a run is read as it was written"):
+    with pytest.raises(RecipeError, match=rf"^{next(iter(more))}: the recipe of a run cannot be changed"):
         load(written, objects={**missing, **more})

@@ -1,4 +1,4 @@
-"""Models of options, made from signatures."""
+"""Option models made from signatures."""
 
 import math
 from enum import Enum
@@ -37,7 +37,7 @@ def test_arguments_become_fields_without_what_the_builder_supplies():
     assert options(Dense) is model
 
 
-def test_unknown_keys_and_wrong_values_are_refused():
+def test_unknown_keys_and_wrong_values_raise():
     model = options(Dense)
     with pytest.raises(ValidationError):
         model(units=3, unit=4)
@@ -75,7 +75,7 @@ def test_ranges_are_in_the_json_schema():
     assert Recipe.model_json_schema()["properties"]["seed"]["minimum"] == 0
 
 
-def test_true_is_true_where_that_is_asked_for():
+def test_true_is_accepted_for_bool():
     assert options(Numbers)(one=1, three=True).three is True
 
 
@@ -107,7 +107,7 @@ def test_contract_classes_become_nested_components(fake):
         model(labels={"kind": "overlay", "scal": 2})
 
 
-def test_what_only_python_can_give_is_left_out():
+def test_options_that_only_python_can_give_are_left_out():
     class Mixed:
         def __init__(self, lr: float | Tensor = 0.1, start: Tensor | None = None) -> None: ...
 
@@ -177,7 +177,7 @@ def test_a_mark_names_a_noun():
         options(Marked)
 
 
-def test_a_required_type_that_yaml_cannot_fill_is_refused():
+def test_a_required_type_that_yaml_does_not_have_raises():
     class Bad:
         def __init__(self, thing: Tensor) -> None: ...
 
@@ -194,7 +194,7 @@ def test_functions_are_written_by_their_target():
         options(Calls)(target=3)
 
 
-def test_an_option_may_not_have_a_name_that_recipes_use():
+def test_an_option_cannot_have_a_reserved_name():
     class Body:
         def __init__(self, repeat: int) -> None: ...
 

@@ -34,7 +34,7 @@ def test_every_field_is_described(model: type[BaseModel]):
     assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
-def test_the_least_recipe_has_defaults_for_the_rest(fake):
+def test_the_smallest_recipe_has_defaults_for_all_other_keys(fake):
     recipe = Recipe(**least())
     assert (recipe.optimizer.kind, recipe.lr_schedule.kind) == ("adam", "constant")
     assert (recipe.contribution.kind, recipe.schedule) == ("sum", None)
@@ -56,20 +56,20 @@ def test_data_is_flat_in_and_out(fake):
     }
 
 
-@pytest.mark.parametrize(("said", "kept"), [(0.25, 0.25), (0, 0), (1000, 1000), ("1e-1", 0.1)])
-def test_validation_is_a_count_or_a_fraction(fake, said, kept):
-    data = DataConfig.model_validate({"kind": "images", "validation": said})
+@pytest.mark.parametrize(("value", "kept"), [(0.25, 0.25), (0, 0), (1000, 1000), ("1e-1", 0.1)])
+def test_validation_is_a_count_or_a_fraction(fake, value, kept):
+    data = DataConfig.model_validate({"kind": "images", "validation": value})
     assert data.validation == kept
     assert type(data.validation) is type(kept)
 
 
-@pytest.mark.parametrize("said", [-1, 1.5, True, "some", "nan", None])
-def test_validation_is_nothing_else(fake, said):
+@pytest.mark.parametrize("value", [-1, 1.5, True, "some", "nan", None])
+def test_other_values_of_validation_raise(fake, value):
     with pytest.raises(ValidationError, match="fraction of the training set"):
-        DataConfig.model_validate({"kind": "images", "validation": said})
+        DataConfig.model_validate({"kind": "images", "validation": value})
 
 
-def test_network_items_are_told_apart_by_kind(fake):
+def test_network_items_are_discriminated_by_kind(fake):
     inner = {"kind": "dense", "units": 2, "repeat": 3}
     box = {"kind": "blackbox", "box": "worker"}
     recipe = Recipe(**least(network=[inner, {"kind": "residual", "items": [inner, box]}, box]))
@@ -79,7 +79,7 @@ def test_network_items_are_told_apart_by_kind(fake):
     assert last.box.kind == "worker"
 
 
-def test_a_block_takes_what_it_says_and_the_rest_from_the_recipe(fake):
+def test_a_block_has_its_own_options_and_those_of_the_recipe(fake):
     defaults = BlockConfig(goodness="sum-squares", handoff="rms")
     both = merged(defaults, BlockConfig(handoff=None, per_view=True))
     assert (both.goodness, both.handoff, both.per_view) == (defaults.goodness, None, True)
@@ -87,7 +87,7 @@ def test_a_block_takes_what_it_says_and_the_rest_from_the_recipe(fake):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "value",
     [
         {"kind": "sgd", "lr": -1},
         {"kind": "sgd", "lr": float("inf")},
@@ -96,15 +96,15 @@ def test_a_block_takes_what_it_says_and_the_rest_from_the_recipe(fake):
         {"kind": "rmsprop", "alpha": 2},
     ],
 )
-def test_optimisers_have_bounds(fake, said):
+def test_optimisers_have_bounds(fake, value):
     with pytest.raises(ValidationError):
-        Recipe(**least(optimizer=said))
+        Recipe(**least(optimizer=value))
 
 
-@pytest.mark.parametrize("said", ["16", "16-mixed", 16])
-def test_fp16_is_refused_with_the_reason(said):
+@pytest.mark.parametrize("value", ["16", "16-mixed", 16])
+def test_fp16_raises_with_the_reason(value):
     with pytest.raises(ValidationError, match="fp16 needs a loss scaler per block"):
-        TrainerConfig(precision=said)
+        TrainerConfig(precision=value)
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ def problem(**values):
     return one["loc"], one["msg"]
 
 
-@pytest.mark.parametrize("said", ["overlay", {"kind": "overlay"}, {"kind": "overlay", "scale": 1.0}])
-def test_a_kind_alone_is_short_for_a_mapping(said):
-    label = Holder(label=said).label
+@pytest.mark.parametrize("value", ["overlay", {"kind": "overlay"}, {"kind": "overlay", "scale": 1.0}])
+def test_a_kind_alone_is_short_for_a_mapping(value):
+    label = Holder(label=value).label
     assert (label.noun, label.kind, label.options.scale) == ("label", "overlay", 1.0)
     assert Holder(label=label).label is label
     assert Holder().label == label
 
 
-def test_dumps_are_plain_all_the_way_down():
+def test_dumps_are_plain_data():
     assert Holder(maybe="forward-forward").model_dump()["maybe"] == {
         "kind": "forward-forward",
         "labels": {"kind": "overlay", "scale": 1.0},
@@ -44,17 +44,17 @@ def test_errors_keep_the_whole_path():
     assert problem(many={"a": ["overlay", {"kind": "overlay", "scal": 1}]})[0] == ("many", "a", 1, "scal")
 
 
-def test_an_unknown_kind_sits_at_the_kind():
-    loc, said = problem(label="overlya")
+def test_an_unknown_kind_has_the_path_of_the_kind():
+    loc, text = problem(label="overlya")
     assert loc == ("label", "kind")
-    assert said.startswith("'overlya' is not a label; did you mean 'overlay'?")
+    assert text.startswith("'overlya' is not a label; did you mean 'overlay'?")
 
 
-def test_a_missing_kind_says_what_there_is():
+def test_a_missing_kind_lists_the_known_kinds():
     assert problem(label={"scale": 2}) == (("label", "kind"), "should say which label; known: overlay")
 
 
-def test_what_is_no_component_is_refused():
+def test_values_other_than_components_raise():
     assert "should be a label" in problem(label=3)[1]
     assert "'overlay' is a label, not an algorithm" in problem(maybe=Holder().label)[1]
 

@@ -1,4 +1,4 @@
-"""What a recipe may say of its start."""
+"""The ``start`` part of a recipe."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from ffcore.recipe.start import StartConfig
         {"freeze": "all"},
     ],
 )
-def test_it_comes_back_from_a_dump(start, tmp_path):
+def test_it_loads_from_a_dump(start, tmp_path):
     assert load("digits/ff").start is None
     recipe = load("digits/ff", [f"start={start}"])
     (tmp_path / "r.yaml").write_text(dump(recipe))
@@ -23,30 +23,30 @@ def test_it_comes_back_from_a_dump(start, tmp_path):
     assert recipe.start == StartConfig(**start)
 
 
-def test_an_override_may_begin_it():
+def test_an_override_may_set_it():
     assert load("digits/ff", ["start.run=runs/a", "start.freeze=[dense1]"]).start == StartConfig(
         run="runs/a", freeze=["dense1"]
     )
 
 
-def test_the_papers_figure_is_not_that_of_a_warm_start():
+def test_a_recipe_with_a_start_has_no_paper():
     assert load("mnist/ff").paper is not None
     assert load("mnist/ff", ["start.run=runs/a"]).paper is None
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("start.freeze=dense1", "should be 'all' or a list of names"),
         ("start.freeze=[1]", "should be 'all' or a list of names"),
-        ("start.blocks=[dense1]", "'blocks' needs a 'run'"),
-        ("start.checkpoint=last", "'checkpoint' needs a 'run'"),
+        ("start.blocks=[dense1]", "'blocks' needs 'run'"),
+        ("start.checkpoint=last", "'checkpoint' needs 'run'"),
         ("start={run: a, blocks: []}", "start.blocks"),
         ("start={run: a, checkpoint: lst}", "start.checkpoint"),
         ("start={runs: a}", "did you mean 'run'"),
     ],
 )
-def test_what_cannot_be_is_said_with_its_path(override, said):
+def test_invalid_starts_raise_with_their_path(override, expected):
     with pytest.raises(RecipeError, match="start") as error:
         load("digits/ff", [override])
-    assert said in str(error.value)
+    assert expected in str(error.value)

@@ -1,7 +1,7 @@
 from ffcore.recipe.tree import Tree, merge
 
 
-def test_merging_keeps_both_sides_and_where_each_value_is_from():
+def test_merging_keeps_both_sides_and_the_origin_of_each_value():
     base = Tree(
         {"a": {"b": 1, "c": [1]}},
         {(): "f:1", ("a",): "f:1", ("a", "b"): "f:2", ("a", "c"): "f:3", ("a", "c", 0): "f:3"},

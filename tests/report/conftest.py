@@ -47,7 +47,7 @@ def fake_run(tmp_path: Path) -> FakeRun:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with its report, drawn once for all tests that only read it."""
+    """A run with a report, written once for all tests that only read it."""
     run = write_run(tmp_path_factory.mktemp("written") / "run")
     manager.use(manager.Plugins())
     write_report(run)
@@ -57,7 +57,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def again(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, with its report made a second time."""
+    """The same run, with its report written a second time."""
     run = tmp_path_factory.mktemp("again") / "run"
     shutil.copytree(written, run)
     manager.use(manager.Plugins())
@@ -68,7 +68,7 @@ def again(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_run(fake_run: FakeRun) -> Path:
-    """A run that knows next to nothing, with next to nothing to draw."""
+    """A run with few results."""
     run = fake_run()
     for name in ("metrics.csv", "arrays.npz"):
         (run / name).unlink()
@@ -78,13 +78,13 @@ def small_run(fake_run: FakeRun) -> Path:
 
 @pytest.fixture
 def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are drawn into files alone, and not a second time into the page."""
+    """Pictures are drawn into PNG files only, not again as SVG for the page."""
     monkeypatch.setattr(document, "_svg", lambda figure: '<svg xmlns="http://www.w3.org/2000/svg"/>')
 
 
 @pytest.fixture
 def only(monkeypatch: pytest.MonkeyPatch) -> Only:
-    """Leave these sections of the report, beside the overview and those of plugins."""
+    """Restrict the report to these sections, the overview and the sections of plugins."""
 
     def leave(*names: str) -> None:
         monkeypatch.setattr(write, "SECTIONS", {name: write.SECTIONS[name] for name in names})
@@ -196,7 +196,7 @@ def _write_metrics(path: Path, names: list[str], sources: list[str], epochs: int
 def add_history(
     run: Path, epochs: int = 12, bins: int = 16, blocks: tuple[str, ...] = ("dense1", "dense2")
 ) -> None:
-    """Histograms of goodness after each epoch, which draw apart."""
+    """Add histograms of goodness after each epoch, which separate over time."""
     rng = np.random.default_rng(1)
     with np.load(run / "arrays.npz") as kept:
         arrays: dict[str, Any] = dict(kept)

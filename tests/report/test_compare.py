@@ -24,19 +24,19 @@ def record(
     return RunRecord.read(path)
 
 
-def test_settings_that_differ_are_told_by_path(tmp_path: Path) -> None:
+def test_settings_that_differ_are_listed_by_path(tmp_path: Path) -> None:
     common = {"seed": 1, "name": "x", "network": [{"kind": "dense", "units": 500}], "data": {"augment": []}}
     other = common | {"name": "y", "network": [{"kind": "dense", "units": 2000}], "clip": None}
     runs = [record(tmp_path / "a", common), record(tmp_path / "b", other)]
     assert differences(runs) == {"network.0.units": ["500", "2000"], "clip": ["–", "null"]}
 
 
-def test_run_without_a_recipe_has_no_say(tmp_path: Path) -> None:
+def test_run_without_a_recipe_is_not_compared(tmp_path: Path) -> None:
     runs = [record(tmp_path / name, {"seed": 1} if name != "c" else {}) for name in "abc"]
     assert differences(runs) == {}
 
 
-def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+def test_runs_have_unique_names(tmp_path: Path) -> None:
     a, b = record(tmp_path / "a"), record(tmp_path / "b", results={"recipe": "other"})
     seeded, same = record(tmp_path / "c", results={"seed": 4}), record(tmp_path / "d")
     assert names_of_runs([a, b]) == ["fake-ff", "other"]
@@ -47,9 +47,9 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
 
 def test_comparison_has_every_run_in_one_picture_of_curves(tmp_path: Path, monkeypatch: Any) -> None:
     runs = [record(tmp_path / "a"), record(tmp_path / "b", results={"recipe": "other"}, goodness=False)]
-    said: list[str] = []
-    text = write_comparison(runs, tmp_path / "out", complain=said.append).read_text()
-    assert said == []
+    messages: list[str] = []
+    text = write_comparison(runs, tmp_path / "out", complain=messages.append).read_text()
+    assert messages == []
     assert {path.stem for path in (tmp_path / "out" / "pictures").iterdir()} == {
         "curves",
         "goodness",
@@ -67,7 +67,7 @@ def test_comparison_has_every_run_in_one_picture_of_curves(tmp_path: Path, monke
 
 
 @pytest.mark.usefixtures("drawn_once")
-def test_blocks_of_all_runs_stand_in_one_table(tmp_path: Path) -> None:
+def test_blocks_of_all_runs_are_in_one_table(tmp_path: Path) -> None:
     runs = [record(tmp_path / "a"), record(tmp_path / "b", results={"recipe": "other"}, blocks=3)]
     text = write_comparison(runs, tmp_path / "out").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith("| dense3 |")]
@@ -76,7 +76,7 @@ def test_blocks_of_all_runs_stand_in_one_table(tmp_path: Path) -> None:
     assert cells[2].endswith("%")
 
 
-def test_many_runs_that_know_next_to_nothing_can_be_compared(tmp_path: Path) -> None:
+def test_many_runs_with_few_results_can_be_compared(tmp_path: Path) -> None:
     runs = []
     for i in range(10):
         run = record(tmp_path / str(i), {})
@@ -84,9 +84,9 @@ def test_many_runs_that_know_next_to_nothing_can_be_compared(tmp_path: Path) -> 
             (run.path / name).unlink()
         (run.path / "results.json").write_text("{}")
         runs.append(RunRecord.read(run.path))
-    said: list[str] = []
-    text = write_comparison(runs, tmp_path / "out", complain=said.append).read_text()
-    assert said == []
+    messages: list[str] = []
+    text = write_comparison(runs, tmp_path / "out", complain=messages.append).read_text()
+    assert messages == []
     assert "The recipes of these runs are the same." in text
     assert "None" not in text
 
@@ -94,13 +94,13 @@ def test_many_runs_that_know_next_to_nothing_can_be_compared(tmp_path: Path) -> 
 @pytest.mark.usefixtures("drawn_once")
 def test_many_runs_can_be_drawn(tmp_path: Path) -> None:
     runs = [record(tmp_path / str(i), results={"seed": i}, epochs=i) for i in range(10)]
-    said: list[str] = []
-    write_comparison(runs, tmp_path / "out", complain=said.append)
-    assert said == []
+    messages: list[str] = []
+    write_comparison(runs, tmp_path / "out", complain=messages.append)
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
-def test_folder_with_files_is_not_written_to_unasked(tmp_path: Path) -> None:
+def test_directory_with_files_needs_force(tmp_path: Path) -> None:
     runs = [record(tmp_path / "a"), record(tmp_path / "b")]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.md").write_text("mine")
@@ -112,28 +112,28 @@ def test_folder_with_files_is_not_written_to_unasked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_report_of_a_run_is_never_lost_to_a_comparison(tmp_path: Path, force: bool) -> None:
+def test_comparison_never_overwrites_the_report_of_a_run(tmp_path: Path, force: bool) -> None:
     runs = [record(tmp_path / "a"), record(tmp_path / "b")]
-    with pytest.raises(UserError, match="is a run's folder"):
+    with pytest.raises(UserError, match="is a run directory"):
         write_comparison(runs, tmp_path / "a", force)
     assert not (tmp_path / "a" / "report.md").exists()
 
 
-def test_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+def test_file_instead_of_the_directory_raises(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(UserError, match="cannot be a folder"):
+    with pytest.raises(UserError, match="cannot be a directory"):
         write_comparison([record(tmp_path / "a")], tmp_path / "out")
 
 
 @pytest.mark.usefixtures("drawn_once")
-def test_part_that_fails_is_told_and_the_rest_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
+def test_failed_section_is_reported_and_the_others_are_written(tmp_path: Path, monkeypatch: Any) -> None:
     def broken(*args: Any, **options: Any) -> None:
         raise RuntimeError("no ink")
 
     monkeypatch.setattr(compare, "draw_receptive", broken)
-    said: list[str] = []
+    messages: list[str] = []
     runs = [record(tmp_path / "a"), record(tmp_path / "b")]
-    text = write_comparison(runs, tmp_path / "out", complain=said.append).read_text()
-    assert said == ["comparison of receptive fields failed: RuntimeError: no ink"]
-    assert said[0] in text
+    text = write_comparison(runs, tmp_path / "out", complain=messages.append).read_text()
+    assert messages == ["comparison of receptive fields failed: RuntimeError: no ink"]
+    assert messages[0] in text
     assert "## Confusion" in text

@@ -16,7 +16,7 @@ from tests.report.conftest import FakeRun, Only
 
 
 class Page(HTMLParser):
-    """What a reader sees, and what the page would fetch."""
+    """The visible text of a page, and the URLs that it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def report(written: Path) -> Path:
     return written / "report.md"
 
 
-def test_page_says_what_the_markdown_says(report: Path) -> None:
+def test_page_has_the_content_of_the_markdown(report: Path) -> None:
     seen = page(report)
     text = report.read_text()
     assert seen.words["h2"] == re.findall(r"^## (.*)$", text, re.MULTILINE)
@@ -75,13 +75,13 @@ def test_every_picture_is_inside_as_vector_graphics(report: Path) -> None:
     assert all(ElementTree.fromstring(picture).tag.endswith("}svg") for picture in inside)
 
 
-def test_page_can_be_made_again_and_is_the_same(written: Path, again: Path) -> None:
+def test_page_is_the_same_when_written_again(written: Path, again: Path) -> None:
     first, second = written / "report.html", again / "report.html"
     assert second.read_bytes() == first.read_bytes()
     assert second.stat().st_mtime_ns > first.stat().st_mtime_ns
 
 
-def test_markup_in_a_run_is_shown_not_obeyed(fake_run: FakeRun, only: Only, no_plugins: Plugins) -> None:
+def test_html_in_a_run_is_escaped(fake_run: FakeRun, only: Only, no_plugins: Plugins) -> None:
     only("summary", "confusion")
 
     def mine(run: object) -> Section:
@@ -95,7 +95,7 @@ def test_markup_in_a_run_is_shown_not_obeyed(fake_run: FakeRun, only: Only, no_p
     assert "x" not in seen.sources
 
 
-def test_part_that_failed_is_told_on_the_page_too(small_run: Path, no_plugins: Plugins) -> None:
+def test_failed_section_is_reported_on_the_page(small_run: Path, no_plugins: Plugins) -> None:
     def broken(run: object) -> Section:
         raise KeyError("ink")
 

@@ -34,19 +34,19 @@ def test_spread_keeps_the_first_and_the_last() -> None:
 
 
 @pytest.mark.parametrize(("values", "scale"), [([1, 90], "log"), ([1, 2], "linear"), ([0, 90], "linear")])
-def test_scale_is_logarithmic_where_the_values_span_enough(values: list[float], scale: str) -> None:
+def test_scale_is_logarithmic_for_a_large_range(values: list[float], scale: str) -> None:
     ax = new_figure(1, 1).add_subplot()
     fit_scale(ax, values)
     assert ax.get_yscale() == scale
 
 
-def test_weights_that_are_no_image_are_skipped(fake_run: FakeRun) -> None:
+def test_weights_other_than_images_are_skipped(fake_run: FakeRun) -> None:
     run = fake_run()
     np.savez(run / "arrays.npz", **{"receptive/dense1": np.ones((8, 64))})
     assert receptive_fields(RunRecord.read(run)) is None
 
 
-def test_examples_that_are_right_are_not_shown(fake_run: FakeRun) -> None:
+def test_correct_examples_are_not_shown(fake_run: FakeRun) -> None:
     run = fake_run()
     x = np.zeros((2, 1, 4, 4))
     np.savez(run / "arrays.npz", **{"examples/x": x, "examples/y": [0, 1], "examples/predicted": [0, 1]})
@@ -55,15 +55,15 @@ def test_examples_that_are_right_are_not_shown(fake_run: FakeRun) -> None:
     assert section.pictures == []
 
 
-def test_most_frequent_mistakes_are_told(fake_run: FakeRun) -> None:
+def test_most_frequent_mistakes_are_listed(fake_run: FakeRun) -> None:
     run = fake_run(without=("data",))
     results = json.loads((run / "results.json").read_text())
     results["test"]["confusion"] = [[9, 0, 1], [7, 9, 0], [0, 0, 9]]
     (run / "results.json").write_text(json.dumps(results))
     section = confusion(RunRecord.read(run))
     assert section is not None
-    told, _, table = section.body.partition("\n\n")
-    assert told == "Most often 1 taken for 0 (7×), 0 taken for 2 (1×)."
+    first_line, _, table = section.body.partition("\n\n")
+    assert first_line == "Most frequent: 1 predicted as 0 (7×), 0 predicted as 2 (1×)."
     assert [row.split("|")[1:3] for row in table.splitlines()[2:]] == [
         [" 1 ", " 56.25 % "],
         [" 0 ", " 90.00 % "],
@@ -71,41 +71,41 @@ def test_most_frequent_mistakes_are_told(fake_run: FakeRun) -> None:
     ]
 
 
-def test_one_source_alone_is_not_compared(fake_run: FakeRun) -> None:
+def test_single_source_has_no_section(fake_run: FakeRun) -> None:
     assert evidence(RunRecord.read(fake_run(blocks=1))) is None
 
 
-def test_summary_has_the_papers_figure_and_how_well_it_is_known(fake_run: FakeRun) -> None:
+def test_summary_has_the_result_of_the_paper_and_its_source(fake_run: FakeRun) -> None:
     body = summary(RunRecord.read(fake_run())).body
     assert "| 1.36 % |" in body
     assert "read from the text" in body
     assert "$ ffcore run fake/ff seed=3" in body
 
 
-def test_summary_tells_learning_from_time_in_all(fake_run: FakeRun) -> None:
+def test_summary_has_training_time_and_total_time(fake_run: FakeRun) -> None:
     body = summary(RunRecord.read(fake_run())).body
-    assert "| time learning | 1 min 02 s |" in body
-    assert "| time in all | 1 min 15 s |" in body
+    assert "| training time | 1 min 02 s |" in body
+    assert "| total time | 1 min 15 s |" in body
     assert "cpu, 2 threads" in body
 
 
-def test_summary_of_an_old_run_has_the_time_in_all_alone(fake_run: FakeRun) -> None:
+def test_summary_of_an_old_run_has_only_the_total_time(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run(without=("train_s", "paper")))
     run.results["threads"] = 1
     body = summary(run).body
-    assert "time learning" not in body
-    assert "| time in all |" in body
+    assert "training time" not in body
+    assert "| total time |" in body
     assert "paper" not in body
     assert "cpu, 1 thread |" in body
 
 
-def test_caption_says_which_units_are_shown(fake_run: FakeRun) -> None:
+def test_caption_names_the_shown_units(fake_run: FakeRun) -> None:
     section = receptive_fields(RunRecord.read(fake_run()))
     assert section is not None
     assert "the 20 units of dense1 with the largest weight norm" in section.pictures[0].caption
 
 
-def test_title_is_whole_and_clear_of_the_legend(fake_run: FakeRun) -> None:
+def test_title_is_complete_and_does_not_overlap_the_legend(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run(blocks=12))
     run.results["title"] = "Forward-Forward with " + "many words " * 11
     with paper_style():
@@ -118,7 +118,7 @@ def test_title_is_whole_and_clear_of_the_legend(fake_run: FakeRun) -> None:
     assert title.get_window_extent().y0 > numbers.get_window_extent().y1
 
 
-def test_title_shrinks_then_breaks_then_is_cut() -> None:
+def test_title_gets_smaller_then_two_lines_then_shortened() -> None:
     assert fit_title("short", WIDTH) == ("short", 12)
     sizes = [fit_title("word " * n, 5.0)[1] for n in (2, 11, 14, 30)]
     assert sizes == sorted(sizes, reverse=True)
@@ -132,7 +132,7 @@ def test_curve_of_one_epoch_has_markers(fake_run: FakeRun) -> None:
     assert all(line.get_marker() != "None" for line in lines if line.get_label() != "test, paper")
 
 
-def test_one_of_a_thing_is_singular(fake_run: FakeRun) -> None:
+def test_one_is_singular(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run())
     run.results["epochs"] = 1
     assert "1 epoch  ·" in overview(run).subfigs[0].texts[1].get_text()

@@ -1,4 +1,4 @@
-"""Sections of plugins, by the door that plugins come in."""
+"""Report sections registered by plugins."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def test_section_in_the_guide_is_in_both_files(fake_run: FakeRun, only: Only, tm
         f"{line},{rate}" for line, rate in zip(metrics, ["samples_per_s", *range(101, 106)], strict=True)
     ]
     (run / "metrics.csv").write_text("\n".join(lines) + "\n")
-    said: list[str] = []
-    report = write_report(run, said.append)
-    assert said == []
+    messages: list[str] = []
+    report = write_report(run, messages.append)
+    assert messages == []
     assert "## Pace\n\n105 samples/s at the end.\n\n![Samples learned a second" in report.read_text()
     assert "<h2>Pace</h2>" in report.with_suffix(".html").read_text()
     assert (run / "pictures" / "pace.png").is_file()
 
 
-def test_failing_section_names_its_plugin_and_the_next_goes_on(small_run: Path, tmp_path: Path) -> None:
+def test_failing_section_names_its_plugin_and_the_next_is_written(small_run: Path, tmp_path: Path) -> None:
     load(tmp_path / "inky.py", FAILING)
-    said: list[str] = []
-    text = write_report(small_run, said.append).read_text()
-    assert said == ["report section 'dry' of plugin 'inky' failed: RuntimeError: no ink"]
+    messages: list[str] = []
+    text = write_report(small_run, messages.append).read_text()
+    assert messages == ["report section 'dry' of plugin 'inky' failed: RuntimeError: no ink"]
     assert "## Wet\n\nof fake-ff" in text

@@ -19,15 +19,15 @@ def test_empty_cells_are_none_and_left_out_of_series(fake_run: FakeRun) -> None:
 
 
 def test_unknown_column_is_an_empty_series(fake_run: FakeRun) -> None:
-    epochs, values = RunRecord.read(fake_run()).series("nobody/loss")
+    epochs, values = RunRecord.read(fake_run()).series("unknown/loss")
     assert len(epochs) == len(values) == 0
 
 
-def test_blocks_are_known_from_the_metrics_where_the_results_are_silent(fake_run: FakeRun) -> None:
+def test_blocks_are_read_from_the_metrics_if_missing_in_the_results(fake_run: FakeRun) -> None:
     assert RunRecord.read(fake_run(without=("blocks",))).blocks == ["dense1", "dense2"]
 
 
-def test_get_goes_deep_and_never_fails(fake_run: FakeRun) -> None:
+def test_get_returns_nested_values_or_none(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run())
     assert run.get("split", "validation", "from") == "train"
     assert run.get("seed", "deeper") is None
@@ -43,7 +43,7 @@ def test_get_goes_deep_and_never_fails(fake_run: FakeRun) -> None:
         ("arrays.npz", b"no zip", "cannot be read"),
     ],
 )
-def test_broken_file_is_named(fake_run: FakeRun, file: str, content: bytes, message: str) -> None:
+def test_damaged_file_is_named(fake_run: FakeRun, file: str, content: bytes, message: str) -> None:
     run = fake_run()
     (run / file).write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
@@ -58,19 +58,19 @@ def test_arrays_are_never_unpickled(fake_run: FakeRun) -> None:
         RunRecord.read(run)
 
 
-def test_an_older_run_keeps_its_arrays_under_another_name(fake_run: FakeRun) -> None:
+def test_arrays_of_an_older_run_are_read(fake_run: FakeRun) -> None:
     run = fake_run()
     kept = RunRecord.read(run).arrays
     (run / "arrays.npz").rename(run / "figures.npz")
     assert kept.keys() == RunRecord.read(run).arrays.keys() != set()
 
 
-def test_run_that_has_not_finished(tmp_path: Path) -> None:
+def test_run_that_is_not_finished_raises(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: x\n")
-    with pytest.raises(UserError, match="has not finished"):
+    with pytest.raises(UserError, match="is not finished"):
         RunRecord.read(tmp_path)
 
 
-def test_no_such_directory(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no run directory"):
+def test_missing_directory_raises(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the run directory .* does not exist"):
         RunRecord.read(tmp_path / "nowhere")

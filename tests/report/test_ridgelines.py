@@ -22,18 +22,18 @@ def change(run, **arrays) -> RunRecord:
     return RunRecord.read(run)
 
 
-def test_histograms_over_epochs_stand_before_those_of_the_end(fake_run: FakeRun, only: Only) -> None:
+def test_histograms_over_epochs_come_before_those_of_the_end(fake_run: FakeRun, only: Only) -> None:
     only("goodness")
     run = fake_run()
     assert names(RunRecord.read(run)) == ["goodness", "separation"]
     add_history(run)
     assert names(RunRecord.read(run)) == ["goodness-epochs", "goodness", "separation"]
-    said: list[str] = []
-    assert "(pictures/goodness-epochs.png)" in write_report(run, said.append).read_text()
-    assert said == []
+    messages: list[str] = []
+    assert "(pictures/goodness-epochs.png)" in write_report(run, messages.append).read_text()
+    assert messages == []
 
 
-def test_one_epoch_is_no_history(fake_run: FakeRun) -> None:
+def test_one_epoch_has_no_picture_over_epochs(fake_run: FakeRun) -> None:
     run = fake_run()
     add_history(run, epochs=1)
     assert names(RunRecord.read(run)) == ["goodness", "separation"]
@@ -49,7 +49,7 @@ def test_first_and_last_epoch_are_shown_and_none_twice(epochs: int) -> None:
     assert len(shown) == min(epochs, MOST_EPOCHS)
 
 
-def test_rows_are_densities_so_that_wide_bins_do_not_look_full(fake_run: FakeRun) -> None:
+def test_rows_are_densities_independent_of_bin_width(fake_run: FakeRun) -> None:
     edges = np.array([[0.0, 1.0, 4.0]] * 2)
     counts = np.array([[10, 30]] * 2)
     ridges = Ridges(np.array([1, 2]), edges, counts, counts[:, ::-1] / 2, np.nan)
@@ -58,7 +58,7 @@ def test_rows_are_densities_so_that_wide_bins_do_not_look_full(fake_run: FakeRun
     assert negative.max() == 1
 
 
-def test_each_row_keeps_to_its_own_height_with_the_first_epoch_on_top(fake_run: FakeRun) -> None:
+def test_rows_do_not_overlap_and_the_first_epoch_is_on_top(fake_run: FakeRun) -> None:
     run = fake_run()
     add_history(run, epochs=3)
     ridges = Ridges.of(RunRecord.read(run), "dense1")
@@ -82,7 +82,7 @@ def test_the_threshold_is_that_of_the_run(fake_run: FakeRun) -> None:
     assert ridges.threshold == 10
 
 
-def test_stragglers_do_not_set_the_scale() -> None:
+def test_outliers_do_not_set_the_scale() -> None:
     counts = np.array([[1, 0, 0, 5000, 5000, 0, 0, 1]] * 2)
     ridges = Ridges(np.array([1, 2]), np.array([np.arange(9.0)] * 2), counts, counts, np.nan)
     assert ridges.limits() == (3, 5)
@@ -101,12 +101,12 @@ def test_epochs_without_samples_are_left_out(fake_run: FakeRun) -> None:
     assert ridges.epochs.tolist() == [3, 4]
 
 
-def test_arrays_that_do_not_fit_are_told(fake_run: FakeRun, only: Only) -> None:
+def test_arrays_that_do_not_fit_are_reported(fake_run: FakeRun, only: Only) -> None:
     only("goodness")
     run = fake_run()
     add_history(run, epochs=4)
     change(run, history__dense1__edges=np.zeros((4, 3)))
-    said: list[str] = []
-    write_report(run, said.append)
-    assert len(said) == 1
-    assert "history/dense1: shapes" in said[0]
+    messages: list[str] = []
+    write_report(run, messages.append)
+    assert len(messages) == 1
+    assert "history/dense1: shapes" in messages[0]

@@ -20,16 +20,16 @@ def row(text: str, start: str) -> str:
     return next(" ".join(line.split()) for line in text.splitlines() if line.strip().startswith(start))
 
 
-def test_result_stands_beside_the_papers(fake_run: FakeRun) -> None:
+def test_result_is_beside_that_of_the_paper(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run())
     text = printed(results_table(run.results))
     assert row(text, "test error").endswith("1.36 %")
     assert row(text, "epochs") == "epochs 5 60"
-    assert row(text, "dense1 alone").endswith("%")
+    assert row(text, "test error of dense1").endswith("%")
     assert "Hinton 2022" in text
 
 
-def test_without_a_paper_there_is_no_column_for_it(fake_run: FakeRun) -> None:
+def test_without_a_paper_its_column_is_left_out(fake_run: FakeRun) -> None:
     text = printed(results_table(RunRecord.read(fake_run(without=("paper",))).results))
     assert "paper" not in text
     assert row(text, "epochs") == "epochs 5"
@@ -40,14 +40,14 @@ def test_paper_that_is_null_has_no_column() -> None:
     assert "paper" not in printed(compare_table([{"recipe": "x", "paper": None}, {"recipe": "y"}]))
 
 
-def test_learning_is_told_from_time_in_all(fake_run: FakeRun) -> None:
+def test_training_time_and_total_time_have_rows(fake_run: FakeRun) -> None:
     results = RunRecord.read(fake_run()).results
     text = printed(results_table(results))
-    assert row(text, "time learning").startswith("time learning 1 min 02 s")
-    assert row(text, "time in all").startswith("time in all 1 min 15 s")
+    assert row(text, "training time").startswith("training time 1 min 02 s")
+    assert row(text, "total time").startswith("total time 1 min 15 s")
     assert "1:02" in printed(compare_table([results]))
     results.pop("train_s")
-    assert "time learning" not in printed(results_table(results))
+    assert "training time" not in printed(results_table(results))
 
 
 def test_names_are_not_markup() -> None:
@@ -59,7 +59,7 @@ def test_results_may_be_empty() -> None:
     assert "test error" in printed(results_table({}))
 
 
-def test_runs_stand_in_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
+def test_runs_are_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
     results = RunRecord.read(fake_run()).results
     text = printed(compare_table([results, results | {"recipe": "mnist-resnet", "train_s": 7500}]))
     assert "2:05:00" in text
@@ -67,13 +67,13 @@ def test_runs_stand_in_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
     assert "mnist-resnet" in text
 
 
-def test_seed_has_a_column_only_where_it_differs(fake_run: FakeRun) -> None:
+def test_seed_has_a_column_only_if_it_differs(fake_run: FakeRun) -> None:
     results = RunRecord.read(fake_run()).results
     assert "seed" not in printed(compare_table([results, results]))
     assert "seed" in printed(compare_table([results, results | {"seed": 4}]))
 
 
-def test_path_of_a_setting_is_never_cut() -> None:
+def test_path_of_a_setting_is_never_shortened() -> None:
     path = "network.0.block.objective.threshold"
     text = printed(differences_table({path: ["units", "a value of many words " * 3]}, ["one", "two"]))
     assert row(text, path).startswith(f"{path} units a value of")

@@ -42,7 +42,7 @@ def test_report_shows_every_picture_it_writes(written: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["report.md", "overview.png"])
-def test_report_can_be_made_again_and_is_the_same(written: Path, again: Path, name: str) -> None:
+def test_report_is_the_same_when_written_again(written: Path, again: Path, name: str) -> None:
     assert (again / name).read_bytes() == (written / name).read_bytes()
     assert (again / name).stat().st_mtime_ns > (written / name).stat().st_mtime_ns
 
@@ -67,56 +67,54 @@ def test_objective_without_a_threshold_has_histograms(
 ) -> None:
     only("summary", "goodness")
     run = fake_run(threshold=threshold)
-    said: list[str] = []
-    text = write_report(run, said.append).read_text()
-    assert said == []
+    messages: list[str] = []
+    text = write_report(run, messages.append).read_text()
+    assert messages == []
     assert "goodness" in pictures(run)
     assert "θ" not in text
 
 
 @pytest.mark.parametrize("value", [0.0, 1e9, -3.0])
-def test_goodness_that_is_the_same_everywhere_can_be_drawn(
-    fake_run: FakeRun, only: Only, value: float
-) -> None:
+def test_constant_goodness_can_be_drawn(fake_run: FakeRun, only: Only, value: float) -> None:
     only("goodness")
     run = fake_run()
     sides = ("positive", "negative")
     np.savez(run / "arrays.npz", **{f"goodness/dense1/{side}": np.full(9, value) for side in sides})
-    said: list[str] = []
-    write_report(run, said.append)
-    assert said == []
+    messages: list[str] = []
+    write_report(run, messages.append)
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("blocks", [1, 5, 20])
 def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
-    said: list[str] = []
-    write_report(fake_run(blocks=blocks), said.append)
-    assert said == []
+    messages: list[str] = []
+    write_report(fake_run(blocks=blocks), messages.append)
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_any_number_of_epochs_can_be_drawn(fake_run: FakeRun, epochs: int) -> None:
-    said: list[str] = []
-    write_report(fake_run(epochs=epochs), said.append)
-    assert said == []
+    messages: list[str] = []
+    write_report(fake_run(epochs=epochs), messages.append)
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
 def test_colour_images_and_long_class_names(fake_run: FakeRun) -> None:
-    said: list[str] = []
-    write_report(fake_run(shape=(3, 5, 5), classes=CLOTHES), said.append)
-    assert said == []
+    messages: list[str] = []
+    write_report(fake_run(shape=(3, 5, 5), classes=CLOTHES), messages.append)
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
 def test_missing_keys_are_left_out(fake_run: FakeRun) -> None:
     keys = ("paper", "data", "test", "val", "blocks", "sources", "split", "versions", "command", "wall_s")
-    said: list[str] = []
-    text = write_report(fake_run(without=keys), said.append).read_text()
+    messages: list[str] = []
+    text = write_report(fake_run(without=keys), messages.append).read_text()
     assert "None" not in text
-    assert said == []
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
@@ -126,9 +124,9 @@ def test_keys_may_be_null(fake_run: FakeRun) -> None:
     results["test"]["per_block_accuracy"]["dense1"] = None
     nothing = dict.fromkeys(results) | {"test": results["test"], "paper": {"test_error": None}}
     (run / "results.json").write_text(json.dumps(nothing))
-    said: list[str] = []
-    assert "None" not in write_report(run, said.append).read_text()
-    assert said == []
+    messages: list[str] = []
+    assert "None" not in write_report(run, messages.append).read_text()
+    assert messages == []
 
 
 def test_missing_files_are_left_out(fake_run: FakeRun) -> None:
@@ -139,14 +137,14 @@ def test_missing_files_are_left_out(fake_run: FakeRun) -> None:
     assert pictures(run) == {"blocks", "confusion"}
 
 
-def test_run_that_knows_next_to_nothing_still_has_a_report(fake_run: FakeRun) -> None:
+def test_run_with_few_results_has_a_report(fake_run: FakeRun) -> None:
     run = fake_run()
     (run / "metrics.csv").unlink()
     (run / "arrays.npz").unlink()
     (run / "results.json").write_text("{}")
-    said: list[str] = []
-    assert write_report(run, said.append).read_text().startswith("# run")
-    assert said == []
+    messages: list[str] = []
+    assert write_report(run, messages.append).read_text().startswith("# run")
+    assert messages == []
 
 
 @pytest.mark.usefixtures("drawn_once")
@@ -154,9 +152,9 @@ def test_run_that_diverged_can_be_drawn(fake_run: FakeRun) -> None:
     run = fake_run()
     metrics = run / "metrics.csv"
     metrics.write_text(metrics.read_text().replace("0.5", "nan"))
-    said: list[str] = []
-    write_report(run, said.append)
-    assert said == []
+    messages: list[str] = []
+    write_report(run, messages.append)
+    assert messages == []
 
 
 def test_section_of_a_plugin_is_added(small_run: Path, no_plugins: Plugins) -> None:
@@ -168,11 +166,11 @@ def test_section_of_a_plugin_is_added(small_run: Path, no_plugins: Plugins) -> N
     assert "## Mine\n\nfake-ff\n\n![a caption](pictures/own.png)" in text
 
 
-def test_plugin_section_may_have_nothing_to_say(small_run: Path, no_plugins: Plugins) -> None:
+def test_plugin_section_may_be_none(small_run: Path, no_plugins: Plugins) -> None:
     add_section(no_plugins, lambda run: None)
-    said: list[str] = []
-    write_report(small_run, said.append)
-    assert said == []
+    messages: list[str] = []
+    write_report(small_run, messages.append)
+    assert messages == []
 
 
 def broken(run: RunRecord) -> Section:
@@ -183,67 +181,67 @@ def broken(run: RunRecord) -> Section:
     ("target", "reason"),
     [
         (broken, "KeyError"),
-        (lambda run: "text", "TypeError: a section is"),
+        (lambda run: "text", "TypeError: a section should be"),
         (
             lambda run: Section("A", "", [Picture("curves", new_figure(1, 1), "")]),
-            "two pictures are called 'curves'",
+            "two pictures have the name 'curves'",
         ),
         ("no_such_module:section", "cannot be loaded"),
     ],
 )
 @pytest.mark.usefixtures("drawn_once")
-def test_failing_plugin_section_is_one_line_and_stops_nothing(
+def test_failing_plugin_section_gives_one_line_and_the_others_are_written(
     fake_run: FakeRun, only: Only, no_plugins: Plugins, target: object, reason: str
 ) -> None:
     only("learning curves")
     add_section(no_plugins, target)
-    said: list[str] = []
-    text = write_report(fake_run(), said.append).read_text()
-    assert len(said) == 1
-    assert reason in said[0]
-    assert "\n" not in said[0]
+    messages: list[str] = []
+    text = write_report(fake_run(), messages.append).read_text()
+    assert len(messages) == 1
+    assert reason in messages[0]
+    assert "\n" not in messages[0]
     assert "report section 'mine' of plugin 'someone' failed" in text
     assert "(pictures/curves.png)" in text
 
 
 @pytest.mark.usefixtures("drawn_once")
-def test_failing_built_in_section_is_one_line_and_stops_nothing(
+def test_failing_built_in_section_gives_one_line_and_the_others_are_written(
     fake_run: FakeRun, only: Only, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only("goodness", "confusion")
     monkeypatch.setitem(write.SECTIONS, "goodness", broken)
     run = fake_run()
-    said: list[str] = []
-    text = write_report(run, said.append).read_text()
-    assert said == ["report section 'goodness' failed: KeyError: 'nothing\\nhere'"]
-    assert f"*{said[0]}*" in text
+    messages: list[str] = []
+    text = write_report(run, messages.append).read_text()
+    assert messages == ["report section 'goodness' failed: KeyError: 'nothing\\nhere'"]
+    assert f"*{messages[0]}*" in text
     assert "## Confusion" in text
     assert "confusion" in pictures(run)
 
 
-def test_failing_overview_is_told_and_an_old_one_is_not_shown(
+def test_failing_overview_is_reported_and_an_old_one_is_not_shown(
     written: Path, tmp_path: Path, only: Only, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(written, run)
     only("summary")
     monkeypatch.setattr(write, "overview", broken)
-    said: list[str] = []
-    text = write_report(run, said.append).read_text()
-    assert said == ["overview failed: KeyError: 'nothing\\nhere'"]
-    assert said[0] in text
+    messages: list[str] = []
+    text = write_report(run, messages.append).read_text()
+    assert messages == ["overview failed: KeyError: 'nothing\\nhere'"]
+    assert messages[0] in text
     assert "overview.png" not in text
     assert not (run / "overview.png").exists()
     assert "## Summary" in text
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", ""])
-def test_picture_name_must_be_that_of_a_file(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot be called"):
+def test_picture_name_must_be_a_valid_file_name(name: str) -> None:
+    with pytest.raises(ValueError, match="not a valid picture name"):
         Picture(name, new_figure(1, 1), "")
 
 
-def test_directory_that_is_no_run(tmp_path: Path) -> None:
+def test_directory_without_a_run_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run directory"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())

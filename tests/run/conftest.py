@@ -16,14 +16,14 @@ def installed_plugins():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """digits/ff after two epochs, trained once, with its report."""
+    """digits/ff after two epochs, trained once, with a report."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     return ffcore.train("digits/ff", run_dir=folder, trainer={"max_epochs": 2, "threads": 1})
 
 
 @pytest.fixture
 def quick(tmp_path, undrawn) -> Callable[..., Any]:
-    """Train small networks for two epochs; reports, which cost most, are not drawn."""
+    """Train small networks for two epochs, without reports, which would take most of the time."""
     numbers = itertools.count(1)
 
     def train(recipe="digits/ff", data=None, run_dir=None, callbacks=(), **overrides):

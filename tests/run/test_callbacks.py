@@ -1,4 +1,4 @@
-"""Loggers and callbacks that a recipe names."""
+"""Loggers and callbacks of a recipe."""
 
 import csv
 import pathlib
@@ -11,7 +11,7 @@ from ffcore.errors import UserError
 
 
 class Counts(lightning.Callback):
-    """Found by its path."""
+    """A callback given by its target."""
 
     made: list["Counts"] = []  # noqa: RUF012
 
@@ -24,21 +24,21 @@ class Counts(lightning.Callback):
 
 
 class History(lightning.Callback):
-    """With a state, under a name that ffcore has."""
+    """A callback with a state and the name of a callback of ffcore."""
 
     def state_dict(self):
         return {"a": 1}
 
 
 class Missing(lightning.pytorch.loggers.CSVLogger):
-    """Writes, then finds that it cannot work."""
+    """Writes a file, then raises."""
 
     def __init__(self, save_dir):
         (pathlib.Path(save_dir) / "missing").mkdir()
         raise ModuleNotFoundError("pip install missing")
 
 
-def test_a_logger_is_told_the_recipe_and_every_epochs_figures(quick):
+def test_a_logger_gets_the_recipe_and_the_metrics_of_every_epoch(quick):
     run = quick(**{"trainer.loggers": ["csv"]})
     (table,) = run.path.rglob("lightning_logs/version_0/metrics.csv")
     with table.open() as file:
@@ -50,7 +50,7 @@ def test_a_logger_is_told_the_recipe_and_every_epochs_figures(quick):
     assert "digits/ff" in (table.parent / "hparams.yaml").read_text()
 
 
-def test_tensorboard_where_it_is_installed(quick):
+def test_tensorboard_if_it_is_installed(quick):
     pytest.importorskip("tensorboard")
     run = quick(**{"trainer.loggers": ["tensorboard"]})
     assert list(run.path.rglob("events.out.tfevents*"))
@@ -70,31 +70,31 @@ def test_callbacks_by_name_and_by_path(quick):
     [
         ("loggers", ["tensorbord"], "there is no logger 'tensorbord'; did you mean 'tensorboard'"),
         ("loggers", ["nowhere.at.all:Logger"], r"trainer.loggers.0: .*cannot be imported"),
-        ("loggers", ["builtins:dict"], r"trainer.loggers.0: 'builtins:dict' is no logger"),
+        ("loggers", ["builtins:dict"], r"trainer.loggers.0: 'builtins:dict' is not a logger"),
         ("loggers", [{"kind": "csv", "options": {"nmae": "x"}}], r"options: .*did you mean 'name'"),
-        ("callbacks", ["EarlyStoping"], r"no 'EarlyStoping' in .*did you mean 'EarlyStopping'"),
+        ("callbacks", ["EarlyStoping"], r"has no 'EarlyStoping'; did you mean 'EarlyStopping'"),
         ("callbacks", [{"kind": "Timer", "options": {"hours": 3}}], r"trainer.callbacks.0.options: "),
         ("callbacks", ["EarlyStopping"], r"trainer.callbacks.0.options: missing .*'monitor'"),
         ("callbacks", [{"kind": "Timer", "options": {"duration": "soon"}}], r"trainer.callbacks.0: 'Timer'"),
-        ("callbacks", ["Timer", "Timer"], r"trainer.callbacks.1: .*'Timer', as trainer.callbacks.0 does"),
-        ("callbacks", [f"{__name__}:History"], r"trainer.callbacks.0: .*'History', as ffcore does"),
+        ("callbacks", ["Timer", "Timer"], r"trainer.callbacks.1: .*'Timer' as trainer.callbacks.0"),
+        ("callbacks", [f"{__name__}:History"], r"trainer.callbacks.0: .*'History' as ffcore"),
         ("loggers", [f"{__name__}:Missing"], r"trainer.loggers.0: .*: pip install missing"),
     ],
 )
-def test_what_is_not_there_is_said_before_anything_is_written(quick, tmp_path, key, value, says):
+def test_missing_loggers_and_callbacks_raise_before_anything_is_written(quick, tmp_path, key, value, says):
     with pytest.raises(UserError, match=says):
         quick(run_dir=tmp_path / "none", **{f"trainer.{key}": value})
     assert not (tmp_path / "none").exists()
 
 
-def test_an_empty_folder_that_was_there_stays(quick, tmp_path):
+def test_an_existing_empty_directory_is_kept(quick, tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(UserError, match="pip install missing"):
         quick(run_dir=tmp_path / "mine", **{"trainer.loggers": [f"{__name__}:Missing"]})
     assert not list((tmp_path / "mine").iterdir())
 
 
-def test_a_callback_of_lightnings_writes_into_the_runs_folder(quick, tmp_path, monkeypatch):
+def test_a_callback_of_lightning_writes_into_the_run_directory(quick, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     saves = {"kind": "ModelCheckpoint", "options": {"save_last": True}}
@@ -106,13 +106,13 @@ def test_a_callback_of_lightnings_writes_into_the_runs_folder(quick, tmp_path, m
     }
 
 
-def test_a_resumed_run_goes_on_with_its_callbacks(quick):
+def test_a_resumed_run_restores_its_callbacks(quick):
     run = quick(**{"trainer.callbacks": ["LearningRateMonitor"], "trainer.loggers": ["csv"]})
     with pytest.raises(UserError, match="finished"):
         ffcore.resume(run.path)
 
 
-def test_a_callback_that_wants_to_see_steps_sees_every_batch(quick):
+def test_a_callback_on_steps_is_called_for_every_batch(quick):
     class Counting(lightning.Callback):
         steps = 0
 

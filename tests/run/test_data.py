@@ -1,4 +1,4 @@
-"""A recipe's data: what is known of the training samples."""
+"""The statistics of a recipe's training samples."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ffcore.run.data import Data
 
 
 @pytest.mark.parametrize("standardise", [False, True])
-def test_the_statistics_are_those_of_the_inputs_that_loaders_make(standardise):
+def test_the_statistics_are_those_of_the_inputs_of_loaders(standardise):
     data = Data.open(load("digits/ff", [f"data.standardise={standardise}".lower()]))
     known = data.statistics()
     x = data.train.x * np.float64(data.images.scale)

@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""The files of a run directory."""
 
 import csv
 import json
@@ -28,17 +28,17 @@ def rows(finished):
         return list(csv.DictReader(file))
 
 
-def test_everything_is_there(finished):
+def test_all_files_are_written(finished):
     there = {path.name for path in finished.path.rglob("*") if path.is_file() and path.stat().st_size}
     assert there >= {"config.yaml", "results.json", "metrics.csv", "report.md", "overview.png"}
     assert there >= {"last.ckpt", "best.ckpt"}
 
 
-def test_nothing_half_written_is_left(finished):
+def test_no_incomplete_file_is_left(finished):
     assert not list(finished.path.rglob(".*"))
 
 
-def test_all_promised_keys_are_there(results):
+def test_all_documented_keys_are_written(results):
     for key in KEYS.split():
         value = results
         for part in key.split("."):
@@ -46,7 +46,7 @@ def test_all_promised_keys_are_there(results):
         assert value is not None or key == "git_commit", key
 
 
-def test_values_make_sense(finished, results):
+def test_values_are_plausible(finished, results):
     assert results == json.loads(json.dumps(finished.results))
     assert results["recipe"] == "digits/ff"
     assert (results["seed"], results["threads"], results["epochs"]) == (1, 1, 2)
@@ -74,7 +74,7 @@ def test_steps_are_batches(results, rows):
     assert [int(row["step"]) for row in rows] == [batches, 2 * batches]
 
 
-def test_metrics_have_a_row_an_epoch(results, rows):
+def test_metrics_have_a_row_per_epoch(results, rows):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[-1]["val_accuracy"]) == results["val"]["accuracy"]
     assert all(row[f"{block}/loss"] for row in rows for block in ("dense1", "dense2", "dense3"))
@@ -92,12 +92,12 @@ def test_checkpoints_load_without_pickled_objects(finished, name):
     assert state["ffcore"]["data"]["name"] == "digits"
 
 
-def test_a_run_from_python_claims_no_command(finished, results):
+def test_a_run_from_python_has_no_command(finished, results):
     assert results["command"] is None
     assert "Made by" not in (finished.path / "report.md").read_text()
 
 
-def test_unnamed_runs_of_one_second_get_a_number(tmp_path, monkeypatch):
+def test_runs_of_the_same_second_get_a_number(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
     made = [directory.create(None, "a/b").as_posix() for _ in range(3)]
@@ -110,16 +110,16 @@ def test_results_are_json_or_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_in_use_is_refused(finished):
+def test_a_directory_that_is_not_empty_raises(finished):
     with pytest.raises(UserError, match="not empty"):
         directory.check(finished.path)
 
 
-def test_a_figure_that_is_no_number_costs_no_results(quick, monkeypatch):
+def test_a_non_finite_metric_does_not_lose_the_results(quick, monkeypatch):
     algorithm = "ffcore_ff.algorithm.ForwardForward"
     inf = torch.tensor(float("inf"))
     monkeypatch.setattr(f"{algorithm}.measure", lambda self, batch, net: {"mine": inf.expand(len(batch.x))})
-    good = torch.tensor(2.0, dtype=torch.bfloat16)  # which NumPy does not have
+    good = torch.tensor(2.0, dtype=torch.bfloat16)  # NumPy has no bfloat16
     monkeypatch.setattr(f"{algorithm}.conclude", lambda self, *given: {"bad": inf, "good": good})
     with pytest.warns(UserWarning, match="bad is inf; left out"):
         run = quick()
@@ -127,14 +127,14 @@ def test_a_figure_that_is_no_number_costs_no_results(quick, monkeypatch):
     assert run.results["concluded"] == {"good": 2.0}
 
 
-def test_an_algorithm_may_not_measure_what_every_run_has(quick, monkeypatch):
+def test_an_algorithm_cannot_replace_a_metric_of_every_run(quick, monkeypatch):
     mine = {"accuracy": torch.zeros(1)}
     monkeypatch.setattr("ffcore_ff.algorithm.ForwardForward.measure", lambda self, batch, net: mine)
     with pytest.raises(UserError, match="'accuracy' is a figure of every run"):
         quick()
 
 
-def test_a_component_that_cannot_be_shown_costs_no_results(quick, monkeypatch):
+def test_a_component_whose_arrays_fail_does_not_lose_the_results(quick, monkeypatch):
     monkeypatch.setattr("ffcore_std.contributions.SkipFirst.arrays", lambda self: 1 / 0)
     with pytest.warns(UserWarning, match="arrays of contribution/SkipFirst are left out: ZeroDivisionError"):
         assert "test" in quick().results

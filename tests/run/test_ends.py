@@ -1,4 +1,4 @@
-"""A run that somebody ends is at its end: validated, kept, and never learning on."""
+"""Runs that a callback ends early: validated, saved, and never trained further."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ STUCK = {"optimizer.lr": 1e-12, "trainer.validate_every": 1}
 
 
 class CutError(RuntimeError):
-    """Stands for whatever ends a process: only what lies on the disk is left."""
+    """Simulates the sudden end of a process: only the files are left."""
 
 
 class CutAt(lightning.Callback):
@@ -34,7 +34,7 @@ class CutAt(lightning.Callback):
 
 
 class EndAt(lightning.Callback):
-    """Found by its path; ends a run in one of Lightning's hooks."""
+    """A callback given by its target; ends a run in one of Lightning's hooks."""
 
     def __init__(self, hook, step):
         self.step = step
@@ -68,7 +68,7 @@ CUTS = ["on_validation_start", "on_train_epoch_end", "on_train_end", "on_test_st
 
 
 def content(path):
-    """Everything that must be the same, whatever happened on the way."""
+    """Returns everything that must be the same after any interruption."""
     results = json.loads((path / "results.json").read_text())
     made = {key: results[key] for key in ("val", "test", "epochs", "steps", "epoch_selected")}
     for name in ("last", "best"):
@@ -82,14 +82,14 @@ def content(path):
 
 
 def assert_same(one, other):
-    mine, right = content(one), content(other)
-    assert mine.keys() == right.keys()
-    for key, value in right.items():
-        assert np.array_equal(mine[key], value) if isinstance(value, np.ndarray) else mine[key] == value, key
+    own, expected = content(one), content(other)
+    assert own.keys() == expected.keys()
+    for key, value in expected.items():
+        assert np.array_equal(own[key], value) if isinstance(value, np.ndarray) else own[key] == value, key
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_whoever_ends_it_its_last_epoch_is_validated_and_a_cut_changes_nothing(quick, end):
+def test_the_last_epoch_is_always_validated_and_an_interruption_changes_nothing(quick, end):
     more, steps = ENDS[end]
     more = {"trainer.max_epochs": 9, "trainer.validate_every": 5, **more}
     whole = quick(**more)
@@ -105,7 +105,7 @@ def test_whoever_ends_it_its_last_epoch_is_validated_and_a_cut_changes_nothing(q
         shutil.rmtree(part)
 
 
-def test_time_that_is_up_is_no_end_to_those_who_monitor(quick, tmp_path):
+def test_max_time_is_not_an_end_for_callbacks_that_monitor(quick, tmp_path):
     whole = quick(**{"trainer.callbacks": [EARLY], "trainer.loggers": ["csv"]})
     recipe = ffcore.recipe.load.load(str(whole.path / "config.yaml"))
     with pytest.raises(TimeUpError):
@@ -115,7 +115,7 @@ def test_time_that_is_up_is_no_end_to_those_who_monitor(quick, tmp_path):
     assert_same(tmp_path / "part", whole.path)
 
 
-def test_a_run_without_histograms_may_be_cut_while_it_is_tested(quick):
+def test_a_run_without_histograms_may_be_interrupted_during_the_test(quick):
     more = {"algorithm": "backprop", "contribution": "sum", "data.validation": 0}
     whole = quick(**more).path
     part = whole.with_name("part")
@@ -125,7 +125,7 @@ def test_a_run_without_histograms_may_be_cut_while_it_is_tested(quick):
 
 
 @pytest.mark.parametrize("cut", [None, "on_train_end", "on_test_start"])
-def test_what_callbacks_make_of_the_weights_at_the_end_is_kept_and_tested(quick, cut):
+def test_weights_changed_by_callbacks_at_the_end_are_saved_and_tested(quick, cut):
     swa = {"kind": "StochasticWeightAveraging", "options": {"swa_lrs": 0.001, "swa_epoch_start": 1}}
     more = {"trainer.max_epochs": 3, "trainer.callbacks": [swa]}
     whole = quick(**more).path
@@ -141,7 +141,7 @@ def test_what_callbacks_make_of_the_weights_at_the_end_is_kept_and_tested(quick,
     assert evaluate(whole)["per_block_accuracy"] == tested["per_block_accuracy"]
 
 
-def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(quick, tmp_path):
+def test_a_damaged_checkpoint_never_replaces_a_good_one(quick, tmp_path):
     part = tmp_path / "part"
     with pytest.raises(CutError):
         quick(run_dir=part, callbacks=[CutAt("on_train_batch_end", 25)], **{"trainer.checkpoint_every": 3})

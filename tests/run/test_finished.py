@@ -1,4 +1,4 @@
-"""What a finished run shows, and the report that it makes on request only."""
+"""The representations of a finished run, and its optional report."""
 
 import dataclasses
 import re
@@ -30,30 +30,30 @@ class Cells(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.said = set(), []
+        self.tags, self.texts = set(), []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
 
     def handle_data(self, data):
-        self.said.append(data)
+        self.texts.append(data)
 
 
-def test_it_shows_its_figures_and_its_folder(finished):
+def test_it_shows_its_results_and_its_directory(finished):
     results = finished.results
     text, html = repr(finished), Cells(finished._repr_html_())
     shown = [
         "digits/ff, seed 1",
         f"{100 * results.test.accuracy:.2f} %",
         f"{100 * results.val.accuracy:.2f} %",
-        *(f"{name} alone, test" for name in results.test.per_block_accuracy),
+        *(f"test accuracy of {name}" for name in results.test.per_block_accuracy),
         str(finished.path),
     ]
     for part in shown:
         assert part in text
-        assert part in html.said
-    assert any("of learning" in part for part in html.said)
+        assert part in html.texts
+    assert any("of training" in part for part in html.texts)
     assert html.tags == {"table", "tbody", "tr", "th", "td"}
     assert max(map(len, text.splitlines())) < 60 + len(str(finished.path))
 
@@ -66,11 +66,11 @@ def test_names_are_escaped_in_html(finished):
     html = run._repr_html_()
     assert "<script" not in html
     assert "<b>" not in html
-    assert f"{name} alone, test" in Cells(html).said
+    assert f"test accuracy of {name}" in Cells(html).texts
     assert "validation" not in html
 
 
-def test_without_a_report_everything_else_is_there_and_the_report_can_follow(tmp_path, capsys):
+def test_without_a_report_all_other_files_are_written_and_the_report_can_follow(tmp_path, capsys):
     folder = tmp_path / "run"
     run = ffcore.train(load("digits/ff", SMALL), run_dir=folder, report=False)
     assert names(folder) == REST
@@ -82,26 +82,26 @@ def test_without_a_report_everything_else_is_there_and_the_report_can_follow(tmp
 
 
 @pytest.mark.parametrize("report", [True, False])
-def test_a_resumed_run_makes_its_report_on_request(tmp_path, report):
+def test_a_resumed_run_writes_its_report_on_request(tmp_path, report):
     with pytest.raises(TimeUpError):
         train(load("digits/ff", SMALL), tmp_path / "run", max_time=1e-3, report=not report)
     ffcore.resume(tmp_path / "run", report=report)
     assert names(tmp_path / "run") == REST | (REPORT if report else set())
 
 
-def test_the_command_line_leaves_the_report_out_and_says_how_to_make_it(tmp_path, capsys):
+def test_the_command_line_leaves_the_report_out_and_prints_how_to_write_it(tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(["run", "digits/ff", *SMALL, "--no-report", "--run-dir", str(folder)]) == 0
     out = capsys.readouterr().out
     assert names(folder) == REST
-    assert f"folder    {folder}\n" in out
+    assert f"directory {folder}\n" in out
     assert f"`ffcore report {folder}`" in out
     assert "report.html" not in out
     manager.use(None)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/running.md"])
-def test_what_the_pages_say_of_results_and_predictors_works(page, tmp_path, monkeypatch):
+def test_the_examples_in_the_docs_on_results_and_predictors_run(page, tmp_path, monkeypatch):
     pytest.importorskip("sklearn.frozen")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)

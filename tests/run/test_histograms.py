@@ -1,4 +1,4 @@
-"""The goodness of both views is counted after every validation."""
+"""Histograms of the goodness of both views after every validation."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def test_the_last_counts_are_those_of_the_goodness_that_the_report_draws(finishe
         assert counts.tolist() == arrays["history/dense2/positive"][-1].tolist()
 
 
-def test_class_goodness_has_no_views_to_compare(quick):
+def test_class_goodness_has_no_histograms_of_views(quick):
     run = quick(algorithm="backprop", contribution="sum")
     with np.load(run.path / "arrays.npz") as arrays:
         assert not [name for name in arrays if name.startswith("history/")]

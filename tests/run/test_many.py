@@ -1,4 +1,4 @@
-"""Which members words make, what is refused, and what a summary says; processes are stand-ins here."""
+"""The runs and the summary of a sweep; a small script replaces the process of a run."""
 
 import json
 import signal
@@ -12,15 +12,15 @@ from ffcore.errors import UserError
 from ffcore.files import SUMMARY
 from ffcore.run import grid, many
 from ffcore.run import sweep as sweeps
-from ffcore.run.grid import Member
+from ffcore.run.grid import SweepRun
 from ffcore.run.sweep import Sweep
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
 words = sys.argv[1:]
 print("GPU", os.environ.get("CUDA_VISIBLE_DEVICES"), "threads", os.environ.get("OMP_NUM_THREADS"))
-said = pathlib.Path(words[1]).read_text() if words[1].endswith(".yaml") else "seed: 0"
-seed = next(line for line in said.splitlines() if line.startswith("seed:")).removeprefix("seed: ")
+content = pathlib.Path(words[1]).read_text() if words[1].endswith(".yaml") else "seed: 0"
+seed = next(line for line in content.splitlines() if line.startswith("seed:")).removeprefix("seed: ")
 folder = pathlib.Path(words[words.index("--run-dir" if "--run-dir" in words else "--resume") + 1])
 folder.mkdir(exist_ok=True)
 (folder / "config.yaml").touch()
@@ -38,26 +38,26 @@ results = {"test": {"error": 10.0 + 2 * int(seed)}, "val": {"accuracy": accuracy
 
 
 def names(*overrides, seeds=()):
-    return [member.name for member in grid.plan("digits/ff", overrides, seeds)]
+    return [run.name for run in grid.plan("digits/ff", overrides, seeds)]
 
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Makes a sweep of stand-ins: its folder, the words that start a member."""
+    """Makes a sweep and the command of the script that replaces ffcore."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     (tmp_path / "sweep").mkdir()
 
     def make(*overrides, seeds=()):
-        members = grid.plan("digits/ff", overrides, seeds)
-        grid.check("digits/ff", members, lambda recipe: None)
-        made = Sweep(tmp_path / "sweep", "digits/ff", members)
+        runs = grid.plan("digits/ff", overrides, seeds)
+        grid.check("digits/ff", runs, lambda recipe: None)
+        made = Sweep(tmp_path / "sweep", "digits/ff", runs)
         made.begin()
         return made, [sys.executable, str(tmp_path / "stand_in.py")]
 
     return make
 
 
-def test_seeds_run_fastest_and_names_are_those_of_values():
+def test_seeds_vary_fastest_and_names_have_the_values():
     assert names("optimizer.lr=1e-3,3e-3", seeds=(1, 2)) == [
         "optimizer.lr-0.001+seed-1",
         "optimizer.lr-0.001+seed-2",
@@ -67,7 +67,7 @@ def test_seeds_run_fastest_and_names_are_those_of_values():
     assert names("seed=3,4", "optimizer.lr=1,2")[:2] == ["optimizer.lr-1+seed-3", "optimizer.lr-1+seed-4"]
 
 
-def test_a_value_that_is_valid_as_it_stands_is_one_value():
+def test_a_value_that_is_valid_as_one_value_is_not_split():
     assert names("lr_schedule={kind: step, epochs: [3, 4]}") == []
     assert names("data={kind: arrays, path: 'a,b.npz'}") == []
     assert names("data.kind=arrays", "data.path=a,b.npz") == []
@@ -86,21 +86,21 @@ def test_values_may_be_kinds_and_structures():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "seeds", "said"),
+    ("overrides", "seeds", "expected"),
     [
-        (["optimizer.lr=1e-3,0.001"], (), "optimizer.lr: 0.001 comes twice"),
-        (["optimizer.lr=1e-3,"], (), "optimizer.lr: one of its several values is empty"),
-        (["optimizer.lr=1,2", "optimizer.lr=3"], (), "optimizer.lr: .* set a second time"),
-        (["seed=3"], (1, 2), "seed: .* set a second time"),
-        ([], (1, 1), "seed: 1 comes twice"),
+        (["optimizer.lr=1e-3,0.001"], (), "optimizer.lr: 0.001 is given twice"),
+        (["optimizer.lr=1e-3,"], (), "optimizer.lr: one of its values is empty"),
+        (["optimizer.lr=1,2", "optimizer.lr=3"], (), "optimizer.lr: .* set by a second override"),
+        (["seed=3"], (1, 2), "seed: .* set by a second override"),
+        ([], (1, 1), "seed: 1 is given twice"),
     ],
 )
-def test_values_that_make_no_grid_are_refused(overrides, seeds, said):
-    with pytest.raises(UserError, match=said):
+def test_invalid_lists_of_values_raise(overrides, seeds, expected):
+    with pytest.raises(UserError, match=expected):
         grid.plan("digits/ff", overrides, seeds)
 
 
-def test_a_member_that_cannot_work_is_named():
+def test_an_invalid_run_is_named():
     with pytest.raises(UserError, match=r"optimizer\.lr: 'fast'"):
         grid.check("digits/ff", grid.plan("digits/ff", ["optimizer.lr=1e-3,fast"]), lambda recipe: None)
 
@@ -117,27 +117,27 @@ def test_a_member_that_cannot_work_is_named():
 
 
 @pytest.mark.parametrize(("devices", "taken"), [(1, {"4", "7"}), (2, {"4,7"})])
-def test_members_at_a_time_share_cores_and_gpus(sweep, monkeypatch, devices, taken):
+def test_simultaneous_runs_share_cores_and_gpus(sweep, monkeypatch, devices, taken):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     several, program = sweep(f"trainer.devices={devices}", seeds=(1, 2))
     assert many.launch(several, program, jobs=2, tell=lambda line: None) == 0
-    said = [(several.folder / f"{member.name}.log").read_text() for member in several.members]
-    assert {text.split("GPU ")[1].split()[0] for text in said} == taken
-    assert all("threads 3" in text for text in said)
+    content = [(several.folder / f"{run.name}.log").read_text() for run in several.runs]
+    assert {text.split("GPU ")[1].split()[0] for text in content} == taken
+    assert all("threads 3" in text for text in content)
 
 
-def test_a_failed_member_does_not_lose_the_others(sweep):
+def test_a_failed_run_does_not_lose_the_others(sweep):
     several, program = sweep(seeds=(1, 13, 3))
     lines = []
     assert many.launch(several, program, jobs=2, tell=lines.append) == 1
-    said = json.loads((several.folder / SUMMARY).read_text())
-    assert [one["state"] for one in said["members"]] == ["done", "failed", "done"]
-    assert said["members"][1]["error"] == "error: diverged: what a pity"
-    assert said["members"][1]["exit_status"] == 1
-    assert said["groups"][0]["n"] == 2
-    assert said["groups"][0]["test_error"] == {"mean": 14.0, "std": pytest.approx(8**0.5)}
+    content = json.loads((several.folder / SUMMARY).read_text())
+    assert [one["state"] for one in content["members"]] == ["done", "failed", "done"]
+    assert content["members"][1]["error"] == "error: diverged: what a pity"
+    assert content["members"][1]["exit_status"] == 1
+    assert content["groups"][0]["n"] == 2
+    assert content["groups"][0]["test_error"] == {"mean": 14.0, "std": pytest.approx(8**0.5)}
     assert "diverged: what a pity" in (several.folder / "seed-13.log").read_text()
     assert "14.00 ± 2.83" in (several.folder / "summary.md").read_text()
     assert len(lines) == 6
@@ -145,11 +145,11 @@ def test_a_failed_member_does_not_lose_the_others(sweep):
     again = Sweep.read(several.folder)
     assert again == several
     assert many.launch(again, program) == 0
-    assert [again.state(member) for member in again.members] == ["done"] * 3
+    assert [again.state(run) for run in again.runs] == ["done"] * 3
     assert "run --resume" in (several.folder / "seed-13.log").read_text()
 
 
-def test_the_best_is_so_on_validation_data(sweep):
+def test_the_best_point_is_chosen_on_validation_data(sweep):
     several, program = sweep("optimizer.lr=1e-3,3e-3", seeds=(1,))
     assert many.launch(several, program) == 0
     assert sweeps.best_point(several) == ("optimizer.lr=1e-3",)
@@ -159,20 +159,20 @@ def test_the_best_is_so_on_validation_data(sweep):
     ]
 
 
-def test_no_seed_is_the_best(sweep):
+def test_seeds_are_not_compared(sweep):
     several, program = sweep(seeds=(1, 2))
     many.launch(several, program)
     assert sweeps.best_point(several) is None
     assert sweeps.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
 
 
-def test_one_member_has_no_deviation(sweep):
+def test_one_run_has_no_deviation(sweep):
     several, program = sweep(seeds=(5,))
     many.launch(several, program)
     assert sweeps.summary(several)["groups"][0]["test_error"] == {"mean": 20.0, "std": None}
 
 
-def test_ctrl_c_ends_members_and_the_summary_is_written(sweep):
+def test_ctrl_c_ends_the_runs_and_the_summary_is_written(sweep):
     several, program = sweep(seeds=(1, 99, 2))
 
     def press():
@@ -186,30 +186,30 @@ def test_ctrl_c_ends_members_and_the_summary_is_written(sweep):
     assert many.launch(several, program) == 130
     thread.join()
     assert signal.getsignal(signal.SIGINT) is handler
-    said = json.loads((several.folder / SUMMARY).read_text())
-    assert [one["state"] for one in said["members"]] == ["done", "interrupted", "not started"]
+    content = json.loads((several.folder / SUMMARY).read_text())
+    assert [one["state"] for one in content["members"]] == ["done", "interrupted", "not started"]
 
 
-def test_when_the_time_is_up_no_member_starts(sweep):
+def test_after_max_time_no_run_starts(sweep):
     several, program = sweep(seeds=(1, 2))
     assert many.launch(several, program, max_time=0) == 0
-    assert [several.state(member) for member in several.members] == ["not started"] * 2
+    assert [several.state(run) for run in several.runs] == ["not started"] * 2
 
 
-def test_members_get_the_time_that_is_left(sweep):
+def test_runs_get_the_remaining_time(sweep):
     several, program = sweep(seeds=(1,))
     many.launch(several, program, max_time=20)
     assert "--max-time 20s" in (several.folder / "seed-1.log").read_text()
 
 
-def test_a_killed_member_says_so(sweep, tmp_path):
+def test_a_killed_run_is_reported(sweep, tmp_path):
     several, _ = sweep(seeds=(1,))
     (tmp_path / "killed.py").write_text("import os; os.kill(os.getpid(), 9)")
     assert many.launch(several, [sys.executable, str(tmp_path / "killed.py")]) == 1
-    assert several.members == [Member("seed-1", (), ("seed=1",), 1, 137, "killed by SIGKILL")]
+    assert several.runs == [SweepRun("seed-1", (), ("seed=1",), 1, 137, "killed by SIGKILL")]
 
 
-def test_a_member_killed_before_it_had_a_recipe_begins_again(sweep):
+def test_a_run_killed_before_it_had_a_recipe_begins_again(sweep):
     several, program = sweep(seeds=(1,))
     folder = several.folder / "seed-1"
     folder.mkdir()
@@ -219,7 +219,7 @@ def test_a_member_killed_before_it_had_a_recipe_begins_again(sweep):
     assert f"run {several.folder / 'seed-1.yaml'} --run-dir" in (several.folder / "seed-1.log").read_text()
 
 
-def test_damaged_results_of_a_member_are_named(sweep):
+def test_damaged_results_of_a_run_are_named(sweep):
     several, program = sweep(seeds=(1,))
     many.launch(several, program)
     (several.folder / "seed-1" / "results.json").write_text("{")
@@ -229,5 +229,5 @@ def test_damaged_results_of_a_member_are_named(sweep):
 
 def test_a_damaged_summary_is_named(tmp_path):
     (tmp_path / SUMMARY).write_text("{}")
-    with pytest.raises(UserError, match=r"summary.json: not the summary of several runs"):
+    with pytest.raises(UserError, match=r"summary.json: not the summary of a sweep"):
         Sweep.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Runs of recipes that hold Python objects."""
+"""Runs of recipes with Python objects."""
 
 import functools
 import json
@@ -87,15 +87,15 @@ OBJECTS = {
 
 
 @pytest.mark.parametrize("given", OBJECTS.values(), ids=OBJECTS)
-def test_it_trains_records_and_is_loaded_with_the_objects_again(quick, given):
+def test_a_run_with_objects_trains_is_recorded_and_is_loaded_with_them(quick, given):
     run = quick(**given)
     assert np.isfinite(run.results["test"]["accuracy"])
-    said = yaml.safe_load((run.path / "config.yaml").read_text())
+    recorded = yaml.safe_load((run.path / "config.yaml").read_text())
     state = torch.load(run.path / "checkpoints/last.ckpt", weights_only=True)
-    assert state["ffcore"]["recipe"]["network"] == said["network"]
+    assert state["ffcore"]["recipe"]["network"] == recorded["network"]
     json.loads((run.path / "results.json").read_text())
-    recorded = json.dumps(said)
-    again = given if '"is"' in recorded else {}
+    text = json.dumps(recorded)
+    again = given if '"is"' in text else {}
     loaded = ffcore.load(run.path, **again)
     split = Digits().load().test
     accuracy = float((loaded.predict(split.x) == split.y).mean())
@@ -112,13 +112,13 @@ def weights(run):
 
 
 def assert_equal(one, other):
-    mine, right = weights(one), weights(other)
-    assert mine.keys() == right.keys()
-    assert all(torch.equal(mine[key], right[key]) for key in mine)
+    own, expected = weights(one), weights(other)
+    assert own.keys() == expected.keys()
+    assert all(torch.equal(own[key], expected[key]) for key in own)
     assert one.results["test"] == other.results["test"]
 
 
-def test_objects_compute_what_kinds_do(quick):
+def test_objects_give_the_results_of_kinds(quick):
     given = {
         **block(handoff=RMS(), rule=Gradient()),
         "algorithm": ForwardForward(Overlay(), WrongLabel()),
@@ -131,14 +131,14 @@ def test_objects_compute_what_kinds_do(quick):
     assert_equal(quick(**given), quick(**kinds))
 
 
-def test_a_class_of_torchs_steps_as_its_kind(quick):
+def test_a_torch_optimiser_class_steps_as_its_kind(quick):
     one = quick(optimizer=functools.partial(torch.optim.Adam, lr=1e-3), network=[DENSE])
     other = quick(network=[DENSE])
-    mine, right = weights(one), weights(other)
-    assert all(torch.allclose(mine[key], right[key], rtol=1e-3, atol=1e-5) for key in mine)
+    own, expected = weights(one), weights(other)
+    assert all(torch.allclose(own[key], expected[key], rtol=1e-3, atol=1e-5) for key in own)
 
 
-def test_it_trains_twice_the_same_and_leaves_the_objects_alone(quick):
+def test_it_trains_twice_the_same_and_does_not_change_the_objects(quick):
     given = {"network": [first(), {"kind": nn.Linear(50, 50), "repeat": 2}, local()], **block(handoff=RMS())}
     before = [module.state_dict() for module in (given["network"][0], given["network"][1]["kind"])]
     before = [{key: value.clone() for key, value in state.items()} for state in before]
@@ -149,7 +149,7 @@ def test_it_trains_twice_the_same_and_leaves_the_objects_alone(quick):
     assert given["network"][2].info is None
 
 
-def test_each_block_has_a_copy_of_its_own(quick):
+def test_each_block_has_its_own_copy(quick):
     goodness, body = SumSquares(), nn.Linear(50, 50)
     run = quick(network=[first(), {"kind": body, "repeat": 2}], block={"goodness": goodness})
     blocks = run.module.network.blocks
@@ -168,15 +168,15 @@ def test_a_local_block_keeps_its_own_parts(quick):
     assert isinstance(blocks[1].handoff, RMS)
 
 
-def test_a_validated_recipe_holds_objects_too(quick, tmp_path):
-    said = load_recipe("digits/ff").model_dump(mode="json")
-    said["trainer"] |= {"max_epochs": 1, "threads": 1}
-    said |= {"network": [first()], "contribution": "sum", "optimizer": torch.optim.Adam}
-    run = ffcore.train(Recipe.model_validate(said), run_dir=tmp_path / "run")
+def test_a_validated_recipe_may_have_objects(quick, tmp_path):
+    recorded = load_recipe("digits/ff").model_dump(mode="json")
+    recorded["trainer"] |= {"max_epochs": 1, "threads": 1}
+    recorded |= {"network": [first()], "contribution": "sum", "optimizer": torch.optim.Adam}
+    run = ffcore.train(Recipe.model_validate(recorded), run_dir=tmp_path / "run")
     assert run.results["blocks"][0]["name"] == "sequential1"
 
 
-def test_a_data_set_may_stand_in_the_data_part(quick):
+def test_a_data_set_object_may_be_the_data_part(quick):
     split = Digits().load().test
     run = quick(data={"kind": InMemory(split.x, split.y), "batch_size": 20})
     assert run.results["data"]["name"] == "arrays"
@@ -202,7 +202,7 @@ def sign(x):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A module that any process with this path can import."""
+    """A module that any process with the same import path can import."""
     import importlib
 
     (tmp_path / "my_parts.py").write_text(MODULE)
@@ -213,29 +213,29 @@ def module(tmp_path, monkeypatch):
     del sys.modules["my_parts"]
 
 
-def test_what_can_be_imported_loads_again_without_help(quick, module):
+def test_importable_objects_are_loaded_again(quick, module):
     run = quick(
         optimizer=functools.partial(module.optimizer, lr=0.01),
         lr_schedule=module.factor,
         network=[DENSE, module.sign, boxed({"kind": "function", "target": module.sign})["network"][1], DENSE],
     )
-    said = yaml.safe_load((run.path / "config.yaml").read_text())
-    assert said["optimizer"] == {"kind": "my_parts:optimizer", "lr": 0.01}
-    assert said["lr_schedule"] == {"kind": "my_parts:factor"}
-    assert [said["network"][i]["box"].get("target") for i in (1, 2)] == [None, "my_parts:sign"]
-    assert said["network"][1]["box"] == {"kind": "my_parts:sign"}
+    recorded = yaml.safe_load((run.path / "config.yaml").read_text())
+    assert recorded["optimizer"] == {"kind": "my_parts:optimizer", "lr": 0.01}
+    assert recorded["lr_schedule"] == {"kind": "my_parts:factor"}
+    assert [recorded["network"][i]["box"].get("target") for i in (1, 2)] == [None, "my_parts:sign"]
+    assert recorded["network"][1]["box"] == {"kind": "my_parts:sign"}
     assert evaluate(run.path)["accuracy"] == run.results["test"]["accuracy"]
-    again = quick(str(run.path / "config.yaml"), network=said["network"])
+    again = quick(str(run.path / "config.yaml"), network=recorded["network"])
     assert_equal(again, run)
 
 
-def test_an_optimiser_may_be_named_in_a_file(quick):
+def test_an_optimiser_target_may_be_in_a_file(quick):
     named = quick(optimizer={"kind": "torch.optim:Adagrad", "lr": 0.02})
     assert_equal(named, quick(optimizer=functools.partial(torch.optim.Adagrad, lr=0.02)))
 
 
 class CutError(RuntimeError):
-    """Stands for whatever ends a process."""
+    """Simulates the sudden end of a process."""
 
 
 class CutAt(lightning.Callback):
@@ -244,7 +244,7 @@ class CutAt(lightning.Callback):
             raise CutError
 
 
-def test_a_run_goes_on_with_the_objects_again(quick, tmp_path):
+def test_a_run_is_resumed_with_its_objects(quick, tmp_path):
     network = [first(), lambda x: x.sign(), DENSE]
     given = {"network": network, "optimizer": lambda p: torch.optim.Adam(p, lr=1e-3)}
     given["data"] = {"augment": [Shift(1)]}
@@ -257,9 +257,7 @@ def test_a_run_goes_on_with_the_objects_again(quick, tmp_path):
         ffcore.resume(part)
     with pytest.raises(UserError, match=r"optimizer: function <lambda> was given from Python"):
         ffcore.resume(part, network=network, data=given["data"])
-    with pytest.raises(
-        UserError, match="seed: a run is read as it was written; it takes objects that are mis"
-    ):
+    with pytest.raises(UserError, match="seed: the recipe of a run cannot be changed; give only the mis"):
         ffcore.resume(part, **given, seed=2)
     other = {**given, "network": [nn.Sequential(nn.Flatten(), nn.Linear(64, 50)), *network[1:]]}
     with pytest.raises(UserError, match=r"config\.yaml or an object has been changed since the run began"):
@@ -267,13 +265,15 @@ def test_a_run_goes_on_with_the_objects_again(quick, tmp_path):
     assert_equal(ffcore.resume(part, **given), whole)
 
 
-def test_a_run_without_objects_takes_none(finished):
-    with pytest.raises(UserError, match=r"network\.0: a run is read as it was written; it takes no object"):
+def test_a_run_without_objects_raises_for_objects(finished):
+    with pytest.raises(
+        UserError, match=r"network\.0: the recipe of a run cannot be changed; it lacks no object"
+    ):
         ffcore.load(finished.path, **{"network.0": nn.Linear(64, 500)})
 
 
 class Held(BlackBox):
-    """Holds what cannot be copied."""
+    """Has an attribute that cannot be copied."""
 
     def __init__(self):
         super().__init__()
@@ -328,7 +328,7 @@ WRONG = {
         {"lr_schedule": lambda epoch: 1},
         r"^lr_schedule: it makes no factor: TypeEr",
     ),
-    "a rate that is no number": (
+    "a learning-rate factor that is not a number": (
         {"lr_schedule": lambda *_: float("nan")},
         r"^lr_schedule: its factor is nan",
     ),
@@ -343,9 +343,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
-def test_what_cannot_work_is_said_in_one_line_before_anything_is_written(quick, tmp_path, given, said):
-    with pytest.raises(UserError, match=said) as caught:
+@pytest.mark.parametrize(("given", "expected"), WRONG.values(), ids=WRONG)
+def test_invalid_objects_raise_one_line_before_anything_is_written(quick, tmp_path, given, expected):
+    with pytest.raises(UserError, match=expected) as caught:
         quick(**given)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

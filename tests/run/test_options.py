@@ -1,4 +1,4 @@
-"""What a recipe may ask of a run."""
+"""Options of a recipe that change a run."""
 
 import csv
 
@@ -27,7 +27,7 @@ def losses(row):
 
 
 def start(run):
-    """The weights that the run began with."""
+    """Returns the initial weights of the run."""
     predictor = ffcore.load(run.path)
     return assemble(predictor.recipe, predictor.shape, len(predictor.classes)).state_dict()
 
@@ -81,7 +81,7 @@ def test_learning_rates_follow_the_schedule(quick):
     assert [float(row["lr"]) for row in rows(run)] == pytest.approx([1e-3, 1e-4])
 
 
-def test_without_validation_the_last_epoch_counts(quick):
+def test_without_validation_the_last_epoch_is_selected(quick):
     run = quick(**{"data.validation": 0})
     assert run.results["val"] is None
     assert run.results["data"]["train"] == 1437
@@ -90,7 +90,7 @@ def test_without_validation_the_last_epoch_counts(quick):
 
 
 @pytest.mark.parametrize("every", [2, 9])
-def test_the_last_epoch_is_always_validated_and_kept(quick, every):
+def test_the_last_epoch_is_always_validated_and_saved(quick, every):
     run = quick(**{"trainer.max_epochs": 3, "trainer.validate_every": every})
     validated = [bool(row["val_accuracy"]) for row in rows(run)]
     assert validated == [False, every == 2, True]
@@ -108,7 +108,7 @@ def test_max_steps_ends_within_an_epoch(quick):
 
 @pytest.fixture
 def blobs():
-    """Four classes of twelve features, easily told apart."""
+    """Four well separated classes with twelve features."""
     rng = np.random.default_rng(0)
     y = np.arange(240) % 4
     x = rng.random((240, 12), dtype=np.float32)
@@ -136,7 +136,7 @@ def test_tensors_from_python(quick, blobs):
 
 
 def test_a_recipe_object_takes_no_overrides(quick):
-    with pytest.raises(ValueError, match="overrides go with"):
+    with pytest.raises(ValueError, match="overrides need"):
         ffcore.train(load_recipe("digits/ff"), seed=2)
 
 

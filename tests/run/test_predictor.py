@@ -1,4 +1,4 @@
-"""A run that is loaded again predicts what it was measured to predict."""
+"""A loaded run predicts with the accuracy in its results."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def accuracy(predictor, split):
     return float((predictor.predict(split.x) == split.y).mean())
 
 
-def test_it_repeats_the_runs_accuracy_on_raw_digits(finished, test_split):
+def test_it_has_the_accuracy_of_the_run_on_raw_digits(finished, test_split):
     predictor = ffcore.load(finished.path)
     assert accuracy(predictor, test_split) == pytest.approx(finished.results["test"]["accuracy"])
     assert predictor.classes == tuple("0123456789")
@@ -47,7 +47,7 @@ def test_it_takes_arrays_tensors_lists_and_flat_images(finished):
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (8, 8), (5, 63), (5, 28, 28)])
-def test_it_refuses_other_shapes(finished, shape):
+def test_other_shapes_raise(finished, shape):
     with pytest.raises(UserError, match=r"the run was trained on \(1, 8, 8\)"):
         ffcore.load(finished.path).predict(np.zeros(shape))
 
@@ -69,7 +69,7 @@ def test_evaluate_repeats_the_results(finished):
     ],
     ids=str,
 )
-def test_it_repeats_results_whatever_the_numbers(quick, test_split, options):
+def test_it_has_the_results_of_the_run_in_any_precision(quick, test_split, options):
     run = quick(**options)
     assert evaluate(run.path)["per_block_accuracy"] == run.results["test"]["per_block_accuracy"]
     assert accuracy(ffcore.load(run.path), test_split) == pytest.approx(run.results["test"]["accuracy"])
@@ -81,8 +81,8 @@ def test_double_precision_weights_are_not_rounded(quick):
     assert all(torch.equal(loaded[key], value) for key, value in run.module.network.state_dict().items())
 
 
-def test_best_is_the_epoch_that_validated_best(quick, test_split):
-    ruin = {"kind": "step", "epochs": [1], "by": 1e6}  # whatever follows the first epoch
+def test_best_is_the_epoch_with_the_best_validation(quick, test_split):
+    ruin = {"kind": "step", "epochs": [1], "by": 1e6}  # makes all epochs after the first one worse
     run = quick(lr_schedule=ruin, **{"data.batch_size": 25, "trainer.select": "best"})
     best, last = ffcore.load(run.path), ffcore.load(run.path, "last")
     assert (run.results["selected"], run.results["epoch_selected"]) == ("best", 1)
@@ -92,7 +92,7 @@ def test_best_is_the_epoch_that_validated_best(quick, test_split):
         assert evaluate(run.path, split)["accuracy"] == run.results[split]["accuracy"]
 
 
-def test_evaluate_refuses_a_run_whose_data_came_from_python(quick, test_split):
+def test_evaluate_raises_for_a_run_with_data_from_python(quick, test_split):
     run = quick(data=InMemory(test_split.x, test_split.y))
-    with pytest.raises(UserError, match="the set 'arrays' was given from Python"):
+    with pytest.raises(UserError, match="the data set 'arrays' was given from Python"):
         evaluate(run.path)

@@ -1,4 +1,4 @@
-"""A predictor returns what it was given, refuses what is not finite, and serves scikit-learn."""
+"""Input and output types of a predictor, its errors, and its use with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_probabilities_are_the_softmax_of_the_scores(predictor, digits):
     np.testing.assert_allclose(predictor.predict_proba(x), power / power.sum(1, keepdims=True), atol=1e-6)
 
 
-def test_mirrored_strided_and_read_only_arrays_are_taken_as_they_are(predictor, digits):
+def test_mirrored_strided_and_read_only_arrays_are_accepted(predictor, digits):
     x = digits.images[:20]
     for view in (x[:, :, ::-1], x[::-2], np.asfortranarray(x), x.transpose(0, 2, 1)):
         view.flags.writeable = False
@@ -76,7 +76,7 @@ def test_no_samples_give_no_predictions(predictor, empty):
 def test_the_first_row_that_is_not_finite_is_named(predictor, digits, value, form):
     x = digits.images[:9].copy()
     x[7, 0, 0] = x[4, 3, 2] = value
-    with pytest.raises(UserError, match=rf"^x: row 4 holds {value}.*1 more rows$".replace("+", r"\+")):
+    with pytest.raises(UserError, match=rf"^x: row 4 has {value}.*1 more rows$".replace("+", r"\+")):
         predictor.predict(form(x))
 
 
@@ -85,7 +85,7 @@ def test_the_first_row_that_is_not_finite_is_named(predictor, digits, value, for
     [[["a"] * 64], [["1"] * 64], [[1.0] * 64, [2.0]], np.full((2, 64), 1j), [[object()] * 64]],
     ids=["letters", "digits as text", "ragged", "complex", "objects"],
 )
-def test_what_is_not_numbers_is_refused(predictor, x):
+def test_samples_other_than_numbers_raise(predictor, x):
     with pytest.raises(UserError):
         predictor.predict(x)
 
@@ -107,21 +107,21 @@ def test_score_takes_numbers_and_names(quick, digits):
 
 
 @pytest.mark.parametrize(
-    ("y", "said"),
+    ("y", "expected"),
     [
         ([0, 1, 10], "row 2 is 10; classes are 0 to 9"),
         ([0, -1, 1], "row 1 is -1"),
         ([0.0, 0.5, 1.0], "row 1 is 0.5"),
         ([0.0, np.nan, 1.0], "row 1 is nan"),
         (["0", "1", "ten"], "row 2 is 'ten', which is not a class"),
-        ([0, 1], "3 samples in x, and 2 classes in y"),
-        ([[0], [1], [2]], "one class a sample"),
+        ([0, 1], "3 samples, but y has 2 classes"),
+        ([[0], [1], [2]], "one class per sample"),
         ([0, None, 1], "numbers or names"),
     ],
     ids=str,
 )
-def test_score_refuses_what_is_not_a_class(predictor, digits, y, said):
-    with pytest.raises(UserError, match=said):
+def test_score_raises_for_invalid_classes(predictor, digits, y, expected):
+    with pytest.raises(UserError, match=expected):
         predictor.score(digits.images[:3], y)
 
 
@@ -139,12 +139,12 @@ def test_scorers_that_only_predict_take_it(predictor, digits):
     assert get_scorer("neg_log_loss")(predictor, x, y) < 0
 
 
-def test_it_refuses_to_be_fitted(predictor, digits):
+def test_fit_raises(predictor, digits):
     with pytest.raises(UserError, match="FrozenEstimator"):
         predictor.fit(digits.data, digits.target)
 
 
-def test_frozen_it_ends_a_pipeline(predictor, digits):
+def test_frozen_it_is_the_last_step_of_a_pipeline(predictor, digits):
     frozen = pytest.importorskip("sklearn.frozen").FrozenEstimator(predictor)
     x, y = digits.data[1437:], digits.target[1437:]
     pipeline = Pipeline([("scale", FunctionTransformer(lambda x: 16 * x)), ("net", frozen)])

@@ -1,4 +1,4 @@
-"""Probes of the features of a finished run, on its own data and on others."""
+"""Probes on the features of a finished run, on its own and on other data."""
 
 import json
 
@@ -29,7 +29,7 @@ def features(n=N, seed=0, apart=1.5):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """digits/ff, small, after two epochs, without its report."""
+    """A small digits/ff after two epochs, without a report."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ffcore.run.train.write_report", lambda *args: None)
         options = {"network.0.units": 60, "trainer.max_epochs": 2, "trainer.threads": 1}
@@ -51,7 +51,7 @@ def halves(tmp_path):
     return path
 
 
-def test_every_block_is_probed_on_what_it_makes_and_hands_on(measured, finished):
+def test_every_block_is_probed_on_activity_and_handoff(measured, finished):
     assert list(measured["blocks"]) == ["dense1", "dense2", "dense3"]
     assert (measured["samples"], measured["fitted_on"], measured["neighbours"]) == (360, 1293, 5)
     assert measured["input"]["features"] == 64
@@ -61,7 +61,7 @@ def test_every_block_is_probed_on_what_it_makes_and_hands_on(measured, finished)
             assert metrics["features"] == 60
             assert min(metrics["linear"], metrics["neighbours"]) > 0.9
             assert metrics["l2"] in probes.STRENGTHS
-    # cosines do not see the length, which is all that the handoff of Forward-Forward takes away
+    # cosines do not depend on the length, and the handoff of Forward-Forward only removes the length
     first = measured["blocks"]["dense1"]
     assert first["handoff"]["neighbours"] == first["activity"]["neighbours"]
 
@@ -79,7 +79,7 @@ def test_the_vote_on_the_input_is_that_of_scikit_learn(measured, finished):
     assert measured["input"]["neighbours"] == pytest.approx(right, abs=0.004)  # a tie or so
 
 
-def test_it_says_the_same_again_and_leaves_the_run_alone(finished, measured):
+def test_it_is_repeatable_and_does_not_change_the_run(finished, measured):
     def files():
         return {p: p.stat().st_mtime_ns for p in finished.path.rglob("*")}
 
@@ -88,19 +88,19 @@ def test_it_says_the_same_again_and_leaves_the_run_alone(finished, measured):
     assert files() == before
 
 
-def test_samples_are_drawn_by_the_runs_seed(finished):
+def test_samples_are_chosen_by_the_seed_of_the_run(finished):
     few, again = (probe(finished.path, samples=100, neighbours=1) for _ in range(2))
     assert few == again
     assert (few["fitted_on"], few["neighbours"]) == (100, 1)
 
 
-def test_the_split_that_is_measured_chooses_nothing():
+def test_the_measured_split_does_not_choose_the_penalty():
     learn, choice = features(seed=1), features(seed=2)
     one, other = features(seed=3), features(seed=4, apart=-3.0)
     assert linear(learn, choice, one)[1] == linear(learn, choice, other)[1]
 
 
-def test_the_strength_is_what_does_best_on_the_choice_and_the_strongest_of_equals():
+def test_the_penalty_is_the_best_on_the_choice_and_the_strongest_of_equals():
     learn, choice, measured = features(seed=1), features(seed=2), features(seed=3)
     accuracy, l2 = linear(learn, choice, measured)
     mean, std = learn.x.mean(0), learn.x.std(0, correction=0)
@@ -114,14 +114,14 @@ def test_the_strength_is_what_does_best_on_the_choice_and_the_strongest_of_equal
     assert accuracy == pytest.approx(score(chosen, measured), abs=0.02)
 
 
-def test_a_feature_that_never_changes_does_no_harm():
+def test_a_constant_feature_does_not_matter():
     learn, choice, measured = (features(seed=s) for s in (1, 2, 3))
     with_dead = [Features(torch.cat([f.x, torch.ones(N, 2)], 1), f.y) for f in (learn, choice, measured)]
     assert linear(*with_dead) == linear(learn, choice, measured)
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_neighbours_vote_whatever_the_chunks(k, monkeypatch):
+def test_neighbours_do_not_depend_on_the_chunk_size(k, monkeypatch):
     learn, asked = features(), features(seed=1)
     hits = 0
     for x, y in zip(asked.x, asked.y, strict=True):
@@ -130,7 +130,7 @@ def test_neighbours_vote_whatever_the_chunks(k, monkeypatch):
         votes = [[cosine for voted, cosine in voters if voted == c] for c in range(K)]
         hits += max(range(K), key=lambda c, votes=votes: (len(votes[c]), sum(votes[c]))) == y
     assert nearest(learn, asked, k) == hits / N
-    monkeypatch.setattr(probes, "_ASKED_AT_ONCE", 7)
+    monkeypatch.setattr(probes, "_QUERIES_AT_ONCE", 7)
     assert nearest(learn, asked, k) == hits / N
 
 
@@ -139,7 +139,7 @@ def test_a_sample_does_not_vote_for_itself(monkeypatch):
     assert nearest(noise, noise, 1) == 1
     alone = nearest(noise, noise, 1, leave_out=True)
     assert alone < 0.7
-    monkeypatch.setattr(probes, "_ASKED_AT_ONCE", 7)
+    monkeypatch.setattr(probes, "_QUERIES_AT_ONCE", 7)
     assert nearest(noise, noise, 1, leave_out=True) == alone
 
 
@@ -158,7 +158,7 @@ def test_large_maps_are_averaged_to_a_bound():
     assert probes._flat(made[:, :8]).shape == (2, 8 * 32 * 32)
 
 
-def test_bodies_that_hand_on_something_else_and_a_head_are_probed(quick):
+def test_blocks_with_another_handoff_and_a_head_are_probed(quick):
     network = [{"kind": "dense", "units": 30}, {"kind": "dense", "units": 20}]
     run = quick("digits/backprop", network=network)
     blocks = probe(run.path, samples=300)["blocks"]
@@ -166,7 +166,7 @@ def test_bodies_that_hand_on_something_else_and_a_head_are_probed(quick):
     assert all(parts["handoff"] == parts["activity"] for parts in blocks.values())
 
 
-def test_without_a_validation_split_a_tenth_is_cut_off(quick):
+def test_without_a_validation_split_a_tenth_is_split_off(quick):
     run = quick(**{"data.validation": 0})
     metrics = probe(run.path)
     assert metrics["fitted_on"] == 1437 - 144
@@ -174,7 +174,7 @@ def test_without_a_validation_split_a_tenth_is_cut_off(quick):
         probe(run.path, "val")
 
 
-def test_features_go_to_another_set_with_other_classes(finished, halves):
+def test_features_are_probed_on_another_set_with_other_classes(finished, halves):
     metrics = probe(finished.path, "test", ("data.kind=arrays", f"data.path={halves}"))
     assert metrics["data"] != "digits"
     assert metrics["samples"] == 597
@@ -184,26 +184,26 @@ def test_features_go_to_another_set_with_other_classes(finished, halves):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "expected"),
     [
         (("seed=2",), "only the data may change"),
-        (("data.standardise=true",), "inputs are made as for the run"),
-        (("data.validation=0.5",), "with data.kind=… another set"),
+        (("data.standardise=true",), "batch size and standardisation belong to the run"),
+        (("data.validation=0.5",), "with data.kind=… for another"),
         (
             ("data.kind=arrays", "data.path={narrow}"),
             r"samples of \(3,\); the run was trained on \(1, 8, 8\)",
         ),
     ],
 )
-def test_it_refuses(finished, tmp_path, overrides, said):
+def test_invalid_overrides_raise(finished, tmp_path, overrides, expected):
     narrow = tmp_path / "narrow.npz"
     x, y = np.zeros((20, 3), dtype="float32"), np.arange(20) % 2
     np.savez(narrow, x_train=x, y_train=y, x_test=x, y_test=y)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=expected):
         probe(finished.path, "test", tuple(o.format(narrow=narrow) for o in overrides))
 
 
-def test_it_refuses_more_neighbours_than_samples(finished):
+def test_more_neighbours_than_samples_raise(finished):
     with pytest.raises(UserError, match=r"^--samples 3: too few"):
         probe(finished.path, samples=3, neighbours=5)
 
@@ -215,19 +215,19 @@ def test_the_command_prints_a_table_or_json(finished, measured, capsys):
     assert main(["eval", run, "--probe", "--samples", "200", "--neighbours", "3"]) == 0
     out = capsys.readouterr().out
     assert "fitted on 200 samples of digits" in out
-    assert "3 neighbours" in out
+    assert "3 nearest neighbours" in out
     assert [line.split()[:3] for line in out.splitlines() if "handoff" in line] == [
         [name, "handoff", "60"] for name in ("dense1", "dense2", "dense3")
     ]
 
 
-def test_options_of_the_probe_go_with_it(finished, capsys):
+def test_options_of_the_probe_need_probe(finished, capsys):
     assert main(["eval", str(finished.path), "--samples", "200"]) == 2
-    assert capsys.readouterr().err == "error: --samples goes with --probe\n"
+    assert capsys.readouterr().err == "error: --samples needs --probe\n"
 
 
-def test_the_number_of_neighbours_is_named_when_it_is_the_one_that_does_not_fit(finished):
-    with pytest.raises(UserError, match=r"^--neighbours 2000: there are 1293 samples"):
+def test_the_error_names_neighbours_if_they_do_not_fit(finished):
+    with pytest.raises(UserError, match=r"^--neighbours 2000: only 1293 samples"):
         probe(finished.path, neighbours=2000)
-    with pytest.raises(UserError, match=r"^--neighbours 50: there are 49 samples"):
+    with pytest.raises(UserError, match=r"^--neighbours 50: only 49 samples"):
         probe(finished.path, "train", samples=50, neighbours=50)

@@ -1,4 +1,4 @@
-"""The same seed gives the same numbers; the test split gives none."""
+"""Equal seeds give equal results, and the test split does not influence them."""
 
 import numpy as np
 import torch
@@ -23,13 +23,13 @@ def test_one_seed_gives_one_result(quick):
     assert not same(weights(one), weights(other))
 
 
-def test_the_drawing_of_other_programs_changes_nothing(quick):
+def test_random_numbers_of_the_program_change_nothing(quick):
     one = quick()
     torch.rand(7)
     assert same(weights(one), weights(quick()))
 
 
-def test_the_test_split_is_not_looked_at_before_the_end(quick):
+def test_the_test_split_is_not_read_before_the_end(quick):
     rng = np.random.default_rng(0)
     x, y = rng.random((300, 12), dtype=np.float32), np.arange(300) % 4
     x[np.arange(300), y] += 1

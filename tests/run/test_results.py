@@ -1,4 +1,4 @@
-"""Results by attribute and by key, as they were written and as they are read again."""
+"""Results by attribute and by key, as returned and as read from a file."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ def content(finished):
     return json.loads((finished.path / "results.json").read_text())
 
 
-def test_attributes_and_keys_name_the_same_figures(finished, content):
+def test_attributes_and_keys_give_the_same_results(finished, content):
     results = finished.results
     assert results.test.accuracy == results["test"]["accuracy"] == content["test"]["accuracy"]
     assert results.val.per_block_accuracy == results["val"]["per_block_accuracy"]
@@ -37,7 +37,7 @@ def test_attributes_and_keys_name_the_same_figures(finished, content):
     assert results.paper is None
 
 
-def test_reading_the_folder_or_the_file_gives_what_the_run_returned(finished, content):
+def test_reading_the_directory_or_the_file_gives_the_results_of_the_run(finished, content):
     for path in (finished.path, str(finished.path), finished.path / "results.json"):
         again = Results.read(path)
         assert again == finished.results == content
@@ -68,7 +68,7 @@ def test_they_are_read_only(finished):
     assert dict(results) | {"seed": 3} != results
 
 
-def test_measures_are_the_figures_of_the_algorithm(content):
+def test_measures_are_the_metrics_of_the_algorithm(content):
     content["test"]["reconstruction"] = 0.5
     content["val"] = None
     results = Results(content)
@@ -76,7 +76,7 @@ def test_measures_are_the_figures_of_the_algorithm(content):
     assert results.val is None
 
 
-def test_unknown_keys_stay_and_optional_keys_may_be_absent(content):
+def test_unknown_keys_are_kept_and_optional_keys_may_be_missing(content):
     content["of tomorrow"] = [1]
     for key in ("ranks", "peak_memory", "blocks", "paper"):
         del content[key]
@@ -86,7 +86,7 @@ def test_unknown_keys_stay_and_optional_keys_may_be_absent(content):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "expected"),
     [
         ("steps", ..., "'steps' is missing"),
         ("seed", "many", "seed: "),
@@ -96,31 +96,31 @@ def test_unknown_keys_stay_and_optional_keys_may_be_absent(content):
     ],
     ids=str,
 )
-def test_damaged_results_are_named(content, tmp_path, key, value, said):
+def test_damaged_results_are_named(content, tmp_path, key, value, expected):
     content[key] = value
     if value is ...:
         del content[key]
     (tmp_path / "results.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=f"not the results of a run: {said}") as found:
+    with pytest.raises(UserError, match=f"not the results of a run: {expected}") as found:
         Results.read(tmp_path)
     assert "\n" not in str(found.value)
 
 
-def test_a_folder_without_results_says_what_it_is(tmp_path):
-    with pytest.raises(UserError, match="there is no run directory"):
+def test_a_directory_without_results_raises_with_the_reason(tmp_path):
+    with pytest.raises(UserError, match=r"the run directory .* does not exist"):
         Results.read(tmp_path / "gone")
     with pytest.raises(UserError, match="not a run directory"):
         Results.read(tmp_path)
     (tmp_path / "summary.json").touch()
-    with pytest.raises(UserError, match="holds several runs"):
+    with pytest.raises(UserError, match="is the directory of a sweep"):
         Results.read(tmp_path)
     (tmp_path / "config.yaml").touch()
-    with pytest.raises(UserError, match="has not finished"):
+    with pytest.raises(UserError, match="is not finished"):
         Results.read(tmp_path)
 
 
 @pytest.mark.parametrize("file", KEPT, ids=lambda path: path.stem)
-def test_results_that_the_documentation_keeps_are_read(file):
+def test_results_in_the_documentation_are_read(file):
     results = Results.read(file)
     assert 0 < results.test.accuracy <= 1
     assert all(isinstance(block, Block) for block in results.blocks)
@@ -134,7 +134,7 @@ def test_reading_needs_no_torch(finished):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_attributes_have_types_that_a_checker_knows():
+def test_the_attributes_are_typed():
     kinds = get_type_hints(Results)
     assert (kinds["test"], kinds["val"]) == (Accuracies, Accuracies | None)
     assert get_type_hints(Accuracies)["accuracy"] is float

@@ -1,4 +1,4 @@
-"""A run that was cut short and taken up again ends as one that was not, to the bit."""
+"""An interrupted and resumed run has exactly the results of an uninterrupted one."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ RECIPES = {
 
 
 class CutError(RuntimeError):
-    """Stands for whatever ends a process: only what lies on the disk is left."""
+    """Simulates the sudden end of a process: only the files are left."""
 
 
 class CutAt(lightning.Callback):
@@ -94,21 +94,21 @@ def rows(path):
 
 def assert_same(one, other):
     for name in ("last", "best"):
-        mine, right = weights(one, name), weights(other, name)
-        assert mine.keys() == right.keys()
-        assert all(torch.equal(mine[key], right[key]) for key in mine), name
+        own, expected = weights(one, name), weights(other, name)
+        assert own.keys() == expected.keys()
+        assert all(torch.equal(own[key], expected[key]) for key in own), name
     assert rows(one) == rows(other)
-    with np.load(one / "arrays.npz") as mine, np.load(other / "arrays.npz") as right:
-        assert set(mine) == set(right)
-        assert all(np.array_equal(mine[key], right[key], equal_nan=True) for key in mine), "arrays"
-    mine, right = (json.loads((path / "results.json").read_text()) for path in (one, other))
+    with np.load(one / "arrays.npz") as own, np.load(other / "arrays.npz") as expected:
+        assert set(own) == set(expected)
+        assert all(np.array_equal(own[key], expected[key], equal_nan=True) for key in own), "arrays"
+    own, expected = (json.loads((path / "results.json").read_text()) for path in (one, other))
     for key in ("val", "test", "epochs", "steps", "epoch_selected"):
-        assert mine[key] == right[key], key
+        assert own[key] == expected[key], key
 
 
 @pytest.mark.parametrize("cuts", [[PER_EPOCH - 4, PER_EPOCH + 9]], ids=["within both epochs"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_cut_twice_and_resumed_is_the_same(quick, name, cuts):
+def test_interrupted_twice_and_resumed_is_the_same(quick, name, cuts):
     recipe, more = RECIPES[name]
     more = {**more, "trainer.checkpoint_every": 3}
     whole = quick(recipe, **more).path
@@ -118,13 +118,13 @@ def test_cut_twice_and_resumed_is_the_same(quick, name, cuts):
     with pytest.raises(CutError):
         ffcore.resume(part, callbacks=[CutAt(cuts[1])])
     run = ffcore.resume(part)
-    # a callback of ours sees a batch before it is written down
+    # our callback is called for a batch before the checkpoint of that step
     assert run.results["resumed_after_steps"] == [(cut - 1) // 3 * 3 for cut in cuts]
     assert_same(part, whole)
 
 
 @pytest.mark.parametrize("step", [2, PER_EPOCH, PER_EPOCH + 1, 2 * PER_EPOCH])
-def test_without_checkpoints_within_epochs_it_goes_on_from_the_last_one(quick, step):
+def test_without_checkpoints_within_epochs_it_resumes_from_the_last_epoch(quick, step):
     whole = quick().path
     part = whole.with_name("part")
     with pytest.raises(CutError):
@@ -133,7 +133,7 @@ def test_without_checkpoints_within_epochs_it_goes_on_from_the_last_one(quick, s
     assert_same(part, whole)
 
 
-def test_a_run_killed_while_it_was_measured_has_nothing_left_to_learn(quick, monkeypatch):
+def test_a_run_killed_during_its_measurements_does_not_train_again(quick, monkeypatch):
     whole = quick().path
     part = whole.with_name("part")
     with fails_to_measure(monkeypatch), pytest.raises(CutError):
@@ -145,7 +145,7 @@ def test_a_run_killed_while_it_was_measured_has_nothing_left_to_learn(quick, mon
 @pytest.mark.parametrize(
     "more", [{"trainer.max_steps": 20}, {"trainer.patience": 1, "trainer.max_epochs": 9}]
 )
-def test_a_run_that_ended_early_does_not_learn_on(quick, monkeypatch, more):
+def test_a_run_that_ended_early_does_not_train_again(quick, monkeypatch, more):
     if "trainer.patience" in more:
         more["optimizer.lr"] = 1e-12
     whole = quick(**more).path
@@ -156,13 +156,13 @@ def test_a_run_that_ended_early_does_not_learn_on(quick, monkeypatch, more):
     assert_same(part, whole)
 
 
-def test_patience_ends_a_run_after_so_many_validations_without_a_better_one(quick):
+def test_patience_ends_a_run_after_validations_without_improvement(quick):
     more = {"trainer.patience": 2, "trainer.max_epochs": 9, "optimizer.lr": 1e-12}
     run = quick(**more)
     assert run.results["epochs"] == 3
 
 
-def test_time_that_is_up_leaves_a_run_that_goes_on(quick):
+def test_a_run_out_of_time_can_be_resumed(quick):
     whole = quick().path
     recipe = ffcore.recipe.load.load(str(whole / "config.yaml"))
     part = whole.with_name("part")
@@ -175,7 +175,7 @@ def test_time_that_is_up_leaves_a_run_that_goes_on(quick):
     assert_same(part, whole)
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(quick):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(quick):
     whole = quick(**{"trainer.checkpoint_every": 3}).path
     part = whole.with_name("part")
     with pytest.raises(CutError):
@@ -200,30 +200,30 @@ def part(quick, tmp_path):
     return tmp_path / "part"
 
 
-def test_a_finished_run_is_left_alone(finished):
+def test_a_finished_run_is_not_resumed(finished):
     with pytest.raises(UserError, match="the run is finished"):
         ffcore.resume(finished.path)
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"no run: there is no config.yaml"):
+def test_another_directory_raises(tmp_path):
+    with pytest.raises(UserError, match=r"not a run directory: it has no config.yaml"):
         ffcore.resume(tmp_path)
 
 
-def test_another_recipe_is_refused(part):
+def test_another_recipe_raises(part):
     other = ffcore.recipe.load.load(str(part / "config.yaml"), ["optimizer.lr=0.5"])
     with pytest.raises(UserError, match=r"another recipe: its optimizer\.lr is 0\.001, not 0\.5"):
         resume(part, recipe=other)
 
 
-def test_checkpoints_that_are_all_damaged_are_refused(part):
+def test_only_damaged_checkpoints_raise(part):
     for path in (part / "checkpoints").iterdir():
         path.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="not a checkpoint that loads"):
+    with pytest.raises(UserError, match="the checkpoint cannot be loaded"):
         ffcore.resume(part)
 
 
-def test_a_config_that_was_edited_is_refused(part):
+def test_an_edited_config_raises(part):
     config = part / "config.yaml"
     config.write_text(config.read_text().replace("seed: 1\n", "seed: 2\n", 1))
     with pytest.raises(UserError, match=r"config.yaml has been changed.*: its seed is 2, not 1"):
@@ -245,7 +245,7 @@ def test_the_commit_is_that_of_the_code_at_the_start_of_each_part(quick, tmp_pat
     assert resume(tmp_path / "run").results["git_commit"] == "first, second"
 
 
-def test_a_plugin_that_has_changed_since_a_run_began_is_told(quick, tmp_path):
+def test_a_plugin_that_has_changed_since_the_run_began_is_reported(quick, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(PLUGIN)
     manager.use(manager.Plugins.load([str(file)]))
@@ -259,21 +259,23 @@ def test_a_plugin_that_has_changed_since_a_run_began_is_told(quick, tmp_path):
         manager.use(None)
 
 
-def test_the_most_memory_is_that_of_all_parts(part):
+def test_the_peak_memory_is_that_of_all_parts(part):
     change(part, peak_memory=2**60)
     assert ffcore.resume(part).results["peak_memory"] == 2**60
 
 
-def test_data_from_python_are_asked_for_by_name(quick, tmp_path):
+def test_resuming_without_data_from_python_raises(quick, tmp_path):
     from ffcore.data.arrays import InMemory
 
     x, y = np.random.default_rng(0).random((60, 12)), np.arange(60) % 3
     cut_short(quick, 3, data=InMemory(x, y, x, y), run_dir=tmp_path / "part", **{"data.batch_size": 10})
-    with pytest.raises(UserError, match=r"given from Python; go on with ffcore.resume\('.*part', data=…\)"):
+    with pytest.raises(
+        UserError, match=r"given from Python; resume it with ffcore.resume\('.*part', data=…\)"
+    ):
         ffcore.resume(tmp_path / "part")
 
 
-def test_a_run_goes_on_and_is_evaluated_from_any_folder(quick, tmp_path, monkeypatch):
+def test_a_run_is_resumed_and_evaluated_from_any_directory(quick, tmp_path, monkeypatch):
     from ffcore.run.evaluate import evaluate
 
     x, y = np.random.default_rng(0).random((60, 12)), np.arange(60) % 3
@@ -289,7 +291,7 @@ def test_a_run_goes_on_and_is_evaluated_from_any_folder(quick, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "arrays.npz", "results.json"])
-def test_a_full_disk_is_said_in_one_line_whatever_is_written(quick, tmp_path, monkeypatch, name):
+def test_a_full_disk_gives_one_line_for_every_file(quick, tmp_path, monkeypatch, name):
     from ffcore import files
 
     write = files._write_whole
@@ -302,14 +304,14 @@ def test_a_full_disk_is_said_in_one_line_whatever_is_written(quick, tmp_path, mo
     part = tmp_path / "part"
     monkeypatch.setattr("ffcore.files._write_whole", full)
     with pytest.raises(
-        RunError, match=rf"{name}: cannot be written \(No space left.*make room.*--resume {part}"
+        RunError, match=rf"{name}: cannot be written \(No space left.*free disk space.*--resume {part}"
     ):
         quick(run_dir=part)
     monkeypatch.setattr("ffcore.files._write_whole", write)
     ffcore.resume(part)
 
 
-def test_a_disk_that_is_full_from_the_start_is_left_as_it_was(quick, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_from_the_start_is_not_changed(quick, tmp_path, monkeypatch):
     def full(path, how):
         raise OSError(28, "No space left on device")
 
@@ -319,7 +321,7 @@ def test_a_disk_that_is_full_from_the_start_is_left_as_it_was(quick, tmp_path, m
     assert not (tmp_path / "deep").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_found_before_anything_is_learned(part, monkeypatch):
+def test_a_read_only_directory_raises_before_training(part, monkeypatch):
     def read_only(*args, **options):
         raise OSError(30, "Read-only file system")
 
@@ -335,7 +337,7 @@ def change(part, **ffcore_part):
     torch.save(state, path)
 
 
-def test_a_checkpoint_of_a_newer_version_is_refused(part):
+def test_a_checkpoint_of_a_newer_version_raises(part):
     change(part, format=99, version="9.9")
     with pytest.raises(UserError, match=r"made by ffcore 9\.9 in format 99.*install a newer ffcore"):
         ffcore.resume(part)
@@ -363,21 +365,21 @@ def test_a_checkpoint_of_an_older_format_resumes(quick, old):
     assert_same(part, whole)
 
 
-def test_other_data_are_refused(part):
+def test_other_data_raise(part):
     state = torch.load(part / "checkpoints/last.ckpt", weights_only=True)
     change(part, data={**state["ffcore"]["data"], "provenance": {"digits": "0"}})
-    with pytest.raises(UserError, match="data: the provenance of the set has changed"):
+    with pytest.raises(UserError, match="data: the provenance of the data set has changed"):
         ffcore.resume(part)
 
 
-def test_two_processes_do_not_write_to_one_run(part):
+def test_two_processes_cannot_write_to_one_run(part):
     from ffcore.run import directory
 
     with directory.locked(part), pytest.raises(UserError, match="another process is writing"):
         ffcore.resume(part)
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(quick, tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_keeps_the_one_before(quick, tmp_path, monkeypatch):
     from ffcore import files
 
     write, count = files.write_whole, []
@@ -391,7 +393,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(quick, tmp_pa
 
     whole = quick().path
     monkeypatch.setattr("ffcore.files.write_whole", full)
-    with pytest.raises(RunError, match=r"No space left.*make room"):
+    with pytest.raises(RunError, match=r"No space left.*free disk space"):
         quick(run_dir=tmp_path / "part")
     monkeypatch.setattr("ffcore.files.write_whole", write)
     ffcore.resume(tmp_path / "part")

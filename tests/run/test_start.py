@@ -1,4 +1,4 @@
-"""Runs that begin with the weights of another, and blocks that do not learn."""
+"""Runs with initial weights of another run, and frozen blocks."""
 
 import shutil
 
@@ -42,30 +42,30 @@ def test_a_recipe_without_a_start_changes_nothing():
     assert begun()[1] is None
 
 
-def test_all_blocks_that_match_are_taken(finished):
-    module, said = begun(f"start.run={finished.path}", "seed=7")
+def test_all_matching_blocks_are_loaded(finished):
+    module, loaded = begun(f"start.run={finished.path}", "seed=7")
     names = ["dense1", "dense2", "dense3"]
-    assert said == {"run": str(finished.path), "checkpoint": "last", "blocks": names, "frozen": []}
+    assert loaded == {"run": str(finished.path), "checkpoint": "last", "blocks": names, "frozen": []}
     assert all(same(weights(module, name), weights(finished.module, name)) for name in names)
 
 
-def test_blocks_of_another_shape_are_left_as_they_are(finished):
+def test_blocks_of_another_shape_are_not_changed(finished):
     overrides = ["network=[{kind: dense, units: 500}, {kind: dense, units: 9}]", "seed=7"]
-    module, said = begun(*overrides, f"start.run={finished.path}")
-    assert said["blocks"] == ["dense1"]
+    module, loaded = begun(*overrides, f"start.run={finished.path}")
+    assert loaded["blocks"] == ["dense1"]
     assert same(weights(module, "dense2"), weights(build(*overrides)[1], "dense2"))
 
 
-def test_only_the_named_blocks_are_taken(finished):
-    module, said = begun(f"start.run={finished.path}", "start.blocks=[dense2]", "seed=7")
-    assert said["blocks"] == ["dense2"]
+def test_only_the_named_blocks_are_loaded(finished):
+    module, loaded = begun(f"start.run={finished.path}", "start.blocks=[dense2]", "seed=7")
+    assert loaded["blocks"] == ["dense2"]
     assert same(weights(module, "dense2"), weights(finished.module, "dense2"))
     assert same(weights(module, "dense1"), weights(build("seed=7")[1], "dense1"))
 
 
 def test_another_objective_and_a_penalty_do_not_matter(finished):
-    module, said = begun("block.penalties={p: peer-normalisation}", f"start.run={finished.path}")
-    assert len(said["blocks"]) == 3
+    module, loaded = begun("block.penalties={p: peer-normalisation}", f"start.run={finished.path}")
+    assert len(loaded["blocks"]) == 3
     assert same(weights(module, "dense1") | weights(finished.module, "dense1"), weights(module, "dense1"))
 
 
@@ -74,10 +74,10 @@ def test_the_best_checkpoint_can_be_chosen(finished):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "expected"),
     [
-        (["start.run={near}"], r"^start\.run: there is no folder .*; did you mean 'digits'\?"),
-        (["start.run={empty}"], r"^start\.run: .*: no run: there is no config\.yaml"),
+        (["start.run={near}"], r"^start\.run: there is no directory .*; did you mean 'digits'\?"),
+        (["start.run={empty}"], r"^start\.run: .*: not a run directory: it has no config\.yaml"),
         (["start.run={run}", "start.blocks=[dens1]"], r"^start\.blocks: .* 'dens1' in this .* 'dense1'\?"),
         (
             ["start.run={run}", "start.blocks=[dense4]", "network.0.repeat=4"],
@@ -93,26 +93,26 @@ def test_the_best_checkpoint_can_be_chosen(finished):
         ),
         (
             ["start.run={run}", "start.freeze=[dense4]", "network.0.repeat=4"],
-            r"^start\.freeze: dense4: body\.linear\.weight is \(500, 500\) here, not there in /",
+            r"^start\.freeze: dense4: body\.linear\.weight is \(500, 500\) here, missing in /",
         ),
         (["start.freeze=[dense9]"], r"^start\.freeze: there is no block 'dense9'; did you mean 'dense[123]'"),
         (["start.freeze=all"], r"^start\.freeze: nothing is left to learn"),
     ],
 )
-def test_what_does_not_fit_is_said(finished, tmp_path, overrides, said):
+def test_invalid_starts_raise(finished, tmp_path, overrides, expected):
     folders = {"near": finished.path.with_name("digit"), "empty": tmp_path, "run": finished.path}
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=expected) as error:
         begun(*(override.format(**folders) for override in overrides))
     assert "\n" not in str(error.value)
 
 
-def test_nothing_is_written_when_the_run_is_not_there(tmp_path):
+def test_nothing_is_written_if_the_run_does_not_exist(tmp_path):
     with pytest.raises(UserError, match=r"^start\.run"):
         ffcore.train("digits/ff", run_dir=tmp_path / "new", start={"run": str(tmp_path / "old")})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_finished_run_does_not_need_the_one_it_began_with(finished, quick, tmp_path):
+def test_a_finished_run_does_not_need_the_run_of_its_start(finished, quick, tmp_path):
     old = tmp_path / "old"
     shutil.copytree(finished.path, old)
     options = {"network.0.units": 500, "start": {"run": str(old), "freeze": ["dense1", "dense2"]}}
@@ -141,21 +141,21 @@ def test_readouts_may_learn_from_blocks_that_are_all_frozen(finished, quick, sch
 
 @pytest.mark.parametrize("schedule", ["joint", "greedy", "one-window", {"kind": "overlapping", "size": 2}])
 @pytest.mark.parametrize("freeze", [["dense1"], ["dense2"], ["dense1", "dense3"]])
-def test_frozen_blocks_stand_still_between_those_that_learn(quick, schedule, freeze):
+def test_frozen_blocks_do_not_change_between_blocks_that_learn(quick, schedule, freeze):
     run = quick(schedule=schedule, start={"freeze": freeze})
     _, drawn = build("network.0.units=64")
     still = [n for n in ("dense1", "dense2", "dense3") if same(weights(run.module, n), weights(drawn, n))]
     assert still == freeze
 
 
-def test_a_block_learns_nothing_from_a_frozen_one_behind_it(quick):
+def test_a_block_gets_no_gradient_from_a_later_frozen_one(quick):
     def first(**options):
         return weights(quick(schedule="joint", **options).module, "dense1")
 
     assert same(first(), first(start={"freeze": ["dense2"]}))
 
 
-def test_schedules_count_only_what_learns():
+def test_schedules_count_only_blocks_that_learn():
     network = build("start.freeze=[dense2]")[1].network
     assert network.learning == [0, 2]
     network.plan([range(0, 1), range(1, 2)])
@@ -170,7 +170,7 @@ def test_backpropagation_goes_through_a_frozen_head(quick):
     assert run.results["test"]["accuracy"] > 0.5
 
 
-def test_running_statistics_of_a_frozen_block_stand_still_within_a_window():
+def test_running_statistics_of_a_frozen_block_do_not_change_within_a_window():
     def dense(goodness=None, loss=None):
         return LocalBlock(torch.nn.Linear(3, 3), goodness, loss)
 
@@ -188,7 +188,7 @@ def test_running_statistics_of_a_frozen_block_stand_still_within_a_window():
     assert moved == [True, False, True]
 
 
-def test_a_stopped_run_goes_on_without_the_one_it_began_with(finished, tmp_path, undrawn):
+def test_a_stopped_run_is_resumed_without_the_run_of_its_start(finished, tmp_path, undrawn):
     old = tmp_path / "old"
     shutil.copytree(finished.path, old)
     overrides = [f"start.run={old}", "start.freeze=[dense1]", "trainer.max_epochs=2", "trainer.threads=1"]
@@ -201,7 +201,7 @@ def test_a_stopped_run_goes_on_without_the_one_it_began_with(finished, tmp_path,
     assert not same(weights(run.module, "dense2"), weights(finished.module, "dense2"))
 
 
-def test_what_moves_with_time_stands_still_in_a_frozen_block(tmp_path, undrawn):
+def test_time_dependent_parts_of_a_frozen_block_do_not_change(tmp_path, undrawn):
     channel = {"trainer": {"max_epochs": 1, "threads": 1}, "block": {"goodness": {"decay": 0.5}}}
     first = ffcore.train("digits/channel", run_dir=tmp_path / "first", **channel)
     before = weights(first.module, "conv2")
@@ -210,7 +210,7 @@ def test_what_moves_with_time_stands_still_in_a_frozen_block(tmp_path, undrawn):
     assert same(weights(second.module, "conv2"), before)
 
 
-def test_a_frozen_readout_stands_still(quick):
+def test_a_frozen_readout_does_not_change(quick):
     options = {"readouts": {"r": "softmax"}, "contribution": "sum"}
     run = quick(start={"freeze": ["r"]}, **options)
     assert not any(p.any() for p in run.module.network.readout_blocks["r"].parameters())

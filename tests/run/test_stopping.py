@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run between two batches; a loss that is no number ends it too."""
+"""Ctrl-C ends a run between two batches; so does a non-finite loss."""
 
 import signal
 
@@ -11,7 +11,7 @@ from ffcore.engine.history import History
 
 @pytest.fixture
 def press(monkeypatch):
-    """Press Ctrl-C (or send another signal) so many times when step 5 has been learned."""
+    """Send Ctrl-C or another signal ``times`` times after step 5."""
 
     def _press(times, what=signal.SIGINT):
         count = History.on_train_batch_end
@@ -32,68 +32,69 @@ def run(folder, *overrides):
 
 
 @pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
-def test_the_batch_is_finished_and_kept(press, tmp_path, capsys, what):
+def test_the_step_is_finished_and_saved(press, tmp_path, capsys, what):
     press(1, what)
     folder = tmp_path / "run"
     assert run(folder) == 130
-    goes_on = f"go on with `ffcore run --resume {folder}`"
-    assert (
-        capsys.readouterr().err.strip() == f"interrupted: {folder} keeps the weights after step 5; {goes_on}"
-    )
+    resume_hint = f"resume it with `ffcore run --resume {folder}`"
+    err = capsys.readouterr().err.strip()
+    assert err == f"interrupted: {folder} has a checkpoint of step 5; {resume_hint}"
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
     assert not (folder / "results.json").exists()
     assert main(["eval", str(folder)]) == 0
 
 
-def test_a_second_press_ends_at_once(press, tmp_path, capsys):
+def test_a_second_ctrl_c_ends_at_once(press, tmp_path, capsys):
     press(2)
     folder = tmp_path / "run"
     assert run(folder) == 130
-    goes_on = f"go on with `ffcore run --resume {folder}`"
-    assert capsys.readouterr().err.strip() == f"interrupted: {folder} is not finished; {goes_on}"
+    resume_hint = f"resume it with `ffcore run --resume {folder}`"
+    assert capsys.readouterr().err.strip() == f"interrupted: {folder} is not finished; {resume_hint}"
 
 
-def test_ctrl_c_within_the_test_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+def test_ctrl_c_during_the_test_prints_how_to_resume(tmp_path, capsys, monkeypatch):
     def measure(*args):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("ffcore.engine.module.ForwardOnly.test_step", measure)
     folder = tmp_path / "run"
     assert run(folder, "trainer.max_epochs=1") == 130
-    assert f"{folder} is not finished; go on with `ffcore run --resume {folder}`" in capsys.readouterr().err
+    assert (
+        f"{folder} is not finished; resume it with `ffcore run --resume {folder}`" in capsys.readouterr().err
+    )
     monkeypatch.undo()
     monkeypatch.setattr("ffcore.run.train.write_report", lambda *args: None)
     assert main(["run", "--resume", str(folder)]) == 0
 
 
-def test_within_the_first_epoch_nothing_misses_the_validation(press, tmp_path, capsys):
+def test_ctrl_c_in_the_first_epoch_needs_no_validation(press, tmp_path, capsys):
     press(1)
     early = "trainer.callbacks=[{kind: EarlyStopping, options: {monitor: val_accuracy}}]"
     assert run(tmp_path / "run", early, "trainer.loggers=[csv]") == 130
     assert capsys.readouterr().err.strip().startswith("interrupted: ")
-    assert not list((tmp_path / "run").rglob("metrics.csv"))  # half an epoch has no row, with loggers either
+    assert not list((tmp_path / "run").rglob("metrics.csv"))  # no row for an unfinished epoch
 
 
-def test_a_run_that_diverges_says_so(tmp_path, capsys):
+def test_a_run_that_diverges_raises(tmp_path, capsys):
     words = ["run", "digits/ff", "trainer.threads=1", "optimizer.lr=1e30", "--run-dir", str(tmp_path / "run")]
     assert main(words) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: diverged: the loss of block dense1 is no number at step 2, in epoch 1; ")
+    assert err.startswith("error: diverged: the loss of block dense1 is non-finite at step 2, in epoch 1; ")
     assert err.count("\n") == 1
-    assert not list((tmp_path / "run").glob("checkpoints/*"))  # nothing of it is kept
+    assert not list((tmp_path / "run").glob("checkpoints/*"))  # no checkpoint of diverged weights
 
 
-def test_weights_that_are_no_numbers_after_the_last_step_are_told(tmp_path, capsys):
+def test_non_finite_weights_after_the_last_step_raise(tmp_path, capsys):
     settings = ["optimizer={kind: sgd, lr: 1e39}", "data.batch_size=2000", "trainer.max_epochs=1"]
     words = ["run", "digits/ff", "trainer.threads=1", *settings, "--run-dir", str(tmp_path / "run")]
     assert main(words) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: diverged: weights of block dense1 are no numbers in epoch 1; try a smaller")
+    assert err.startswith("error: diverged: weights of block dense1 are non-finite in epoch 1; try a smaller")
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_python_gets_its_own_handler_back(press, quick, times):
+def test_the_signal_handler_of_python_is_restored(press, quick, times):
     press(times)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -101,7 +102,7 @@ def test_python_gets_its_own_handler_back(press, quick, times):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_who_ignores_ctrl_c_goes_on(press, quick):
+def test_ignored_ctrl_c_stays_ignored(press, quick):
     press(1)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -53,7 +53,7 @@ def test_the_same_seed_writes_the_same_numbers_and_nothing_is_overwritten(run, t
     name = "samples-all-seed0-n5.npy"
     np.testing.assert_array_equal(np.load(tmp_path / "a" / name), np.load(tmp_path / "b" / name))
     assert main(["sample", str(run.path), "--n", "5", "--out", str(tmp_path / "a")]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A run that was stopped on two ranks goes on on two, or on one, and back."""
+"""A run that was stopped on two ranks is resumed on two or on one, and the reverse."""
 
 import re
 
@@ -25,26 +25,26 @@ def same(some, others):
 
 
 def stopped_after(answers):
-    """The step after which both ranks have stopped."""
-    (steps,) = {int(re.search(r"after step (\d+)", said)[1]) for said in answers}
+    """Returns the step after which both ranks have stopped."""
+    (steps,) = {int(re.search(r"of step (\d+)", answer)[1]) for answer in answers}
     return steps
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "options"),
     [("digits/ff", [*SMALL, *PIPELINE]), ("digits/ff", [*SMALL, *TWO]), ("digits/channel", [*NORMED, *TWO])],
     ids=["pipeline", "data parallel", "running statistics and half a group"],
 )
-def test_a_run_that_goes_on_ends_with_the_numbers_that_it_would_have_had(pool, tmp_path, recipe, said):
+def test_a_resumed_run_has_the_results_of_an_uninterrupted_run(pool, tmp_path, recipe, options):
     through, cut = tmp_path / "through", tmp_path / "cut"
-    assert pool("whole", recipe, str(through), said) == ["finished"] * 2
-    answers = pool("whole", recipe, str(cut), said, press=2)
+    assert pool("whole", recipe, str(through), options) == ["finished"] * 2
+    answers = pool("whole", recipe, str(cut), options, press=2)
     assert 2 < stopped_after(answers) < 25, "within the first epoch"
     assert pool("whole", recipe, str(cut), []) == ["finished"] * 2
     assert same(weights(cut), weights(through))
 
 
-def test_blocks_on_two_ranks_go_on_in_one_process_and_back(pool, work, tmp_path):
+def test_a_pipeline_is_resumed_in_one_process_and_back(pool, work, tmp_path):
     one, there, back = tmp_path / "one", tmp_path / "there", tmp_path / "back"
     assert work.whole("digits/ff", str(one), SMALL) == "finished"
     stopped_after(pool("whole", "digits/ff", str(there), [*SMALL, *PIPELINE], press=2))
@@ -56,7 +56,7 @@ def test_blocks_on_two_ranks_go_on_in_one_process_and_back(pool, work, tmp_path)
     assert (back / "metrics.csv").read_text().count("\n") == 3
 
 
-def test_half_a_group_of_blocks_on_two_ranks_goes_on_as_shares_of_batches(pool, work, tmp_path):
+def test_a_pipeline_within_an_accumulation_is_resumed_as_data_parallel(pool, work, tmp_path):
     one, there = tmp_path / "one", tmp_path / "there"
     accumulated = [*SMALL, "trainer.accumulate=5", "trainer.precision=64-true"]
     assert work.whole("digits/ff", str(one), accumulated) == "finished"
@@ -66,7 +66,7 @@ def test_half_a_group_of_blocks_on_two_ranks_goes_on_as_shares_of_batches(pool, 
         torch.testing.assert_close(weights(there)[name], value, rtol=0, atol=1e-9)
 
 
-def test_a_share_of_batches_goes_on_in_one_process_within_rounding(pool, work, tmp_path):
+def test_data_parallel_is_resumed_in_one_process_within_rounding(pool, work, tmp_path):
     one, there = tmp_path / "one", tmp_path / "there"
     accumulated = [*SMALL, "trainer.accumulate=5", "trainer.precision=64-true"]
     assert work.whole("digits/ff", str(one), accumulated) == "finished"
