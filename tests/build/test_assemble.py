@@ -171,7 +171,7 @@ def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name)
 
     network, twin = built(), ["algorithm=backprop", "contribution=sum", "schedule=null"]
     if network.circuits:
-        with pytest.raises(UserError, match="Backprop claims no class, but a circuit"):
+        with pytest.raises(UserError, match="views of Backprop have no hypothesis, but a circuit"):
             built(*twin)
     else:
         assert built(*twin).blocks

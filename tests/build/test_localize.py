@@ -317,7 +317,7 @@ def test_the_model_runs_in_the_mode_that_it_is_in():
     ("at", "changes", "complaint"),
     [
         (["stem", "midle"], {}, "the model has no sub-module 'midle'; did you mean 'middle'"),
-        (["stem", "stem.0"], {}, "stem.0 lies inside stem"),
+        (["stem", "stem.0"], {}, "stem.0 is inside stem"),
         ("layers", {}, "the model has no sub-module 'layers'"),
         ([], {}, "at is empty"),
         ([nn.ReLU()], {}, "should be the name of a sub-module"),
@@ -331,7 +331,7 @@ def test_the_model_runs_in_the_mode_that_it_is_in():
         (["stem"], {"goodness": None}, "stem: goodness: objective CrossEntropy needs a goodness"),
         (["stem"], {"goodness": SumSquares}, r"SumSquares is a class; give an instance"),
         (["stem"], {"objective": SumSquares()}, "a SumSquares is not an objective"),
-        (["stem"], {"head": "stem"}, "head='stem' is named in at, too"),
+        (["stem"], {"head": "stem"}, "head='stem' is also in at"),
         (["middle.0"], {"example": torch.zeros(2, 3, 8, 8)}, "does not take inputs of shape .*channels"),
         (["stem"], {"example": "x"}, "example: should be a few samples"),
         (["stem"], {"classes": 2.5}, "classes: should be the number of classes"),

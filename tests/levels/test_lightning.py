@@ -194,7 +194,7 @@ def test_optimisers_made_before_may_be_given():
     net = module().net
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
     assert ffcore.ForwardOnly(net, optimizers).configure_optimizers() is optimizers
-    with pytest.raises(UserError, match="these are made already"):
+    with pytest.raises(UserError, match="these exist already"):
         ffcore.ForwardOnly(net, optimizers, lr=0.1)
 
 

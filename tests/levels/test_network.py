@@ -140,7 +140,7 @@ def test_kinds_and_objects_may_be_mixed():
 
 
 def test_learning_without_optimisers_names_the_call_that_makes_them():
-    with pytest.raises(UserError, match=r"no optimisers; make some by ffcore\.optimizers\(net"):
+    with pytest.raises(UserError, match=r"no optimisers; make them with ffcore\.optimizers\(net"):
         network().learn(*(t[:4] for t in digits()))
 
 
@@ -178,7 +178,7 @@ MISFITS = {
     "an example of nothing": ({"example": torch.zeros(0, 64)}, "example: should be a few samples"),
     "too many classes": ({"classes": 65}, "65 classes do not fit"),
     "no classes": ({"classes": None}, "classes: should be the number"),
-    "no block": ({"stages": [nn.Linear(64, 3)]}, "calls no local block"),
+    "no block": ({"stages": [nn.Linear(64, 3)]}, "does not call any local block"),
     "a number as a stage": ({"stages": [3]}, "stage 0: should be a module"),
     "a module twice": (
         {"stages": [ffcore.LocalBlock(SHARED, "sum-squares"), ffcore.LocalBlock(SHARED, "sum-squares")]},
@@ -203,7 +203,7 @@ def test_a_block_belongs_to_one_network():
 
 BATCHES = {
     "samples of another shape": ((torch.zeros(4, 63), torch.zeros(4).long()), "the network was built for"),
-    "an array": ((digits()[0][:4].numpy(), torch.zeros(4).long()), "there is a ndarray"),
+    "an array": ((digits()[0][:4].numpy(), torch.zeros(4).long()), "not a ndarray"),
     "classes of floats": ((torch.zeros(4, 64), torch.zeros(4)), "y: should be an int64 tensor"),
     "doubles": ((torch.zeros(4, 64).double(), torch.zeros(4).long()), r"x: samples are torch\.float64"),
     "too few classes": ((torch.zeros(4, 64), torch.zeros(3).long()), r"y: should be an int64 tensor \(4,\)"),
@@ -221,7 +221,7 @@ OPTIMIZERS = {
     "an optimiser": (lambda net: torch.optim.SGD(net.parameters()), "should be a torch optimiser class"),
     "a block that is not there": (lambda net: {"block3": torch.optim.SGD}, "there is no block 'block3'"),
     "a block without": (lambda net: {"block1": torch.optim.SGD}, "block block2 has none"),
-    "something else": (lambda net: lambda p: 3, "a torch optimiser should be made, not a int"),
+    "something else": (lambda net: lambda p: 3, "should return a torch optimiser, not a int"),
     "of others": (
         lambda net: lambda p: torch.optim.SGD([nn.Parameter(torch.ones(1))]),
         "holds other parameters",
@@ -409,5 +409,5 @@ def test_a_block_frozen_later_learns_no_more():
 
 
 def test_a_stage_whose_parameters_would_not_learn_is_named():
-    with pytest.warns(UserWarning, match="stage 1, a Linear, lies in no block"):
+    with pytest.warns(UserWarning, match="stage 1, a Linear, is not in any block"):
         network([layer(64), nn.Linear(100, 30), layer(30)])

@@ -182,7 +182,7 @@ def test_names_are_unique():
 
 
 def test_a_module_without_a_local_block_is_refused():
-    with pytest.raises(UserError, match="calls no local block"):
+    with pytest.raises(UserError, match="does not call any local block"):
         network(nn.Linear(D, D), (D,), 2)
 
 

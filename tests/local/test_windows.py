@@ -127,7 +127,7 @@ def test_a_window_whose_last_block_never_runs_is_an_error():
 
 def test_a_window_without_a_loss_is_refused():
     net = LocalNetwork(nn.Sequential(block(loss=False), block()), (D,), 2)
-    with pytest.raises(UserError, match="no objective and no rule in the window of block1"):
+    with pytest.raises(UserError, match="the window of block1 has no objective and no rule"):
         net.plan([range(1)])
 
 

@@ -130,7 +130,7 @@ def test_a_figure_that_is_no_number_costs_no_results(quick, monkeypatch):
 def test_an_algorithm_may_not_measure_what_every_run_has(quick, monkeypatch):
     mine = {"accuracy": torch.zeros(1)}
     monkeypatch.setattr("ffcore_ff.algorithm.ForwardForward.measure", lambda self, batch, net: mine)
-    with pytest.raises(UserError, match="'accuracy' is a figure of every run"):
+    with pytest.raises(UserError, match="'accuracy' is a metric of every run"):
         quick()
 
 

@@ -100,7 +100,7 @@ def test_two_networks_need_a_name_to_tell_their_blocks_apart():
 
 
 def test_images_that_strides_do_not_divide_have_no_shortcut():
-    with pytest.raises(UserError, match="a residual cannot average 7×7 places to 4×4"):
+    with pytest.raises(UserError, match="a residual cannot average 7×7 pixels to 4×4"):
         network([{"kind": "resnet17", "widths": [2, 4, 8, 16]}], (1, 28, 28))
 
 
