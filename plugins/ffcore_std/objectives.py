@@ -1,4 +1,9 @@
-"""Objectives on goodness of form "class"."""
+"""Objectives on goodness of form "class".
+
+    L = −(1/N) Σ_n ln softmax(g_n)_{y_n}
+
+N samples; R rows; K columns of goodness; y_n the column of the true class of sample n.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,12 @@ from ffcore.options import BelowOne
 
 
 class CrossEntropy(Objective):
-    """−ln softmax(g)_y, a mean over the samples of the first view; y: the column of the true class.
+    """Cross-entropy with the true class, L = −ln softmax(g)_y.
+
+    A mean over the samples of the first view; y is the column of the true class.
 
     Args:
-        label_smoothing: share of the target that is spread over all classes.
+        label_smoothing: share of the target that is distributed over all classes.
     """
 
     accepts: ClassVar[Form] = "class"

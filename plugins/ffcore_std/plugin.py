@@ -1,6 +1,6 @@
 """Bodies, objectives, contributions, schedules, augmentations, optimisers and data sets.
 
-Names and dotted targets; options are read off the constructors. Imports no torch.
+Names and targets; the options are read from the constructors. Does not import torch.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def ffcore_register(registry: Registrar) -> None:
         ("polynomial", "PolynomialLR"),
     ):
         target = f"torch.optim.lr_scheduler:{scheduler}"
-        registry.lr_schedule(name, target, f"torch's {scheduler}, a step an epoch from a rate of 1")
+        registry.lr_schedule(name, target, f"torch's {scheduler}, one step per epoch")
 
     registry.dataset("digits", "ffcore.data.digits:Digits")
     registry.dataset("mnist", "ffcore.data.mnist:Mnist")

@@ -110,5 +110,7 @@ def test_the_warm_up_is_in_checkpoints():
 @pytest.mark.parametrize("goodness", [ChannelPartition(), None])
 def test_a_block_that_learns_no_assignment_is_refused_before_it_learns(penalty, goodness):
     context = Context((10, 2, 2), 10, name="conv1", goodness=goodness)
-    with pytest.raises(ValueError, match=r"block conv1 learns no assignment.*goodness: channel-assignment"):
+    with pytest.raises(
+        ValueError, match=r"block conv1 does not learn an assignment.*goodness: channel-assignment"
+    ):
         penalty.setup(context)

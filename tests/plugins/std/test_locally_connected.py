@@ -110,8 +110,8 @@ def test_weights_begin_at_one_over_the_root_of_a_unit_s_inputs(init, deviation):
     ("in_shape", "kernel", "padding", "message"),
     [
         ((12,), 3, 0, r"needs images of C×H×W, but one input sample has shape \(12,\)"),
-        ((1, 8, 6), 7, 0, "a kernel of 7×7 does not fit into 8×6 places with padding 0; it may be at most 6"),
-        ((1, 8, 6), 9, 1, "a kernel of 9×9 does not fit into 8×6 places with padding 1; it may be at most 8"),
+        ((1, 8, 6), 7, 0, "a kernel of 7×7 does not fit into 8×6 pixels with padding 0; it may be at most 6"),
+        ((1, 8, 6), 9, 1, "a kernel of 9×9 does not fit into 8×6 pixels with padding 1; it may be at most 8"),
     ],
 )
 def test_a_kernel_that_does_not_fit_is_refused_with_one_that_does(in_shape, kernel, padding, message):
