@@ -97,12 +97,12 @@ def test_a_fitted_one_is_loaded_and_not_fitted_again(tmp_path):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Estimator("Nonsense"), "'Nonsense' is no transformer of scikit-learn's"),
+        (lambda: Estimator("Nonsense"), "'Nonsense' is not a transformer of scikit-learn"),
         (lambda: Estimator("PCA", {"components": 2}), "options: .*'components'"),
         (lambda: Estimator(path="nowhere.joblib"), "path: there is no file 'nowhere.joblib'"),
         (
             lambda: Estimator("PCA", {"n_components": 20}).setup(Context((8,), 2)),
-            "PCA cannot take 8 features",
+            "PCA does not accept 8 features",
         ),
     ],
 )
@@ -119,10 +119,10 @@ def test_an_onnx_model_is_run(tmp_path):
     torch.testing.assert_close(BoxStage(box)(rows().double()), rows().double().relu())
     box.close()
     torch.testing.assert_close(BoxStage(copy.deepcopy(box))(rows()), rows().relu())
-    with pytest.raises(ValueError, match=r"wants samples of shape \('features',\), here they have \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"expects samples of shape \('features',\), but they have \(2, 4\)"):
         box.setup(Context((2, 4), 2))
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="is no ONNX model"):
+    with pytest.raises(ValueError, match="is not an ONNX model"):
         onnx.Onnx(str(tmp_path / "broken.onnx"))
 
 

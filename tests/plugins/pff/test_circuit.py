@@ -200,7 +200,7 @@ def test_the_algorithm_wants_its_circuit_and_nothing_else(net):
         "network": [items[kind] for kind in net],
         "block": {"goodness": "sum-squares", "objective": "logistic"},
     }
-    with pytest.raises(UserError, match="algorithm: it teaches a predictive circuit"):
+    with pytest.raises(UserError, match="algorithm: the network should be one predictive circuit"):
         assemble(Recipe.model_validate(parts), SHAPE, K)
 
 

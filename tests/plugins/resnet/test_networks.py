@@ -79,12 +79,14 @@ def test_plain_networks_have_the_published_shapes(kind, shape, channels):
 
 
 def test_a_width_that_is_not_twice_the_last_is_refused():
-    with pytest.raises(UserError, match=r"network.0: .*each is twice the one before, such as \[10, 20\]"):
+    with pytest.raises(
+        UserError, match=r"network.0: .*each should be twice the one before, such as \[10, 20\]"
+    ):
         network([{"kind": "resnet17", "widths": [10, 30]}])
 
 
 def test_an_image_too_small_for_the_poolings_is_refused():
-    with pytest.raises(UserError, match=r"network.0: .*side: 2 is more than the image of 1×1 has left"):
+    with pytest.raises(UserError, match=r"network.0: .*side: 2 is larger than the image of 1×1 pixels"):
         network([{"kind": "vgg13", "widths": [2, 2, 2, 2, 2]}], (1, 8, 8))
 
 

@@ -41,7 +41,9 @@ def test_group_norm_has_a_group_a_class():
 
 
 def test_channels_that_the_groups_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="4 groups do not divide 6 channels; 4 or 8 would do"):
+    with pytest.raises(
+        ValueError, match="4 groups do not divide 6 channels; the nearest valid widths are 4 or 8"
+    ):
         GroupNorm().setup(Context((6, 5, 5), 4))
 
 
