@@ -111,7 +111,7 @@ class Unlabelled(nn.Linear):
 
 CAUGHT = [
     ("negative", Leaking, "never labels a sample with its own class", "is given its own"),
-    ("negative", Neighbour, "reaches every wrong class", "never turns up"),
+    ("negative", Neighbour, "reaches every wrong class", "never occurs"),
     ("negative", OfThisRank, "draws the same on one rank and two", "differ between one rank and two"),
     ("label", Biased, "neutral favours no class", "favours a class"),
     ("label", Blind, "join tells classes apart", "two labels give the same input"),

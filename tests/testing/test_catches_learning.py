@@ -154,7 +154,7 @@ CAUGHT = [
     ("schedule", First, "lets every block learn", "some block never learns"),
     ("readout", Elsewhere, "connects to blocks that exist", "reads .*nowhere"),
     ("rule", Idle, "moves every block", "block1 has not learned"),
-    ("rule", Dragging, "reports detached losses of every block", "drags its graph along"),
+    ("rule", Dragging, "reports detached losses of every block", "has a graph"),
     ("blackbox", Dropping, "keeps rows", "6 rows went in"),
     ("algorithm", Lazy, "learns an easy problem", "of four easy classes"),
     ("algorithm", Lazy, "changes every block that can learn", "none has changed"),

@@ -134,8 +134,8 @@ CAUGHT = [
     ("objective", WrongSign, "derivative equals autograd", "derivative are not autograd's"),
     ("objective", Overflowing, "is a finite scalar", "the loss is inf"),
     ("objective", Strange, "accepts a form of goodness", "accepts is 'vector'"),
-    ("penalty", Constant, "is a scalar with a graph", "it would change nothing"),
-    ("penalty", Unsaid, "is a scalar with a graph", "says so by reads_handoff"),
+    ("penalty", Constant, "is a scalar with a graph", "it has no effect"),
+    ("penalty", Unsaid, "is a scalar with a graph", "needs reads_handoff"),
 ]
 
 
