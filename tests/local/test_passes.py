@@ -102,7 +102,7 @@ def test_class_goodness_and_cross_entropy_learn_as_plain_autograd_does():
     torch.testing.assert_close(learned(network), right, rtol=0, atol=1e-6)
 
 
-def test_a_penalty_that_cannot_change_anything_is_named():
+def test_a_penalty_without_a_gradient_is_refused():
     class Unsaid(Penalty):
         def forward(self, out, block, views):
             return out.handoff.square().mean()

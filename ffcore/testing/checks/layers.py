@@ -1,4 +1,4 @@
-"""Checks of bodies and handoffs: the modules of a block. N rows."""
+"""Checks of bodies and handoffs, the modules of a block. N rows."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_a_target_that_is_not_there_is_refused_without_importing(target, complai
         refuse_missing(target)
 
 
-def test_nothing_is_imported_to_find_a_target(tmp_path, monkeypatch):
+def test_a_target_is_checked_without_importing_it(tmp_path, monkeypatch):
     package = tmp_path / "loud"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -126,7 +126,7 @@ def test_an_onnx_model_is_run(tmp_path):
         onnx.Onnx(str(tmp_path / "broken.onnx"))
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch):
+def test_a_missing_package_is_reported_with_its_installation(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match=r"pip install ffcore\[onnx\]"):
         onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))

@@ -32,7 +32,7 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stat:  # a zombie has gone, nobody has looked yet
+    with open(f"/proc/{pid}/stat") as stat:  # a zombie has gone, and has not been reaped yet
         return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
@@ -75,7 +75,7 @@ def test_it_is_started_when_it_is_needed_and_again_after_it_was_closed(server):
     torch.testing.assert_close(server(x), first)
 
 
-def test_a_copy_starts_a_process_of_its_own(server):
+def test_a_copy_starts_its_own_process(server):
     server(torch.randn(2, 3))
     other = copy.deepcopy(server)
     assert other.box._child is None
@@ -112,7 +112,7 @@ def test_a_copy_starts_a_process_of_its_own(server):
         ),
     ],
 )
-def test_what_a_process_does_wrong_is_one_line_and_it_is_gone(text, complaint):
+def test_an_error_of_a_process_is_one_line_and_ends_it(text, complaint):
     box = stage(program(text), timeout=0.5 if "has not" in complaint else 20)
     with pytest.raises(RunError, match=f"^process1, network.1: .*{complaint}") as caught:
         box(torch.randn(2, 3))
@@ -146,13 +146,13 @@ Process(["sh", "-c", f"{sys.executable} {sys.argv[1]} {sys.argv[2]}; true"])(tor
 def test_no_process_outlives_the_program_that_asked_for_it(tmp_path, how):
     for name, text in (("hangs.py", HANGS), ("asks.py", ASKS)):
         (tmp_path / name).write_text(text)
-    told = tmp_path / "pid"  # of a grandchild: a shell stands between
+    pid_file = tmp_path / "pid"  # of a grandchild: a shell is between
     words = [sys.executable, *(str(tmp_path / name) for name in ("asks.py", "hangs.py", "pid"))]
     parent = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not told.exists() and time.monotonic() < until:
+    while not pid_file.exists() and time.monotonic() < until:
         time.sleep(0.05)
-    child = int(told.read_text())
+    child = int(pid_file.read_text())
     assert alive(child)
     parent.send_signal(how)
     parent.wait(20)

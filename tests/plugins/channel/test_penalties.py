@@ -80,7 +80,7 @@ def test_scale_free_forms_do_not_depend_on_the_width(channels, classes):
     assert overlap.item() == pytest.approx(1 - 1 / classes, rel=1e-6)
 
 
-def test_sharp_assignments_cost_nothing():
+def test_the_penalty_of_one_hot_assignments_is_zero():
     block = block_of(6, 3)
     with torch.no_grad():
         block.goodness.logits.copy_(1e4 * torch.eye(3).repeat(2, 1))

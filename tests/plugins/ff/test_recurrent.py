@@ -116,7 +116,7 @@ def test_a_circuit_that_cannot_be_is_refused(said, complaint):
         ),
     ],
 )
-def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
+def test_parts_that_do_not_work_with_a_circuit_are_refused(parts, complaint):
     with pytest.raises(UserError, match=complaint):
         module(**parts)
 

@@ -58,7 +58,7 @@ def test_the_readout_is_the_only_evidence():
         ({"algorithm": {"kind": "forward-forward", "negatives": "hybrid"}}, "have no hypothesis"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_built(more, message):
+def test_invalid_recipes_are_refused_before_anything_is_built(more, message):
     with pytest.raises(UserError, match=message):
         assemble(Recipe.model_validate({**RECIPE, **more}), SHAPE, K)
 

@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     return ffcore.train("digits/pff", run_dir=tmp_path_factory.mktemp("pff") / "run", **SMALL)
 
 
-def test_a_run_keeps_pictures_and_figures_of_what_it_generates(run):
+def test_a_run_stores_arrays_and_metrics_of_generated_images(run):
     for name in ("reconstructions", "samples", "goodness-by-step"):
         assert (run.path / "pictures" / f"{name}.png").is_file()
     results = json.loads((run.path / "results.json").read_text())
@@ -73,7 +73,7 @@ def test_a_request_that_cannot_be_met_is_refused(run, words, complaint, capsys):
     assert said.count("\n") == 1
 
 
-def test_a_run_that_generates_nothing_is_refused(undrawn, tmp_path, capsys):
+def test_a_run_without_a_generator_is_refused(undrawn, tmp_path, capsys):
     folder = tmp_path / "ff"
     ffcore.train(
         "digits/ff", run_dir=folder, network=[{"kind": "dense", "units": 20}], **{"trainer.max_steps": 2}

@@ -25,7 +25,7 @@ def test_instance_norm_takes_every_channels_mean_off():
     torch.testing.assert_close(made.mean((2, 3)), torch.zeros(4, 6), rtol=0, atol=1e-6)
 
 
-def test_a_single_place_stays_as_it_is():
+def test_a_single_pixel_is_unchanged():
     x = activity(side=1)
     assert InstanceNorm()(x) is x
 

@@ -30,7 +30,7 @@ def made(geometry, activation="identity", **options):
     return body, torch.randn(3, *in_shape, dtype=torch.float64)
 
 
-def test_two_places_by_hand():
+def test_two_positions_by_hand():
     # two fields of 2×2 in an image of 2×3, of which they share the middle column
     body = LocallyConnected((1, 2, 3), 1, 2)
     body.weight.data[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -42,7 +42,7 @@ def test_two_places_by_hand():
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_it_is_a_slow_loop_over_places(geometry):
+def test_it_is_equal_to_a_loop_over_positions(geometry):
     body, x = made(geometry)
     _, _, kernel, stride, padding, tile = GEOMETRIES[geometry]
     assert body.tile == tile, "the geometry no longer tries what it is here for"
