@@ -214,6 +214,7 @@ def _replaced(net: Network, negatives: tuple[Tensor, Tensor | None] | None) -> I
     if negatives is None:
         yield
         return
+    # the negative data may be a sub-module of any part of the algorithm
     places: Sequence[tuple[nn.Module, str, NegativeData]] = [
         (parent, name, child)
         for parent in net.algorithm.modules()

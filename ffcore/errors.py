@@ -14,7 +14,7 @@ __all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
 class UserError(ValueError):
     """A mistake that the user can correct. The command prints one line, writes nothing and exits with 2."""
 
-    everywhere = False
+    everywhere = False  # whether all ranks raise it; see `everywhere`
 
 
 class RunError(RuntimeError):

@@ -48,6 +48,7 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
 
 
 def _write_whole(target: Path, write: Callable[[Path], object]) -> None:
+    # in the same directory: a rename between file systems is not atomic
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=_DRAFT, dir=target.parent)
     os.close(handle)
     temporary = Path(name)

@@ -19,7 +19,7 @@ _trusting: ContextVar[bool] = ContextVar("ffcore_trust", default=False)
 @contextmanager
 def trusting(trust: bool = True) -> Iterator[None]:
     """Allow pickles within the context, if ``trust``."""
-    token = _trusting.set(trust or _trusting.get())
+    token = _trusting.set(trust or _trusting.get())  # an inner context cannot withdraw the permission
     try:
         yield
     finally:

@@ -77,6 +77,7 @@ class Algorithm(Component):
 
     def learn(self, batch: Batch, net: Network) -> None:
         """Learn from one batch: the readouts first, then the blocks."""
+        # The readouts first: they read the blocks before their update.
         if tuple(net.readouts):
             net.read(self.neutral(batch.x, batch.y), learn=True)
         net.learn(self.views(batch, net))
@@ -93,6 +94,7 @@ class Algorithm(Component):
         evidence = self.evidence(x, net)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()
+        # Autocast may give sources different dtypes, which stack refuses.
         return torch.stack(_of_one_type(evidence, x))
 
     def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:

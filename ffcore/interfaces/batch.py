@@ -42,6 +42,7 @@ class Batch:
 
     def to(self, device: torch.device, **how: Any) -> Batch:
         """Return the batch on a device. ffcore's loaders create it there already."""
+        # No copy of the dataclass in the usual case.
         if self.y.device == device:
             return self
         moved = mapped(self.x, lambda each: each.to(device))

@@ -26,6 +26,7 @@ class Goodness(Component):
 
     def __init__(self) -> None:
         super().__init__()
+        # Not persistent: setup makes it again.
         self.register_buffer("column_of", None, persistent=False)
 
     @abstractmethod

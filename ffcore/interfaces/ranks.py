@@ -93,6 +93,7 @@ def ranks() -> Ranks:
 @contextmanager
 def shared_by(group: Ranks) -> Iterator[None]:
     """Within the context, each batch is shared by the ranks of ``group``."""
+    # A context variable, so that threads may have different ranks.
     token = _sharing.set(group)
     try:
         yield

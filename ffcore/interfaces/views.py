@@ -61,6 +61,7 @@ class LabelledInput(Tensor):
         """Return the ordinary tensor with the same values, (R, *shape)."""
         flat = self.base.flatten(1)
         made = flat.repeat(len(self.code) // len(flat), 1)
+        # The base is zero there.
         made[:, : self.code.shape[1]] += self.code
         if self.scale is not None:
             made *= self.scale
@@ -81,6 +82,7 @@ class LabelledInput(Tensor):
         if func is torch.ops.aten.detach.default:
             (x,) = args
             return LabelledInput(x.base, x.code, x.scale)
+        # A write would change the dense copy only, and be lost.
         if func._schema.is_mutable and any(
             isinstance(a, LabelledInput) for a in (*args, *(kwargs or {}).values())
         ):
@@ -158,6 +160,7 @@ class Views:
         start = 0
         for name, size in zip(self.roles, self.sizes, strict=True):
             if name == role:
+                # narrow with Python integers does not wait for the device.
                 return t.narrow(0, start, size)
             start += size
         raise KeyError(f"no view {role!r} in this pass; there are {', '.join(self.roles)}")
@@ -191,6 +194,7 @@ class Out:
     @property
     def handoff(self) -> Tensor:
         """See the class."""
+        # Computed at the first use, see the class.
         if not isinstance(self._handoff, Tensor):
             self._handoff = self._handoff()
         return self._handoff

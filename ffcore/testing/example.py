@@ -96,6 +96,7 @@ def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") == "boolean":
         return True
     if schema.get("type") in ("integer", "number"):
+        # The middle of the range, or of 8 above the lower bound.
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
         high = schema.get("maximum", schema.get("exclusiveMaximum", low + 8))
         return int(low + high) // 2 if schema["type"] == "integer" else (low + high) / 2

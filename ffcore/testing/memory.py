@@ -24,6 +24,7 @@ class Kept:
 
     def __init__(self, own: Iterable[Tensor]) -> None:
         self.now = self.most = 0
+        # By address of the storage, so that views count as their base.
         self._own = {t.untyped_storage().data_ptr() for t in own}
         self._holders: Counter[int] = Counter()
 

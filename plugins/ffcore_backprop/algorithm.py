@@ -25,6 +25,7 @@ class Backprop(Algorithm):
 
     def __init__(self, pool: bool = False, label_smoothing: BelowOne = 0.0) -> None:
         super().__init__()
+        # The builder replaces "classes" below by K.
         body = {"kind": "pooled-dense"} if pool else {"kind": "dense", "activation": "identity"}
         self.head: Mapping[str, Any] | None = {
             **body,

@@ -72,6 +72,7 @@ class Quantise(BlackBox):
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Set the range to that of the first batches."""
+        # Not the first batch alone: its range may be too small.
         seen = [batch.aminmax() for batch in islice(batches, _FITTED_ON)]
         self.low.copy_(torch.stack([each.min for each in seen]).min())
         self.high.copy_(torch.stack([each.max for each in seen]).max())

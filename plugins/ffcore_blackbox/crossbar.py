@@ -59,6 +59,7 @@ class Crossbar(BlackBox):
             raise ValueError("saturation: a converter needs a range; set it, or set bits to null")
         self.saturation, self.bits = saturation, bits
         inputs = math.prod(in_shape)
+        # Three further seeds per device: programming, drift, dead cells.
         meant = _normal(_PROGRAM, units, inputs) / math.sqrt(inputs)
         programmed = meant * (1 + noise * _normal(3 * device + 1, units, inputs))
         exponents = 0.05 + 0.02 * _normal(3 * device + 2, units, inputs)

@@ -60,7 +60,9 @@ class ChannelAssignment(Goodness):
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.decay = decay
         self.init = init
+        # The logarithm keeps the learned temperature positive.
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+        # A buffer: a resumed run continues with the same factor.
         self.register_buffer("cooled", torch.ones(()))
 
     def setup(self, context: Context) -> None:

@@ -29,6 +29,7 @@ def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float) -> Te
         y: (N,) classes.
         temperature: T.
     """
+    # A sample is never compared with itself.
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
     similar = (product(z, z.T) / temperature).masked_fill(own, -math.inf)
     log_share = similar - similar.logsumexp(1, keepdim=True)
@@ -106,6 +107,7 @@ class Contrast(Penalty):
         if views.samples < 2:
             return out.handoff.new_zeros(())
         assert views.y is not None, "classes are learned from labelled samples"
+        # The first view has the batch's samples.
         x = out.handoff[: views.samples]
         if x.shape[1:] != self.shape:
             raise ValueError(

@@ -80,6 +80,7 @@ class LossWeighted(_Weighted):
         of_blocks = losses[self.blocks].to(self.weights)
         of_blocks = torch.where(of_blocks.isfinite(), of_blocks, torch.inf)
         if of_blocks.isfinite().any():
+            # Softmax gives blocks with an infinite loss a weight of 0.
             self.weights[self.blocks] = torch.softmax(-of_blocks, 0)
 
 

@@ -41,6 +41,7 @@ def super_classes(hierarchy: Hierarchy | None, pace: Pace, context: Context) -> 
     else:
         raise ValueError("hierarchy: the data has no super-classes; give it some as data.groups")
     check(levels, context.classes)
+    # A level with one class per super-class is the level of the classes.
     coarse = [level for level in levels if max(level) + 1 < context.classes]
     level = level_at(context.rank, context.ranks, len(coarse) + 1, pace)
     return torch.tensor(coarse[level - 1]) if level <= len(coarse) else None
@@ -59,6 +60,7 @@ def level_at(depth: int, blocks: int, levels: int, pace: Pace = "even") -> int:
         return levels
     if pace == "each-block":
         return min(depth + 1, levels)
+    # −(−a // b) rounds up in integers.
     return max(1, -(-depth * levels // (blocks - 1)))
 
 

@@ -53,12 +53,14 @@ class CwC(Objective):
         up = torch.zeros_like(goodness)
         torch.exp(inside - every, out=up[:n])
         up[:n].scatter_add_(1, y, -torch.exp(inside.gather(1, y) - true))
+        # Clamp has no gradient beyond its limits.
         up[:n].mul_(first.abs() <= self.clamp).div_(n)
         return (every - true).mean(), up
 
     def _guarded(self, first: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """ln(exp g_y + ε) and ln(Σ_j exp g_j + ε), (N, 1) each."""
         inside = first.clamp(-self.clamp, self.clamp)
+        # ε enters the sums as one more logit, ln ε.
         guard = inside.new_full((len(inside), 1), math.log(self.eps))
         every = torch.cat([inside, guard], 1).logsumexp(1, keepdim=True)
         return torch.logaddexp(inside.gather(1, y), guard), every

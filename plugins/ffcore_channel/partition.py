@@ -46,6 +46,7 @@ class ChannelPartition(Goodness):
         self.hierarchy = hierarchy
         self.pace: Pace = pace
         self.channels = self.groups = 0
+        # Not persistent: it follows from the classes, and is made in setup.
         self.register_buffer("_average", None, persistent=False)
 
     def setup(self, context: Context) -> None:
@@ -85,6 +86,7 @@ class ChannelPartition(Goodness):
         size = channels // self.groups
         grouped = grouped * (self.power / (activity[0].numel() // self.groups))
         each = grouped.unsqueeze(2).expand(-1, -1, size).reshape(rows, channels).to(activity.dtype)
+        # No copy for p = 1: the derivative is the same at all positions.
         each = each.view(rows, channels, *(1,) * (activity.dim() - 2))
         return each.expand_as(activity) if self.power == 1 else activity * each
 

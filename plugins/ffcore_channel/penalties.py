@@ -75,6 +75,7 @@ class AssignmentEntropy(_OfAssignment):
         """Return the weighted term."""
         shares = self.shares(block)
         channels, classes = shares.shape
+        # The added constant avoids log 0 for classes without a share.
         entropy = -(shares * (shares + _EPS).log()).sum()
         parts = classes if self.form == "released" else channels * math.log(classes)
         return self.weight / parts * entropy
@@ -115,6 +116,7 @@ class AssignmentOrthogonality(_OfAssignment):
         shares = self.shares(block)
         channels, classes = shares.shape
         columns = F.normalize(shares, dim=0)
+        # `product` disables autocast, which would round the overlaps.
         overlap = product(columns.T, columns) - torch.eye(classes, dtype=shares.dtype, device=shares.device)
         parts = classes**2 * channels if self.form == "released" else 1
         return self.weight / parts * self.warmth * overlap.square().mean()

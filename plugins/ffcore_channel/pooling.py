@@ -56,6 +56,7 @@ class _Responses(torch.autograd.Function):
         if gamma:
             smallest, low = _smallest(activity)
             made.add_(smallest, alpha=gamma)
+        # Positions only: the activity itself would be far larger.
         ctx.save_for_backward(top, low)
         ctx.factors = alpha, beta, gamma
         ctx.like = activity.shape, activity.dtype, _format_of(activity)
@@ -66,6 +67,7 @@ class _Responses(torch.autograd.Function):
     def backward(ctx: Any, up: Tensor) -> tuple[Tensor, None, None, None]:
         (alpha, beta, gamma), (shape, dtype, memory_format) = ctx.factors, ctx.like
         top, low = ctx.saved_tensors
+        # The statistics may be float32, the activity's gradient has its own dtype.
         up = up.to(dtype)
         grad = torch.empty(shape, dtype=dtype, device=up.device, memory_format=memory_format)
         each = up * (alpha / math.prod(shape[2:]))
@@ -88,6 +90,7 @@ def _largest(activity: Tensor) -> tuple[Tensor, Tensor]:
 
 def _smallest(activity: Tensor) -> tuple[Tensor, Tensor]:
     if _pools_faster(activity):
+        # Max pooling only exists for maxima.
         values, places = _largest(activity.neg())
         return values.neg_(), places
     found = activity.flatten(2).min(2)

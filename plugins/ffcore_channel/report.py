@@ -89,6 +89,7 @@ def _shares(run: RunRecord, name: str) -> Array | None:
 def _maps(run: RunRecord, assignments: Mapping[str, Array]) -> Picture:
     names = spread(list(assignments), MOST)
     columns = min(len(names), 4)
+    # Rounded up.
     rows = -(-len(names) // columns)
     figure = new_figure(max(columns * WIDE / 4, 3.6), 2.1 * rows + 0.2)
     for i, name in enumerate(names):

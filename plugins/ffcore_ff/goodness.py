@@ -108,6 +108,7 @@ class Max(Goodness):
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
         """Return ``up`` at the largest unit, 0 elsewhere."""
+        # argmax returns the first maximum.
         largest = activity.flatten(1).argmax(1, keepdim=True)
         rows = torch.zeros_like(activity).flatten(1)
         return rows.scatter_(1, largest, up.to(rows.dtype).unsqueeze(1)).view_as(activity)

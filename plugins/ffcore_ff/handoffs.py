@@ -17,6 +17,7 @@ from ffcore.options import NonNegative
 
 def row_norm(x: Tensor) -> Tensor:
     """Return ‖x‖₂ of each row over all its dimensions, (R, *shape) → (R, 1, …)."""
+    # vector_norm needs no tensor of squares.
     length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
     return length.view(-1, *(1,) * (x.dim() - 1))
 

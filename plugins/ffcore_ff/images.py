@@ -43,6 +43,7 @@ def blur(side: int, times: int) -> Tensor:
     >>> (blur(3, 1) @ torch.tensor([0.0, 1.0, 0.0])).tolist()
     [0.25, 0.5, 0.25]
     """
+    # float64, so that the matrix power is exact.
     once = torch.zeros(side, side, dtype=torch.float64)
     for i in range(side):
         for j, weight in ((i - 1, 0.25), (i, 0.5), (i + 1, 0.25)):

@@ -146,6 +146,7 @@ class Fourier(_WholeImage):
         """
         shape, classes = super().setup(context), context.classes
         _, height, width = shape
+        # One half-plane: (u, v) and (−u, −v) are the same wave.
         vectors = [
             (u, v)
             for u in range((height + 1) // 2)

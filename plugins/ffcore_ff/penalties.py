@@ -43,6 +43,7 @@ class PeerNormalisation(Penalty):
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """Return the weighted term; update the running means if the block learns."""
         mean = views.of(out.activity, "positive").mean(0)
+        # A pass without learning must not change the means.
         if self.training and torch.is_grad_enabled():
             self.running.lerp_(_over_ranks(mean.detach(), views.samples).to(self.running), 1 - self.momentum)
         above_average = self.running - self.running.mean()

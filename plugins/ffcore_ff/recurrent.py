@@ -87,6 +87,7 @@ class Cell(nn.Module):
         drive = self.below(below)
         if above is None or own is None:
             return self.activation.function(drive)
+        # One operation instead of a product and a sum.
         drive = torch.addmm(tiled(drive, len(above)), above, self.above.weight.T)
         if self.lateral is not None:
             drive = drive - self.lateral(own)
@@ -210,6 +211,7 @@ class Recurrent(Circuit):
             clamp: (R, K) input from above the top layer.
             noise: (R, U) for each layer; empty for none.
         """
+        # Neighbours read states of the previous iteration, so all are collected first.
         around = [images, *(self.normalised(state) for state in states), clamp]
         return [
             cell(around[i], around[i + 2], state, *noise[i : i + 1])

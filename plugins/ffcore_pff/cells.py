@@ -44,6 +44,7 @@ class Competing(Lateral):
 
     def forward(self, own: Tensor) -> Tensor:
         """(R, U) → (R, U)."""
+        # One batched product over groups instead of a masked U×U matrix.
         inhibition = torch.bmm(self._groups(own), torch.relu(self.weight) * self.sign)
         return inhibition.transpose(0, 1).reshape_as(own)
 
@@ -102,6 +103,7 @@ class PredictionError(LocalLoss):
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
         """Return the loss and its derivative 2 e/R."""
         error = out.activity
+        # The same as Σ e², without a tensor of squares.
         total = torch.linalg.vector_norm(error).square()
         return {"objective": total / len(error)}, error * (2 / len(error))
 

@@ -82,6 +82,7 @@ class Predictive(Recurrent):
             raise ValueError(f"steps: {steps}: states need at least 2 updates to settle")
         if reads is None:
             reads = max(1, steps // 2 - 1), min(steps, steps // 2 + 1)
+        # The parent's steps, with length normalisation and straight-through relus.
         super().__init__(
             in_shape, units, steps, reads, leak, label_strength, "relu-pass-through", normalise="l2"
         )

@@ -47,6 +47,7 @@ class Mixture:
         """
         counts = torch.bincount(y.cpu(), minlength=classes)
         refuse_few(counts.tolist(), components)
+        # float64 for the Cholesky factors.
         z, labels = latents.double().cpu().numpy(), y.cpu().numpy()
         scale = float(z.std()) or 1.0  # reg_covar, which is added to variances, suits a scale of 1
         with warnings.catch_warnings():

@@ -41,5 +41,6 @@ class Judge(NamedTuple):
 
 def nearest(images: Tensor, train: Tensor) -> Tensor:
     """Return the Euclidean distances to the nearest training image, (N,)."""
+    # In parts, since the distances to all training images need much memory.
     parts = torch.split(images.flatten(1), 500)
     return torch.cat([torch.cdist(part, train.flatten(1)).min(1).values for part in parts])

@@ -160,6 +160,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = Conv(in_shape, channels, kernel, stride, groups, activation, bias, init=init)
+        # Rounded up, as padding by kernel // 2 gives.
         left = tuple(-(-side // stride) for side in in_shape[1:])
         if min(left) < pool:
             raise ValueError(f"pool: {pool} is larger than the image of {left[0]}×{left[1]} pixels")

@@ -62,6 +62,7 @@ def _relu_back(h: Tensor, up: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {
+    # In place: the input is a temporary of the linear layer.
     "relu": Activation(torch.relu_, _relu_back),
     "relu-pass-through": Activation(relu_pass_through, lambda h, up: _own(up)),
     "tanh": Activation(torch.tanh, lambda h, up: up * (1 - h * h)),

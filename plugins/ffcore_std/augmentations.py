@@ -61,6 +61,7 @@ class Shift(_Spatial):
         p = self.pixels
         height, width = x.shape[2:]
         corner = rng.integers("shift", 2 * p + 1, 2)
+        # Pad on all sides, then crop at a random corner.
         padded = F.pad(x, (p, p, p, p), "reflect" if self.border == "reflect" else "constant")
         # A view of all (2p + 1)² windows of the padded image; only one window per sample is copied.
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
@@ -123,6 +124,7 @@ class ResizedCrop(_Spatial):
 
     def boxes(self, height: int, width: int, rng: BatchRNG) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return first row, first column, rows and columns of each box, (N, 1) whole numbers as floats."""
+        # One call for all numbers: each call generates those of the global batch.
         area, shape, down, across = rng.uniform("resized-crop", 4, 1).unbind(1)
         low, high = self.scale
         area = (low + (high - low) * area) * (height * width)

@@ -61,6 +61,7 @@ class Dense(nn.Module):
             return self.activation.function(self.linear(x.flatten(1)))
         weight, bias = self.linear.weight, self.linear.bias
         shared = F.linear(x.base.flatten(1), weight)
+        # The code is non-zero only in the first M features.
         rows = F.linear(x.code, weight[:, : x.code.shape[1]])
         rows.view(-1, *shared.shape).add_(shared)  # adds W·base to the rows of every view
         if x.scale is not None:
@@ -71,6 +72,7 @@ class Dense(nn.Module):
 
     def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
+        # Δ of the module docstring.
         up = self.activation.back(activity, up)
         weight, bias = self.linear.weight, self.linear.bias
         if bias is not None and bias.requires_grad:

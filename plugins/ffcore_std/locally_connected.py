@@ -86,6 +86,7 @@ class LocallyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) → (R, U, H', W')."""
+        # Tile by tile, as one batched matrix product.
         down, across, t = self._tiles
         made = torch.bmm(self._spread(), self._patches(x)).view(down, across, t, t, -1, len(x))
         a = made.permute(5, 4, 0, 2, 1, 3).reshape(len(x), -1, down * t, across * t)

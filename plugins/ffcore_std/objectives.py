@@ -42,6 +42,7 @@ class CrossEntropy(Objective):
         """Derivative: (softmax(g) − (1 − s)·onehot(y) − s/K)/N on the first view's rows, with smoothing s."""
         n, k = views.samples, goodness.shape[1]
         up = torch.zeros_like(goodness)
+        # Written into the result without a temporary tensor.
         first = torch.softmax(goodness[:n], 1, out=up[:n]).sub_(self.label_smoothing / k)
         first.scatter_add_(
             1, self.targets(views).unsqueeze(1), first.new_full((n, 1), self.label_smoothing - 1)

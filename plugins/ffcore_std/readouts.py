@@ -51,6 +51,7 @@ class Softmax(Readout):
         wanted = self.taps if self.taps is not None else tuple(features[1:] or features)
         width = sum(math.prod(block.handoff_shape) for block in context.features if block.name in wanted)
         self.linear = nn.Linear(width, context.classes)
+        # Zero weights: no class is favoured before the first update.
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         return wanted

@@ -98,5 +98,6 @@ class Overlapping(Schedule):
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Return windows of ``size`` blocks that start at step modulo ``size``; shorter ones at the ends."""
         offset = progress.step % self.size
+        # Borders of the windows; the first and last window may be shorter.
         cuts = [0, *range(offset or self.size, blocks, self.size), blocks]
         return tuple(range(a, b) for a, b in pairwise(cuts))

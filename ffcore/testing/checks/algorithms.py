@@ -83,6 +83,7 @@ def check_algorithm_repeats_itself_for_the_same_seed(example: Example) -> None:
     """Weights are bit-identical for the same seed, for any global random state."""
     once = _weights(_train(example, steps=3, seed=1))
     with torch.random.fork_rng(devices=[]):
+        # Another global random state must not matter.
         torch.manual_seed(99)
         again = _weights(_train(example, steps=3, seed=1))
     assert torch.equal(once, again), "two runs with the same seed differ"
@@ -101,6 +102,7 @@ def check_algorithm_leaves_the_batch_and_the_random_state_alone(example: Example
 
 def _problem() -> Batch:
     y = torch.arange(SAMPLES) % K
+    # clusters with centres far apart, compared with the noise of 0.1
     centres = 2 * numbers(K, *SHAPE).abs()
     x = centres[y] + 0.1 * numbers(SAMPLES, *SHAPE, seed=1)
     return Batch(x, y, torch.arange(SAMPLES), 0, SAMPLES)
@@ -112,6 +114,7 @@ def _trained(example: Example, steps: int = STEPS, seed: int = 1) -> ForwardOnly
 
 def _train(example: Example, steps: int, seed: int) -> ForwardOnly:
     """Train for some steps as the engine does, without a trainer."""
+    # The network fits the form of goodness that the algorithm reads.
     own = {} if "energy" in example.entry.load().accepts else BY_CLASS
     parts = {**RECIPE, **own, **example.recipe, "algorithm": example.spec, "seed": seed}
     recipe = Recipe.model_validate(parts)
@@ -127,7 +130,7 @@ def _train(example: Example, steps: int, seed: int) -> ForwardOnly:
         batch.rng = BatchRNG(seed, step, 0, SAMPLES, SAMPLES)
         module.algorithm.learn(batch, net)
     for block in net.learners.values():
-        block.rule.finish(block, ALONE)
+        block.rule.finish(block, ALONE)  # closed-form rules change parameters only here
     return module
 
 

@@ -24,6 +24,7 @@ def check_blackbox_keeps_rows(example: Example) -> None:
     fresh: BlackBox = example.make(in_shape=(FEATURES,))
     fresh.setup(Context((FEATURES,), K))
     try:
+        # The network is built for the shape before the fit.
         made, before = (BoxStage(each)(numbers(N, FEATURES)) for each in (box, fresh))
     except RunError as error:
         raise AssertionError(str(error)) from error

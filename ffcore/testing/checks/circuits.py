@@ -57,6 +57,7 @@ def check_circuit_keeps_samples_apart(example: Example) -> None:
     net, _ = _placed(example)
     whole = torch.stack(net.goodness(_hypotheses()))
     some = torch.stack(net.goodness(_hypotheses(2)))
+    # The rows of the first two samples in both views.
     picked = torch.cat([whole[:, :2], whole[:, N : N + 2]], 1)
     assert_close(some, picked, rtol=1e-4, atol=1e-5)
 

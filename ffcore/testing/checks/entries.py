@@ -54,6 +54,7 @@ def _of_torch(entry: Entry) -> bool:
 def check_entry_source_reads_as_the_class(example: Example) -> None:
     """The options read from the source file, without an import, are those of the imported class."""
     entry = example.entry
+    # arguments that the builder supplies, such as in_shape, are not options
     supplied = tuple(NOUNS[entry.noun].supplied)
     if entry.noun in _NO_OPTIONS or not isinstance(entry.target, str) or _of_torch(entry):
         return

@@ -93,6 +93,7 @@ def _fed(example: Example, seed: int = 0) -> LayerContribution:
     if "train.loss" in contribution.needs:
         contribution.observe("train", losses, None, None)
     if "val.scores" in contribution.needs:
+        # Three observations of different evidence.
         for batch in range(3):
             scores = numbers(len(SOURCES), 4 * N, K, seed=batch)
             contribution.observe("val", None, scores, scores.sum(0).argmax(1))

@@ -34,6 +34,7 @@ def check_goodness_one_number_a_row(example: Example) -> None:
 def check_goodness_vjp_equals_autograd(example: Example) -> None:
     """If ``vjp`` has a closed form, it is equal to autograd's gradient."""
     for goodness, shape in _placed(example):
+        # float64, so that rounding does not hide an error.
         goodness.double()
         activity = numbers(N, *shape, dtype=torch.float64).requires_grad_()
         made = goodness(activity)
@@ -49,6 +50,7 @@ def check_goodness_of_a_row_depends_on_that_row_alone(example: Example) -> None:
     for goodness, shape in _placed(example):
         activity = numbers(N, *shape)
         whole = goodness(activity)
+        # Fewer rows, then another order.
         assert_close(goodness(activity[:2]), whole[:2])
         assert_close(goodness(activity.flip(0)), whole.flip(0))
 

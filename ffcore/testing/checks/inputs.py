@@ -74,6 +74,7 @@ def check_augmentation_draws_the_same_on_one_rank_and_two(example: Example) -> N
     """A rank of two gets the same samples as one rank alone."""
     augmentation, x = _augmentation(example), _images(N)
     whole = augmentation(x, BatchRNG(1, 2, 0, N, N))
+    # The second rank of two has the rows from index 2.
     share = augmentation(x[2:], BatchRNG(1, 2, 2, N - 2, N))
     assert_close(share, whole[2:], msg="samples differ between one rank and two")
 
@@ -140,6 +141,7 @@ def check_negative_never_labels_a_sample_with_its_own_class(example: Example) ->
     for classes in CLASSES:
         negative = _prepared(example.make(), classes)
         y = torch.arange(MANY) % classes
+        # A readout that is certain of the true class.
         certain = torch.nn.functional.one_hot(y, classes).float()
         for seed in range(5):
             for probs in (None, certain):

@@ -63,6 +63,7 @@ def check_body_has_the_gradients_of_autograd(example: Example) -> None:
             up = numbers(*activity.shape, seed=3, dtype=torch.float64)
             parameters = [p for p in body.parameters() if p.requires_grad]
             right = torch.autograd.grad(activity, parameters, up)
+            # The second call adds to existing gradients.
             for times in (1, 2):
                 with torch.no_grad():
                     body.add_gradients(given, activity.detach(), up.clone())

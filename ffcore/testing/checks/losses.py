@@ -37,6 +37,7 @@ def check_objective_accepts_a_form_of_goodness(example: Example) -> None:
 def check_objective_is_a_finite_scalar(example: Example) -> None:
     """The loss is a finite scalar, also for very large goodness."""
     objective, goodness, views = _heard(example)
+    # Large goodness would overflow a naive exp.
     for scale in (1.0, 100.0, 0.0):
         loss = objective(scale * goodness, views)
         assert loss.shape == (), f"the loss has the shape {tuple(loss.shape)}; it should be a scalar"

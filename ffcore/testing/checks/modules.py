@@ -53,6 +53,7 @@ def check_module_repeats_itself_in_evaluation(example: Example) -> None:
 
 def check_module_state_makes_another_one_equal(example: Example) -> None:
     """The ``state_dict`` contains all that the output depends on."""
+    # Other weights and random numbers before the state is loaded.
     placed, other = _placed(example, 0), _placed(example, 1)
     with trusting():
         other.part.load_state_dict(placed.part.state_dict())

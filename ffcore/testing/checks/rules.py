@@ -30,6 +30,7 @@ def place_rule(example: Example, seed: int = 0) -> Placed:
 def check_rule_moves_every_block(example: Example) -> None:
     """Every block learns, with energies or class goodness. The rule may refuse one form by a ValueError."""
     for net, _ in _learned(example.make()):
+        # The same seed gives the initial weights again.
         before = network(net.blocks[0].goodness.form).blocks  # type: ignore[union-attr]
         for block, fresh in zip(net.blocks, before, strict=True):
             pairs = list(zip(block.parameters(), fresh.parameters(), strict=True))

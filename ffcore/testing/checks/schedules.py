@@ -50,6 +50,7 @@ def check_schedule_lets_every_block_learn(example: Example) -> None:
                 ]
             except ValueError:
                 continue
+            # blocks that are in no window of the whole run
             idle = set(range(blocks)) - {i for windows in runs for window in windows for i in window}
             if not idle:
                 return
