@@ -1,4 +1,4 @@
-"""Passes that learn against a plain autograd loop: block by block, detached in between, torch's own SGD."""
+"""Learning passes are equal to a plain autograd loop over blocks with torch's SGD."""
 
 import copy
 import runpy

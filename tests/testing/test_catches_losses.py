@@ -129,7 +129,7 @@ CAUGHT = [
     ("goodness", VectorsOnly, "one number a row", r"is \(6, 3, 3\), not \(6,\)"),
     ("goodness", Deaf, "lets a gradient through", "zero everywhere"),
     ("goodness", Noisy, "repeats itself in evaluation", "gives another output"),
-    ("goodness", Forgetful, "state makes another one equal", "does not hold all"),
+    ("goodness", Forgetful, "state makes another one equal", "state_dict is incomplete"),
     ("objective", Summed, "is a mean over samples", "not close"),
     ("objective", WrongSign, "derivative equals autograd", "derivative are not autograd's"),
     ("objective", Overflowing, "is a finite scalar", "the loss is inf"),

@@ -1,4 +1,4 @@
-"""A program as a black box: what it may do wrong, and that nothing of it is left."""
+"""A program as a black box: errors, and the end of its process."""
 
 import copy
 import os

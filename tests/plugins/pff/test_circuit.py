@@ -1,4 +1,4 @@
-"""The predictive circuit: what learns from what, what may not grow, what it makes of images."""
+"""The predictive circuit: learning, memory, reconstructions and refused options."""
 
 import pytest
 import torch

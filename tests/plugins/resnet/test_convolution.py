@@ -1,4 +1,4 @@
-"""Convolutions learn in closed form as by autograd, whichever way the product is worked out."""
+"""Closed-form gradients of convolutions are equal to autograd's, with either algorithm."""
 
 import pytest
 import torch

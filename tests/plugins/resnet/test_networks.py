@@ -1,4 +1,4 @@
-"""Networks by name have the shapes that were published."""
+"""Named networks have the published shapes."""
 
 import pytest
 import torch

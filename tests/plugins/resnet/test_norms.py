@@ -1,4 +1,4 @@
-"""Norms between convolutions, against torch's own and the formulas."""
+"""Norms between convolutions, compared with torch's and with the formulas."""
 
 import pytest
 import torch
