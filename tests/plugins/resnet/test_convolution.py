@@ -74,7 +74,7 @@ def test_goodness_is_measured_behind_pool_and_batch_norm():
     ("shape", "options", "message"),
     [
         ((12,), {}, "needs images of C×H×W"),
-        ((3, 1, 1), {"stride": 2}, "stride: 2 is more than the image of 1×1"),
+        ((3, 1, 1), {"stride": 2}, "stride: 2 is larger than the image of 1×1"),
         ((3, 8, 8), {"groups": 2}, "2 groups do not divide the input's channels, 3"),
         ((3, 8, 8), {"kernel": 4}, "kernel: 4 is even"),
     ],
