@@ -1,4 +1,4 @@
-"""ffcore: forward-only learning, in which no gradient crosses a block boundary."""
+"""ffcore: forward-only learning. No gradient crosses a block boundary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LAZY = {
     "one_step": "ffcore.by_hand:one_step",
     "optimizers": "ffcore.local.optimizers:block_optimizers",
 }
-"""Names that need torch or Lightning: imported on first use, so that the command answers at once."""
+"""Names that need torch or Lightning. They are imported on first use: importing torch takes seconds."""
 
 __all__ = [
     "ForwardOnly",
@@ -57,8 +57,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'ffcore' has no attribute {name!r}")
     from ffcore.plugin.targets import load_target
 
-    found = globals()[name] = load_target(_LAZY[name])
-    return found
+    # Python calls this function only for names that are missing: the next use finds the global.
+    loaded = globals()[name] = load_target(_LAZY[name])
+    return loaded
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""ffcore from Python, for scripts and notebooks. Imports torch only when something is called."""
+"""The functions of ffcore for scripts and notebooks. torch is imported when one of them is called."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train(
     report: bool = True,
     **overrides: Any,
 ) -> Run:
-    """Train a recipe and write its run folder.
+    """Train a recipe and write its run directory.
 
     >>> import ffcore
     >>> run = ffcore.train("digits/ff", trainer={"max_epochs": 2})  # doctest: +SKIP
@@ -41,16 +41,17 @@ def train(
         recipe: a recipe's name, the path of a YAML file, or a recipe.
         data: a data set in place of the recipe's, such as ``ffcore.data.arrays.InMemory(…)``; or overrides
             of the recipe's ``data`` part.
-        run_dir: an empty or new folder; None for ``runs/<recipe>-<time>``.
+        run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
         bar: draw a progress bar.
-        callbacks: Lightning callbacks that watch the training.
+        callbacks: Lightning callbacks for the training.
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
-            Lists are replaced whole; a path may be spelled out: ``**{"network.0.units": 100}``. Objects stand
-            wherever a kind does: ``network=[nn.Linear(64, 100)], optimizer=torch.optim.SGD``.
+            A list replaces the whole list of the recipe; a path names one entry:
+            ``**{"network.0.units": 100}``. An object may replace any kind:
+            ``network=[nn.Linear(64, 100)], optimizer=torch.optim.SGD``.
 
     Raises:
-        ffcore.errors.UserError: when something cannot work; nothing has been written then.
+        ffcore.errors.UserError: when the recipe, the data or an argument is wrong. Nothing has been written.
     """
     from rich.console import Console
 
@@ -59,14 +60,14 @@ def train(
 
     if isinstance(data, Mapping):
         overrides["data"], data = data, None
-    found = loaded(recipe, overrides)
+    resolved = loaded(recipe, overrides)
     if data is not None and not hasattr(data, "load"):
         raise UserError(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
-    folder = Path(run_dir) if run_dir is not None else None
+    directory = Path(run_dir) if run_dir is not None else None
     console = Console() if bar else None
-    return run_train(found, folder, dataset=data, console=console, callbacks=callbacks, report=report)
+    return run_train(resolved, directory, dataset=data, console=console, callbacks=callbacks, report=report)
 
 
 def resume(
@@ -81,22 +82,25 @@ def resume(
     net: Network | None = None,
     **overrides: Any,
 ) -> Run:
-    """Go on with a run that was stopped or killed; on a CPU it ends with the numbers that it would have had.
+    """Resume a run that was stopped or killed.
+
+    On a CPU the results are the same numbers as without the interruption.
 
     Args:
-        run_dir: its folder.
-        trainer: where to go on, such as ``{"devices": 2}``.
-        data: its data set, if it was given from Python; or objects of the recipe's ``data`` part.
+        run_dir: the run directory.
+        trainer: overrides of the trainer for the rest of the run, such as ``{"devices": 2}``.
+        data: the run's data set, if it was given from Python; or objects of the recipe's ``data`` part.
         bar: draw a progress bar.
-        callbacks: Lightning callbacks that watch the training.
+        callbacks: Lightning callbacks for the training.
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
-        trust: open pickles in its checkpoint, as scikit-learn's transformers leave them.
-        net: the network of a run of `fit`, made anew as it was.
-        overrides: objects that `train` was given and that ``config.yaml`` only describes, where they were:
-            ``**{"network.0": module}``, or the whole ``network=[…]``.
+        trust: open pickles in the checkpoint, such as those of scikit-learn's transformers.
+        net: for a run of `fit`, a network built in the same way as the first one.
+        overrides: the objects that `train` was given, which ``config.yaml`` only describes, by their path in
+            the recipe: ``**{"network.0": module}``, or the whole ``network=[…]``.
 
     Raises:
-        ffcore.errors.UserError: when there is nothing to go on with, or the data or the objects are others.
+        ffcore.errors.UserError: when the run has no checkpoint, or the data or the objects differ from those
+            of the run.
     """
     from rich.console import Console
 
@@ -121,8 +125,7 @@ def resume(
 def add_plugin(plugin: Any) -> None:
     """Load a plugin: a Python file, as ``--plugin`` does, or an object with the hook ``ffcore_register``.
 
-    A plugin that was added before is loaded again: edit the file, add it again, and the next run uses the new
-    version.
+    A plugin that was added before is loaded again. To use a new version of a file, edit it and add it again.
 
     >>> import ffcore
     >>> from ffcore.plugin import hookimpl
@@ -136,8 +139,8 @@ def add_plugin(plugin: Any) -> None:
         plugin: path of a file, whose stem is the plugin's name; or a module, a class or an object.
 
     Raises:
-        ffcore.errors.UserError: when it cannot be loaded, or another plugin has that name; the plugins stay
-            as they were.
+        ffcore.errors.UserError: when the plugin cannot be loaded, or another plugin has its name. The loaded
+            plugins do not change then.
     """
     from ffcore.plugin import manager
 
@@ -145,7 +148,7 @@ def add_plugin(plugin: Any) -> None:
 
 
 def register(noun: str, name: str, target: Any, summary: str = "") -> None:
-    """Register one component for this session, under a kind of its own; again to replace it.
+    """Register one component under a new kind, for this process. A second call replaces the first.
 
     >>> import ffcore
     >>> from torch import nn
@@ -154,16 +157,17 @@ def register(noun: str, name: str, target: Any, summary: str = "") -> None:
     ...         return x / 2
     >>> ffcore.register("handoff", "halved", Halved)
 
-    Other processes do not know it: a run on several devices, or resumed elsewhere, needs a plugin.
+    Other processes do not have the registration. A run on several devices, or one that is resumed later,
+    needs a plugin.
 
     Args:
-        noun: what sort of component: "goodness", "objective", "handoff", … (``ffcore ls`` has a list).
-        name: its kind in recipes.
+        noun: the type of component: "goodness", "objective", "handoff", … (``ffcore ls`` lists them).
+        name: the component's kind in recipes.
         target: the class, or ``package.module:Class``.
         summary: one line for ``ffcore ls``; the first line of the docstring if empty.
 
     Raises:
-        ffcore.errors.UserError: when the name or the target cannot work, or a plugin has registered the name.
+        ffcore.errors.UserError: when the name or the target is invalid, or a plugin has registered the name.
     """
     from ffcore.plugin import manager
 
@@ -178,18 +182,18 @@ def load(
     net: Network | None = None,
     **overrides: Any,
 ) -> Predictor:
-    """A finished run, ready to predict: ``ffcore.load(run.path).predict(x)``.
+    """Load a finished run for predictions: ``ffcore.load(run.path).predict(x)``.
 
     Args:
-        run_dir: a run's folder.
+        run_dir: a run directory.
         checkpoint: "last" or "best"; None for the one that the recipe selects.
-        trust: open pickles in the checkpoint, as scikit-learn's transformers leave them.
-        net: for a run of `fit`, a network made as that one was; it gets the run's weights.
-        overrides: objects that `train` was given and that ``config.yaml`` only describes, as for `resume`.
+        trust: open pickles in the checkpoint, such as those of scikit-learn's transformers.
+        net: for a run of `fit`, a network built in the same way; the run's weights are loaded into it.
+        overrides: the objects that `train` was given, which ``config.yaml`` only describes, as for `resume`.
 
     Raises:
-        ffcore.errors.UserError: when the folder is no run, holds a pickle that nobody trusts, or describes an
-            object that is not given again.
+        ffcore.errors.UserError: when the directory does not hold a run, the checkpoint holds a pickle and
+            ``trust`` is False, or an object that ``config.yaml`` only describes is missing in ``overrides``.
     """
     from ffcore.run.predictor import Predictor
     from ffcore.trust import trusting

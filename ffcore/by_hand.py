@@ -1,4 +1,4 @@
-"""One learning step taken by hand: everything that each block made, lost and changed.
+"""One learning step on one batch, with every output, loss, gradient and parameter change of each block.
 
 R rows = all views of a batch, stacked view by view; K classes.
 """
@@ -26,17 +26,17 @@ class BlockStep:
 
     Attributes:
         block: name of the block or readout.
-        call: how many calls it has had before in this step.
+        call: index of this call among the calls of the block in this step, from 0.
         roles: names of the views, such as "positive" and "negative".
-        sizes: rows of each view.
+        sizes: number of rows of each view.
         inputs: (R, *in_shape) each.
-        activity: (R, *shape) what the goodness is measured on.
-        handoff: (R, *shape') what later blocks receive.
-        goodness: (R,) energies or (R, K) class goodness; None where the block has none.
-        losses: terms of its loss, scalars by name; empty where it did not learn.
-        gradients: by the parameter's name within the block; empty where it did not learn.
+        activity: (R, *shape) output of the body, input of the goodness.
+        handoff: (R, *shape') input of later blocks.
+        goodness: (R,) energies or (R, K) class goodness; None for a block without a goodness.
+        losses: terms of the local loss, scalars by name; empty if the block did not learn.
+        gradients: by the parameter's name within the block; empty if the block did not learn.
         before: parameters before the update, by the same names.
-        after: parameters after it.
+        after: parameters after the update.
     """
 
     block: str
@@ -53,7 +53,7 @@ class BlockStep:
     after: Mapping[str, Tensor] = field(default_factory=dict)
 
     def of(self, t: Tensor, role: str) -> Tensor:
-        """The rows of ``t`` (R, …) that belong to a view.
+        """Return the rows of ``t`` (R, …) that belong to a view.
 
         Raises:
             KeyError: when no view has that role.
@@ -70,9 +70,10 @@ def one_step(
     progress: Progress | None = None,
     negatives: tuple[Tensor, Tensor | None] | None = None,
 ) -> list[BlockStep]:
-    """Let a network learn from one batch, and see all of it; no trainer is needed.
+    """Run one learning step on one batch and return what every block computed. It needs no trainer.
 
-    The step is that of `Network.learn`, to the bit. To keep a network as it is, give a ``copy.deepcopy``.
+    The step is bit-identical to that of `Network.learn`. It changes the network; pass a ``copy.deepcopy`` to
+    keep the original.
 
     >>> import torch, ffcore
     >>> net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
@@ -85,17 +86,17 @@ def one_step(
         x: (N, *shape) samples.
         y: (N,) int64 classes.
         optimizers: as for `Network.learn`.
-        progress: the moment of the run, such as ``Progress(epoch=3, step=0, epochs=60)``.
-        negatives: (N, *shape) negative samples and (N,) the classes that they claim, or None, in place of
-            what the algorithm's negative data would make.
+        progress: the progress of the run, such as ``Progress(epoch=3, step=0, epochs=60)``.
+        negatives: (N, *shape) negative samples and their (N,) hypotheses, or None for the hypotheses. They
+            replace those of the algorithm's negative data.
 
     Returns:
-        One entry a call of a block, in order; readouts, which learn first, stand first.
+        One entry for each call of a block, in the order of the calls. Readouts learn first and come first.
 
     Raises:
         UserError: as `Network.learn`, or when the algorithm has no negative data to replace.
     """
-    net.batch(x, y, 0, 0)  # refuses what does not fit before anything changes
+    net.batch(x, y, 0, 0)  # raises if x or y do not fit, before anything changes
     if optimizers is not None:
         refuse_others(optimizers, net.local)
         net.local.optimizers = optimizers
@@ -106,7 +107,7 @@ def one_step(
 
 
 class _Watch:
-    """Sees calls, losses and updates, each in its own order, and puts them together by block."""
+    """Records calls, losses and updates, which arrive separately, and joins them by block."""
 
     def __init__(self, net: Network) -> None:
         self.net = net
@@ -131,6 +132,7 @@ class _Watch:
 
     def __call__(self, block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
         """See `ffcore.interfaces.Observer`."""
+        # copies, since the update after this call changes memory in place
         goodness = None if out.goodness is None else _copy(out.goodness)
         call = sum(step.block == block.name for step in self._seen)
         made = (tuple(_copy(t) for t in inputs), _copy(out.activity), _copy(out.handoff), goodness)
@@ -150,9 +152,10 @@ class _Watch:
         return updated
 
     def steps(self) -> list[BlockStep]:
-        """All calls, with what belongs to them."""
-        found = []
+        """Return all calls, each with its losses and its update."""
+        joined = []
         for seen in self._seen:
+            # A block that did not learn in a call has no losses and no update for it.
             losses = self._losses.get(seen.block, [])[seen.call : seen.call + 1] or [{}]
             updates = self._updates.get(seen.block, [])
             now = _parameters(self.net.local.learners[seen.block])
@@ -164,12 +167,12 @@ class _Watch:
                 "before": before,
                 "after": after,
             }
-            found.append(BlockStep(**parts))
-        return found
+            joined.append(BlockStep(**parts))
+        return joined
 
 
 class _Watched(BlockOptimizers):
-    """The same optimisers, with a function around each update."""
+    """The same optimisers, with a wrapper around each update."""
 
     def __init__(
         self, given: BlockOptimizers, around: Mapping[str, Callable[[Callable[[], None]], None]]
@@ -178,6 +181,8 @@ class _Watched(BlockOptimizers):
 
 
 class _Around:
+    """Wraps ``update`` of a block optimiser; every other attribute is the optimiser's own."""
+
     def __init__(self, inner: BlockOptimizer, around: Callable[[Callable[[], None]], None]) -> None:
         self.inner, self.around = inner, around
 
@@ -189,7 +194,7 @@ class _Around:
 
 
 class _Given(NegativeData):
-    """Negative data made before."""
+    """Negative data that returns the given samples."""
 
     def __init__(self, x: Tensor, hypotheses: Tensor | None) -> None:
         super().__init__()
@@ -205,10 +210,11 @@ class _Given(NegativeData):
 
 @contextmanager
 def _replaced(net: Network, negatives: tuple[Tensor, Tensor | None] | None) -> Iterator[None]:
-    """In here the algorithm takes these negatives."""
+    """Replace the algorithm's negative data within the context."""
     if negatives is None:
         yield
         return
+    # the negative data may be a sub-module of any part of the algorithm
     places: Sequence[tuple[nn.Module, str, NegativeData]] = [
         (parent, name, child)
         for parent in net.algorithm.modules()
@@ -217,6 +223,7 @@ def _replaced(net: Network, negatives: tuple[Tensor, Tensor | None] | None) -> I
     ]
     if not places:
         raise UserError(f"negatives: {type(net.algorithm).__name__} learns without negative data")
+    # a sub-module is replaced by assignment on its parent
     parent, name, child = places[0]
     setattr(parent, name, _Given(*negatives))
     try:

@@ -1,7 +1,7 @@
-"""How public names go: the policy is in docs/api.md.
+"""Deprecation of public names. The policy is in docs/api.md.
 
-A function or a class is marked with PEP 702's decorator, which type checkers know as well. They read the
-message only if it is a literal, so it is written out, in the form that `tests/test_deprecation.py` checks::
+Mark a function or a class with the decorator of PEP 702, which type checkers understand too. They read the
+message only if it is a literal. `tests/test_deprecation.py` checks its form::
 
     @deprecated("ffcore.old is deprecated since 0.3 and will be removed in 0.5: use ffcore.new")
     def old() -> None:
@@ -26,15 +26,15 @@ R = TypeVar("R")
 def renamed_argument(
     old: str, new: str, *, since: str, removal: str
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator for functions: the keyword `old` is taken for `new`, with a DeprecationWarning.
+    """Return a decorator that passes the keyword `old` on as `new`, with a DeprecationWarning.
 
-    Type checkers see the new signature alone.
+    Type checkers see only the new signature.
 
     Args:
-        old: the keyword that goes.
-        new: the keyword that takes its place.
-        since: the version that brought the new one.
-        removal: the version in which the old one is an error.
+        old: the deprecated keyword.
+        new: the keyword that replaces it.
+        since: the version that introduced the new keyword.
+        removal: the version in which the old keyword becomes an error.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

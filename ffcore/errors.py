@@ -1,4 +1,4 @@
-"""What ffcore says to a user who gave it something that cannot work."""
+"""Exceptions of ffcore, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
 
 
 class UserError(ValueError):
-    """Something the user can put right: shown as one line, exit code 2, nothing written."""
+    """A mistake that the user can correct. The command prints one line, writes nothing and exits with 2."""
 
-    everywhere = False
+    everywhere = False  # whether all ranks raise it; see `everywhere`
 
 
 class RunError(RuntimeError):
-    """Training could not go on: shown as one line, exit code 1, the last checkpoint intact."""
+    """Training had to stop. The command prints one line, keeps the last checkpoint and exits with 1."""
 
     everywhere = False
 
 
 class LostError(RunError):
-    """Another rank has ended, so that this one cannot go on.
+    """Another rank has ended, and this rank cannot continue without it.
 
     Attributes:
-        hint: what to do then.
+        hint: advice for the user.
     """
 
     hint = ""
@@ -37,16 +37,16 @@ E = TypeVar("E", UserError, RunError)
 
 
 def everywhere(error: E) -> E:
-    """Mark what all ranks raise together, so that only the first one tells it."""
+    """Mark an error that all ranks raise together; then only rank 0 prints it."""
     error.everywhere = True
     return error
 
 
 class TimeUpError(RuntimeError):
-    """The time that a run was given is over; it can go on from its last checkpoint.
+    """The time limit of a run has passed. The run can be resumed from its last checkpoint.
 
     Args:
-        path: the run's folder.
+        path: the run directory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class TimeUpError(RuntimeError):
 
 
 def one_line(error: BaseException, longest: int | None = None) -> str:
-    r"""What an error says, in one line of at most so many letters; its type where it says nothing.
+    r"""Return an error's message as one line of at most ``longest`` characters, or its type if it is empty.
 
     >>> one_line(ValueError("no\n   file"))
     'no file'
@@ -66,7 +66,7 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
 
 
 def typed(error: BaseException, longest: int | None = None) -> str:
-    r"""Its type, and what it says in one line of at most so many letters, if it says something.
+    r"""Return an error's type and, if it has one, its message as one line of at most ``longest`` characters.
 
     >>> typed(KeyError("x")), typed(NotImplementedError())
     ("KeyError: 'x'", 'NotImplementedError')
@@ -76,7 +76,7 @@ def typed(error: BaseException, longest: int | None = None) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    r"""The first line of what an error says; its type where it says nothing.
+    r"""Return the first line of an error's message, or its type if the message is empty.
 
     >>> first_line(ValueError("no file\nsee the manual"))
     'no file'
@@ -85,7 +85,7 @@ def first_line(error: BaseException) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The ending of an error message: ``; did you mean 'x'?`` or the list of what is known.
+    """Return the end of an error message: ``; did you mean 'x'?`` or the list of known names.
 
     >>> closest("overlya", ["overlay", "fourier"])
     "; did you mean 'overlay'?"
@@ -101,10 +101,10 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def at_path(path: str) -> Iterator[None]:
-    """Put a path, such as that of a recipe, before what a component raises as a ValueError.
+    """Turn a ValueError into a UserError with a path, such as that of a recipe entry, before its message.
 
     Raises:
-        UserError: with the path; one that is raised inside stays as it is.
+        UserError: with the path before the message; a UserError raised inside is not changed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The files of a run's folder, and how any of them is written."""
+"""Names of the files of a run directory, and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pathlib import Path
 CONFIG, RESULTS, METRICS, ARRAYS = "config.yaml", "results.json", "metrics.csv", "arrays.npz"
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
-"""In the folder of several runs."""
+"""In the directory of a sweep."""
 _DRAFT = ".tmp"
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove the drafts that a killed process has left in a folder that nobody writes to."""
+    """Remove temporary files of a killed process. No other process may be writing to the directory."""
     for draft in folder.glob(f".*-*{_DRAFT}"):
         draft.unlink(missing_ok=True)
 
 
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary name and rename, so that nobody ever sees half a file.
+    """Write to a temporary file and rename it: a reader never sees an incomplete file.
 
     Args:
-        target: the file to make or to replace.
-        write: writes everything to the path that it is given.
+        target: the file to create or replace.
+        write: writes the whole content to the path that it is given.
 
     Raises:
-        OSError: it cannot be written; names the target.
+        OSError: when the file cannot be written; the message names the target, not the temporary file.
     """
     try:
         _write_whole(target, write)
@@ -40,7 +40,7 @@ def write_whole(target: Path, write: Callable[[Path], object]) -> None:
 
 
 def _of_the_system(error: BaseException | None) -> OSError | None:
-    """What the system had against a file of ours: torch makes a RuntimeError of it."""
+    """Return the OSError behind an error. torch raises a RuntimeError for a file that it cannot write."""
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
     ours = error is not None and (error.filename is None or str(error.filename).endswith(_DRAFT))
@@ -48,6 +48,7 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
 
 
 def _write_whole(target: Path, write: Callable[[Path], object]) -> None:
+    # in the same directory: a rename between file systems is not atomic
     handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=_DRAFT, dir=target.parent)
     os.close(handle)
     temporary = Path(name)

@@ -1,4 +1,4 @@
-"""A network with the algorithm that teaches it, for training loops of your own.
+"""A network together with its learning algorithm, for training loops of your own.
 
 N samples; K classes; L sources of evidence.
 """
@@ -37,13 +37,13 @@ from ffcore.local.stages import Stage, local_network, warn_of_what_stays_outside
 from ffcore.parts import part
 
 FITTING = 0x666974
-"""Keeps the random numbers that boxes are fitted on apart from those of learning."""
+"""Mixed into the seed, so that black boxes are fitted with other random numbers than blocks learn with."""
 
 
 class Network(nn.Module):
     """Local blocks and a forward-only algorithm: ``learn(x, y, optimizers)`` and ``predict(x)``.
 
-    Plain torch: it is a module with a ``state_dict``, its optimisers are torch's, and the loop is yours.
+    It is an `nn.Module` with a ``state_dict``. Its optimisers are torch's, and you write the training loop.
 
     >>> import torch, ffcore
     >>> from torch import nn
@@ -60,28 +60,29 @@ class Network(nn.Module):
 
     Args:
         body: a module that calls local blocks, or a list of stages: local blocks, other modules, and
-            functions, which become black boxes. Or a `LocalNetwork` of which the algorithm knows already.
-        algorithm: which views of a batch enter the network, and how evidence becomes class scores. This and
-            the parts below may be given by kind, such as "forward-forward", or as a mapping with a kind.
-        example: (N, *shape) a few samples as they will be learned, of their type and on their device; for
-            models of several inputs a tuple or mapping of tensors.
+            functions, which become black boxes. Or a `LocalNetwork` whose algorithm has been set up.
+        algorithm: makes the views of a batch and turns evidence into class scores. This and the parts below
+            may be given by kind, such as "forward-forward", or as a mapping with a kind.
+        example: (N, *shape) a few samples with the dtype and device of the training data; for models with
+            several inputs a tuple or mapping of tensors.
         classes: number of classes K.
-        readouts: classifiers that listen to blocks, by a name of your own.
-        contribution: how the evidence of several sources becomes one score a class.
-        schedule: which blocks learn when; None: as the algorithm has it.
-        superclass_of: (K,) super-class of each class, if there are any.
-        shape: shape of one sample, for a `LocalNetwork`; that of its input if None.
-        heads: names of blocks that learn as readouts do, from a pass without labels in the input.
-        seed: of all random numbers that the algorithm draws while it learns. Weights are yours to seed.
+        readouts: classifiers on the handoffs of blocks, under names that you choose.
+        contribution: combines the evidence of several sources into one score per class.
+        schedule: chooses which blocks learn in each step; None: the algorithm's default.
+        superclass_of: (K,) super-class of each class, or None.
+        shape: shape of one sample, for a `LocalNetwork`; None: the shape of its input.
+        heads: names of blocks that learn like readouts, from a pass without labels in the input.
+        seed: seed of all random numbers that the algorithm uses during learning. It does not affect the
+            initial weights.
 
     Attributes:
         local: the blocks and readouts, and passes through them.
-        batches: how many batches have been learned by `learn`; part of the ``state_dict``.
+        batches: number of batches learned by `learn`; part of the ``state_dict``.
         records: functions that `learn` calls with a block, the terms of its loss and the number of samples.
-        autocast: number format of mixed precision, such as ``torch.bfloat16``; None for none.
+        autocast: dtype of mixed precision, such as ``torch.bfloat16``; None for full precision.
 
     Raises:
-        UserError: when parts do not fit together, or the example.
+        UserError: when the parts do not fit together, or the example does not fit them.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Network(nn.Module):
         self.autocast: torch.dtype | None = None
         self._windows: tuple[range, ...] | None = None
         self._frozen = sum(block.frozen for block in self.local.blocks)
-        self._learning = len(self.local.learning)  # walking all parameters is no work for every step
+        self._learning = len(self.local.learning)  # stored: going over all parameters in every step is slow
         _refuse_misfits(self.algorithm, self.contribution, self.local)
         with at_path("algorithm"):
             self.algorithm.connect(self.local)
@@ -157,11 +158,11 @@ class Network(nn.Module):
 
     @property
     def optimizers(self) -> BlockOptimizers | None:
-        """Those that the blocks learn with, once they have been given to `learn`."""
+        """The optimisers that `learn` was given last, or None."""
         return self.local.optimizers
 
     def forward(self, x: Any) -> Tensor:
-        """(N, *shape) → (N, K): combined scores; the largest is the prediction."""
+        """Return combined scores, (N, *shape) → (N, K). The largest is the prediction."""
         return self.scores(x)
 
     # -- learning -----------------------------------------------------------------------------------------
@@ -174,24 +175,25 @@ class Network(nn.Module):
         *,
         progress: Progress | None = None,
     ) -> dict[str, Tensor]:
-        """One forward-only step on a batch: every block learns before the next one runs.
+        """Run one forward-only step on a batch. Every block learns before the next one runs.
 
-        Random numbers derive from (``seed``, ``batches``), so that a loaded ``state_dict`` continues the run.
+        The random numbers of a step depend only on (``seed``, ``batches``). With a loaded ``state_dict`` they
+        are the same as in an uninterrupted run.
 
         Args:
             x: (N, *shape) samples.
             y: (N,) int64 classes.
-            optimizers: made by `ffcore.optimizers`; None: those of the call before.
-            progress: the moment of the run, for schedules and components that change with time; None: the
-                first epoch of one.
+            optimizers: made by `ffcore.optimizers`; None: those of the previous call.
+            progress: the progress of the run, for schedules and components that change with time; None: the
+                first of one epoch.
 
         Returns:
-            The loss of every block that learned, by name: the sum of its terms, a detached scalar, the mean
-            over its calls.
+            The loss of every block that learned, by name: a detached scalar, the sum of its terms. For a
+            block that is called several times, the mean over the calls.
 
         Raises:
-            UserError: when there are no optimisers, or x and y do not fit the network.
-            RunError: when a loss is not finite; the block's weights have not been changed by this batch.
+            UserError: when the optimisers are missing, or x and y do not fit the network.
+            RunError: when a loss is non-finite. This batch has not changed the block's weights.
         """
         batch = self.batch(x, y, self.seed, self.batches)
         if optimizers is not None:
@@ -200,8 +202,8 @@ class Network(nn.Module):
                 self.local.optimizers = optimizers
         elif self.local.optimizers is None:
             raise UserError(
-                "learn: the network has no optimisers; make some by ffcore.optimizers(net, torch.optim.Adam, "
-                "lr=1e-3) and give them to net.learn(x, y, optimizers)"
+                "learn: the network has no optimisers; make them with ffcore.optimizers(net, "
+                "torch.optim.Adam, lr=1e-3) and pass them to net.learn(x, y, optimizers)"
             )
         self.advance(progress if progress is not None else Progress(0, self.batches, 1))
         local, losses = self.local, self._losses
@@ -222,7 +224,7 @@ class Network(nn.Module):
             other(block, terms, samples)
 
     def advance(self, progress: Progress) -> bool:
-        """Move the schedule and all components to a moment of the run; whether other blocks learn now."""
+        """Set the progress of the schedule and all components; return whether other blocks learn now."""
         frozen = sum(block.frozen for block in self.local.blocks)
         if frozen != self._frozen:
             self._frozen, self._learning, self._windows = frozen, len(self.local.learning), None
@@ -238,11 +240,11 @@ class Network(nn.Module):
         return changed
 
     def end_epoch(self, ranks: Ranks = ALONE, owns: Callable[[str], bool] = lambda name: True) -> None:
-        """Finish the epoch: step with the batches of an open group, let rules solve what they gathered.
+        """Finish the epoch: step with an incomplete group of batches, and call every rule's ``finish``.
 
         Args:
-            ranks: those that share each batch.
-            owns: whether the block or readout of a name learns on this rank.
+            ranks: the ranks that share each batch.
+            owns: returns whether the block or readout of a name learns on this rank.
         """
         for optimizer in self.local.optimizers or ():
             optimizer.step()
@@ -251,11 +253,11 @@ class Network(nn.Module):
                 block.rule.finish(block, ranks)
 
     def fit_boxes(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], epoch: int = 0) -> bool:
-        """Let black boxes that adapt do so, at the beginning of an epoch; whether there were any.
+        """Fit the black boxes that are due, at the beginning of an epoch; return whether any was fitted.
 
         Args:
-            batches: returns pairs (x, y), anew with each call.
-            epoch: how many epochs have been learned.
+            batches: returns a new iterable of pairs (x, y) with each call.
+            epoch: number of epochs learned so far.
         """
 
         def views() -> Iterator[Views]:
@@ -265,13 +267,13 @@ class Network(nn.Module):
         return self.local.fit_boxes(epoch, views)
 
     def batch(self, x: Any, y: Tensor, seed: int, number: int) -> Batch:
-        """A batch with its random numbers.
+        """Return a batch with its random numbers.
 
         Args:
             x: (N, *shape) samples.
             y: (N,) int64 classes.
-            seed: of its random numbers.
-            number: of the batch.
+            seed: seed of the random numbers.
+            number: number of the batch; each one has other random numbers.
 
         Raises:
             UserError: when x and y do not fit each other or the network.
@@ -279,11 +281,12 @@ class Network(nn.Module):
         _refuse_samples(x, self.shape)
         n = rows(x)
         if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
-            said = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-            raise UserError(f"y: should be an int64 tensor ({n},) of classes, not {said}")
+            given = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            raise UserError(f"y: should be an int64 tensor ({n},) of classes, not {given}")
+        # On a GPU this check would wait for the device in every step.
         if y.device.type == "cpu" and n and not 0 <= int(y.min()) <= int(y.max()) < self.classes:
-            found = f"{int(y.min())} to {int(y.max())}"
-            raise UserError(f"y: classes run from {found}; they should be 0 to {self.classes - 1}")
+            given = f"{int(y.min())} to {int(y.max())}"
+            raise UserError(f"y: classes run from {given}; they should be 0 to {self.classes - 1}")
         batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
         batch.seed(seed, number)
         return batch
@@ -291,7 +294,7 @@ class Network(nn.Module):
     # -- measuring ----------------------------------------------------------------------------------------
 
     def evidence(self, x: Any) -> Tensor:
-        """(N, *shape) → (L, N, K): what every source says of every class, in evaluation mode."""
+        """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, K)."""
         _refuse_samples(x, self.shape)
         first = next(tensors(x))
         with torch.no_grad(), evaluating(self), self._autocast(first.device), self._formats_named(x):
@@ -299,7 +302,7 @@ class Network(nn.Module):
 
     @contextmanager
     def _formats_named(self, x: Any) -> Iterator[None]:
-        """Say so where torch fails because samples and weights are of different number formats."""
+        """Raise a clear UserError if torch fails because samples and weights have different dtypes."""
         try:
             yield
         except RuntimeError as error:
@@ -315,26 +318,26 @@ class Network(nn.Module):
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.autocast is None:
             return nullcontext()
-        # blocks step within the pass: casts of their weights must not be kept
+        # Blocks step within the pass, so autocast must not cache casts of their weights.
         return torch.autocast(device.type, self.autocast, cache_enabled=False)
 
     def scores(self, x: Any) -> Tensor:
-        """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
+        """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
         with torch.no_grad():
             return self.contribution.combine(self.evidence(x))
 
     def predict(self, x: Any) -> Tensor:
-        """(N, *shape) → (N,) int64 classes."""
+        """Return the predicted classes, (N, *shape) → (N,) int64."""
         return self.scores(x).argmax(1)
 
     def predict_proba(self, x: Any) -> Tensor:
-        """(N, *shape) → (N, K): softmax of the scores. They are not calibrated."""
+        """Return the softmax of the scores, (N, *shape) → (N, K). It is not calibrated."""
         return self.scores(x).softmax(1)
 
     # -- state --------------------------------------------------------------------------------------------
 
     def get_extra_state(self) -> dict[str, int]:
-        """The number of batches, which random numbers derive from."""
+        """Return the number of batches, on which the random numbers depend."""
         return {"batches": self.batches}
 
     def set_extra_state(self, state: Mapping[str, int]) -> None:
@@ -342,11 +345,12 @@ class Network(nn.Module):
         self.batches = state["batches"]
 
     def _advanced_parts(self) -> list[tuple[Component, LocalBlock | None]]:
-        """What moves with time, and the block that it is part of: what does not learn stands still."""
+        """Return the components with an ``advance``, each with its block; only blocks that learn advance."""
         home = {part: block for block in self.local.learners.values() for part in block.modules()}
         return [
             (part, home.get(part))
-            for part in dict.fromkeys([*self.modules(), *home])  # localized blocks are not in the tree
+            # `ffcore.localize` keeps blocks outside the module tree, so self.modules() alone misses them
+            for part in dict.fromkeys([*self.modules(), *home])
             if isinstance(part, Component) and type(part).advance is not Component.advance
         ]
 
@@ -354,7 +358,7 @@ class Network(nn.Module):
 def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
     for path, component in (("algorithm", algorithm), ("contribution", contribution)):
         if any(p.requires_grad for p in component.parameters()):
-            raise UserError(f"{path}: it has parameters, but only those inside a block or a readout learn")
+            raise UserError(f"{path}: it has parameters, but only parameters of blocks and readouts learn")
     for block in local.blocks:
         if block.goodness is not None and block.goodness.form not in algorithm.accepts:
             readable = " or ".join(map(repr, sorted(algorithm.accepts)))
@@ -364,7 +368,7 @@ def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local
             )
     if not algorithm.hypotheses and any(circuit.needs_hypotheses for circuit in local.circuits):
         raise UserError(
-            f"algorithm: {type(algorithm).__name__} claims no class, but a circuit is clamped to one"
+            f"algorithm: the views of {type(algorithm).__name__} have no hypothesis, but a circuit needs one"
         )
 
 

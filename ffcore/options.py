@@ -1,7 +1,7 @@
 """Types for the arguments of components: ranges, and components given by their kind.
 
-The constructor is the only declaration of a component's options. Its annotations say what recipes may write,
-its docstring describes each option:
+The constructor is the only declaration of a component's options. Its annotations are the types that recipes
+are checked against, and its docstring describes each option:
 
     def __init__(self, units: Count, leak: BelowOne = 0.3, labels: LabelCode | ByName = "overlay") -> None:
 
@@ -32,18 +32,19 @@ __all__ = [
 ByName = str | Mapping[str, Any]
 """A component by its kind, ``"overlay"``, or by its kind and options, ``{"kind": "overlay", "strength": 2}``.
 
-It stands beside the contract class: ``labels: LabelCode | ByName``. `ffcore.parts.part` makes the component.
+Use it in a union with the contract class: ``labels: LabelCode | ByName``. `ffcore.parts.part` makes the
+component.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Marks an argument as a component where its class does not say which: a handoff is any module.
+    """Marks an argument as a component if its class does not: a handoff may be any module.
 
     ``after: Annotated[nn.Module, Part("handoff")]``
 
     Args:
-        noun: what sort of component.
+        noun: the type of component.
     """
 
     noun: str
@@ -51,7 +52,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class FunctionTarget:
-    """Marks an argument as a function: ``module:function`` in a recipe, from Python the function itself.
+    """Marks an argument as a function: ``module:function`` in a recipe, or the function itself in Python.
 
     ``target: Annotated[Any, FunctionTarget()]``
     """
@@ -64,7 +65,7 @@ def _no_bool(value: Any) -> Any:
 
 
 NotBool = BeforeValidator(_no_bool)
-"""pydantic reads ``true`` as 1; in a recipe that is a mistake."""
+"""Refuses booleans: pydantic would read ``true`` as 1, which is a mistake in a recipe."""
 
 # Field comes first: pydantic writes its range into the JSON schema only where it follows the type
 Count = Annotated[int, Field(ge=1), NotBool]

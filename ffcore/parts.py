@@ -1,4 +1,4 @@
-"""From what a user writes, an object or a kind, to the object."""
+"""Resolves an argument, an object or a kind, to a component."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["part"]
 
 
 def part(noun: str, value: Any, path: str | None = None) -> Any:
-    """The component that a value stands for.
+    """Return the component that a value names.
 
     Args:
-        noun: what sort of component, such as "goodness".
+        noun: the type of component, such as "goodness".
         value: the component itself, its kind ("sum-squares"), or a mapping ``{"kind": kind, **options}``.
-        path: what messages call it; the noun if None.
+        path: the name of the argument in messages; the noun if None.
 
     Returns:
-        An object as it is; a kind is looked up among the installed plugins and constructed.
+        An object is returned unchanged. A kind is looked up among the installed plugins and constructed.
 
     Raises:
-        UserError: when there is no such kind, its options are wrong, or the object is no such component.
+        UserError: when the kind is unknown, its options are wrong, or the object is not such a component.
     """
     if isinstance(value, load_target(NOUNS[noun].base)):
         return value

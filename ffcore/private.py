@@ -1,6 +1,6 @@
-"""Every private part of torch and Lightning that ffcore touches; `tests/test_private.py` has a test for each.
+"""All private names of torch and Lightning that ffcore uses. `tests/test_private.py` tests each of them.
 
-Nothing else in ffcore may read a name of theirs that begins with an underscore.
+No other module of ffcore may use a name of torch or Lightning that begins with an underscore.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from torch.optim import optimizer as _optimizers
 Step = TypeVar("Step", bound=Callable[..., Any])
 
 no_torch_function = torch._C._disabled_torch_function_impl
-"""For tensor subclasses whose operations arrive in ``__torch_dispatch__`` only; torch documents the name."""
+"""For tensor subclasses that implement ``__torch_dispatch__`` only; torch documents the name."""
 
 
 def empty_wrapper(cls: type[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """A tensor of a subclass, of this shape and of the type and device of ``like``, without memory."""
+    """Return a tensor of a subclass without memory, of this shape, with the dtype and device of ``like``."""
     return Tensor._make_wrapper_subclass(cls, shape, dtype=like.dtype, device=like.device)
 
 
 def version(t: Tensor) -> int:
-    """How often a tensor's memory has been changed in place."""
+    """Return how often a tensor's memory has been changed in place."""
     return t._version
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a call of a module runs more than its ``forward``."""
+    """Return whether a call of a module runs hooks beside its ``forward``."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def step_alone(optimizer: torch.optim.Optimizer) -> None:
-    """A step without what torch wraps around it, hooks and a profiler's record: 40 µs a block.
+    """Step without torch's wrapper of hooks and profiler records, which costs 40 µs per block.
 
-    Where a hook has been registered, or the step is the user's own, it is the whole step.
+    The wrapper runs if a hook has been registered, or if the step is the user's own.
     """
-    heard = (
+    needs_wrapper = (
         optimizer._optimizer_step_pre_hooks
         or optimizer._optimizer_step_post_hooks
         or _optimizers._global_optimizer_pre_hooks
         or _optimizers._global_optimizer_post_hooks
         or "step" in vars(optimizer)
     )
-    bare = None if heard else _bare_step(cast(Any, type(optimizer)))
+    bare = None if needs_wrapper else _bare_step(cast(Any, type(optimizer)))
     if bare is None:
         optimizer.step()
     else:
@@ -55,7 +55,8 @@ def step_alone(optimizer: torch.optim.Optimizer) -> None:
 
 @cache
 def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
-    """The step inside the wrapping, if it is one of torch's own."""
+    """Return the step inside the wrapper, if it is one of torch's own; else None."""
+    # the class that defines ``step``, as the method resolution order finds it
     owner = next(each for each in kind.__mro__ if "step" in vars(each))
     step: Any = vars(owner)["step"]
     wrapped = getattr(step, "hooked", False) and owner.__module__.startswith("torch.optim")
@@ -63,20 +64,21 @@ def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
 
 
 def unwrapped(step: Step) -> Step:
-    """A method ``step`` that torch does not wrap in its profiler and hooks, each time that it is called."""
+    """Mark a method ``step``: torch then does not wrap it in its profiler and hooks."""
+    # torch sets this flag on a step that it has wrapped, and wraps only steps without it
     step.hooked = True  # type: ignore[attr-defined]
     return step
 
 
 HOOK_NAME = "_current_fx_name"
-"""An attribute of a LightningModule that Lightning sets some twenty times a step."""
+"""An attribute of a LightningModule that Lightning sets about twenty times per step."""
 
 
 def leave_stop_flag_alone(trainer: Any) -> None:
-    """Keep Lightning from a broadcast of a stop flag at every step, for which all ranks wait.
+    """Disable Lightning's broadcast of a stop flag in every step, since all ranks would wait for it.
 
     Raises:
-        RuntimeError: when this release of Lightning broadcasts it elsewhere.
+        RuntimeError: when this release of Lightning does not have the method.
     """
     loop = trainer.fit_loop.epoch_loop
     if not hasattr(loop, STOP_FLAG):

@@ -1,7 +1,8 @@
-"""Whether pickles inside checkpoints may be opened: opening one can run any code.
+"""Permission to open pickles inside checkpoints. Opening a pickle can run any code.
 
-torch reads checkpoints without pickles. Black boxes that are objects of another library (scikit-learn's) keep
-one as bytes inside, which are opened only where somebody has said that they trust its maker.
+ffcore loads checkpoints in torch's ``weights_only`` mode, which refuses pickled objects. A black box that
+wraps an object of another library (scikit-learn's) stores a pickle as bytes. It is opened only if the user
+has stated that they trust its author.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ _trusting: ContextVar[bool] = ContextVar("ffcore_trust", default=False)
 
 @contextmanager
 def trusting(trust: bool = True) -> Iterator[None]:
-    """In here pickles are opened, if ``trust``."""
-    token = _trusting.set(trust or _trusting.get())
+    """Allow pickles within the context, if ``trust``."""
+    token = _trusting.set(trust or _trusting.get())  # an inner context cannot withdraw the permission
     try:
         yield
     finally:
@@ -26,23 +27,23 @@ def trusting(trust: bool = True) -> Iterator[None]:
 
 
 def trust() -> None:
-    """From here on pickles are opened."""
+    """Allow pickles from now on."""
     _trusting.set(True)
 
 
 def trusted() -> bool:
-    """Whether somebody has said that pickles may be opened."""
+    """Return whether pickles may be opened."""
     return _trusting.get()
 
 
 def refuse_untrusted(what: str) -> None:
-    """Raise unless somebody trusts.
+    """Raise unless pickles are allowed.
 
     Raises:
-        UserError: how to say so.
+        UserError: with the way to allow them.
     """
     if not trusted():
         raise UserError(
-            f"{what} is a pickle inside the checkpoint, and opening one can run any code: if you trust its "
-            "maker, say ffcore --trust VERB …, or trust=True from Python"
+            f"{what} is a pickle inside the checkpoint, and opening a pickle can run any code: if you trust "
+            "its author, use ffcore --trust VERB …, or trust=True from Python"
         )

@@ -1,1 +1,1 @@
-"""From a validated recipe to objects."""
+"""Builds the objects of a validated recipe."""

@@ -1,4 +1,4 @@
-"""From a validated recipe, and the shape of its data, to the module that Lightning trains."""
+"""Builds the LightningModule of a validated recipe, for data of a given shape."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ def assemble(
     superclasses: Sequence[int] | None = None,
     statistics: Statistics | None = None,
 ) -> ForwardOnly:
-    """Build everything that a recipe names; weights depend on its seed alone.
+    """Build all parts of a recipe. The initial weights depend only on its seed.
 
     Args:
         recipe: the validated recipe.
         shape: shape of one sample.
         classes: number of classes K.
-        superclasses: super-class of each class, where the data set has such; the recipe's own go first.
-        statistics: what the training samples are; None where the data have not been read: augmentations are
-            not set up then.
+        superclasses: super-class of each class, if the data set has them; those of the recipe take
+            precedence.
+        statistics: statistics of the training samples; None if the data have not been read. Augmentations are
+            then not set up.
 
     Raises:
-        UserError: with the path in the recipe, when parts do not fit together or the data.
+        UserError: with the path in the recipe, when the parts do not fit together or do not fit the data.
     """
     factor = lr_factor(recipe.lr_schedule)
     check_optimizer(recipe.optimizer, "optimizer")
@@ -50,6 +51,7 @@ def assemble(
         readouts=tuple(recipe.readouts),
         statistics=statistics,
     )
+    # The caller's random state is restored. The order of the parts below determines the weights.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
@@ -77,7 +79,7 @@ def assemble(
         _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
     _refuse_idle_fits(network, schedule, epochs)
-    with at_path("schedule"):
+    with at_path("schedule"):  # the checks above have planned other epochs
         network.plan(schedule.windows(Progress(0, 0, epochs), len(network.learning)))
     return module_of(net, recipe, makers(recipe.optimizer, builder.optimizers), augmentations, factor)
 
@@ -91,7 +93,7 @@ def _superclasses(recipe: Recipe, classes: int, superclasses: Sequence[int] | No
 
 
 def _freeze(network: LocalNetwork, start: StartConfig | None) -> None:
-    """Before anybody counts the blocks that learn."""
+    """Freeze the blocks of ``start.freeze``. This comes before the schedule counts blocks that learn."""
     if start is None:
         return
     learners = network.learners
@@ -102,17 +104,17 @@ def _freeze(network: LocalNetwork, start: StartConfig | None) -> None:
 
 
 def _refuse_idle_blocks(network: LocalNetwork) -> None:
-    """Readouts alone may learn, from blocks that were frozen on purpose."""
+    """Raise if nothing learns. If all blocks are frozen by the recipe, readouts may learn alone."""
     if not any(block.frozen for block in network.blocks):
-        raise UserError("network: no block has a parameter that could learn; add one, such as kind: dense")
+        raise UserError("network: no block has trainable parameters; add one, such as kind: dense")
     if not any(network.learners[name].trainable for name in network.readouts):
         raise UserError("start.freeze: nothing is left to learn; leave a block out of it, or add a readout")
 
 
 def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork) -> None:
-    """What is kept must be the same every time: views that change, and passes of their own, are not."""
+    """Raise if a cache would give wrong results, because views change or other passes are needed."""
     reasons = {
-        "data.augment changes samples every time": bool(recipe.data.augment),
+        "data.augment changes samples in every epoch": bool(recipe.data.augment),
         "readouts learn from all blocks": bool(network.readouts),
         f"{recipe.algorithm.kind}: {algorithm.whole_network}": bool(algorithm.whole_network),
         "blocks of a circuit run several times a batch": bool(network.circuits),
@@ -123,7 +125,7 @@ def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork
 
 
 def _refuse_idle_fits(network: LocalNetwork, schedule: Schedule, epochs: int) -> None:
-    """Boxes that would never be fitted again although the recipe says so."""
+    """Raise if the recipe asks to fit a box again at a time that the run does not reach."""
     waiting = [box for box in network.boxes if box.fit_at == "finished"]
     if waiting:
         with at_path("schedule"):
@@ -132,8 +134,8 @@ def _refuse_idle_fits(network: LocalNetwork, schedule: Schedule, epochs: int) ->
         for box in waiting:
             if box in late:
                 raise UserError(
-                    f"{box.where}: fit: finished: with this schedule blocks before it learn to the end; give "
-                    "a number of epochs, or a greedy schedule"
+                    f"{box.where}: fit: finished: with this schedule blocks before it learn until the end; "
+                    "set an epoch, or use a greedy schedule"
                 )
     for box in network.boxes:
         if isinstance(box.fit_at, int) and box.fit_at >= epochs:

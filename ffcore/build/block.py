@@ -1,4 +1,4 @@
-"""From a recipe's ``block`` to a local block."""
+"""Builds a local block from the ``block`` part of a recipe."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def local_block(
     loss: LocalLoss | None = None,
     handoff: nn.Module | None = None,
 ) -> LocalBlock:
-    """A block around a body, with the loss of its part of the recipe unless it has its own.
+    """Return a block around a body, with the loss of its part of the recipe or a given one.
 
     Args:
-        body: the module inside.
-        name: of the block.
+        body: the body of the block.
+        name: name of the block.
         where: the path of ``config`` in the recipe, for messages.
-        config: what the recipe says.
-        loss: a loss of its own.
-        handoff: what is done to its activity on the way out.
+        config: the block's part of the recipe.
+        loss: replaces the loss of the recipe.
+        handoff: the handoff of the block; identity if None.
 
     Raises:
         UserError: with the path, when parts do not fit together.

@@ -1,4 +1,4 @@
-"""From a validated `Spec` to the object that it names."""
+"""Constructs the component of a validated `Spec`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ffcore.recipe.tree import Tree
 
 
 def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
-    """Construct a component, and those nested in it; of an object that the recipe holds, a deep copy.
+    """Construct a component and the components nested in it. An object in the recipe is deep-copied.
 
     Args:
-        spec: which component, with validated options.
-        path: its place in the recipe, for messages.
-        in_shape: shape of one input sample, for components whose constructor asks for it.
+        spec: kind and validated options of the component, or an object.
+        path: its path in the recipe, for messages.
+        in_shape: shape of one input sample, for components whose constructor has this argument.
 
     Raises:
         UserError: with the path, when the component cannot be imported or refuses its options.
@@ -37,6 +37,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     entry = entry_of(spec.noun, spec.kind)
     target = entry.load()
     base = NOUNS[spec.noun].base
+    # A kind "package.module:Class" is not registered by a plugin, so its class is checked here.
     if base and not (isinstance(target, type) and issubclass(target, load_target(base))):
         contract = base.replace(":", ".")
         raise UserError(f"{path}: {spec.kind!r} is not {NOUNS[spec.noun].article}, a subclass of {contract}")

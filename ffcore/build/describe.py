@@ -1,4 +1,4 @@
-"""What a recipe builds, in a table: shapes, parameters, what each block learns on."""
+"""A table of the network of a recipe: shapes, parameters, goodness and loss of each block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def describe(recipe: Recipe) -> Table:
     """Build a recipe and list its blocks, black boxes and readouts.
 
     Raises:
-        UserError: when it cannot be built, or its data set has to be read and is not there.
+        UserError: when it cannot be built, or its data set has to be read and is missing.
     """
     dataset: Dataset = make(recipe.data.dataset, "data")
     known = dataset.peek()
@@ -27,8 +27,9 @@ def describe(recipe: Recipe) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "goodness", "loss"):
         table.add_column(column, justify="right" if column == "parameters" else "left")
+    # the blocks of a PyTorch model stand in for its sub-modules and are not in its module tree
     inside = [block for block in network.learners.values() if block not in set(network.modules())]
-    for part in (*network.modules(), *inside):  # blocks of a model from elsewhere are not in its tree
+    for part in (*network.modules(), *inside):
         if isinstance(part, BoxStage):
             table.add_row(part.name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
         elif isinstance(part, LocalBlock):

@@ -1,4 +1,8 @@
-"""How a call of a foreign sub-module goes through a local block, whatever its arguments and results are."""
+"""Sends the call of a model's sub-module through a local block, for any arguments and results.
+
+A block takes tensors and returns one tensor. The sub-module may take and return nested tuples, lists and
+mappings. `emptied` takes the tensors out of such a structure, `filled` puts them back.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from ffcore.local import LocalBlock
 
 
 class Inside(nn.Module):
-    """The body of the block: the sub-module's own forward, with tensors put back into their places.
+    """The body of the block. It calls the sub-module's own ``forward`` with its original arguments.
 
     Args:
         module: the sub-module.
@@ -29,18 +33,18 @@ class Inside(nn.Module):
         self.result: Any = None
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """The first tensor that the sub-module makes; the others are kept, detached, in ``result``."""
+        """Return the first tensor of the sub-module's result. ``result`` stores the others, detached."""
         args, kwargs = filled(self.arguments, list(tensors))
         made: list[Tensor] = []
         result = emptied(self.call(*args, **kwargs), made)
         if not made:
-            raise UserError(f"localize: no tensor comes out of {self.name}, but {result!r}")
+            raise UserError(f"localize: {self.name} should return a tensor, not {result!r}")
         self.result = (result, [t.detach() for t in made[1:]])
         return made[0]
 
 
 class Detour:
-    """Stands in for a sub-module's forward; an object, so that a copy of the model has blocks of its own.
+    """Replaces a sub-module's ``forward``. It is an object, so a deep copy of the model copies its blocks.
 
     Args:
         block: the local block.
@@ -49,27 +53,27 @@ class Detour:
 
     def __init__(self, block: LocalBlock, inside: Inside) -> None:
         self.block, self.inside = block, inside
-        self.before = vars(inside.module).get("forward")  # one that the user had put there
+        self.before = vars(inside.module).get("forward")  # a forward that the user has set on the instance
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the sub-module would return, with the block's handoff as its first tensor."""
+        """Return the sub-module's result with the block's handoff as its first tensor."""
         tensors: list[Tensor] = []
         self.inside.arguments = emptied((list(args), kwargs), tensors)
         if any(t.is_nested for t in tensors):
             raise UserError(
-                f"localize: nested tensors reach {self.inside.name}; a TransformerEncoder makes none with "
-                "enable_nested_tensor=False"
+                f"localize: {self.inside.name} gets nested tensors; set enable_nested_tensor=False in a "
+                "TransformerEncoder"
             )
-        # the model's train() and eval() do not reach the block
+        # the block is not a child of the model, so the model's train() and eval() do not reach it
         self.block.training = self.inside.training = self.inside.module.training
-        handed_on: Tensor = self.block(*tensors)
+        handoff: Tensor = self.block(*tensors)
         result, others = self.inside.result
-        self.inside.result = None
-        return filled(result, [handed_on, *others])
+        self.inside.result = None  # release the tensors
+        return filled(result, [handoff, *others])
 
 
 class _Hole:
-    """Where a tensor was."""
+    """Marks the position of a tensor. It is compared by identity, so copies return the same object."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Hole:
         return self
@@ -79,7 +83,7 @@ _HOLE = _Hole()
 
 
 def emptied(value: Any, tensors: list[Tensor]) -> Any:
-    """The value without its tensors, which are added to the list; also those in tuples, lists, mappings."""
+    """Return the value without its tensors, which are appended to the list; also in nested structures."""
     if isinstance(value, Tensor):
         tensors.append(value)
         return _HOLE
@@ -91,7 +95,7 @@ def emptied(value: Any, tensors: list[Tensor]) -> Any:
 
 
 def filled(value: Any, tensors: list[Tensor]) -> Any:
-    """The value again; takes tensors from the front of the list."""
+    """Return the value with tensors from the front of the list; the inverse of `emptied`."""
     if value is _HOLE:
         return tensors.pop(0)
     if isinstance(value, tuple | list):
@@ -102,14 +106,15 @@ def filled(value: Any, tensors: list[Tensor]) -> Any:
 
 
 def _like(value: Any, items: list[Any]) -> Any:
-    """A list or tuple, also a named one, with other items."""
+    """Return a list, tuple or named tuple with other items."""
     return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
 
 
 def _with(value: Mapping[Any, Any], items: dict[Any, Any]) -> Any:
-    """A mapping, also of a class of its own, with other values."""
+    """Return a mapping of the same class with other values."""
     if type(value) is dict:
         return items
+    # A copy keeps the class and its attributes, as for ModelOutput of transformers.
     other: Any = copy.copy(value)
     for key, each in items.items():
         other[key] = each

@@ -1,4 +1,4 @@
-"""A recipe's network for a loop of your own."""
+"""Builds the network of a recipe for a training loop of your own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def from_recipe(
     classes: int | None = None,
     **overrides: Any,
 ) -> Network:
-    """The network that a recipe describes, with weights, precision and optimisers ready.
+    """Build the network of a recipe, with weights, precision and optimisers.
 
-    Augmentations, the learning-rate schedule and everything about files belong to the recipe's run.
+    Augmentations, the learning-rate schedule and files belong to a run and are left out.
 
     >>> import torch, ffcore
     >>> net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
@@ -33,27 +33,29 @@ def from_recipe(
 
     Args:
         recipe: a recipe's name, the path of a YAML file, or a recipe.
-        shape: shape of one sample; None: that of the recipe's data set, if it is known without reading it.
+        shape: shape of one sample; None: that of the recipe's data set, if known without reading the data.
         classes: number of classes; None: likewise.
         overrides: parts of the recipe to change, as for `ffcore.train`.
 
     Raises:
         UserError: when the recipe cannot be built, or the shape is not known.
     """
-    found = loaded(recipe, overrides)
+    resolved = loaded(recipe, overrides)
     if shape is None or classes is None:
-        known = make(found.data.dataset, "data").peek()
+        known = make(resolved.data.dataset, "data").peek()
         if known is None:
             raise UserError(
-                f"shape, classes: give both; the data of {found.name} have to be read to know them"
+                f"shape, classes: give both; the data of {resolved.name} have to be read to know them"
             )
         shape, classes = shape or known[0], classes or known[1]
-    module = assemble(found, tuple(shape), classes)
-    if found.trainer.precision == "64-true":
+    module = assemble(resolved, tuple(shape), classes)
+    # a run leaves the precision to Lightning's trainer
+    if resolved.trainer.precision == "64-true":
         module.double()
-    if found.trainer.precision == "bf16-mixed":
+    if resolved.trainer.precision == "bf16-mixed":
         module.net.autocast = torch.bfloat16
     module.configure_optimizers()
+    # disconnect the LightningModule, which is discarded
     module.network.record = None
     module.network.observers.clear()
     return module.net

@@ -1,4 +1,4 @@
-"""A module for Lightning around a network that was made in Python, with the rest from a recipe."""
+"""Builds the LightningModule of a network that was made in Python; the other parts are from a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ffcore.recipe.schema import Recipe
 
 
 def objects_of(net: Network) -> dict[str, Any]:
-    """The network's parts where a recipe has them, so that it records what they are."""
+    """Return the network's parts under the keys of a recipe, which then records them."""
     return {
         "algorithm": net.algorithm,
         "network": [net.local.body],
@@ -27,7 +27,7 @@ def objects_of(net: Network) -> dict[str, Any]:
 
 
 def augmentations_of(recipe: Recipe, context: Context) -> list[Augmentation]:
-    """A recipe's augmentations, set up where it is known what the samples are."""
+    """Return a recipe's augmentations. They are set up if the statistics of the samples are known."""
     made = [make(spec, f"data.augment.{i}") for i, spec in enumerate(recipe.data.augment)]
     if context.statistics is not None:
         for i, augmentation in enumerate(made):
@@ -45,14 +45,14 @@ def module_of(
     augmentations: list[Augmentation],
     factor: Callable[[float, int], float],
 ) -> ForwardOnly:
-    """The module of a run: a network, trained as the recipe's trainer says.
+    """Return the module of a run: a network with the settings of the recipe's trainer.
 
     Args:
-        net: the network, used as it is.
-        recipe: its trainer is used.
+        net: the network; it is not copied.
+        recipe: the recipe; only its trainer is used.
         optimizers: makers of optimisers; see `makers`.
-        augmentations: set up already, where the samples are known.
-        factor: of the learning rate; see `lr_factor`.
+        augmentations: the augmentations, set up if the statistics are known.
+        factor: factor on the learning rate; see `lr_factor`.
     """
     module = ForwardOnly(
         net,
@@ -64,15 +64,15 @@ def module_of(
         clip_value=recipe.trainer.clip_value,
         accumulate=recipe.trainer.accumulate,
     )
-    module.logs = False  # a run's loggers get the rows of its metrics.csv
+    module.logs = False  # the loggers of a run get the rows of metrics.csv instead
     return module
 
 
 def refuse_misfit(net: Network, shape: tuple[int, ...], classes: int) -> None:
-    """Refuse a network that was built for other data.
+    """Raise if a network was built for other data.
 
     Raises:
-        UserError: with both shapes and numbers of classes; or it is no network.
+        UserError: with both shapes and numbers of classes; or when ``net`` is not an `ffcore.Network`.
     """
     if not isinstance(net, Network):
         raise UserError(f"net: a {type(net).__name__} is not an ffcore.Network")
@@ -90,14 +90,14 @@ def around(
     classes: int,
     statistics: Statistics | None = None,
 ) -> ForwardOnly:
-    """The module that trains a network as a recipe's trainer, optimiser and augmentations say.
+    """Return the module that trains a network with a recipe's trainer, optimiser and augmentations.
 
     Args:
-        net: the network, used as it is.
-        recipe: everything else.
+        net: the network; it is not copied.
+        recipe: trainer, optimiser and augmentations.
         shape: shape of one sample of the data.
         classes: number of classes of the data.
-        statistics: of the training samples, for augmentations.
+        statistics: statistics of the training samples, for augmentations.
 
     Raises:
         UserError: when the network was built for other data.

@@ -1,4 +1,4 @@
-"""Local blocks for sub-modules of a model that knows nothing of ffcore.
+"""Makes local blocks of sub-modules of an existing PyTorch model.
 
 N samples; R rows; K classes.
 """
@@ -37,12 +37,12 @@ def localize(
     seed: int = 0,
     **settings: Any,
 ) -> Network:
-    """Let chosen sub-modules of a PyTorch model learn by themselves.
+    """Make local blocks of chosen sub-modules of a PyTorch model.
 
-    From here on a call of such a sub-module goes through a local block: its inputs are detached, and in a
-    pass that learns it learns before the next one runs. The model stays the object that it was, with the same
-    keys in its ``state_dict``; what lies between the sub-modules (shortcuts, pooling, dropout) runs as it
-    always did. `delocalize` gives the model back.
+    A call of such a sub-module then goes through a local block: its inputs are detached, and in a learning
+    pass it learns before the next block runs. The model object and the keys of its ``state_dict`` do not
+    change. The other parts of the model (shortcuts, pooling, dropout) run as before. `delocalize` undoes
+    this.
 
     >>> import torch, ffcore
     >>> from torch import nn
@@ -56,21 +56,21 @@ def localize(
 
     Args:
         model: any module from (R, *shape) to anything; rows come first (``batch_first`` in transformers).
-        at: names of sub-modules as in ``model.named_modules()``, or patterns such as ``layers.*`` (which
-            stands for the children of ``layers``): one, a list, or a mapping from these to settings of their
-            own, such as ``{"stem": {"goodness": "sum-squares"}, "layers.*": None}``.
+        at: names of sub-modules as in ``model.named_modules()``, or patterns such as ``layers.*`` (the
+            children of ``layers``): one, a list, or a mapping from these to further settings, such as
+            ``{"stem": {"goodness": "sum-squares"}, "layers.*": None}``.
         example: (N, *shape) a few samples: a tensor, or a tuple or mapping of tensors; the model is
             called as ``model(*example)`` or ``model(**example)``.
         classes: number of classes K.
-        algorithm: which views of a batch enter the model; see `Network`.
-        head: the sub-module that makes the model's class logits (N, K). It learns by cross-entropy, on
-            samples without a label in the input, so that ``model(x)`` classifies.
-        readouts: classifiers that listen to blocks, by a name of your own.
-        contribution: how the evidence of several sources becomes one score a class.
-        schedule: which blocks learn when; None: as the algorithm has it.
-        superclass_of: (K,) super-class of each class, if there are any.
-        seed: of all random numbers that the algorithm draws while it learns.
-        settings: of all blocks, as `LocalBlock` takes them: ``goodness``, ``objective``, ``penalties``,
+        algorithm: makes the views of a batch; see `Network`.
+        head: the sub-module that returns the model's class logits (N, K). It learns by cross-entropy on
+            samples without a label in the input, so ``model(x)`` classifies.
+        readouts: classifiers on the handoffs of blocks, under names that you choose.
+        contribution: combines the evidence of several sources into one score per class.
+        schedule: chooses which blocks learn in each step; None: the algorithm's default.
+        superclass_of: (K,) super-class of each class, or None.
+        seed: seed of all random numbers that the algorithm uses during learning.
+        settings: arguments of `LocalBlock` for all blocks: ``goodness``, ``objective``, ``penalties``,
             ``handoff``, ``rule``, ``per_view``, ``loss``; and ``compile=True``. An object is copied for each
             block.
 
@@ -78,20 +78,22 @@ def localize(
         The network: ``net.learn(x, y, optimizers)``, ``net.predict(x)``; its ``local.body`` is the model.
 
     Raises:
-        UserError: when a name is unknown, the parts do not fit together, or the model does not take the
-            example; the model is as it was then.
+        UserError: when a name is unknown, the parts do not fit together, or the model does not accept the
+            example. The model is then unchanged.
 
     Warns:
-        With the names of parameters that lie in no block and will not learn.
+        With the names of parameters that are not in any block and will not learn.
     """
     chosen = _chosen(model, at, settings)
     if head is not None:
         if head in chosen:
-            raise UserError(f"localize: head={head!r} is named in at, too; a head learns from classes alone")
+            raise UserError(f"localize: head={head!r} is also in at; a head learns only from the classes")
         refuse_nested([*chosen, *matching(model, head)])
     for name, part in model.named_modules():
         if isinstance(vars(part).get("forward"), Detour):
-            raise UserError(f"localize: {name} of this model has a local block already; name all at once")
+            raise UserError(
+                f"localize: {name} of this model has a local block already; name all sub-modules in one call"
+            )
     blocks: dict[str, LocalBlock] = {}
     try:
         for name, own in chosen.items():
@@ -113,7 +115,7 @@ def localize(
         for name, each in blocks.items():
             if each not in net.local.learners.values():
                 raise UserError(f"localize: {name} is never called in a pass of the model")
-    except BaseException:
+    except BaseException:  # also KeyboardInterrupt: never leave the model half changed
         delocalize(model)
         raise
     net.local.register_module("parts", nn.ModuleDict({block_name(n): PartsOf(b) for n, b in blocks.items()}))
@@ -122,10 +124,10 @@ def localize(
 
 
 def delocalize(model: nn.Module | Network) -> nn.Module:
-    """The model as it was before `localize`, with the weights that it has now.
+    """Remove the local blocks of `localize` and return the model, with its current weights.
 
     Args:
-        model: the model, or the network that `localize` made of it; that network cannot be used afterwards.
+        model: the model, or the network that `localize` returned. That network cannot be used afterwards.
     """
     body = model.local.body if isinstance(model, Network) else model
     changed: list[str] = []
@@ -138,20 +140,20 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
                 part.forward = detour.before
     if changed and isinstance(model, Network):
         warnings.warn(
-            f"delocalize: {', '.join(changed)} had a handoff, which is no part of the model and is gone: "
-            "model(x) differs; localize with handoff=None to keep what it makes",
+            f"delocalize: {', '.join(changed)} had a handoff, which is not part of the model and is lost: "
+            "model(x) changes; localize with handoff=None to keep its output",
             stacklevel=2,
         )
     return body
 
 
 def block_name(name: str) -> str:
-    """Name of the block of a sub-module: ``layers.0`` has the block ``layers-0``."""
+    """Return the name of a sub-module's block: ``layers.0`` has the block ``layers-0``."""
     return name.replace(".", "-")
 
 
 class PartsOf(nn.Module):
-    """What a block has beside the sub-module: it belongs to the network, not to the model."""
+    """The parts of a block other than the sub-module. They belong to the network, not to the model."""
 
     def __init__(self, block: LocalBlock) -> None:
         super().__init__()
@@ -178,12 +180,12 @@ def _chosen(
     at: str | Sequence[str] | Mapping[str, Mapping[str, Any] | None],
     settings: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
-    """Settings of each chosen sub-module, by its name."""
+    """Return the settings of each chosen sub-module, by its name."""
     _refuse_unknown(settings, "")
     patterns = {at: None} if isinstance(at, str) else at if isinstance(at, Mapping) else dict.fromkeys(at)
     if not patterns:
-        raise UserError("localize: at is empty; name the sub-modules that are to learn by themselves")
-    found: dict[str, dict[str, Any]] = {}
+        raise UserError("localize: at is empty; name the sub-modules that should become local blocks")
+    merged: dict[str, dict[str, Any]] = {}
     for pattern, own in patterns.items():
         if not isinstance(pattern, str):
             raise UserError(f"localize: at: {pattern!r} should be the name of a sub-module, or a pattern")
@@ -193,9 +195,9 @@ def _chosen(
             )
         _refuse_unknown(own or {}, f" at[{pattern!r}]")
         for name in matching(model, pattern):
-            found[name] = {**settings, **(own or {})}
-    refuse_nested(list(found))
-    return found
+            merged[name] = {**settings, **(own or {})}
+    refuse_nested(list(merged))
+    return merged
 
 
 def _refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
@@ -205,13 +207,13 @@ def _refuse_unknown(settings: Mapping[str, Any], where: str) -> None:
 
 
 def matching(model: nn.Module, pattern: str) -> list[str]:
-    """Names of the sub-modules that a name or pattern stands for.
+    """Return the names of the sub-modules that match a name or pattern.
 
     Raises:
-        UserError: when there is none, or it is a container that is never called.
+        UserError: when none matches, or one is a container that is never called.
     """
     known = [name for name, _ in model.named_modules() if name]
-    depth = pattern.count(".")
+    depth = pattern.count(".")  # fnmatch's * also matches dots; "layers.*" should match children only
     names = [name for name in known if name.count(".") == depth and fnmatchcase(name, pattern)]
     if not names:
         raise UserError(f"localize: the model has no sub-module {pattern!r}{closest(pattern, known)}")
@@ -220,21 +222,21 @@ def matching(model: nn.Module, pattern: str) -> list[str]:
         if isinstance(part, nn.ModuleList | nn.ModuleDict):
             raise UserError(
                 f"localize: {name} is a {type(part).__name__}, a container that is never called; name its "
-                f"members: '{name}.*'"
+                f"children: '{name}.*'"
             )
     return names
 
 
-def refuse_nested(found: Sequence[str]) -> None:
-    """Refuse sub-modules of which one lies inside another.
+def refuse_nested(names: Sequence[str]) -> None:
+    """Raise if one sub-module is inside another.
 
     Raises:
         UserError: with both names.
     """
-    for outer in found:
-        for inner in found:
+    for outer in names:
+        for inner in names:
             if inner.startswith(f"{outer}."):
-                raise UserError(f"localize: {inner} lies inside {outer}; only one of them can be a block")
+                raise UserError(f"localize: {inner} is inside {outer}; only one of them can be a block")
 
 
 def _warn_of_what_stays_outside(model: nn.Module, local: LocalNetwork) -> None:
@@ -242,6 +244,6 @@ def _warn_of_what_stays_outside(model: nn.Module, local: LocalNetwork) -> None:
     outside = [name for name, p in model.named_parameters() if id(p) not in inside and p.requires_grad]
     if outside:
         warnings.warn(
-            f"localize: these parameters lie in no block and will not learn: {', '.join(outside)}",
+            f"localize: these parameters are not in any block and will not learn: {', '.join(outside)}",
             stacklevel=3,
         )

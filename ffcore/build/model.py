@@ -1,4 +1,4 @@
-"""A model from elsewhere as a stage of a recipe's network."""
+"""A PyTorch model as a stage of a recipe's network."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ffcore.recipe.network import BlockConfig, ModelItem
 from ffcore.recipe.objects import Named
 
 MakeLocal = Callable[[nn.Module, str, str, BlockConfig | None, LocalLoss | None], LocalBlock]
-"""Makes a block: body, name, path in the recipe, what differs from the item's block, a loss of its own."""
+"""Makes a block of: body, name, path in the recipe, overrides of the item's block, and an own loss."""
 
 
 class LocalModel(nn.Module):
-    """A model whose chosen sub-modules are local blocks, with what these have beside them.
+    """A model whose chosen sub-modules are local blocks, together with the other parts of these blocks.
 
     Args:
         model: the model.
-        blocks: by the names of its sub-modules.
+        blocks: the blocks, by the names of their sub-modules.
     """
 
     def __init__(self, model: nn.Module, blocks: dict[str, LocalBlock]) -> None:
@@ -36,21 +36,21 @@ class LocalModel(nn.Module):
         self.parts = nn.ModuleDict({block_name(name): PartsOf(block) for name, block in blocks.items()})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model makes of its input."""
+        """Return the model's output."""
         return self.model(*args, **kwargs)
 
 
 def built(item: ModelItem, path: str, classes: int, local: MakeLocal) -> LocalModel:
-    """The model as a stage, with a block at each chosen sub-module; a head is the last of them.
+    """Return the model as a stage, with a block for each chosen sub-module and then the head.
 
     Args:
         item: the recipe's item.
-        path: its place in the recipe, for messages.
+        path: its path in the recipe, for messages.
         classes: number of classes K.
         local: makes a block.
 
     Raises:
-        UserError: with the path, when the target makes no module, or has no such sub-modules.
+        UserError: with the path, when the target does not return a module, or a sub-module does not exist.
     """
     model = _made(item, path, classes)
     chosen: dict[str, BlockConfig | None] = {}
@@ -62,7 +62,7 @@ def built(item: ModelItem, path: str, classes: int, local: MakeLocal) -> LocalMo
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     if len(heads) > 1 or not chosen.keys().isdisjoint(heads):
-        raise UserError(f"{path}.head: {item.head!r} should be one sub-module that is not named in at, too")
+        raise UserError(f"{path}.head: {item.head!r} should be one sub-module that is not in at")
     prefix = f"{item.name}-" if item.name is not None else ""
     blocks: dict[str, LocalBlock] = {}
     for name, own_config in {**chosen, **dict.fromkeys(heads)}.items():
@@ -81,9 +81,9 @@ def _made(item: ModelItem, path: str, classes: int) -> nn.Module:
         raise UserError(f"{path}.target: {item.target!r} should be a function or class that makes a model")
     try:
         model = target(**copy.deepcopy(options))
-    except Exception as error:  # what the given code raises
+    except Exception as error:  # user code may raise anything
         signature = inspect.signature(target) if inspect.isroutine(target) else ""
-        raise UserError(f"{path}.target: it makes no model{signature}: {one_line(error, 300)}") from error
+        raise UserError(f"{path}.target: it fails{signature}: {one_line(error, 300)}") from error
     if not isinstance(model, nn.Module):
-        raise UserError(f"{path}.target: it makes a {type(model).__name__}, not a torch module")
+        raise UserError(f"{path}.target: it returns a {type(model).__name__}, not a torch module")
     return model

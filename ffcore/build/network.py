@@ -1,4 +1,4 @@
-"""From the ``network``, ``block`` and ``readouts`` parts of a recipe to a network."""
+"""Builds the network of the ``network``, ``block`` and ``readouts`` parts of a recipe."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
 
 
 class NetworkBuilder:
-    """Builds a recipe's network item by item, keeping track of shapes and names.
+    """Builds a recipe's network item by item, and tracks shapes and names.
 
     Args:
         recipe: the validated recipe.
@@ -76,12 +76,12 @@ class NetworkBuilder:
         self.optimizers: dict[str, OptimizerConfig] = {}
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
-        self._x = torch.zeros(2, *shape)  # what the items built so far make of zeros
+        self._x = torch.zeros(2, *shape)  # output of the items built so far, for an input of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
 
     def build(self) -> LocalNetwork:
-        """The whole network, its components set up.
+        """Return the whole network, with its components set up.
 
         Raises:
             UserError: with the path in the recipe, when parts do not fit together.
@@ -95,7 +95,7 @@ class NetworkBuilder:
             stages |= self._stages([item], "the algorithm's head", merged(defaults, imposed), BlockConfig())
         if isinstance(last := next(reversed(stages.values())), BoxStage):
             raise UserError(
-                f"{last.where}: no block comes after this black box, so nobody reads it; leave it out"
+                f"{last.where}: no block comes after this black box, so its output is not used; leave it out"
             )
         readouts: dict[str, Readout] = {}
         check_optimizer(self.recipe.readout_optimizer, "readout_optimizer")
@@ -118,16 +118,17 @@ class NetworkBuilder:
             raise UserError(f"network: {first_line(error)}") from error
         if self._to_compile and not any(shutil.which(name) for name in _COMPILERS if name):
             raise UserError("block.compile: no C++ compiler found here; install one, or set it to false")
-        for block in self._to_compile:  # the passes over zeros that found the shapes are over
+        for block in self._to_compile:  # after the dry runs, which run eagerly
             block.compile()
         return network
 
     def _stages(
         self, items: Sequence[NetworkItem], path: str, under: BlockConfig, over: BlockConfig
     ) -> OrderedDict[str, nn.Module]:
-        """Modules by name. An item's own ``block`` lies between the defaults ``under`` and ``over`` it."""
+        """Return modules by name. An item's ``block`` overrides ``under``; ``over`` overrides the item's."""
         stages: OrderedDict[str, nn.Module] = OrderedDict()
         for i, item in enumerate(items):
+            # items of a named network have the path of the item that names it
             here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
             if isinstance(item, NetItem):
                 stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
@@ -148,7 +149,7 @@ class NetworkBuilder:
             return self._block(item, name, path, merged(merged(under, item.block), over))
         stage: nn.Module
         if isinstance(item, ResidualItem):
-            x = self._x
+            x = self._x  # the items below replace it; the shortcut starts at its value before them
             stage = Residual(
                 nn.Sequential(self._stages(item.items, f"{path}.items", under, over)), item.merge
             )
@@ -171,13 +172,13 @@ class NetworkBuilder:
         return stage
 
     def _model(self, item: ModelItem, path: str, config: BlockConfig) -> LocalModel:
-        """A model from elsewhere, whose blocks get what the recipe says of blocks."""
+        """Return a PyTorch model whose blocks get the settings of the recipe's ``block``."""
 
         def local(
             body: nn.Module, name: str, where: str, own: BlockConfig | None, loss: LocalLoss | None
         ) -> LocalBlock:
             if name in self._taken:
-                raise UserError(f"{where}.name: {name!r} is taken; name the model, which goes before it")
+                raise UserError(f"{where}.name: {name!r} is taken; name the model, which becomes a prefix")
             self._taken.add(name)
             mine = merged(config, own) if own is not None else config
             if loss is not None:
@@ -195,13 +196,13 @@ class NetworkBuilder:
         return built(item, path, self.classes, local)
 
     def _circuit(self, item: CircuitItem, name: str, path: str, config: BlockConfig) -> Circuit:
-        """A circuit, whose blocks get what the recipe says of blocks."""
+        """Return a circuit whose blocks get the settings of the recipe's ``block``."""
         if ".items." in path:
-            raise UserError(f"{path}: {item.kind} is a circuit; no shortcut goes around one")
+            raise UserError(f"{path}: {item.kind} is a circuit, which cannot be inside a residual")
         if config.handoff is not None:
             raise UserError(
-                f"block.handoff: the circuit {item.kind} hands on by itself what its blocks make; leave the "
-                "handoff out"
+                f"block.handoff: the circuit {item.kind} passes activities between its blocks itself; leave "
+                "the handoff out"
             )
         if config.per_view:
             raise UserError("block.per_view: views of a circuit share rows; set it to false")
@@ -214,7 +215,7 @@ class NetworkBuilder:
             full = f"{item.name}-{name}" if item.name is not None else name
             if full in self._taken:
                 raise UserError(
-                    f"{path}.name: {full!r} is taken; give the circuit a name, which goes before it"
+                    f"{path}.name: {full!r} is taken; give the circuit a name, which becomes a prefix"
                 )
             known.add(name)
             self._taken.add(full)
@@ -250,7 +251,7 @@ class NetworkBuilder:
         made: Any = self._run(body, self._x, path)
         activity: Tensor = made[0] if isinstance(made, tuple) else made
         if not isinstance(activity, Tensor):
-            raise UserError(f"{path}: {a(type(activity).__name__)} comes out of it; a body makes a tensor")
+            raise UserError(f"{path}: it returns {a(type(activity).__name__)}; a body returns a tensor")
         handoff = None
         if config.handoff is not None:
             handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))
@@ -280,11 +281,11 @@ class NetworkBuilder:
         if name := item.name or (given.name if isinstance(given, LocalBlock) else ""):
             many = isinstance(item, BlockItem | ResidualItem) and item.repeat > 1
             return f"{name}{copy + 1}" if many else name
-        kind = item.kind.lower()  # of a module from Python it is its class
-        while True:  # a network by name may have taken some
+        kind = item.kind.lower()  # the class name of a module from Python
+        while True:  # a named network may have taken some of the names
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             name = f"{kind}{self._numbers[kind]}"
-            if name not in self._taken or name in self.recipe.readouts:  # of which somebody else complains
+            if name not in self._taken or name in self.recipe.readouts:  # `_stages` refuses a readout's name
                 return name
 
     @staticmethod
@@ -294,7 +295,7 @@ class NetworkBuilder:
             with torch.no_grad():
                 also = [Views(x, ("dry-run",), (len(x),))] if isinstance(module, Circuit) else []
                 return cast(Tensor, module(x, *also))
-        except RunError as error:  # which says where
+        except RunError as error:  # its message has the path already
             raise UserError(str(error)) from error
         except (ValueError, RuntimeError, TypeError) as error:
             shape = tuple(x.shape[1:])
@@ -305,28 +306,28 @@ class NetworkBuilder:
 
 
 def _refuse_to_replace(item: BlockItem, path: str, over: BlockConfig) -> None:
-    """A local block from Python has its parts; neither the recipe nor the algorithm changes them."""
+    """Raise if the recipe or the algorithm would change the parts of a local block from Python."""
     given = item.body.object
     if isinstance(given, LocalBlock):
         if not re.fullmatch(r"[\w-]*", given.name):
             raise UserError(f"{path}.name: {given.name!r} should be letters, digits, _ and -")
         if item.block.model_fields_set:
-            raise UserError(f"{path}.block: a LocalBlock has parts of its own; leave 'block' out")
+            raise UserError(f"{path}.block: a LocalBlock has its own parts; leave 'block' out")
         if over.model_fields_set:
             raise UserError(
-                f"{path}: a LocalBlock has a loss of its own, and this algorithm replaces "
-                f"block.{min(over.model_fields_set)}; give the module inside"
+                f"{path}: a LocalBlock has its own loss, but this algorithm replaces "
+                f"block.{min(over.model_fields_set)}; give the body of the block instead"
             )
 
 
 def _items(item: NetItem, path: str) -> list[NetworkItem]:
-    """What a network by name stands for."""
+    """Return the items of a named network."""
     net: Items = make(item.net, path)
     return [_ITEM.validate_python(_named(each, item.name)) for each in net.items()]
 
 
 def _named(item: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
-    """The item with a prefix to its name and to those of its own items."""
+    """Return the item with a prefix before its name and the names of its own items."""
     named = dict(as_kind(item))
     if prefix is not None and "name" in named:
         named["name"] = f"{prefix}-{named['name']}"

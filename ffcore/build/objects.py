@@ -1,4 +1,4 @@
-"""Objects that a recipe was given from Python, made ready for one network."""
+"""Prepares objects that a recipe holds from Python for use in one network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from ffcore.recipe.objects import Absent, Named, a
 
 
 def own(given: Any, path: str) -> Any:
-    """The object for one use: a deep copy, or what a target names. Functions and classes are not copied.
+    """Return the object for one use: a deep copy, or the import of a target.
+
+    Functions and classes are not copied.
 
     Args:
-        given: an object, or how a recipe names one.
-        path: its place in the recipe, for messages.
+        given: an object, or a target ``module:name``.
+        path: its path in the recipe, for messages.
 
     Raises:
-        UserError: with the path, when it cannot be copied or imported, or is only described.
+        UserError: with the path, when it cannot be copied or imported, or ``config.yaml`` only describes it.
     """
     if isinstance(given, Absent):
         raise UserError(f"{path}: {given.described} was given from Python; pass it again from Python")
@@ -34,29 +36,29 @@ def own(given: Any, path: str) -> Any:
         except (ImportError, AttributeError) as error:
             raise UserError(f"{path}: {given.target!r} cannot be imported: {first_line(error)}") from error
     if inspect.isroutine(given) or isinstance(given, functools.partial):
-        return given  # also a method, whose object would be copied with it
+        return given  # copying a bound method would copy its object too
     try:
         made = copy.deepcopy(given)
-    except Exception as error:  # what an object's own code raises
+    except Exception as error:  # user code may raise anything
         hint = "; give a function that calls it" if callable(given) and path.endswith("box") else ""
-        said = f"{path}: {a(type(given).__name__)} cannot be copied: {one_line(error, 200)}{hint}"
-        raise UserError(said) from error
+        message = f"{path}: {a(type(given).__name__)} cannot be copied: {one_line(error, 200)}{hint}"
+        raise UserError(message) from error
     return made.cpu() if isinstance(made, nn.Module) else made
 
 
 def component(noun: str, given: Any, path: str) -> Any:
-    """A component that the recipe holds as an object.
+    """Return a component that the recipe holds as an object.
 
     Args:
-        noun: what sort of component.
+        noun: the type of component.
         given: the object.
-        path: its place in the recipe, for messages.
+        path: its path in the recipe, for messages.
 
     Raises:
-        UserError: as for `own`, or what a target names is no component.
+        UserError: as for `own`, or when a target is not a component.
     """
     if noun == "dataset" and not isinstance(given, Absent):
-        return given  # data are read, never changed
+        return given  # not copied: data are only read
     made = own(given, path)
     if noun == "blackbox" and isinstance(made, type) and issubclass(made, BlackBox):
         made = made()

@@ -1,4 +1,4 @@
-"""Optimisers and learning rates from their part of the recipe."""
+"""Builds optimisers and learning-rate factors from their parts of a recipe."""
 
 from __future__ import annotations
 
@@ -25,35 +25,37 @@ from ffcore.recipe.spec import Spec, entry_of
 def new_optimizer(
     config: OptimizerConfig, parameters: Sequence[nn.Parameter], path: str = "optimizer"
 ) -> torch.optim.Optimizer:
-    """An optimiser over ``parameters``.
+    """Return an optimiser of ``parameters``.
 
     Args:
         config: its part of the recipe.
-        parameters: what it steps.
-        path: its place in the recipe, for messages.
+        parameters: the parameters to optimise.
+        path: its path in the recipe, for messages.
 
     Raises:
-        UserError: with the path, when its options do not fit, or what is called makes no optimiser.
+        UserError: with the path, when its options do not fit, or the function does not return an optimiser.
     """
     make, options = _called(config, path)
     try:
         made = make(list(parameters), **options)
-    except Exception as error:  # what the code of others raises
-        raise UserError(f"{path}: it makes no optimiser: {typed(error, 300)}") from error
+    except Exception as error:  # user code may raise anything
+        raise UserError(f"{path}: the optimiser cannot be made: {typed(error, 300)}") from error
     if not isinstance(made, torch.optim.Optimizer):
-        raise UserError(f"{path}: it makes {a(type(made).__name__)}; it should make a torch.optim.Optimizer")
+        raise UserError(
+            f"{path}: it returns {a(type(made).__name__)}; it should return a torch.optim.Optimizer"
+        )
     return made
 
 
 def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
-    """Try an optimiser on a parameter of its own, before anything is written.
+    """Test an optimiser on a small parameter, before anything is written.
 
     Args:
-        config: its part of the recipe, if it has one.
-        path: its place in the recipe, for messages.
+        config: its part of the recipe, or None.
+        path: its path in the recipe, for messages.
 
     Raises:
-        UserError: with the path, when it makes no optimiser, or one that cannot step.
+        UserError: with the path, when the optimiser cannot be made, or cannot step.
     """
     if config is None:
         return
@@ -62,33 +64,33 @@ def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
     parameter.grad = torch.zeros(2, 2)
     try:
         made.step()
-    except Exception as error:  # what the code of others raises
+    except Exception as error:  # user code may raise anything
         raise UserError(f"{path}: {type(made).__name__} cannot step: {typed(error, 300)}") from error
 
 
 def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
-    """The factor on learning rates as a function of the epoch and the number of epochs.
+    """Return the factor on learning rates, a function of the epoch and the number of epochs.
 
     Args:
         config: the recipe's ``lr_schedule``.
 
     Raises:
-        UserError: when its options do not fit, or it makes no finite number at the beginning.
+        UserError: when its options do not fit, or its factor at epoch 0 is not finite.
     """
     path = "lr_schedule"
     function, options = _called(config, path)
     try:
         made = _factor_of(function, options) if isinstance(function, type) else partial(function, **options)
         first = float(made(0.0, 1))
-    except Exception as error:  # what the code of others raises
-        raise UserError(f"{path}: it makes no factor: {typed(error, 300)}") from error
+    except Exception as error:  # user code may raise anything
+        raise UserError(f"{path}: it does not return a factor: {typed(error, 300)}") from error
     if not math.isfinite(first):
         raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a finite number")
     return lambda epoch, epochs: float(made(epoch, epochs))
 
 
 def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[float, int], float]:
-    """``factor`` of a schedule, or the rates that a scheduler of torch's makes from a rate of 1."""
+    """Return ``factor`` of a schedule, or the rates of a torch scheduler with a base rate of 1."""
     if not issubclass(schedule, LRScheduler):
         factor: Callable[[float, int], float] = schedule(**options).factor
         return factor
@@ -96,6 +98,7 @@ def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[flo
     scheduler = schedule(optimizer, **options)
     factors = [optimizer.param_groups[0]["lr"]]  # after 0, 1, 2, … epochs
 
+    # A torch scheduler only counts upwards; its rates are stored, so that any epoch can be asked for.
     def stepped(epoch: float, epochs: int) -> float:
         while len(factors) <= int(epoch):
             optimizer.step()
@@ -103,22 +106,22 @@ def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[flo
             factors.append(optimizer.param_groups[0]["lr"])
         return float(factors[int(epoch)])
 
-    stepped(1.0, 1)  # one that needs a metric fails here
+    stepped(1.0, 1)  # fails here for a scheduler that needs a metric, such as ReduceLROnPlateau
     return stepped
 
 
 def _called(config: Spec | Call, path: str) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """What a recipe calls, and with which keyword arguments."""
+    """Return the function of a recipe entry and its keyword arguments."""
     if isinstance(config, Call):
         return own(config.kind, path), config.options
     return entry_of(config.noun, config.kind).load(), values_of(config.options)
 
 
 def makers(default: OptimizerConfig, own: Mapping[str, OptimizerConfig]) -> dict[str, Make]:
-    """Functions from parameters to an optimiser, by block; "*" is the recipe's.
+    """Return functions from parameters to an optimiser, by block; "*" is for all other blocks.
 
     Args:
-        default: the recipe's.
-        own: those of single blocks and readouts, by name.
+        default: the recipe's ``optimizer``.
+        own: the optimisers of single blocks and readouts, by name.
     """
     return {name: partial(new_optimizer, config) for name, config in {"*": default, **own}.items()}

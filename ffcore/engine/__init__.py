@@ -1,1 +1,1 @@
-"""Lightning's side of the house: the module, its one optimiser, meters and callbacks."""
+"""The parts of ffcore that depend on Lightning: the module, meters and callbacks."""

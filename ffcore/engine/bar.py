@@ -1,4 +1,4 @@
-"""The live picture of a run in the terminal: by time, not by step."""
+"""The progress bar of a run in the terminal."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rich.text import Text
 
 from ffcore.engine.module import ForwardOnly
 
-_EVERY = 0.5  # seconds between two looks at the meters: each one waits for the device
+_EVERY = 0.5  # seconds between two readings of the meters, since each one waits for the device
 
 
 class Bar(L.Callback):
-    """Progress, validation accuracy, and loss and separation of every block.
+    """Shows progress, validation accuracy, and the loss and separation of every block.
 
-    In a terminal it redraws itself at most twice a second. Elsewhere (a file, a pipe) it prints a line an
-    epoch, at most one in ten seconds, and the last.
+    In a terminal it is drawn at most twice a second. In a file or a pipe it prints one line per epoch, at
+    most every ten seconds, and always one for the last epoch.
 
     Args:
-        console: where to draw.
-        title: what is being trained.
+        console: the console to draw on.
+        title: the name of the run.
     """
 
     def __init__(self, console: Console, title: str) -> None:
@@ -34,10 +34,10 @@ class Bar(L.Callback):
         self._live: Live | None = None
         self._next = 0.0
         self._began = 0.0
-        self._before = 0  # batches that an earlier part of the run has learned
+        self._before = 0  # number of batches learned before the run was resumed
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to draw."""
+        """Start drawing."""
         self._began, self._before = time.monotonic(), trainer.global_step
         if self.console.is_terminal:
             self._live = Live(console=self.console, auto_refresh=False)
@@ -46,14 +46,14 @@ class Bar(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Redraw if it is time to."""
+        """Redraw if the last drawing is old enough."""
         now = time.monotonic()
         if self._live is not None and now >= self._next:
             self._next = now + _EVERY
             self._live.update(self._picture(trainer, pl_module, batch_idx + 1), refresh=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Without a terminal, print a line."""
+        """Print a line if the output is not a terminal."""
         now = time.monotonic()
         last = trainer.current_epoch + 1 == trainer.max_epochs
         if self._live is None and (now >= self._next or last):
@@ -61,13 +61,13 @@ class Bar(L.Callback):
             self.console.print(self._line(trainer, pl_module), highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the picture away; a table follows."""
+        """Remove the bar; the command prints a table after it."""
         self._stop()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         self._stop()
 
     def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Batches as loaders give them, and as algorithms take them. N samples."""
+"""Conversion of a loader's batches to `Batch`. N samples."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ffcore.interfaces.structure import rows
 
 
 def as_batch(given: Any, ranks: Ranks) -> Batch:
-    """A `Batch` of a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
+    """Return a `Batch` for a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
 
     Args:
         given: x is (N, *shape), y is (N,) classes.
-        ranks: those that share each batch; its rows are theirs in the order of the ranks.
+        ranks: the ranks that share each batch; the global batch has their rows in the order of the ranks.
 
     Raises:
-        UserError: when it is none of these, or x and y do not fit each other.
+        UserError: when the batch has another form, or x and y do not fit each other.
     """
     if isinstance(given, Batch):
         return given

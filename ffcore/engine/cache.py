@@ -1,4 +1,4 @@
-"""What finished blocks make of the training set, kept so that they need not run again.
+"""A cache of the finished blocks' outputs on the training set.
 
 N samples in the training split; n of them in a batch; V views.
 """
@@ -18,31 +18,32 @@ from ffcore.local import LocalNetwork
 
 
 class Loader(Protocol):
-    """A loader that can also go through its samples in the stored order."""
+    """A loader that can also iterate over its samples in the order of the data set."""
 
     samples: int
 
     def in_order(self) -> Iterable[Batch]:
-        """All samples, each of them once, in the stored order."""
+        """Iterate over all samples once, in the order of the data set."""
 
     def anew(self) -> Iterable[Batch]:
-        """All samples, each of them once, in the epoch's order."""
+        """Iterate over all samples once, in the order of the epoch."""
 
 
 class Cache:
-    """The views of every training sample, as the first stage with a block that learns receives them.
+    """The views of every training sample, at the input of the first stage that learns.
 
-    Each sample's views are drawn once, when the cache is filled; its batches are views for
-    ``network.learn(…, entered=True)``. Takes N·V rows of that stage's input, on the network's device.
+    The views of each sample are made once, when the cache is filled. Pass them to
+    ``network.learn(…, entered=True)``. The cache stores N·V rows of that stage's input on the network's
+    device.
 
     Args:
-        network: with the plan whose finished stages are run.
+        network: the network; its plan determines the finished stages.
         algorithm: makes the views.
-        loader: of the training split.
-        seed: keys the draws.
+        loader: loader of the training split.
+        seed: seed of the views' random numbers.
 
     Raises:
-        UserError: when the views carry what cannot be kept row by row.
+        UserError: when the views have extras or views of different sizes, which cannot be stored by sample.
     """
 
     def __init__(self, network: LocalNetwork, algorithm: Algorithm, loader: Loader, seed: int) -> None:
@@ -51,12 +52,13 @@ class Cache:
         self._roles: tuple[str, ...] = ()
         for number, batch in enumerate(loader.in_order()):
             n = len(batch.x)
+            # the number of finished stages is mixed in: each stage of a greedy schedule has new views
             batch.seed(seed, mix(network.finished, number))
             views = network.enter(algorithm.views(batch, network))
             if views.extra or set(views.sizes) != {n}:
                 what = "extras" if views.extra else "views of different sizes"
                 raise UserError(
-                    f"schedule.cache: the views have {what}, which cannot be kept; set it to false"
+                    f"schedule.cache: the views have {what}, which cannot be cached; set it to false"
                 )
             self._roles, self._upstream = views.roles, len(views.upstream)
             for name, rows in _tensors(views).items():
@@ -67,7 +69,7 @@ class Cache:
                 self._kept[name][:, batch.index] = by_view
 
     def views(self, batch: Batch) -> Views:
-        """The views of a batch's samples."""
+        """Return the stored views of a batch's samples."""
         rows = {name: kept[:, batch.index].flatten(0, 1) for name, kept in self._kept.items()}
         return Views(
             x=rows["x"],
@@ -80,8 +82,8 @@ class Cache:
 
 
 def _tensors(views: Views) -> dict[str, Tensor]:
-    """Everything that has rows: of all views, or, for ``y``, of the first."""
-    found = {"x": dense(views.x)}
-    found |= {f"upstream {i}": goodness for i, goodness in enumerate(views.upstream)}
-    found |= {name: t for name, t in (("y", views.y), ("hypothesis", views.hypothesis)) if t is not None}
-    return found
+    """Return all tensors with one row per row of the views; for ``y``, per row of the first view."""
+    by_name = {"x": dense(views.x)}
+    by_name |= {f"upstream {i}": goodness for i, goodness in enumerate(views.upstream)}
+    by_name |= {name: t for name, t in (("y", views.y), ("hypothesis", views.hypothesis)) if t is not None}
+    return by_name

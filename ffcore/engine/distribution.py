@@ -1,4 +1,4 @@
-"""How a run lies on its ranks, as the engine sees it."""
+"""The distribution of a run over ranks, as the engine uses it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from ffcore.local import LocalNetwork
 
 
 class Distribution:
-    """A run on one rank, and what runs on several do in its place.
+    """The distribution of a run on one rank, and the interface for several ranks.
 
     Attributes:
-        ranks: all of the run; they share what is measured.
-        learning: those that share each training batch.
+        ranks: all ranks of the run, which share the batches of validation and test.
+        learning: the ranks that share each training batch.
     """
 
     ranks: Ranks = ALONE
     learning: Ranks = ALONE
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
-        """Training begins here.
+        """Called when training begins.
 
         Args:
-            network: with its weights, optimisers and plan.
-            batches: what it learns from.
+            network: the network with its weights, optimisers and plan.
+            batches: the views of the training split.
         """
 
     def end(self) -> None:
-        """Training is over, or pauses; no rank has failed."""
+        """Called when training ends or pauses without a failure."""
 
     def owns(self, name: str) -> bool:
-        """Whether a block or readout of that name learns on this rank."""
+        """Return whether the block or readout of a name learns on this rank."""
         return True
 
     def settle(self, module: nn.Module) -> None:
-        """Make parameters and buffers the same on all ranks."""
+        """Make parameters and buffers equal on all ranks."""
 
     def buffers(self, module: nn.Module) -> dict[str, Tensor]:
-        """Those that ranks may have different values of within an epoch."""
+        """Return the buffers that may differ between ranks within an epoch, by name."""
         return {}
 
     def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
-        """What this rank goes on with.
+        """Return the partial epoch state from which this rank resumes.
 
         Args:
-            states: what all ranks of the run so far had half done.
-            shared: whether each of them was of a share of the same batches; otherwise, of blocks of its own.
+            states: the partial epoch states of all ranks that saved the checkpoint.
+            shared: whether those ranks shared each batch. If not, each had its own blocks.
         """
         return states[0] if len(states) == 1 else PartialEpoch.merged(states)

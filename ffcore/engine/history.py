@@ -1,4 +1,4 @@
-"""The callback that writes a row an epoch into ``metrics.csv``."""
+"""The callback that writes one row per epoch to ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _FIRST = ("epoch", "step", "seconds", "samples_per_s", "lr", "val_accuracy")
 
 
 class History(L.Callback):
-    """Losses, goodness and separation of every block, validation accuracy, time: one row an epoch.
+    """Writes losses, goodness and separation of every block, validation accuracy and time of each epoch.
 
     Attributes:
-        seconds: time spent learning so far, without validation.
-        samples: samples learned so far.
-        resumed: after which steps the run was taken up again.
+        seconds: training time so far, without validation.
+        samples: number of samples learned so far.
+        resumed: the steps after which the run was resumed.
 
     Args:
-        path: the CSV file; None, on all ranks but the first, writes none.
+        path: the CSV file; None on all ranks except rank 0.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -36,16 +36,16 @@ class History(L.Callback):
         self._began = 0.0
         self._learning = False
         self._validated = False
-        self._goes_on = False
+        self._resuming = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock: a run that goes on within an epoch sees no beginning of it."""
-        if self._goes_on:
+        """Start the timer. A run that is resumed within an epoch does not get ``on_train_epoch_start``."""
+        if self._resuming:
             self.resumed.append(trainer.global_step)
         self._start()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Start the timer."""
         self._start()
 
     def on_train_batch_end(
@@ -55,11 +55,14 @@ class History(L.Callback):
         self.samples += batch.total
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop the clock: the epoch's learning is over."""
+        """Stop the timer, since the training part of the epoch is over."""
         self._stop()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Note that there are fresh metrics; a run that ends after its row was written is validated then."""
+        """Note that there are new metrics.
+
+        A run that ends within an epoch is validated after its row was written; the metrics are added to it.
+        """
         self._validated = True
         if self._rows and self._rows[-1]["step"] == trainer.global_step:
             self._rows[-1] |= _validation(pl_module)
@@ -85,11 +88,11 @@ class History(L.Callback):
 
     @property
     def row(self) -> dict[str, Any]:
-        """The last epoch's."""
+        """The row of the last epoch."""
         return dict(self._rows[-1]) if self._rows else {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, and the counts."""
+        """Return the rows and the counts."""
         running = time.perf_counter() - self._began if self._learning else 0.0
         return {
             "rows": [dict(row) for row in self._rows],
@@ -99,11 +102,11 @@ class History(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after these rows."""
+        """Restore rows and counts."""
         self._rows = [dict(row) for row in state_dict["rows"]]
         self.seconds, self.samples = state_dict["seconds"], state_dict["samples"]
         self.resumed = list(state_dict["resumed"])
-        self._goes_on = True
+        self._resuming = True
 
     def _start(self) -> None:
         self._began = time.perf_counter()
@@ -116,7 +119,7 @@ class History(L.Callback):
             self._learning = False
 
     def _write(self) -> None:
-        """Write all rows anew: blocks that begin to learn bring columns of their own."""
+        """Write all rows again: a block that begins to learn adds columns to the header."""
         if self.path is None:
             return
         columns = dict.fromkeys(column for known in self._rows for column in known)

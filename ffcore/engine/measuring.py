@@ -1,4 +1,4 @@
-"""Metrics of a validation or a test: accuracy of all evidence together and of each source alone.
+"""Metrics of validation and test: accuracy of the combined evidence and of each source.
 
 L sources; N samples; K classes.
 """
@@ -18,7 +18,7 @@ from ffcore.network import Network
 
 
 class Measuring(nn.Module):
-    """Adds up what a network says of the batches of one split.
+    """Collects the predictions and losses of a network over the batches of one split.
 
     Args:
         net: the network.
@@ -28,11 +28,11 @@ class Measuring(nn.Module):
         super().__init__()
         self.accuracy = Accuracy(len(net.sources), net.classes)
         self._measures = Measures()
-        self._seen: list[tuple[Tensor, Tensor]] = []  # evidence that waits for the end of the split
+        self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
 
     def add(self, net: Network, batch: Batch, group: Ranks, needs: frozenset[str]) -> None:
-        """One batch; the contribution waits for the whole split if ``needs`` says so."""
+        """Add a batch. If ``needs`` has validation values, the evidence is combined after the split."""
         if needs.isdisjoint(("val.loss", "val.scores")):
             if batch.counts:
                 self._count(net, self._evidence(net, batch), batch.y)
@@ -47,7 +47,7 @@ class Measuring(nn.Module):
                 self._losses[name] = self._losses.get(name, 0.0) + float(loss) * len(batch.x)
 
     def metrics(self, net: Network, group: Ranks) -> dict[str, Any]:
-        """Of a split that has been measured by all ranks; the next one begins anew."""
+        """Return the metrics of the split over all ranks, and reset."""
         if self._seen:
             self._observe(net, group)
         metrics = {**self.accuracy.metrics(group), "measures": self._measures.metrics(group)}
@@ -56,7 +56,7 @@ class Measuring(nn.Module):
         return metrics
 
     def _observe(self, net: Network, group: Ranks) -> None:
-        """Let the contribution see the split, then count what it makes of it."""
+        """Call the contribution's ``observe`` with the whole split, then count its predictions."""
         scores = torch.cat([evidence for evidence, _ in self._seen], dim=1)
         y = torch.cat([classes for _, classes in self._seen])
         parts = group.objects(self._losses)
@@ -68,12 +68,12 @@ class Measuring(nn.Module):
             by_source(net, losses, scores.device) if "val.loss" in wanted else None,
             *((scores, y) if "val.scores" in wanted else (None, None)),
         )
-        if group.rank == 0:  # they are all ranks'
+        if group.rank == 0:  # every rank has the rows of all ranks; count them once
             self._count(net, scores, y)
         self._seen, self._losses = [], {}
 
     def _evidence(self, net: Network, batch: Batch) -> Tensor:
-        """(L, N, K); the algorithm's own metrics are added on the way."""
+        """Return evidence (L, N, K), and add the algorithm's own metrics."""
         evidence = net.algorithm.scores(batch.x, net.local)
         if batch.counts:
             self._measures.update(net.algorithm.measure(batch, net.local))
@@ -84,5 +84,5 @@ class Measuring(nn.Module):
 
 
 def by_source(net: Network, losses: Mapping[str, float], device: torch.device) -> Tensor:
-    """(L,) losses in the order of the evidence; NaN for a source that has none, or did not learn."""
+    """Return (L,) losses in the order of the evidence; NaN for a source without one."""
     return torch.tensor([losses.get(source.name, math.nan) for source in net.sources], device=device)

@@ -1,4 +1,7 @@
-"""Running metrics of every block, kept on the device until somebody looks."""
+"""Running metrics of every block, accumulated on the device.
+
+metric = Σ_b n_b v_b / Σ_b n_b      for batches b with n_b samples and mean v_b
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,20 @@ from ffcore.local import LocalBlock
 
 
 class Divergence(NamedTuple):
-    """The block whose loss was the first to be no number, and the step of its run, from 1."""
+    """The block whose loss was non-finite first, and the step at which it was, from 1."""
 
     block: str
     step: int
 
 
 class Meter:
-    """Means over samples since the last `reset`: losses of every block, energies of each view of a pair.
+    """Means over samples since the last `reset`: losses of every block, and energies of each view of a pair.
 
-    It is a network's record of losses and one of its observers. Nothing here waits for a device but `read`
-    and `divergence`.
+    It is a network's ``record`` and one of its observers. Only `read`, `divergence` and `gather` wait for the
+    device.
 
     Args:
-        names: of everything that can learn.
+        names: names of all blocks and readouts.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -34,17 +37,17 @@ class Meter:
         self.reset()
 
     def reset(self, step: int = 0) -> None:
-        """Begin new sums after so many steps of the run."""
+        """Begin new sums; ``step`` is the number of steps of the run so far."""
         self._sums: dict[str, dict[str, Tensor]] = {}
         self._samples: dict[str, int] = {}
         self._pairs: dict[str, int] = {}
         self._roles: dict[str, tuple[str, ...]] = {}
         self._before, self._steps = step, 0
         self._losses: Tensor | None = None  # (slots,) sums of losses
-        self._finite: Tensor | None = None  # (slots,) after how many steps they were finite
+        self._finite: Tensor | None = None  # (slots,) number of steps after which the sum was finite
 
     def record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
-        """Add the terms of a block's loss, means over so many samples."""
+        """Add the terms of a block's loss, which are means over ``samples``."""
         name = cast(LocalBlock, block).name
         self._samples[name] = self._samples.get(name, 0) + samples
         for term, value in terms.items():
@@ -54,7 +57,7 @@ class Meter:
                 self._add(name, term, value.detach(), samples)
 
     def step(self) -> None:
-        """One batch has been learned: note which losses are finite still. A sum that is not stays so."""
+        """Count a step, and the blocks whose losses are still finite. A non-finite sum stays non-finite."""
         self._steps += 1
         if self._losses is not None and self._finite is not None:
             self._finite += self._losses.isfinite()
@@ -71,42 +74,42 @@ class Meter:
         self._add(name, "goodness", goodness.detach().view(2, -1).sum(1))
 
     def gather(self, ranks: Ranks) -> None:
-        """Let every rank have the sums over all; nothing is to be added then before the next `reset`."""
+        """Replace the sums by those over all ranks. Call `reset` before adding more."""
         if ranks.world > 1:
             device = self._losses.device if self._losses is not None else "cpu"
             self.load_state_dict(self.merged(ranks.objects(self.state_dict())), device)
 
     def read(self) -> dict[str, dict[str, float]]:
-        """Means by block and figure.
+        """Return the means by block and metric.
 
-        ``loss`` is the objective, each penalty stands under its name, each view's goodness under its role,
-        and ``separation`` is the first view's goodness less the second's.
+        ``loss`` is the objective, each penalty has its own name, and each view's goodness has that of its
+        role. ``separation`` is the first view's goodness minus the second's.
         """
         metrics: dict[str, dict[str, float]] = {}
         for name, sums in self._sums.items():
-            mine = metrics[name] = {}
+            of_block = metrics[name] = {}
             for what, total in sums.items():
                 if what == "goodness":
                     pair = (total / self._pairs[name]).tolist()
-                    mine |= dict(zip(self._roles[name], pair, strict=True))
-                    mine["separation"] = pair[0] - pair[1]
+                    of_block |= dict(zip(self._roles[name], pair, strict=True))
+                    of_block["separation"] = pair[0] - pair[1]
                 else:
-                    mine[what] = float(total) / self._samples[name]
+                    of_block[what] = float(total) / self._samples[name]
         return metrics
 
     def divergence(self, ranks: Ranks = ALONE) -> Divergence | None:
-        """Whose loss on any rank has been no number first since the last `reset`, if any's has."""
-        mine = None if self._finite is None else self._finite.tolist()
-        found = [each for each in ranks.objects(mine) if each is not None]
-        if not found or not self._steps:
+        """Return the block whose loss was non-finite first on any rank since the last `reset`, if any was."""
+        own = None if self._finite is None else self._finite.tolist()
+        counts = [each for each in ranks.objects(own) if each is not None]
+        if not counts or not self._steps:
             return None
-        finite = [min(of_ranks) for of_ranks in zip(*found, strict=True)]
+        finite = [min(of_ranks) for of_ranks in zip(*counts, strict=True)]
         name = min(self._slots, key=lambda name: finite[self._slots[name]])
         steps = int(finite[self._slots[name]])
         return None if steps >= self._steps else Divergence(name, self._before + steps + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, for a checkpoint within an epoch."""
+        """Return all sums, for a checkpoint within an epoch."""
         return {
             "sums": {name: {what: t.clone() for what, t in of.items()} for name, of in self._sums.items()},
             "samples": dict(self._samples),
@@ -117,7 +120,7 @@ class Meter:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
-        """Go on with such sums."""
+        """Restore the sums of a checkpoint."""
         self.reset()
         self._samples, self._pairs = dict(state["samples"]), dict(state["pairs"])
         self._roles = {name: tuple(roles) for name, roles in state["roles"].items()}
@@ -133,7 +136,7 @@ class Meter:
 
     @staticmethod
     def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The state with the sums of several ranks' meters."""
+        """Return the state with the sums of several ranks' states."""
         finite = [state["finite"] for state in states if state["finite"] is not None]
         return {
             "sums": _joined([s["sums"] for s in states], lambda a, b: _joined([a, b], torch.add)),
@@ -146,7 +149,7 @@ class Meter:
 
     @staticmethod
     def only(state: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-        """The state with the sums of those blocks alone."""
+        """Return the state with the sums of these blocks only."""
         by_block = {
             part: {name: value for name, value in state[part].items() if name in names}
             for part in ("sums", "samples", "pairs", "roles")
@@ -154,7 +157,7 @@ class Meter:
         return {**state, **by_block}
 
     def _loss(self, name: str, like: Tensor) -> Tensor:
-        """The sum of a block's losses: a place in one vector, so that one look a step sees all of them."""
+        """Return the sum of a block's losses, a view of one vector: `step` then needs one operation."""
         sums = self._sums.setdefault(name, {})
         if "loss" not in sums:
             if self._losses is None:
@@ -168,12 +171,12 @@ class Meter:
         sums = self._sums.setdefault(name, {})
         if what not in sums:
             dtype = torch.promote_types(value.dtype, torch.float32)
-            sums[what] = torch.zeros_like(value, dtype=dtype)
+            sums[what] = torch.zeros_like(value, dtype=dtype)  # bfloat16 sums would soon stop growing
         sums[what].add_(value, alpha=times)
 
 
 def _joined(parts: Sequence[Mapping[Any, Any]], add: Callable[[Any, Any], Any]) -> dict[Any, Any]:
-    """All entries; those of the same key are added."""
+    """Merge mappings; values of the same key are added."""
     joined: dict[Any, Any] = {}
     for part in parts:
         for key, value in part.items():

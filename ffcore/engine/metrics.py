@@ -1,4 +1,4 @@
-"""How good predictions are: of all evidence together, and of every source alone.
+"""Accuracy of the combined evidence and of every source, and means of the algorithm's metrics.
 
 L sources; N samples; K classes.
 """
@@ -17,7 +17,7 @@ from ffcore.interfaces import ALONE, Ranks
 
 
 class Accuracy(Metric):
-    """Confusion of the combined prediction, and the hits of each source of evidence alone.
+    """Confusion matrix of the combined prediction, and correct predictions of each source.
 
     Args:
         sources: number of sources L.
@@ -29,7 +29,7 @@ class Accuracy(Metric):
     confusion: Tensor
 
     def __init__(self, sources: int, classes: int) -> None:
-        super().__init__(sync_on_compute=False)  # `metrics` says with whom
+        super().__init__(sync_on_compute=False)  # `metrics` sums over the given ranks instead
         self.classes = classes
         self.add_state("hits", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
@@ -39,19 +39,20 @@ class Accuracy(Metric):
 
         Args:
             scores: (L, N, K) evidence.
-            combined: (N, K) what the layer contribution makes of it.
+            combined: (N, K) scores of the layer contribution.
             y: (N,) true classes.
         """
         self.hits += (scores.argmax(2) == y).sum(1)
+        # a confusion matrix in one bincount: each pair (true, predicted) is one integer
         pairs = y * self.classes + combined.argmax(1)
         self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, Any]:
-        """``accuracy``, ``per_source`` (L), ``confusion`` (K by K) of all ranks; numbers and lists."""
+        """Return ``accuracy``, ``per_source`` (L) and ``confusion`` (K, K) over all ranks, as lists."""
         counts = {name: ranks.sum(count.clone()) for name, count in self.compute().items()}
         confusion: list[list[int]] = counts["confusion"].tolist()
         total = max(1, sum(map(sum, confusion)))
-        hits = counts["hits"].reshape(-1).tolist()  # torchmetrics makes a scalar of what has one element
+        hits = counts["hits"].reshape(-1).tolist()  # torchmetrics squeezes a tensor of one element
         return {
             "accuracy": sum(row[k] for k, row in enumerate(confusion)) / total,
             "per_source": [count / total for count in hits],
@@ -59,12 +60,12 @@ class Accuracy(Metric):
         }
 
     def compute(self) -> dict[str, Tensor]:
-        """The counts: ``hits`` (L,) and ``confusion`` (K, K), rows are true classes."""
+        """Return the counts ``hits`` (L,) and ``confusion`` (K, K), whose rows are true classes."""
         return {"hits": self.hits, "confusion": self.confusion}
 
 
 EVERYWHERE = {"accuracy", "error", "per_block_accuracy", "confusion"}
-"""Metrics of a split that every run has, whatever its algorithm."""
+"""Metrics of a split that every run has, with any algorithm."""
 
 
 class Measures:
@@ -77,22 +78,22 @@ class Measures:
         """Add a batch, (N,) by name.
 
         Raises:
-            UserError: a name is that of a figure that every run has.
+            UserError: when a name is that of a metric that every run has.
         """
         if clash := sorted(values.keys() & EVERYWHERE):
-            raise UserError(f"{clash[0]!r} is a figure of every run; the algorithm's own needs another name")
+            raise UserError(f"{clash[0]!r} is a metric of every run; the algorithm's own needs another name")
         for name, of_samples in values.items():
             mean = self._means.setdefault(name, MeanMetric(sync_on_compute=False).to(of_samples.device))
             mean.update(of_samples)
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, float]:
-        """The means over all ranks, as plain numbers."""
+        """Return the means over all ranks, as Python numbers."""
         if ranks.world == 1:
             return {name: float(mean.compute()) for name, mean in self._means.items()}
-        mine = {name: (float(m.compute()), float(m.weight)) for name, m in self._means.items()}
+        own = {name: (float(m.compute()), float(m.weight)) for name, m in self._means.items()}
         sums: dict[str, list[float]] = {}
-        for theirs in ranks.objects(mine):
-            for name, (mean, count) in theirs.items():
+        for of_rank in ranks.objects(own):
+            for name, (mean, count) in of_rank.items():
                 total = sums.setdefault(name, [0.0, 0.0])
                 total[0] += mean * count
                 total[1] += count

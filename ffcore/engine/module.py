@@ -1,4 +1,7 @@
-"""The LightningModule: feeds batches to an algorithm, keeps time, measures."""
+"""The LightningModule: trains a network batch by batch, sets the progress, and measures accuracy.
+
+N samples; K classes.
+"""
 
 from __future__ import annotations
 
@@ -26,35 +29,36 @@ from ffcore.network import FITTING, Network
 from ffcore.private import HOOK_NAME
 from ffcore.trust import trusting
 
-_MEASURING = 0x76616C  # keeps the random numbers of measuring apart from those of learning
+_MEASURING = 0x76616C  # mixed into the seed, so that measuring and learning have different random numbers
 
 
 class ForwardOnly(L.LightningModule):
-    """A network for Lightning's trainer: any loader or data module, callbacks, loggers, checkpoints.
+    """A network for Lightning's trainer. It works with any loader, data module, callback and logger.
 
     Batches are pairs (x, y), mappings with the keys "x" and "y", or `ffcore.interfaces.Batch`. The module
-    optimises by hand with a single container of optimisers, so that ``global_step`` is the number of batches;
-    the blocks learn inside the algorithm's pass. Random numbers derive from (seed, global_step).
+    uses Lightning's manual optimisation. The blocks learn inside the algorithm's pass. Lightning sees one
+    container of optimisers, so ``global_step`` is the number of batches. Random numbers depend on (seed,
+    global_step).
 
-    Metrics for callbacks and loggers, once an epoch: ``val_accuracy``, ``train_loss`` (the mean over blocks)
+    Metrics for callbacks and loggers, once per epoch: ``val_accuracy``, ``train_loss`` (the mean over blocks)
     and ``<block>/loss``.
 
     Args:
         net: the network.
-        optimizers: a torch optimiser class, a function of parameters, a mapping from block names to such
-            ("*" for all others), or what `ffcore.optimizers` has made.
-        augmentations: small changes to training samples, one after another.
-        lr_factor: factor on all learning rates at a fractional epoch, of so many epochs.
-        epochs: epochs of the whole run, for schedules; None: the trainer's ``max_epochs``.
-        clip: largest gradient norm of a block, or None.
-        clip_value: largest size of a single number of a gradient, or None.
-        accumulate: batches per step.
+        optimizers: a torch optimiser class, a function of parameters, a mapping from block names to these
+            ("*" for all others), or the result of `ffcore.optimizers`.
+        augmentations: augmentations of training samples, applied in order.
+        lr_factor: function of the fractional epoch and the number of epochs; multiplies all learning rates.
+        epochs: number of epochs of the whole run, for schedules; None: the trainer's ``max_epochs``.
+        clip: maximum gradient norm of a block, or None.
+        clip_value: maximum absolute value of an element of a gradient, or None.
+        accumulate: number of batches per step.
         options: for an optimiser class: ``lr=1e-3`` and so on.
 
     Attributes:
-        net: the network; its parts are registered here under the names that checkpoints have.
-        distribution: how the run lies on its ranks; set before a training on several.
-        logs: whether metrics go to the trainer's loggers too.
+        net: the network. Its parts are registered as sub-modules here, under the names in checkpoints.
+        distribution: the distribution over ranks; set it before training on several.
+        logs: whether metrics are sent to the trainer's loggers.
     """
 
     net: Network
@@ -77,13 +81,14 @@ class ForwardOnly(L.LightningModule):
             raise UserError(f"net: should be an ffcore.Network, not a {type(net).__name__}")
         if net.schedule.cache and (net.local.readouts or augmentations or net.local.circuits):
             raise UserError(
-                "schedule.cache: readouts, augmentations and circuits need every batch anew; set it to false"
+                "schedule.cache: does not work with readouts, augmentations or circuits; set it to false"
             )
         given = isinstance(optimizers, BlockOptimizers)
         if given and (options or clip or clip_value or accumulate != 1):
-            raise UserError("optimizers: these are made already; give their options to ffcore.optimizers")
+            raise UserError("optimizers: these exist already; pass their options to ffcore.optimizers")
         self.automatic_optimization = False
-        object.__setattr__(self, "net", net)  # its parts are registered, not itself: keys of checkpoints
+        # Not registered as a sub-module; its parts are: the keys of checkpoints then have no prefix "net."
+        object.__setattr__(self, "net", net)
         self.network, self.algorithm = net.local, net.algorithm
         self.contribution, self.schedule = net.contribution, net.schedule
         self.make_optimizers = optimizers
@@ -104,7 +109,7 @@ class ForwardOnly(L.LightningModule):
         self._cache: Cache | None = None
         self._advancing = [a for a in augmentations if type(a).advance is not Component.advance]
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
-        self._factor: float | None = None  # unknown: a checkpoint may have brought scaled rates
+        self._factor: float | None = None  # unknown, since a loaded checkpoint has rates that are scaled
         self.val_metrics: dict[str, Any] | None = None
         self._partial_epoch: Sequence[PartialEpoch] = ()
         self._shared = False
@@ -112,14 +117,14 @@ class ForwardOnly(L.LightningModule):
     # -- learning ---------------------------------------------------------------------------------------
 
     def _attach(self) -> None:
-        """Let this module's meter see what the network learns, in place of another's."""
+        """Connect this module's meter to the network, in place of another module's."""
         local = self.network
         local.observers[:] = [each for each in local.observers if not isinstance(each, Meter)]
         local.observers.append(self.meter)
         local.record, local.finite = self.meter.record, False
 
     def configure_optimizers(self) -> BlockOptimizers:
-        """One optimiser for each block that can learn, behind one for Lightning."""
+        """Return the container of all block optimisers."""
         made = self.make_optimizers
         if not isinstance(made, BlockOptimizers):
             made = block_optimizers(
@@ -134,7 +139,8 @@ class ForwardOnly(L.LightningModule):
         else:
             refuse_others(made, self.network)
         self.network.optimizers = made
-        known = {id(optimizer): rates for optimizer, rates in self._rates}  # not those scaled by a fit before
+        # base learning rates; those of an earlier fit, whose optimisers may have scaled rates now
+        known = {id(optimizer): rates for optimizer, rates in self._rates}
         self._rates = [
             (b.optimizer, known.get(id(b.optimizer), [group["lr"] for group in b.optimizer.param_groups]))
             for b in made
@@ -143,7 +149,7 @@ class ForwardOnly(L.LightningModule):
         return made
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Let the algorithm learn from one batch."""
+        """Learn from one batch."""
         batch = as_batch(batch, self.distribution.learning)
         progress = Progress(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(progress, batch_idx)
@@ -160,15 +166,15 @@ class ForwardOnly(L.LightningModule):
         if self.accumulate > 1 or group.world > 1:
             self.network.end_batch()
         self.meter.step()
-        self.net.batches = progress.step + 1  # a loop of the user's own continues from here
+        self.net.batches = progress.step + 1  # `Network.learn` can continue from here
         self.optimizers().step()  # type: ignore[union-attr]
 
-    # Lightning asks for it each step, and Python would work it out anew.
+    # Lightning reads the signature in every step; storing it saves Python's inspection of the function.
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     @property
     def _logging(self) -> bool | None:
-        """Lightning's ``logger`` argument; its default, None, does not warn where there is no logger."""
+        """Lightning's ``logger`` argument. None, its default, does not warn if there is no logger."""
         return None if self.logs else False
 
     @property
@@ -178,7 +184,7 @@ class ForwardOnly(L.LightningModule):
         return max(1, self.trainer.max_epochs or 1)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """After an epoch's or the run's last batch, and before validation, finish the epoch."""
+        """Finish the epoch after its last batch, before validation."""
         if not (self.trainer.is_last_batch or self.trainer.should_stop):
             return
         self.net.end_epoch(self.distribution.learning, self.distribution.owns)
@@ -189,16 +195,16 @@ class ForwardOnly(L.LightningModule):
             self.net.contribution.observe("train", by_source(self.net, losses, self.device), None, None)
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's sums; callbacks and the module itself read them when it ends."""
+        """Reset the meter for the new epoch."""
         self.meter.reset(self.global_step)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's losses, for callbacks that monitor them."""
+        """Log the epoch's losses. Raises `RunError` if one of them is non-finite."""
         losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
         if self.logs and (diverged := self.meter.divergence(self.distribution.ranks)) is not None:
             raise RunError(
                 f"block {diverged.block}: its loss is not finite since step {diverged.step}; the batches may "
-                "hold non-finite values, or the learning rate be too high"
+                "hold non-finite values, or the learning rate may be too high"
             )
         if losses:
             mean = sum(losses.values()) / len(losses)
@@ -213,7 +219,7 @@ class ForwardOnly(L.LightningModule):
         for augmentation in self._advancing:
             augmentation.advance(progress)
         if batch_idx == 0 and self._boxes and self._fit_boxes(progress.epoch):
-            self._cache = None  # what finished stages make has changed
+            self._cache = None  # a fitted box changes the outputs of the finished stages
         if self._cache is None and self.net.schedule.cache and self.network.finished:
             loader = cast(Loader, self.trainer.train_dataloader)
             if not hasattr(loader, "in_order"):
@@ -231,20 +237,20 @@ class ForwardOnly(L.LightningModule):
             self._factor = factor
 
     def _fit_boxes(self, epoch: int) -> bool:
-        """On the first rank, from all of the training set; the others take over what came out."""
+        """Fit black boxes on rank 0, from the whole training set; the other ranks load the state."""
         group = self.distribution.ranks
         fitted = group.rank == 0 and self.network.fit_boxes(epoch, self._passes)
         if group.world > 1:
             states = [box.state_dict() for box in self._boxes] if fitted else []
             fitted, states = group.objects((fitted, states))[0]
             if fitted and group.rank:
-                with trusting():  # it is this run's own
+                with trusting():  # the pickle comes from rank 0 of this run
                     for box, state in zip(self._boxes, states, strict=True):
                         box.load_state_dict(state)
         return fitted
 
     def _passes(self) -> Iterator[Views]:
-        """What the blocks would learn from, one pass over the training set, for boxes that adapt to it."""
+        """Iterate over the views of the training set once, to fit black boxes."""
         loader: Any = self.trainer.train_dataloader
         for number, given in enumerate(loader.anew() if hasattr(loader, "anew") else loader):
             batch = as_batch(self.trainer.strategy.batch_to_device(given), self.distribution.learning)
@@ -252,29 +258,30 @@ class ForwardOnly(L.LightningModule):
             yield self.algorithm.views(batch, self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the last validation, and the partial epoch state: sums, gradients of an open group."""
+        """Save the last validation metrics and the partial epoch state of every rank."""
         optimizers = self.network.optimizers
-        mine = PartialEpoch(
+        own = PartialEpoch(
             self.meter.state_dict(),
             {name: b.state_dict() for name, b in (optimizers.blocks if optimizers else {}).items()},
             self.distribution.buffers(self),
         )
         checkpoint[KEY] = {
-            "ranks": self.distribution.ranks.objects(mine.plain()),
+            "ranks": self.distribution.ranks.objects(own.plain()),
             "shared": self.distribution.learning.world > 1,
             "val": self.val_metrics,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """See `on_save_checkpoint`; the optimisers are not there yet."""
-        found = read(checkpoint)
-        self.val_metrics = found["val"]
-        self._partial_epoch = [PartialEpoch(**each) for each in found["ranks"]]
-        self._shared = found.get("shared", True)
+        """Load the state; `on_train_start` applies it, since the optimisers do not exist yet."""
+        state = read(checkpoint)
+        self.val_metrics = state["val"]
+        self._partial_epoch = [PartialEpoch(**each) for each in state["ranks"]]
+        self._shared = state.get("shared", True)
 
     def on_train_start(self) -> None:
-        """Take up the partial epoch state; find out which callbacks listen to steps: a call costs 50 µs."""
+        """Restore the partial epoch state, check the loader, and begin the distribution."""
         optimizers = cast(BlockOptimizers, self.optimizers(use_pl_optimizer=False))
+        # a step without Lightning's hooks saves 50 µs, so they are called only if a callback uses them
         optimizers.heard = any(
             type(callback).on_before_optimizer_step is not L.Callback.on_before_optimizer_step
             for callback in cast(Any, self.trainer).callbacks
@@ -283,40 +290,40 @@ class ForwardOnly(L.LightningModule):
             self.trainer.train_dataloader, "persistent_workers", False
         ):
             raise UserError(
-                "persistent_workers: boxes that adapt read the training set before the epoch, but such a "
-                "loader has one iterator for both; set persistent_workers=False"
+                "persistent_workers: black boxes that are fitted read the training set before the epoch, but "
+                "such a loader has only one iterator; set persistent_workers=False"
             )
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
-            self._attach()  # it has learned in a loop of the user's own, or in another module, before
+            self._attach()  # `Network.learn` or another module has replaced the meter
         self.distribution.begin(self.network, self._passes())
         if self._partial_epoch:
-            mine = self.distribution.mine(self._partial_epoch, self._shared)
-            self.meter.load_state_dict(mine.meter, self.device)
-            for name, state in mine.optimizers.items():
+            own = self.distribution.mine(self._partial_epoch, self._shared)
+            self.meter.load_state_dict(own.meter, self.device)
+            for name, state in own.optimizers.items():
                 optimizers.blocks[name].load_state_dict(state)
-            for name, value in mine.buffers.items():
+            for name, value in own.buffers.items():
                 self.get_buffer(name).copy_(value)
             self._partial_epoch = ()
 
     def on_train_end(self) -> None:
-        """Let go of the other ranks."""
+        """End the distribution."""
         self.distribution.end()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As for any module, but for a name of Lightning's that changes some twenty times a step."""
+        """Set an attribute; a faster path for one that Lightning sets about twenty times per step."""
         if name == HOOK_NAME:
-            object.__setattr__(self, name, value)  # torch would look whether it is a parameter or a module
+            object.__setattr__(self, name, value)  # nn.Module would check for parameters and sub-modules
         else:
             super().__setattr__(name, value)
 
     # -- measuring --------------------------------------------------------------------------------------
 
     def scores(self, x: Tensor) -> Tensor:
-        """(N, *shape) → (N, K): combined evidence; the largest is the prediction."""
+        """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
         return self.net.contribution.combine(self.algorithm.scores(x, self.network))
 
     def seed_measuring(self, batch: Batch, number: int) -> None:
-        """Give a batch that is measured its random numbers: always the same, so that epochs compare."""
+        """Set the batch RNG for measuring. It is the same in every epoch, so that epochs are comparable."""
         batch.seed(mix(self.seed, _MEASURING), number)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -326,7 +333,7 @@ class ForwardOnly(L.LightningModule):
         self.measuring.add(self.net, batch, self.distribution.ranks, self.net.contribution.needs)
 
     def on_validation_epoch_end(self) -> None:
-        """Let the contribution see the split, then report the accuracy that it makes of it."""
+        """Compute the metrics of the validation split and log the accuracy."""
         self.val_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
         self.log("val_accuracy", self.val_metrics["accuracy"], logger=self._logging)
 
@@ -337,21 +344,21 @@ class ForwardOnly(L.LightningModule):
         self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
 
     def on_test_epoch_end(self) -> None:
-        """Keep the metrics of the test split."""
+        """Compute the metrics of the test split and log the accuracy."""
         self.test_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
         self.log("test_accuracy", self.test_metrics["accuracy"], logger=self._logging)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """(N,) classes of the samples of a batch, or of a tensor of samples."""
+        """Return the classes (N,) of a batch, or of a tensor of samples."""
         x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks).x
         return self.scores(x).argmax(1)
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Seed what bodies draw from by themselves: dropout, noise.
+    """Seed torch's global generators, from which bodies take dropout and noise.
 
-    `torch.manual_seed` also queues a call with a stack trace for each kind of device that is not in use: 0.7
-    milliseconds a step, and a list that grows.
+    Not `torch.manual_seed`: for each type of device that has not been initialised it queues a call with a
+    stack trace. That takes 0.7 ms per step, and the queue grows.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

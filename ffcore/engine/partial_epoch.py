@@ -1,4 +1,4 @@
-"""A partial epoch in a checkpoint: its sums, open groups of batches, running statistics."""
+"""The partial epoch state in a checkpoint: sums, incomplete groups of batches, running statistics."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ffcore.engine.meter import Meter
 from ffcore.local import BlockOptimizer
 
 KEY = "partial_epoch"
-"""Under which it stands in a checkpoint."""
+"""Key of the state in a checkpoint."""
 
 
 @dataclass(frozen=True)
 class PartialEpoch:
-    """One rank's.
+    """The partial epoch state of one rank.
 
     Attributes:
         meter: see `ffcore.engine.meter.Meter.state_dict`.
         optimizers: by block; see `ffcore.local.BlockOptimizer.state_dict`.
-        buffers: those that ranks may have different values of, by name; empty on a single rank.
+        buffers: the buffers that may differ between ranks, by name; empty on a single rank.
     """
 
     meter: Mapping[str, Any]
@@ -31,12 +31,12 @@ class PartialEpoch:
     buffers: Mapping[str, Tensor]
 
     def plain(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state as a dict for a checkpoint."""
         return asdict(self)
 
     @classmethod
     def merged(cls, states: Sequence[PartialEpoch]) -> PartialEpoch:
-        """What one rank in place of all of them would have; of buffers, the mean."""
+        """Return the state that one rank has in place of several; of buffers, the mean."""
         first = states[0]
         optimizers = {
             name: BlockOptimizer.merged([s.optimizers[name] for s in states]) for name in first.optimizers
@@ -48,27 +48,27 @@ class PartialEpoch:
         return cls(Meter.merged([s.meter for s in states]), optimizers, buffers)
 
     def emptied(self) -> PartialEpoch:
-        """Nothing but the place in a group of batches, for a rank that has begun later."""
+        """Return only the position in the group of batches, for a rank that is new in a resumed run."""
         optimizers = {name: BlockOptimizer.emptied(s) for name, s in self.optimizers.items()}
         return PartialEpoch(Meter.only(self.meter, ()), optimizers, self.buffers)
 
     def only(self, names: Collection[str]) -> PartialEpoch:
-        """Of those blocks."""
+        """Return the state of these blocks only."""
         optimizers = {name: s for name, s in self.optimizers.items() if name in names}
         return PartialEpoch(Meter.only(self.meter, names), optimizers, self.buffers)
 
 
 def read(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint keeps under `KEY`, also one of an older format."""
+    """Return the state under `KEY` of a checkpoint, also of an older format."""
     if KEY in checkpoint:
         return dict(checkpoint[KEY])
-    # formats 1 and 2 have it under "half_done", with "steppers" for "optimizers"
-    found = dict(checkpoint["half_done"])
-    if "ranks" not in found:  # format 1: batches were not counted apart from updates
-        steppers = {name: {**s, "batches": s["updates"]} for name, s in found["steppers"].items()}
-        found["ranks"] = [{"meter": found["meter"], "steppers": steppers, "buffers": {}}]
+    # formats 1 and 2 use the key "half_done", and "steppers" for "optimizers"
+    state = dict(checkpoint["half_done"])
+    if "ranks" not in state:  # format 1 did not count batches separately from updates
+        steppers = {name: {**s, "batches": s["updates"]} for name, s in state["steppers"].items()}
+        state["ranks"] = [{"meter": state["meter"], "steppers": steppers, "buffers": {}}]
     ranks = [
         {"optimizers" if key == "steppers" else key: value for key, value in each.items()}
-        for each in found["ranks"]
+        for each in state["ranks"]
     ]
-    return {**found, "ranks": ranks}
+    return {**state, "ranks": ranks}

@@ -1,4 +1,4 @@
-"""The contracts between the core and plugins; nothing but torch and typing.
+"""The contracts between the core and plugins. They depend only on torch and typing.
 
 N samples; R rows = all views of a batch, stacked view by view; K classes; L sources of evidence.
 """

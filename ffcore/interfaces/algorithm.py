@@ -1,4 +1,7 @@
-"""The contract of algorithms: which views of a batch enter the network, how evidence becomes scores."""
+"""The contract of algorithms, which make the views of a batch and turn evidence into scores.
+
+N samples; K classes; L sources of evidence.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ from ffcore.interfaces.views import Views
 
 
 class Algorithm(Component):
-    """A forward-only algorithm. It never sees an optimiser, a rank or a device.
+    """A forward-only algorithm. It does not handle optimisers, ranks or devices.
 
     Attributes:
-        whole_network: why learning takes the whole network at once, in words; empty where every batch goes
-            through the blocks once, in their order, so that they may lie on different devices.
-        hypotheses: whether each row of its views is tested under a class.
+        whole_network: the reason why a learning step needs the whole network in one process, in words. Empty
+            if every batch passes the blocks once, in order; then they may be placed on different devices.
+        hypotheses: whether each row of its views has a hypothesis.
         accepts: forms of goodness whose evidence it can read.
-        schedule: kind of the schedule where the recipe names none.
+        schedule: kind of the schedule if the recipe does not name one.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
         head: a network item, as in a recipe, that the algorithm appends; ``units: classes`` means K.
     """
@@ -39,11 +42,11 @@ class Algorithm(Component):
     head: Mapping[str, Any] | None = None
 
     def setup(self, context: Context) -> tuple[int, ...]:
-        """Look at the data and the readouts, before the network is built.
+        """Check the data and the readouts, before the network is built.
 
         Args:
-            context: ``shape`` of one sample, ``readouts``, and what the training samples are, ``statistics``,
-                where the data have been read.
+            context: ``shape`` of one sample, ``readouts``, and ``statistics`` of the training samples, if the
+                data have been read.
 
         Returns:
             Shape of one input of the network.
@@ -54,55 +57,55 @@ class Algorithm(Component):
         return context.shape
 
     def connect(self, net: Network) -> None:
-        """Look at the finished network.
-
-        Beside `setup`, since the network is built from the shape that `setup` returns.
+        """Check the finished network. `setup` runs before the network exists, this method afterwards.
 
         Raises:
-            ValueError: when the algorithm cannot teach it.
+            ValueError: when the network cannot learn with this algorithm.
         """
 
     @abstractmethod
     def views(self, batch: Batch, net: Network) -> Views:
-        """The views that the blocks learn from. May run the net without learning, for hard negatives."""
+        """Return the views to learn from. May run passes without learning, for hard negatives."""
 
     def sources(self, net: Network) -> tuple[Source, ...]:
-        """Where the evidence in `scores` is from, in its order: all of the network's sources."""
+        """Return the sources of the evidence in `scores`, in its order: all sources of the network."""
         return net.sources
 
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
-        """A view of inputs (N, *shape) that names no class: readouts read it, and learn on it with ``y``."""
+        """Return one view of inputs (N, *shape) that favours no class. Readouts read it and learn on it."""
         return Views(x=x, roles=("all",), sizes=(rows(x),), y=y)
 
     def learn(self, batch: Batch, net: Network) -> None:
         """Learn from one batch: the readouts first, then the blocks."""
+        # The readouts first: they read the blocks before their update.
         if tuple(net.readouts):
             net.read(self.neutral(batch.x, batch.y), learn=True)
         net.learn(self.views(batch, net))
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
-        """Evidence of every block that has a goodness, (N, K) each, from inputs (N, *shape).
+        """Return the evidence of every block with a goodness, (N, K) each, for inputs (N, *shape).
 
-        The default suits goodness of form "class": one neutral pass.
+        The default is for goodness of form "class": one neutral pass.
         """
         return net.goodness(self.neutral(x))
 
     def scores(self, x: Tensor, net: Network) -> Tensor:
-        """Evidence of every source, (L, N, K): the blocks', then the readouts' on a neutral pass."""
+        """Return the evidence of every source, (L, N, K): of the blocks, then of the readouts."""
         evidence = self.evidence(x, net)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()
+        # Autocast may give sources different dtypes, which stack refuses.
         return torch.stack(_of_one_type(evidence, x))
 
     def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
-        """Further figures of the samples of validation and test batches, (N,) by name.
+        """Return further metrics of the samples of a validation or test batch, (N,) by name.
 
-        Their means over a split stand in ``metrics.csv`` and ``results.json``.
+        Their means over a split are written to ``metrics.csv`` and ``results.json``.
         """
         return {}
 
     def conclude(self, net: Network, train: Iterable[Batch], test: Iterable[Batch]) -> Mapping[str, Tensor]:
-        """What else a run should keep, once it has learned and its weights have been selected.
+        """Return further results of a run, after training and the selection of the weights.
 
         Args:
             net: the network, in evaluation mode.
@@ -110,13 +113,13 @@ class Algorithm(Component):
             test: the test split.
 
         Returns:
-            Arrays for ``arrays.npz`` by name; those of a single number stand in ``results.json`` too.
+            Arrays for ``arrays.npz`` by name. Those of a single number are also written to ``results.json``.
         """
         return {}
 
 
 def _of_one_type(evidence: list[Tensor], x: Any) -> list[Tensor]:
-    """In the type of the samples; where these are no numbers of floating point, in the evidence's own."""
+    """Convert evidence to the dtype of the samples. Integer samples, such as tokens, leave it unchanged."""
     if isinstance(x, Tensor) and x.is_floating_point():
         return [of_source.to(x.dtype) for of_source in evidence]
     return evidence

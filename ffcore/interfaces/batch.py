@@ -1,4 +1,4 @@
-"""One batch as the loader hands it out."""
+"""One batch, as the loader returns it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Batch:
     """This rank's share of a global batch.
 
     Attributes:
-        x: (N, *shape) samples on the training device; for models of several inputs a tuple or mapping of
-            tensors, all of N rows.
+        x: (N, *shape) samples on the training device; for models with several inputs a tuple or mapping of
+            tensors, all with N rows.
         y: (N,) int64 classes.
-        index: (N,) places of the samples in their split.
-        first: place of row 0 in the global batch.
+        index: (N,) indices of the samples in their split.
+        first: index of row 0 in the global batch.
         total: rows of the global batch over all ranks.
-        counts: False for the stand-in of a rank that has no share; see `Ranks.idle`.
-        rng: the batch's random numbers; the engine sets it before an algorithm sees the batch.
+        counts: False for the placeholder batch of a rank without a share; see `Ranks.idle`.
+        rng: the batch RNG; the engine sets it before the algorithm gets the batch.
     """
 
     x: Any
@@ -37,18 +37,19 @@ class Batch:
     counts: bool = True
 
     def seed(self, seed: int, step: int) -> None:
-        """Set its random numbers, those of one step under one seed."""
+        """Set the batch RNG to the random numbers of one step under one seed."""
         self.rng = BatchRNG(seed, step, self.first, len(self.y), self.total, self.y.device)
 
     def to(self, device: torch.device, **how: Any) -> Batch:
-        """The batch on a device; ffcore's loaders make it there."""
+        """Return the batch on a device. ffcore's loaders create it there already."""
+        # No copy of the dataclass in the usual case.
         if self.y.device == device:
             return self
         moved = mapped(self.x, lambda each: each.to(device))
         return replace(self, x=moved, y=self.y.to(device), index=self.index.to(device))
 
     def whole(self) -> Batch:
-        """The batch of all ranks that share it, if `ranks` says that several do."""
+        """Return the global batch, gathered from all ranks that share it; see `ranks`."""
         group = ranks()
         x, y, index = group.rows(self.x), group.rows(self.y), group.rows(self.index)
         whole = Batch(x, y, index, 0, self.total)
@@ -57,6 +58,6 @@ class Batch:
         return whole
 
     def random(self) -> BatchRNG:
-        """The batch's random numbers; asserts that the engine has set them."""
+        """Return the batch RNG; asserts that the engine has set it."""
         assert self.rng is not None, "a batch reaches an algorithm only with its random numbers set"
         return self.rng

@@ -1,4 +1,4 @@
-"""Random numbers that do not depend on how a batch is spread over devices."""
+"""Random numbers that do not depend on how a batch is divided between ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _MASK = (1 << 64) - 1
 
 
 def mix(*words: int) -> int:
-    """One well-mixed 63-bit seed out of several integers (the finaliser of splitmix64, chained)."""
+    """Mix several integers into one 63-bit seed (the finaliser of splitmix64, chained)."""
+    # The masks keep 64 bits: Python's integers do not overflow. torch seeds are signed, hence 63 bits.
     state = 0
     for word in words:
         state = (state + (word & _MASK) + 0x9E3779B97F4A7C15) & _MASK
@@ -22,18 +23,19 @@ def mix(*words: int) -> int:
 
 
 class BatchRNG:
-    """The random numbers of one batch, keyed by seed, step, stream and place in the *global* batch.
+    """The random numbers of one batch, keyed by seed, step, stream and index in the *global* batch.
 
-    Each rank draws for all rows of the global batch and keeps its own, so that two ranks draw what one
-    would. Every call moves its stream on; a new step starts all streams afresh.
+    Each rank generates the numbers of all rows of the global batch and keeps those of its own rows. Two ranks
+    together get the same numbers as one rank alone. Every call on a stream gives new numbers; a new step
+    restarts all streams.
 
     Args:
         seed: the run's seed.
-        step: batches learned so far.
-        first: place of this rank's first row in the global batch.
+        step: number of batches learned so far.
+        first: index of this rank's first row in the global batch.
         rows: rows on this rank, N.
         total: rows of the global batch.
-        device: where the numbers are made (CPU and CUDA generators give different numbers).
+        device: device of the generator (CPU and CUDA generators give different numbers).
 
     >>> a, b = BatchRNG(1, 7, 0, 4, 4), BatchRNG(1, 7, 2, 2, 4)
     >>> bool((a.integers("labels", 10)[2:] == b.integers("labels", 10)).all())
@@ -50,6 +52,7 @@ class BatchRNG:
         self._calls: dict[str, int] = {}
 
     def _generator(self, stream: str) -> torch.Generator:
+        # crc32, since Python's hash of a string differs from process to process
         call = self._calls.get(stream, 0)
         self._calls[stream] = call + 1
         generator = torch.Generator(self.device)
@@ -57,19 +60,19 @@ class BatchRNG:
         return generator
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
-        """(N, *shape) numbers in [0, 1)."""
+        """Return (N, *shape) uniform numbers in [0, 1)."""
         g = self._generator(stream)
-        return self._mine(torch.rand(self.total, *shape, generator=g, device=self.device))
+        return self._own_rows(torch.rand(self.total, *shape, generator=g, device=self.device))
 
     def normal(self, stream: str, *shape: int) -> Tensor:
-        """(N, *shape) standard normal numbers."""
+        """Return (N, *shape) standard normal numbers."""
         g = self._generator(stream)
-        return self._mine(torch.randn(self.total, *shape, generator=g, device=self.device))
+        return self._own_rows(torch.randn(self.total, *shape, generator=g, device=self.device))
 
     def integers(self, stream: str, high: int, *shape: int) -> Tensor:
-        """(N, *shape) int64 numbers in 0 … high − 1."""
+        """Return (N, *shape) int64 numbers in 0 … high − 1."""
         g = self._generator(stream)
-        return self._mine(torch.randint(high, (self.total, *shape), generator=g, device=self.device))
+        return self._own_rows(torch.randint(high, (self.total, *shape), generator=g, device=self.device))
 
-    def _mine(self, everything: Tensor) -> Tensor:
-        return everything[self.first : self.first + self.rows]
+    def _own_rows(self, of_all: Tensor) -> Tensor:
+        return of_all[self.first : self.first + self.rows]

@@ -1,4 +1,4 @@
-"""The contract of black boxes: parts between blocks that nobody can differentiate.
+"""The contract of black boxes: parts between blocks that need no gradient.
 
 R rows.
 """
@@ -16,14 +16,14 @@ from ffcore.interfaces.context import Context
 
 
 class BlackBox(Component):
-    """Anything between blocks that makes rows of rows. No graph reaches it, none leaves it.
+    """Any function of rows between two blocks. Its input and its output have no autograd graph.
 
-    Its stage in the network sees to the rest: rows are split to `limit`, what comes back becomes dense, of
-    the input's number format and on its device, and is checked.
+    `BoxStage` calls it: it splits the rows into calls of at most `limit`, and converts the output to a dense
+    tensor with the dtype and device of the input, which it checks.
 
     Attributes:
-        limit: most rows of one call; None: any number.
-        movable: whether every rank of a run may have one of its own; False where there is only one, such as a
+        limit: maximum number of rows of one call; None: any number.
+        movable: whether every rank of a run may have its own copy; False for a single resource, such as a
             device at a port.
     """
 
@@ -31,25 +31,25 @@ class BlackBox(Component):
     movable: bool = True
 
     def setup(self, context: Context) -> None:
-        """Look at the shape of one sample of the input, ``context.shape``, before anything else is called.
+        """Check the shape of one sample of the input, ``context.shape``. Called before the other methods.
 
         Raises:
-            ValueError: when it cannot take samples of this shape.
+            ValueError: when the box does not accept samples of this shape.
         """
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Adapt to what the blocks before it hand on, (R, *shape) a batch.
+        """Adapt to the inputs of the box, the handoffs of the blocks before it, (R, *shape) per batch.
 
-        Before the first batch is learned, and again when the recipe's ``fit`` says so. What is learned here
-        belongs into the state (buffers, or ``get_extra_state``).
+        Called before the first batch is learned, and again at the time set by the recipe's ``fit``. Keep the
+        result in the module's state (buffers, or ``get_extra_state``).
         """
 
     @abstractmethod
     def forward(self, x: Tensor) -> Any:
-        """(R, *shape) → (R, *shape'): a tensor or an array, dense or sparse, of any real number format.
+        """Return a tensor or an array, dense or sparse, of any real dtype: (R, *shape) → (R, *shape').
 
-        Every call has to give samples of the same shape, also before `fit`. ``x`` may not be changed.
+        Every call must return samples of the same shape, also before `fit`. ``x`` must not be changed.
         """
 
     def close(self) -> None:
-        """Let go of processes and files; it may be called again, and used again, afterwards."""
+        """Release processes and files. The box may be used and closed again afterwards."""

@@ -1,4 +1,4 @@
-"""The contract of circuits: blocks that are wired otherwise than one after another.
+"""The contract of circuits: blocks that are connected to each other, not only in sequence.
 
 R rows = all views.
 """
@@ -20,27 +20,27 @@ class MakeBlock(Protocol):
     """Makes the local blocks of a circuit."""
 
     def __call__(self, name: str, body: nn.Module, loss: LocalLoss | None = None) -> nn.Module:
-        """A local block; calling it runs it, and it learns then in a pass to learn from.
+        """Return a local block. A call of the block runs it; in a learning pass the block then learns.
 
         Args:
-            name: its name in tables, columns and checkpoints.
-            body: module from any number of tensors to an activity, which is also what the call returns.
-            loss: a loss of its own; None: the recipe's goodness, objective and penalties.
+            name: the block's name in tables, columns and checkpoints.
+            body: module from any number of tensors to an activity, which is also the result of the call.
+            loss: the block's own loss; None: the recipe's goodness, objective and penalties.
         """
 
 
 class Circuit(Component):
-    """A stage whose blocks see each other: recurrent layers, top-down input, a generator.
+    """A stage whose blocks read each other's activities: recurrent layers, top-down input, a generator.
 
-    The network calls it with the views of the pass, in a pass that learns as in one that predicts. It calls
-    its blocks as often and in whatever order it likes; what it hands from one call to the next is its own
-    affair (recipes give its blocks no handoff), and never carries a graph. Learning blocks learn in each of
-    their calls.
+    The network calls it with the views of the pass, both for learning and for prediction. It may call its
+    blocks several times and in any order. It decides which tensors it passes from one call to the next
+    (recipes give its blocks no handoff); these tensors have no graph. In a learning pass a block learns in
+    each of its calls.
 
     Attributes:
-        needs_hypotheses: whether each of its rows has to have a hypothesis.
-        calls: how often a pass to learn from calls a block.
-        reads: which of a block's calls in a pass, from 0, count as evidence: the mean of their goodness.
+        needs_hypotheses: whether each row must have a hypothesis.
+        calls: number of calls of each block in a learning pass.
+        reads: indices of the calls, from 0, whose mean goodness is the block's evidence.
     """
 
     needs_hypotheses: ClassVar[bool] = False
@@ -51,7 +51,7 @@ class Circuit(Component):
     def setup(self, context: Context) -> None:
         """Make the blocks, and keep them as sub-modules.
 
-        A network that is made by hand takes circuits that have been set up.
+        If you build an `ffcore.Network` from Python, call this method yourself before.
 
         Args:
             context: ``block(name, body)`` makes a block; ``shape`` of one input sample.
@@ -59,14 +59,14 @@ class Circuit(Component):
 
     @abstractmethod
     def forward(self, x: Tensor, views: Views) -> Tensor:
-        """Run.
+        """Run the circuit.
 
         Args:
-            x: what the stage before hands on; ``views.x`` for the first.
-            views: the pass. Where it has no hypothesis, each block should be called at least once: shapes are
-                found, and readouts read, in such a pass. Blocks learn where ``views.learns``; where it brings
-                random numbers without that, somebody wants to see all the calls of a pass to learn from.
+            x: output of the previous stage; ``views.x`` for the first.
+            views: the views of the pass. Without hypotheses, call each block at least once: the dry run and
+                passes for readouts have none. Blocks learn if ``views.learns``. If ``views.rng`` is set in a
+                pass that does not learn, make all calls of a learning pass, since an observer records them.
 
         Returns:
-            What a stage after it receives.
+            The input of the next stage.
         """

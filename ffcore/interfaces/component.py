@@ -1,4 +1,4 @@
-"""What all components have in common."""
+"""The base class of all components."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ffcore.interfaces.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands: ``epoch`` of ``epochs`` (from 0) and the number of batches learned, ``step``."""
+    """Progress of training: ``epoch`` (from 0) of ``epochs``, and ``step``, the number of batches learned."""
 
     epoch: int
     step: int
@@ -22,29 +22,33 @@ class Progress:
 class Component(nn.Module):
     """A part that a recipe names: a plain class with typed, documented constructor arguments.
 
-    Parameters of what a block computes its loss from (body, goodness, objective, penalties) learn with the
-    block, those of a readout with the readout. Others have nobody to train them and are refused.
+    The parameters of a block's body, goodness, objective and penalties learn with the block; those of a
+    readout learn with the readout. Trainable parameters of other components would never learn and raise an
+    error.
     """
 
     def setup(self, context: Context) -> Any:
-        """Make what depends on the component's place: parameters and buffers, checks of shapes.
+        """Make parameters and buffers that depend on shapes, and check the shapes.
 
-        Called once, when the place is known and before the component is used. What the core itself needs does
-        not depend on it: a subclass of this class need not call ``super().setup(context)``.
+        Called once, when the shapes are known and before the component is used. A direct subclass of this
+        class need not call ``super().setup(context)``.
 
         Args:
-            context: the place; each field says which components get it.
+            context: shapes and names; each field states which components get it.
 
         Returns:
-            Nothing, but for three kinds of components: `Algorithm`, `LabelCode`, `Readout`.
+            None, except for `Algorithm`, `LabelCode` and `Readout`.
 
         Raises:
-            ValueError: when the component does not fit its place.
+            ValueError: when the component does not fit the shapes or the network.
         """
 
     def advance(self, progress: Progress) -> None:
-        """Move temperatures and warm-ups on; called before every batch, results go into buffers."""
+        """Update what depends on the progress, such as temperatures and warm-ups, before every batch.
+
+        Keep the values in buffers: checkpoints then contain them.
+        """
 
     def arrays(self) -> dict[str, Tensor]:
-        """What a report may want to draw of it, by name; kept in a run's ``arrays.npz``."""
+        """Return arrays that a report may plot, by name. They are stored in the run's ``arrays.npz``."""
         return {}

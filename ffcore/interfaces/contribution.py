@@ -1,4 +1,7 @@
-"""The contract of layer contributions: how evidence becomes one score a class."""
+"""The contract of layer contributions, which combine evidence into one score per class.
+
+L sources; N samples; K classes.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,30 @@ from ffcore.interfaces.context import Context
 class LayerContribution(Component):
     """Combines the evidence of L sources.
 
-    ``needs`` names what `observe` has to be fed with: ``train.loss``, ``val.loss`` (L objectives, means over
+    ``needs`` names the arguments that `observe` needs: ``train.loss``, ``val.loss`` (L objectives, means over
     an epoch's samples) or ``val.scores`` (the evidence (L, N, K) of the whole split, and its classes).
     """
 
     needs: frozenset[str] = frozenset()
 
     def setup(self, context: Context) -> None:
-        """Look at the sources of evidence, ``context.sources``, in the order of the scores.
+        """Choose among the sources of evidence, ``context.sources``, in the order of the scores.
 
         Raises:
-            ValueError: when the source that it should use is not there.
+            ValueError: when a required source does not exist.
         """
 
     def observe(self, split: str, losses: Tensor | None, scores: Tensor | None, y: Tensor | None) -> None:
-        """See an epoch's figures, as asked for in ``needs``, before the evidence of that epoch is combined.
+        """Receive the values named in ``needs``, before the evidence of that epoch is combined.
 
         Args:
             split: "train" or "val".
-            losses: (L,) mean objective of each source; NaN for one that has none, or did not learn.
+            losses: (L,) mean objective of each source; NaN for a source without one, or one that did not
+                learn.
             scores: (L, N, K) evidence.
             y: (N,) true classes.
         """
 
     @abstractmethod
     def combine(self, scores: Tensor) -> Tensor:
-        """(L, N, K) evidence → (N, K) scores; the largest is the prediction."""
+        """Combine evidence into scores, (L, N, K) → (N, K). The largest score is the prediction."""

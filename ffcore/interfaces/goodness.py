@@ -13,12 +13,12 @@ Form = Literal["energy", "class"]
 
 
 class Goodness(Component):
-    """How good a block finds its activity.
+    """A function of a block's activity that the block learns to make high or low.
 
-    ``form`` says what comes out and is checked against the objective when a network is built: ``"energy"``
-    is one number a row, (R,); ``"class"`` is one number a row and class, (R, K), or fewer columns where
-    several classes share one. ``column_of`` (K,) then says by which column each class is judged; objectives
-    find it in their `Context`. It is made in `setup`.
+    ``form`` is the shape of the result, and has to match the objective's when a network is built:
+    ``"energy"`` is one number per row, (R,); ``"class"`` is one number per row and class, (R, K), or fewer
+    columns if classes share a column. Then ``column_of`` (K,) is the column of each class. `setup` makes it,
+    and objectives find it in their `Context`.
     """
 
     form: ClassVar[Form] = "energy"
@@ -26,24 +26,25 @@ class Goodness(Component):
 
     def __init__(self) -> None:
         super().__init__()
+        # Not persistent: setup makes it again.
         self.register_buffer("column_of", None, persistent=False)
 
     @abstractmethod
     def forward(self, activity: Tensor) -> Tensor:
-        """Goodness of each row: (R, *shape) → (R,) or (R, columns)."""
+        """Return the goodness of each row, (R, *shape) → (R,) or (R, columns)."""
 
     def evidence(self, goodness: Tensor) -> Tensor:
-        """What a goodness says of every class: (R, columns) → (R, K); energies stay as they are."""
+        """Return the goodness of every class, (R, columns) → (R, K). Energies are returned unchanged."""
         return goodness if self.column_of is None else goodness[:, self.column_of]
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor | None:
-        """Gradient of a scalar with respect to the activity, in closed form.
+        """Return the gradient of a scalar with respect to the activity, in closed form.
 
         Args:
             activity: (R, *shape).
             up: derivative of the scalar with respect to this goodness, (R,) or (R, K).
 
         Returns:
-            (R, *shape), or None where there is no closed form: autograd does it then.
+            (R, *shape), or None without a closed form; then autograd is used.
         """
         return None

@@ -1,4 +1,7 @@
-"""The contracts of what enters a network: augmentations, label codes and negative data."""
+"""The contracts of augmentations, label codes and negative data, which make the inputs of a network.
+
+N samples; V views; K classes; M features of a label code.
+"""
 
 from __future__ import annotations
 
@@ -16,98 +19,106 @@ from ffcore.interfaces.ranks import ranks
 
 
 class Augmentation(Component):
-    """Changes training samples a little, each one differently; classes stay."""
+    """Changes each training sample at random without changing its class."""
 
     def setup(self, context: Context) -> None:
-        """Look at what samples are, before anything else is called.
+        """Check the samples. Called before the other methods.
 
         Args:
-            context: ``shape`` of one sample; ``statistics``, such as the mean and the standard deviation that
-                values in [0, 1] have been standardised by.
+            context: ``shape`` of one sample; ``statistics``, such as the mean and the standard deviation with
+                which values in [0, 1] have been standardised.
 
         Raises:
-            ValueError: when it cannot change such samples.
+            ValueError: when the augmentation does not apply to such samples.
         """
 
     @abstractmethod
     def forward(self, x: Tensor, rng: BatchRNG) -> Tensor:
-        """(N, *shape) → (N, *shape), on the device of ``x``, with the random numbers of ``rng``."""
+        """Return changed samples, (N, *shape) → (N, *shape), on the device of ``x``.
+
+        Takes all random numbers from ``rng``.
+        """
 
 
 class LabelCode(Component):
-    """How a label is written into an input."""
+    """Writes a class into an input."""
 
     def setup(self, context: Context) -> tuple[int, ...]:
-        """Make the codes, before anything else is called.
+        """Make the codes. Called before the other methods.
 
         Args:
-            context: that of the algorithm: ``shape`` of one sample, ``classes``.
+            context: the context of the algorithm: ``shape`` of one sample, ``classes``.
 
         Returns:
             Shape of one labelled input, for the network's first layer.
 
         Raises:
-            ValueError: when so many classes do not fit.
+            ValueError: when the number of classes is too large for the samples.
         """
         return context.shape
 
     @abstractmethod
     def code(self, y: Tensor | None, n: int) -> Tensor:
-        """(n, M) codes of the classes ``y`` (n,); None gives the neutral code, which favours no class."""
+        """Return the codes (n, M) of classes ``y`` (n,). None: the neutral code, which favours no class."""
 
     @abstractmethod
     def join(self, x: Tensor, code: Tensor) -> Tensor:
-        """Inputs (N, *shape) with codes (V·N, M), view by view: V·N rows, a tensor or a `LabelledInput`."""
+        """Write codes (V·N, M) into inputs (N, *shape), view by view.
+
+        Returns:
+            V·N rows, a tensor or a `LabelledInput`.
+        """
 
 
 class NegativeData(Component):
-    """Where negative data comes from. It never labels a sample with its own class."""
+    """Makes negatives. A sample never gets its own class as the hypothesis."""
 
     needs_probabilities: ClassVar[bool] = False
-    """Whether ``probs`` is called: the recipe then needs a readout."""
+    """Whether it calls ``probs``; if so, the recipe needs a readout."""
 
     couples_samples: ClassVar[bool] = False
-    """Whether a negative is made of several samples of the batch: `of` gathers them over ranks then."""
+    """Whether a negative depends on several samples of the batch; if so, `of` gathers them over ranks."""
 
     hypotheses: ClassVar[bool] = True
-    """Whether negatives claim a (wrong) class; False for images that are wrong in themselves."""
+    """Whether negatives have a (wrong) hypothesis; False for negatives that are other images."""
 
     def setup(self, context: Context) -> None:
-        """Look at what samples are, before anything else is called.
+        """Check the samples. Called before the other methods.
 
         Args:
-            context: that of the algorithm: ``shape`` of one sample, ``classes``, and ``statistics`` where the
-                data have been read.
+            context: the context of the algorithm: ``shape`` of one sample, ``classes``, and ``statistics`` if
+                the data have been read.
 
         Raises:
-            ValueError: when there are no negatives of such samples, or their values alone would tell them
-                from positives.
+            ValueError: when negatives of such samples cannot be made, or would differ from positives in their
+                range of values.
         """
 
     def of(self, batch: Batch, y: Tensor | None, probs: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
-        """What algorithms call: negatives of this rank's share of a batch; see `forward`."""
+        """Return the negatives of this rank's share of a batch; see `forward`. Algorithms call this."""
         group = ranks()
         if group.world == 1 or not self.couples_samples:
             return self(batch.x, y, probs, batch.random())  # type: ignore[no-any-return]
+        # Every rank makes the negatives of the global batch and keeps those of its own rows.
         whole = batch.whole()
         x, hypotheses = self(
             whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random()
         )
-        mine = slice(batch.first, batch.first + len(batch.x))
-        return x[mine], None if hypotheses is None else hypotheses[mine]
+        own = slice(batch.first, batch.first + len(batch.x))
+        return x[own], None if hypotheses is None else hypotheses[own]
 
     @abstractmethod
     def forward(
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
-        """Negative samples and the classes they claim.
+        """Return negative samples and their hypotheses.
 
         Args:
             x: (N, *shape) positive samples.
             y: (N,) their classes, or None.
-            probs: (N, K) class probabilities by the network's readout; evaluated only when called.
+            probs: returns (N, K) class probabilities of the network's readout; runs a pass when called.
             rng: random numbers of this batch.
 
         Returns:
-            (N, *shape) samples (``x`` itself where only the label is wrong) and (N,) claimed classes or None.
+            (N, *shape) samples (``x`` itself if only the hypothesis is wrong) and (N,) hypotheses or None.
         """

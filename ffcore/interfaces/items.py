@@ -1,4 +1,4 @@
-"""The contract of networks that a recipe names in one item."""
+"""The contract of whole networks that a recipe names in one item."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 class Items(ABC):
-    """A network by its name: ``network: [{kind: resnet17, widths: [40, 80, 160, 320]}]``.
+    """A network that a recipe names: ``network: [{kind: resnet17, widths: [40, 80, 160, 320]}]``.
 
-    It stands for the items that it lists; blocks, shortcuts and black boxes are what a recipe could have
-    written in its place. Nothing is built here.
+    The items that it returns replace it in the recipe: blocks, shortcuts and black boxes. It does not build
+    any module itself.
     """
 
     @abstractmethod
     def items(self) -> Sequence[Mapping[str, Any]]:
-        """Items as a recipe has them, in order."""
+        """Return the network's items as a recipe would contain them, in order."""

@@ -1,4 +1,7 @@
-"""The contracts of local losses: objectives on the goodness, penalties on anything a block made."""
+"""The contracts of local losses: objectives of the goodness, penalties of any output of a block.
+
+N samples; R rows = all views of a batch; K classes.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from ffcore.interfaces.views import Out, Views
 
 
 class Objective(Component):
-    """What a block wants of its goodness.
+    """A loss of the goodness.
 
-    ``accepts`` is the form of goodness it can read. ``couples_samples`` says that the loss of one sample
-    depends on the others of the batch (contrast within a batch, batch statistics), so that it has to be
-    gathered over ranks to stay the same.
+    ``accepts`` is the form of goodness that it reads. Set ``couples_samples`` if the loss of one sample
+    depends on other samples of the batch (contrast within a batch, batch statistics). The goodness is then
+    gathered over ranks, and the loss does not depend on the number of ranks.
 
     Attributes:
-        column_of: (K,) column of the goodness by which each class is judged; None: its own. The network sets
-            it before it calls `setup`.
+        column_of: (K,) index of the goodness column of each class; None: class k has column k. The network
+            sets it before it calls `setup`.
     """
 
     accepts: ClassVar[Form] = "energy"
@@ -34,31 +37,31 @@ class Objective(Component):
         self.register_buffer("column_of", None, persistent=False)
 
     def targets(self, views: Views) -> Tensor:
-        """(N,) columns of the goodness by which the samples' true classes are judged."""
+        """Return the goodness columns of the samples' true classes, (N,)."""
         assert views.y is not None, "classes are learned from labelled samples"
         return views.y if self.column_of is None else self.column_of[views.y]
 
     @abstractmethod
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
-        """The loss, a scalar: a mean over samples of (R,) or (R, K) goodness."""
+        """Return the loss of (R,) or (R, K) goodness: a scalar, the mean over samples."""
 
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor] | None:
-        """The loss, and its derivative with respect to the goodness, in closed form.
+        """Return the loss and its derivative with respect to the goodness, in closed form.
 
         Returns:
-            A scalar, and (R,) or (R, K) as the goodness; None: there is no closed form, autograd does it.
+            A scalar, and (R,) or (R, K) as the goodness. None without a closed form; then autograd is used.
         """
         return None
 
     def boundary(self) -> float | None:
-        """The goodness that divides good from bad, for pictures; None where there is none."""
+        """Return the goodness at which positives and negatives are separated, for plots; None without one."""
         return None
 
 
 class Penalty(Component):
     """A further term of a block's loss: entropy, orthogonality, peer normalisation.
 
-    ``reads_handoff`` keeps the handoff's graph alive for terms that look at it.
+    Set ``reads_handoff`` if the term depends on ``out.handoff``; the handoff then has a graph.
     """
 
     couples_samples: ClassVar[bool] = False
@@ -66,25 +69,26 @@ class Penalty(Component):
 
     @abstractmethod
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
-        """The term, a scalar, already weighted."""
+        """Return the term, a scalar, with its weight applied."""
 
 
 class LocalLoss(Component):
-    """All terms of a block's loss. Most authors write an Objective or a Penalty and never see this seam."""
+    """All terms of a block's local loss. Most plugins need only an `Objective` or a `Penalty`."""
 
     couples_samples: bool = False
     reads_handoff: bool = False
 
     @abstractmethod
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
-        """Scalars by name; the block learns on their sum."""
+        """Return the terms, scalars by name. The block minimises their sum."""
 
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
-        """Those, and their sum's derivative with respect to the activity, in closed form.
+        """Return the terms and the derivative of their sum with respect to the activity, in closed form.
 
-        Asked of blocks without a goodness.
+        Called only for blocks without a goodness.
 
         Returns:
-            Scalars by name, and a tensor like ``out.activity``; None: autograd does it.
+            Scalars by name, and a tensor like ``out.activity``. None without a closed form; then autograd is
+            used.
         """
         return None

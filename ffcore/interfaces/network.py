@@ -1,4 +1,7 @@
-"""What components see of blocks and networks, whoever implements them."""
+"""Blocks and networks as components see them: protocols without an implementation.
+
+R rows = all views of a batch; K classes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Source:
 
 
 Handoff = Literal["attached", "detached", "unused"]
-"""What a pass needs of a handoff: with a graph, without one, or nothing unless an observer reads it."""
+"""How a handoff is computed: with a graph, without a graph, or only if an observer reads it."""
 
 
 class Block(Protocol):
@@ -41,38 +44,38 @@ class Block(Protocol):
         handoff: Handoff = "attached",
         measured: bool = True,
     ) -> Out:
-        """What the block makes of its inputs; grad mode decides whether there is a graph.
+        """Run the block. The result has a graph if grad mode is on.
 
         Args:
             inputs: (R, *shape) each.
-            views: the pass.
-            handoff: whether it is part of the graph; "unused": no later block reads it.
-            measured: whether the goodness is computed.
+            views: the views of the pass.
+            handoff: whether the handoff is part of the graph; "unused" if no later block reads it.
+            measured: whether to compute the goodness.
         """
 
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
-        """The terms of the block's local loss, by name; empty where it has none."""
+        """Return the terms of the block's local loss, by name; empty for a block without a loss."""
 
 
 class Observer(Protocol):
-    """Sees every block of a pass: meters, probes, traces."""
+    """A function that a pass calls after each block, for example to measure it."""
 
     def __call__(self, block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-        """See what ``block`` made of ``inputs``; ``out`` is not yet detached."""
+        """Receive the inputs and outputs of ``block``; ``out`` is not yet detached."""
 
 
 class Network(Protocol):
-    """A module with local blocks inside, as an algorithm sees it."""
+    """A module that contains local blocks, as an algorithm sees it."""
 
     classes: int
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        """What a pass goes through one after another: blocks, boxes, circuits, whatever there is."""
+        """The stages of a pass, in order: blocks, circuits, black boxes and other modules."""
 
     @property
     def circuits(self) -> Sequence[nn.Module]:
-        """Those of its stages that are a `Circuit`."""
+        """The stages that are a `Circuit`."""
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -87,21 +90,22 @@ class Network(Protocol):
         """Names of the readouts."""
 
     def learn(self, views: Views) -> None:
-        """One pass in which the blocks learn, each before the next one runs."""
+        """Run one pass in which the blocks learn, each before the next one runs."""
 
     def goodness(self, views: Views) -> list[Tensor]:
-        """One pass without learning: what every block's goodness says of the rows, (R,) or (R, K) each.
+        """Run one pass without learning; return the goodness of every block, (R,) or (R, K) each.
 
-        Of a block that runs more than once it is the mean over `Circuit.reads`, or the last outside circuits.
+        For a block that runs several times it is the mean over `Circuit.reads` in a circuit, and that of the
+        last call elsewhere.
         """
 
     def trace(self, views: Views) -> list[list[Tensor]]:
-        """That of every call of every block, in order."""
+        """Run one pass without learning; return the goodness of every call of every block, in order."""
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
-        """One pass in which the blocks do not learn: (R, K) logits of every readout.
+        """Run one pass in which the blocks do not learn; return the logits (R, K) of every readout.
 
         Args:
             views: usually one neutral view.
-            learn: whether the readouts learn from ``views.y``; their logits are those before the update.
+            learn: whether the readouts learn from ``views.y``. The logits are those before the update.
         """

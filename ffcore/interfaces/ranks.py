@@ -1,6 +1,6 @@
-"""What a process knows of the others that learn with it.
+"""Communication between the ranks of a run. A rank is one process.
 
-One rank a process. Parts of an algorithm that need the whole batch ask `ranks` for those that share it.
+Parts of an algorithm that need the global batch get it from the ranks that share it; see `ranks`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class Ranks:
-    """A single rank, and what several do in its place. All ranks call the same methods in the same order.
+    """A single rank, and the interface of several. All ranks call the same methods in the same order.
 
     Attributes:
-        rank: of this process, 0 … world − 1.
+        rank: rank of this process, 0 … world − 1.
         world: number of ranks.
-        idle: this rank has no share of the batch at hand, and goes through it with a stand-in that counts
-            nothing, so that nobody ever sees a batch without samples.
+        idle: whether this rank has no share of the current batch. It then runs a placeholder batch, which
+            does not count, since components cannot handle a batch without samples.
     """
 
     rank: int = 0
@@ -30,30 +30,31 @@ class Ranks:
     idle: bool = False
 
     def sum(self, t: Tensor) -> Tensor:
-        """``t`` summed over ranks, in place."""
+        """Sum ``t`` over ranks, in place, and return it."""
         return t
 
     def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
-        """Begin to sum ``t`` over ranks, in place; what is returned waits until it is summed."""
+        """Begin to sum ``t`` over ranks, in place; return a function that waits for the result."""
         return lambda: t
 
     def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
-        """The rows of ``t`` (n, …) of all ranks in the order of the ranks, detached but for this rank's own.
+        """Gather the rows of ``t`` (n, …) from all ranks, in the order of the ranks.
 
-        Ranks may have different numbers of rows; who knows those of all ranks spares them asking each other.
+        Only this rank's own rows keep their graph. Ranks may have different numbers of rows. Pass ``counts``,
+        the number of each rank, if they are known; this saves an exchange.
         """
         return t
 
     def objects(self, mine: T) -> list[T]:
-        """What every rank has, in the order of the ranks; for plain values and small tensors."""
+        """Gather an object from every rank, in the order of the ranks; for plain values and small tensors."""
         return [mine]
 
 
 class Idle(Ranks):
-    """Ranks as one sees them that adds nothing to the batch at hand.
+    """The ranks, seen from an idle rank: it takes part in all exchanges but contributes nothing.
 
     Args:
-        group: all of them.
+        group: all ranks.
     """
 
     idle = True
@@ -63,19 +64,19 @@ class Idle(Ranks):
         self.rank, self.world = group.rank, group.world
 
     def sum(self, t: Tensor) -> Tensor:
-        """The sum of the others."""
+        """Return the sum over the other ranks."""
         return self.group.sum(t.zero_())
 
     def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
-        """The sum of the others."""
+        """Begin the sum over the other ranks."""
         return self.group.begin_sum(t.zero_())
 
     def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
-        """The rows of the others."""
+        """Return the rows of the other ranks."""
         return self.group.rows(t[:0], counts)
 
     def objects(self, mine: T) -> list[T]:
-        """What every rank has, this one too."""
+        """Gather an object from every rank, including this one."""
         return self.group.objects(mine)
 
 
@@ -85,13 +86,14 @@ _sharing: ContextVar[Ranks] = ContextVar("ffcore_ranks", default=ALONE)
 
 
 def ranks() -> Ranks:
-    """Those that share the batch at hand; a single one where nothing is shared."""
+    """Return the ranks that share the current batch; `ALONE` if it is not shared."""
     return _sharing.get()
 
 
 @contextmanager
 def shared_by(group: Ranks) -> Iterator[None]:
-    """In here batches are shares of those ranks."""
+    """Within the context, each batch is shared by the ranks of ``group``."""
+    # A context variable, so that threads may have different ranks.
     token = _sharing.set(group)
     try:
         yield

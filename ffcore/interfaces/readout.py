@@ -1,4 +1,7 @@
-"""The contract of readouts: classifiers on what blocks hand on."""
+"""The contract of readouts: classifiers on the handoffs of blocks.
+
+N samples; R rows; K classes.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from ffcore.interfaces.views import Views
 
 
 class Readout(Component):
-    """A classifier on the handed-on activities of some blocks. It learns by a rule of its own.
+    """A classifier on the handoffs of some blocks. It learns from its own loss.
 
-    No gradient leaves it: the network wraps it in a local block.
+    The network wraps it in a local block, so its gradient does not reach the blocks that it reads.
     """
 
     @abstractmethod
@@ -27,17 +30,17 @@ class Readout(Component):
                 of its handoff, ``handoff_shape``.
 
         Returns:
-            Names of the blocks that `forward` wants to see.
+            Names of the blocks whose handoffs are the arguments of `forward`.
 
         Raises:
-            ValueError: when a block that it should read does not exist.
+            ValueError: when a chosen block does not exist.
         """
 
     @abstractmethod
     def forward(self, *activities: Tensor) -> Tensor:
-        """Class logits (R, K) from the handoffs of the chosen blocks, (R, *shape) each."""
+        """Return class logits (R, K) from the handoffs of the chosen blocks, (R, *shape) each."""
 
     def loss(self, logits: Tensor, views: Views) -> Tensor:
-        """What the readout learns on: cross-entropy of its logits (N, K) with the true classes."""
+        """Return the readout's loss: cross-entropy of the logits (N, K) with the true classes."""
         assert views.y is not None, "a readout learns from labelled samples"
         return F.cross_entropy(logits, views.y)

@@ -1,4 +1,7 @@
-"""The contract of learning rules: how a block learns from its local loss."""
+"""The contract of learning rules: how the blocks of a window learn from their local losses.
+
+R rows = all views of a batch.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,24 @@ from ffcore.interfaces.ranks import Ranks
 from ffcore.interfaces.views import Out, Views
 
 Call = tuple[Block, tuple[Tensor, ...], Out]
-"""A block, its inputs, and what it made of them."""
+"""One call of a block: the block, its inputs and its output."""
 
 
 class LearningRule(Component):
-    """How the blocks of a window learn. The default takes a gradient step on the sum of their losses.
+    """How the blocks of a window learn. The default is a gradient step on the sum of their losses.
 
-    The pass calls `run` for each block of the window, then `learn` once. Then block optimisers step with what
-    lies in ``.grad``. A rule that changes parameters by itself leaves ``.grad`` empty.
+    The pass calls `run` for each block of the window, then `learn` once. Then the block optimisers step with
+    the gradients in ``.grad``. A rule that changes parameters itself leaves ``.grad`` empty.
     """
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Run a block with what this rule needs to learn later; by default autograd's graph.
+        """Run a block so that `learn` can use its output; by default with autograd's graph.
 
         Args:
             block: the block.
             inputs: (R, *shape) each; detached for the first block of a window.
-            views: the pass.
-            handoff: "attached" where later blocks of the window, or the loss, need its graph (`Block.make`).
+            views: the views of the pass.
+            handoff: "attached" if later blocks of the window, or the loss, need its graph (`Block.make`).
         """
         with torch.enable_grad():
             return block.make(inputs, views, handoff=handoff)
@@ -41,15 +44,16 @@ class LearningRule(Component):
         """Put gradients into ``.grad``, or change parameters.
 
         Args:
-            window: blocks that share a graph, in the order in which they ran, with inputs and outputs.
-            views: the pass.
+            window: blocks that share a graph, in the order of their calls, with inputs and outputs.
+            views: the views of the pass.
 
         Returns:
-            For each entry of the window the detached terms of its loss, for the record.
+            For each entry of the window the detached terms of its loss, for the metrics.
         """
 
     def finish(self, block: Block, ranks: Ranks) -> None:
-        """End of an epoch: closed-form rules solve here what they gathered.
+        """Finish an epoch: a closed-form rule solves here for the parameters from its gathered statistics.
 
-        Also called for blocks that did not learn in it: a rule that has gathered nothing leaves them alone.
+        Also called for blocks that did not learn in the epoch. A rule without statistics must not change
+        them.
         """

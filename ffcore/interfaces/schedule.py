@@ -1,4 +1,4 @@
-"""The contract of schedules: which blocks learn when, and which share a graph."""
+"""The contract of schedules: which blocks learn in a step, and which of them share a graph."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from ffcore.interfaces.component import Component, Progress
 
 
 class Schedule(Component):
-    """Tells which blocks learn at a moment of the run.
+    """Chooses which blocks learn, from the progress of the run.
 
     Attributes:
-        cache: draw the views of every sample once for as long as the windows stay the same, and keep what the
-            blocks before the first learning one make of them, so that those need not run again.
+        cache: store the input of the first learning block for every training sample, so that the blocks
+            before it need not run again. The views of each sample are then fixed until the windows change.
     """
 
     cache: bool = False
 
     @abstractmethod
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """Ranges of block indices, ascending and disjoint.
+        """Return the windows: ranges of block indices, ascending and disjoint.
 
-        Blocks of one range share a graph and learn together when its last one has run: a range over
-        everything is backpropagation, ranges of one block are forward-only. Blocks in no range are frozen.
+        The blocks of one range share a graph and learn together after the last of them has run. One range
+        over all blocks is backpropagation; ranges of one block are forward-only. Blocks in no range are
+        frozen.
         """

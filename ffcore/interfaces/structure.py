@@ -1,4 +1,4 @@
-"""Inputs of a model: one tensor, or a tuple or mapping of several. N samples; R rows."""
+"""Inputs of a model: one tensor, or a (nested) tuple, list or mapping of tensors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def tensors(x: Any) -> Iterator[Tensor]:
-    """The tensors of an input, in order.
+    """Yield the tensors of an input, in order.
 
     >>> import torch
     >>> [len(t) for t in tensors({"tokens": torch.zeros(2, 5), "mask": torch.ones(2, 5)})]
     [2, 2]
 
     Raises:
-        TypeError: when there is something else in it.
+        TypeError: when it contains anything else.
     """
     if isinstance(x, Tensor):
         yield x
@@ -28,12 +28,12 @@ def tensors(x: Any) -> Iterator[Tensor]:
             yield from tensors(each)
     else:
         raise TypeError(
-            f"an input should be a tensor, or a tuple or mapping of tensors; there is a {type(x).__name__}"
+            f"an input should be a tensor, or a tuple or mapping of tensors, not a {type(x).__name__}"
         )
 
 
 def mapped(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The input with each of its tensors changed, in the same structure.
+    """Apply a function to each tensor of an input; return the results in the same structure.
 
     >>> import torch
     >>> mapped((torch.zeros(2, 5), torch.ones(2, 3)), lambda t: t[:1])[1]
@@ -48,12 +48,12 @@ def mapped(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def rows(x: Any) -> int:
-    """Number of rows of an input: that of its first tensor."""
+    """Return the number of rows of an input: that of its first tensor."""
     return len(next(tensors(x)))
 
 
 def shapes(x: Any) -> Any:
-    """Shape of one sample, in the structure of the input."""
+    """Return the shape of one sample, in the structure of the input."""
     if isinstance(x, Mapping):
         return {name: shapes(each) for name, each in x.items()}
     if isinstance(x, tuple | list):

@@ -1,4 +1,4 @@
-"""What goes through the network in one pass, and what comes out of a block.
+"""The input of a pass through the network, and the output of a block.
 
 N samples; R rows = all views of a batch, stacked view by view; K classes; D input features.
 """
@@ -18,14 +18,14 @@ from ffcore.private import empty_wrapper, no_torch_function
 
 
 class LabelledInput(Tensor):
-    """Inputs that differ only in a label code on their first features: a tensor (R, *shape) in parts.
+    """A tensor (R, *shape) whose rows differ only in a label code on their first features, stored in parts.
 
     Row r is ``scale[r] * (base[r mod B] + [code[r], 0, 0, …])``, with the first features of ``base`` zero.
-    A first layer that knows the form multiplies ``base`` once for all views that share it. Every other
-    operation sees the dense tensor: `dense` is computed for it, and the result is an ordinary tensor.
+    A first layer that supports it multiplies ``base`` by the weights once for all views. Every other
+    operation gets the dense tensor, which `dense` computes, and returns an ordinary tensor.
 
-    No gradient flows back into the parts, and no operation may change such a tensor in place. A body of a
-    block gets the dense tensor unless it says ``takes_labelled_input = True``.
+    No gradient flows back into the parts, and no operation may change such a tensor in place. The body of a
+    block gets the dense tensor unless it sets ``takes_labelled_input = True``.
 
     >>> x = LabelledInput(torch.tensor([[0.0, 7.0]]), torch.tensor([[3.0], [4.0]]))
     >>> x.shape, (x + 1).tolist()
@@ -46,7 +46,7 @@ class LabelledInput(Tensor):
 
     @staticmethod
     def __new__(cls, base: Tensor, code: Tensor, scale: Tensor | None = None) -> LabelledInput:
-        """An empty wrapper of the dense tensor's shape; see the class."""
+        """Return a wrapper without memory that has the dense tensor's shape; see the class."""
         if len(code) % len(base):
             raise ValueError(f"{len(code)} codes do not repeat over {len(base)} samples")
         made = cast(LabelledInput, empty_wrapper(cls, (len(code), *base.shape[1:]), base))
@@ -58,9 +58,10 @@ class LabelledInput(Tensor):
         pass
 
     def dense(self) -> Tensor:
-        """(R, *shape): the ordinary tensor that this stands for."""
+        """Return the ordinary tensor with the same values, (R, *shape)."""
         flat = self.base.flatten(1)
         made = flat.repeat(len(self.code) // len(flat), 1)
+        # The base is zero there.
         made[:, : self.code.shape[1]] += self.code
         if self.scale is not None:
             made *= self.scale
@@ -69,17 +70,19 @@ class LabelledInput(Tensor):
     def __repr__(self) -> str:  # type: ignore[override]
         return f"LabelledInput(base={tuple(self.base.shape)}, code={tuple(self.code.shape)})"
 
-    # operations arrive in __torch_dispatch__, below autograd
+    # Operations are handled in __torch_dispatch__, below autograd.
     __torch_function__ = no_torch_function  # type: ignore[assignment]
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Give an operation that knows nothing of the parts the dense tensor."""
+        """Run any operation on the dense tensor."""
+        # detach keeps the parts: a block detaches its input before its body can use them
         if func is torch.ops.aten.detach.default:
             (x,) = args
             return LabelledInput(x.base, x.code, x.scale)
+        # A write would change the dense copy only, and be lost.
         if func._schema.is_mutable and any(
             isinstance(a, LabelledInput) for a in (*args, *(kwargs or {}).values())
         ):
@@ -89,13 +92,13 @@ class LabelledInput(Tensor):
         return func(*map(_densified, args), **{key: _densified(v) for key, v in (kwargs or {}).items()})
 
     def __tensor_flatten__(self) -> tuple[list[str], bool]:
-        """For `torch.compile`: the names of the parts."""
+        """Return the names of the parts, for `torch.compile`."""
         parts = ["base", "code"] if self.scale is None else ["base", "code", "scale"]
         return parts, self.scale is not None
 
     @staticmethod
     def __tensor_unflatten__(parts: dict[str, Tensor], scaled: bool, size: Any, stride: Any) -> LabelledInput:
-        """For `torch.compile`: the tensor again."""
+        """Return the tensor made of its parts, for `torch.compile`."""
         return LabelledInput(parts["base"], parts["code"], parts.get("scale"))
 
 
@@ -106,27 +109,27 @@ def _densified(value: Any) -> Any:
 
 
 def dense(x: Tensor) -> Tensor:
-    """The tensor itself, or the ordinary one that a `LabelledInput` stands for."""
+    """Return the tensor, or the dense form of a `LabelledInput`."""
     return x.dense() if isinstance(x, LabelledInput) else x
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """One pass through the network.
+    """The views of a batch: the input of one pass through the network.
 
     Attributes:
-        x: (R, *shape) rows of all views, stacked view by view; perhaps a `LabelledInput`. For models of
-            several inputs a tuple or mapping of tensors, all of R rows.
+        x: (R, *shape) rows of all views, stacked view by view; perhaps a `LabelledInput`. For models with
+            several inputs a tuple or mapping of tensors, all with R rows.
         roles: name of each view: "positive", "negative", "neutral", "all", …
-        sizes: rows of each view. Static, so that slicing never synchronises with a device; the first view
-            holds the batch's samples.
+        sizes: number of rows of each view, as Python integers: slicing must not wait for the device. The
+            first view has the batch's N samples.
         y: (N,) true classes, or None.
-        hypothesis: (R,) the class each row is tested under, −1 for none; or None.
-        extra: what a plugin's own losses read: coarse labels, targets, goodness of an earlier pass.
-        upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. Of a
-            block that runs more than once it is the last one.
-        rng: the batch's random numbers, if it has any.
-        learns: whether blocks learn in this pass; the network sets it where circuits want to know.
+        hypothesis: (R,) hypothesis of each row, −1 for a row without one; or None.
+        extra: tensors for a plugin's own losses: coarse labels, targets, goodness of an earlier pass.
+        upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. For a
+            block that runs several times it is that of the last call.
+        rng: the batch RNG, or None.
+        learns: whether blocks learn in this pass; set only for networks with circuits, which read it.
     """
 
     x: Any
@@ -145,11 +148,11 @@ class Views:
 
     @property
     def samples(self) -> int:
-        """Number of samples N: what a mean over samples divides by."""
+        """Number of samples N, the divisor of a mean over samples."""
         return self.sizes[0]
 
     def of(self, t: Tensor, role: str) -> Tensor:
-        """The rows of ``t`` (R, …) that belong to ``role``, as a view of its memory.
+        """Return the rows of ``t`` (R, …) that belong to ``role``, as a view of its memory.
 
         Raises:
             KeyError: when no view of this pass has that role.
@@ -157,23 +160,24 @@ class Views:
         start = 0
         for name, size in zip(self.roles, self.sizes, strict=True):
             if name == role:
+                # narrow with Python integers does not wait for the device.
                 return t.narrow(0, start, size)
             start += size
         raise KeyError(f"no view {role!r} in this pass; there are {', '.join(self.roles)}")
 
 
 class Out:
-    """What a block made of its inputs, not yet detached.
+    """The output of a block, not yet detached.
 
     Args:
         activity: see below.
-        handoff: a tensor, or a function that makes it when it is first asked for.
+        handoff: a tensor, or a function that computes it when it is first read.
         goodness: see below.
 
     Attributes:
-        activity: (R, *shape) what the goodness is measured on.
-        handoff: (R, *shape') what later blocks receive.
-        goodness: (R,) energies or (R, K_l) class goodness; None where the block has none.
+        activity: (R, *shape) output of the body, input of the goodness.
+        handoff: (R, *shape') input of later blocks.
+        goodness: (R,) energies or (R, K) class goodness; None for a block without a goodness.
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass.
     """
 
@@ -190,6 +194,7 @@ class Out:
     @property
     def handoff(self) -> Tensor:
         """See the class."""
+        # Computed at the first use, see the class.
         if not isinstance(self._handoff, Tensor):
             self._handoff = self._handoff()
         return self._handoff

@@ -1,4 +1,4 @@
-"""Local blocks: the primitive, the pass in which blocks learn, and the networks made of them."""
+"""Local blocks, the passes in which they learn, and networks of them."""
 
 from ffcore.local.block import LocalBlock
 from ffcore.local.block_optimizer import BlockOptimizer

@@ -1,11 +1,11 @@
-"""The primitive that everything rests on: a block that learns from a loss of its own.
+"""A block: a module that learns from its own local loss.
 
-R rows = all views of a batch, stacked view by view. For inputs x (R, *in_shape):
+R rows = all views of a batch, stacked view by view; K classes. For inputs x (R, *in_shape):
 
     h = body(x.detach())          activity (R, *shape)
     G = goodness(h)               (R,) an energy, or (R, K) class goodness
     L = objective(G) + penalties  the local loss, a scalar
-    z = handoff(h).detach()       what the next block receives, as it was before the block learned
+    z = handoff(h).detach()       input of the next block, computed before the block's update
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ _Made = tuple[Tensor, Tensor, Tensor | None]
 
 
 class LocalBlock(nn.Module):
-    """A body with a goodness and a local loss; no gradient enters or leaves it.
+    """A body with a goodness and a local loss. No gradient enters or leaves the block.
 
-    Within a window of several blocks (see `Schedule`) only the window's borders detach. Inputs that are
-    leaves and require grad are the caller's own state and stay attached. In a pass in which it does not
-    learn a block runs in evaluation mode.
+    In a window of several blocks (see `Schedule`) only the borders of the window detach. An input that is a
+    leaf and requires grad is a parameter of the caller and is not detached. In a pass in which it does not
+    learn, a block runs in evaluation mode.
 
     >>> from torch import nn
     >>> block = LocalBlock(nn.Linear(784, 500), goodness="sum-squares", objective="logistic")
 
     Args:
-        body: module from (R, *shape) inputs to an activity, or to a pair (activity, what to hand on).
-        goodness: measured on the activity; None for blocks that only pass on what later blocks need.
-        loss: a local loss of your own, in place of ``objective``; None with no objective for blocks that
-            learn from another block of their window, or never.
-        handoff: module from what is handed on to what later blocks receive, not in place, since what it reads
-            may be the activity that the block still learns from; identity if None.
+        body: module from (R, *shape) inputs to an activity, or to a pair (activity, input of the handoff).
+        goodness: function of the activity; None for a block without an objective, such as pooling.
+        loss: your own local loss, in place of ``objective``. Without a loss and an objective a block learns
+            only from a later block of its window.
+        handoff: module from the activity to the input of later blocks; identity if None. It must not work in
+            place, since the goodness may still need the activity.
         rule: how the block learns; a gradient step if None.
-        per_view: run body and handoff on each view by itself, for batch statistics.
+        per_view: run body and handoff separately on each view, so that batch statistics are those of a view.
         name: the block's name in tables and messages; numbered by its network if empty.
         objective: the loss of the goodness. This and the parts above may be given by their kind, such as
             "logistic", or as ``{"kind": "logistic", "threshold": 2.0}``.
-        penalties: further terms of the loss, by a name of your own.
+        penalties: further terms of the loss, under names that you choose.
 
     Raises:
-        UserError: when a part is of the wrong type, or goodness and objective do not fit.
+        UserError: when a part has the wrong type, or goodness and objective do not fit.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class LocalBlock(nn.Module):
         self.frozen = False
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """What the next block receives, detached unless a window continues after this block.
+        """Return the handoff, detached unless the window continues after this block.
 
-        Called by modules that are not ffcore's own, with a pass under way: the pass runs the block, and lets
-        it learn if it is to. Without a pass the block runs in evaluation mode, without a graph.
+        A user's module calls this within a pass. The pass then runs the block, and lets it learn if it is in
+        the plan. Outside a pass the block runs in evaluation mode, without a graph.
         """
         here = current()
         if here is not None:
@@ -108,11 +108,11 @@ class LocalBlock(nn.Module):
 
     @property
     def trainable(self) -> list[nn.Parameter]:
-        """The parameters that learn."""
+        """The parameters that require grad."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
-        """The terms of the local loss, by name; empty where there is none."""
+        """Return the terms of the local loss, by name; empty without a loss."""
         if self.loss is None:
             return {}
         if len(out.upstream) != len(views.upstream):  # later blocks of the window have run since
@@ -122,31 +122,31 @@ class LocalBlock(nn.Module):
         return cast("dict[str, Tensor]", self.loss(out, self, views))
 
     def objective(self, out: Out, views: Views) -> Tensor | None:
-        """The objective's term alone; None where there is none."""
+        """Return the objective's term without the penalties; None without an objective."""
         alone = self.loss is not None and not self.loss.couples_samples
         if type(self.loss) is GoodnessLoss and alone and out.goodness is not None:
             return cast(Tensor, self.loss.objective(out.goodness, views))
         return self.losses(out, views).get("objective")
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile body, goodness and handoff into one, as `torch.compile` does with these arguments.
+        """Compile body, goodness and handoff together, with these arguments of `torch.compile`.
 
-        What lies at the block's borders, and closed forms of gradients, stay as they are. The numbers change
-        by rounding.
+        Detaching, losses and closed forms of gradients are not compiled. Results may differ by rounding.
         """
+        # compiled on the first call, since the dry run that finds the shapes should run eagerly
         self._how_to_compile = (args, kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the compiled function, which is bound to this very block."""
+        """Return the state for copies, without the compiled function, which is bound to this block."""
         return {**self.__dict__, "_compiled": None}
 
     def freeze(self) -> None:
-        """Learn no more. Schedules do not count the block then; within a window gradients go through it."""
+        """Stop learning. Schedules skip a frozen block; within a window gradients pass through it."""
         self.frozen = True
         self.requires_grad_(False)
 
     def make_frozen(self, inputs: tuple[Tensor, ...], views: Views, measured: bool) -> Out:
-        """In evaluation mode and without a graph: running statistics stand still, nothing is dropped."""
+        """Run the block in evaluation mode and without a graph: without dropout and running statistics."""
         with evaluating(self), torch.no_grad():
             return self.make(inputs, views, handoff="detached", measured=measured)
 
@@ -158,16 +158,18 @@ class LocalBlock(nn.Module):
         handoff: Handoff = "attached",
         measured: bool = True,
     ) -> Out:
-        """See `ffcore.interfaces.Block.make`; compiled if the block is."""
+        """See `ffcore.interfaces.Block.make`. Runs the compiled function if the block is compiled."""
         sizes = views.sizes if self.per_view and len(views.sizes) > 1 else ()
         if sizes or not getattr(self.body, "takes_labelled_input", False):
-            inputs = tuple(map(dense, inputs))  # what a body writes through a view of it would be lost
+            # A body unaware of `LabelledInput` could write into a view of it; the write would be lost.
+            inputs = tuple(map(dense, inputs))
         attached = handoff == "attached"
         if self._how_to_compile is None:
             if handoff == "unused" and not sizes:
                 activity, handed = _pair(self.body(*inputs))
                 goodness = self.goodness(activity) if measured and self.goodness is not None else None
-                return Out(activity, partial(self._handed_on, handed), goodness)
+                # computed only if an observer reads it
+                return Out(activity, partial(self._lazy_handoff, handed), goodness)
             return Out(*self._made(inputs, sizes, attached, measured))
         if self._compiled is None:
             args, kwargs = self._how_to_compile
@@ -175,14 +177,14 @@ class LocalBlock(nn.Module):
         return Out(*self._compiled(inputs, sizes, attached, measured))
 
     @torch.no_grad()
-    def _handed_on(self, handed: Tensor) -> Tensor:
-        """The handoff that no later block reads."""
+    def _lazy_handoff(self, handed: Tensor) -> Tensor:
+        """Return the handoff of the last block of a pass, which no later block reads."""
         return cast(Tensor, self.handoff(handed.detach()))
 
     def _made(
         self, inputs: tuple[Tensor, ...], sizes: tuple[int, ...], attached: bool, measured: bool
     ) -> _Made:
-        """The activity, the handoff and, if ``measured``, the goodness; by view where ``sizes`` has any."""
+        """Return activity, handoff and goodness, the last only if ``measured``."""
         if not sizes:
             activity, handed = _pair(self.body(*inputs))
             goodness = self.goodness(activity) if measured and self.goodness is not None else None
@@ -196,5 +198,5 @@ class LocalBlock(nn.Module):
 
 
 def _pair(made: Any) -> tuple[Tensor, Tensor]:
-    """The activity, and what to hand on."""
+    """Return the activity and the input of the handoff."""
     return made if isinstance(made, tuple) else (made, made)

@@ -1,4 +1,8 @@
-"""One block's optimiser and all that comes between its gradients and its step."""
+"""The optimiser of one block, with accumulation, the sum over ranks and clipping.
+
+With gradients g_b of batch means over n_b samples each, one step uses Σ_b n_b g_b / Σ_b n_b. The sum runs
+over the accumulated batches and over the ranks.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +19,22 @@ from ffcore.private import step_alone
 
 
 class BlockOptimizer:
-    """Reduces over ranks, divides by the number of samples, clips and steps, for one block.
+    """Sums gradients over batches and ranks, divides by the number of samples, clips and steps.
 
-    With one batch on one rank to a step, gradients are used as they are. Otherwise each batch's gradient, of
-    a mean over its samples, is added up times its number of samples, and the sum is divided by the number of
-    all samples, so that uneven shares give what one large batch would. All gradients of a block and its
-    number of samples travel together, while the next block runs.
+    If a step has one batch on one rank, the gradients are used unchanged. Otherwise each gradient is weighted
+    by its number of samples, so the result is that of one large batch even if the batches have different
+    sizes. All gradients of a block and the number of samples are sent in one tensor, while the next block
+    runs.
 
     Args:
         parameters: the block's trainable parameters.
-        optimizer: the optimiser that holds them.
-        clip: largest norm of the block's gradient; None for no limit.
-        clip_value: largest size of a single number of it; None for no limit.
-        accumulate: batches that are gathered into one step.
-        ranks: those that share each batch.
-        overlaps: a step that waits for other ranks may be made as late as the block's next call; not so where
-            others read the block's parameters.
+        optimizer: the torch optimiser of these parameters.
+        clip: maximum norm of the block's gradient; None for no limit.
+        clip_value: maximum absolute value of an element of the gradient; None for no limit.
+        accumulate: number of batches per step.
+        ranks: the ranks that share each batch.
+        overlaps: whether a step that waits for other ranks may be delayed until the block's next call. False
+            if other blocks read the block's parameters.
     """
 
     def __init__(
@@ -54,16 +58,16 @@ class BlockOptimizer:
         self.updates = 0
         self.batches = 0
         self._sums: list[Tensor | None] = [None] * len(self.parameters)
-        self._learn = [False] * len(self.parameters)  # which ones have a gradient in the sum that arrives
+        self._learn = [False] * len(self.parameters)  # which parameters have a gradient in the pending sum
         self._arriving: Callable[[], Tensor] | None = None
 
     @property
     def gathers(self) -> bool:
-        """Whether a step is made of more than one gradient."""
+        """Whether a step combines several gradients."""
         return self.accumulate > 1 or self.ranks.world > 1
 
     def update(self, samples: int) -> None:
-        """Take the gradients of a mean over ``samples`` from ``.grad``; step, unless more come first."""
+        """Take the gradients of a mean over ``samples`` from ``.grad``; step if the group is complete."""
         if not self.gathers:
             self._apply()
             return
@@ -76,38 +80,38 @@ class BlockOptimizer:
                 self.finish()
 
     def end_batch(self) -> None:
-        """Count the batch, and close the group if that completes it."""
+        """Count the batch; step if it completes a group of ``accumulate`` batches."""
         if self.updates and self.accumulate > 1:
             self.batches += 1
             if self.batches >= self.accumulate:
                 self._send()
 
     def finish(self) -> None:
-        """Make the step that waits for other ranks, if one does."""
+        """Wait for the pending sum over ranks, if any, and step."""
         if self._arriving is None:
             return
         arriving, self._arriving = self._arriving, None
         flat = arriving()
-        flat = flat[:-1].div_(flat[-1])
-        mine = [p for p, learns in zip(self.parameters, self._learn, strict=True) if learns]
-        for parameter, part in zip(mine, torch.split(flat, [p.numel() for p in mine]), strict=True):
+        flat = flat[:-1].div_(flat[-1])  # the last element is the number of samples
+        learning = [p for p, learns in zip(self.parameters, self._learn, strict=True) if learns]
+        for parameter, part in zip(learning, torch.split(flat, [p.numel() for p in learning]), strict=True):
             parameter.grad = part.view_as(parameter).to(parameter.dtype)
         self._apply()
 
     def step(self) -> None:
-        """Step with what has been gathered so far; nothing happens where there is nothing."""
+        """Step with the gradients gathered so far, if any."""
         self._send()
         self.finish()
 
     def _apply(self) -> None:
         for parameter in self.parameters:
             gradient = parameter.grad
-            # Fused optimisers go through memory, and pair numbers that have nothing to do with each other.
+            # Fused optimisers go through the memory of both tensors; other strides would pair wrong elements.
             if gradient is not None and gradient.stride() != parameter.stride():
                 parameter.grad = torch.empty_like(parameter).copy_(gradient)
         if self.clip_value is not None:
             for parameter in self.parameters:
-                if parameter.grad is not None:  # torch's own goes over all numbers twice
+                if parameter.grad is not None:  # torch's clip_grad_value_ goes over the gradient twice
                     parameter.grad.clamp_(-self.clip_value, self.clip_value)
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
@@ -116,12 +120,12 @@ class BlockOptimizer:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been gathered and not yet been stepped with."""
+        """Return the gradients that have been gathered since the last step, and their counts."""
         counts = {"samples": self.samples, "updates": self.updates, "batches": self.batches}
         return {**counts, "sums": list(self._sums)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on gathering."""
+        """Restore gathered gradients and counts."""
         self.samples, self.updates = state["samples"], state["updates"]
         self.batches = state["batches"]
         pairs = zip(self.parameters, state["sums"], strict=True)
@@ -129,7 +133,7 @@ class BlockOptimizer:
 
     @staticmethod
     def merged(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The state of one block optimiser in place of several ranks'."""
+        """Return the state that one rank has in place of several."""
         gathered = zip(*(state["sums"] for state in states), strict=True)
         by_parameter = [[total for total in of_ranks if total is not None] for of_ranks in gathered]
         return {
@@ -141,7 +145,7 @@ class BlockOptimizer:
 
     @staticmethod
     def emptied(state: Mapping[str, Any]) -> dict[str, Any]:
-        """The state without gradients: nothing but the place in a group of batches."""
+        """Return the state without gradients, with the same position in the group of batches."""
         return {**state, "samples": 0, "sums": [None] * len(state["sums"])}
 
     def _gather(self, samples: int) -> None:
@@ -149,7 +153,8 @@ class BlockOptimizer:
             if parameter.grad is None:
                 continue
             if not samples:
-                parameter.grad.zero_()  # whatever a stand-in has: a number that is none stays one times zero
+                # A placeholder batch must not count. NaN times a weight of 0 would still be NaN.
+                parameter.grad.zero_()
             total = self._sums[i]
             if total is None:
                 self._sums[i] = parameter.grad.mul_(samples)
@@ -158,7 +163,7 @@ class BlockOptimizer:
             parameter.grad = None
 
     def _send(self) -> None:
-        """Close the group: divide and step, or begin to sum over ranks."""
+        """Complete the group: divide and step, or begin the sum over ranks."""
         self.finish()
         if not self.updates:
             return
@@ -168,9 +173,9 @@ class BlockOptimizer:
                 parameter.grad = None if total is None else total.div_(self.samples)
             self._apply()
         else:
-            mine = [total for total in sums if total is not None]
+            own = [total for total in sums if total is not None]
             self._learn = [total is not None for total in sums]
-            if mine:
-                count = mine[0].new_full((1,), self.samples)  # made there: a copy from here would wait
-                self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in mine), count]))
+            if own:
+                count = own[0].new_full((1,), self.samples)  # filled on the device: a copy would wait for it
+                self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in own), count]))
         self.samples = self.updates = self.batches = 0

@@ -1,4 +1,4 @@
-"""A black box in its place between blocks."""
+"""The stage of a black box in a network. R rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.private import version
 
 Fit = Literal["start", "finished"] | int
-"""When a box is fitted again: never, when no block before it learns any more, or after so many epochs."""
+"""When a box is fitted again: never, after the blocks before it have finished learning, or at an epoch."""
 
 
 class FunctionBox(BlackBox):
@@ -31,12 +31,12 @@ class FunctionBox(BlackBox):
         self.function = function
 
     def forward(self, x: Tensor) -> Any:
-        """(R, *shape) → whatever the function makes of it."""
+        """Return the function's result."""
         return self.function(x)
 
 
 class ReachedError(Exception):
-    """A pass has come to a box that only wants to see its input."""
+    """Ends a pass at a black box and carries the input of the box."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class ReachedError(Exception):
 
 
 class BoxStage(nn.Module):
-    """Calls a box without a graph, and makes sure of what comes back.
+    """Calls a black box without a graph and checks its output.
 
     Args:
         box: the box.
         name: its name in the recipe.
-        where: name and place in the recipe, for messages; None: the name.
-        fit: when it is fitted again, after it has been when the run began.
-        movable: whether every rank may have one of its own, if the box itself does not object.
+        where: name and path in the recipe, for messages; None: the name.
+        fit: when the box is fitted again, after the fit at the start of the run.
+        movable: whether every rank may have its own copy; ignored if the box is not movable.
     """
 
     fits: Tensor
@@ -73,15 +73,16 @@ class BoxStage(nn.Module):
         self.movable = movable and box.movable
         self.shape: tuple[int, ...] | None = None
         self.placed = False
-        self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # how often it has been fitted
-        self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # never again
+        # buffers, so that a resumed run does not fit the box again
+        self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # number of fits so far
+        self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # whether no fit will follow
         self._catching = False
 
     def place(self, context: Context) -> None:
-        """Set the box up, the first time.
+        """Set the box up. Only the first call has an effect.
 
         Raises:
-            UserError: when the box does not fit its place.
+            UserError: when the box refuses the shape of its input.
         """
         if self.placed:
             return
@@ -93,10 +94,10 @@ class BoxStage(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(R, *shape) → (R, *shape').
+        """Run the box in calls of at most ``box.limit`` rows, (R, *shape) → (R, *shape').
 
         Raises:
-            RunError: in one line, whatever the box has done.
+            RunError: when the box raises any exception or its output is invalid.
         """
         rows = dense(x).detach()
         if self._catching:
@@ -104,29 +105,29 @@ class BoxStage(nn.Module):
         limit = self.box.limit
         if limit is None or len(rows) <= limit:
             return self._made(rows)
-        # copied one by one: a box may answer in the same memory every time
+        # Each part is copied: a box may return the same memory from every call.
         return torch.cat([self._made(part).clone() for part in torch.split(rows, limit)])
 
     @property
     def adapts(self) -> bool:
-        """Whether there is anything to fit."""
+        """Whether the box has a ``fit`` of its own."""
         return type(self.box).fit is not BlackBox.fit
 
     def fit_if_due(self, epoch: int, finished: bool, batches: Callable[[], Iterable[Tensor]]) -> bool:
-        """Let the box adapt to inputs if it is time to, at the beginning of an epoch; whether it was.
+        """Fit the box if a fit is due, at the beginning of an epoch; return whether it was.
 
         Args:
-            epoch: how many have been learned.
-            finished: whether no block before the box learns any more.
-            batches: of inputs, anew.
+            epoch: number of epochs learned so far.
+            finished: whether all blocks before the box have stopped learning.
+            batches: returns a new iterable of inputs with each call.
 
         Raises:
-            RunError: in one line, whatever the box has done.
+            RunError: when the box raises any exception.
         """
         again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
         if not self.adapts or self.settled or (self.fits > 0 and not again):
             return False
-        with self._told("to fit"), torch.no_grad():
+        with self._errors_of("its fit"), torch.no_grad():
             self.box.fit(batches())
         self.fits += 1
         self.settled.fill_(again or self.fit_at == "start")
@@ -134,7 +135,7 @@ class BoxStage(nn.Module):
 
     @contextmanager
     def catching(self) -> Iterator[None]:
-        """In here a pass that comes to the box ends with `ReachedError`."""
+        """Within the context, a pass that reaches the box ends with `ReachedError`."""
         self._catching = True
         try:
             yield
@@ -143,9 +144,9 @@ class BoxStage(nn.Module):
 
     def _made(self, rows: Tensor) -> Tensor:
         before = version(rows)
-        with self._told("its forward"):
+        with self._errors_of("its forward"):
             raw = self.box(rows)
-        if version(rows) != before:  # others hold them too
+        if version(rows) != before:  # observers and other stages may hold the same tensor
             raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")
         try:
             made = _dense(raw)
@@ -153,25 +154,25 @@ class BoxStage(nn.Module):
             raise RunError(f"{self.where}: {error}") from None
         if made.dim() == 0 or len(made) != len(rows):
             raise RunError(
-                f"{self.where}: {len(rows)} rows went in and {tuple(made.shape)} came out; each should "
-                "become one row"
+                f"{self.where}: it returned shape {tuple(made.shape)} for {len(rows)} rows; it should return "
+                "one row for each"
             )
         if self.shape is None:
             self.shape = tuple(made.shape[1:])
         elif made.shape[1:] != self.shape:
             raise RunError(
-                f"{self.where}: samples of shape {tuple(made.shape[1:])} came out, earlier ones had "
-                f"{self.shape}; it should always be the same"
+                f"{self.where}: it returned samples of shape {tuple(made.shape[1:])}, earlier ones had "
+                f"{self.shape}; the shape should not change"
             )
-        answer = made.to(rows)
-        # a device is not waited for: what is no number there shows in the next loss
-        if answer.device.type == "cpu" and not _finite(answer):
-            raise RunError(f"{self.where}: what came out has numbers that are not finite")
-        return answer
+        output = made.to(rows)
+        # On a GPU the check would wait for the device; there a non-finite output shows in the next loss.
+        if output.device.type == "cpu" and not _finite(output):
+            raise RunError(f"{self.where}: its output has non-finite values")
+        return output
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Put whatever happens into one line with the box's name."""
+    def _errors_of(self, what: str) -> Iterator[None]:
+        """Turn any exception into a RunError of one line with the box's name."""
         try:
             yield
         except (RunError, UserError) as error:
@@ -181,22 +182,22 @@ class BoxStage(nn.Module):
 
 
 def _finite(t: Tensor) -> bool:
-    """Whether all numbers are; a sum says so in a tenth of the time, unless it overflows."""
+    """Return whether all elements are finite. The sum takes a tenth of the time, but it may overflow."""
     return math.isfinite(float(t.sum())) or bool(t.isfinite().all())
 
 
 def _dense(raw: Any) -> Tensor:
-    """A dense tensor of real numbers."""
+    """Return the output of a box as a dense tensor of real numbers; raises ValueError if it cannot be one."""
     if raw is None:
-        raise ValueError("nothing came out")
-    if hasattr(raw, "toarray"):  # SciPy's sparse ones
+        raise ValueError("it returned None; it should return a tensor or an array")
+    if hasattr(raw, "toarray"):  # a sparse matrix of SciPy
         raw = raw.toarray()
     if isinstance(raw, np.ndarray):
-        if raw.dtype.kind not in "fiub":
-            raise ValueError(f"numbers of type {raw.dtype} came out; they should be real")
-        raw = torch.from_numpy(np.array(raw))  # a copy: a driver may use its memory again
+        if raw.dtype.kind not in "fiub":  # float, signed or unsigned integer, boolean
+            raise ValueError(f"it returned numbers of type {raw.dtype}; they should be real")
+        raw = torch.from_numpy(np.array(raw))  # a copy: a driver may reuse its memory
     if not isinstance(raw, Tensor):
-        raise ValueError(f"a {type(raw).__name__} came out; it should be a tensor or an array")
+        raise ValueError(f"it returned a {type(raw).__name__}; it should return a tensor or an array")
     if raw.is_complex():
-        raise ValueError(f"numbers of type {raw.dtype} came out; they should be real")
+        raise ValueError(f"it returned numbers of type {raw.dtype}; they should be real")
     return (raw.to_dense() if raw.layout != torch.strided else raw).detach()

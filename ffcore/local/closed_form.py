@@ -1,9 +1,9 @@
-"""Gradients of one block without autograd's graph below its activity, its goodness or its loss.
+"""Gradients of one block without an autograd graph of its body, its goodness or its loss.
 
-R rows. With activity h = body(x), goodness G(h) and objective L(G):
+R rows; K classes. With activity h = body(x) (R, *shape), goodness G(h) (R,) or (R, K) and objective L(G):
 
-    dL/dG   by `Objective.with_derivative`, else by autograd from G on
-    dL/dh   by `Goodness.vjp`, else by autograd from h on
+    dL/dG   by `Objective.with_derivative`, else by autograd with a graph that begins at G
+    dL/dh   by `Goodness.vjp`, else by autograd with a graph that begins at h
     dL/dθ   by `ClosedForm.add_gradients` of the body, with parameters θ
 """
 
@@ -30,11 +30,12 @@ Begins = Literal["activity", "goodness", "loss"]
 class ClosedFormGradient(Gradient):
     """`Gradient` for a window of one block whose body is a `ClosedForm`.
 
-    Where inputs require grad, or under autocast, autograd does it after all.
+    If an input requires grad, or under autocast, autograd computes all gradients.
 
     Args:
-        begins: where the graph of the loss begins: at the activity (the body has a closed form), the
-            goodness (it has one too), or nowhere (so has the objective: "loss").
+        begins: where the autograd graph begins: at the "activity" (only the body has a closed form), at the
+            "goodness" (body and goodness have one), or at the "loss" (the objective has one too, and no graph
+            is needed).
     """
 
     def __init__(self, begins: Begins) -> None:
@@ -43,12 +44,13 @@ class ClosedFormGradient(Gradient):
 
     @classmethod
     def serving(cls, block: LocalBlock) -> ClosedFormGradient | None:
-        """The rule for a block that learns by itself; None where autograd has to do it."""
+        """Return the rule for a block that is alone in its window; None if autograd is needed."""
         loss, goodness = block.loss, block.goodness
         if type(block.rule) is not Gradient or loss is None or block.per_view or loss.reads_handoff:
             return None
         if not belongs(block.body, "add_gradients") or any(map(is_parametrized, block.body.modules())):
             return None
+        # closed forms give no gradients for parameters of the loss itself
         fixed = not loss.couples_samples and next(loss.parameters(), None) is None
         if goodness is None and fixed and belongs(loss, "with_derivative"):
             return cls("loss")
@@ -64,7 +66,7 @@ class ClosedFormGradient(Gradient):
         return cls("loss" if cast(GoodnessLoss, loss).closed else "goodness")
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Without a graph as far as closed forms reach."""
+        """Run the block without a graph for those parts that have a closed form."""
         if _needs_a_graph(inputs):
             return super().run(block, inputs, views, handoff)
         with torch.no_grad():
@@ -81,9 +83,9 @@ class ClosedFormGradient(Gradient):
         ((block, inputs, out),) = window
         begin = out.activity if out.goodness is None else out.goodness
         if self.begins == "loss" and not begin.requires_grad:
-            found = _with_derivative(cast(LocalBlock, block), out, views)
-            if found is not None:
-                terms, derivative = found
+            known = _with_derivative(cast(LocalBlock, block), out, views)
+            if known is not None:
+                terms, derivative = known
                 with torch.no_grad():
                     _finish(block, inputs, out, derivative)
                 return detached([terms])
@@ -96,7 +98,7 @@ class ClosedFormGradient(Gradient):
 
 
 def _needs_a_graph(inputs: tuple[Tensor, ...]) -> bool:
-    """Whether closed forms would be wrong here: a caller's own leaf is to be trained, or numbers are cast."""
+    """Return whether autograd is needed: an input is a parameter of the caller, or autocast is enabled."""
     return (
         inputs[0].requires_grad
         or (len(inputs) > 1 and any(x.requires_grad for x in inputs))
@@ -106,21 +108,25 @@ def _needs_a_graph(inputs: tuple[Tensor, ...]) -> bool:
 
 
 def _with_derivative(block: LocalBlock, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor] | None:
-    """The terms of the loss, and the derivative of their sum by the goodness, or by the activity."""
+    """Return the terms of the loss and the derivative of their sum.
+
+    The derivative is with respect to the goodness, or to the activity of a block without a goodness.
+    """
     if out.goodness is None:
         return block.loss.with_derivative(out, views) if block.loss is not None else None
-    found = cast(GoodnessLoss, block.loss).objective.with_derivative(out.goodness, views)
-    return None if found is None else ({"objective": found[0]}, found[1])
+    pair = cast(GoodnessLoss, block.loss).objective.with_derivative(out.goodness, views)
+    return None if pair is None else ({"objective": pair[0]}, pair[1])
 
 
 def _finish(block: Block, inputs: tuple[Tensor, ...], out: Out, derivative: Tensor | None) -> None:
-    """Continue the gradient from where autograd's graph began, if it did not begin at the inputs.
+    """Compute the parameters' gradients from the tensor at which autograd's graph began.
 
-    ``derivative`` is the loss's by the goodness, or by the activity where there is none, if it is known.
+    ``derivative`` is that of the loss with respect to the goodness (or, without a goodness, the activity), if
+    a closed form gave it. Does nothing if the graph began at the inputs.
     """
     activity, goodness = out.activity, out.goodness
     begun = derivative is not None or activity.requires_grad or (goodness is not None and goodness.is_leaf)
-    if not activity.is_leaf or not begun:  # autograd has computed all gradients that there are
+    if not activity.is_leaf or not begun:  # the graph began at the inputs: autograd computed all gradients
         return
     up = activity.grad
     if goodness is None:
@@ -130,7 +136,7 @@ def _finish(block: Block, inputs: tuple[Tensor, ...], out: Out, derivative: Tens
         assert block.goodness is not None
         assert of_goodness is not None
         up = block.goodness.vjp(activity, of_goodness)
-        if up is None:  # no closed form for this activity after all
+        if up is None:  # vjp returned None for this activity
             with torch.enable_grad():
                 leaf = activity.detach().requires_grad_()
                 (up,) = torch.autograd.grad(block.goodness(leaf), leaf, of_goodness)

@@ -1,4 +1,11 @@
-"""Losses that couple the samples of a batch, on ranks that each hold a share of it."""
+"""Losses that couple the samples of a batch, when several ranks share the batch.
+
+Every rank computes the loss L of the global batch. With n rows of N on this rank:
+
+    gradient used here = N/n · dL/d(own rows)
+
+`BlockOptimizer` weights each rank's gradient by n/N in the sum over ranks, and the factors cancel.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +18,23 @@ from ffcore.interfaces import Block, LocalLoss, Out, Ranks, Views, dense
 
 
 def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks) -> dict[str, Tensor]:
-    """The terms of a loss of the whole batch, with the gradient that this rank's rows have in it.
+    """Return the terms of the loss of the global batch, with the gradient of this rank's rows.
 
-    Every rank works the loss out for all rows. The gradient of its own n rows of N in all is N/n of what the
-    loss says, because what comes of it is weighted by n/N when gradients are summed; parameters of the loss
-    itself see all rows everywhere, so that theirs is as it is.
+    The gradient of a parameter of the loss itself needs no factor, since every rank computes it from all
+    rows.
     """
-    mine = [0 if group.idle else size for size in views.sizes]
-    counts = list(zip(*group.objects(mine), strict=True))  # of each view by rank, asked once for all tensors
+    own_sizes = [0 if group.idle else size for size in views.sizes]
+    # rows of each view on each rank; exchanged once, and used for all tensors below
+    counts = list(zip(*group.objects(own_sizes), strict=True))
     sizes = [sum(of_view) for of_view in counts]
     factor = sizes[0] / views.samples
 
     def rows(t: Tensor) -> Tensor:
         own = t
         if t.requires_grad:
-            own = t.view_as(t)
+            own = t.view_as(t)  # a hook on t itself would also scale its other gradients
             own.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
-        if len(t) != sum(views.sizes):  # of samples, not of views
+        if len(t) != sum(views.sizes):  # one row per sample, not per row of the views
             return group.rows(own, counts[0])
         parts = zip(torch.split(own, list(views.sizes)), counts, strict=True)
         return torch.cat([group.rows(of_view, of_ranks) for of_view, of_ranks in parts])

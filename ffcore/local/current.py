@@ -1,4 +1,4 @@
-"""The pass that is under way, for blocks that a module other than ours calls."""
+"""The current pass. A block that a user's module calls finds it here."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ under_way: ContextVar[Pass | None] = ContextVar("ffcore_pass", default=None)
 
 
 def current() -> Pass | None:
-    """The pass that is under way here, or None."""
+    """Return the current pass, or None outside a pass."""
     return under_way.get()

@@ -1,4 +1,4 @@
-"""A pass over zeros that finds the blocks and their shapes; then components are set up in their places.
+"""The dry run, a pass that finds the blocks and their shapes, and the setup of components after it.
 
 R rows; K classes.
 """
@@ -36,7 +36,7 @@ from ffcore.local.passes import Pass
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the pass has seen of a block: shape of one sample of its input and handoff, and an activity."""
+    """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity."""
 
     in_shape: tuple[int, ...]
     handoff: tuple[int, ...]
@@ -46,30 +46,33 @@ class Found:
 def explore(
     body: nn.Module, stages: Sequence[nn.Module], x: Any, classes: int, superclass_of: Tensor | None
 ) -> dict[LocalBlock, Found]:
-    """The blocks in the order of their first call; black boxes are set up when the pass comes to them.
+    """Run a pass and return the blocks in the order of their first call.
+
+    Black boxes are set up when the pass reaches them.
 
     Args:
-        body: the module that the stages are parts of; it is in evaluation mode meanwhile.
-        stages: what a pass goes through.
+        body: the module that contains the stages; it is in evaluation mode during the pass.
+        stages: the stages of the pass, in order.
         x: (R, *shape) rows, or a tuple or mapping of such.
         classes: number of classes K.
-        superclass_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, or None.
 
     Raises:
-        UserError: when no block is called, or a black box does not fit its place.
+        UserError: when no block is called, or a black box refuses its input.
     """
     found: dict[LocalBlock, Found] = {}
 
     def note(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-        given = tuple(inputs[0].shape[1:]) if inputs else ()
-        found.setdefault(cast(LocalBlock, block), Found(given, tuple(out.handoff.shape[1:]), out.activity))
+        in_shape = tuple(inputs[0].shape[1:]) if inputs else ()
+        handoff = tuple(out.handoff.shape[1:])
+        found.setdefault(cast(LocalBlock, block), Found(in_shape, handoff, out.activity))
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
         cast(BoxStage, stage).place(
             Context(shape, classes, name=cast(str, stage.name), superclass_of=superclass_of)
         )
-        stage.to(args[0].device)  # what the box has made
+        stage.to(args[0].device)  # buffers that the box has made in its setup
 
     boxes = [part for part in body.modules() if isinstance(part, BoxStage)]
     with ExitStack() as hooks, evaluating(body), torch.no_grad():
@@ -77,23 +80,23 @@ def explore(
             hooks.callback(box.register_forward_pre_hook(place).remove)
         Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)
     if not found:
-        raise UserError("network: it calls no local block, so there is nothing that could learn")
+        raise UserError("network: it does not call any local block, so nothing can learn")
     return found
 
 
 def set_up(
     found: Mapping[LocalBlock, Found], taken: set[str], classes: int, superclass_of: Tensor | None
 ) -> None:
-    """Name the blocks and set their components up (`Component.setup`).
+    """Name the blocks and call `Component.setup` of their components.
 
     Args:
         found: see `explore`.
         taken: names that blocks may not have.
         classes: number of classes K.
-        superclass_of: (K,) super-class of each class, if there are any.
+        superclass_of: (K,) super-class of each class, or None.
 
     Raises:
-        UserError: when a name is taken, or a component does not fit its place.
+        UserError: when a name is taken, or a component raises a ValueError.
     """
     blocks = tuple(found)
     judging = [block.goodness is not None for block in blocks]
@@ -125,10 +128,10 @@ def set_up_readouts(
     classes: int,
     superclass_of: Tensor | None,
 ) -> Taps:
-    """Let the readouts choose the blocks that they read: blocks by the readout's name.
+    """Set up the readouts; return the blocks that each of them has chosen, by the readout's name.
 
     Raises:
-        UserError: when a readout does not say which.
+        UserError: when a readout does not return names of blocks.
     """
     blocks = {block.name: block for block in found}
     features = tuple(block.info for block in found if block.info is not None)
@@ -154,10 +157,10 @@ Taps = dict[str, tuple[LocalBlock, ...]]
 
 
 def set_up_algorithm(algorithm: Algorithm, context: Context) -> tuple[int, ...]:
-    """Set an algorithm up: the shape of one input of the network.
+    """Set up an algorithm and return the shape of one input of the network.
 
     Raises:
-        ValueError: when the data do not fit, or the algorithm returns no shape.
+        ValueError: when the data do not fit, or the algorithm does not return a shape.
     """
     shape: Any = algorithm.setup(context)
     if not isinstance(shape, Sequence) or not all(isinstance(side, int) for side in shape):
@@ -173,7 +176,7 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
         for part in (block.body, block.handoff, block.rule, block.goodness):
             if isinstance(part, Component):
                 part.setup(context)
-        block.to(activity.device)  # what they have made: a model that is localized may lie on a GPU
+        block.to(activity.device)  # parameters made in setup: a localized model may be on a GPU already
         if block.goodness is not None:
             context = replace(
                 context,
@@ -190,7 +193,8 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
 
 
 def _set_up_loss(loss: LocalLoss, context: Context) -> None:
-    """The loss and its parts; what objectives inherit does not depend on what subclasses call."""
+    """Set up the loss and its parts."""
+    # set here, not in Objective.setup, so that subclasses need not call super().setup()
     for part in loss.modules():
         if isinstance(part, Objective):
             part.column_of = context.column_of
@@ -201,10 +205,10 @@ def _set_up_loss(loss: LocalLoss, context: Context) -> None:
 
 
 def _unit_goodness(goodness: Goodness, activity: Tensor, classes: int) -> float:
-    """The mean goodness of ones in the shape of an activity, in evaluation mode.
+    """Return the mean goodness of an activity of ones, in evaluation mode.
 
     Raises:
-        ValueError: when a goodness has another shape than its form says.
+        ValueError: when the shape of the goodness does not match its form.
     """
     with evaluating(goodness), torch.no_grad():
         made = goodness(torch.ones_like(activity))

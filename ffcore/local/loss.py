@@ -1,4 +1,9 @@
-"""The usual local loss: one objective on the goodness, and penalties."""
+"""Local losses: of a goodness with penalties, of a head, and of a readout.
+
+    L = objective(G) + Σ_p penalty_p        each penalty contains its weight
+
+N samples; K classes; G goodness (R,) or (R, K).
+"""
 
 from __future__ import annotations
 
@@ -20,14 +25,14 @@ class GoodnessLoss(LocalLoss):
     """``objective(goodness) + Σ penalties``, each term under its name.
 
     Args:
-        objective: what the block wants of its goodness; its term is called "objective".
-        penalties: further terms by name, already weighted.
+        objective: the loss of the goodness; its term has the name "objective".
+        penalties: further terms by name, with their weights applied.
     """
 
     def __init__(self, objective: Objective, penalties: Mapping[str, Penalty] | None = None) -> None:
         super().__init__()
         if taken := _METRICS.intersection(penalties or {}):
-            raise ValueError(f"penalties: {min(taken)!r} is the name of another figure of every block")
+            raise ValueError(f"penalties: {min(taken)!r} is the name of another metric of every block")
         self.objective = objective
         self.penalties = nn.ModuleDict(dict(penalties or {}))
         self.reads_handoff = any(p.reads_handoff for p in (penalties or {}).values())
@@ -36,7 +41,7 @@ class GoodnessLoss(LocalLoss):
         )
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
-        """The objective's term first, then the penalties in the order of the recipe."""
+        """Return the objective's term first, then the penalties in the order of the recipe."""
         assert out.goodness is not None, "an objective needs a goodness; the builder has checked it"
         terms = {"objective": self.objective(out.goodness, views)}
         for name, penalty in self.penalties.items():
@@ -45,7 +50,7 @@ class GoodnessLoss(LocalLoss):
 
     @property
     def closed(self) -> bool:
-        """Whether the goodness is all that there is to learn through, and its derivative a closed form."""
+        """Whether the loss depends only on the goodness, and has a closed form of its derivative."""
         return (
             belongs(self.objective, "with_derivative")
             and not self.penalties
@@ -55,17 +60,17 @@ class GoodnessLoss(LocalLoss):
 
 
 class HeadLoss(LocalLoss):
-    """Cross-entropy of a block whose activity are class logits (N, K) with the true classes."""
+    """Cross-entropy with the true classes, for a block whose activity is class logits (N, K)."""
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
-        """One term, called "objective".
+        """Return one term, "objective".
 
         Raises:
-            UserError: when the activity is no (N, K) logits.
+            UserError: when the activity does not have two dimensions.
         """
         if out.activity.dim() != 2:
             raise UserError(
-                f"head {block.name}: makes {tuple(out.activity.shape)}; a head makes class logits (N, K)"
+                f"head {block.name}: returns {tuple(out.activity.shape)}; a head returns class logits (N, K)"
             )
         assert views.y is not None, "a head learns from labelled samples"
         return {"objective": F.cross_entropy(out.activity, views.y)}
@@ -76,11 +81,11 @@ def goodness_loss(
     objective: Objective | str | Mapping[str, Any] | None,
     penalties: Mapping[str, Any] | None,
 ) -> GoodnessLoss | None:
-    """The loss of a goodness, from objects or kinds; None where there is no objective.
+    """Return the loss of a goodness, from objects or kinds; None without an objective.
 
     Raises:
-        UserError: when an objective has no goodness to read or one of another form, or penalties have no
-            objective beside them.
+        UserError: when an objective has no goodness or one of the wrong form, or penalties are given without
+            an objective.
     """
     if objective is None:
         if penalties:
@@ -102,8 +107,8 @@ def goodness_loss(
 
 
 class ReadoutLoss(LocalLoss):
-    """The loss of a block whose body is a `Readout`: the readout's own, on its logits."""
+    """The loss of a block whose body is a `Readout`: it calls the readout's ``loss``."""
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
-        """One term, called "objective"."""
+        """Return one term, "objective"."""
         return {"objective": cast(Readout, block.body).loss(out.activity, views)}

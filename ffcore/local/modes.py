@@ -1,4 +1,4 @@
-"""Evaluation mode for a moment."""
+"""A context manager for evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """In here the modules are in evaluation mode; afterwards those parts learn again that did before.
+    """Put modules into evaluation mode within the context, then restore the mode of each sub-module.
 
-    No more than those: a user's part may be in evaluation mode for good.
+    `nn.Module.train` would put all sub-modules into training mode, also those that a user keeps in evaluation
+    mode.
     """
     learning = [part for module in modules for part in module.modules() if part.training]
     if learning:

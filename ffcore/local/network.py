@@ -1,4 +1,4 @@
-"""A module with local blocks inside, and the passes through it that learn, measure and read.
+"""A module that contains local blocks, and the passes that train it, measure it and run its readouts.
 
 N samples; R rows = all views of a batch; K classes.
 """
@@ -31,30 +31,29 @@ from ffcore.local.rules import Gradient
 
 
 class LocalNetwork(nn.Module):
-    """Any PyTorch module with local blocks inside, and readouts beside it.
+    """Any PyTorch module that contains local blocks, together with readouts.
 
-    A dry run on zeros finds the blocks in the order of their first call and the shapes of what they make;
-    then their components are set up. All blocks with a loss learn in windows of one until `plan` says
-    otherwise.
+    A dry run on zeros finds the blocks in the order of their first call, and the shapes of their outputs.
+    Then the components are set up. Until `plan` is called, each block with a loss is a window of its own.
 
     Args:
         body: the module; it may call a block more than once in a pass.
         shape: shape of one input sample.
         classes: number of classes K.
-        readouts: readouts by name; each gets a local block of its own.
-        superclass_of: (K,) super-class of each class, if there are any.
-        example: (R, *shape) rows for the dry run, for bodies that zeros do not suit; ``shape`` is theirs.
-        heads: names of blocks of the body that learn as readouts do; see `read`.
+        readouts: readouts by name; each is wrapped in a local block.
+        superclass_of: (K,) super-class of each class, or None.
+        example: (R, *shape) rows for the dry run, for bodies that cannot run on zeros, such as embeddings.
+        heads: names of blocks of the body that learn like readouts; see `read`.
 
     Attributes:
-        optimizers: what the blocks step with when they learn; see `ffcore.local.block_optimizers`.
-        observers: see every block of a pass that learns.
+        optimizers: the block optimisers; see `ffcore.local.block_optimizers`.
+        observers: called after every block of a pass that learns.
         record: receives the terms of each block's loss.
-        finite: refuse non-finite losses before any weight changes; this waits for the device.
-        route: where the stages of a pass run, if they lie on several ranks.
+        finite: whether to raise on non-finite losses before any weight changes. This waits for the device.
+        route: places the stages on several ranks; None if all run in this process.
 
     Raises:
-        UserError: when the body calls no local block.
+        UserError: when the body does not call any local block.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class LocalNetwork(nn.Module):
         self._blocks = tuple(found)
         self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         inside = self.in_circuits.union(*(block.modules() for block in every))
-        self._plain = tuple(  # outside the blocks, with running statistics of their own
+        self._plain = tuple(  # modules outside the blocks that have buffers, such as batch norm
             part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
         )
         self.taps = set_up_readouts(self._readouts, found, classes, superclass_of)
@@ -99,14 +98,14 @@ class LocalNetwork(nn.Module):
         self._first, self._stop = 0, len(self.stages)
         self._bare_end = False
         single = [range(i, i + 1) for i in range(len(self.learning))]
-        with suppress(UserError):  # a network for another schedule: it gets its plan later
+        with suppress(UserError):  # blocks without a loss need a schedule with larger windows: see `plan`
             self.plan(single)
         self._readout_plan: dict[nn.Module, Place] = {
             r: Place(i, True, True, r.rule)
             for i, r in enumerate((*self._readouts.values(), *self._heads.values()))
         }
 
-    # -- what there is ------------------------------------------------------------------------------------
+    # -- parts --------------------------------------------------------------------------------------------
 
     @property
     def blocks(self) -> Sequence[LocalBlock]:
@@ -115,22 +114,22 @@ class LocalNetwork(nn.Module):
 
     @property
     def stages(self) -> Sequence[nn.Module]:
-        """What a pass goes through one after another: the parts of a sequential body, or the body."""
+        """The stages of a pass, in order: the children of an `nn.Sequential` body, or the body itself."""
         return tuple(self.body) if type(self.body) is nn.Sequential else (self.body,)
 
     @property
     def circuits(self) -> tuple[Circuit, ...]:
-        """Those stages that are circuits."""
+        """The stages that are circuits."""
         return self._circuits
 
     @property
     def in_circuits(self) -> set[nn.Module]:
-        """Everything that is part of a circuit."""
+        """All modules inside circuits."""
         return {part for circuit in self._circuits for part in circuit.modules()}
 
     @property
     def boxes(self) -> tuple[BoxStage, ...]:
-        """Black boxes in their places, from below."""
+        """The stages of black boxes, in order."""
         return tuple(part for part in self.body.modules() if isinstance(part, BoxStage))
 
     @property
@@ -144,7 +143,7 @@ class LocalNetwork(nn.Module):
 
     @property
     def learners(self) -> dict[str, LocalBlock]:
-        """Everything that can learn, by name: blocks, then readouts and heads."""
+        """All blocks, readouts and heads, by name."""
         every = (*self._blocks, *self._readouts.values(), *self._heads.values())
         return {block.name: block for block in every}
 
@@ -156,13 +155,13 @@ class LocalNetwork(nn.Module):
 
     @property
     def learning(self) -> list[int]:
-        """Indices of the blocks that have something to learn; schedules count these."""
+        """Indices of the blocks with trainable parameters; schedules count only these."""
         return [i for i, block in enumerate(self._blocks) if block.trainable]
 
     # -- which blocks learn -------------------------------------------------------------------------------
 
     def plan(self, windows: Sequence[range]) -> None:
-        """Set which blocks learn, and which share a graph; see `ffcore.local.plan.planned`.
+        """Choose which blocks learn, and which share a graph; see `ffcore.local.plan.planned`.
 
         Raises:
             UserError: when the windows do not fit the blocks.
@@ -170,39 +169,42 @@ class LocalNetwork(nn.Module):
         self._plan = planned(windows, self._blocks, self.in_circuits)
         busy = [i for i, stage in enumerate(self.stages) if not self._plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
-        end = self.stages[self._stop - 1]  # a handoff that keeps running statistics is computed all the same
+        # The last handoff need not be computed, unless it has buffers to update, such as running statistics.
+        end = self.stages[self._stop - 1]
         self._bare_end = isinstance(end, LocalBlock) and next(end.handoff.buffers(), None) is None
 
     def place(self, part: nn.Module) -> Place | None:
-        """Where a block learns as things stand; None for what does not, and for what is no block."""
+        """Return the place of a block in the current plan; None for other modules, and blocks not in it."""
         return self._plan.get(part)
 
     def learns(self, block: LocalBlock) -> bool:
-        """Whether a block learns as things stand; readouts do unless they are frozen."""
+        """Return whether a block learns under the current plan. A readout learns unless it is frozen."""
         return block in self._plan or (block in self._readout_plan and not block.frozen)
 
     @property
     def finished(self) -> int:
-        """How many stages of a sequential body come before the first one in which a block learns."""
+        """Number of finished stages: those before the first stage in which a block learns."""
         return self._first
 
     @property
     def stop(self) -> int:
-        """The stage with which a learning pass ends: the one after the last in which a block learns."""
+        """Index of the stage before which a learning pass ends: one after the last that learns."""
         return self._stop
 
     # -- passes -------------------------------------------------------------------------------------------
 
     def forward(self, x: Any) -> Any:
-        """What the body makes of ``x`` (N, *shape): nothing learns, no observer sees it."""
+        """Return the body's output for ``x`` (N, *shape), without learning and without observers."""
         return Pass(Views(x=x, roles=("all",), sizes=(rows(x),))).run(self.stages, x)
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
-        """One pass in which the blocks learn, each before the next one runs; it ends with the last of them.
+        """Run one pass in which the blocks learn, each before the next one runs.
+
+        The pass ends with the last block that learns.
 
         Args:
-            views: the pass.
-            entered: they come from `enter`: the finished stages have been passed.
+            views: the views of the pass.
+            entered: whether the views come from `enter`, and have passed the finished stages already.
 
         Raises:
             UserError: when the blocks have no optimisers.
@@ -219,29 +221,31 @@ class LocalNetwork(nn.Module):
             self.route.learn(self, here)
 
     def end_batch(self) -> None:
-        """All of a batch has been learned: groups of batches count it, and steps that wait are made."""
+        """Count the batch in accumulated groups, and make the steps that wait for other ranks."""
+        # two loops: all sums over ranks begin before the first one is waited for
         for optimizer in self.optimizers or ():
             optimizer.end_batch()
         for optimizer in self.optimizers or ():
             optimizer.finish()
 
     def enter(self, views: Views) -> Views:
-        """The views as the first stage with a block that learns receives them; nothing learns here."""
+        """Run the finished stages; return the views at the input of the first stage that learns."""
         with torch.no_grad():
             x = self._pass(views).run(self.stages[: self._first], views.x)
         return replace(views, x=x)
 
     def goodness(self, views: Views) -> list[Tensor]:
-        """One pass without learning: each block's `Goodness.evidence`, in order of the blocks.
+        """Run one pass without learning; return each block's `Goodness.evidence`, in order of the blocks.
 
-        Of a block that runs more than once it is the mean over `Circuit.reads`, or the last outside circuits.
+        For a block that runs several times it is the mean over `Circuit.reads` in a circuit, and that of the
+        last call elsewhere.
         """
         seen = self._calls(views)
         reads = {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
         return [_read(seen[block], reads.get(block)) for block in self._blocks if block in seen]
 
     def trace(self, views: Views) -> list[list[Tensor]]:
-        """One pass without learning: the evidence of every call, by block."""
+        """Run one pass without learning; return the evidence of every call, by block."""
         seen = self._calls(views)
         return [seen[block] for block in self._blocks if block in seen]
 
@@ -256,65 +260,66 @@ class LocalNetwork(nn.Module):
         return seen
 
     def losses(self, views: Views) -> dict[str, Tensor]:
-        """One pass without learning: each block's objective (not its penalties), by the block's name."""
-        found: dict[str, Tensor] = {}
+        """Run one pass without learning; return each block's objective (without penalties), by name."""
+        objectives: dict[str, Tensor] = {}
 
         def measure(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
             objective = cast(LocalBlock, block).objective(out, views)
             if objective is not None:
-                found[block.name] = objective
+                objectives[block.name] = objective
 
         self.observe(views, measure)
-        return found
+        return objectives
 
     def observe(self, views: Views, *observers: Observer) -> Any:
-        """One pass without learning, in which observers see every block; what the last stage makes."""
+        """Run one pass without learning, with these observers; return the output of the last stage."""
         with torch.no_grad():
             return self._pass(views, observers).run(self.stages, views.x)
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
-        """One pass in which the blocks do not learn: (R, K) logits of every readout and head.
+        """Run one pass in which the blocks do not learn; return (R, K) logits of every readout and head.
 
-        A readout reads what blocks hand on; a head is a block of the body, and learns within the pass.
+        A readout reads handoffs after the pass. A head is a block of the body, and learns during the pass.
 
         Args:
             views: usually one neutral view.
-            learn: whether the readouts learn from ``views.y``; the logits are those before the update.
+            learn: whether the readouts learn from ``views.y``. The logits are those before the update.
 
         Raises:
-            UserError: when they are to learn and have no optimisers.
+            UserError: when ``learn`` is True and the readouts have no optimisers.
         """
-        handed_on: dict[Block, Tensor] = {}
+        handoffs: dict[Block, Tensor] = {}
 
         def tap(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-            handed_on[block] = out.handoff.detach()
+            handoffs[block] = out.handoff.detach()
             if cast(LocalBlock, block) in plan:  # a head
                 for observer in self.observers:
                     observer(block, inputs, out, views)
 
         plan = {r: p for r, p in self._readout_plan.items() if learn and self.learns(cast(LocalBlock, r))}
         self._require_optimizers(plan)
-        with torch.no_grad(), evaluating(*self._plain):  # the pass in which blocks learn updates statistics
+        # Evaluation mode, so that a batch updates running statistics once, in the pass in which blocks learn.
+        with torch.no_grad(), evaluating(*self._plain):
             here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
             if self.route is None or not learn:
                 here.run(self.stages, views.x)
-            elif not self.route.read(self, here, handed_on):
+            elif not self.route.read(self, here, handoffs):
                 return {}
-        logits = {name: handed_on[head] for name, head in self._heads.items()}
+        logits = {name: handoffs[head] for name, head in self._heads.items()}
         here = self._pass(views, self.observers if learn else (), plan)
         read = {
-            name: here.block(readout, *(handed_on[b] for b in self.taps[name]))
+            name: here.block(readout, *(handoffs[b] for b in self.taps[name]))
             for name, readout in self._readouts.items()
         }
         return {**read, **logits}
 
     def fit_boxes(self, epoch: int, passes: Callable[[], Iterable[Views]]) -> bool:
-        """Let those boxes adapt for which it is time, from below; whether there were any.
+        """Fit the black boxes that are due, in order; return whether any was fitted.
 
         Args:
-            epoch: how many epochs have been learned.
-            passes: what the blocks learn from, anew with each call.
+            epoch: number of epochs learned so far.
+            passes: returns a new iterable of the views that blocks learn from, with each call.
         """
         fitted = False
         for index, stage in enumerate(self.stages):
@@ -325,7 +330,7 @@ class LocalNetwork(nn.Module):
         return fitted
 
     def _reaching(self, box: BoxStage, passes: Callable[[], Iterable[Views]]) -> Iterator[Tensor]:
-        """What comes to a box."""
+        """Yield the inputs of a box, one pass each."""
         for views in passes():
             try:
                 with torch.no_grad(), box.catching():
@@ -340,7 +345,7 @@ class LocalNetwork(nn.Module):
         plan: Mapping[nn.Module, Place] | None = None,
         upstream: Sequence[Tensor] = (),
     ) -> Pass:
-        """A pass that measures goodness, and learns if it has a plan."""
+        """Return a pass that measures goodness, and in which the blocks of the plan learn."""
         return Pass(
             views,
             observers,
@@ -362,8 +367,8 @@ class LocalNetwork(nn.Module):
             block = cast(LocalBlock, part)
             if block.name not in known and isinstance(place.rule, Gradient) and block.trainable:
                 raise UserError(
-                    f"block {block.name} has no optimiser, so it cannot learn; make them with "
-                    "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and give them to net.learn"
+                    f"block {block.name} has no optimiser, so it cannot learn; make optimisers with "
+                    "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and pass them to net.learn"
                 )
 
     def _zeros(self) -> Tensor:
@@ -372,13 +377,13 @@ class LocalNetwork(nn.Module):
 
 
 def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:
-    """The mean over those calls of a pass that count, or the last."""
+    """Return the mean over the calls in ``reads``; that of the last call without ``reads``."""
     chosen = calls[reads.start : reads.stop] if reads is not None else ()
     return torch.stack(tuple(chosen)).mean(0) if chosen else calls[-1]
 
 
 def _refuse_shared(blocks: Iterable[LocalBlock]) -> None:
-    """Parameters of two blocks would learn twice a batch; a block of another network has its place there."""
+    """Raise if two blocks share a parameter, which both would step, or if a block has another network."""
     owners: dict[nn.Parameter, LocalBlock] = {}
     for i, block in enumerate(blocks):
         name = block.name or f"block{i + 1}"

@@ -1,4 +1,4 @@
-"""One optimiser a block, in one container that any training loop can save, load and schedule."""
+"""The block optimisers of a network, in one container that training loops can save, load and schedule."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Make = Callable[..., torch.optim.Optimizer]
 
 
 class BlockOptimizers(torch.optim.Optimizer):
-    """Holds every block's optimiser; its own ``step`` only marks that a batch has been learned.
+    """Holds every block's optimiser. Its own ``step`` does not change parameters.
 
-    The blocks step within `LocalNetwork.learn`, one after another. This object has what training loops want
-    of an optimiser: ``param_groups`` (the blocks' own, so that a torch learning-rate scheduler reaches them),
-    ``state_dict`` and ``load_state_dict``. Lightning counts its steps as ``global_step``: one a batch,
-    whatever the number of blocks. State is kept by the block's name.
+    The blocks step within `LocalNetwork.learn`, one after another. For training loops this object has the
+    interface of an optimiser: ``param_groups`` (those of the blocks, so a torch learning-rate scheduler
+    works), ``state_dict`` and ``load_state_dict``. Lightning counts calls of ``step`` as ``global_step``: one
+    per batch, for any number of blocks. The state is stored by the block's name.
 
     Attributes:
         blocks: the block optimisers by name.
-        heard: whether any ``on_before_optimizer_step`` of Lightning is to be called.
+        heard: whether a callback has an ``on_before_optimizer_step``, which ``step`` then calls.
 
     Args:
         blocks: see above.
@@ -41,6 +41,7 @@ class BlockOptimizers(torch.optim.Optimizer):
         self.blocks = dict(blocks)
         self.heard = True
         super().__init__([{"params": group["params"]} for group in self._groups()], {})
+        # torch's constructor copies the groups; share the blocks' own, so that schedulers change their rates
         self.param_groups = self._groups()
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -48,34 +49,34 @@ class BlockOptimizers(torch.optim.Optimizer):
 
     @unwrapped
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Mark a batch; the blocks have stepped already. The closure is Lightning's and calls its hooks."""
+        """Count a batch; the blocks have stepped already. Lightning's closure calls its hooks."""
         if closure is not None and self.heard:
             closure()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop all gradients."""
+        """Clear the gradients of all blocks."""
         for each in self.blocks.values():
             each.optimizer.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """The blocks' states by name."""
+        """Return the states of the blocks' optimisers, by name."""
         return {"blocks": {name: each.optimizer.state_dict() for name, each in self.blocks.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Give every block its state back.
+        """Restore the state of every block's optimiser.
 
         Raises:
-            ValueError: when the state belongs to other blocks.
+            ValueError: when the state is that of other blocks.
         """
         blocks = state_dict["blocks"]
         if blocks.keys() != self.blocks.keys():
             raise ValueError(f"optimiser state of blocks {sorted(blocks)}, not of {sorted(self.blocks)}")
         for name, each in self.blocks.items():
             each.optimizer.load_state_dict(blocks[name])
-        self.param_groups = self._groups()  # torch makes new ones
+        self.param_groups = self._groups()  # load_state_dict of torch replaces the groups
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies: a copied network has optimisers of its own parameters."""
+        """Return the state for copies: torch's own would leave out the block optimisers."""
         return {**super().__getstate__(), "blocks": self.blocks, "heard": self.heard}
 
     def __iter__(self) -> Iterator[BlockOptimizer]:
@@ -96,21 +97,21 @@ def block_optimizers(
     ranks: Ranks = ALONE,
     **options: Any,
 ) -> BlockOptimizers:
-    """An optimiser for every block and readout that has parameters to learn.
+    """Make an optimiser for every block and readout with trainable parameters.
 
     Args:
         network: an `ffcore.Network`, or its `LocalNetwork`.
-        make: a torch optimiser class, any function from a list of parameters to an optimiser, or a mapping
-            from block names to such; its key "*" is for all others.
-        clip: largest norm of a block's gradient; None for no limit.
-        clip_value: largest size of a single number of it; None for no limit.
-        accumulate: batches that are gathered into one step.
-        ranks: those that share each batch.
-        options: for a class: ``lr=1e-3`` and so on. SGD, Adam and AdamW are ``fused`` unless told otherwise.
+        make: a torch optimiser class, a function from a list of parameters to an optimiser, or a mapping from
+            block names to these; its key "*" is for all other blocks.
+        clip: maximum norm of a block's gradient; None for no limit.
+        clip_value: maximum absolute value of an element of a gradient; None for no limit.
+        accumulate: number of batches per step.
+        ranks: the ranks that share each batch.
+        options: for a class: ``lr=1e-3`` and so on. SGD, Adam and AdamW are ``fused`` by default.
 
     Raises:
-        UserError: when ``make`` is no such function, does not give an optimiser of these parameters, or names
-            a block that does not exist.
+        UserError: when ``make`` is not such a function, does not return an optimiser of these parameters, or
+            names a block that does not exist.
     """
     blocks: Any = getattr(network, "local", network)
     if not hasattr(blocks, "learners"):
@@ -134,21 +135,21 @@ def block_optimizers(
             parameters,
             _made(chosen, parameters, name, options),
             *(clip, accumulate, ranks, clip_value),
-            overlaps=block not in in_circuits,  # there blocks read each other's parameters
+            overlaps=block not in in_circuits,  # blocks of a circuit read each other's parameters
         )
     return BlockOptimizers(made)
 
 
 def refuse_others(optimizers: BlockOptimizers, blocks: LocalNetwork) -> None:
-    """Refuse optimisers that were made for another network, or a copy of this one.
+    """Raise if optimisers were made for another network, or for a copy of this one.
 
     Raises:
-        UserError: when they are none, or a block's optimiser holds other parameters than the block's.
+        UserError: when they are not `BlockOptimizers`, or one of them does not hold its block's parameters.
     """
     if not hasattr(optimizers, "blocks"):
         raise UserError(
-            f"optimizers: a {type(optimizers).__name__} does not step block by block; make one a block with "
-            f"ffcore.optimizers(net, torch.optim.{type(optimizers).__name__}, …)"
+            f"optimizers: a {type(optimizers).__name__} does not step block by block; make one for each "
+            f"block with ffcore.optimizers(net, torch.optim.{type(optimizers).__name__}, …)"
         )
     for name, each in optimizers.blocks.items():
         block = blocks.learners.get(name)
@@ -177,7 +178,7 @@ def _made(
         raise UserError(f"optimizers: block {name}: {error}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         what = type(optimizer).__name__
-        raise UserError(f"optimizers: block {name}: a torch optimiser should be made, not a {what}")
+        raise UserError(f"optimizers: block {name}: should return a torch optimiser, not a {what}")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if held != {id(p) for p in parameters}:
         raise UserError(f"optimizers: block {name}: the optimiser holds other parameters than the block's")

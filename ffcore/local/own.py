@@ -1,10 +1,12 @@
-"""Whether a closed form may stand in for autograd."""
+"""Checks whether a closed form of a gradient belongs to the ``forward`` that is used."""
 
 from __future__ import annotations
 
 
 def belongs(part: object, form: str) -> bool:
-    """Whether a part's closed form is of its own ``forward``, not of one that a subclass has replaced.
+    """Return whether a part's closed form is valid for its ``forward``.
+
+    It is not if a subclass has replaced ``forward`` and inherits the closed form.
 
     >>> class Parent:
     ...     def forward(self): ...

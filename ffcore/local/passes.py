@@ -1,13 +1,13 @@
-"""One pass through a network: the loop over its stages, in which the windows of a schedule learn.
+"""One pass through a network: a loop over its stages, in which the windows of the plan learn.
 
     for each window of blocks:
         x ← x.detach()
         run the blocks            body → activity → goodness, handoff
         losses ← rule.learn()     gradients of the window's local losses
         optimisers step           block by block
-        x ← handoff.detach()      as it was before the window learned
+        x ← handoff.detach()      computed before the optimisers step
 
-Activations of a window are free before the next one begins.
+The memory of a window's activations is free before the next window begins.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
     from ffcore.local.block_optimizer import BlockOptimizer
 
 Record = Callable[[Block, Mapping[str, Tensor], int], None]
-"""Receives a block, the detached terms of its loss, and the number of samples they are a mean over."""
+"""Receives a block, the detached terms of its loss (means over samples), and the number of samples."""
 
 
 class Pass:
-    """Runs stages, lets the blocks of a plan learn, and shows every block to observers.
+    """Runs stages, trains the blocks of a plan, and calls the observers after every block.
 
     Args:
-        views: what goes through.
+        views: the views of the pass.
         observers: called after each block, in order.
-        plan: places of the blocks that learn; all others are frozen.
+        plan: places of the blocks that learn; all others run without a graph.
         wants_goodness: whether blocks that do not learn compute their goodness too.
-        optimizers: of the blocks, by name.
+        optimizers: the block optimisers, by name.
         record: receives the terms of each loss.
-        finite: refuse non-finite losses before any weight changes; this waits for the device.
+        finite: whether to raise on non-finite losses before any weight changes. This waits for the device.
         upstream: goodness of blocks that have run already.
 
     Attributes:
-        bare_end: whether what the last stage hands on is not needed.
+        bare_end: whether the handoff of the last stage is not needed.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Pass:
         self.record = record
         self.finite = finite
         self.bare_end = False
-        self._open: list[Call] = []  # blocks of a window whose last one has not run yet
+        self._open: list[Call] = []  # calls of the current window, until its last block has run
         self._window: int | None = None
-        self._slots: dict[Block, int] = {}  # in views.upstream
+        self._slots: dict[Block, int] = {}  # each block's index in views.upstream
 
     def run(self, stages: Sequence[nn.Module], x: Any) -> Any:
-        """What the stages make of ``x``, one after another: blocks, shortcuts, circuits, any module.
+        """Run stages in order and return the output of the last: blocks, shortcuts, circuits, any module.
 
         Raises:
-            RuntimeError: when a window began and its last block did not run.
+            RuntimeError: when the pass ended within a window, before its last block.
         """
         token = under_way.set(self)
         try:
@@ -96,6 +96,7 @@ class Pass:
     def _run(self, stages: Sequence[nn.Module], x: Any, bare_end: bool = False) -> Any:
         end = len(stages) - 1 if bare_end else None
         for i, stage in enumerate(stages):
+            # Calling a block through nn.Module would find this pass again; skipped unless hooks need it.
             if isinstance(stage, LocalBlock) and not has_hooks(stage):
                 x = self.block(stage, x, last=i == end)
             elif type(stage) is Residual and not has_hooks(stage):
@@ -107,15 +108,16 @@ class Pass:
         return x
 
     def block(self, block: LocalBlock, *inputs: Tensor, last: bool = False) -> Tensor:
-        """Run one block, and let its window learn if this completes it: the step of forward-only learning.
+        """Run one block. If it is the last of its window, the window learns. Returns the handoff.
 
         Args:
             block: the block.
             inputs: (R, *shape) each.
-            last: whether the pass ends with it, so that its handoff is not needed: its input comes back.
+            last: whether the pass ends with this block. Its handoff is then not computed, and the result is
+                the block's input.
         """
         if (optimizer := self.optimizers.get(block.name)) is not None:
-            optimizer.finish()
+            optimizer.finish()  # the step of the batch before, if it still waits for other ranks
         place = self.plan.get(block)
         if place is None:
             out = block.make_frozen(inputs, self.views, self.wants_goodness)
@@ -125,7 +127,7 @@ class Pass:
         if place.first:
             inputs = tuple(_detached(x) for x in inputs)
         if block.frozen and block.training:
-            block.eval()  # its running statistics stand still too
+            block.eval()  # a frozen block must not update its running statistics
         if not place.last or (block.loss is not None and block.loss.reads_handoff):
             handoff: Handoff = "attached"
         else:
@@ -141,7 +143,7 @@ class Pass:
         return out.handoff.detach() if place.last else out.handoff
 
     def around(self, residual: Residual, x: Tensor) -> Tensor:
-        """A shortcut around stages: it carries a graph only within a window."""
+        """Run stages with a shortcut around them. The shortcut has a graph only within one window."""
         before = self._window
         y = self._run(tuple(residual.items), x)
         return residual.merged(x, y, attached=self._window == before)
@@ -151,8 +153,9 @@ class Pass:
         if torch.is_grad_enabled():
             terms = place.rule.learn(window, self.views)
         else:
-            with torch.enable_grad():  # a pass for readouts has no graph elsewhere
+            with torch.enable_grad():  # a pass of readouts runs under no_grad
                 terms = place.rule.learn(window, self.views)
+        # a block that ran twice in the window steps once
         blocks = [window[0][0]] if len(window) == 1 else list(dict.fromkeys(block for block, _, _ in window))
         if self.finite:
             _refuse_non_finite(window, terms)
@@ -171,23 +174,24 @@ class Pass:
             observer(block, inputs, out, self.views)
         if out.goodness is not None:
             slot = self._slots.setdefault(block, len(upstream))
-            upstream[slot : slot + 1] = [out.goodness.detach()]  # in its own place, or after the last
+            # replaces the goodness of an earlier call of the block, or appends
+            upstream[slot : slot + 1] = [out.goodness.detach()]
 
 
 def _called(stage: nn.Module, x: Any) -> Any:
-    """What a module makes of its input, which may be several tensors."""
+    """Call a module with an input of one or several tensors."""
     if isinstance(x, Mapping):
         return stage(**x)
     return stage(*x) if isinstance(x, tuple) else stage(x)
 
 
 def _detached(x: Tensor) -> Tensor:
-    """Without its graph; a leaf is the caller's own and stays as it is."""
+    """Detach an input, unless it is a leaf: that is a parameter of the caller."""
     return x.detach() if x.requires_grad and not x.is_leaf else x
 
 
 def _refuse_non_finite(window: Sequence[Call], terms: Sequence[Mapping[str, Tensor]]) -> None:
-    """Raise before the optimisers step, without the gradients."""
+    """Raise on a non-finite loss before the optimisers step, and clear the gradients."""
     for (block, _, _), of_block in zip(window, terms, strict=True):
         for name, term in of_block.items():
             if not math.isfinite(float(term)):
@@ -195,5 +199,6 @@ def _refuse_non_finite(window: Sequence[Call], terms: Sequence[Mapping[str, Tens
                     parameter.grad = None
                 raise RunError(
                     f"block {block.name}: its loss ({name}) is {float(term)}; the batch may hold non-finite "
-                    "values, or the learning rate be too high. This batch has not changed the block's weights"
+                    "values, or the learning rate may be too high. This batch has not changed the block's "
+                    "weights"
                 )

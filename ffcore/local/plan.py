@@ -1,4 +1,4 @@
-"""Which blocks learn, and which of them share a graph: the windows of a schedule, block by block."""
+"""The plan: the windows of a schedule, resolved to a place for every block that learns."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Place(NamedTuple):
     """A learning block's place in its window.
 
     Attributes:
-        window: number of the window.
-        first: whether the block opens the window: its inputs are detached.
-        last: whether it closes the window: the window learns when it has run.
+        window: index of the window.
+        first: whether the block is the first of the window; its inputs are then detached.
+        last: whether the block is the last of the window, which learns after it has run.
         rule: how the window learns.
     """
 
@@ -36,20 +36,20 @@ Plan = Mapping[nn.Module, Place]
 def planned(
     windows: Sequence[range], blocks: Sequence[LocalBlock], in_circuits: set[nn.Module]
 ) -> dict[nn.Module, Place]:
-    """Places of all blocks that learn; see `ffcore.interfaces.Schedule`.
+    """Return the places of all blocks that learn; see `ffcore.interfaces.Schedule`.
 
-    Windows count the blocks that have parameters which learn. Blocks without any, such as pooling, belong
-    to the window of the one before them, as far as it takes to reach a loss; frozen ones do so only where
-    there is none before them.
+    The indices of windows count only blocks with trainable parameters. A block without any, such as pooling,
+    is added to the window before it, as far as needed to reach a loss. A frozen block is added only if the
+    window has no loss without it.
 
     Args:
         windows: ranges of indices of learning blocks.
         blocks: all blocks, in order.
-        in_circuits: parts of circuits.
+        in_circuits: all modules inside circuits.
 
     Raises:
-        UserError: when a window has no loss to learn from, when windows overlap, when a block's handoff
-            has parameters that nothing would train, or when blocks of a circuit share a window.
+        UserError: when a window has no loss, windows overlap, the parameters of a handoff would not be
+            trained, or blocks of a circuit share a window.
     """
     learning = [i for i, block in enumerate(blocks) if block.trainable]
     starts = [*learning, len(blocks)]
@@ -61,26 +61,27 @@ def planned(
         last = _end(covered, starts[window.stop - 1] - starts[window.start])
         if last is None:
             names = ", ".join(block.name for block in covered)
-            raise UserError(f"nothing to learn from: no objective and no rule in the window of {names}")
-        members = covered[: last + 1]
-        if len(members) > 1 and not in_circuits.isdisjoint(members):
-            names = ", ".join(block.name for block in members)
+            raise UserError(f"nothing to learn from: the window of {names} has no objective and no rule")
+        sharing = covered[: last + 1]
+        if len(sharing) > 1 and not in_circuits.isdisjoint(sharing):
+            names = ", ".join(block.name for block in sharing)
             raise UserError(f"blocks of a circuit learn one by one, but {names} share a window")
-        rule = members[-1].rule
-        if len(members) == 1:
-            rule = ClosedFormGradient.serving(members[0]) or rule
-        for block in members:
+        rule = sharing[-1].rule
+        if len(sharing) == 1:
+            # the same gradients without autograd's graph, if the parts have closed forms
+            rule = ClosedFormGradient.serving(sharing[0]) or rule
+        for block in sharing:
             if block in plan:
                 raise UserError(f"the schedule puts block {block.name} into two windows at once")
-            plan[block] = Place(number, block is members[0], block is members[-1], rule)
-        _refuse_idle_handoff(members[-1])
+            plan[block] = Place(number, block is sharing[0], block is sharing[-1], rule)
+        _refuse_idle_handoff(sharing[-1])
     return plan
 
 
 def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:
-    """Index of the block whose loss ends a window, if any has one; ``learns``: the last one that learns.
+    """Return the index of the block whose loss ends a window; None if no block has a loss.
 
-    What needs no loss has a rule of its own.
+    A rule other than `Gradient` counts as a loss. ``learns`` is the index of the last block that learns.
     """
     losses = [i for i, b in enumerate(covered) if b.loss is not None or type(b.rule) is not Gradient]
     beyond = [i for i in losses if i >= learns]
@@ -93,6 +94,6 @@ def _refuse_idle_handoff(block: LocalBlock) -> None:
     idle = [name for name, p in block.handoff.named_parameters() if p.requires_grad]
     if idle and not (block.loss is not None and block.loss.reads_handoff):
         raise UserError(
-            f"block {block.name}: its handoff has parameters that nothing would train ({', '.join(idle)}), "
-            "since no gradient comes back from later blocks; use one without parameters"
+            f"block {block.name}: its handoff has parameters that would not be trained ({', '.join(idle)}), "
+            "since no gradient comes back from later blocks; use a handoff without parameters"
         )

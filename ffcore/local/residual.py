@@ -1,4 +1,10 @@
-"""A topology that is more than a list: residual merges without parameters."""
+"""Residual shortcuts without parameters. R rows.
+
+    add:    z = s + items(x)
+    concat: z = [s, items(x)] along dimension 1
+
+s is x (R, *shape), average-pooled to the image size of items(x) if that is smaller.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +23,11 @@ Merge = Literal["add", "concat"]
 class Residual(nn.Module):
     """``merge(x, items(x))`` with a shortcut that has no parameters.
 
-    The shortcut carries a graph only within a window of the schedule; across windows it is detached. Where
-    the items shrink an image, it is average-pooled to the same size, which has to divide its own.
+    The shortcut is part of the graph only within one window; across windows it is detached. If the items
+    reduce the size of an image, the shortcut is average-pooled to that size, which has to divide its own.
 
     Args:
-        items: what the shortcut goes around.
+        items: the stages that the shortcut goes around.
         merge: "add", which needs equal shapes, or "concat" on dimension 1 with the shortcut first.
     """
 
@@ -31,17 +37,17 @@ class Residual(nn.Module):
         self.merge = merge
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, *shape) → (R, *shape) for add, more features for concat; errors as in `merged`."""
+        """Return (R, *shape) for "add", more features for "concat"; raises as `merged` does."""
         here = current()
         return here.around(self, x) if here is not None else self.merged(x, self.items(x), attached=True)
 
     def merged(self, x: Tensor, y: Tensor, attached: bool) -> Tensor:
-        """The input x and what the items made of it, as one.
+        """Merge the input of the items with their output.
 
         Args:
             x: (R, *shape) input.
             y: (R, *shape') output of the items.
-            attached: whether the shortcut keeps its graph.
+            attached: whether the shortcut is part of the graph.
 
         Raises:
             ValueError: when the two shapes cannot be merged.
@@ -68,7 +74,7 @@ class Residual(nn.Module):
 
 
 def _pooled(shortcut: Tensor, like: Tensor) -> Tensor:
-    """Averages of as many pixels as make an image as small as ``like``, where that is possible."""
+    """Average-pool an image to the size of ``like``, if that size divides its own."""
     before, after = shortcut.shape[2:], like.shape[2:]
     if len(before) != 2 or len(after) != 2 or before == after:
         return shortcut
@@ -81,6 +87,6 @@ def _refuse_places(shortcut: Tensor, y: Tensor) -> None:
     before, after = ("×".join(map(str, t.shape[2:])) for t in (shortcut, y))
     if shortcut.dim() == y.dim() == 4 and before != after:
         raise ValueError(
-            f"a residual cannot average {before} places to {after}: a stride has to divide the image; use "
-            "images whose sides are multiples of all strides together"
+            f"a residual cannot average {before} pixels to {after}: a stride has to divide the image; use "
+            "images whose sides are multiples of the product of all strides"
         )

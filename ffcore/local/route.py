@@ -1,4 +1,4 @@
-"""Where the stages of a pass run, if not all of them in this process."""
+"""The contract of passes whose stages are placed on several ranks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Route(ABC):
-    """The way of a pass through stages that lie on several ranks; see `ffcore.ranks.span`."""
+    """Runs a pass through stages that are placed on several ranks; see `ffcore.ranks.span`."""
 
     @abstractmethod
     def learn(self, network: LocalNetwork, here: Pass) -> None:
-        """A pass in which this process's blocks learn."""
+        """Run a pass in which this process's blocks learn."""
 
     @abstractmethod
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """A pass for readouts that learn; whether they do so in this process.
+        """Run a pass for readouts that learn; return whether they learn in this process.
 
         Args:
-            network: the stages.
-            here: the pass; what its blocks hand on goes to ``handed_on``.
-            handed_on: what each block hands on.
+            network: the network with the stages.
+            here: the pass; its observers write the handoffs to ``handed_on``.
+            handed_on: receives the handoff of each block.
         """

@@ -1,4 +1,4 @@
-"""From a module, or a list of stages, to a local network that an algorithm can teach.
+"""Makes a local network of a module or a list of stages, for an algorithm.
 
 N samples; K classes.
 """
@@ -32,7 +32,7 @@ def local_network(
     superclass_of: Tensor | None,
     heads: Collection[str],
 ) -> LocalNetwork:
-    """The blocks of a body, found with the views that the algorithm makes of an example."""
+    """Return the local network of a body. The dry run uses the algorithm's neutral view of the example."""
     try:
         counts = {len(t) for t in tensors(example)}
     except TypeError as error:
@@ -74,12 +74,12 @@ def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
 
 
 def warn_of_what_stays_outside(local: LocalNetwork) -> None:
-    """Of stages that are not blocks; what a box holds is its own."""
+    """Warn of trainable parameters in stages that are not blocks. Those of black boxes are left out."""
     inside = {id(p) for block in local.learners.values() for p in block.parameters()}
     for i, stage in enumerate(local.stages):
         learns = [p for p in stage.parameters() if p.requires_grad and id(p) not in inside]
         if learns and not isinstance(stage, BoxStage):
             warnings.warn(
-                f"stage {i}, a {type(stage).__name__}, lies in no block: its parameters will not learn",
+                f"stage {i}, a {type(stage).__name__}, is not in any block: its parameters will not learn",
                 stacklevel=4,
             )

@@ -35,9 +35,6 @@ def lost_ranks() -> Iterator[None]:
         raise LostError(f"another rank {cause}; this one cannot continue ({message[:120]})") from error
 
 
-told = lost_ranks  # the old name, until `ffcore.ranks.join` uses the new one
-
-
 class Group(Ranks):
     """All ranks of the initialised process group."""
 

@@ -15,7 +15,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.ranks.device import accelerator
-from ffcore.ranks.group import Group, told
+from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP, on_gpu
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
@@ -161,7 +161,7 @@ def _connect(trainer: L.Trainer) -> None:
     launcher = trainer.strategy.launcher
     assert launcher is not None
     try:
-        with told():
+        with lost_ranks():
             launcher.launch(trainer.strategy.setup_environment)
     except LostError as error:
         said = str(error.__cause__)

@@ -1,6 +1,6 @@
-"""The conformance kit: to register a component is to have it tested.
+"""The conformance kit: checks for every registered component.
 
-A plugin's whole test of conformance::
+A complete conformance test of a plugin::
 
     import pytest
     from ffcore.testing import cases

@@ -1,4 +1,4 @@
-"""Which checks a component has to pass, and how to run them."""
+"""Selects and runs the checks of a component."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ffcore.testing.example import Example, Options, examples_of, needed
 
 Check = Callable[[Example], None]
 _UNUSED = frozenset({"recipe", "report_section", "command", "accelerator", "strategy"})  # not constructed
-_ON_FILE = "reads files that only a user has; a data set whose class has examples is loaded"
+_ON_FILE = "reads the user's files; to check a data set, give its class examples"
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Case:
     Attributes:
         example: the component and its options.
         check: the check's name.
-        waived: why it is not run, or empty.
-        number: tells examples of one component apart, from 0.
+        waived: the reason why it is not run, or empty.
+        number: index of the example of the component.
     """
 
     example: Example
@@ -42,12 +42,12 @@ class Case:
         return f"{entry.noun} {entry.name}{which}: {self.check}"
 
     def run(self) -> None:
-        """Run the check; in pytest a waived one is skipped with its reason.
+        """Run the check. In pytest, a waived check is skipped with its reason.
 
         Raises:
-            AssertionError: the component breaks its contract.
+            AssertionError: when the component breaks its contract.
         """
-        if self.waived:
+        if self.waived:  # pytest is imported only here: the kit works without it
             import pytest
 
             pytest.skip(self.waived)
@@ -60,16 +60,16 @@ def cases(
     waive: Mapping[tuple[str, str, str], str] | None = None,
     examples: Mapping[tuple[str, str], Sequence[Options]] | None = None,
 ) -> list[Case]:
-    """Every check of every registered component.
+    """Return every check of every registered component.
 
     Args:
         plugin: only the components of this installed plugin.
         file: only those of this plugin file, which is loaded first.
         waive: reasons not to run a check, by (noun, name, check).
-        examples: options to try a component with, by (noun, name), instead of those it suggests.
+        examples: options for a component, by (noun, name), in place of its own examples.
 
     Raises:
-        UserError: no such plugin, a waiver without a reason or without a check that it waives.
+        UserError: when the plugin does not exist, or a waiver has no reason or no check.
     """
     waive, examples = dict(waive or {}), dict(examples or {})
     plugins = manager.current()
@@ -93,7 +93,7 @@ def cases(
 
 
 def checks_of(noun: str) -> list[str]:
-    """The names of the checks that a component of this noun has to pass.
+    """Return the names of the checks of components of this noun.
 
     >>> "vjp equals autograd" in checks_of("goodness")
     True
@@ -105,8 +105,8 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
     """Run one check of one registered component, with its own examples or with ``options``.
 
     Raises:
-        UserError: there is no such component or check.
-        AssertionError: the component breaks its contract.
+        UserError: when the component or the check does not exist.
+        AssertionError: when the component breaks its contract.
     """
     entry = manager.current().registry.get(noun, name)
     for one in examples_of(entry) if options is None else [options]:
@@ -114,7 +114,7 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
 
 
 def _used(noun: str) -> list[str]:
-    """Checks that need a constructed component."""
+    """Return the checks that need a constructed component."""
     module = (
         []
         if noun in {"dataset", "network", "optimizer", "lr_schedule", *_UNUSED}
@@ -134,7 +134,7 @@ def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
         tried = examples_of(entry) if given is None else given
         if entry.noun == "dataset" and given is None and tried == [{}] and options_of(entry).model_fields:
             raise UserError(_ON_FILE)
-    except UserError:  # "options can be tried" says which one; a data set may be on file
+    except UserError:  # the check "options can be tried" reports it; a data set may need the user's files
         if entry.noun != "dataset":
             return found
         return found + [Case(whole, check, _ON_FILE) for check in _used(entry.noun)]

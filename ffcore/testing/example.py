@@ -1,13 +1,13 @@
-"""A registered component with options to try it with.
+"""A registered component with example options for its checks.
 
-A component whose options all have defaults is tried with those. Others are tried with the examples that their
-class has, or with values that bounds and choices suggest::
+A component whose options all have defaults is checked with the defaults. Others are checked with the examples
+of their class, or with values chosen from bounds and choices::
 
     class Dense(nn.Module):
         examples = ({"units": 8}, {"units": 4, "bias": False})
 
-Examples of a component that needs none are tried beside its defaults. Two more attributes are read:
-``example_recipe``, the parts of a recipe that it is tried in, and ``example_needs``, an optional package.
+Examples of a component with defaults are used in addition to the defaults. Two more attributes are read:
+``example_recipe``, parts of the recipe of the check, and ``example_needs``, an optional package.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Example:
-    """What every check is given.
+    """The argument of every check.
 
     Attributes:
         entry: the registered component.
-        options: what a recipe would say about it, besides its kind.
+        options: its options, as in a recipe, without its kind.
     """
 
     entry: Entry
     options: Options = field(default_factory=dict)
 
     def make(self, in_shape: tuple[int, ...] | None = None, seed: int = 0) -> Any:
-        """A new component, made as a recipe's would be; the global random state stays as it is."""
+        """Return a new component, made as for a recipe. The global random state does not change."""
         spec = Kind(self.entry.noun).validate(self.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -54,15 +54,15 @@ class Example:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The parts of the recipe that the component is tried in."""
+        """The parts of the recipe of the check that the component sets."""
         return dict(_own(self.entry, "example_recipe", {}))
 
 
 def examples_of(entry: Entry) -> list[Options]:
-    """Options to try a component with.
+    """Return the example options of a component.
 
     Raises:
-        UserError: it has a required option without an example, and of a type that suggests no value.
+        UserError: when a required option has no example, and no value can be chosen from its type.
     """
     schema = options_of(entry)
     declared = list(_own(entry, "examples", ()))
@@ -76,18 +76,18 @@ def examples_of(entry: Entry) -> list[Options]:
 
 
 def needed(entry: Entry) -> str | None:
-    """The optional package that a component cannot do without, where its class has ``example_needs``."""
+    """Return the optional package that a component needs, the ``example_needs`` of its class, or None."""
     needs = _own(entry, "example_needs", None)
     return None if needs is None else str(needs)
 
 
 def _own(entry: Entry, name: str, default: Any) -> Any:
-    """An attribute of the class itself: what suits a parent need not suit it."""
+    """Return an attribute of the class itself; the examples of a parent class may not fit it."""
     return vars(entry.load()).get(name, default)
 
 
 def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
-    """A value that fits a JSON schema."""
+    """Return a value that fits a JSON schema."""
     if "x-component" in schema:
         for other in manager.current().registry.entries(schema["x-component"]):
             return {"kind": other.name, **examples_of(other)[0]}
@@ -96,6 +96,7 @@ def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") == "boolean":
         return True
     if schema.get("type") in ("integer", "number"):
+        # The middle of the range, or of 8 above the lower bound.
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
         high = schema.get("maximum", schema.get("exclusiveMaximum", low + 8))
         return int(low + high) // 2 if schema["type"] == "integer" else (low + high) / 2

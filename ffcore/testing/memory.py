@@ -1,4 +1,4 @@
-"""How much autograd keeps for backward: what local learning is to save."""
+"""Measures the memory of tensors that autograd saves for backward, which local learning reduces."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class Kept:
-    """Bytes of memory that autograd holds on to.
+    """Number of bytes that autograd has saved for backward.
 
-    Each piece of memory counts once, however many nodes of the graph keep a tensor in it: a ReLU and the
-    linear layer after it keep the same activity.
+    Each storage counts once, also if several nodes of the graph save it: a ReLU and the linear layer after it
+    save the same activity.
 
     Attributes:
-        now: bytes at this moment.
+        now: current number of bytes.
         most: largest number of bytes so far.
     """
 
     def __init__(self, own: Iterable[Tensor]) -> None:
         self.now = self.most = 0
+        # By address of the storage, so that views count as their base.
         self._own = {t.untyped_storage().data_ptr() for t in own}
         self._holders: Counter[int] = Counter()
 
     def pack(self, t: Tensor) -> object:
-        """A tensor is to be kept."""
+        """Count a tensor that autograd saves."""
         storage = t.untyped_storage()
         place, size = storage.data_ptr(), storage.nbytes()
         if place in self._own:
@@ -37,13 +38,14 @@ class Kept:
             self.now += size
             self.most = max(self.most, self.now)
         self._holders[place] += 1
+        # autograd drops the holder with its node; the finalizer then frees the count
         holder = _Holder(t)
         weakref.finalize(holder, self._free, place, size)
         return holder
 
     @staticmethod
     def unpack(kept: object) -> Tensor:
-        """It is used."""
+        """Return the saved tensor, for backward."""
         tensor = kept.t if isinstance(kept, _Holder) else kept
         assert isinstance(tensor, Tensor)
         return tensor
@@ -61,10 +63,10 @@ class _Holder:
 
 @contextmanager
 def kept_for_backward(parameters: Iterable[Tensor] = ()) -> Iterator[Kept]:
-    """Count what autograd keeps of the forward passes within.
+    """Count the bytes that autograd saves in forward passes within the context.
 
     Args:
-        parameters: tensors that are there anyway and do not count.
+        parameters: tensors that do not count, since they exist anyway.
     """
     kept = Kept(parameters)
     with saved_tensors_hooks(kept.pack, kept.unpack):

@@ -1,4 +1,4 @@
-"""What stands around a component while it is tried: numbers, views, a block, a network.
+"""Fixtures of the checks: random numbers, views, contexts, small networks.
 
 N samples; K classes.
 """
@@ -26,11 +26,11 @@ FEATURES = 10
 
 @dataclass(frozen=True)
 class Placed:
-    """A component in its place, and one way to use it.
+    """A component that has been set up, and one way to use it.
 
     Attributes:
         part: the component, set up.
-        use: what it makes of always the same input.
+        use: returns the component's output for a fixed input.
     """
 
     part: nn.Module
@@ -38,12 +38,12 @@ class Placed:
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal numbers, the same for the same arguments."""
+    """Return standard normal numbers, equal for equal arguments."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0, **more: Any) -> Context:
-    """A block's place in a network of two, with two super-classes."""
+    """Return the context of a block in a network of two, with two super-classes."""
     return Context(
         shape,
         K,
@@ -57,14 +57,14 @@ def place(shape: tuple[int, ...], name: str = "block1", depth: int = 0, **more: 
 
 
 def pair(x: Tensor) -> Views:
-    """(2N, …) as a positive and a negative view."""
+    """Return (2N, …) rows as a positive and a negative view."""
     n = len(x) // 2
     y = torch.arange(n) % K
     return Views(x, ("positive", "negative"), (n, n), y=y, hypothesis=torch.cat([y, (y + 1) % K]))
 
 
 def single(x: Tensor) -> Views:
-    """(N, …) as one view."""
+    """Return (N, …) rows as one view."""
     return Views(x, ("all",), (len(x),), y=torch.arange(len(x)) % K)
 
 
@@ -92,7 +92,7 @@ class Classes(Goodness):
 
 
 class Margin(Objective):
-    """softplus of the second half's goodness less the first half's."""
+    """softplus of the second half's goodness minus the first half's, a mean."""
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R,) → a scalar."""
@@ -120,7 +120,7 @@ class Layer(nn.Linear):
 
 
 def network(form: Form, rule: LearningRule | None = None, units: int = 8) -> LocalNetwork:
-    """Two layers with local losses, each with a copy of the rule and plain gradient descent at hand."""
+    """Return two layers with local losses, each with a copy of the rule and plain gradient descent."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [Layer(FEATURES, units), Layer(units, units)]
@@ -137,17 +137,17 @@ def network(form: Form, rule: LearningRule | None = None, units: int = 8) -> Loc
 
 
 def taught(net: LocalNetwork, lr: float = 0.1, **options: Any) -> LocalNetwork:
-    """The network with plain gradient descent for every block; options as for `block_optimizers`."""
+    """Give every block plain gradient descent, with options of `block_optimizers`; return the network."""
     net.optimizers = block_optimizers(net, torch.optim.SGD, lr=lr, **{"fused": False, **options})
     return net
 
 
 class Autograd(Gradient):
-    """A gradient step by autograd alone: the plan takes no closed form in place of a subclass."""
+    """A gradient step by autograd: the plan uses closed forms only for `Gradient` itself, not a subclass."""
 
 
 def by_autograd(net: LocalNetwork) -> LocalNetwork:
-    """The network with `Autograd` for every block, each in a window of its own."""
+    """Give every block the rule `Autograd` and its own window; return the network."""
     for block in net.blocks:
         block.rule = Autograd()
     net.plan([range(i, i + 1) for i in range(len(net.learning))])

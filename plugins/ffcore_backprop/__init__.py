@@ -1,1 +1,1 @@
-"""Backpropagation in the same trainer, for figures to put beside those of forward-only learning."""
+"""Backpropagation in the same trainer, for comparison with forward-only learning."""

@@ -10,14 +10,14 @@ from ffcore.options import BelowOne
 
 
 class Backprop(Algorithm):
-    """Cross-entropy of a linear head, its gradient going through all blocks.
+    """Backpropagation through all blocks, from the cross-entropy of a linear head.
 
-    The blocks of the recipe lose their goodness, objective and penalties and keep body, handoff and
-    optimiser, so that any recipe has a twin: ``algorithm.kind=backprop``.
+    The blocks of the recipe keep body, handoff and optimiser, without goodness, objective and penalties. So
+    ``algorithm.kind=backprop`` gives the twin of a recipe.
 
     Args:
-        pool: let the head read the mean of every channel in place of all places of the last block's images.
-        label_smoothing: share of the target that is spread over all classes.
+        pool: whether the head reads the mean of every channel instead of all pixels of the last block.
+        label_smoothing: share of the target that is distributed over all classes.
     """
 
     schedule: ClassVar[str] = "one-window"
@@ -25,6 +25,7 @@ class Backprop(Algorithm):
 
     def __init__(self, pool: bool = False, label_smoothing: BelowOne = 0.0) -> None:
         super().__init__()
+        # The builder replaces "classes" below by K.
         body = {"kind": "pooled-dense"} if pool else {"kind": "dense", "activation": "identity"}
         self.head: Mapping[str, Any] | None = {
             **body,
@@ -38,5 +39,5 @@ class Backprop(Algorithm):
         }
 
     def views(self, batch: Batch, net: Network) -> Views:
-        """The samples themselves."""
+        """Return the samples as one view."""
         return self.neutral(batch.x, batch.y)

@@ -1,4 +1,9 @@
-"""The head of networks that end in images."""
+"""The head of networks whose last block returns images.
+
+    m_rc = mean over the positions of channel c;  logits = W m + b
+
+R rows; C channels; U outputs; x (R, C, *positions).
+"""
 
 from __future__ import annotations
 
@@ -9,24 +14,25 @@ from ffcore.options import Count
 
 
 class PooledDense(nn.Module):
-    """W m + b of the means m of every channel: a head that does not grow with the image.
+    """Dense layer on the mean of every channel, W m + b.
 
-    It needs a handoff that leaves channels their means, as batch norm does and instance norm does not.
+    Its size does not depend on that of the image. The handoff before it has to keep the means of the
+    channels, as batch norm does and instance norm does not.
 
     Args:
-        in_shape: (C, *places) of one input; the builder supplies it.
+        in_shape: (C, *positions) of one input; the builder supplies it.
         units: number of outputs U.
 
     Raises:
-        ValueError: when inputs are no images.
+        ValueError: when inputs are not images.
     """
 
     def __init__(self, in_shape: tuple[int, ...], units: Count) -> None:
         super().__init__()
         if len(in_shape) < 2:
-            raise ValueError(f"pooling needs channels of several places, inputs have shape {in_shape}")
+            raise ValueError(f"pooling needs channels of several pixels, inputs have shape {in_shape}")
         self.linear = nn.Linear(in_shape[0], units)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, *places) → (R, U)."""
+        """(R, C, *positions) → (R, U)."""
         return torch.nn.functional.linear(x.flatten(2).mean(2), self.linear.weight, self.linear.bias)

@@ -1,6 +1,6 @@
 """Backpropagation, for comparison.
 
-Names and dotted targets; options are read off the constructors. Imports no torch.
+Names and targets; the options are read from the constructors. Does not import torch.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Black boxes: parts between blocks that nobody can differentiate."""
+"""Black boxes: parts between blocks that need no gradient."""

@@ -1,4 +1,4 @@
-"""From tensors to NumPy's arrays."""
+"""Conversion of tensors to NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 def array(x: Tensor) -> np.ndarray[Any, Any]:
-    """A copy of the numbers in NumPy's memory; it knows no bfloat16."""
+    """Return a copy as a NumPy array; bfloat16, which NumPy does not have, becomes float32."""
     numbers = x.detach().cpu()
     full = numbers.float() if numbers.dtype == torch.bfloat16 else numbers
     return full.numpy().copy()
 
 
 def some(batches: Iterable[Tensor], rows: int) -> Tensor:
-    """The first rows of several batches, on the CPU."""
+    """Return the first ``rows`` rows of several batches, on the CPU."""
     parts: list[Tensor] = []
     for batch in batches:
         parts.append(batch.detach().cpu())

@@ -19,7 +19,7 @@ class Function(BlackBox):
 
     Args:
         target: ``module:function``, or, from Python, the function itself.
-        rows: most rows of one call; None: any number.
+        rows: maximum number of rows of one call; None: any number.
     """
 
     examples = ({"target": "torch:tanh"},)
@@ -30,16 +30,18 @@ class Function(BlackBox):
         self.limit = rows
 
     def forward(self, x: Tensor) -> Any:
-        """(R, *shape) → whatever the function makes of it."""
+        """Return the function's result."""
         return self.function(x)
 
 
 class ArrayFunction(BlackBox):
-    """A function from an array (R, *shape) to an array with as many rows; on whatever device the blocks are.
+    """A function from an array (R, *shape) to an array with as many rows.
+
+    It works with blocks on any device: the input is copied to the CPU.
 
     Args:
         target: ``module:function``, or, from Python, the function itself.
-        rows: most rows of one call; None: any number.
+        rows: maximum number of rows of one call; None: any number.
     """
 
     examples = ({"target": "numpy:tanh", "rows": 4},)
@@ -50,7 +52,7 @@ class ArrayFunction(BlackBox):
         self.limit = rows
 
     def forward(self, x: Tensor) -> Any:
-        """(R, *shape) → whatever the function makes of the array."""
+        """Return the function's result for a NumPy array."""
         return self.function(array(x))
 
 

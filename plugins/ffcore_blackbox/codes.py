@@ -1,4 +1,4 @@
-"""Codes that have no useful gradient: signs, steps, few bits, winners, tables.
+"""Codes without a useful gradient: signs, steps, quantisation, winner-take-all, look-up tables.
 
 R rows; U units of a row.
 """
@@ -17,14 +17,14 @@ from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count
 
 _FITTED_ON = 20
-"""Batches that a range or a table is fitted on."""
+"""Number of batches to which a range or a table is fitted."""
 
 
 class Sign(BlackBox):
-    """−1, 0 or 1 for each unit, of its distance to ``threshold``.
+    """Sign of each unit minus a threshold: −1, 0 or 1.
 
     Args:
-        threshold: taken off first; the activity of a relu is never below 0.
+        threshold: subtracted first. Set it above 0 after a relu, whose activity is never negative.
     """
 
     def __init__(self, threshold: float = 0.0) -> None:
@@ -37,10 +37,10 @@ class Sign(BlackBox):
 
 
 class Step(BlackBox):
-    """1 for each unit above ``threshold``, else 0.
+    """Step function: 1 for each unit above a threshold, else 0.
 
     Args:
-        threshold: where the step is.
+        threshold: the position of the step.
     """
 
     def __init__(self, threshold: float = 0.0) -> None:
@@ -53,7 +53,7 @@ class Step(BlackBox):
 
 
 class Quantise(BlackBox):
-    """The nearest of 2^``bits`` evenly spaced values between the least and the largest that fitting saw.
+    """Rounds to 2^bits evenly spaced values in the range of the fitted inputs.
 
     Args:
         bits: number of bits.
@@ -71,7 +71,8 @@ class Quantise(BlackBox):
         self.register_buffer("high", torch.tensor(1.0))
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Find the range of the first batches."""
+        """Set the range to that of the first batches."""
+        # Not the first batch alone: its range may be too small.
         seen = [batch.aminmax() for batch in islice(batches, _FITTED_ON)]
         self.low.copy_(torch.stack([each.min for each in seen]).min())
         self.high.copy_(torch.stack([each.max for each in seen]).max())
@@ -84,11 +85,13 @@ class Quantise(BlackBox):
 
 
 class WinnerTakeAll(BlackBox):
-    """1 for the ``winners`` largest of each group of ``group`` neighbouring units, else 0; ties: the first.
+    """1 for the largest units of each group of neighbouring units, else 0.
+
+    Of equal units the first wins.
 
     Args:
-        group: units of a group; it has to divide the units.
-        winners: how many win.
+        group: number of units of a group; it has to divide the number of units.
+        winners: number of units per group that become 1.
     """
 
     examples = ({"group": 5, "winners": 2},)
@@ -103,7 +106,7 @@ class WinnerTakeAll(BlackBox):
         """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
-            ValueError: when groups do not divide the units.
+            ValueError: when the group size does not divide the number of units.
         """
         units = torch.Size(context.shape).numel()
         if units % self.group:
@@ -118,11 +121,11 @@ class WinnerTakeAll(BlackBox):
 
 
 class LookUp(BlackBox):
-    """The table's entry for the bin that each unit falls into: bins of equal width, or fitted to quantiles.
+    """Look-up table: replaces each unit by the entry of its bin.
 
     Args:
         table: entries, from the lowest bin.
-        edges: borders between the bins, one less than entries; None: quantiles of what fitting sees.
+        edges: borders between the bins, one less than entries; None: quantiles of the fitted inputs.
     """
 
     borders: Tensor
@@ -143,11 +146,11 @@ class LookUp(BlackBox):
         self.register_buffer("entries", torch.tensor(table, dtype=torch.float32))
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Put the borders at quantiles of the first batches, unless they were given."""
+        """Set the borders to quantiles of the first batches, unless they were given."""
         if self.given:
             return
         values = torch.cat([batch.flatten().float() for batch in islice(batches, _FITTED_ON)])
-        values = values[:: max(1, len(values) // 1_000_000)]  # as many as torch can sort for quantiles
+        values = values[:: max(1, len(values) // 1_000_000)]  # torch.quantile has a limit of 16 million
         at = torch.arange(1, len(self.entries), dtype=values.dtype, device=values.device) / len(self.entries)
         self.borders.copy_(torch.quantile(values, at))
 
@@ -157,7 +160,7 @@ class LookUp(BlackBox):
 
 
 def rounded(place: Tensor, bits: int) -> Tensor:
-    """The nearest of 2^``bits`` even values from 0 to 1."""
+    """Round numbers in [0, 1] to the nearest of 2^``bits`` evenly spaced values."""
     steps: int = 2**bits - 1
     nearest = (place * steps).round()
     return nearest / steps

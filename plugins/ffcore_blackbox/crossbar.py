@@ -1,6 +1,8 @@
-"""An analog crossbar: a fixed linear layer that is computed by imperfect hardware.
+"""An analog crossbar: a fixed linear layer on simulated imperfect hardware.
 
-R rows; D inputs; U outputs.
+    W' = m ⊙ W (1 + σ ξ) (1 + t)^(−ν);  y = ADC(clamp(x W'ᵀ))
+
+R rows; D inputs; U outputs; x (R, D); W, W', m, ξ, ν (U, D); y (R, U).
 """
 
 from __future__ import annotations
@@ -16,26 +18,26 @@ from ffcore.interfaces import BlackBox
 from ffcore.options import Count, Fraction, Natural, NonNegative, Positive
 from ffcore_blackbox.codes import rounded
 
-_PROGRAM = 0x6372  # the weights that every device is meant to have
+_PROGRAM = 0x6372  # seed of the target weights, equal for all devices
 
 
 class Crossbar(BlackBox):
-    """y = ADC(clamp(W' x)): random weights that are programmed into one device with its own faults.
+    """Fixed random weights on a device with faults, y = ADC(clamp(W' x)).
 
-    W ~ N(0, 1/D) is what was meant and the same for every device. A device has conductances
-    W' = m ⊙ W (1 + σ ξ) (1 + t)^(−ν): ξ ~ N(0, 1) are errors of programming, m marks dead cells, t^(−ν) is
-    drift after so many hours, with ν ~ N(0.05, 0.02²) a cell. Sums saturate at ±``saturation`` and are read
-    with ``bits`` bits. A network that learns behind one device has learned its faults.
+    The target weights W ~ N(0, 1/D) are the same for every device. A device has conductances
+    W' = m ⊙ W (1 + σ ξ) (1 + t)^(−ν): ξ ~ N(0, 1) are programming errors, m marks dead cells, and (1 +
+    t)^(−ν) is drift after t hours, with ν ~ N(0.05, 0.02²) per cell. Sums saturate at ±``saturation`` and are
+    read with ``bits`` bits. A network that is trained with one device adapts to its faults.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
-        units: outputs U.
-        device: which piece of hardware: its seed.
-        noise: σ.
-        hours: t, since it was programmed.
-        dead: share of cells that conduct nothing.
-        saturation: largest size of a sum; None: no limit.
-        bits: of the converter; None: exact.
+        units: number of outputs U.
+        device: the device: seed of its faults.
+        noise: σ, standard deviation of programming errors.
+        hours: t, time since programming.
+        dead: share of dead cells.
+        saturation: limit of the absolute value of a sum; None: no limit.
+        bits: bits of the converter; None: exact.
     """
 
     weight: Tensor
@@ -54,9 +56,10 @@ class Crossbar(BlackBox):
     ) -> None:
         super().__init__()
         if bits is not None and saturation is None:
-            raise ValueError("saturation: a converter needs a range; give one, or set bits to null")
+            raise ValueError("saturation: a converter needs a range; set it, or set bits to null")
         self.saturation, self.bits = saturation, bits
         inputs = math.prod(in_shape)
+        # Three further seeds per device: programming, drift, dead cells.
         meant = _normal(_PROGRAM, units, inputs) / math.sqrt(inputs)
         programmed = meant * (1 + noise * _normal(3 * device + 1, units, inputs))
         exponents = 0.05 + 0.02 * _normal(3 * device + 2, units, inputs)

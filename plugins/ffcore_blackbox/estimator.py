@@ -1,6 +1,6 @@
-"""scikit-learn's transformers as black boxes.
+"""Transformers of scikit-learn as black boxes.
 
-R rows; U features out.
+R rows; U output features.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _MODULES = (
 
 
 class Estimator(BlackBox):
-    """A transformer of scikit-learn's, fitted to what the blocks before it hand on, or loaded.
+    """A transformer of scikit-learn, fitted to the handoffs before it or loaded.
 
-    Before it is fitted it stands on random numbers, so that the blocks after it know its width. One that
-    becomes narrower when it is fitted, as trees may, is filled up with zeros. Its state, a pickle, is in the
-    checkpoint, and is opened only where it is trusted (`ffcore.trust`).
+    First it is fitted to random numbers, since the blocks after it need its width. If it becomes narrower in
+    a later fit, as trees may, the output is padded with zeros. Its state in the checkpoint is a pickle, which
+    is opened only if it is trusted (`ffcore.trust`).
 
     Args:
         name: the class, such as PCA or RandomTreesEmbedding, or ``module:Class``.
-        options: arguments of its constructor; ``random_state`` is 0 unless it is given.
+        options: arguments of its constructor; ``random_state`` is 0 by default.
         path: file of a fitted transformer, written by joblib or pickle; it is not fitted again.
-        samples: rows that it is fitted on, the first ones.
+        samples: number of rows of a fit, the first ones.
     """
 
     examples = (
@@ -64,19 +64,19 @@ class Estimator(BlackBox):
         """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
-            ValueError: when the transformer cannot take so many features.
+            ValueError: when the transformer does not accept this number of features.
         """
         features = torch.Size(context.shape).numel()
-        # more rows than features, as there will be
+        # more rows than features, as in training: PCA and others limit their width by the number of rows
         rows = np.random.default_rng(0).random((max(512, features + 1), features), dtype=np.float32)
         try:
             if not self.loaded:
                 self.model.fit(rows)
             self.width = self.model.transform(rows[:2]).shape[1]
         except Exception as error:
-            said = one_line(error, 200)
+            message = one_line(error, 200)
             raise ValueError(
-                f"{type(self.model).__name__} cannot take {rows.shape[1]} features: {said}"
+                f"{type(self.model).__name__} does not accept {rows.shape[1]} features: {message}"
             ) from error
 
     def fit(self, batches: Iterable[Tensor]) -> None:
@@ -93,36 +93,36 @@ class Estimator(BlackBox):
             return dense
         if dense.shape[1] > self.width:
             raise RunError(
-                f"{type(self.model).__name__} makes {dense.shape[1]} features, but made {self.width} before "
-                "it was fitted; fix its width by its options"
+                f"{type(self.model).__name__} returns {dense.shape[1]} features, but returned {self.width} "
+                "before it was fitted; set its width in its options"
             )
         return torch.nn.functional.pad(dense, (0, self.width - dense.shape[1]))
 
     def get_extra_state(self) -> Tensor:
-        """The transformer, pickled into bytes."""
+        """Return the pickled transformer as bytes."""
         return torch.frombuffer(bytearray(pickle.dumps(self.model)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take up a transformer that `get_extra_state` has kept.
+        """Load a transformer from `get_extra_state`.
 
         Raises:
-            UserError: when nobody has said that its maker is trusted.
+            UserError: when pickles are not trusted.
         """
         refuse_untrusted(f"the fitted {type(self.model).__name__}")
-        self.model = pickle.loads(state.cpu().numpy().tobytes())  # noqa: S301 (somebody trusts it)
+        self.model = pickle.loads(state.cpu().numpy().tobytes())  # noqa: S301 (trusted, see above)
 
 
 def _made(name: str, options: dict[str, Any]) -> Any:
     if ":" in name:
         module, _, name = name.partition(":")
-        found = getattr(importlib.import_module(module), name, None)
+        class_ = getattr(importlib.import_module(module), name, None)
     else:
-        rooms = (importlib.import_module(f"sklearn.{room}") for room in _MODULES)
-        found = next((getattr(room, name) for room in rooms if hasattr(room, name)), None)
-    if found is None or not hasattr(found, "fit") or not hasattr(found, "transform"):
-        raise ValueError(f"name: {name!r} is no transformer of scikit-learn's; give it as module:Class")
+        packages = (importlib.import_module(f"sklearn.{package}") for package in _MODULES)
+        class_ = next((getattr(package, name) for package in packages if hasattr(package, name)), None)
+    if class_ is None or not hasattr(class_, "fit") or not hasattr(class_, "transform"):
+        raise ValueError(f"name: {name!r} is not a transformer of scikit-learn; give it as module:Class")
     try:
-        model = found(**options)
+        model = class_(**options)
     except TypeError as error:
         raise ValueError(f"options: {error}") from error
     if "random_state" in model.get_params() and "random_state" not in options:
@@ -138,5 +138,5 @@ def _read(path: Path) -> Any:
     except Exception as error:
         raise ValueError(f"path: {str(path)!r} cannot be loaded: {one_line(error, 200)}") from error
     if not hasattr(model, "transform"):
-        raise ValueError(f"path: {str(path)!r} holds a {type(model).__name__}, which does not transform")
+        raise ValueError(f"path: {str(path)!r} holds a {type(model).__name__}, which has no transform method")
     return model

@@ -17,12 +17,12 @@ _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(floa
 
 
 class Onnx(BlackBox):
-    """An ONNX model with one input and at least one output, of which the first counts, run by ONNX Runtime.
+    """An ONNX model with one input, run by ONNX Runtime; its first output is used.
 
     Args:
-        path: the file.
-        threads: of the runtime.
-        rows: most rows of one call; None: any number, or what the model's input says.
+        path: the model file.
+        threads: number of threads of the runtime.
+        rows: maximum number of rows of one call; None: any number.
     """
 
     examples = ({"path": str(Path(__file__).with_name("relu.onnx"))},)
@@ -38,7 +38,7 @@ class Onnx(BlackBox):
         if len(inputs) != 1:
             raise ValueError(f"path: {path!r} has {len(inputs)} inputs; a black box has one")
         if inputs[0].type not in _DTYPES:
-            raise ValueError(f"path: {path!r} wants {inputs[0].type}; a black box gets real numbers")
+            raise ValueError(f"path: {path!r} expects {inputs[0].type}; a black box gets real numbers")
         self.input, self.dtype = inputs[0].name, _DTYPES[inputs[0].type]
         self.wants = tuple(inputs[0].shape[1:])
 
@@ -46,14 +46,14 @@ class Onnx(BlackBox):
         """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
-            ValueError: when the model wants samples of another shape.
+            ValueError: when the model expects samples of another shape.
         """
         wants, shape = self.wants, context.shape
         fits = len(wants) == len(shape) and all(
             not isinstance(side, int) or side == ours for side, ours in zip(wants, shape, strict=True)
         )
         if not fits:
-            raise ValueError(f"path: {self.path!r} wants samples of shape {wants}, here they have {shape}")
+            raise ValueError(f"path: {self.path!r} expects samples of shape {wants}, but they have {shape}")
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape')."""
@@ -63,11 +63,11 @@ class Onnx(BlackBox):
         return torch.from_numpy(self._session.run(None, {self.input: rows})[0])
 
     def close(self) -> None:
-        """Let go of the session; the next call opens another."""
+        """Release the session; the next call opens a new one."""
         self._session = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the session, which cannot be copied."""
+        """Return the state for copies, without the session, which cannot be copied."""
         return {**self.__dict__, "_session": None}
 
     def _open(self) -> Any:
@@ -79,9 +79,9 @@ class Onnx(BlackBox):
             ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # errors only
         try:
             return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            said = one_line(error, 200)
-            raise ValueError(f"path: {self.path!r} is no ONNX model: {said}") from error
+            message = one_line(error, 200)
+            raise ValueError(f"path: {self.path!r} is not an ONNX model: {message}") from error

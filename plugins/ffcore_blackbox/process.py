@@ -1,8 +1,8 @@
 """An external process as a black box: batches on its standard input, answers on its standard output.
 
 A frame is: 4 bytes ``FFB1``; the number of dimensions as an unsigned 32-bit integer; each dimension as an
-unsigned 64-bit one; then the numbers as 32-bit floats, the last dimension fastest. All little-endian. The
-process answers every frame with one, of as many rows, and ends when its input does.
+unsigned 64-bit integer; then the numbers as 32-bit floats in C order. All values are little-endian. The
+process answers every frame with one frame of as many rows, and ends when its standard input ends.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from ffcore_blackbox.arrays import array
 
 MAGIC = b"FFB1"
 _HEAD = struct.Struct("<4sI")
-_MOST = 8  # dimensions of an answer; more are noise
+_MOST = 8  # maximum number of dimensions of an answer; more means that the output is not a frame
 _CHUNK = 1 << 20
 
 
 class Process(BlackBox):
-    """A program that gets each batch as a frame and answers with one.
+    """A program that gets each batch as a frame and answers with a frame.
 
-    It is started when it is first needed, in a session of its own, so that Ctrl-C does not reach it before
-    the run has written its checkpoint. A watcher kills it, and what it has started, when the run is gone,
-    also after ``kill -9``.
+    It is started at the first call, in its own session: Ctrl-C does not stop it before the run has written
+    its checkpoint. A watcher process kills the program and its children when the run ends, also after ``kill
+    -9``.
 
     Args:
-        command: the program and its arguments, as a list or as one line; ``{python}`` stands for the Python
-            that runs.
+        command: the program and its arguments, as a list or as one line; ``{python}`` is replaced by the
+            current Python.
         timeout: seconds to wait for an answer.
-        rows: most rows of one frame; None: any number.
+        rows: maximum number of rows of one frame; None: any number.
     """
 
     examples = ({"command": ["{python}", "-m", "ffcore_blackbox.server"]},)
@@ -65,7 +65,7 @@ class Process(BlackBox):
             raise ValueError("command: is empty")
         self.command, self.timeout, self.limit = words, timeout, rows
         self._child: _Child | None = None
-        self._turn = threading.RLock()  # frames of two threads must not mix
+        self._turn = threading.RLock()  # two threads must not mix their frames
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape')."""
@@ -75,22 +75,22 @@ class Process(BlackBox):
             try:
                 return self._child.ask(array(x), self.timeout)
             except BaseException:
-                self.close()  # half a frame may be on its way: what comes next would be taken for an answer
+                self.close()  # an incomplete frame may be in the pipe; it would be read as the next answer
                 raise
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """End the process; the next call starts a new one."""
         with self._turn:
             if self._child is not None:
                 self._child.end()
                 self._child = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the process, which cannot be copied."""
+        """Return the state for copies, without the process, which cannot be copied."""
         return {key: value for key, value in self.__dict__.items() if key not in ("_child", "_turn")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy starts a process of its own."""
+        """Restore the state; a copy starts its own process."""
         self.__dict__.update(state, _child=None, _turn=threading.RLock())
 
 
@@ -101,13 +101,13 @@ class _Child:
         program = shutil.which(command[0])
         if program is None:
             raise RunError(f"the process cannot be started: there is no program {command[0]!r}")
-        self.said = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the process)
-        lifeline, mine = os.pipe()
-        self.process = subprocess.Popen(  # noqa: S603 (the recipe's author says what runs)
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process runs)
+        lifeline, own_end = os.pipe()
+        self.process = subprocess.Popen(  # noqa: S603 (the recipe's author chooses the program)
             [sys.executable, "-I", watcher.__file__, str(lifeline), program, *command[1:]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.said,
+            stderr=self.errors,
             start_new_session=True,
             pass_fds=[lifeline],
         )
@@ -117,25 +117,26 @@ class _Child:
         self.to, self.back = self.process.stdin, self.process.stdout
         for pipe in (self.to, self.back):
             os.set_blocking(pipe.fileno(), False)
-        self.end = weakref.finalize(self, _end, self.process, mine, self.to, self.back, self.said)
+        self.end = weakref.finalize(self, _end, self.process, own_end, self.to, self.back, self.errors)
 
     def ask(self, rows: np.ndarray[Any, Any], timeout: float) -> Tensor:
-        """Send a frame, wait for the answer.
+        """Send a frame and wait for the answer.
 
         Raises:
-            RunError: in words, whatever the process has done.
+            RunError: when the process ends, does not answer in time, or does not write a valid frame.
         """
         frame = memoryview(_frame(rows))
         until = time.monotonic() + timeout
         answer, need = bytearray(), _HEAD.size
+        # Write and read at the same time: both pipes could be full if the program answers while it reads.
         with selectors.DefaultSelector() as ready:
             ready.register(self.back, selectors.EVENT_READ)
             ready.register(self.to, selectors.EVENT_WRITE)
             while len(answer) < need or frame:
                 left = until - time.monotonic()
                 if left <= 0:
-                    came = f"; {len(answer)} bytes of a frame came" if answer else ""
-                    raise RunError(f"the process has not answered within {timeout:g} s{came}{self._last()}")
+                    part = f"; {len(answer)} bytes of a frame came" if answer else ""
+                    raise RunError(f"the process has not answered within {timeout:g} s{part}{self._last()}")
                 for key, _ in ready.select(left):
                     if key.fileobj is self.to:
                         frame = frame[self._written(frame) :]
@@ -178,10 +179,10 @@ class _Child:
         return f"the process {how} {when}{self._last()}"
 
     def _last(self) -> str:
-        """The last line on its standard error."""
-        self.said.seek(max(0, self.said.seek(0, os.SEEK_END) - 2000))
-        lines = self.said.read().decode("utf-8", "replace").strip().splitlines()
-        return f"; it said last: {lines[-1][:200]}" if lines else ""
+        """Return the last line of its standard error, for messages."""
+        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - 2000))
+        lines = self.errors.read().decode("utf-8", "replace").strip().splitlines()
+        return f"; last line of its standard error: {lines[-1][:200]}" if lines else ""
 
 
 def _frame(rows: np.ndarray[Any, Any]) -> bytes:
@@ -192,10 +193,10 @@ def _frame(rows: np.ndarray[Any, Any]) -> bytes:
 
 
 def _size(answer: bytearray) -> int:
-    """Bytes of the whole frame, as far as its beginning tells.
+    """Return the size of the frame in bytes, as far as it is known from the bytes so far.
 
     Raises:
-        RunError: when it does not begin like a frame.
+        RunError: when the bytes are not the beginning of a frame.
     """
     if not MAGIC.startswith(bytes(answer[:4])):
         raise RunError(
@@ -215,7 +216,7 @@ def _size(answer: bytearray) -> int:
 
 
 def _end(process: subprocess.Popen[bytes], lifeline: int, *files: IO[bytes]) -> None:
-    """Cut the watcher's lifeline, which ends the program and what it has started."""
+    """Close the watcher's pipe; the watcher then kills the program and its children."""
     for file in files:
         with suppress(OSError):
             file.close()

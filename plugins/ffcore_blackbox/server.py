@@ -1,8 +1,8 @@
-"""A sample server for the black box `process`: squashes every number it gets.
+"""An example of a program for the black box `process`: returns the sign of each number.
 
     python -m ffcore_blackbox.server
 
-Copy it and change `answer`; nothing of ffcore is needed here.
+Copy it and change `answer`. It does not depend on ffcore.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def answer(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """(R, *shape) → (R, *shape'): here the sign of each number's distance to the row's mean."""
+    """Return one row for each row, here the sign of each number minus the row's mean."""
     means = rows.mean(axis=tuple(range(1, rows.ndim)), keepdims=True)
     signs: np.ndarray[Any, Any] = np.sign(rows - means)
     return signs

@@ -1,4 +1,4 @@
-"""Targets ``module:function``, checked without importing the module. Imports no torch."""
+"""Targets ``module:function``, checked without importing the module. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ffcore.options import FunctionTarget
 
 
 def refuse_missing(target: str) -> str:
-    """Make sure, without importing anything, that ``module:function`` is there.
+    """Check that ``module:function`` exists, without importing the module.
 
     Raises:
-        ValueError: what is missing.
+        ValueError: with the part that is missing.
     """
     module, colon, name = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
@@ -26,25 +26,25 @@ def refuse_missing(target: str) -> str:
     if spec is None:
         raise ValueError(f"there is no module {module!r} on Python's path (PYTHONPATH=. adds this folder)")
     if spec.origin is None or not spec.origin.endswith(".py"):
-        return target  # a package without a file, or compiled: it shows when it is called
+        return target  # a namespace package or a compiled module: an error shows when it is called
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    known = {found for node in tree.body for found in _names(node)}
+    known = {bound for node in tree.body for bound in _names(node)}
     if name.split(".")[0] not in known and "*" not in known:
         raise ValueError(f"module {module!r} has no {name!r}")
     return target
 
 
 def _checked(target: Any) -> Any:
-    """A function from Python needs no search."""
+    """Check a target in text form; a function is returned unchanged."""
     return refuse_missing(target) if isinstance(target, str) else target
 
 
 Target = Annotated[Any, FunctionTarget(), AfterValidator(_checked)]
-"""``module:function``, or from Python the function itself."""
+"""``module:function``, or in Python the function itself."""
 
 
 def _find(module: str) -> ModuleSpec | None:
-    """As `importlib.util.find_spec`, which would import the packages around a module."""
+    """Find a module's spec. `importlib.util.find_spec` would import its parent packages."""
     path = None
     spec: ModuleSpec | None = None
     whole = ""
@@ -58,7 +58,7 @@ def _find(module: str) -> ModuleSpec | None:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    """What a statement at the top of a module binds."""
+    """Return the names that a top-level statement of a module binds."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
         return [node.name]
     if isinstance(node, ast.Import | ast.ImportFrom):

@@ -1,9 +1,9 @@
-"""Runs a program and kills it, and all that it has started, when whoever asked for it is gone.
+"""Runs a program, and kills it and its children when the calling process ends.
 
     python watcher.py FD PROGRAM [ARGS]…
 
-FD is the reading end of a pipe whose other end the asking process holds: it closes however that process ends,
-``kill -9`` included. The program inherits standard input, output and error.
+FD is the reading end of a pipe. The calling process holds the other end, which closes when that process ends,
+also after ``kill -9``. The program inherits standard input, output and error.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import sys
 
 
 def main() -> int:
-    """Run, wait for either end, clean up; the program's exit code."""
+    """Run the program until it or the caller ends; kill its process group; return its exit code."""
     lifeline = int(sys.argv[1])
-    program = subprocess.Popen(sys.argv[2:], start_new_session=True)  # noqa: S603 (the recipe says what runs)
-    os.close(0)  # only the program reads the batches, and its end is the end of its output
+    program = subprocess.Popen(sys.argv[2:], start_new_session=True)  # noqa: S603 (the recipe chooses it)
+    # Only the program uses these pipes: when it ends, the caller must see the end of its output.
+    os.close(0)
     os.close(1)
     try:
         while program.poll() is None:

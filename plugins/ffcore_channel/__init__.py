@@ -1,1 +1,1 @@
-"""Channel-class learning: channels of a convolution work for classes, every layer classifies by itself."""
+"""Channel-class learning: channels of a convolution belong to classes, and every layer classifies."""

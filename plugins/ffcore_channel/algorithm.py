@@ -1,4 +1,4 @@
-"""Channel-class learning as an algorithm: the samples with their classes, and nothing else."""
+"""The algorithm of channel-class learning: samples with their classes, without negatives."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from ffcore.interfaces import Algorithm, Batch, Network, Views
 
 
 class ChannelClass(Algorithm):
-    """Every layer learns by itself to tell the classes apart; predicts from one neutral pass.
+    """Every block learns the classes; predicts from one neutral pass.
 
-    One view, the samples: no negative data, and no label in any input. What a layer says of the classes is
-    its goodness of form "class" (`channel-partition`, `channel-assignment`); the layer contribution combines
-    them (Papachristodoulou et al. 2024, arXiv:2312.12668; Sun et al., DeeperForward, ICLR 2025).
+    The only view is the samples: without negatives, and without labels in the input. The evidence of a block
+    is its goodness of form "class" (`channel-partition`, `channel-assignment`); the layer contribution
+    combines it (Papachristodoulou et al. 2024, arXiv:2312.12668; Sun et al., DeeperForward, ICLR 2025).
     """
 
     def views(self, batch: Batch, net: Network) -> Views:
-        """The samples themselves."""
+        """Return the samples as one view."""
         return self.neutral(batch.x, batch.y)

@@ -1,6 +1,10 @@
-"""Goodness of each class, from channels that learn which classes they work for.
+"""Goodness of each class, from channels whose class weights are learned.
 
-R rows; C channels; K classes.
+    a_rc = α·mean + β·max + γ·min of channel c over its positions
+    W    = softmax over classes of A/T
+    g    = a W
+
+R rows; C channels; K classes; a (R, C); A, W (C, K); g (R, K).
 """
 
 from __future__ import annotations
@@ -21,20 +25,21 @@ SIGMA = 1e-2
 
 
 class ChannelAssignment(Goodness):
-    """g = aᵀW with a_c = α·mean + β·max + γ·min of channel c, and W = softmax over classes of A/T.
+    """Learned weights from channels to classes, g = aᵀW, W = softmax(A/T).
 
-    A (C, K) and the temperature T = clamp(exp τ, 0.1, 100) · δ^epoch learn with the block, so that each
-    channel holds a distribution over the classes (CAW-Conv, Ghader et al. 2026, arXiv:2606.09928). A sum over
-    channels: its scale grows with C, which need not be a multiple of K.
+    a_c = α·mean + β·max + γ·min of channel c. A (C, K) and τ learn with the block, and
+    T = clamp(exp τ, 0.1, 100) · δ^epoch. Each channel has a distribution over the classes (CAW-Conv, Ghader
+    et al. 2026, arXiv:2606.09928). The goodness is a sum over channels: its scale grows with C. C need not be
+    a multiple of K.
 
     Args:
-        alpha: α, of the mean over places; an activity without places counts α + β + γ times.
-        beta: β, of the maximum.
-        gamma: γ, of the minimum.
+        alpha: α, factor of the mean over positions; a dense activity is multiplied by α + β + γ.
+        beta: β, factor of the maximum.
+        gamma: γ, factor of the minimum.
         temperature: exp τ at the start.
-        decay: δ.
-        init: of A; normal: N(0, 0.01); constant: 0.5, as released, where all W are equal and the body's
-            first gradient is zero.
+        decay: δ, factor on T per epoch.
+        init: initial A. normal: standard deviation 0.01; constant: 0.5, as in the released code. With
+            constant all W are equal, and the body's first gradient is zero.
     """
 
     form: ClassVar[Form] = "class"
@@ -55,7 +60,9 @@ class ChannelAssignment(Goodness):
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.decay = decay
         self.init = init
+        # The logarithm keeps the learned temperature positive.
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
+        # A buffer: a resumed run continues with the same factor.
         self.register_buffer("cooled", torch.ones(()))
 
     def setup(self, context: Context) -> None:
@@ -65,15 +72,15 @@ class ChannelAssignment(Goodness):
             nn.init.normal_(self.logits, std=SIGMA)
 
     def advance(self, progress: Progress) -> None:
-        """Cool down: δ^epoch."""
+        """Update δ^epoch."""
         self.cooled.fill_(self.decay**progress.epoch)
 
     def temperature(self) -> Tensor:
-        """T, a scalar."""
+        """Return T, a scalar."""
         return self.log_temperature.exp().clamp(0.1, 100) * self.cooled
 
     def assignment(self) -> Tensor:
-        """W (C, K): the distribution of each channel over the classes."""
+        """Return W (C, K), the distribution of each channel over the classes."""
         return torch.softmax(self.logits / self.temperature(), 1)
 
     def forward(self, activity: Tensor) -> Tensor:
@@ -81,5 +88,5 @@ class ChannelAssignment(Goodness):
         return product(responses(activity, self.alpha, self.beta, self.gamma), self.assignment())
 
     def arrays(self) -> dict[str, Tensor]:
-        """What reports draw: ``assignment``."""
+        """Return ``assignment``, for reports."""
         return {"assignment": self.assignment().detach()}

@@ -1,6 +1,8 @@
-"""Contrast between the samples of a batch, on what a block hands on.
+"""Supervised contrast between the samples of a batch, on the handoff of a block.
 
-N samples; C channels; D numbers of a projection.
+    L = −mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(z_i·z_a / T)_p
+
+N samples; C channels; z (N, D) projections of length 1; P(i): the other samples of i's class.
 """
 
 from __future__ import annotations
@@ -18,39 +20,40 @@ from ffcore_channel.pooling import product
 
 
 def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float) -> Tensor:
-    """−mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(z_i·z_a/T)_p; P(i): the other samples of i's class.
+    """Return −mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(z_i·z_a/T)_p; P(i): other samples of i's class.
 
-    A sample that is alone in its class counts as zero, but stays among the others' rivals.
+    The term of a sample without others of its class is 0. Such a sample is still a negative for the others.
 
     Args:
         z: (N, D) of length 1, N ≥ 2.
         y: (N,) classes.
         temperature: T.
     """
+    # A sample is never compared with itself.
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
     similar = (product(z, z.T) / temperature).masked_fill(own, -math.inf)
-    told = similar - similar.logsumexp(1, keepdim=True)
+    log_share = similar - similar.logsumexp(1, keepdim=True)
     same = (y.unsqueeze(1) == y) & ~own
-    of_sample = told.masked_fill(~same, 0).sum(1) / same.sum(1).clamp(min=1)
+    of_sample = log_share.masked_fill(~same, 0).sum(1) / same.sum(1).clamp(min=1)
     return -of_sample.mean()
 
 
 class Contrast(Penalty):
-    """λ times the supervised contrast of projected handoffs (HCL-FF, Yao et al. 2026, arXiv:2605.24797).
+    """Supervised contrast of projected handoffs (HCL-FF, Yao et al. 2026).
 
-    The projection learns with the block: average pooling to s×s places (s = 4 up to 100 channels, 2 up to
-    400, else 1), a linear layer without bias, batch normalisation, length 1. Classes are the data's own,
-    whatever super-classes the goodness has. The temperature goes from ``start`` to ``middle`` linearly in
-    ``warmup`` epochs, then to ``end`` by half a cosine until the run ends. A batch of one sample has nothing
-    to contrast: zero.
+    arXiv:2605.24797. The projection learns with the block: average pooling to s×s positions (s = 4 up to 100
+    channels, 2 up to 400, else 1), a linear layer without bias, batch norm, division by the length. It uses
+    the classes of the data, also if the goodness has super-classes. The temperature changes linearly from
+    ``start`` to ``middle`` in ``warmup`` epochs, then by a half cosine to ``end`` at the end of the run. The
+    term of a batch of one sample is 0.
 
     Args:
-        weight: λ.
-        width: D.
+        weight: λ, weight of the term.
+        width: D, length of a projection.
         start: temperature of the first epoch.
         middle: temperature after the warm-up.
-        end: temperature that the run ends with.
-        warmup: epochs from start to middle.
+        end: temperature at the end of the run.
+        warmup: number of epochs from start to middle.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -85,18 +88,18 @@ class Contrast(Penalty):
         self.projection = nn.Sequential(linear, nn.BatchNorm1d(self.width))
 
     def advance(self, progress: Progress) -> None:
-        """The epoch's temperature."""
+        """Set the temperature of the epoch."""
         self.temperature.fill_(self.temperature_at(progress.epoch, progress.epochs))
 
     def temperature_at(self, epoch: int, epochs: int) -> float:
-        """T at an epoch, from 0, of a run of so many."""
+        """Return T at ``epoch`` (from 0) of ``epochs``."""
         if epoch < self.warmup:
             return self.start + (self.middle - self.start) * epoch / self.warmup
         share = (epoch - self.warmup) / max(1, epochs - self.warmup)
         return self.end + (self.middle - self.end) * (1 + math.cos(math.pi * share)) / 2
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
-        """The weighted term.
+        """Return the weighted term.
 
         Raises:
             ValueError: when the handoff has another shape than the activity.
@@ -104,6 +107,7 @@ class Contrast(Penalty):
         if views.samples < 2:
             return out.handoff.new_zeros(())
         assert views.y is not None, "classes are learned from labelled samples"
+        # The first view has the batch's samples.
         x = out.handoff[: views.samples]
         if x.shape[1:] != self.shape:
             raise ValueError(

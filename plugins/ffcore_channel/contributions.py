@@ -1,4 +1,6 @@
-"""Layer contributions that look at how well the layers do.
+"""Layer contributions whose weights depend on the losses or the accuracy of the layers.
+
+    score_nk = Σ_l w_l evidence_lnk
 
 L sources; N samples; K classes.
 """
@@ -14,7 +16,7 @@ from ffcore.interfaces import Context, LayerContribution
 
 
 class _Weighted(LayerContribution):
-    """Σ_i w_i · evidence_i; before the first observation all blocks count alike, readouts never do."""
+    """Weighted sum of evidence. Blocks start with equal weights; readouts have weight 0."""
 
     weights: Tensor
     blocks: list[int]
@@ -30,6 +32,7 @@ class _Weighted(LayerContribution):
             raise ValueError(
                 "no block gives evidence: give the blocks a goodness, or use contribution: readout"
             )
+        # a buffer, so that a checkpoint contains the weights
         weights = torch.zeros(len(context.sources))
         weights[self.blocks] = self._equal(len(self.blocks))
         self.register_buffer("weights", weights)
@@ -40,24 +43,26 @@ class _Weighted(LayerContribution):
     def combine(self, scores: Tensor) -> Tensor:
         """(L, N, K) → (N, K)."""
         weights = self.weights.to(scores.dtype)
-        # what a diverged block says is no number: times zero it would spoil the sum
+        # the evidence of a diverged block is non-finite, and NaN times a weight of 0 is NaN
         counting = scores.where(weights.view(-1, 1, 1) > 0, 0)
         combined: Tensor = torch.tensordot(weights, counting, 1)
         return combined
 
     def arrays(self) -> dict[str, Tensor]:
-        """What reports draw: ``weights``."""
+        """Return ``weights``, for reports."""
         return {"weights": self.weights}
 
 
 class LossWeighted(_Weighted):
-    """w = softmax(−ℓ) over the blocks, ℓ_i block i's mean objective (CAW-Conv, arXiv:2606.09928).
+    """Weights by loss, w = softmax(−ℓ) over the blocks (CAW-Conv).
 
-    Readouts, and blocks whose loss is not finite or was not measured, weigh nothing. If no block has a loss,
-    the weights stay as they are; so do the equal ones of a run without validation data.
+    arXiv:2606.09928. ℓ_i is block i's mean objective. Readouts, and blocks whose loss is non-finite or was
+    not measured, have weight 0. If no block has a loss, the weights do not change. Without validation data
+    they remain equal.
 
     Args:
-        split: whose loss; val: the paper's; train: that of the authors' code, a mean over the epoch.
+        split: the split whose loss is used; val: as in the paper; train: as in the authors' code, a mean over
+            the epoch.
     """
 
     needs = frozenset({"val.loss"})
@@ -69,20 +74,21 @@ class LossWeighted(_Weighted):
         self.needs = frozenset({f"{split}.loss"})
 
     def observe(self, split: str, losses: Tensor | None, scores: Tensor | None, y: Tensor | None) -> None:
-        """Weigh anew."""
+        """Compute the weights of the losses."""
         if split != self.split or losses is None:
             return
-        mine = losses[self.blocks].to(self.weights)
-        mine = torch.where(mine.isfinite(), mine, torch.inf)
-        if mine.isfinite().any():
-            self.weights[self.blocks] = torch.softmax(-mine, 0)
+        of_blocks = losses[self.blocks].to(self.weights)
+        of_blocks = torch.where(of_blocks.isfinite(), of_blocks, torch.inf)
+        if of_blocks.isfinite().any():
+            # Softmax gives blocks with an infinite loss a weight of 0.
+            self.weights[self.blocks] = torch.softmax(-of_blocks, 0)
 
 
 class BestRange(_Weighted):
-    """Σ of the blocks s … e whose sum is right most often on validation data (SIP: DeeperForward, ICLR 2025).
+    """Sum over the range of blocks with the best validation accuracy (SIP).
 
-    Of ranges that are equally good the widest one counts, since more layers vary less, and of those the one
-    that begins first. All blocks before the first validation.
+    DeeperForward, ICLR 2025. Of equally accurate ranges it takes the widest, since more layers vary less, and
+    of these the first. Before the first validation it uses all blocks.
     """
 
     needs = frozenset({"val.scores"})
@@ -101,7 +107,7 @@ class BestRange(_Weighted):
         return 1.0
 
     def observe(self, split: str, losses: Tensor | None, scores: Tensor | None, y: Tensor | None) -> None:
-        """Try all ranges."""
+        """Choose the best range."""
         if split != "val" or scores is None or y is None:
             return
         hits = _hits(scores[self.blocks], y)
@@ -112,7 +118,8 @@ class BestRange(_Weighted):
 
 
 def _hits(evidence: Tensor, y: Tensor) -> dict[tuple[int, int], int]:
-    """How many samples the sum over each range, first to last, of (L, N, K) gets right."""
+    """Return the number of correct predictions of each range (first, last), for evidence (L, N, K)."""
+    # the counts stay tensors until the end: one transfer from the device for all of them
     counts = {}
     for start in range(len(evidence)):
         total = torch.zeros_like(evidence[0])

@@ -1,6 +1,10 @@
-"""Objectives that compare the true class's goodness with the others'.
+"""Objectives that compare the goodness of the true class with that of the others.
 
-N samples; J columns of goodness; y: the column of the true class.
+    cwc: −ln (exp g_y + ε)/(Σ_j exp g_j + ε)
+    pvn: ½ softplus(θ − g_y) + ½ softplus(mean_{j ≠ y} g_j − θ)
+    cwg: w_c · cross-entropy + w_p · pvn
+
+each a mean over N samples. R rows; J columns of goodness; g (R, J); y: the column of the true class.
 """
 
 from __future__ import annotations
@@ -18,14 +22,14 @@ from ffcore.options import NonNegative, Positive
 
 
 class CwC(Objective):
-    """−ln (exp g_y + ε)/(Σ_j exp g_j + ε), a mean (Papachristodoulou et al. 2024, arXiv:2312.12668).
+    """Guarded cross-entropy of channels, −ln (exp g_y + ε)/(Σ_j exp g_j + ε).
 
-    With g clamped to ±50. Cross-entropy but for the two guards: where g_y is well above ln ε = −21 and no g
-    beyond ±50 the two are the same; beyond the clamp there is no gradient.
+    Papachristodoulou et al. 2024, arXiv:2312.12668. g is clamped to ±50; beyond the clamp the gradient is 0.
+    If g_y is well above ln ε = −21 and no g is clamped, it is equal to cross-entropy.
 
     Args:
         eps: ε.
-        clamp: the largest |g| that counts.
+        clamp: limit of |g|.
     """
 
     accepts: ClassVar[Form] = "class"
@@ -49,22 +53,24 @@ class CwC(Objective):
         up = torch.zeros_like(goodness)
         torch.exp(inside - every, out=up[:n])
         up[:n].scatter_add_(1, y, -torch.exp(inside.gather(1, y) - true))
+        # Clamp has no gradient beyond its limits.
         up[:n].mul_(first.abs() <= self.clamp).div_(n)
         return (every - true).mean(), up
 
     def _guarded(self, first: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """ln(exp g_y + ε) and ln(Σ_j exp g_j + ε), (N, 1) each."""
         inside = first.clamp(-self.clamp, self.clamp)
+        # ε enters the sums as one more logit, ln ε.
         guard = inside.new_full((len(inside), 1), math.log(self.eps))
         every = torch.cat([inside, guard], 1).logsumexp(1, keepdim=True)
         return torch.logaddexp(inside.gather(1, y), guard), every
 
 
 class PvN(Objective):
-    """½ softplus(θ − g⁺) + ½ softplus(g⁻ − θ), a mean; g⁺: g_y; g⁻: the mean of the others.
+    """Positive versus negative, ½ softplus(θ − g⁺) + ½ softplus(g⁻ − θ).
 
-    Positive versus negative (Papachristodoulou et al. 2024, arXiv:2312.12668); the halves are those of the
-    authors' code, whose mean runs over both terms.
+    g⁺ is g_y, and g⁻ the mean of the others (Papachristodoulou et al. 2024, arXiv:2312.12668). The factors ½
+    are from the authors' code, which takes the mean over both terms.
 
     Args:
         threshold: θ.
@@ -86,10 +92,10 @@ class PvN(Objective):
         n, others = views.samples, goodness.shape[1] - 1
         y = self.targets(views).unsqueeze(1)
         errors = self._errors(goodness[:n], y)
-        pull = torch.sigmoid(errors).div_(2 * n)
+        slope = torch.sigmoid(errors).div_(2 * n)
         up = torch.zeros_like(goodness)
-        up[:n] = pull[:, 1:] / others
-        up[:n].scatter_(1, y, -pull[:, :1])
+        up[:n] = slope[:, 1:] / others
+        up[:n].scatter_(1, y, -slope[:, :1])
         return F.softplus(errors).mean(), up
 
     def _errors(self, first: Tensor, y: Tensor) -> Tensor:
@@ -100,11 +106,13 @@ class PvN(Objective):
 
 
 class CwG(PvN):
-    """w_c · cross-entropy + w_p · PvN (Papachristodoulou et al. 2024, arXiv:2312.12668).
+    """Weighted cross-entropy and PvN, w_c · cross-entropy + w_p · PvN.
+
+    Papachristodoulou et al. 2024, arXiv:2312.12668.
 
     Args:
-        cross_entropy: w_c.
-        pvn: w_p.
+        cross_entropy: w_c, weight of cross-entropy.
+        pvn: w_p, weight of PvN.
         threshold: θ of PvN.
     """
 
@@ -123,9 +131,9 @@ class CwG(PvN):
         """Derivative: w_c (softmax(g) − onehot(y))/N + w_p times that of PvN."""
         loss, up = super().with_derivative(goodness, views)
         n, y = views.samples, self.targets(views).unsqueeze(1)
-        push = torch.softmax(goodness[:n], 1)
-        push.scatter_add_(1, y, push.new_full(y.shape, -1))
-        up[:n].mul_(self.pvn).add_(push, alpha=self.cross_entropy / n)
+        error = torch.softmax(goodness[:n], 1)
+        error.scatter_add_(1, y, error.new_full(y.shape, -1))
+        up[:n].mul_(self.pvn).add_(error, alpha=self.cross_entropy / n)
         return self._joined(loss, goodness, views), up
 
     def _joined(self, pvn: Tensor, goodness: Tensor, views: Views) -> Tensor:

@@ -1,6 +1,8 @@
-"""Goodness of each class, from channels that were dealt to the classes once and for all.
+"""Goodness of each class, from a fixed partition of the channels.
 
-R rows; C channels; K classes; S channels of a group; P places of a channel.
+    g_rk = 1/(S P) Σ_{c in group k} Σ_p h_rcp^q        q: the option ``power``
+
+R rows; C channels; K classes; S = C/K channels of a group; P positions of a channel; h (R, C, *); g (R, K).
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from ffcore_channel.pooling import means, product
 
 
 class ChannelPartition(Goodness):
-    """g_k = mean of h^p over channels and places of the k-th group of S = C/K neighbouring channels.
+    """Mean over a fixed group of channels per class, g_k = mean of h^p in group k.
 
-    p = 1 is DeeperForward's goodness (Sun et al., ICLR 2025), p = 2 that of CwC (Papachristodoulou et al.
-    2024, arXiv:2312.12668). With a hierarchy (HCL-FF, Yao et al. 2026, arXiv:2605.24797) a block tells the
-    super-classes of its depth apart: the goodness of a super-class is the mean of its classes'. Where C is no
-    multiple of K but of the number of super-classes, these get groups of their own, as in CwC on CIFAR-100.
+    Group k has S = C/K neighbouring channels. p = 1 is the goodness of DeeperForward (Sun et al., ICLR 2025),
+    p = 2 that of CwC (Papachristodoulou et al. 2024, arXiv:2312.12668). With a hierarchy (HCL-FF, Yao et al.
+    2026, arXiv:2605.24797) an early block learns super-classes; the goodness of a super-class is the mean of
+    its classes'. If C is a multiple of the number of super-classes but not of K, each super-class has one
+    group, as in CwC on CIFAR-100.
 
     Args:
         power: p.
-        hierarchy: levels from coarse to fine, each with the super-class of every class; the classes follow
-            as the last one. "data": the one level that the data has. None: all blocks tell classes apart.
-        pace: how levels go with depth; even: as in the paper; each-block: one level further with every block.
+        hierarchy: levels from coarse to fine, each with the super-class of every class; the classes follow as
+            the last level. "data": the one level of the data set. None: all blocks learn the classes.
+        pace: how levels depend on the block. even: as in the paper; each-block: one level per block.
     """
 
     form: ClassVar[Form] = "class"
@@ -43,13 +46,14 @@ class ChannelPartition(Goodness):
         self.hierarchy = hierarchy
         self.pace: Pace = pace
         self.channels = self.groups = 0
+        # Not persistent: it follows from the classes, and is made in setup.
         self.register_buffer("_average", None, persistent=False)
 
     def setup(self, context: Context) -> None:
-        """Deal the channels out.
+        """Divide the channels into groups.
 
         Raises:
-            ValueError: when they cannot be dealt out evenly, or the hierarchy does not fit the classes.
+            ValueError: when they cannot be divided evenly, or the hierarchy does not fit the classes.
         """
         self.channels = channels = context.shape[0]
         classes = context.classes
@@ -65,8 +69,8 @@ class ChannelPartition(Goodness):
             right = f"{least}" if least > channels else f"{least} or {least + columns}"
             raise ValueError(
                 f"goodness channel-partition: block {context.name} has C = {channels} channels, which cannot "
-                f"be dealt evenly to {columns} {'classes' if columns == classes else 'super-classes'} "
-                f"(K = {classes}); the nearest right widths are {right}"
+                f"be divided evenly by {columns} {'classes' if columns == classes else 'super-classes'} "
+                f"(K = {classes}); the nearest valid widths are {right}"
             )
 
     def forward(self, activity: Tensor) -> Tensor:
@@ -76,26 +80,27 @@ class ChannelPartition(Goodness):
         return grouped if self._average is None else product(grouped, self._average)
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """``up`` of the channel's group · p h^(p − 1)/(S P); for p = 1 a view, with one number a channel."""
+        """Return ``up`` of the channel's group · p h^(p − 1)/(S P); for p = 1 an expanded view."""
         grouped = up if self._average is None else up @ self._average.T
         rows, channels = activity.shape[:2]
         size = channels // self.groups
         grouped = grouped * (self.power / (activity[0].numel() // self.groups))
         each = grouped.unsqueeze(2).expand(-1, -1, size).reshape(rows, channels).to(activity.dtype)
+        # No copy for p = 1: the derivative is the same at all positions.
         each = each.view(rows, channels, *(1,) * (activity.dim() - 2))
         return each.expand_as(activity) if self.power == 1 else activity * each
 
     def assignment(self) -> Tensor:
-        """(C, columns): 1 where a channel counts for a column, else 0."""
+        """Return (C, columns): 1 if a channel belongs to a column, else 0."""
         own = torch.eye(self.groups) if self._average is None else (self._average > 0).float()
         return own.repeat_interleave(self.channels // self.groups, 0)
 
     def arrays(self) -> dict[str, Tensor]:
-        """What reports draw: ``assignment``."""
+        """Return ``assignment``, for reports."""
         return {"assignment": self.assignment()}
 
 
 def _average(columns: Tensor, number: int) -> Tensor:
-    """(K, columns): the matrix that takes the mean over the classes of each column."""
+    """Return the matrix (K, columns) of the mean over the classes of each column."""
     member = torch.nn.functional.one_hot(columns, number).float()
     return member / member.sum(0)

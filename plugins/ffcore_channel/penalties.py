@@ -1,6 +1,11 @@
-"""Penalties on which channels work for which classes.
+"""Penalties on the assignment of channels to classes.
 
-C channels; K classes; W (C, K) the assignment of a block's `ChannelAssignment`.
+    H(W_c) = −Σ_k W_ck ln(W_ck + 1e-10)
+    entropy:       E = mean_c H(W_c)/ln K           (scale-free),   Σ_c H(W_c)/K          (released)
+    orthogonality: O = mean_ij (ŴᵀŴ − I)_ij²        (scale-free),   O/(K² C)              (released)
+
+C channels; K classes; W (C, K) the assignment of a block's `ChannelAssignment`; Ŵ: W with columns of length
+1.
 """
 
 from __future__ import annotations
@@ -25,35 +30,36 @@ _RECIPE = {"block": {"goodness": "channel-assignment", "objective": "cross-entro
 
 
 class _OfAssignment(Penalty):
-    """Of blocks whose goodness is a `ChannelAssignment`."""
+    """A penalty of blocks whose goodness is a `ChannelAssignment`."""
 
     def setup(self, context: Context) -> None:
-        """Look at the block's goodness.
+        """Check the block's goodness.
 
         Raises:
-            ValueError: when it learns no assignment.
+            ValueError: when the goodness is not a `ChannelAssignment`.
         """
         if not isinstance(context.goodness, ChannelAssignment):
             raise ValueError(
-                f"penalties: the goodness of block {context.name} learns no assignment of channels to "
-                "classes; give it goodness: channel-assignment, or leave them out"
+                f"penalties: the goodness of block {context.name} does not learn an assignment of channels "
+                "to classes; use goodness: channel-assignment, or leave the penalty out"
             )
 
     @staticmethod
     def shares(block: Block) -> Tensor:
-        """W (C, K) of the block."""
+        """Return W (C, K) of the block."""
         return cast(ChannelAssignment, block.goodness).assignment()
 
 
 class AssignmentEntropy(_OfAssignment):
-    """λ E: draws each channel towards a single class (CAW-Conv, Ghader et al. 2026, arXiv:2606.09928).
+    """Entropy of each channel's class distribution, λ E (CAW-Conv).
 
-    "scale-free": E = mean over channels of H(W_c)/ln K, from 0 to 1 whatever C and K, with
-    H(w) = −Σ_k w_k ln(w_k + 1e-10). "released", as in the authors' code: E = (1/K) Σ_c H(W_c), whose strength
-    grows with C/K.
+    Ghader et al. 2026, arXiv:2606.09928. Minimising it gives each channel a single class. "scale-free": E is
+    the mean over channels of H(W_c)/ln K, between 0 and 1 for any C and K, with
+    H(w) = −Σ_k w_k ln(w_k + 1e-10). "released", as in the authors' code: E = (1/K) Σ_c H(W_c), which grows
+    with C/K.
 
     Args:
-        form: of the two.
+        form: definition of E, "scale-free" or "released".
         weight: λ; None: 0.1 for scale-free, 0.01 for released.
     """
 
@@ -66,25 +72,26 @@ class AssignmentEntropy(_OfAssignment):
         self.weight = weight if weight is not None else ENTROPY_WEIGHT[form]
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
-        """The weighted term."""
+        """Return the weighted term."""
         shares = self.shares(block)
         channels, classes = shares.shape
+        # The added constant avoids log 0 for classes without a share.
         entropy = -(shares * (shares + _EPS).log()).sum()
         parts = classes if self.form == "released" else channels * math.log(classes)
         return self.weight / parts * entropy
 
 
 class AssignmentOrthogonality(_OfAssignment):
-    """λ ρ(e) O: keeps the classes' channels apart (CAW-Conv, Ghader et al. 2026, arXiv:2606.09928).
+    """Overlap of the classes' channels, λ ρ(e) O (CAW-Conv).
 
-    "scale-free": O = mean_ij (ŴᵀŴ − I)_ij², with Ŵ the W of columns of length 1, between 0 and 1 − 1/K.
-    "released", as in the authors' code: O/(K² C), which is too small to change anything. ρ(e) = min(1, e/E)
-    at epoch e.
+    Ghader et al. 2026, arXiv:2606.09928. "scale-free": O = mean_ij (ŴᵀŴ − I)_ij², with Ŵ the W of columns of
+    length 1, between 0 and 1 − 1/K. "released", as in the authors' code: O/(K² C), which is too small to have
+    an effect. ρ(e) = min(1, e/E) at epoch e.
 
     Args:
-        form: of the two.
+        form: definition of the term, "scale-free" or "released".
         weight: λ; None: 0.01 for scale-free, 0.001 for released.
-        warmup: E; 0: from the start.
+        warmup: E, number of warm-up epochs; 0: full strength from the start.
     """
 
     warmth: Tensor
@@ -101,14 +108,15 @@ class AssignmentOrthogonality(_OfAssignment):
         self.register_buffer("warmth", torch.tensor(0.0 if warmup else 1.0))
 
     def advance(self, progress: Progress) -> None:
-        """ρ(e)."""
+        """Update ρ(e)."""
         self.warmth.fill_(min(1.0, progress.epoch / self.warmup) if self.warmup else 1.0)
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
-        """The weighted term."""
+        """Return the weighted term."""
         shares = self.shares(block)
         channels, classes = shares.shape
         columns = F.normalize(shares, dim=0)
+        # `product` disables autocast, which would round the overlaps.
         overlap = product(columns.T, columns) - torch.eye(classes, dtype=shares.dtype, device=shares.device)
         parts = classes**2 * channels if self.form == "released" else 1
         return self.weight / parts * self.warmth * overlap.square().mean()

@@ -1,6 +1,8 @@
-"""What a channel says of a sample: statistics over its places.
+"""Statistics of each channel over its positions.
 
-R rows; C channels; P places, the product of all further dimensions.
+    a_rc = α·mean_p h_rcp + β·max_p h_rcp + γ·min_p h_rcp
+
+R rows; C channels; P positions, the product of all further dimensions; h (R, C, *); a (R, C).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _LOW = (torch.bfloat16, torch.float16)
 
 
 def means(activity: Tensor) -> Tensor:
-    """Mean of each channel over its places, (R, C, *) → (R, C); low precision is averaged in float32."""
+    """Return the mean of each channel, (R, C, *) → (R, C); float16 and bfloat16 are averaged in float32."""
     wide = torch.float32 if activity.dtype in _LOW else activity.dtype
     if activity.dim() == 2:
         return activity.to(wide)
@@ -25,16 +27,16 @@ def means(activity: Tensor) -> Tensor:
 
 
 def product(rows: Tensor, matrix: Tensor) -> Tensor:
-    """``rows @ matrix`` at full precision under autocast too: a sum over channels would lose too much."""
+    """Return ``rows @ matrix`` in full precision also under autocast; a sum over channels needs it."""
     with torch.autocast(rows.device.type, enabled=False):
         return rows.to(matrix.dtype) @ matrix
 
 
 def responses(activity: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
-    """a_c = α·mean + β·max + γ·min of a channel over its places, (R, C, *) → (R, C).
+    """Return a_c = α·mean + β·max + γ·min of a channel over its positions, (R, C, *) → (R, C).
 
-    The gradient of a maximum goes to one place that has it. Kept for backward are two places a channel, not
-    the activity; backward writes one tensor of the activity's size, in the activity's memory format.
+    The gradient of a maximum goes to one position that has it. Two positions per channel are saved for
+    backward, not the activity. Backward writes one tensor in the shape and memory format of the activity.
     """
     if activity.dim() == 2:
         return (alpha + beta + gamma) * means(activity)
@@ -42,7 +44,7 @@ def responses(activity: Tensor, alpha: float, beta: float, gamma: float) -> Tens
 
 
 class _Responses(torch.autograd.Function):
-    """See `responses`; autograd alone would write a tensor of the activity's size for each statistic."""
+    """See `responses`. Autograd alone would write a tensor of the activity's size for each statistic."""
 
     @staticmethod
     def forward(ctx: Any, activity: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
@@ -54,6 +56,7 @@ class _Responses(torch.autograd.Function):
         if gamma:
             smallest, low = _smallest(activity)
             made.add_(smallest, alpha=gamma)
+        # Positions only: the activity itself would be far larger.
         ctx.save_for_backward(top, low)
         ctx.factors = alpha, beta, gamma
         ctx.like = activity.shape, activity.dtype, _format_of(activity)
@@ -64,6 +67,7 @@ class _Responses(torch.autograd.Function):
     def backward(ctx: Any, up: Tensor) -> tuple[Tensor, None, None, None]:
         (alpha, beta, gamma), (shape, dtype, memory_format) = ctx.factors, ctx.like
         top, low = ctx.saved_tensors
+        # The statistics may be float32, the activity's gradient has its own dtype.
         up = up.to(dtype)
         grad = torch.empty(shape, dtype=dtype, device=up.device, memory_format=memory_format)
         each = up * (alpha / math.prod(shape[2:]))
@@ -76,7 +80,7 @@ class _Responses(torch.autograd.Function):
 
 
 def _largest(activity: Tensor) -> tuple[Tensor, Tensor]:
-    """Largest value of each channel, and a place where it is, (R, C) each."""
+    """Return the largest value of each channel and a position that has it, (R, C) each."""
     if _pools_faster(activity):
         values, places = F.max_pool2d(activity, activity.shape[2:], return_indices=True)
         return values.flatten(1), places.flatten(1)
@@ -86,6 +90,7 @@ def _largest(activity: Tensor) -> tuple[Tensor, Tensor]:
 
 def _smallest(activity: Tensor) -> tuple[Tensor, Tensor]:
     if _pools_faster(activity):
+        # Max pooling only exists for maxima.
         values, places = _largest(activity.neg())
         return values.neg_(), places
     found = activity.flatten(2).min(2)
@@ -93,7 +98,7 @@ def _smallest(activity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pools_faster(activity: Tensor) -> bool:
-    """Channels last on a CPU: pooling goes along the channels, up to ten times as fast as a reduction."""
+    """Return whether max pooling is faster than a reduction: up to ten times for channels last on a CPU."""
     return activity.device.type == "cpu" and _format_of(activity) == torch.channels_last
 
 

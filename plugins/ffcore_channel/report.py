@@ -1,4 +1,4 @@
-"""Sections of the report: which channels work for which classes, and how much each layer counts.
+"""Sections of the report: the classes of the channels, and the weights of the layers.
 
 C channels; K columns of goodness, the classes or super-classes.
 """
@@ -23,32 +23,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST = 8
-"""Blocks in one picture; of deeper networks evenly spaced ones."""
+"""Maximum number of blocks in one figure; of deeper networks evenly spaced blocks are shown."""
 
 MOST_NAMES = 20
-"""Columns that are named one by one."""
+"""Maximum number of columns with a name for each."""
 
 FAINT = 4
-"""Times an even share that looks dark at the least, so that channels which work for all alike look pale."""
+"""Multiple of 1/K that is drawn dark, so that channels with equal shares for all classes look pale."""
 
 
 def channels(run: RunRecord) -> Section | None:
-    """The assignment of every block, (C, K) in the figure ``assignment/BLOCK``; None where there is none."""
-    found = {name: shares for name in run.blocks if (shares := _shares(run, name)) is not None}
-    pictures = [_maps(run, found)] if found else []
+    """Show the assignment of every block, the array ``assignment/BLOCK`` (C, K); None without one."""
+    assignments = {name: shares for name in run.blocks if (shares := _shares(run, name)) is not None}
+    pictures = [_maps(run, assignments)] if assignments else []
     pictures += [picture for picture in (_entropies(run),) if picture is not None]
     if not pictures:
         return None
-    rest = f" Of {len(found)} blocks {MOST} are shown, evenly spaced." if len(found) > MOST else ""
+    count = len(assignments)
+    rest = f" {MOST} of {count} blocks are shown, evenly spaced." if count > MOST else ""
     body = (
-        "Entropy: mean over a block's channels, as a share of ln K: 0 where each works for one class, 1 "
-        f"where each works for all alike.{rest}"
+        "Entropy: mean over a block's channels, divided by ln K. It is 0 if each channel has one class, and "
+        f"1 if each channel has equal shares for all classes.{rest}"
     )
     return Section("Channels and classes", body, pictures)
 
 
 def layer_weights(run: RunRecord) -> Section | None:
-    """The weights of a layer contribution, (L,) in the figure ``contribution/weights``."""
+    """Show the weights of a layer contribution, the array ``contribution/weights`` (L,)."""
     weights, names = run.sample("contribution/weights"), list(run.sources)
     if not len(weights) or len(weights) != len(names):
         return None
@@ -67,11 +68,11 @@ def layer_weights(run: RunRecord) -> Section | None:
     ax.set_xlabel("weight of its evidence")
     how = f" by `{run.get('contribution')}`" if run.get("contribution") else ""
     caption = "Weight of each source of evidence in the prediction."
-    return Section("What each layer counts", f"Combined{how}.", [Picture("layer-weights", figure, caption)])
+    return Section("Layer weights", f"Combined{how}.", [Picture("layer-weights", figure, caption)])
 
 
 def entropy_of(shares: Array) -> float:
-    """Mean entropy of the rows as a share of ln K.
+    """Return the mean entropy of the rows, divided by ln K.
 
     >>> entropy_of(np.full((3, 4), 0.25)), entropy_of(np.eye(4))
     (1.0, 0.0)
@@ -85,17 +86,19 @@ def _shares(run: RunRecord, name: str) -> Array | None:
     return shares if shares.ndim == 2 and shares.shape[1] > 1 and np.isfinite(shares).all() else None
 
 
-def _maps(run: RunRecord, found: Mapping[str, Array]) -> Picture:
-    names = spread(list(found), MOST)
+def _maps(run: RunRecord, assignments: Mapping[str, Array]) -> Picture:
+    names = spread(list(assignments), MOST)
     columns = min(len(names), 4)
+    # Rounded up.
     rows = -(-len(names) // columns)
     figure = new_figure(max(columns * WIDE / 4, 3.6), 2.1 * rows + 0.2)
     for i, name in enumerate(names):
         ax = figure.add_subplot(rows, columns, i + 1)
-        _draw_map(ax, found[name], names_of(run, found[name].shape[1]), named=i % columns == 0)
+        shares = assignments[name]
+        _draw_map(ax, shares, names_of(run, shares.shape[1]), named=i % columns == 0)
         ax.set_title(name)
         ax.set_title(
-            f"entropy {entropy_of(found[name]):.2f}",
+            f"entropy {entropy_of(shares):.2f}",
             loc="right",
             color=MUTED,
             fontweight="normal",
@@ -104,8 +107,9 @@ def _maps(run: RunRecord, found: Mapping[str, Array]) -> Picture:
         if i >= len(names) - columns:
             ax.set_xlabel("channels, by class")
     caption = (
-        "Share of each channel in each class (darker: more), channels ordered by the class that they work "
-        f"for most. Each block on a scale of its own, from zero to its largest share or {FAINT}/K."
+        "Share of each class in each channel (darker: larger). Channels are ordered by the class of their "
+        "largest share. Each block has its own scale, from 0 to the larger of its largest share and "
+        f"{FAINT}/K."
     )
     return Picture("channel-classes", figure, caption)
 
@@ -124,7 +128,7 @@ def _draw_map(ax: Axes, shares: Array, names: list[str], named: bool) -> None:
 
 
 def _entropies(run: RunRecord) -> Picture | None:
-    """Entropy over epochs, from the penalty's term in the metrics."""
+    """Plot the entropy over epochs, from the penalty's term in the metrics."""
     lines = {name: line for name in run.blocks if (line := _entropy_series(run, name)) is not None}
     if not lines:
         return None
@@ -138,7 +142,7 @@ def _entropies(run: RunRecord) -> Picture | None:
     ax.set_ylabel("entropy / ln K")
     ax.set_title("Entropy of the assignment")
     shared_legend(figure, figure.axes, run.blocks, loc="outside upper right")
-    caption = "Mean entropy of the channels' distributions over the classes, over epochs of learning."
+    caption = "Mean entropy of the channels' distributions over the classes, by epoch."
     return Picture("channel-entropy", figure, caption)
 
 
@@ -148,26 +152,30 @@ def _entropy_series(run: RunRecord, block: str) -> tuple[Array, Array] | None:
         return None
     for penalty, scales in _scales(run.config, *shares.shape).items():
         epochs, term = run.series(f"{block}/{penalty}")
-        # A run does not say which item of the network made a block, nor so whose weight it had.
+        # A run does not store which network item made a block. If items have different weights, that of
+        # this block is unknown.
         if len(epochs) and len(scales) == 1 and (scale := scales.pop()):
             return epochs, term * scale
     return None
 
 
 def _scales(config: Mapping[str, Any], size: int, classes: int) -> dict[str, set[float]]:
-    """What makes of each entropy penalty's term, by its name, a share; several where items have their own."""
-    found: dict[str, set[float]] = {}
+    """Return the factors from an entropy penalty's term to a share of ln K, by the penalty's name.
+
+    There are several factors if network items have penalties with different weights.
+    """
+    scales: dict[str, set[float]] = {}
     for holder in _holders({**config, "items": config.get("network")}):
         block = holder.get("block")
         penalties = block.get("penalties") if isinstance(block, Mapping) else None
         for name, options in (penalties or {}).items():
             if isinstance(options, Mapping) and options.get("kind") == "assignment-entropy":
-                found.setdefault(name, set()).add(_scale(options, size, classes))
-    return found
+                scales.setdefault(name, set()).add(_scale(options, size, classes))
+    return scales
 
 
 def _holders(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The recipe, then its network's items and those inside of them."""
+    """Yield the recipe, then its network items and their nested items."""
     yield holder
     items = holder.get("items")
     for item in items if isinstance(items, list) else []:

@@ -1,4 +1,4 @@
-"""Weights of penalties where a recipe names none. Imports no torch: reports read them too."""
+"""Default weights of penalties. Does not import torch, since reports read them too."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Forward-Forward: Hinton 2022, arXiv:2212.13345, and its close relatives."""
+"""Forward-Forward (Hinton 2022, arXiv:2212.13345) and variants."""

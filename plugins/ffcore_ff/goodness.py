@@ -1,6 +1,11 @@
-"""Goodness as an energy of the activity.
+"""Goodness of form "energy": one number per row.
 
-R rows; U units of a row, over all its dimensions.
+    sum-squares     G = Σ_j h_j²            ∂G/∂h = 2 h
+    mean-squares    G = Σ_j h_j²/U          ∂G/∂h = 2 h/U
+    mean-absolute   G = Σ_j |h_j|/U         ∂G/∂h = sign(h)/U
+    max             G = max_j h_j           ∂G/∂h = 1 at the largest unit
+
+R rows; U units of a row, over all its dimensions; h (R, *shape); G (R,).
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from ffcore.interfaces.goodness import Form
 
 
 def sum_squares(activity: Tensor) -> Tensor:
-    """Σ_j h_j² over a row's units, (R, *shape) → (R,); low precision is summed in float32.
+    """Return Σ_j h_j² over a row's units, (R, *shape) → (R,); float16 and bfloat16 are summed in float32.
 
     >>> sum_squares(torch.tensor([[1.0, 2.0], [0.0, 3.0]])).tolist()
     [5.0, 9.0]
@@ -24,7 +29,7 @@ def sum_squares(activity: Tensor) -> Tensor:
 
 
 def _full(activity: Tensor) -> Tensor:
-    """(R, U), low precision as float32: sums over many units would lose too much."""
+    """Return (R, U) in at least float32: sums of many float16 or bfloat16 numbers are inaccurate."""
     rows = activity.flatten(1)
     return rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
 
@@ -34,7 +39,7 @@ def _along_rows(up: Tensor, activity: Tensor) -> Tensor:
 
 
 class SumSquares(Goodness):
-    """G = Σ_j h_j² (Hinton 2022, section 2)."""
+    """Sum of squared activities, G = Σ_j h_j² (Hinton 2022, section 2)."""
 
     form: ClassVar[Form] = "energy"
 
@@ -43,12 +48,12 @@ class SumSquares(Goodness):
         return sum_squares(activity)
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """2 h · up."""
+        """Return 2 h · up."""
         return activity * _along_rows(2 * up, activity)
 
 
 class MeanSquares(Goodness):
-    """G = (1/U) Σ_j h_j², usually with a threshold of 2."""
+    """Mean of squared activities, G = (1/U) Σ_j h_j²; usual threshold 2."""
 
     form: ClassVar[Form] = "energy"
 
@@ -57,12 +62,15 @@ class MeanSquares(Goodness):
         return sum_squares(activity) / activity[0].numel()
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """2 h/U · up."""
+        """Return 2 h/U · up."""
         return activity * _along_rows(2 / activity[0].numel() * up, activity)
 
 
 class NegativeSumSquares(Goodness):
-    """G = −Σ_j h_j²: positive data is driven to low activity (Hinton's "min ssq", predictive FF)."""
+    """Negative sum of squared activities, G = −Σ_j h_j² (Hinton's "min ssq").
+
+    Positives are driven to low activity. Used by predictive Forward-Forward.
+    """
 
     form: ClassVar[Form] = "energy"
 
@@ -71,12 +79,12 @@ class NegativeSumSquares(Goodness):
         return -sum_squares(activity)
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """−2 h · up."""
+        """Return −2 h · up."""
         return activity * _along_rows(-2 * up, activity)
 
 
 class MeanAbsolute(Goodness):
-    """G = (1/U) Σ_j |h_j|."""
+    """Mean absolute activity, G = (1/U) Σ_j |h_j|."""
 
     form: ClassVar[Form] = "energy"
 
@@ -85,12 +93,12 @@ class MeanAbsolute(Goodness):
         return _full(activity).abs().mean(1)
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """sign(h)/U · up."""
+        """Return sign(h)/U · up."""
         return activity.sign() * _along_rows(up / activity[0].numel(), activity)
 
 
 class Max(Goodness):
-    """G = max_j h_j; of several largest units the first one counts."""
+    """Largest activity, G = max_j h_j; the gradient goes to the first maximum."""
 
     form: ClassVar[Form] = "energy"
 
@@ -99,7 +107,8 @@ class Max(Goodness):
         return _full(activity).max(1).values
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """``up`` at the largest unit, 0 elsewhere."""
+        """Return ``up`` at the largest unit, 0 elsewhere."""
+        # argmax returns the first maximum.
         largest = activity.flatten(1).argmax(1, keepdim=True)
         rows = torch.zeros_like(activity).flatten(1)
         return rows.scatter_(1, largest, up.to(rows.dtype).unsqueeze(1)).view_as(activity)

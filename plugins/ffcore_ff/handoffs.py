@@ -1,6 +1,8 @@
-"""Normalisations between blocks: the length of an activity is its goodness and must not be handed on.
+"""Normalisation between blocks. It removes the length of an activity, which determines its goodness.
 
-R rows; U units of a row.
+    rms: z = h / (√(Σ_j h_j²/U) + ε);  l2: z = h / (√(Σ_j h_j²) + ε)
+
+R rows; U units of a row; h, z (R, *shape).
 """
 
 from __future__ import annotations
@@ -14,26 +16,29 @@ from ffcore.options import NonNegative
 
 
 def row_norm(x: Tensor) -> Tensor:
-    """‖x‖₂ of each row over all its dimensions, (R, *shape) → (R, 1, …)."""
+    """Return ‖x‖₂ of each row over all its dimensions, (R, *shape) → (R, 1, …)."""
+    # vector_norm needs no tensor of squares.
     length: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
     return length.view(-1, *(1,) * (x.dim() - 1))
 
 
 def rms(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Each row divided by its root mean square, (R, *shape) → (R, *shape)."""
+    """Divide each row by its root mean square, (R, *shape) → (R, *shape)."""
     return x / (row_norm(x) / math.sqrt(x[0].numel()) + eps)
 
 
 def l2(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Each row divided by its length, (R, *shape) → (R, *shape)."""
+    """Divide each row by its length, (R, *shape) → (R, *shape)."""
     return x / (row_norm(x) + eps)
 
 
 class RMS(nn.Module):
-    """z = h / √(mean_j h_j²): mean square 1, so that Σ z² = U. No mean is taken off (Hinton's code).
+    """Division by the root mean square, z = h / √(mean_j h_j²) (Hinton's code).
+
+    Then Σ z² = U. Unlike layer norm it does not subtract the mean.
 
     Args:
-        eps: added to the divisor, so that a silent row stays zero.
+        eps: added to the divisor, so that a row of zeros remains zero.
     """
 
     def __init__(self, eps: NonNegative = 1e-8) -> None:
@@ -46,10 +51,10 @@ class RMS(nn.Module):
 
 
 class L2(nn.Module):
-    """z = h / ‖h‖₂: length 1.
+    """Division by the length, z = h / ‖h‖₂.
 
     Args:
-        eps: added to the divisor, so that a silent row stays zero.
+        eps: added to the divisor, so that a row of zeros remains zero.
     """
 
     def __init__(self, eps: NonNegative = 1e-8) -> None:

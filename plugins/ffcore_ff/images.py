@@ -1,4 +1,4 @@
-"""Negative images: wrong in themselves, whatever their label.
+"""Negative images: changed images, without a hypothesis.
 
 N samples; C channels of H by W pixels.
 """
@@ -26,7 +26,7 @@ class _WrongImages(NegativeData):
     hypotheses: ClassVar[bool] = False
 
     def setup(self, context: Context) -> None:
-        """Refuse what is no image.
+        """Check that samples are images.
 
         Raises:
             ValueError: when a sample is not C×H×W.
@@ -36,13 +36,14 @@ class _WrongImages(NegativeData):
 
 
 def blur(side: int, times: int) -> Tensor:
-    """(side, side) matrix B: B·v is v blurred so often by [1/4, 1/2, 1/4], edges repeated.
+    """Return a matrix B (side, side): B·v is v blurred ``times`` times by [1/4, 1/2, 1/4], edges repeated.
 
-    All numbers are multiples of 4^−times, so that single precision holds six blurs of bits exactly.
+    All entries are multiples of 4^−times, so float32 represents six blurs of bits exactly.
 
     >>> (blur(3, 1) @ torch.tensor([0.0, 1.0, 0.0])).tolist()
     [0.25, 0.5, 0.25]
     """
+    # float64, so that the matrix power is exact.
     once = torch.zeros(side, side, dtype=torch.float64)
     for i in range(side):
         for j, weight in ((i - 1, 0.25), (i, 0.5), (i + 1, 0.25)):
@@ -52,13 +53,13 @@ def blur(side: int, times: int) -> Tensor:
 
 
 class Hybrid(_WrongImages):
-    """m·x + (1 − m)·x' with another sample x' of the batch and a mask m of large blobs (Hinton 2022, 3.2).
+    """Mix of two images by a mask m of blobs, m·x + (1 − m)·x' (Hinton 2022, 3.2).
 
-    The mask is a random bit image, blurred again and again, and cut at 1/2: short-range correlations are
-    those of real images, long-range ones are not.
+    x' is another sample of the batch. The mask is a random bit image that is blurred several times and cut at
+    1/2. Short-range correlations are those of real images, long-range correlations are not.
 
     Args:
-        blurs: how often the mask is blurred; the paper does not say, re-implementations use 5 or 6.
+        blurs: number of blurs of the mask. The paper does not state it; re-implementations use 5 or 6.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -70,30 +71,31 @@ class Hybrid(_WrongImages):
         self.blurs = blurs
 
     def setup(self, context: Context) -> None:
-        """Make the filters, one for columns and one for rows of pixels."""
+        """Make the blur matrices of columns and rows."""
         super().setup(context)
         _, height, width = context.shape
         for name, side in (("down", height), ("across", width)):
             self.register_buffer(name, blur(side, self.blurs), persistent=False)
 
     def mask(self, x: Tensor, rng: BatchRNG) -> Tensor:
-        """(N, 1, H, W) of bits."""
+        """Return masks (N, 1, H, W) of booleans."""
         bits = (rng.uniform("mask", 1, *x.shape[2:]) < 0.5).to(self.down.dtype)
         return self.down @ bits @ self.across.T > 0.5
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
-        """Hybrids, and no class."""
+        """Return hybrid images without hypotheses."""
         n = len(x)
+        # a partner at a random distance of 1 … n − 1, so that it is never the sample itself
         step = 1 + rng.integers("partner", max(1, n - 1))
         partner = (torch.arange(n, device=x.device) + step) % n
         return torch.where(self.mask(x, rng), x, x[partner]), None
 
 
 class Shuffled(_WrongImages):
-    """The sample with its square patches in a random order.
+    """Shuffles the square patches of each image.
 
     Args:
-        patch: side of a patch in pixels; it divides both sides of the image.
+        patch: side of a patch in pixels; it has to divide both sides of the image.
     """
 
     def __init__(self, patch: Count = 1) -> None:
@@ -101,7 +103,7 @@ class Shuffled(_WrongImages):
         self.patch = patch
 
     def setup(self, context: Context) -> None:
-        """Refuse images that patches do not tile.
+        """Check that patches tile the image.
 
         Raises:
             ValueError: when the patch does not divide the sides, or is as large as the image.
@@ -112,7 +114,7 @@ class Shuffled(_WrongImages):
             raise ValueError(f"shuffled: patches of {self.patch} do not tile images of {height}×{width}")
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
-        """Shuffled samples, and no class."""
+        """Return shuffled images without hypotheses."""
         p, size = self.patch, x.shape[2:]
         patches = F.unfold(x, p, stride=p)  # (N, C·p·p, L)
         order = rng.uniform("shuffle", patches.shape[2]).argsort(1)
@@ -121,10 +123,10 @@ class Shuffled(_WrongImages):
 
 
 class Turned(_WrongImages):
-    """The sample turned by 90, 180 or 270 degrees; images are square."""
+    """Rotates each square image by 90, 180 or 270 degrees."""
 
     def setup(self, context: Context) -> None:
-        """Refuse images that are not square.
+        """Check that images are square.
 
         Raises:
             ValueError: when height and width differ.
@@ -135,17 +137,19 @@ class Turned(_WrongImages):
             raise ValueError(f"turned: images of {height}×{width} are not square")
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
-        """Turned samples, and no class."""
+        """Return rotated images without hypotheses."""
         turns = torch.stack([x.rot90(k, (2, 3)) for k in (1, 2, 3)])
         which = rng.integers("turn", 3)
         return turns[which, torch.arange(len(x), device=x.device)], None
 
 
 class OtherData(_WrongImages):
-    """Images of another data set, drawn with replacement from its training split.
+    """Random images of another data set's training split.
+
+    They are sampled with replacement.
 
     Args:
-        dataset: the other set; its samples have the shape of these.
+        dataset: the other data set; its samples need as many values as those of the data.
     """
 
     images: Tensor
@@ -156,10 +160,10 @@ class OtherData(_WrongImages):
         self.dataset: Dataset = part("dataset", dataset)
 
     def setup(self, context: Context) -> None:
-        """Read the other set.
+        """Read the other data set.
 
         Raises:
-            ValueError: when its samples have another shape, or those of the data lie outside [0, 1].
+            ValueError: when its samples have another size, or those of the data are outside [0, 1].
         """
         super().setup(context)
         other, shape = self.dataset.load(), context.shape
@@ -170,10 +174,10 @@ class OtherData(_WrongImages):
         self.register_buffer("images", images, persistent=False)
         if (known := context.statistics) is not None and (known.low < 0 or known.high > 1):
             raise ValueError(
-                f"other-data: its samples lie in [0, 1], those of the data between {known.low:.3g} and "
+                f"other-data: its samples are in [0, 1], those of the data between {known.low:.3g} and "
                 f"{known.high:.3g}; set data.standardise to false"
             )
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
-        """Samples of the other set, and no class."""
+        """Return images of the other data set without hypotheses."""
         return self.images[rng.integers("other-data", len(self.images))].to(x.dtype) * self.scale, None

@@ -1,6 +1,10 @@
-"""Label codes: how a class is written into an input.
+"""Label codes, which write a class into an input.
 
-N samples; V views; K classes; D input features.
+    overlay:  x_k ← s·[k = y] for the first K features
+    channels: K further channels, s·[k = y] everywhere
+    fourier:  x ← x + s·cos(2π (u_y i/H + v_y j/W) + φ_y)
+
+N samples; V views; K classes; D input features; y the class; s the strength.
 """
 
 from __future__ import annotations
@@ -19,14 +23,14 @@ Normalise = Literal["rms", "l2", "none"]
 
 
 def normalised(x: Tensor, how: Normalise) -> Tensor:
-    """Rows divided by their root mean square or length, as a block does with what it hands on."""
+    """Divide rows by their root mean square or length, as the handoffs "rms" and "l2" do."""
     if how == "none":
         return x
     return rms(x) if how == "rms" else l2(x)
 
 
 class _OneHot(LabelCode):
-    """Codes of ``strength`` for the class and 0 for the others; the neutral one is strength/K for all."""
+    """One-hot codes times ``strength``; the neutral code is strength/K for all classes."""
 
     eye: Tensor
 
@@ -41,21 +45,21 @@ class _OneHot(LabelCode):
         return context.shape
 
     def code(self, y: Tensor | None, n: int) -> Tensor:
-        """(n, K) codes."""
+        """Return codes (n, K)."""
         if y is None:
             return self.eye.mean(0, keepdim=True).expand(n, -1)
         return self.eye[y]
 
 
 class Overlay(_OneHot):
-    """Writes the class over the first K features: one of them ``strength``, the others 0 (Hinton 2022, 3.3).
+    """Replaces the first K features by the one-hot class (Hinton 2022, 3.3).
 
-    For dense bodies; a convolution cannot relate a few pixels in a corner to the rest.
+    For dense bodies. A convolution cannot relate a few pixels in a corner to the rest of the image.
 
     Args:
-        strength: value of the class's feature.
-        normalise: "rms" divides each labelled input by its root mean square, "l2" by its length, as a block
-            does with what it hands on; "none" leaves it.
+        strength: value of the class's feature; the others are 0.
+        normalise: "rms" divides each labelled input by its root mean square, "l2" by its length, as the
+            handoffs of these names do; "none" does neither.
     """
 
     examples = ({"normalise": "l2"}, {"normalise": "none"})
@@ -72,13 +76,14 @@ class Overlay(_OneHot):
         return super().setup(context)
 
     def join(self, x: Tensor, code: Tensor) -> LabelledInput:
-        """(N, *shape) and (V·N, K) → V·N labelled rows."""
+        """Return V·N labelled rows, (N, *shape) and (V·N, K) → (V·N, *shape)."""
         base = x.clone(memory_format=torch.contiguous_format)
         flat = base.flatten(1)  # a view of it
         flat[:, : code.shape[1]] = 0
         code = code.to(x.dtype)
         if self.normalise == "none":
             return LabelledInput(base, code)
+        # the base is 0 where the code is, so the squared length of a row is the sum of both
         square = flat.square().sum(1).repeat(len(code) // len(x)) + code.square().sum(1)
         length = square.sqrt_().clamp_min_(1e-8)
         unit = math.sqrt(flat.shape[1]) if self.normalise == "rms" else 1.0
@@ -90,7 +95,7 @@ class _WholeImage(_OneHot):
         """Make the codes.
 
         Raises:
-            ValueError: when a sample is no image C×H×W.
+            ValueError: when a sample is not an image C×H×W.
         """
         if len(context.shape) != 3:
             raise ValueError(f"this label code needs images of C×H×W, samples have shape {context.shape}")
@@ -98,13 +103,13 @@ class _WholeImage(_OneHot):
 
 
 class Channels(_WholeImage):
-    """Appends K channels to an image: that of its class is ``strength`` everywhere, the others are 0.
+    """Appends K constant channels, the one-hot class of each pixel.
 
-    For convolutional bodies, which see the label at every place.
+    For convolutional bodies, which then get the label at every position.
 
     Args:
-        strength: value of the class's channel.
-        normalise: of the labelled input: "rms", "l2" or "none".
+        strength: value of the class's channel; the others are 0.
+        normalise: normalisation of the labelled input: "rms", "l2" or "none".
     """
 
     def setup(self, context: Context) -> tuple[int, ...]:
@@ -120,27 +125,28 @@ class Channels(_WholeImage):
 
 
 class Fourier(_WholeImage):
-    """Lays a plane wave of the class's own frequency and direction over the whole image.
+    """Adds a plane wave to the image, with one frequency and direction per class.
 
-    x + s·cos(2π (u_k i/H + v_k j/W) + φ_k): the K shortest wave vectors (u, v) of one half-plane, each with
-    φ = 0 and, when they are used up, π/2. Spatially extended labels as in Scodellaro et al. 2025,
-    arXiv:2312.14924, who do not publish their frequencies.
+    x + s·cos(2π (u_k i/H + v_k j/W) + φ_k). The wave vectors (u, v) are the K shortest of one half-plane,
+    with φ = 0 first, and with φ = π/2 if there are more classes than vectors. Spatially extended labels as in
+    Scodellaro et al. 2025, arXiv:2312.14924. The paper does not publish its frequencies.
 
     Args:
         strength: amplitude s.
-        normalise: of the labelled input: "rms", "l2" or "none".
+        normalise: normalisation of the labelled input: "rms", "l2" or "none".
     """
 
     waves: Tensor
 
     def setup(self, context: Context) -> tuple[int, ...]:
-        """Draw the waves.
+        """Make the waves.
 
         Raises:
-            ValueError: when an image has too few pixels for so many different waves.
+            ValueError: when an image has too few pixels for K different waves.
         """
         shape, classes = super().setup(context), context.classes
         _, height, width = shape
+        # One half-plane: (u, v) and (−u, −v) are the same wave.
         vectors = [
             (u, v)
             for u in range((height + 1) // 2)
@@ -150,7 +156,8 @@ class Fourier(_WholeImage):
         vectors.sort(key=lambda uv: (uv[0] ** 2 + uv[1] ** 2, uv))
         if classes > 2 * len(vectors):
             raise ValueError(
-                f"labels fourier: {classes} classes, but {height}×{width} pixels tell fewer waves apart"
+                f"labels fourier: {classes} classes, but images of {height}×{width} pixels have only "
+                f"{2 * len(vectors)} different waves"
             )
         rows = torch.arange(height)[:, None] / height
         columns = torch.arange(width)[None, :] / width

@@ -1,4 +1,4 @@
-"""Negative data: samples that the network should find bad.
+"""Negatives with wrong hypotheses.
 
 N samples; K classes.
 """
@@ -15,15 +15,15 @@ from ffcore.interfaces import BatchRNG, Context, NegativeData
 
 
 class _WrongLabels(NegativeData):
-    """The same sample under a wrong label."""
+    """The same sample with a wrong label."""
 
     classes: int
 
     def setup(self, context: Context) -> None:
-        """Note the number of classes.
+        """Store the number of classes.
 
         Raises:
-            ValueError: when there is only one class, so that no label is wrong.
+            ValueError: when there is only one class.
         """
         self.classes = context.classes
         if self.classes < 2:
@@ -31,29 +31,29 @@ class _WrongLabels(NegativeData):
 
 
 class WrongLabel(_WrongLabels):
-    """A class drawn evenly from the K − 1 wrong ones."""
+    """A wrong class, uniformly from the K − 1 wrong classes."""
 
     def forward(
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
-        """The samples themselves, with wrong classes (N,)."""
+        """Return the samples with wrong hypotheses (N,)."""
         assert y is not None, "wrong labels need labelled samples"
         return x, (y + 1 + rng.integers("wrong-label", self.classes - 1)) % self.classes
 
 
 class Hard(_WrongLabels):
-    """A wrong class drawn from the readout's distribution with the true class masked (Hinton 2022, 3.3)."""
+    """A wrong class, sampled from the readout's distribution (Hinton 2022, 3.3)."""
 
     needs_probabilities: ClassVar[bool] = True
 
     def forward(
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
-        """The samples themselves, with likely wrong classes (N,)."""
+        """Return the samples with wrong hypotheses (N,), sampled by their probability."""
         assert y is not None, "wrong labels need labelled samples"
-        # Only wrong classes are laid out, so that no rounding can let the true one through.
+        # (N, K − 1) without the true class, so that rounding can never select it.
         others = (y.unsqueeze(1) + torch.arange(1, self.classes, device=y.device)) % self.classes
-        # The floor keeps them possible where the readout gives all of its mass to the true class.
+        # The minimum keeps wrong classes possible if the readout is certain of the true class.
         reach = probs().float().clamp_min(1e-8).gather(1, others).cumsum(1)
         place = rng.uniform("hard-label").unsqueeze(1) * reach[:, -1:]
         pick = (reach <= place).sum(1, keepdim=True).clamp_max_(self.classes - 2)

@@ -1,6 +1,9 @@
-"""Objectives on the goodness of positive and negative data.
+"""Objectives on the goodness of positives and negatives.
 
-R rows: N positives, then N negatives.
+    logistic: mean softplus(−(G⁺ − θ)/T) + mean softplus((G⁻ − θ)/T)
+    symba:    mean softplus(−α (G⁺ − G⁻))
+
+R rows: N positives, then N negatives; G (R,), G⁺ and G⁻ (N,). −ln σ(x) = softplus(−x).
 """
 
 from __future__ import annotations
@@ -18,14 +21,16 @@ from ffcore.options import Positive
 
 
 class Logistic(Objective):
-    """−ln σ((G⁺ − θ)/T) − ln(1 − σ((G⁻ − θ)/T)), each a mean over its rows (Hinton 2022, section 2).
+    """Logistic loss of the goodness, −ln σ((G⁺ − θ)/T) − ln(1 − σ((G⁻ − θ)/T)).
 
-    With p = σ((G − θ)/T) its derivative is −(1 − p⁺)/(T·N) for a positive and p⁻/(T·N) for a negative row.
+    Each term is a mean over its rows (Hinton 2022, section 2). With p = σ((G − θ)/T) the derivative is
+    −(1 − p⁺)/(T·N) for a positive and p⁻/(T·N) for a negative row.
 
     Args:
-        threshold: θ. "units" is the block's goodness of an activity of ones: the number of units for a sum
-            of squares (Hinton's code), 1 for a mean, minus the units for a negative sum.
-        temperature: T.
+        threshold: θ, the goodness that separates positives and negatives. "units" is the block's goodness of
+            an activity of ones: the number of units for a sum of squares (as in Hinton's code), 1 for a mean,
+            minus the number of units for a negative sum.
+        temperature: T, divides the goodness; a larger T gives a smoother loss.
     """
 
     accepts: ClassVar[Form] = "energy"
@@ -38,7 +43,7 @@ class Logistic(Objective):
         self.theta = 0.0 if isinstance(threshold, str) else float(threshold)
 
     def setup(self, context: Context) -> None:
-        """Work out a threshold that was given as "units"."""
+        """Compute the threshold if it is "units"."""
         if self.threshold == "units":
             self.theta = context.unit_goodness
 
@@ -50,7 +55,7 @@ class Logistic(Objective):
 
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """(R,) → a scalar, (R,)."""
-        wrong = self._logits(goodness)  # how far a row is on the wrong side
+        wrong = self._logits(goodness)  # distance of a row on the wrong side of θ
         views.of(wrong, "positive").neg_()
         losses, up = F.softplus(wrong), torch.sigmoid(wrong)
         views.of(up, "positive").neg_()
@@ -58,6 +63,7 @@ class Logistic(Objective):
             return losses.sum() / views.sizes[0], up.div_(views.sizes[0] * self.temperature)
         for role in views.roles:
             rows = views.of(up, role)
+            # rows of other views have no part in the loss: their derivative becomes 0
             rows.div_(rows.shape[0] * self.temperature if role in ("positive", "negative") else math.inf)
         return views.of(losses, "positive").mean() + views.of(losses, "negative").mean(), up
 
@@ -66,15 +72,17 @@ class Logistic(Objective):
         return above if self.temperature == 1 else above / self.temperature
 
     def boundary(self) -> float:
-        """θ."""
+        """Return θ."""
         return self.theta
 
 
 class SymBa(Objective):
-    """softplus(−α (G⁺ − G⁻)) for the two views of one sample, a mean (Lee and Song 2023, arXiv:2303.08418).
+    """Symmetric loss of goodness pairs, softplus(−α (G⁺ − G⁻)) (SymBa).
+
+    A mean over samples; G⁺ and G⁻ are of the same sample (Lee and Song 2023, arXiv:2303.08418).
 
     Args:
-        alpha: α.
+        alpha: α, factor of the difference.
     """
 
     accepts: ClassVar[Form] = "energy"
@@ -90,10 +98,10 @@ class SymBa(Objective):
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """(R,) → a scalar, (R,)."""
         logits = self._logits(goodness, views)
-        pull = torch.sigmoid(logits).mul_(self.alpha / len(logits))
+        slope = torch.sigmoid(logits).mul_(self.alpha / len(logits))
         up = torch.zeros_like(goodness)
-        views.of(up, "positive").copy_(-pull)
-        views.of(up, "negative").copy_(pull)
+        views.of(up, "positive").copy_(-slope)
+        views.of(up, "negative").copy_(slope)
         return F.softplus(logits).mean(), up
 
     def _logits(self, goodness: Tensor, views: Views) -> Tensor:

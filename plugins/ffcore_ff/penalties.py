@@ -1,4 +1,10 @@
-"""Penalties beside the objective."""
+"""Peer normalisation, a penalty on units with unusual mean activity.
+
+    m ← μ m + (1 − μ) · mean_n h_n           running mean of the positives, constant in the gradient
+    L = λ Σ_j (m_j − m̄) · mean_n h_nj;      ∂L/∂h_nj = λ (m_j − m̄)/N
+
+N samples; h (N, *shape); m (*shape).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +16,16 @@ from ffcore.options import BelowOne, NonNegative
 
 
 class PeerNormalisation(Penalty):
-    """Draws every unit's mean activity towards that of its peers (Hinton's code).
+    """Pulls the mean activity of every unit to that of its peers (Hinton's code).
 
-    m ← μ m + (1 − μ) · batch mean of the positives, and the term is λ Σ_j (m_j − m̄) · mean_n h_nj with m held
-    constant, so that its gradient on h_nj is λ (m_j − m̄)/N. With body activation "relu-pass-through" the
-    gradient reaches silent units and revives them, as in Hinton's code; with "relu" it does not.
+    m ← μ m + (1 − μ) · batch mean of the positives. The term is λ Σ_j (m_j − m̄) · mean_n h_nj with m
+    constant, so its gradient with respect to h_nj is λ (m_j − m̄)/N. With body activation "relu-pass-through"
+    the gradient reaches silent units and revives them, as in Hinton's code; with "relu" it does not.
 
     Args:
-        strength: λ.
-        momentum: μ.
-        start: m before the first batch.
+        strength: λ, weight of the term.
+        momentum: μ, share of the previous running mean in the next.
+        start: running mean before the first batch.
     """
 
     running: Tensor
@@ -31,20 +37,21 @@ class PeerNormalisation(Penalty):
         self.start = start
 
     def setup(self, context: Context) -> None:
-        """Make the running means, one a unit."""
+        """Make the running means, one per unit."""
         self.register_buffer("running", torch.full(context.shape, self.start))
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
-        """The weighted term; moves the running means on when it is used for learning."""
+        """Return the weighted term; update the running means if the block learns."""
         mean = views.of(out.activity, "positive").mean(0)
+        # A pass without learning must not change the means.
         if self.training and torch.is_grad_enabled():
             self.running.lerp_(_over_ranks(mean.detach(), views.samples).to(self.running), 1 - self.momentum)
-        pull = self.running - self.running.mean()
-        return self.strength * (pull * mean).sum()
+        above_average = self.running - self.running.mean()
+        return self.strength * (above_average * mean).sum()
 
 
 def _over_ranks(mean: Tensor, samples: int) -> Tensor:
-    """The mean over all ranks' samples; only this has to be gathered, m is constant in the gradient."""
+    """Return the mean over all ranks' samples. Only m needs it, since m is constant in the gradient."""
     group = ranks()
     if group.world == 1:
         return mean

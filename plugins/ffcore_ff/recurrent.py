@@ -1,6 +1,8 @@
-"""Forward-Forward with top-down connections: layers that settle between an image below and a label above.
+"""Forward-Forward with top-down connections: recurrent layers between an image and a label.
 
-N samples; R rows = all views; B rows of images, which divides R; D inputs; U units; K classes.
+    z_l ← (1 − α) f(W_l N(z_{l−1}) + V_l N(z_{l+1}) + b_l − lateral(z_l)) + α z_l     N: normalisation
+
+N samples; R rows = all views; B rows of images, which divides R; D inputs; U units; K classes; z_l (R, U).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ffcore_std.bodies import add_gradient
 
 
 class Lateral(nn.Module):
-    """How units of a layer act on each other: what is taken off their inputs."""
+    """Connections between the units of a layer. The result is subtracted from the units' inputs."""
 
     @abstractmethod
     def forward(self, own: Tensor) -> Tensor:
@@ -30,21 +32,21 @@ class Lateral(nn.Module):
 
     @abstractmethod
     def add_gradients(self, own: Tensor, up: Tensor) -> None:
-        """Add to ``.grad``, from the derivative of the loss with respect to what was taken off, (R, U)."""
+        """Add to ``.grad``; ``up`` (R, U) is the derivative of the loss with respect to the result."""
 
 
 class Cell(nn.Module):
-    """z' = (1 − α)·f(W·below + V·above + b − lateral(z)) + α·z: a leaky layer with input from both sides.
+    """A leaky layer with two inputs, z' = (1 − α)·f(W·below + V·above + b − lateral(z)) + α·z.
 
-    Called with ``below`` alone it is an ordinary layer, f(W·below + b): so states begin.
+    Called with ``below`` only it is an ordinary layer, f(W·below + b). This gives the initial states.
 
     Args:
-        below: inputs from below.
-        above: inputs from above.
+        below: number of inputs from below.
+        above: number of inputs from above.
         units: number of units U.
-        leak: α, how much of its old state a layer keeps.
+        leak: α, share of the previous state in the next.
         activation: f.
-        lateral: how its units act on each other, if they do.
+        lateral: connections between the units, or None.
     """
 
     def __init__(
@@ -74,17 +76,18 @@ class Cell(nn.Module):
         own: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """The next state, (R, U).
+        """Return the next state, (R, U).
 
         Args:
-            below: (B, below) or (R, below); fewer rows stand for all views of the same images.
+            below: (B, below) or (R, below); B rows are repeated for all views of the same images.
             above: (R, above).
-            own: (R, U) the state before.
-            noise: (R, U) added to the input, if any.
+            own: (R, U) previous state.
+            noise: (R, U) added to the input, or None.
         """
         drive = self.below(below)
         if above is None or own is None:
             return self.activation.function(drive)
+        # One operation instead of a product and a sum.
         drive = torch.addmm(tiled(drive, len(above)), above, self.above.weight.T)
         if self.lateral is not None:
             drive = drive - self.lateral(own)
@@ -107,7 +110,7 @@ class Cell(nn.Module):
         else:
             up = up * (1 - self.leak)
             if not self.straight:
-                # f of the input; rounded like this it is exactly zero where it was
+                # f of the input, recovered from the state. In this form rounding keeps zeros exactly zero.
                 up = self.activation.back((activity - own * self.leak) / (1 - self.leak), up)
             add_gradient(self.above.weight, up.T @ above)
             if self.lateral is not None:
@@ -118,24 +121,24 @@ class Cell(nn.Module):
 
 
 class Recurrent(Circuit):
-    """Layers of `Cell` between an image and a label, both clamped (Hinton 2022, section 3.4).
+    """Recurrent layers between a clamped image and label (Hinton 2022, section 3.4).
 
-    A pass begins bottom-up, without the label; then all layers are updated together, again and again, each
-    from its neighbours' normalised states of the iteration before. They learn in every iteration. The
+    The initial states are bottom-up, without the label. Then all layers are updated at once in each
+    iteration, from the normalised previous states of their neighbours. They learn in every iteration. The
     label is ``views.hypothesis``. A pass without hypotheses is bottom-up only.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
-        units: units of each layer, from below.
-        iterations: how often states are updated in a pass to learn from.
+        units: number of units of each layer, from the image to the label.
+        iterations: number of updates of the states in a learning pass.
         reads: first and last iteration, from 1, whose mean goodness is the evidence.
-        leak: how much of its old state a layer keeps.
-        label_strength: value of the class's input at the top; the others are 0.
-        activation: of the layers.
-        normalise: of images, and of states on their way to neighbours: "rms", "l2" or "none".
+        leak: share of the previous state in the next.
+        label_strength: value of the clamped label's class; the others are 0.
+        activation: activation of the layers: relu, relu-pass-through, tanh or identity.
+        normalise: normalisation of images and of states, as neighbours receive them: "rms", "l2" or "none".
 
     Raises:
-        ValueError: when there is no layer, or ``reads`` lies outside the iterations.
+        ValueError: when ``units`` is empty, or ``reads`` is outside the iterations.
     """
 
     needs_hypotheses: ClassVar[bool] = True
@@ -171,19 +174,19 @@ class Recurrent(Circuit):
         self.cells = nn.ModuleList()
 
     def setup(self, context: Context) -> None:
-        """One block a layer, with the recipe's goodness and objective."""
-        assert context.block is not None, "a circuit is given what makes its blocks"
+        """Make one block per layer, with the recipe's goodness and objective."""
+        assert context.block is not None, "the context of a circuit has a function that makes blocks"
         sizes = [math.prod(self.in_shape), *self.units, context.classes]
         for i, units in enumerate(self.units):
             self.cells.append(context.block(f"layer{i + 1}", self.cell(sizes[i], sizes[i + 2], units)))
         self.register_buffer("eye", self.label_strength * torch.eye(context.classes), persistent=False)
 
     def cell(self, below: int, above: int, units: int) -> Cell:
-        """The body of one layer."""
+        """Return the body of one layer."""
         return Cell(below, above, units, self.leak, self.activation)
 
     def forward(self, x: Tensor, views: Views) -> Tensor:
-        """The top layer's last state, normalised: (R, U)."""
+        """Return the top layer's last state, normalised, (R, U)."""
         images = self.normalised(self.images(x))
         if views.hypothesis is None:
             return self.normalised(self.bottom_up(images)[-1])
@@ -194,13 +197,13 @@ class Recurrent(Circuit):
         return self.normalised(states[-1])
 
     def steps(self, views: Views) -> int:
-        """How often states are updated in a pass."""
+        """Return the number of updates in a pass: a prediction stops after the last iteration of `reads`."""
         return self.calls if views.learns or views.rng is not None else self.reads.stop
 
     def iterate(
         self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Tensor] = ()
     ) -> list[Tensor]:
-        """All layers once, from the states before.
+        """Update all layers once from the previous states.
 
         Args:
             images: (B, D) normalised images.
@@ -208,6 +211,7 @@ class Recurrent(Circuit):
             clamp: (R, K) input from above the top layer.
             noise: (R, U) for each layer; empty for none.
         """
+        # Neighbours read states of the previous iteration, so all are collected first.
         around = [images, *(self.normalised(state) for state in states), clamp]
         return [
             cell(around[i], around[i + 2], state, *noise[i : i + 1])
@@ -215,12 +219,13 @@ class Recurrent(Circuit):
         ]
 
     def bottom_up(self, images: Tensor) -> list[Tensor]:
-        """States (B, U) of all layers without anything from above."""
+        """Return the states (B, U) of all layers without input from above."""
         return self._from_below(images, self.cells)
 
     @torch.no_grad()
     def begin(self, images: Tensor, rows: int) -> list[Tensor]:
-        """The states that a pass of so many rows begins with: bottom-up, while nobody watches or learns."""
+        """Return the initial states of a pass of ``rows`` rows, bottom-up."""
+        # calls the bodies, not the blocks: no block learns, and no observer is called
         bodies = [cast(Cell, cell.body) for cell in self.cells]
         return [tiled(state, rows) for state in self._from_below(images, bodies)]
 
@@ -231,12 +236,12 @@ class Recurrent(Circuit):
         return states
 
     def normalised(self, x: Tensor) -> Tensor:
-        """Rows as neighbours receive them."""
+        """Return rows as neighbours receive them."""
         return normalised(x, self.normalise)
 
     @staticmethod
     def images(x: Tensor) -> Tensor:
-        """(B, D): images that all views share once, others row by row."""
+        """Return images (B, D): once if all views share them, else one for each row."""
         shared = isinstance(x, LabelledInput) and x.code.shape[1] == 0 and x.scale is None
         if isinstance(x, LabelledInput):
             x = x.base if shared else x.dense()
@@ -244,5 +249,5 @@ class Recurrent(Circuit):
 
 
 def tiled(x: Tensor, rows: int) -> Tensor:
-    """(B, U) → (rows, U): all rows, again and again, view by view."""
+    """Repeat all rows view by view, (B, U) → (rows, U)."""
     return x if len(x) == rows else x.repeat(rows // len(x), 1)

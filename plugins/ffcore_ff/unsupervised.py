@@ -18,14 +18,15 @@ from ffcore_ff.labels import Normalise, normalised
 
 
 class Unsupervised(Algorithm):
-    """Blocks tell images from negative images; a readout learns classes from what they hand on.
+    """Forward-Forward without labels: a readout learns the classes (Hinton 2022).
 
-    Hinton 2022, arXiv:2212.13345, section 3.2. No label reaches the blocks: only readouts see classes, and
-    they pass nothing back. A class's evidence is the logit of each readout.
+    arXiv:2212.13345, section 3.2. Blocks learn to separate images from negative images, without labels. Only
+    readouts use the classes, and no gradient of them reaches the blocks. The evidence of a class is the logit
+    of each readout.
 
     Args:
-        negatives: where negative images come from.
-        normalise: "rms" divides each input by its root mean square, "l2" by its length; "none" leaves it.
+        negatives: makes the negative images.
+        normalise: "rms" divides each input by its root mean square, "l2" by its length; "none" does neither.
     """
 
     accepts: ClassVar[frozenset[Form]] = frozenset({"energy"})
@@ -42,7 +43,7 @@ class Unsupervised(Algorithm):
             ValueError: when there is no readout, or the negatives are wrong labels.
         """
         if not context.readouts:
-            raise ValueError("without labels only a readout can tell classes: add one under `readouts`")
+            raise ValueError("without labels only a readout learns classes: add one under `readouts`")
         if self.negatives.hypotheses:
             raise ValueError(
                 "without labels negatives must be images, such as hybrid; these are wrong labels"
@@ -51,22 +52,22 @@ class Unsupervised(Algorithm):
         return context.shape
 
     def sources(self, net: Network) -> tuple[Source, ...]:
-        """The readouts: goodness says whether an image is real, not what it shows."""
+        """Return the readouts. The goodness of blocks does not depend on the class."""
         return tuple(source for source in net.sources if source.role == "readout")
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
-        """None from blocks."""
+        """Return an empty list, since blocks give no evidence."""
         return []
 
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
-        """The images themselves."""
+        """Return the normalised images as one view."""
         return Views(x=self._normalised(x), roles=("neutral",), sizes=(len(x),), y=y)
 
     def views(self, batch: Batch, net: Network) -> Views:
-        """N images, then N negative images."""
+        """Return N images, then N negative images."""
 
         def no_probabilities() -> Tensor:
-            raise AssertionError("negative images ask for no probabilities")
+            raise AssertionError("negative images do not use probabilities")
 
         n = len(batch.x)
         negative, _ = self.negatives.of(batch, None, no_probabilities)

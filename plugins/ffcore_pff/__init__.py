@@ -1,1 +1,1 @@
-"""Predictive Forward-Forward: one circuit classifies, another learns to generate beside it."""
+"""Predictive Forward-Forward: a circuit of layers that classifies, and a generator of images."""

@@ -21,23 +21,23 @@ from ffcore_pff.mixture import Mixture, refuse_few
 from ffcore_pff.quality import Judge, nearest
 
 SHOWN = 10
-"""Reconstructions, and samples of each class, that a run keeps for its pictures."""
+"""Number of reconstructions, and of samples of each class, that a run stores for its figures."""
 
 JUDGED = 100
-"""Samples of each class that are judged."""
+"""Number of samples of each class whose quality is measured."""
 
 
 class PredictiveForwardForward(ForwardForward):
     """Forward-Forward on a `Predictive` circuit, which also learns to generate.
 
-    Ororbia and Mali 2023, arXiv:2301.01452. A class's evidence is the goodness of each layer for the sample
-    under that class, a mean over the circuit's middle steps; and the classifier's logit after one bottom-up
-    pass, which is faster. Inputs are images in [0, 1]: not standardised.
+    Ororbia and Mali 2023, arXiv:2301.01452. The evidence of a class is the goodness of each layer for the
+    sample with that class as its hypothesis, a mean over the circuit's middle steps; and the classifier's
+    logit after one bottom-up pass, which is faster. Inputs have to be images in [0, 1], not standardised.
 
     Args:
-        negatives: where negative data comes from.
-        rows: how many labelled inputs predicting sends through the network at once.
-        components: Gaussians of the mixture that is fitted to each class's latents when a run ends.
+        negatives: makes the negatives.
+        rows: maximum number of labelled inputs in one pass of a prediction.
+        components: number of Gaussians in the mixture of each class, which is fitted when a run ends.
     """
 
     example_recipe: ClassVar[Mapping[str, Any]] = {
@@ -56,11 +56,11 @@ class PredictiveForwardForward(ForwardForward):
         """See `ffcore.interfaces.Algorithm.connect`.
 
         Raises:
-            ValueError: when the network is no predictive circuit.
+            ValueError: when the network is not one predictive circuit.
         """
         if len(net.stages) != 1 or not isinstance(net.stages[0], Predictive):
             raise ValueError(
-                "it teaches a predictive circuit and nothing else: network: [{kind: predictive, units: […]}]"
+                "the network should be one predictive circuit: network: [{kind: predictive, units: […]}]"
             )
         super().connect(net)
 
@@ -68,33 +68,32 @@ class PredictiveForwardForward(ForwardForward):
         """See `ffcore.interfaces.Algorithm.setup`.
 
         Raises:
-            ValueError: when a class has fewer samples than its mixture is to have components, or inputs are
-                none that the generator could make.
+            ValueError: when a class has fewer samples than components, or inputs are outside [0, 1].
         """
         shape = super().setup(context)
         if (known := context.statistics) is not None:
             refuse_few(known.counts, self.components)
             if known.low < 0 or known.high > 1:
                 raise ValueError(
-                    f"inputs lie between {known.low:.3g} and {known.high:.3g}, but the generator makes "
+                    f"inputs are between {known.low:.3g} and {known.high:.3g}, but the generator makes "
                     "images in [0, 1]; set data.standardise to false"
                 )
         return shape
 
     def sources(self, net: Network) -> tuple[Source, ...]:
-        """The layers, the classifier, then any readouts."""
+        """Return the layers, the classifier, then the readouts."""
         layers = [source for source in net.sources if source.role == "block"]
         name = cast(str, circuit_of(net).classifier.name)  # as its block is called
         return (*layers, Source(name, "readout"), *net.sources[len(layers) :])
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
-        """Goodness of each layer for the samples under each label, and the classifier's logits, (N, K)."""
+        """Return the goodness of each layer for each hypothesis, and the classifier's logits, (N, K) each."""
         return [*super().evidence(x, net), circuit_of(net).logits(x)]
 
     def measure(self, batch: Batch, net: Network) -> Mapping[str, Tensor]:
-        """Errors of reconstructions, a mean over pixels: squared, and binary cross-entropy in nats."""
+        """Return errors of reconstructions, means over pixels: squared, and binary cross-entropy in nats."""
         made = circuit_of(net).reconstructed(batch.x).to(batch.x.dtype)
-        with torch.autocast(made.device.type, enabled=False):  # torch refuses this function there on a GPU
+        with torch.autocast(made.device.type, enabled=False):  # on a GPU torch refuses it under autocast
             entropy = F.binary_cross_entropy(made.clamp(1e-6, 1 - 1e-6), batch.x, reduction="none")
         return {
             "reconstruction_mse": (made - batch.x).square().flatten(1).mean(1),
@@ -102,12 +101,12 @@ class PredictiveForwardForward(ForwardForward):
         }
 
     def conclude(self, net: Network, train: Iterable[Batch], test: Iterable[Batch]) -> Mapping[str, Tensor]:
-        """Latents become mixtures; reconstructions, samples and goodness step by step are kept.
+        """Fit mixtures to the latents; return them, reconstructions, samples and goodness by step.
 
-        Single numbers: ``samples_as_asked``, the share of class-conditional samples that a network which was
-        trained apart takes for the class asked for, beside its accuracy on real images, ``judge_accuracy``;
-        ``samples_to_train`` and ``test_to_train``, median distances to the nearest training image: samples
-        much nearer than test images would be copies.
+        Metrics: ``samples_as_asked`` is the share of class-conditional samples that an independent classifier
+        assigns to their class, ``judge_accuracy`` its accuracy on real images. ``samples_to_train`` and
+        ``test_to_train`` are median distances to the nearest training image. If samples are much nearer than
+        test images, they are copies.
         """
         circuit = circuit_of(net)
         x, y = _whole(train)
@@ -132,7 +131,7 @@ class PredictiveForwardForward(ForwardForward):
         }
 
     def _by_step(self, net: Network, x: Tensor, y: Tensor) -> Tensor:
-        """(layers, 2, steps) mean goodness of samples under their own and under wrong labels."""
+        """Return the mean goodness of samples with their own and with wrong labels, (layers, 2, steps)."""
         n = len(x)
         batch = Batch(x, y, torch.arange(n, device=x.device), 0, n)
         batch.seed(0, 0)
@@ -141,7 +140,7 @@ class PredictiveForwardForward(ForwardForward):
 
 
 def circuit_of(net: Network) -> Predictive:
-    """The network's one circuit; others were refused in `PredictiveForwardForward.connect`."""
+    """Return the network's only circuit; `PredictiveForwardForward.connect` has checked that it is."""
     (circuit,) = net.circuits
     assert isinstance(circuit, Predictive)
     return circuit

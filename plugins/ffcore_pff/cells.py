@@ -1,6 +1,9 @@
-"""Bodies of the two circuits: leaky layers whose units compete, and layers that predict what lies below.
+"""Parts of the predictive circuit: lateral inhibition, prediction of the layer below, and their losses.
 
-R rows; U units; G groups of g units.
+    L̃ = relu(L) ⊙ M ⊙ (1 − I) − relu(L) ⊙ I        inhibition within groups, M block diagonal
+    e = f(W z_above) − z_below;  loss = mean_r Σ e²  prediction error
+
+R rows; U units; G groups of g units; L (G, g, g); e (R, below).
 """
 
 from __future__ import annotations
@@ -16,17 +19,18 @@ from ffcore_std.objectives import CrossEntropy
 
 
 class Competing(Lateral):
-    """Σ_i z_i L̃_ij, taken off the input of unit j: units inhibit their group and excite themselves.
+    """Lateral inhibition Σ_i z_i L̃_ij, subtracted from the input of unit j.
 
-    L̃ = relu(L)⊙M⊙(1 − I) − relu(L)⊙I, where M is block diagonal, so that L is kept as G blocks of g×g. What
-    is inhibition between units can never excite.
+    Units inhibit the other units of their group and excite themselves:
+    L̃ = relu(L)⊙M⊙(1 − I) − relu(L)⊙I. M is block diagonal, and L is stored as G blocks of g×g. The relu
+    keeps the sign of every connection.
 
     Args:
         units: number of units U.
-        group: units of a group, g.
+        group: units per group, g.
 
     Raises:
-        ValueError: when groups do not divide the units.
+        ValueError: when the group size does not divide the units.
     """
 
     sign: Tensor
@@ -40,6 +44,7 @@ class Competing(Lateral):
 
     def forward(self, own: Tensor) -> Tensor:
         """(R, U) → (R, U)."""
+        # One batched product over groups instead of a masked U×U matrix.
         inhibition = torch.bmm(self._groups(own), torch.relu(self.weight) * self.sign)
         return inhibition.transpose(0, 1).reshape_as(own)
 
@@ -54,12 +59,12 @@ class Competing(Lateral):
 
 
 class Predicting(nn.Module):
-    """What lies below, predicted: f(W·above); the activity is the error, prediction less target.
+    """Predicts the layer below, f(W·above). The activity is the error, prediction minus target.
 
     Args:
-        above: inputs.
-        below: what is predicted.
-        image: whether f clips to [0, 1], else it is a relu; the derivative of both is taken as 1.
+        above: number of inputs.
+        below: number of predicted values.
+        image: whether f clips to [0, 1]; otherwise it is a relu. The derivative of both is taken as 1.
     """
 
     def __init__(self, above: int, below: int, image: bool) -> None:
@@ -69,11 +74,11 @@ class Predicting(nn.Module):
         self.image = image
 
     def forward(self, above: Tensor, target: Tensor) -> Tensor:
-        """(R, above), (R, below) → (R, below)."""
+        """Return the error, (R, above), (R, below) → (R, below)."""
         return self.predicted(above) - target
 
     def predicted(self, above: Tensor) -> Tensor:
-        """(R, above) → (R, below)."""
+        """Return the prediction, (R, above) → (R, below)."""
         drive = self.linear(above)
         return _clip(drive) if self.image else relu_pass_through(drive)
 
@@ -83,30 +88,31 @@ class Predicting(nn.Module):
 
     @torch.no_grad()
     def pulled(self, above: Tensor, target: Tensor) -> Tensor:
-        """∂‖e‖²/∂above of each row, (R, above): 2 e W."""
+        """Return ∂‖e‖²/∂above = 2 e W of each row, (R, above)."""
         error: Tensor = self(above, target)
         return 2 * error @ self.linear.weight
 
 
 class PredictionError(LocalLoss):
-    """Σ e², a mean over rows: the local loss of a `Predicting` block."""
+    """The local loss of a `Predicting` block: Σ e², a mean over rows."""
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
-        """One term, called "objective"."""
+        """Return one term, "objective"."""
         return {"objective": out.activity.square().sum(1).mean()}
 
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
-        """The derivative is 2 e/R."""
+        """Return the loss and its derivative 2 e/R."""
         error = out.activity
+        # The same as Σ e², without a tensor of squares.
         total = torch.linalg.vector_norm(error).square()
         return {"objective": total / len(error)}, error * (2 / len(error))
 
 
 class LabelLoss(LocalLoss):
-    """−s Σ_k y_k log softmax(logits)_k, a mean over the samples under their own labels.
+    """The loss of the classifier: −s Σ_k y_k log softmax(logits)_k, a mean over samples.
 
     Args:
-        strength: s, the strength of the label that the circuit is clamped to.
+        strength: s, the value of the clamped label.
     """
 
     def __init__(self, strength: float) -> None:
@@ -115,15 +121,15 @@ class LabelLoss(LocalLoss):
         self.objective = CrossEntropy()
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
-        """One term, called "objective"."""
+        """Return one term, "objective"."""
         return {"objective": self.strength * self.objective(out.activity, views)}
 
     def with_derivative(self, out: Out, views: Views) -> tuple[dict[str, Tensor], Tensor]:
-        """The derivative is s (softmax(logits) − y)/N."""
+        """Return the loss and its derivative s (softmax(logits) − y)/N."""
         loss, up = self.objective.with_derivative(out.activity, views)
         return {"objective": self.strength * loss}, self.strength * up
 
 
 def _clip(x: Tensor) -> Tensor:
-    """Numbers in [0, 1], with a derivative of 1 everywhere, so that a pixel beyond it finds its way back."""
+    """Clip to [0, 1] with a derivative of 1 everywhere, so that values outside still get a gradient."""
     return x + (x.clamp(0, 1) - x).detach()

@@ -20,38 +20,38 @@ from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
 
 LEARNS = {"block": {"goodness": "negative-sum-squares", "objective": {"kind": "logistic", "threshold": -3}}}
-"""The part of a recipe that the conformance kit tries the circuit and its algorithm with."""
+"""The part of a recipe with which the conformance kit tests the circuit and its algorithm."""
 
 
 class Predictive(Recurrent):
-    """Layers that settle between image and label, a classifier on top, and a generator beside them.
+    """Recurrent layers between image and label, with a classifier and a generator.
 
     Ororbia and Mali 2023, arXiv:2301.01452. With N(v) = v/‖v‖ and f a relu whose derivative is taken as 1,
-    in each of the K steps of a pass
+    each of the K steps of a pass computes
 
     - layers: z_l ← (1 − α) f(W_l N(z_{l−1}) + V_l N(z_{l+1}) + b_l + ε − z_l L̃_l) + α z_l, all at once from
-      the states before, between the image N(x) and the clamped label s·y (see `Competing` for L̃);
-    - the classifier: softmax(W N(z_L) + b) from the state that the pass began with;
-    - the generator: ẑ_{l−1} = f(G_l N(f(z_l + ε'))) from the states after, x̂ clipped to [0, 1], and
-      ẑ_L = f(G f(z_g)) from a top latent that begins at zero and descends on its own error,
+      the previous states, between the image N(x) and the clamped label s·y (see `Competing` for L̃);
+    - the classifier: softmax(W N(z_L) + b) from the initial state of the pass;
+    - the generator: ẑ_{l−1} = f(G_l N(f(z_l + ε'))) from the new states, x̂ clipped to [0, 1], and
+      ẑ_L = f(G f(z_g)) from a top latent that starts at zero and follows the gradient of its error,
       z_g ← z_g − β ∂‖ẑ_L − z_L‖²/∂z_g.
 
-    Every line learns by itself: layers by the recipe's goodness, generators by their squared errors.
+    Each of these learns separately: layers from the recipe's goodness, generators from their squared errors.
 
-    What differs from the authors' code, and why, is in docs/plugins/pff.md: among others, the latent is not
-    normalised, and the classifier learns from states that no label has reached.
+    docs/plugins/pff.md lists the differences from the authors' code. Among them: the latent is not
+    normalised, and the classifier learns from states that do not depend on the label.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
-        units: units of each layer, from below.
-        steps: K, updates in a pass to learn from.
+        units: number of units of each layer, from the image to the label.
+        steps: K, number of updates in a learning pass.
         reads: first and last step, from 1, whose mean goodness is the evidence; None: K/2 − 1 to K/2 + 1.
-        leak: α.
-        group: units that inhibit one another, g.
+        leak: α, share of the previous state in the next.
+        group: g, number of units that inhibit one another.
         noise: standard deviation of ε.
-        label_strength: s.
-        latents: Z, units of the top latent.
-        latent_rate: β.
+        label_strength: s, value of the clamped label.
+        latents: Z, number of units of the top latent.
+        latent_rate: β, step size of the latent.
         generator_noise: standard deviation of ε'.
 
     Raises:
@@ -82,6 +82,7 @@ class Predictive(Recurrent):
             raise ValueError(f"steps: {steps}: states need at least 2 updates to settle")
         if reads is None:
             reads = max(1, steps // 2 - 1), min(steps, steps // 2 + 1)
+        # The parent's steps, with length normalisation and straight-through relus.
         super().__init__(
             in_shape, units, steps, reads, leak, label_strength, "relu-pass-through", normalise="l2"
         )
@@ -91,10 +92,10 @@ class Predictive(Recurrent):
         self.generators = nn.ModuleList()
 
     def setup(self, context: Context) -> None:
-        """A block for each layer, the classifier, and each generator: ``generator1`` predicts the image."""
+        """Make a block for each layer, the classifier and each generator; ``generator1`` predicts images."""
         super().setup(context)
         block = context.block
-        assert block is not None, "a circuit is given what makes its blocks"
+        assert block is not None, "the context of a circuit has a function that makes blocks"
         top = Dense((self.units[-1],), context.classes, "identity")
         nn.init.orthogonal_(top.linear.weight)
         self.classifier = block("classifier", top, LabelLoss(self.label_strength))
@@ -104,7 +105,7 @@ class Predictive(Recurrent):
             self.generators.append(block(f"generator{i + 1}", body, PredictionError()))
 
     def cell(self, below: int, above: int, units: int) -> Cell:
-        """The body of one layer."""
+        """Return the body of one layer."""
         lateral = Competing(units, self.group)
         cell = Cell(below, above, units, self.leak, self.activation, lateral)
         for linear in (cell.below, cell.above):
@@ -112,7 +113,7 @@ class Predictive(Recurrent):
         return cell
 
     def forward(self, x: Tensor, views: Views) -> Tensor:
-        """The top layer's last state, normalised: (R, U)."""
+        """Return the top layer's last state, normalised, (R, U)."""
         if views.hypothesis is not None and not views.learns:
             return super().forward(x, views)
         images = self.images(x)
@@ -127,9 +128,10 @@ class Predictive(Recurrent):
         states = self.begin(below, rows)
         clamp = self.eye[views.hypothesis].to(images.dtype)
         latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
-        told = self.normalised(views.of(states[-1], views.roles[0]))
+        # the classifier sees only positives: their first view has the batch's samples and classes
+        initial = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):
-            self.classifier(told)
+            self.classifier(initial)
             states, latent = self.step(below, targets, states, clamp, latent, views.rng)
         return self.normalised(states[-1])
 
@@ -142,15 +144,15 @@ class Predictive(Recurrent):
         latent: Tensor,
         rng: BatchRNG | None,
     ) -> tuple[list[Tensor], Tensor]:
-        """One step of all layers and generators: the next states and latent.
+        """Run one step of all layers and generators; return the next states and latent.
 
         Args:
             below: (B, D) normalised images.
             images: (R, D) images.
             states: (R, U) of each layer.
             clamp: (R, K) input from above the top layer.
-            latent: (R, Z).
-            rng: where noise comes from; None: there is none.
+            latent: (R, Z) top latent.
+            rng: random numbers of the noise; None for no noise.
         """
         after = self.iterate(below, states, clamp, _noise(rng, "pff layers", self.noise, states))
         noise = _noise(rng, "pff generator", self.generator_noise, after)
@@ -160,29 +162,29 @@ class Predictive(Recurrent):
     def _generate(
         self, images: Tensor, states: Sequence[Tensor], latent: Tensor, noisy: Sequence[Tensor]
     ) -> Tensor:
-        """Let every generator predict what lies below it, from states with noise; the next latent."""
+        """Run every generator on states with noise; return the next latent."""
         targets = [images, *states]
         for i, state in enumerate(noisy):
             self.generators[i](self.normalised(torch.relu(state)), targets[i])
         above = torch.relu(latent)
-        pull = self._top.pulled(above, states[-1])
+        slope = self._top.pulled(above, states[-1])  # before the call below, which changes the weights
         self.generators[-1](above, states[-1])
-        return latent - self.latent_rate * pull
+        return latent - self.latent_rate * slope
 
-    # -- once it has learned ------------------------------------------------------------------------------
+    # -- after training -----------------------------------------------------------------------------------
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
-        """(B, K) of the classifier after one bottom-up pass."""
+        """Return the classifier's logits (B, K) after one bottom-up pass."""
         images = self.normalised(self.images(x))
         states = self.begin(images, len(images))
         return cast(Tensor, cast(nn.Module, self.classifier.body)(self.normalised(states[-1])))
 
     @torch.no_grad()
     def encoded(self, x: Tensor) -> Tensor:
-        """(B, Z) top latents after K steps towards the top layer's bottom-up state.
+        """Return the top latents (B, Z) after K gradient steps towards the top layer's bottom-up state.
 
-        The states of later steps keep less of the image: the label takes over.
+        The bottom-up state is used since later states depend more on the label and less on the image.
         """
         images = self.normalised(self.images(x))
         state = self.begin(images, len(images))[-1]
@@ -193,13 +195,13 @@ class Predictive(Recurrent):
 
     @torch.no_grad()
     def reconstructed(self, x: Tensor) -> Tensor:
-        """(B, *in_shape) images that the generator makes of the top layer's bottom-up state."""
+        """Return the generator's images (B, *in_shape) for the top layer's bottom-up state."""
         images = self.images(x)
         return self._decoded(self.begin(self.normalised(images), len(images))[-1])
 
     @torch.no_grad()
     def decoded(self, latent: Tensor) -> Tensor:
-        """(N, Z) → (N, *in_shape): images that the generator makes of top latents."""
+        """Return the generator's images for top latents, (N, Z) → (N, *in_shape)."""
         return self._decoded(self._top.predicted(torch.relu(latent)))
 
     def _decoded(self, state: Tensor) -> Tensor:
@@ -214,12 +216,13 @@ class Predictive(Recurrent):
 
 
 def _noise(rng: BatchRNG | None, stream: str, scale: float, states: Sequence[Tensor]) -> list[Tensor]:
-    """(R, U) normal numbers for each layer, every view its own; nothing at all where there is no noise."""
+    """Return normal noise (R, U) for each layer, different in every view; an empty list without noise."""
     if rng is None or not scale:
         return []
     made = []
     for i, state in enumerate(states):
         rows, units = state.shape
+        # (N, views, U) from the batch RNG, which is indexed by sample, then stacked view by view
         drawn = rng.normal(f"{stream} {i}", rows // rng.rows, units).mul_(scale)
         made.append(drawn.transpose(0, 1).reshape(rows, units).to(state.dtype))
     return made

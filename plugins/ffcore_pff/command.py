@@ -19,20 +19,24 @@ if TYPE_CHECKING:
 
 @click.command(name="sample")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="how many")
-@click.option("--label", help="the class, by number or name; otherwise classes come as often as in training")
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="another seed, other samples"
+    "--n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="how many samples"
 )
-@click.option("--out", type=click.Path(path_type=Path), help="folder to write to  [default: RUN_DIR/samples]")
-@click.option("--no-picture", is_flag=True, help="write the numbers only, for samples that are no images")
+@click.option("--label", help="class, by number or name  [default: all, as in training]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="seed of the random numbers"
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="directory to write to  [default: RUN_DIR/samples]"
+)
+@click.option("--no-picture", is_flag=True, help="write only the .npy file, for samples that are not images")
 def command(
     run_dir: Path, count: int, label: str | None, seed: int, out: Path | None, no_picture: bool
 ) -> None:
-    """Draw samples from the generator of the run in RUN_DIR, and write them as .png and .npy.
+    """Sample images from the generator of the run in RUN_DIR, and write them as .png and .npy.
 
-    The array is (n, C, H, W) in [0, 1]. The mixture over top latents is the one that was fitted when the run
-    ended. Existing files of the same name are not overwritten.
+    The array is (n, C, H, W) in [0, 1]. The mixture of top latents was fitted when the run ended. Existing
+    files are not overwritten.
     """
     import ffcore
     from ffcore_pff.pictures import is_image
@@ -41,16 +45,14 @@ def command(
     circuit, mixture = _generator(run_dir, predictor)
     asked = _class(label, predictor.classes) if label is not None else None
     if not no_picture and not is_image(predictor.shape):
-        raise UserError(
-            f"{run_dir}: samples of shape {predictor.shape} are no images; --no-picture writes numbers only"
-        )
+        raise UserError(f"{run_dir}: samples of shape {predictor.shape} are not images; use --no-picture")
     which = "all" if asked is None else re.sub(r"[^\w-]", "_", predictor.classes[asked])
     name = f"samples-{which}-seed{seed}-n{count}"
     folder = out if out is not None else run_dir / "samples"
     targets = [folder / f"{name}.npy", *([] if no_picture else [folder / f"{name}.png"])]
     for target in targets:
         if target.exists():
-            raise UserError(f"{target} is there already; choose another --seed or --out")
+            raise UserError(f"{target} exists already; choose another --seed or --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write(draw(circuit, mixture, count, asked, seed), targets)
@@ -61,7 +63,7 @@ def command(
 
 
 def draw(circuit: Predictive, mixture: Mixture, count: int, asked: int | None, seed: int = 0) -> Tensor:
-    """(count, *in_shape) samples of the class ``asked``, or of all; the same for the same seed."""
+    """Return samples (count, *in_shape) of the class ``asked``, or of all; equal for equal seeds."""
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -78,13 +80,13 @@ def _generator(run_dir: Path, predictor: Any) -> tuple[Predictive, Mixture]:
     circuits = [each for each in predictor.module.network.circuits if isinstance(each, Predictive)]
     if not circuits or predictor.recipe.algorithm.kind != "predictive-forward-forward":
         raise UserError(
-            f"{run_dir}: nothing there generates: a run of algorithm predictive-forward-forward would, this "
-            f"one's is {predictor.recipe.algorithm.kind}"
+            f"{run_dir}: this run has no generator: its algorithm should be predictive-forward-forward, but "
+            f"is {predictor.recipe.algorithm.kind}"
         )
     mixture = Mixture.read(RunRecord.read(run_dir).arrays)
     if mixture is None:
         raise UserError(
-            f"{run_dir}: arrays.npz keeps no mixture of latents; was the run made by an older version?"
+            f"{run_dir}: arrays.npz has no mixture of latents; was the run made by an older version?"
         )
     return circuits[0], mixture
 
@@ -92,7 +94,7 @@ def _generator(run_dir: Path, predictor: Any) -> tuple[Predictive, Mixture]:
 def _class(label: str, classes: tuple[str, ...]) -> int:
     if label in classes:
         return classes.index(label)
-    numbered = not any(name.isdecimal() for name in classes)  # else a number would be a name and a place
+    numbered = not any(name.isdecimal() for name in classes)  # otherwise a number would be ambiguous
     if numbered and label.isdecimal() and int(label) < len(classes):
         return int(label)
     known = ", ".join(classes[:12]) + (", …" if len(classes) > 12 else "")
@@ -100,7 +102,7 @@ def _class(label: str, classes: tuple[str, ...]) -> int:
 
 
 def _write(made: Tensor, targets: list[Path]) -> None:
-    """Every file whole or not at all."""
+    """Write each file atomically."""
     import numpy as np
 
     from ffcore.files import write_whole

@@ -1,6 +1,8 @@
 """Mixtures of Gaussians over top latents, one for each class.
 
-K classes; M components; Z latents; N samples.
+    p(z | k) = Σ_m w_km N(z; μ_km, F_km F_kmᵀ)
+
+K classes; M components; Z latents; N samples; w (K, M); μ (K, M, Z); F (K, M, Z, Z).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _PREFIX = "mixture/"
 
 @dataclass(frozen=True)
 class Mixture:
-    """p(z | k) = Σ_m w_km N(z; μ_km, F_km F_kmᵀ), fitted with scikit-learn, and how often each class comes.
+    """The mixtures of all classes, fitted with scikit-learn, and the frequencies of the classes.
 
     Attributes:
         classes: (K,) shares of the classes.
@@ -45,10 +47,11 @@ class Mixture:
         """
         counts = torch.bincount(y.cpu(), minlength=classes)
         refuse_few(counts.tolist(), components)
+        # float64 for the Cholesky factors.
         z, labels = latents.double().cpu().numpy(), y.cpu().numpy()
-        scale = float(z.std()) or 1.0  # what scikit-learn adds to variances suits numbers near 1
+        scale = float(z.std()) or 1.0  # reg_covar, which is added to variances, suits a scale of 1
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # of equal latents, fewer clusters
+            warnings.simplefilter("ignore", ConvergenceWarning)  # equal latents give fewer clusters
             fitted = [
                 GaussianMixture(components, reg_covar=1e-4, random_state=seed).fit(z[labels == k] / scale)
                 for k in range(classes)
@@ -61,8 +64,9 @@ class Mixture:
         )
 
     def sample(self, asked: Sequence[int], random: np.random.Generator) -> Tensor:
-        """(N, Z) latents, one for each class that is asked for."""
+        """Return latents (N, Z), one for each class in ``asked``."""
         k = np.asarray(asked)
+        # choose the components by the inverse of the cumulative weights
         reach = self.weights[k].cumsum(1)
         m = (reach < random.random((len(k), 1)) * reach[:, -1:]).sum(1)
         noise = random.normal(size=(len(k), self.means.shape[2]))
@@ -70,16 +74,16 @@ class Mixture:
         return torch.tensor(made, dtype=torch.float32)
 
     def draw(self, n: int, random: np.random.Generator) -> list[int]:
-        """So many classes, as often as each comes."""
+        """Return ``n`` random classes with the frequencies of the training data."""
         return [int(k) for k in random.choice(len(self.classes), size=n, p=self.classes / self.classes.sum())]
 
     def arrays(self) -> dict[str, Tensor]:
-        """For ``arrays.npz``."""
+        """Return the arrays for ``arrays.npz``."""
         return {_PREFIX + name: torch.tensor(value) for name, value in vars(self).items()}
 
     @classmethod
     def read(cls, arrays: Mapping[str, NDArray[np.float32]]) -> Mixture | None:
-        """What `arrays` has kept, or None."""
+        """Return the mixture that `arrays` has stored, or None."""
         names = cls.__dataclass_fields__
         if any(_PREFIX + name not in arrays for name in names):
             return None
@@ -87,10 +91,10 @@ class Mixture:
 
 
 def refuse_few(counts: Sequence[int], components: int) -> None:
-    """Refuse a mixture of more components than a class has latents, one for each sample."""
+    """Raise if a class has fewer samples, and so fewer latents, than the mixture has components."""
     few = min(range(len(counts)), key=lambda k: counts[k])
     if counts[few] < max(2, components):
         raise ValueError(
-            f"components: {components}, but class {few} has only {counts[few]} training samples, and as many "
-            "latents; a mixture needs one for each component, and two at least"
+            f"components: {components}, but class {few} has only {counts[few]} training samples; a mixture "
+            "needs at least one for each component, and at least two"
         )

@@ -1,4 +1,4 @@
-"""Pictures of what the generator makes, and the section of the report that shows them.
+"""Figures of the generator's images, and the report section that contains them.
 
 N images of C×H×W; L layers; K classes; M samples a class.
 """
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _METRICS = (
-    ("samples_as_asked", "samples that a judge takes for the class asked for", "{:.1%}"),
-    ("judge_accuracy", "the judge on real test images", "{:.1%}"),
+    ("samples_as_asked", "samples that an independent classifier assigns to their class", "{:.1%}"),
+    ("judge_accuracy", "accuracy of this classifier on real test images", "{:.1%}"),
     ("samples_to_train", "distance of a sample to the nearest training image, median", "{:.2f}"),
-    ("test_to_train", "the same of a test image", "{:.2f}"),
+    ("test_to_train", "distance of a test image to the nearest training image, median", "{:.2f}"),
 )
 
 
 def generation(run: RunRecord) -> Section | None:
-    """Originals beside reconstructions, samples of each class, goodness step by step."""
+    """Show originals and reconstructions, samples of each class, and goodness by step."""
     if not {"originals", "reconstructions", "samples"} <= run.arrays.keys():
         return None
     concluded = run.get("concluded") or {}
     rows = [(what, form.format(concluded[name])) for name, what, form in _METRICS if name in concluded]
     rows += [
-        (f"test images, {what} a pixel", f"{run.get('test', name):.4f}")
+        (f"test images, {what} per pixel", f"{run.get('test', name):.4f}")
         for name, what in (
             ("reconstruction_mse", "squared error of reconstructions"),
             ("reconstruction_bce", "cross-entropy of reconstructions"),
@@ -47,7 +47,7 @@ def generation(run: RunRecord) -> Section | None:
         pictures = [_reconstructions(run), _samples(run)]
     if (steps := run.arrays.get("goodness_by_step")) is not None and steps.ndim == 3:
         pictures.append(_steps(run, steps))
-    note = "Samples much nearer to training images than test images are would be copies."
+    note = "If samples are much nearer to training images than test images are, they are copies."
     return Section("Generation", f"{markdown_table(('', ''), rows)}\n\n{note}", pictures)
 
 
@@ -56,7 +56,7 @@ def _reconstructions(run: RunRecord) -> Picture:
     columns = len(run.arrays["originals"])
     figure = new_figure(WIDE, 2 * WIDE / columns + 0.1)
     _show(figure.add_subplot(), grid(pairs, columns))
-    return Picture("reconstructions", figure, "Test images above, what the generator makes of them below.")
+    return Picture("reconstructions", figure, "Test images (top) and their reconstructions (bottom).")
 
 
 def _samples(run: RunRecord) -> Picture:
@@ -69,7 +69,7 @@ def _samples(run: RunRecord) -> Picture:
     height = ax.get_ylim()[0] / len(shown)
     ax.set_yticks([(k + 0.5) * height for k in range(len(shown))], names_of(run, classes)[: len(shown)])
     ax.tick_params(length=0)
-    return Picture("samples", figure, "New images, one row a class, from the mixture over its top latents.")
+    return Picture("samples", figure, "New images, one row per class, from the mixture of its top latents.")
 
 
 def _steps(run: RunRecord, steps: Array) -> Picture:
@@ -94,18 +94,18 @@ def _show(ax: Axes, image: Array) -> None:
 
 
 def grid(images: Array, columns: int) -> Array:
-    """(N, C, H, W) in [0, 1] → one image (rows, columns, 3), so many images to a row."""
+    """Arrange images (N, C, H, W) in [0, 1] in one image (rows, columns, 3), ``columns`` images per row."""
     tiles = np.nan_to_num(images).clip(0, 1).transpose(0, 2, 3, 1)
     return mosaic(tiles.repeat(3 // images.shape[1], 3), columns)
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether samples of this shape can be shown."""
+    """Return whether samples of this shape are grey or colour images."""
     return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def save(path: Path, image: Array, zoom: int = 4) -> None:
-    """Write an image (rows, columns, 3) as PNG, each pixel a square."""
+    """Write an image (rows, columns, 3) as PNG; each pixel becomes ``zoom`` × ``zoom`` pixels."""
     from PIL import Image
 
     pixels = (image * 255).round().astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)

@@ -1,1 +1,1 @@
-"""Convolutions as local blocks, norms between them, and networks of them by name."""
+"""Convolutions as local blocks, norms between them, and named networks of them."""

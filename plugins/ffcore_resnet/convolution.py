@@ -1,6 +1,9 @@
 """Convolutions as bodies of local blocks.
 
-R rows; C channels of H by W places; U channels out.
+    a = W ∗ x + b;  h = dropout(f(a))
+    ∂L/∂W = Σ_{r, positions} ∂L/∂a · patchᵀ;  ∂L/∂b = Σ_{r, positions} ∂L/∂a
+
+R rows; C channels of H by W pixels; U output channels; x (R, C, H, W); h (R, U, H', W'); W (U, C, k, k).
 """
 
 from __future__ import annotations
@@ -19,29 +22,30 @@ from ffcore_std.bodies import add_gradient
 Init = Literal["uniform", "kaiming"]
 
 _FEW = 16
-"""Places of an output image up to which one matrix product beats the library's gradient of weights."""
+"""Up to this number of output pixels, one matrix product is faster than torch's gradient of weights."""
 
 
 class Conv(nn.Module):
-    """h = dropout(f(W ∗ x + b)), padded by kernel // 2.
+    """Convolution, h = dropout(f(W ∗ x + b)), padded by kernel // 2.
 
-    Weights and activities lie channels last, which is faster on CPUs and GPUs. A block that learns by itself
-    asks for no gradient with respect to x: a forward and one product for the weights, 2/3 of backprop's.
+    Weights and activities are in channels-last memory format, which is faster on CPUs and GPUs. A block that
+    is alone in its window needs no gradient with respect to x: it computes a forward pass and the gradient of
+    the weights, 2/3 of the operations of backpropagation.
 
     Args:
         in_shape: (C, H, W) of one input sample; the builder supplies it.
-        channels: U.
+        channels: number of output channels U.
         kernel: side of the filters, odd.
-        stride: places between two of them.
-        groups: groups of channels that see only their like (grouped convolution).
-        activation: f.
-        bias: whether there is a b.
-        dropout: chance of each unit to be silent while it learns; the others grow by 1/(1 − chance).
-        init: "uniform" in ±1/√(C·kernel²), PyTorch's own; "kaiming": normal, variance 2/(U·kernel²).
+        stride: distance between two positions of a filter.
+        groups: number of groups of channels (grouped convolution).
+        activation: f: relu, relu-pass-through, tanh or identity.
+        bias: whether to add b.
+        dropout: probability p that a unit is set to 0 during learning; the others are scaled by 1/(1 − p).
+        init: "uniform" in ±1/√(C·kernel²), PyTorch's default; "kaiming": normal, variance 2/(U·kernel²).
 
     Raises:
-        ValueError: when samples are no images, the groups do not divide the channels, or an image is smaller
-            than the stride, or dropout hides what relu-pass-through has to tell apart.
+        ValueError: when samples are not images, the groups do not divide the channels, an image is smaller
+            than the stride, or dropout is combined with relu-pass-through.
     """
 
     examples = (
@@ -65,7 +69,8 @@ class Conv(nn.Module):
         super().__init__()
         _check(in_shape, channels, kernel, stride, groups)
         if dropout and activation == "relu-pass-through":
-            raise ValueError("dropout: with relu-pass-through nobody could tell which units it silenced")
+            # the closed form recognises dropped units by h = 0, but here silent units have a gradient too
+            raise ValueError("dropout: does not work with activation relu-pass-through; set it to 0")
         conv = nn.Conv2d(in_shape[0], channels, kernel, stride, kernel // 2, groups=groups, bias=bias)
         if init == "kaiming":
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
@@ -81,7 +86,8 @@ class Conv(nn.Module):
     def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
         keeps = 1 - self.dropout if self.training else 1.0
-        # Silent units, by dropout or by themselves, have no gradient with a relu; with others they would.
+        # With a relu, units at 0 have no gradient, dropped or not. With others, dropped units are masked
+        # here, and the activity before dropout is restored for f'.
         if self.dropout and self.training and self.activation is not ACTIVATIONS["relu"]:
             up = up * (activity != 0)
             activity = activity * keeps
@@ -105,36 +111,36 @@ class Conv(nn.Module):
         return cast(Tensor, gradient)
 
     def _by_product(self, x: Tensor, up: Tensor) -> Tensor:
-        """Σ over rows and places of ``up`` times the patch: one product, (U, R·places) by (R·places, …)."""
+        """Return Σ over rows and positions of ``up`` times the patch, as one product (U, R·P) × (R·P, …)."""
         conv = self.conv
         side, step, p = conv.kernel_size[0], conv.stride[0], conv.kernel_size[0] // 2
         padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, p, p, p, p))
         windows = padded.unfold(1, side, step).unfold(2, side, step)  # (R, H', W', C, side, side)
         patches = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, side * side * x.shape[1])
         made = up.permute(0, 2, 3, 1).reshape(-1, up.shape[1]).T @ patches
-        return made.view(-1, side, side, x.shape[1]).permute(0, 3, 1, 2)  # as the weights lie
+        return made.view(-1, side, side, x.shape[1]).permute(0, 3, 1, 2)  # in the weights' shape
 
 
 class ConvNorm(nn.Module):
-    """h = batch-norm(max-pool(f(W ∗ x + b))), so that goodness is measured behind both (CwC).
+    """Convolution, pooling and norm, h = batch-norm(max-pool(f(W ∗ x + b))) (CwC).
 
-    Papachristodoulou et al. 2024, arXiv:2312.12668. In a pass in which it does not learn the block runs on
-    its running statistics.
+    Papachristodoulou et al. 2024, arXiv:2312.12668. The goodness is computed after the norm. In a pass in
+    which the block does not learn, batch norm uses its running statistics.
 
     Args:
         in_shape: (C, H, W) of one input sample; the builder supplies it.
-        channels: U.
+        channels: number of output channels U.
         kernel: side of the filters, odd.
-        stride: places between two of them.
-        groups: groups of channels that see only their like.
-        activation: f.
-        bias: whether there is a b.
+        stride: distance between two positions of a filter.
+        groups: number of groups of channels (grouped convolution).
+        activation: f: relu, relu-pass-through, tanh or identity.
+        bias: whether to add b.
         pool: side of the pooling; 1 for none.
         eps: added to variances.
-        init: as for a convolution.
+        init: as for `Conv`.
 
     Raises:
-        ValueError: as for a convolution, or when nothing is left of an image to pool.
+        ValueError: as for `Conv`, or when the image is smaller than the pooling.
     """
 
     examples = ({"channels": 6, "pool": 2},)
@@ -154,9 +160,10 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = Conv(in_shape, channels, kernel, stride, groups, activation, bias, init=init)
+        # Rounded up, as padding by kernel // 2 gives.
         left = tuple(-(-side // stride) for side in in_shape[1:])
         if min(left) < pool:
-            raise ValueError(f"pool: {pool} is more than the image of {left[0]}×{left[1]} that is left")
+            raise ValueError(f"pool: {pool} is larger than the image of {left[0]}×{left[1]} pixels")
         self.pool = pool
         self.norm = nn.BatchNorm2d(channels, eps=eps)
 
@@ -170,10 +177,10 @@ def _check(shape: tuple[int, ...], channels: int, kernel: int, stride: int, grou
     if len(shape) != 3:
         raise ValueError(f"a convolution needs images of C×H×W, samples have shape {shape}")
     if kernel % 2 == 0:
-        raise ValueError(f"kernel: {kernel} is even; the middle of the filter needs a place of its own")
+        raise ValueError(f"kernel: {kernel} is even; it should be odd")
     if min(shape[1:]) < stride:
         raise ValueError(
-            f"stride: {stride} is more than the image of {shape[1]}×{shape[2]} has left; use fewer blocks "
+            f"stride: {stride} is larger than the image of {shape[1]}×{shape[2]} pixels; use fewer blocks "
             "with a stride, or larger images"
         )
     for what, count in (("channels", channels), ("the input's channels", shape[0])):

@@ -1,4 +1,4 @@
-"""Networks of local convolutions by name: every convolution is a block of its own."""
+"""Named networks of local convolutions. Every convolution is a block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ffcore_resnet.convolution import Init
 Item = Mapping[str, Any]
 
 _SILENT: Item = {"goodness": None, "objective": None, "penalties": {}, "handoff": None, "rule": None}
-"""Of items between the blocks that learn."""
+"""Block settings of items without parameters, such as pooling."""
 
 
 def _first(normalise: bool) -> list[Item]:
@@ -22,17 +22,18 @@ def _first(normalise: bool) -> list[Item]:
 
 
 class ResNet17(Items):
-    """A stem and four stages of four 3×3 convolutions, with shortcuts that have no parameters.
+    """17 local 3×3 convolutions: a stem and four residual stages of four.
 
-    Sun et al., ICLR 2025 (DeeperForward), and arXiv:2606.09928. The second convolution of a stage is added to
-    the stage's input (average-pooled where the first has a stride of 2), the fourth is put beside what went
-    into the third, so that a stage hands on twice its width. The last stage ends without a shortcut.
+    Sun et al., ICLR 2025 (DeeperForward), and arXiv:2606.09928. Shortcuts have no parameters. The output of a
+    stage's second convolution is added to the stage's input (average-pooled if the first has a stride of 2).
+    The output of the fourth is concatenated with the input of the third, so a stage returns twice its width.
+    The last stage has no concatenation.
 
     Args:
-        widths: channels of each stage, each twice those before; (100, 200, 400, 800) in the papers.
-        dropout: of every convolution.
-        init: of every convolution's weights.
-        normalise: a layer norm of the input.
+        widths: channels of each stage, each twice the one before; (100, 200, 400, 800) in the papers.
+        dropout: dropout of every convolution.
+        init: initial weights of every convolution.
+        normalise: whether to apply layer norm to the input.
 
     Raises:
         ValueError: when a width is not twice the one before.
@@ -47,7 +48,9 @@ class ResNet17(Items):
     ) -> None:
         right = tuple(widths[0] * 2**stage for stage in range(len(widths)))
         if tuple(widths) != right:
-            raise ValueError(f"widths: {list(widths)}: each is twice the one before, such as {list(right)}")
+            raise ValueError(
+                f"widths: {list(widths)}: each should be twice the one before, such as {list(right)}"
+            )
         self.widths = widths
         self.dropout = dropout
         self.init = init
@@ -55,18 +58,18 @@ class ResNet17(Items):
 
     def items(self) -> Sequence[Item]:
         """See `Items.items`."""
-        found = [*_first(self.normalise), self._conv("stem", self.widths[0])]
+        listed = [*_first(self.normalise), self._conv("stem", self.widths[0])]
         for stage, width in enumerate(self.widths, start=1):
             names = [f"stage{stage}-{i}" for i in range(1, 5)]
             pair = [self._conv(names[0], width, 1 if stage == 1 else 2), self._conv(names[1], width)]
-            found.append({"kind": "residual", "merge": "add", "name": f"stage{stage}-add", "items": pair})
+            listed.append({"kind": "residual", "merge": "add", "name": f"stage{stage}-add", "items": pair})
             pair = [self._conv(name, width) for name in names[2:]]
             if stage < len(self.widths):
                 merged = {"kind": "residual", "merge": "concat", "name": f"stage{stage}-concat"}
-                found.append({**merged, "items": pair})
+                listed.append({**merged, "items": pair})
             else:
-                found += pair
-        return found
+                listed += pair
+        return listed
 
     def _conv(self, name: str, channels: int, stride: int = 1) -> Item:
         shape = {"channels": channels, "stride": stride, "dropout": self.dropout, "init": self.init}
@@ -74,7 +77,7 @@ class ResNet17(Items):
 
 
 class _Plain(Items):
-    """Groups of convolutions with average-pooling by 2 between them."""
+    """Groups of convolutions with average pooling by 2 between the groups."""
 
     def __init__(
         self, groups: Sequence[Sequence[tuple[int, int]]], dropout: float, init: Init, normalise: bool
@@ -86,25 +89,25 @@ class _Plain(Items):
 
     def items(self) -> Sequence[Item]:
         """See `Items.items`."""
-        found, number = _first(self.normalise), 0
+        listed, number = _first(self.normalise), 0
         for i, group in enumerate(self.groups):
             if i:
-                found.append({"kind": "average-pool", "name": f"pool{i}", "block": _SILENT})
+                listed.append({"kind": "average-pool", "name": f"pool{i}", "block": _SILENT})
             for channels, kernel in group:
                 number += 1
                 shape = {"channels": channels, "kernel": kernel, "dropout": self.dropout, "init": self.init}
-                found.append({"kind": "conv", "name": f"conv{number}", **shape})
-        return found
+                listed.append({"kind": "conv", "name": f"conv{number}", **shape})
+        return listed
 
 
 class TinyCNN(_Plain):
     """Four convolutions: 5×5, pool, 5×5, pool, 3×3, 3×3 (arXiv:2606.09928).
 
     Args:
-        widths: channels of the four; (100, 200, 400, 400) in the paper.
-        dropout: of every convolution.
-        init: of every convolution's weights.
-        normalise: a layer norm of the input.
+        widths: channels of the convolutions; (100, 200, 400, 400) in the paper.
+        dropout: dropout of every convolution.
+        init: initial weights of every convolution.
+        normalise: whether to apply layer norm to the input.
     """
 
     def __init__(
@@ -119,13 +122,15 @@ class TinyCNN(_Plain):
 
 
 class VGG13(_Plain):
-    """Thirteen 3×3 convolutions in five groups of 2, 3, 3, 3 and 2, pooled in between (arXiv:2606.09928).
+    """13 convolutions of 3×3 in five groups with pooling (arXiv:2606.09928).
+
+    The groups have 2, 3, 3, 3 and 2 convolutions.
 
     Args:
-        widths: channels of the five groups; (70, 140, 280, 560, 560) in the paper.
-        dropout: of every convolution.
-        init: of every convolution's weights.
-        normalise: a layer norm of the input.
+        widths: channels of the groups; (70, 140, 280, 560, 560) in the paper.
+        dropout: dropout of every convolution.
+        init: initial weights of every convolution.
+        normalise: whether to apply layer norm to the input.
     """
 
     def __init__(

@@ -1,6 +1,8 @@
-"""Normalisations between convolutions: they take off the mean activity, which is the goodness.
+"""Norms between convolutions. They subtract the mean activity, on which the goodness depends.
 
-R rows; C channels of H by W places. None has parameters: nothing would train them.
+    z = (x − mean)/√(var + ε)       over a group of channels, a channel, or a channel of the batch
+
+R rows; C channels of H by W pixels. The norms have no parameters, since a handoff does not learn.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from ffcore.options import Count, Positive
 
 
 class GroupNorm(Component):
-    """Each group of channels of a sample less its mean, divided by its deviation (DeeperForward).
+    """Group norm without parameters; by default one group per class (DeeperForward).
 
-    Sun et al., ICLR 2025: with one group a class the mean goodness of each class is gone.
+    Sun et al., ICLR 2025. With one group per class it removes the mean activity of each class, which is its
+    goodness.
 
     Args:
-        groups: groups of channels; None for one a class.
+        groups: number of groups of channels; None for one per class.
     """
 
     def __init__(self, groups: Count | None = None) -> None:
@@ -30,7 +33,7 @@ class GroupNorm(Component):
         self.classes = 1
 
     def setup(self, context: Context) -> None:
-        """Learn the number of classes.
+        """Set the number of groups.
 
         Raises:
             ValueError: when the groups do not divide the channels.
@@ -40,19 +43,19 @@ class GroupNorm(Component):
         if context.shape[0] % count:
             low = context.shape[0] // count * count
             raise ValueError(
-                f"group-norm: {count} groups do not divide {context.shape[0]} channels; {low or count} or "
-                f"{low + count} would do"
+                f"group-norm: {count} groups do not divide {context.shape[0]} channels; the nearest valid "
+                f"widths are {low or count} or {low + count}"
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, *places) → the same shape."""
+        """(R, C, *positions) → the same shape."""
         return F.group_norm(x, self.groups or self.classes)
 
 
 class InstanceNorm(nn.Module):
-    """Each channel of a sample less its mean, divided by its deviation; single places stay as they are.
+    """Instance norm without parameters; images of one pixel are unchanged.
 
-    It takes off every channel's own mean, and so all that a goodness of pooled channels knows (CAW).
+    It removes the mean of every channel, and with it the information of a goodness of pooled channels (CAW).
 
     Args:
         eps: added to variances.
@@ -64,23 +67,24 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) → the same shape."""
-        places = x[0, 0].numel()
-        if places == 1:
+        pixels = x[0, 0].numel()
+        if pixels == 1:  # the norm of a single pixel would be 0
             return x
         if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
             return F.group_norm(x, x.shape[1], eps=self.eps)
-        # Channels last, torch's own takes up to twenty times as long as these products with ones.
-        rows = x.permute(0, 2, 3, 1).reshape(len(x), places, -1)
-        average = rows.new_full((len(x), 1, places), 1 / places)
+        # In channels-last format on a CPU, torch's norm takes up to 20 times as long as these products.
+        rows = x.permute(0, 2, 3, 1).reshape(len(x), pixels, -1)
+        average = rows.new_full((len(x), 1, pixels), 1 / pixels)
         made = rows - torch.bmm(average, rows)
         deviation = torch.bmm(average, made.square()).add_(self.eps).rsqrt_()
         return made.mul_(deviation).view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 class BatchNorm(nn.Module):
-    """Each channel less its mean over the batch, divided by its deviation; running ones while predicting.
+    """Batch norm without parameters.
 
-    Goodness leaks through it: a sample keeps what sets it apart from the batch; backpropagation may use it.
+    It does not remove the goodness: a sample keeps its difference from the mean of the batch. Use it for
+    backpropagation.
 
     Args:
         in_shape: (C, H, W) of one activity; the builder supplies it.

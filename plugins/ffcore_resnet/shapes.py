@@ -1,6 +1,6 @@
-"""Bodies without parameters: poolings, and the norm of inputs.
+"""Bodies without parameters: pooling and layer norm.
 
-R rows; C channels of H by W places.
+R rows; C channels of H by W pixels.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 
 class AveragePool(nn.Module):
-    """Means of squares of ``side`` places.
+    """Average pooling over squares of side × side pixels.
 
     Args:
         in_shape: (C, H, W) of one input sample; the builder supplies it.
         side: side of the squares.
 
     Raises:
-        ValueError: when an image is smaller than that.
+        ValueError: when an image is smaller than a square.
     """
 
     def __init__(self, in_shape: tuple[int, ...], side: Annotated[int, Field(gt=1)] = 2) -> None:
@@ -34,7 +34,7 @@ class AveragePool(nn.Module):
 
 
 class MaxPool(AveragePool):
-    """The largest of squares of ``side`` places.
+    """Max pooling over squares of side × side pixels.
 
     Args:
         in_shape: (C, H, W) of one input sample; the builder supplies it.
@@ -47,7 +47,7 @@ class MaxPool(AveragePool):
 
 
 class LayerNorm(nn.Module):
-    """Each sample less its mean, divided by its deviation, over all its dimensions; no parameters."""
+    """Layer norm over all dimensions of a sample, without parameters."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
@@ -59,6 +59,6 @@ def _check(shape: tuple[int, ...], side: int) -> None:
         raise ValueError(f"pooling needs images of C×H×W, samples have shape {shape}")
     if min(shape[1:]) < side:
         raise ValueError(
-            f"side: {side} is more than the image of {shape[1]}×{shape[2]} has left; use fewer poolings, or "
+            f"side: {side} is larger than the image of {shape[1]}×{shape[2]} pixels; use fewer poolings, or "
             "larger images"
         )

@@ -1,1 +1,1 @@
-"""The parts that every algorithm shares: bodies, schedules, contributions, readouts, data sets."""
+"""Parts for all algorithms: bodies, schedules, contributions, readouts, data sets."""

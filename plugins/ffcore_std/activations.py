@@ -1,4 +1,7 @@
-"""Activation functions of bodies, with what they do to a gradient on its way back."""
+"""Activation functions of bodies, with their derivatives for closed-form gradients.
+
+h = f(a);  ∂L/∂a = f'(a) · ∂L/∂h        f' is computed from h
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Activation:
 
     Attributes:
         function: h = f(a); may overwrite a.
-        back: (h, ∂/∂h) → ∂/∂a; may overwrite ∂/∂h, and what it returns may be overwritten.
+        back: (h, ∂L/∂h) → ∂L/∂a; may overwrite ∂L/∂h. The caller may overwrite the result.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -27,7 +30,7 @@ class Activation:
 
 
 class _PassThroughReLU(torch.autograd.Function):
-    """max(0, x) whose derivative is taken as 1 everywhere."""
+    """max(0, x) with a derivative of 1 everywhere."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -39,26 +42,27 @@ class _PassThroughReLU(torch.autograd.Function):
 
 
 def relu_pass_through(x: Tensor) -> Tensor:
-    """max(0, x), with a gradient of 1 for silent units too, so that a penalty can revive them.
+    """Return max(0, x), with a gradient of 1 also for silent units, so that a penalty can revive them.
 
-    On goodness Σh² it changes nothing but that: the goodness' own gradient 2h vanishes where h does.
+    The gradient of the goodness Σh² is 2h, which is 0 for silent units; it is the same as with a relu.
     """
     return _PassThroughReLU.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _own(up: Tensor) -> Tensor:
-    """A tensor that may be overwritten: an expanded view has one number in many places."""
+    """Return a tensor that may be overwritten. In an expanded view several elements share memory."""
     return up.contiguous() if 0 in up.stride() else up
 
 
 def _relu_back(h: Tensor, up: Tensor) -> Tensor:
-    """∂/∂h where h > 0, else 0, in place where that can be."""
+    """Return ∂L/∂h where h > 0, else 0; in place if possible."""
     if 0 in up.stride():
         return torch.ops.aten.threshold_backward(up, h, 0)  # type: ignore[no-any-return]
     return torch.ops.aten.threshold_backward.grad_input(up, h, 0, grad_input=up)  # type: ignore[no-any-return]
 
 
 ACTIVATIONS = {
+    # In place: the input is a temporary of the linear layer.
     "relu": Activation(torch.relu_, _relu_back),
     "relu-pass-through": Activation(relu_pass_through, lambda h, up: _own(up)),
     "tanh": Activation(torch.tanh, lambda h, up: up * (1 - h * h)),

@@ -1,4 +1,4 @@
-"""Augmentations that move or hide pixels; those of colour are in `augmentations_colour`.
+"""Augmentations that move or hide pixels. Those of colour are in `augmentations_colour`.
 
 N samples; C channels of H by W pixels.
 """
@@ -16,25 +16,25 @@ from ffcore.options import Count, Fraction, Natural
 
 
 class _Spatial(Augmentation):
-    """Of images alone."""
+    """An augmentation that needs images."""
 
     def setup(self, context: Context) -> None:
-        """Look at the shape.
+        """Check the shape.
 
         Raises:
-            ValueError: samples are no images.
+            ValueError: when samples are not images.
         """
         refuse_vectors(context.shape)
 
 
 class Shift(_Spatial):
-    """Moves each image by its own whole number of pixels in both directions: a random crop after padding.
+    """Shifts each image by a random number of pixels (a random crop after padding).
 
-    Hinton 2022, section 3.3: two pixels make 25 different shifts.
+    Hinton 2022, section 3.3: two pixels give 25 different shifts.
 
     Args:
-        pixels: the largest shift to each side.
-        border: what comes in: zeros, or the image reflected at its outermost pixels.
+        pixels: maximum shift in each direction.
+        border: values of the new pixels: zeros, or the image reflected at its outermost pixels.
     """
 
     def __init__(self, pixels: Natural = 2, border: Literal["zero", "reflect"] = "zero") -> None:
@@ -43,10 +43,10 @@ class Shift(_Spatial):
         self.border = border
 
     def setup(self, context: Context) -> None:
-        """Look at the shape.
+        """Check the shape.
 
         Raises:
-            ValueError: samples are no images, or too small to be reflected so far.
+            ValueError: when samples are not images, or are too small for the reflection.
         """
         super().setup(context)
         _, height, width = context.shape
@@ -61,17 +61,18 @@ class Shift(_Spatial):
         p = self.pixels
         height, width = x.shape[2:]
         corner = rng.integers("shift", 2 * p + 1, 2)
+        # Pad on all sides, then crop at a random corner.
         padded = F.pad(x, (p, p, p, p), "reflect" if self.border == "reflect" else "constant")
-        # A view of all (2p + 1)² windows of the padded image, of which each sample copies one.
+        # A view of all (2p + 1)² windows of the padded image; only one window per sample is copied.
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         return windows[torch.arange(len(x), device=x.device), :, corner[:, 0], corner[:, 1]]
 
 
 class Flip(_Spatial):
-    """Mirrors an image, left to right.
+    """Mirrors images horizontally.
 
     Args:
-        probability: of each image to be mirrored.
+        probability: probability that an image is mirrored.
     """
 
     def __init__(self, probability: Fraction = 0.5) -> None:
@@ -85,18 +86,19 @@ class Flip(_Spatial):
 
 
 class ResizedCrop(_Spatial):
-    """A box of each image's own, of random area and shape, resized to the whole image bilinearly.
+    """Crops a random box of each image and resizes it bilinearly to the full size.
 
-    The box is drawn as torchvision's RandomResizedCrop draws it: an even share of the area, an aspect ratio
-    even in its logarithm, sides rounded to whole pixels, at an even place; pixels outside it have no say. But
-    torchvision draws up to ten times until a box fits and then takes a central one; here a side that is too
-    long is cut to the image's. Only boxes of nearly the whole area are changed by it, towards more of them.
+    The box is sampled as in torchvision's RandomResizedCrop: its area uniformly, its aspect ratio uniformly
+    in the logarithm, its sides rounded to whole pixels, its position uniformly. Pixels outside the box are
+    not used. There is one difference: torchvision tries up to ten times until a box fits, and then takes a
+    central one; here a side that is too long is cut to that of the image. This makes boxes of nearly the
+    whole image more frequent.
 
     Szegedy et al. 2015, "Going Deeper with Convolutions", arXiv:1409.4842.
 
     Args:
-        scale: least and largest share of the area.
-        ratio: least and largest width divided by height.
+        scale: smallest and largest share of the area.
+        ratio: smallest and largest width divided by height.
     """
 
     def __init__(
@@ -114,14 +116,15 @@ class ResizedCrop(_Spatial):
         """(N, C, H, W) → (N, C, H, W)."""
         height, width = x.shape[2:]
         top, left, rows, columns = self.boxes(height, width, rng)
-        across = _places(left, columns, width, x)[:, None, :].expand(-1, height, -1)
-        down = _places(top, rows, height, x)[:, :, None].expand(-1, -1, width)
+        across = _grid(left, columns, width, x)[:, None, :].expand(-1, height, -1)
+        down = _grid(top, rows, height, x)[:, :, None].expand(-1, -1, width)
         return F.grid_sample(
             x, torch.stack((across, down), dim=3), padding_mode="border", align_corners=False
         )
 
     def boxes(self, height: int, width: int, rng: BatchRNG) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """First row, first column, rows and columns of each box, (N, 1) whole numbers as floats."""
+        """Return first row, first column, rows and columns of each box, (N, 1) whole numbers as floats."""
+        # One call for all numbers: each call generates those of the global batch.
         area, shape, down, across = rng.uniform("resized-crop", 4, 1).unbind(1)
         low, high = self.scale
         area = (low + (high - low) * area) * (height * width)
@@ -129,20 +132,20 @@ class ResizedCrop(_Spatial):
         shape = narrow * (wide / narrow) ** shape
         rows = (area / shape).sqrt().round().clamp(1, height)
         columns = (area * shape).sqrt().round().clamp(1, width)
-        # a number just below 1 times a side may be rounded up to it
+        # a number just below 1 times a side may be rounded up to the side
         top = (down * (height - rows + 1)).floor().minimum(height - rows)
         left = (across * (width - columns + 1)).floor().minimum(width - columns)
         return top, left, rows, columns
 
 
 class Cutout(_Spatial):
-    """Sets a square of each image to 0; its centre lies anywhere in the image, and what sticks out is lost.
+    """Sets a random square of each image to 0 (DeVries and Taylor 2017).
 
-    DeVries and Taylor 2017, arXiv:1708.04552.
+    arXiv:1708.04552. The centre is uniform in the image; the square is cut at the border.
 
     Args:
-        side: of the square, in pixels.
-        probability: of each image to get one.
+        side: side of the square in pixels.
+        probability: probability that an image is changed.
     """
 
     def __init__(self, side: Count = 8, probability: Fraction = 1.0) -> None:
@@ -159,26 +162,29 @@ class Cutout(_Spatial):
         return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], 0, x)
 
     def _hidden(self, centre: Tensor, length: int) -> Tensor:
-        """Which places of an axis the square covers, (N, length), from numbers (N, 1) in [0, 1)."""
+        """Return which positions of an axis the square covers, (N, length), for (N, 1) in [0, 1)."""
         first = (centre * length).floor().clamp(max=length - 1) - self.side // 2
-        place = torch.arange(length, device=centre.device)
-        return (place >= first) & (place < first + self.side)
+        position = torch.arange(length, device=centre.device)
+        return (position >= first) & (position < first + self.side)
 
 
 def refuse_vectors(shape: tuple[int, ...]) -> None:
-    """Samples must have the shape (C, H, W).
+    """Raise unless samples have the shape (C, H, W).
 
     Raises:
-        ValueError: they have another.
+        ValueError: when they have another shape.
     """
     if len(shape) != 3:
         raise ValueError(f"expected images (C, H, W); the samples have the shape {shape}")
 
 
-def _places(first: Tensor, count: Tensor, length: int, like: Tensor) -> Tensor:
-    """Where ``length`` even samples of a stretch of pixels lie, as `grid_sample` counts: (N, length)."""
+def _grid(first: Tensor, count: Tensor, length: int, like: Tensor) -> Tensor:
+    """Return ``length`` positions, evenly spaced over ``count`` pixels from ``first``, (N, length).
+
+    Positions are in the coordinates of `grid_sample`, from −1 to 1 over the image.
+    """
     middle = torch.arange(length, device=like.device, dtype=like.dtype) + 0.5
-    place = middle * (count / length).to(like.dtype)
-    # from the middle of the stretch's first pixel to that of its last
-    place = first + place.clamp(min=0.5).minimum(count - 0.5)
-    return 2 * place / length - 1
+    position = middle * (count / length).to(like.dtype)
+    # not beyond the centres of the first and last pixel, so that no pixel outside the box is mixed in
+    position = first + position.clamp(min=0.5).minimum(count - 0.5)
+    return 2 * position / length - 1

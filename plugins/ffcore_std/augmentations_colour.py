@@ -1,6 +1,6 @@
 """Augmentations of colour.
 
-They work on values in [0, 1] and keep them there: standardised samples are taken there and back.
+They work on values in [0, 1] and return such values. Standardised samples are converted before and after.
 
 N samples; C channels, red, green and blue or a single one, of H by W pixels.
 """
@@ -20,7 +20,7 @@ from ffcore_std.augmentations import refuse_vectors
 
 
 class _Colour(Augmentation):
-    """Changes colours on their own scale, whatever the loader has made of it."""
+    """Changes colours on the scale [0, 1], also if the loader standardises them."""
 
     mean: Tensor
     std: Tensor
@@ -32,10 +32,10 @@ class _Colour(Augmentation):
         self.scaled = False
 
     def setup(self, context: Context) -> None:
-        """Note what colours have been scaled by; where the statistics are not known, by nothing.
+        """Read the mean and standard deviation of the loader; without statistics, none are assumed.
 
         Raises:
-            ValueError: samples are no images, or have another number of channels.
+            ValueError: when samples are not images of 1 or 3 channels.
         """
         refuse_vectors(context.shape)
         if context.shape[0] not in (1, 3):
@@ -54,22 +54,22 @@ class _Colour(Augmentation):
 
     @abstractmethod
     def change(self, x: Tensor, rng: BatchRNG) -> Tensor:
-        """The same of values in [0, 1]."""
+        """Change images with values in [0, 1]."""
 
 
 class ColourJitter(_Colour):
-    """Changes brightness, contrast, saturation and hue of each image, in this order, by amounts of its own.
+    """Random brightness, contrast, saturation and hue, in this order.
 
-    As torchvision's ColorJitter but for its random order: x is drawn away from or towards 0 (brightness), the
-    image's mean luma (contrast) or each pixel's own (saturation), by an even factor within 1 ± the option,
-    and cut to [0, 1] each time; the hue is turned in HSV. One channel has neither saturation nor hue.
+    As torchvision's ColorJitter, but in a fixed order. x ← clamp(c + f·(x − c), 0, 1) with a factor f uniform
+    in 1 ± the option, and c = 0 (brightness), the image's mean luma (contrast) or the pixel's luma
+    (saturation). The hue is shifted in HSV. Images of one channel have no saturation and no hue.
 
     Args:
-        brightness: half the range of its factor.
-        contrast: half the range of its factor.
-        saturation: half the range of its factor.
-        hue: the largest turn either way, in full turns.
-        probability: of each image to be changed at all.
+        brightness: half the range of the brightness factor.
+        contrast: half the range of the contrast factor.
+        saturation: half the range of the saturation factor.
+        hue: maximum shift of the hue in both directions, as a fraction of the full circle.
+        probability: probability that an image is changed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ColourJitter(_Colour):
 
 
 class Grey(_Colour):
-    """Replaces all three channels by the luma, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+    """Replaces colours by their luma 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
 
     Args:
         probability: of each image to become grey.
@@ -117,32 +117,32 @@ class Grey(_Colour):
         self.probability = probability
 
     def change(self, x: Tensor, rng: BatchRNG) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W), C 1 or 3; one channel stays as it is."""
+        """(N, C, H, W) → (N, C, H, W), C 1 or 3; one channel is returned unchanged."""
         if x.shape[1] == 1:
             return x
         return torch.where(rng.uniform("grey", 1, 1, 1) < self.probability, luma(x), x)
 
 
 def luma(x: Tensor) -> Tensor:
-    """(N, 3, H, W) → (N, 1, H, W)."""
+    """Return the luma, (N, 3, H, W) → (N, 1, H, W)."""
     red, green, blue = x.unbind(1)
     return (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
 
 
 def turned(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue in HSV.
+    """Shift the hue in HSV, with the same value and saturation.
 
     Args:
         x: (N, 3, H, W) in [0, 1].
-        turn: (N, 1, 1) full turns.
+        turn: (N, 1, 1) shift as a fraction of the full circle.
 
     Returns:
-        (N, 3, H, W) in [0, 1], of the same value and saturation.
+        (N, 3, H, W) in [0, 1].
     """
     red, green, blue = x.unbind(1)
     value = red.maximum(green).maximum(blue)
     chroma = value - red.minimum(green).minimum(blue)
-    some = torch.where(chroma > 0, chroma, 1)
+    some = torch.where(chroma > 0, chroma, 1)  # grey pixels have no hue; avoids 0/0
     sixths = torch.where(
         value == red,
         (green - blue) / some,
@@ -155,7 +155,7 @@ def turned(x: Tensor, turn: Tensor) -> Tensor:
 
 
 def _factor(number: Tensor, half_range: float) -> Tensor:
-    """From numbers in [0, 1) to factors 1 ± half_range, none below 0."""
+    """Map numbers in [0, 1) to factors in 1 ± half_range, at least 0."""
     low = max(0.0, 1 - half_range)
     return low + (1 + half_range - low) * number
 

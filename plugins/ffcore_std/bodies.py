@@ -1,6 +1,9 @@
-"""Bodies of local blocks.
+"""Dense bodies of local blocks.
 
-R rows; D inputs; U units; M length of a label code.
+    h = f(x Wᵀ + b)
+    δ = f'(h) ⊙ ∂L/∂h;  ∂L/∂W = δᵀ x;  ∂L/∂b = Σ_r δ_r
+
+x (R, D); h, δ (R, U); W (U, D); b (U,). R rows; D inputs; U units; M length of a label code.
 """
 
 from __future__ import annotations
@@ -20,18 +23,18 @@ Init = Literal["uniform", "normal"]
 
 
 class Dense(nn.Module):
-    """h = f(W x + b) on flattened inputs.
+    """Dense layer on flattened inputs, h = f(W x + b).
 
-    A `LabelledInput` is multiplied part by part: W·base once for all views that share it, W·code for each.
+    A `LabelledInput` is multiplied in parts: W·base once for all views, W·code for each view.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
         units: number of units U.
         activation: f: relu, relu-pass-through, tanh or identity.
-        bias: whether there is a b.
-        init: "normal" with standard deviation 1/√D and b = 0, as in Hinton's code: an input of mean square 1
-            then makes activations of mean square 1/2 after a relu, near the usual threshold; "uniform" in
-            ±1/√D is PyTorch's own, of a third of that variance.
+        bias: whether to add b.
+        init: "normal": standard deviation 1/√D and b = 0, as in Hinton's code. An input of mean square 1 then
+            gives activities of mean square 1/2 after a relu, near the usual threshold. "uniform": in ±1/√D,
+            PyTorch's default, with a third of that variance.
     """
 
     takes_labelled_input = True
@@ -58,8 +61,9 @@ class Dense(nn.Module):
             return self.activation.function(self.linear(x.flatten(1)))
         weight, bias = self.linear.weight, self.linear.bias
         shared = F.linear(x.base.flatten(1), weight)
+        # The code is non-zero only in the first M features.
         rows = F.linear(x.code, weight[:, : x.code.shape[1]])
-        rows.view(-1, *shared.shape).add_(shared)
+        rows.view(-1, *shared.shape).add_(shared)  # adds W·base to the rows of every view
         if x.scale is not None:
             rows = rows * x.scale if bias is None else torch.addcmul(bias, rows, x.scale)
         elif bias is not None:
@@ -68,6 +72,7 @@ class Dense(nn.Module):
 
     def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
+        # Δ of the module docstring.
         up = self.activation.back(activity, up)
         weight, bias = self.linear.weight, self.linear.bias
         if bias is not None and bias.requires_grad:
@@ -80,6 +85,7 @@ class Dense(nn.Module):
         if x.scale is not None:
             up = up.mul_(x.scale)
         base = x.base.flatten(1)
+        # the views share base, so their derivatives are summed before the product
         first, *others = up.view(-1, len(base), up.shape[1]).unbind()
         shared = sum(others, first).T @ base
         shared[:, : x.code.shape[1]] += (x.code.T @ up).T  # up.T @ code takes ten times as long
@@ -87,7 +93,7 @@ class Dense(nn.Module):
 
 
 def add_gradient(parameter: Tensor, gradient: Tensor) -> None:
-    """Add to ``.grad``, which may be None; nothing for a parameter that does not learn."""
+    """Add a gradient to ``.grad``, which may be None. Does nothing for a frozen parameter."""
     if not parameter.requires_grad:
         return
     if parameter.grad is None:

@@ -1,5 +1,7 @@
 """Layer contributions without parameters.
 
+    score_nk = Σ_{l ∈ S} evidence_lnk       S: the chosen sources
+
 L sources; N samples; K classes.
 """
 
@@ -13,7 +15,7 @@ from ffcore.interfaces import Context, LayerContribution, Source
 
 
 class _Selected(LayerContribution):
-    """The plain sum over some of the sources."""
+    """Sum over chosen sources."""
 
     chosen: list[int]
 
@@ -23,16 +25,16 @@ class _Selected(LayerContribution):
 
 
 def _blocks(sources: Sequence[Source]) -> list[int]:
-    """Places of the blocks; of all sources where no block says anything of the class."""
+    """Return the indices of the blocks; those of all sources if no block gives evidence."""
     blocks = [i for i, source in enumerate(sources) if source.role == "block"]
-    places = blocks or list(range(len(sources)))
-    if not places:
-        raise ValueError("nothing gives evidence: give the blocks a goodness, or add a readout")
-    return places
+    chosen = blocks or list(range(len(sources)))
+    if not chosen:
+        raise ValueError("no source gives evidence: give the blocks a goodness, or add a readout")
+    return chosen
 
 
 class Sum(_Selected):
-    """Σ over all blocks."""
+    """Sum of the evidence of all blocks."""
 
     def setup(self, context: Context) -> None:
         """Choose all blocks."""
@@ -40,19 +42,19 @@ class Sum(_Selected):
 
 
 class SkipFirst(_Selected):
-    """Σ over all blocks but the first, whose goodness sees the label itself (Hinton 2022, section 3.3).
+    """Sum over all blocks except the first (Hinton 2022, section 3.3).
 
-    A network of one block uses that block.
+    The first block reads the label in the input directly. A network of one block uses that block.
     """
 
     def setup(self, context: Context) -> None:
-        """Choose all blocks but the first."""
+        """Choose all blocks except the first."""
         blocks = _blocks(context.sources)
         self.chosen = blocks[1:] or blocks
 
 
 class Last(_Selected):
-    """The last block alone."""
+    """Evidence of the last block."""
 
     def setup(self, context: Context) -> None:
         """Choose the last block."""
@@ -60,10 +62,10 @@ class Last(_Selected):
 
 
 class FromReadout(_Selected):
-    """One readout alone.
+    """Evidence of one readout.
 
     Args:
-        name: the readout's name in the recipe; may be left out where there is only one.
+        name: the readout's name in the recipe; may be left out if there is only one.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -74,7 +76,7 @@ class FromReadout(_Selected):
         """Choose the readout.
 
         Raises:
-            ValueError: when it is not there, or several are and none was named.
+            ValueError: when the readout does not exist, or there are several and ``name`` is None.
         """
         readouts = {source.name: i for i, source in enumerate(context.sources) if source.role == "readout"}
         if self.name is None and len(readouts) == 1:

@@ -1,4 +1,4 @@
-"""Goodness of a block whose activity already is one number a class."""
+"""Goodness of a block whose activity is class logits. R rows; K classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ffcore.interfaces.goodness import Form
 
 
 class Logits(Goodness):
-    """g_k = h_k: the activity (R, K) is the goodness of each class."""
+    """The activity (R, K) is the goodness of each class: g_k = h_k."""
 
     form: ClassVar[Form] = "class"
 
     def setup(self, context: Context) -> None:
-        """Refuse an activity that is not one number a class.
+        """Check that the activity has one number per class.
 
         Raises:
             ValueError: when the activity's shape is not (K,).
@@ -32,5 +32,5 @@ class Logits(Goodness):
         return activity
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
-        """``up`` itself."""
+        """Return ``up``, since the derivative is 1."""
         return up

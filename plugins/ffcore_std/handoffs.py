@@ -1,4 +1,4 @@
-"""The handoff that changes nothing."""
+"""The identity handoff."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from torch import nn
 
 
 class Identity(nn.Identity):
-    """The activity as it is."""
+    """Returns the activity unchanged."""
 
+    # nn.Identity takes any arguments; without this constructor a misspelt option would be accepted
     def __init__(self) -> None:
         super().__init__()

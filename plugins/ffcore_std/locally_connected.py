@@ -1,6 +1,10 @@
 """A body with local receptive fields and no weight sharing.
 
-R rows; C input channels of H×W places; U channels of H'×W' places; k kernel; s stride; t side of a tile.
+    h_ij = f(W_ij · patch_ij + b_ij)        for each output position (i, j)
+
+R rows; C input channels of H×W pixels; U channels of H'×W' positions; k kernel; s stride; t side of a tile.
+
+For speed, the t×t positions of a tile share one larger patch, and W_ij is padded with zeros to its size.
 """
 
 from __future__ import annotations
@@ -18,28 +22,28 @@ from ffcore.options import Count, Natural
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import Init, add_gradient
 
-COPY = 40  # what it costs to copy one number into a patch, in multiplications; measured on one CPU core
+COPY = 40  # cost of copying one number into a patch, in multiplications; measured on one CPU core
 
 
 class LocallyConnected(nn.Module):
-    """h = f(W_ij · patch_ij + b_ij): a convolution whose every place (i, j) has weights of its own.
+    """Convolution with unshared weights, h_ij = f(W_ij · patch_ij + b_ij).
 
-    W_ij is ``weight[i, j]``, a convolution's (channels, C, kernel, kernel). H' = ⌊(H + 2·padding − kernel) /
-    stride⌋ + 1, and W' likewise. Receptive fields as in Hinton 2022, sections 3.2 and 4.
+    W_ij is ``weight[i, j]``, the weights (channels, C, kernel, kernel) of position (i, j).
+    H' = ⌊(H + 2·padding − kernel) / stride⌋ + 1, and W' likewise. As in Hinton 2022, sections 3.2 and 4.
 
     Args:
         in_shape: (C, H, W) of one input sample; the builder supplies it.
-        channels: units at each place U.
+        channels: units at each position, U.
         kernel: side of the receptive fields.
         stride: distance between neighbouring fields.
-        padding: zeros around the image.
+        padding: width of the border of zeros around the image.
         activation: f: relu, relu-pass-through, tanh or identity.
-        bias: whether there is a b.
-        init: "normal" with standard deviation 1/√(C·kernel²) and b = 0, or "uniform" in ± the same, as for
-            dense layers.
+        bias: whether to add b.
+        init: "normal": standard deviation 1/√(C·kernel²) and b = 0; "uniform": in ± this value, as for dense
+            layers.
 
     Raises:
-        ValueError: a sample is no image, or the kernel is larger than the padded image.
+        ValueError: when a sample is not an image, or the kernel is larger than the padded image.
     """
 
     examples = (
@@ -64,7 +68,7 @@ class LocallyConnected(nn.Module):
         inputs, *sides = in_shape
         if kernel > min(sides) + 2 * padding:
             raise ValueError(
-                f"a kernel of {kernel}×{kernel} does not fit into {sides[0]}×{sides[1]} places with "
+                f"a kernel of {kernel}×{kernel} does not fit into {sides[0]}×{sides[1]} pixels with "
                 f"padding {padding}; it may be at most {min(sides) + 2 * padding}"
             )
         rows, columns = ((side + 2 * padding - kernel) // stride + 1 for side in sides)
@@ -82,6 +86,7 @@ class LocallyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) → (R, U, H', W')."""
+        # Tile by tile, as one batched matrix product.
         down, across, t = self._tiles
         made = torch.bmm(self._spread(), self._patches(x)).view(down, across, t, t, -1, len(x))
         a = made.permute(5, 4, 0, 2, 1, 3).reshape(len(x), -1, down * t, across * t)
@@ -101,19 +106,19 @@ class LocallyConnected(nn.Module):
         add_gradient(self.weight, self._gathered(spread))
 
     def extra_repr(self) -> str:
-        """For ``print``."""
+        """Return the text for ``print``."""
         rows, columns, channels, inputs = self.weight.shape[:4]
         shape = f"{inputs} → {channels}×{rows}×{columns}"
         return f"{shape}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}"
 
     @property
     def _tiles(self) -> tuple[int, int, int]:
-        """Tiles of t×t places: how many down and across, and t."""
+        """Number of tiles down and across, and t; a tile has t×t positions."""
         rows, columns = self.weight.shape[:2]
         return rows // self.tile, columns // self.tile, self.tile
 
     def _patches(self, x: Tensor) -> Tensor:
-        """What each tile sees, (tiles, C·side², R); rows come last, so that whole runs of them are copied."""
+        """Return the patch of each tile, (tiles, C·side², R); rows come last, for contiguous copies."""
         side, step, p = _side(self.tile, self.kernel, self.stride), self.tile * self.stride, self.padding
         x = x.flatten(1).t().contiguous().view(*x.shape[1:], len(x))
         if p:
@@ -123,44 +128,44 @@ class LocallyConnected(nn.Module):
         return windows.permute(1, 2, 0, 4, 5, 3).reshape(down * across, -1, x.shape[-1])
 
     def _spread(self) -> Tensor:
-        """W as each tile's matrix (tiles, t²·U, C·side²), zero where a place does not see the patch."""
+        """Return W as one matrix per tile, (tiles, t²·U, C·side²), zero outside the receptive fields."""
         down, across, t = self._tiles
         rows, columns, channels, inputs, kernel, _ = self.weight.shape
         if t == 1:
             return self.weight.view(rows * columns, channels, -1)
         side = _side(t, kernel, self.stride)
         matrix = self.weight.new_zeros(down, across, t, t, channels, inputs, side, side)
-        for place, fields in self._fields(matrix):
-            fields.copy_(self.weight[place])
+        for position, fields in self._fields(matrix):
+            fields.copy_(self.weight[position])
         return matrix.view(down * across, t * t * channels, -1)
 
     def _gathered(self, matrix: Tensor) -> Tensor:
-        """The transpose of `_spread`: (tiles, t²·U, C·side²) in the shape of W."""
+        """The inverse of `_spread`: from (tiles, t²·U, C·side²) to the shape of W."""
         down, across, t = self._tiles
         channels, inputs, kernel, _ = self.weight.shape[2:]
         if t == 1:
             return matrix.view(self.weight.shape)
         side = _side(t, kernel, self.stride)
         weight = torch.empty_like(self.weight)
-        for place, fields in self._fields(matrix.view(down, across, t, t, channels, inputs, side, side)):
-            weight[place] = fields
+        for position, fields in self._fields(matrix.view(down, across, t, t, channels, inputs, side, side)):
+            weight[position] = fields
         return weight
 
     def _fields(self, matrix: Tensor) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-        """The part of a spread matrix that belongs to each place of a tile, with where W keeps it."""
+        """Yield, for each position of a tile, its index in W and its part of a spread matrix."""
         t, s, k = self.tile, self.stride, self.kernel
         for i, j in product(range(t), repeat=2):
-            place = slice(i, None, t), slice(j, None, t)
-            yield place, matrix[:, :, i, j, :, :, i * s : i * s + k, j * s : j * s + k]
+            position = slice(i, None, t), slice(j, None, t)
+            yield position, matrix[:, :, i, j, :, :, i * s : i * s + k, j * s : j * s + k]
 
 
 def _side(t: int, kernel: int, stride: int) -> int:
-    """Of what t neighbouring receptive fields cover together."""
+    """Return the side of the area that t neighbouring receptive fields cover."""
     return kernel + (t - 1) * stride
 
 
 def _best_tile(rows: int, columns: int, channels: int, kernel: int, stride: int) -> int:
-    """The t for which t×t places share a patch at the least cost: fewer copies, more multiplications by 0."""
+    """Return the t of the lowest cost: a larger t needs fewer copies, but more multiplications by 0."""
 
     def cost(t: int) -> int:
         return rows * columns * _side(t, kernel, stride) ** 2 * (COPY + t * t * channels) // t**2

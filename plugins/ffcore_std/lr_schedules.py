@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a factor on every block's learning rate as a function of time. Imports no torch.
+"""Learning-rate schedules: a factor on every block's learning rate. Does not import torch.
 
 A schedule is any class with ``factor(epoch, epochs)``: the factor after ``epoch`` of ``epochs`` epochs, where
 ``epoch`` may be fractional.
@@ -16,25 +16,25 @@ from ffcore.options import Count, Fraction, NonNegative, Positive
 
 
 class Constant:
-    """The same rate throughout."""
+    """Constant learning rate."""
 
     def factor(self, epoch: float, epochs: int) -> float:
-        """1."""
+        """Return 1."""
         return 1.0
 
 
 class HoldThenLinear:
-    """Constant, then linear to zero at the end (Hinton 2022).
+    """Constant, then linear decay to zero at the end (Hinton 2022).
 
     Args:
-        hold: share of the epochs before the descent.
+        hold: share of the epochs before the decay.
     """
 
     def __init__(self, hold: Fraction = 0.5) -> None:
         self.hold = hold
 
     def factor(self, epoch: float, epochs: int) -> float:
-        """``min(1, (epochs − epoch) / (epochs − hold·epochs))``, never below 0."""
+        """Return ``min(1, (epochs − epoch) / (epochs − hold·epochs))``, at least 0."""
         start = self.hold * epochs
         if epoch <= start:
             return 1.0
@@ -42,18 +42,18 @@ class HoldThenLinear:
 
 
 class Cosine:
-    """Half a cosine, after a linear warm-up.
+    """Cosine decay after a linear warm-up.
 
     Args:
-        final: the rate at the end, as a fraction of the learning rate.
-        warmup_epochs: epochs of linear ascent from zero.
+        final: the factor at the end.
+        warmup_epochs: epochs of linear increase from zero.
     """
 
     def __init__(self, final: Fraction = 0.0, warmup_epochs: NonNegative = 0.0) -> None:
         self.final, self.warmup_epochs = final, warmup_epochs
 
     def factor(self, epoch: float, epochs: int) -> float:
-        """``final + (1 − final)·(1 + cos(π·t))/2`` with t from 0 after the warm-up to 1 at the end."""
+        """Return ``final + (1 − final)·(1 + cos(π·t))/2``, t from 0 after the warm-up to 1 at the end."""
         if epoch < self.warmup_epochs:
             return epoch / self.warmup_epochs
         left = epochs - self.warmup_epochs
@@ -72,11 +72,11 @@ Milestones = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascendi
 
 
 class Step:
-    """Multiplied at the end of some epochs.
+    """Multiplied by a factor after given epochs.
 
     Args:
-        epochs: after which epochs, ascending.
-        by: what the rate is multiplied by each time.
+        epochs: the epochs after which the rate changes, ascending.
+        by: the factor of each change.
     """
 
     examples = ({"epochs": [1, 3]},)
@@ -85,5 +85,5 @@ class Step:
         self.epochs, self.by = epochs, by
 
     def factor(self, epoch: float, epochs: int) -> float:
-        """``by`` to the power of the number of listed epochs that are over."""
+        """Return ``by`` to the power of the number of listed epochs that are over."""
         return float(self.by ** sum(epoch >= after for after in self.epochs))

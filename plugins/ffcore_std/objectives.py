@@ -1,4 +1,9 @@
-"""Objectives on goodness of form "class"."""
+"""Objectives on goodness of form "class".
+
+    L = −(1/N) Σ_n ln softmax(g_n)_{y_n}
+
+N samples; R rows; K columns of goodness; y_n the column of the true class of sample n.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,12 @@ from ffcore.options import BelowOne
 
 
 class CrossEntropy(Objective):
-    """−ln softmax(g)_y, a mean over the samples of the first view; y: the column of the true class.
+    """Cross-entropy with the true class, L = −ln softmax(g)_y.
+
+    A mean over the samples of the first view; y is the column of the true class.
 
     Args:
-        label_smoothing: share of the target that is spread over all classes.
+        label_smoothing: share of the target that is distributed over all classes.
     """
 
     accepts: ClassVar[Form] = "class"
@@ -35,6 +42,7 @@ class CrossEntropy(Objective):
         """Derivative: (softmax(g) − (1 − s)·onehot(y) − s/K)/N on the first view's rows, with smoothing s."""
         n, k = views.samples, goodness.shape[1]
         up = torch.zeros_like(goodness)
+        # Written into the result without a temporary tensor.
         first = torch.softmax(goodness[:n], 1, out=up[:n]).sub_(self.label_smoothing / k)
         first.scatter_add_(
             1, self.targets(views).unsqueeze(1), first.new_full((n, 1), self.label_smoothing - 1)

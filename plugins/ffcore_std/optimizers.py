@@ -1,7 +1,7 @@
-"""The usual optimisers of torch, with one kernel for all parameters of a block.
+"""Common optimisers of torch in their ``fused`` form: one kernel for all parameters of a block.
 
-θ parameters; g gradient; η learning rate; λ weight decay. ``fused`` needs a third of the loop's time on a CPU
-(docs/speed.md).
+θ parameters; g gradient; η learning rate; λ weight decay. ``fused`` takes a third of the time of torch's loop
+over parameters on a CPU (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def sgd(
     dampening: Fraction = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent: m ← μ m + (1 − τ)(g + λ θ); θ ← θ − η m.
+    """Stochastic gradient descent, m ← μ m + (1 − τ)(g + λ θ); θ ← θ − η m.
 
     Args:
         params: parameters of one block.
         lr: learning rate η.
         weight_decay: λ, added to the gradient as λ θ.
-        momentum: μ, share of the last step in the next.
-        dampening: τ, share of the gradient that momentum leaves out.
-        nesterov: Nesterov's momentum.
+        momentum: μ, factor on the previous m.
+        dampening: τ, share of the gradient that is left out of m.
+        nesterov: whether to use Nesterov momentum.
     """
     return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, nesterov, fused=True)
 
@@ -82,7 +82,7 @@ def rmsprop(
     momentum: NonNegative = 0.0,
     centered: bool = False,
 ) -> torch.optim.Optimizer:
-    """RMSprop: the gradient divided by a running root mean square.
+    """RMSprop: the gradient divided by its running root mean square.
 
     Args:
         params: parameters of one block.
@@ -90,7 +90,7 @@ def rmsprop(
         weight_decay: λ, added to the gradient as λ θ.
         alpha: decay rate of the running mean of g².
         eps: added to the denominator.
-        momentum: share of the last step in the next.
-        centered: divide by the variance instead of the mean square.
+        momentum: factor on the previous step.
+        centered: whether to divide by the standard deviation instead.
     """
     return torch.optim.RMSprop(params, lr, alpha, eps, weight_decay, momentum, centered)

@@ -1,6 +1,6 @@
 """Bodies, objectives, contributions, schedules, augmentations, optimisers and data sets.
 
-Names and dotted targets; options are read off the constructors. Imports no torch.
+Names and targets; the options are read from the constructors. Does not import torch.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _training(registry: Registrar) -> None:
         ("polynomial", "PolynomialLR"),
     ):
         target = f"torch.optim.lr_scheduler:{scheduler}"
-        registry.lr_schedule(name, target, f"torch's {scheduler}, a step an epoch from a rate of 1")
+        registry.lr_schedule(name, target, f"torch's {scheduler}, one step per epoch")
 
     registry.accelerator("cpu", "lightning.pytorch.accelerators.cpu:CPUAccelerator")
     registry.accelerator("gpu", "lightning.pytorch.accelerators.cuda:CUDAAccelerator")

@@ -1,4 +1,9 @@
-"""Readouts: classifiers on what blocks hand on."""
+"""Readouts: classifiers on the handoffs of blocks.
+
+    logits = W [z_1, z_2, …] + b
+
+R rows; K classes; z_i (R, *shape) the handoff of block i.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,14 @@ from ffcore.interfaces import Context, Readout
 
 
 class Softmax(Readout):
-    """softmax(W [z_1, z_2, …] + b) on the handed-on (normalised) activities z of some blocks.
+    """Softmax classifier on the handoffs z of blocks, softmax(W [z_1, z_2, …] + b).
 
-    Starts from zero weights, so that its first distribution is uniform. Hinton 2022, section 3.3: all
-    hidden layers but the first, whose activity holds the label.
+    The weights start at zero, so the first distribution is uniform. Hinton 2022, section 3.3 reads all hidden
+    layers except the first, whose activity contains the label.
 
     Args:
-        taps: names of the blocks to read; None for all but the first (for the first, if it is the only one)
-            and those that learn from a loss of their own.
+        taps: names of the blocks to read. None: all blocks that use the recipe's loss, except the first of
+            them if there are several.
     """
 
     linear: nn.Linear
@@ -32,7 +37,7 @@ class Softmax(Readout):
         """See `ffcore.interfaces.Readout.setup`.
 
         Raises:
-            ValueError: when it is to read no block, one twice, or one that is not there.
+            ValueError: when ``taps`` is empty, has a block twice, or has one that does not exist.
         """
         names = [block.name for block in context.features]
         if self.taps is not None and len(set(self.taps)) != max(1, len(self.taps)):
@@ -46,10 +51,11 @@ class Softmax(Readout):
         wanted = self.taps if self.taps is not None else tuple(features[1:] or features)
         width = sum(math.prod(block.handoff_shape) for block in context.features if block.name in wanted)
         self.linear = nn.Linear(width, context.classes)
+        # Zero weights: no class is favoured before the first update.
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         return wanted
 
     def forward(self, *activities: Tensor) -> Tensor:
-        """(R, *shape) each → (R, K) logits."""
+        """Return the logits, (R, *shape) each → (R, K)."""
         return self.linear(torch.cat([a.flatten(1) for a in activities], dim=1))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Schedules: which blocks learn when, and which of them share a graph."""
+"""Schedules: which blocks learn in a step, and which of them share a graph."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from ffcore.options import Count
 
 
 class Joint(Schedule):
-    """All blocks learn on every batch, each by itself."""
+    """All blocks learn in every step, each in its own window."""
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """One window a block."""
+        """Return one window per block."""
         return tuple(range(i, i + 1) for i in range(blocks))
 
 
 class OneWindow(Schedule):
-    """All blocks share one graph: backpropagation through the whole network."""
+    """One window over all blocks: backpropagation."""
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """One window over everything."""
+        """Return one window over all blocks."""
         return (range(blocks),)
 
 
 class Greedy(Schedule):
-    """One block after another; those before are frozen, those after wait.
+    """One block learns after another; finished blocks are frozen.
 
     Args:
-        epochs: epochs for each block; None shares the run's epochs out evenly, earlier blocks first.
-        cache: keep what the finished blocks make of the training set, on the training device: floats of all
-            views of all samples. From the second block on every sample then keeps one and the same negative.
+        epochs: number of epochs for each block; None divides the run's epochs evenly.
+        cache: store the outputs of the finished blocks for all views of all training samples, on the training
+            device. From the second block on, each sample then has one fixed negative.
     """
 
     def __init__(self, epochs: Count | None = None, cache: bool = False) -> None:
@@ -40,7 +40,7 @@ class Greedy(Schedule):
         self.cache = cache
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """The one block whose turn it is; the last one keeps learning if epochs are left.
+        """Return the window of the current block. The last block learns in all remaining epochs.
 
         Raises:
             ValueError: when the run has fewer epochs than blocks need.
@@ -56,10 +56,10 @@ class Greedy(Schedule):
 
 
 class Interleaved(Schedule):
-    """Each block learns during its own span of epochs (interleaved layer training, CwComp).
+    """Each block learns in its own span of epochs (interleaved training, CwComp).
 
     Args:
-        spans: (first epoch, end) of each block, from 0, the end not included.
+        spans: (first, end) epoch of each block, from 0; the end is excluded.
     """
 
     examples = ({"spans": [[0, 2], [1, 3]]},)
@@ -69,10 +69,10 @@ class Interleaved(Schedule):
         self.spans = [(int(start), int(end)) for start, end in spans]
         for start, end in self.spans:
             if not 0 <= start < end:
-                raise ValueError(f"span [{start}, {end}] holds no epoch; spans are [first, end) from 0")
+                raise ValueError(f"span [{start}, {end}] is empty; spans are [first, end) from 0")
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """Windows of one for the blocks whose span holds this epoch.
+        """Return one window for each block whose span contains this epoch.
 
         Raises:
             ValueError: when the number of spans is not the number of blocks.
@@ -85,10 +85,10 @@ class Interleaved(Schedule):
 
 
 class Overlapping(Schedule):
-    """Windows of several blocks whose tiling shifts by one block with every batch (Trifecta's pairs).
+    """Windows of several blocks that shift by one block in every step (Trifecta).
 
     Args:
-        size: blocks in a window.
+        size: number of blocks in a window.
     """
 
     def __init__(self, size: Count = 2) -> None:
@@ -96,7 +96,8 @@ class Overlapping(Schedule):
         self.size = size
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """Windows of ``size`` that start at step modulo ``size``; shorter ones at the ends."""
+        """Return windows of ``size`` blocks that start at step modulo ``size``; shorter ones at the ends."""
         offset = progress.step % self.size
+        # Borders of the windows; the first and last window may be shorter.
         cuts = [0, *range(offset or self.size, blocks, self.size), blocks]
         return tuple(range(a, b) for a, b in pairwise(cuts))

@@ -1,4 +1,4 @@
-"""From recipe to module: what fits together, what does not and where it says so."""
+"""Building a recipe: parts that fit, parts that do not, and the path in messages."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_blocks_are_numbered_by_kind_and_set_up_in_order():
     ]
 
 
-def test_a_block_takes_the_recipes_parts_unless_it_says_else():
+def test_a_block_has_the_recipes_parts_unless_overridden():
     own = {**DENSE, "block": {"goodness": "mean-squares", "handoff": None, "per_view": True}}
     first, second = build(network=[DENSE, own]).network.blocks
     assert [type(b.goodness).__name__ for b in (first, second)] == ["SumSquares", "MeanSquares"]
@@ -45,7 +45,7 @@ def test_a_block_takes_the_recipes_parts_unless_it_says_else():
     assert [b.per_view for b in (first, second)] == [False, True]
 
 
-def test_a_concat_shortcut_widens_what_comes_next():
+def test_a_concat_shortcut_widens_the_next_input():
     residual = {"kind": "residual", "merge": "concat", "items": [DENSE]}
     net = build(network=[DENSE, residual, DENSE]).network
     assert [b.body.linear.in_features for b in net.blocks] == [16, 6, 12]
@@ -121,13 +121,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_does_not_fit_is_said_with_its_path(name):
+def test_parts_that_do_not_fit_are_refused_with_their_path(name):
     recipe, message = WRONG[name]
     with pytest.raises(UserError, match=message):
         build(**recipe)
 
 
-def test_an_error_that_says_nothing_is_told_by_its_type(monkeypatch):
+def test_an_error_without_a_message_is_reported_by_its_type(monkeypatch):
     def forward(self, x):
         raise NotImplementedError
 
@@ -136,7 +136,7 @@ def test_an_error_that_says_nothing_is_told_by_its_type(monkeypatch):
         build()
 
 
-def test_labels_that_do_not_fit_are_said_with_their_path():
+def test_labels_that_do_not_fit_are_refused_with_their_path():
     with pytest.raises(
         UserError, match=r"^algorithm: labels overlay: 17 classes do not fit into 16 input features"
     ):
@@ -171,7 +171,7 @@ def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name)
 
     network, twin = built(), ["algorithm=backprop", "contribution=sum", "schedule=null"]
     if network.circuits:
-        with pytest.raises(UserError, match="Backprop claims no class, but a circuit"):
+        with pytest.raises(UserError, match="views of Backprop have no hypothesis, but a circuit"):
             built(*twin)
     else:
         assert built(*twin).blocks
@@ -185,7 +185,7 @@ def test_the_same_seed_gives_the_same_weights():
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
 
 
-def test_the_global_random_state_neither_matters_nor_moves():
+def test_the_global_random_state_is_neither_used_nor_changed():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first = build().network.state_dict()
@@ -196,7 +196,7 @@ def test_the_global_random_state_neither_matters_nor_moves():
 
 
 class Noted(Augmentation):
-    """Keeps its place."""
+    """Stores its context."""
 
     place = None
 
@@ -208,7 +208,7 @@ class Noted(Augmentation):
 
 
 class Watching(ForwardForward):
-    """Keeps its place."""
+    """Stores its context."""
 
     def setup(self, context):
         super().setup(context)
@@ -216,7 +216,7 @@ class Watching(ForwardForward):
         return context.shape
 
 
-def test_what_is_known_of_the_data_reaches_the_algorithm_and_the_augmentations():
+def test_statistics_reach_the_algorithm_and_the_augmentations():
     statistics = Statistics((5, 6, 7), -1.0, 2.0, (0.5,), (0.25,))
     algorithm = Watching(Overlay(), WrongLabel())
     data = {"kind": "digits", "augment": [Noted()], "groups": [0, 0, 1]}
@@ -229,13 +229,13 @@ def test_what_is_known_of_the_data_reaches_the_algorithm_and_the_augmentations()
     assert (context.statistics, context.superclass_of.tolist()) == (statistics, [0, 0, 1])
 
 
-def test_without_data_the_algorithm_knows_nothing_of_them_and_augmentations_are_not_set_up():
+def test_without_data_there_are_no_statistics_and_augmentations_are_not_set_up():
     module = build(algorithm=Watching(Overlay(), WrongLabel()), data={"kind": "digits", "augment": [Noted()]})
     assert module.algorithm.place.statistics is None
     assert module.augmentations[0].place is None
 
 
-def test_an_augmentation_that_does_not_fit_the_data_says_where_it_is():
+def test_an_augmentation_that_does_not_fit_is_refused_with_its_path():
     statistics = Statistics((5, 6, 7), 0.0, 1.0, (0.0,), (1.0,))
     with pytest.raises(UserError, match=r"^data.augment.1: expected images of 1 or 3 channels"):
         build(shape=(2, 4, 4), statistics=statistics, data={"kind": "digits", "augment": ["shift", "grey"]})

@@ -42,7 +42,7 @@ def test_a_compiled_block_learns_and_predicts_the_same():
     torch.testing.assert_close(compiled.state_dict(), plain.state_dict())  # under the same names
 
 
-def test_only_blocks_that_ask_for_it_are_compiled_and_only_once():
+def test_only_blocks_with_compile_are_compiled_and_only_once():
     module = build()
     counter = CompileCounter()
     module.network.blocks[0].compile(backend=counter)

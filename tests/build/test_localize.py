@@ -1,4 +1,4 @@
-"""Local blocks inside models that know nothing of ffcore."""
+"""Local blocks inside existing PyTorch models."""
 
 import copy
 
@@ -118,7 +118,7 @@ def test_a_plain_layer_beside_a_head_updates_its_running_statistics_once_a_step(
     assert model[2].training
 
 
-def test_a_model_given_back_has_its_weights_and_no_blocks(seeded):
+def test_a_delocalized_model_has_its_weights_and_no_blocks(seeded):
     net = localized(head="head", handoff=None)
     learned(net, epochs=1)
     x = digits()[0][:5]
@@ -198,7 +198,7 @@ class Positions(Goodness):
 
 
 @pytest.mark.filterwarnings("ignore:localize")
-def test_a_sub_module_may_make_several_tensors(seeded):
+def test_a_sub_module_may_return_several_tensors(seeded):
     class Recurrent(nn.Module):
         def __init__(self):
             super().__init__()
@@ -225,13 +225,13 @@ def test_one_non_finite_batch_names_the_block_and_leaves_the_weights(seeded):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_the_parameters_that_stay_outside_are_named():
+def test_parameters_outside_blocks_are_named():
     with pytest.warns(UserWarning, match=r"will not learn: head\.weight, head\.bias$"):
         localized()
 
 
 @pytest.mark.filterwarnings("ignore:localize")
-def test_the_keys_and_the_values_of_the_models_state_stay(seeded):
+def test_the_models_state_dict_does_not_change(seeded):
     model = ResidualCNN()
     keys, x = list(model.state_dict()), digits()[0][:4]
     before = model(x)
@@ -254,7 +254,7 @@ def test_no_gradient_crosses_from_one_sub_module_to_another(seeded):
 
 
 @pytest.mark.filterwarnings("ignore:localize")
-def test_a_copy_of_the_model_has_blocks_of_its_own(seeded):
+def test_a_copy_of_the_model_has_its_own_blocks(seeded):
     net = localized()
     twin = copy.deepcopy(net)
     before = parameters(net)
@@ -295,7 +295,7 @@ def test_the_layers_of_a_transformer_learn_from_tokens(seeded):
 
 
 @pytest.mark.filterwarnings("ignore:localize")
-def test_the_model_runs_in_the_mode_that_it_is_in():
+def test_blocks_follow_the_mode_of_the_model():
     seen = []
 
     class Noting(nn.Conv2d):
@@ -317,7 +317,7 @@ def test_the_model_runs_in_the_mode_that_it_is_in():
     ("at", "changes", "complaint"),
     [
         (["stem", "midle"], {}, "the model has no sub-module 'midle'; did you mean 'middle'"),
-        (["stem", "stem.0"], {}, "stem.0 lies inside stem"),
+        (["stem", "stem.0"], {}, "stem.0 is inside stem"),
         ("layers", {}, "the model has no sub-module 'layers'"),
         ([], {}, "at is empty"),
         ([nn.ReLU()], {}, "should be the name of a sub-module"),
@@ -331,20 +331,20 @@ def test_the_model_runs_in_the_mode_that_it_is_in():
         (["stem"], {"goodness": None}, "stem: goodness: objective CrossEntropy needs a goodness"),
         (["stem"], {"goodness": SumSquares}, r"SumSquares is a class; give an instance"),
         (["stem"], {"objective": SumSquares()}, "a SumSquares is not an objective"),
-        (["stem"], {"head": "stem"}, "head='stem' is named in at, too"),
+        (["stem"], {"head": "stem"}, "head='stem' is also in at"),
         (["middle.0"], {"example": torch.zeros(2, 3, 8, 8)}, "does not take inputs of shape .*channels"),
         (["stem"], {"example": "x"}, "example: should be a few samples"),
         (["stem"], {"classes": 2.5}, "classes: should be the number of classes"),
     ],
 )
-def test_what_cannot_be_localized_is_refused_and_the_model_stays_as_it_was(at, changes, complaint):
+def test_invalid_arguments_are_refused_and_the_model_does_not_change(at, changes, complaint):
     model = ResidualCNN()
     with pytest.raises((UserError, RuntimeError), match=complaint):
         localized(model, at, **changes)
     assert not any("forward" in vars(module) for module in model.modules())
 
 
-def test_a_list_of_modules_is_explained():
+def test_a_module_list_is_refused():
     model = nn.Module()
     model.layers = nn.ModuleList([nn.Linear(64, 10)])
     with pytest.raises(
@@ -400,7 +400,7 @@ def test_a_model_is_localized_once(seeded):
 
 
 @pytest.mark.filterwarnings("ignore:localize")
-def test_components_of_localized_blocks_move_with_time(seeded):
+def test_components_of_localized_blocks_advance(seeded):
     class Counting(SymBa):
         seen = 0
 
@@ -414,7 +414,7 @@ def test_components_of_localized_blocks_move_with_time(seeded):
     assert Counting.seen == 1
 
 
-def test_a_handoff_that_goes_with_the_blocks_is_named():
+def test_delocalize_warns_of_a_handoff():
     net = localized(head="head")
     with pytest.warns(UserWarning, match="stem, middle, last had a handoff"):
         ffcore.delocalize(net)

@@ -1,4 +1,4 @@
-"""A model from elsewhere, named by a recipe."""
+"""A PyTorch model that a recipe names."""
 
 import sys
 
@@ -58,7 +58,7 @@ def train(folder, network, **changes):
     )
 
 
-def test_a_recipe_trains_a_model_and_its_folder_opens_without_help(tmp_path):
+def test_a_recipe_trains_a_model_and_its_run_is_loaded(tmp_path):
     run = train(tmp_path / "run", item(), optimizer={"lr": 0.003})
     assert [b.name for b in run.module.network.blocks] == ["stem", "layers-0", "layers-1"]
     assert run.results.test.accuracy > 0.5
@@ -68,12 +68,12 @@ def test_a_recipe_trains_a_model_and_its_folder_opens_without_help(tmp_path):
     torch.testing.assert_close(loaded.module.scores(x), run.module.scores(x))
 
 
-def test_the_same_seed_draws_the_same_weights(tmp_path):
+def test_the_same_seed_gives_the_same_model(tmp_path):
     nets = [ffcore.from_recipe("digits/ff", (1, 8, 8), 10, network=item()) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*(net.parameters() for net in nets), strict=True))
 
 
-def test_sub_modules_may_differ_and_the_model_may_have_a_name():
+def test_sub_modules_may_have_settings_and_the_model_a_name():
     at = {"stem": {"goodness": "mean-squares"}, "layers.*": None}
     net = ffcore.from_recipe("digits/ff", (1, 8, 8), 10, network=[item(at=at, name="m")])
     assert [(b.name, type(b.goodness).__name__) for b in net.blocks] == [
@@ -83,7 +83,7 @@ def test_sub_modules_may_differ_and_the_model_may_have_a_name():
     ]
 
 
-def test_a_function_from_python_makes_it_too():
+def test_a_function_from_python_may_make_the_model():
     class Plain(nn.Sequential):
         def __init__(self):
             super().__init__(nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.ReLU()), nn.Linear(30, 10))
@@ -110,8 +110,8 @@ BAD = {
         r"network\.0\.target: 'elsewhere:mak' cannot be",
     ),
     "a target of nothing": ({"target": 3}, "should be module:function"),
-    "what makes no module": ({"target": "elsewhere:number"}, "it makes a int, not a torch module"),
-    "what raises": ({"target": "elsewhere:broken"}, "it makes no model"),
+    "what makes no module": ({"target": "elsewhere:number"}, "it returns a int, not a torch module"),
+    "what raises": ({"target": "elsewhere:broken"}, "it fails"),
     "options that it does not take": ({"options": {"unit": 3}}, "unexpected keyword argument 'unit'"),
     "a sub-module that is not there": ({"at": ["stam"]}, "no sub-module 'stam'; did you mean 'stem'"),
     "no sub-module": ({"at": []}, r"network\.0\.at"),
@@ -121,6 +121,6 @@ BAD = {
 
 
 @pytest.mark.parametrize(("changes", "complaint"), BAD.values(), ids=BAD)
-def test_models_that_cannot_work_are_refused_with_their_path(changes, complaint):
+def test_invalid_models_are_refused_with_their_path(changes, complaint):
     with pytest.raises(UserError, match=complaint):
         ffcore.from_recipe("digits/ff", (1, 8, 8), 10, network=[item(**changes)])

@@ -163,7 +163,7 @@ CASES = {
     "no parameters": (
         ["--plugin", "bare.py", *network("{kind: bare}")],
         "network",
-        "no block has a parameter",
+        "no block has trainable parameters",
     ),
     "wrong form of goodness": (
         run("block.goodness=logits"),

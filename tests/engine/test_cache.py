@@ -1,4 +1,4 @@
-"""Finished blocks need not run again."""
+"""The cache of finished blocks."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def calls(made):
     return count
 
 
-def test_a_finished_block_runs_once_over_the_set_and_never_again(module, fit, loader):
+def test_a_finished_block_runs_once_over_the_training_set(module, fit, loader):
     made, train = module(blocks=3, schedule=GREEDY, trainer={"max_epochs": 6}), loader()
     count = calls(made)
     fit(made, train, epochs=6)
@@ -40,7 +40,7 @@ def test_without_a_cache_blocks_after_the_last_learner_do_not_run(module, fit, l
     assert list(count.values()) == [3 * len(train), 2 * len(train), len(train)]
 
 
-def test_cached_views_are_what_the_finished_blocks_make_of_the_samples(module, fit, loader):
+def test_cached_views_are_the_outputs_of_the_finished_blocks(module, fit, loader):
     made, train = module(blocks=3, schedule=GREEDY, trainer={"max_epochs": 6}), loader()
     fit(made, train, epochs=6)
     network = made.network
@@ -63,7 +63,7 @@ def test_cached_views_are_what_the_finished_blocks_make_of_the_samples(module, f
 
 
 def test_with_the_same_views_a_cache_changes_nothing(module, loader):
-    """The second block learns the same from what the first one made as from what it makes again."""
+    """The second block learns the same with and without the cache."""
     learned = []
     for cached in (True, False):
         made = module(blocks=2, schedule=GREEDY)
@@ -89,12 +89,12 @@ def test_with_the_same_views_a_cache_changes_nothing(module, loader):
         ({"data": {"kind": "digits", "augment": ["shift"]}}, "data.augment"),
     ],
 )
-def test_what_changes_cannot_be_kept(module, more, why):
+def test_views_that_cannot_be_cached_are_refused(module, more, why):
     with pytest.raises(UserError, match=f"schedule.cache: {why}"):
         module(schedule=GREEDY, **more)
 
 
-def test_the_cache_is_drawn_anew_for_every_block(module, fit, loader):
+def test_the_cache_has_new_random_numbers_for_every_block(module, fit, loader):
     made, train = module(blocks=3), loader()
     hypotheses = []
     for learning in (1, 2):

@@ -31,13 +31,13 @@ def test_means_are_over_samples_not_over_batches():
     assert meter.read() == {"dense1": {"loss": 2.0}}
 
 
-def test_views_go_by_their_own_roles():
+def test_goodness_is_reported_by_role():
     meter = Meter(["dense1", "dense2"])
     seen(meter, torch.tensor([3.0, 3.0, 1.0, 1.0]), Views(torch.zeros(4, 1), ("near", "far"), (2, 2)))
     assert meter.read() == {"dense1": {"near": 3.0, "far": 1.0, "separation": 2.0}}
 
 
-def test_reading_changes_nothing_and_a_reset_starts_afresh():
+def test_reading_changes_nothing_and_reset_clears():
     meter = Meter(["dense1", "dense2"])
     meter.record(BLOCK, {"objective": torch.tensor(1.0)}, 2)
     assert meter.read() == meter.read() == {"dense1": {"loss": 1.0}}
@@ -54,7 +54,7 @@ def test_only_pairs_of_views_have_a_separation():
     assert meter.read() == {"dense1": {"loss": 1.0}}
 
 
-def test_adding_up_leaves_the_terms_alone():
+def test_adding_does_not_change_the_terms():
     meter, term = Meter(["dense1", "dense2"]), torch.tensor(1.0)
     for _ in range(2):
         meter.record(BLOCK, {"objective": term}, 2)

@@ -15,7 +15,7 @@ def test_by_hand_over_two_batches():
     assert metrics["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]  # rows are true classes
 
 
-def test_without_a_sample_it_is_zero():
+def test_without_samples_the_accuracy_is_zero():
     metric = Accuracy(sources=1, classes=2)
     metric.update(torch.zeros(1, 0, 2), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
     assert metric.metrics()["accuracy"] == 0

@@ -1,4 +1,4 @@
-"""Whole runs, short ones, through Lightning's trainer."""
+"""Short runs with Lightning's trainer."""
 
 import copy
 
@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_parameters_to_the_bit(module, loader, fit)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_another_seed_gives_other_draws(module, loader, fit):
+def test_another_seed_gives_other_random_numbers(module, loader, fit):
     one, other = module(), module()
     other.seed = 2
     for made in (one, other):
@@ -37,7 +37,7 @@ def test_another_seed_gives_other_draws(module, loader, fit):
     assert not torch.equal(*(next(m.network.parameters()) for m in (one, other)))
 
 
-def test_every_batch_has_draws_of_its_own(module, loader, fit):
+def test_every_batch_has_other_random_numbers(module, loader, fit):
     made, seen = module(seed=7), []
     learn = made.algorithm.learn
 
@@ -66,7 +66,7 @@ def test_runs_in_other_precisions(module, loader, fit, precision, weights):
     assert 0 <= made.val_metrics["accuracy"] <= 1
 
 
-def test_a_leftover_of_accumulation_is_flushed_at_the_end_of_the_epoch(module, loader, fit):
+def test_an_incomplete_group_steps_at_the_end_of_the_epoch(module, loader, fit):
     accumulated = module(trainer={"accumulate": 9})
     one_batch = module()
     one_batch.seed = accumulated.seed
@@ -80,7 +80,7 @@ def test_a_leftover_of_accumulation_is_flushed_at_the_end_of_the_epoch(module, l
     assert not torch.equal(next(accumulated.network.parameters()), next(module().network.parameters()))
 
 
-def test_frozen_blocks_are_as_the_schedule_says(module, loader, fit):
+def test_the_schedule_freezes_blocks(module, loader, fit):
     made = module(2, schedule="greedy", trainer={"max_epochs": 2})
     start = copy.deepcopy(made.network.state_dict())
     fit(made, loader(), epochs=1)
@@ -92,7 +92,7 @@ def test_frozen_blocks_are_as_the_schedule_says(module, loader, fit):
 
 
 class Rates:
-    """What every block's optimiser has for a learning rate, batch by batch."""
+    """Learning rate of every block's optimiser, batch by batch."""
 
     def __init__(self, made):
         self.seen, learn = [], made.algorithm.learn
@@ -145,7 +145,7 @@ class Curious(LayerContribution):
         return scores.sum(0)
 
 
-def test_a_contribution_is_fed_with_what_it_needs(module, loader, fit):
+def test_a_contribution_observes_its_needs(module, loader, fit):
     made = module(2, optimizer={"kind": "sgd", "lr": 0.0})
     made.net.contribution = curious = Curious()
     train, val = loader(batch_size=11), loader(n=12, batch_size=5, shuffle=False)
@@ -197,7 +197,7 @@ def mean_losses(made, data):
     return total / n
 
 
-def test_validation_says_how_good_the_combined_scores_are(module, loader, fit):
+def test_validation_reports_the_accuracy_of_the_combined_scores(module, loader, fit):
     made, val = module(), loader(n=12, batch_size=5, shuffle=False)
     trainer = fit(made, loader(), val)
     right = torch.cat([made.scores(b.x).argmax(1) == b.y for b in val]).float().mean()
@@ -206,7 +206,7 @@ def test_validation_says_how_good_the_combined_scores_are(module, loader, fit):
     assert torch.tensor(made.val_metrics["confusion"]).sum() == 12
 
 
-def test_testing_keeps_its_figures(module, loader, fit):
+def test_a_test_stores_its_metrics(module, loader, fit):
     made = module()
     trainer = fit(made, loader())
     trainer.test(made, loader(n=9, shuffle=False), verbose=False)
@@ -214,7 +214,7 @@ def test_testing_keeps_its_figures(module, loader, fit):
     assert len(made.test_metrics["per_source"]) == 2
 
 
-def test_whatever_is_measured_has_its_random_numbers(module, loader, fit):
+def test_batches_of_validation_and_test_have_random_numbers(module, loader, fit):
     made, drawn = module(), []
     made.algorithm.measure = lambda batch, net: drawn.append(batch.random().seed) or {}
     trainer = fit(made, loader(), loader(shuffle=False))

@@ -15,7 +15,7 @@ def test_two_ranks_draw_what_one_would():
         assert torch.equal(one, torch.cat(both))
 
 
-def test_the_same_key_repeats_itself():
+def test_the_same_key_gives_the_same_numbers():
     for one, other in zip(kinds(BatchRNG(1, 7, 0, 5, 5)), kinds(BatchRNG(1, 7, 0, 5, 5)), strict=True):
         assert torch.equal(one, other)
 
@@ -32,13 +32,13 @@ def test_seed_step_stream_and_call_all_matter():
     assert torch.pdist(torch.stack(drawn)).min() > 0.5
 
 
-def test_another_stream_does_not_move_one_on():
+def test_streams_are_independent():
     alone, beside = BatchRNG(1, 7, 0, 5, 5), BatchRNG(1, 7, 0, 5, 5)
     beside.normal("other")
     assert torch.equal(alone.uniform("a"), beside.uniform("a"))
 
 
-def test_the_global_random_state_does_not_matter_and_stays():
+def test_the_global_random_state_is_neither_used_nor_changed():
     torch.manual_seed(3)
     before = torch.get_rng_state()
     one = BatchRNG(1, 7, 0, 5, 5).normal("a")
@@ -52,7 +52,7 @@ def test_integers_stay_below_the_bound():
     assert sorted(drawn.unique().tolist()) == [0, 1, 2]
 
 
-def test_mix_tells_words_and_their_order_apart():
+def test_mix_depends_on_the_words_and_their_order():
     seeds = [mix(), mix(0), mix(0, 0), mix(1), mix(1, 2), mix(2, 1), mix(-1), mix(1 << 40)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 1 << 63 for seed in seeds)

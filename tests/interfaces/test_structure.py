@@ -12,7 +12,7 @@ class Pair(NamedTuple):
     right: torch.Tensor
 
 
-def test_an_input_of_any_structure_keeps_it_while_its_tensors_change():
+def test_mapped_keeps_the_structure_of_an_input():
     made = mapped({"pair": Pair(torch.zeros(3), torch.ones(3)), "list": [torch.ones(4)]}, lambda t: t[:2])
     assert isinstance(made["pair"], Pair)
     assert made["pair"].right.tolist() == [1.0, 1.0]

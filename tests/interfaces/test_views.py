@@ -19,7 +19,7 @@ def test_rows_are_a_view_of_the_memory():
     assert t.tolist() == [0, 0, 1, 1, 0]
 
 
-def test_an_unknown_role_names_those_there_are():
+def test_an_unknown_role_lists_the_known_roles():
     with pytest.raises(KeyError, match="no view 'other' in this pass; there are positive, negative, neutral"):
         views().of(torch.arange(5), "other")
 
@@ -42,7 +42,7 @@ def test_a_labelled_input_by_hand():
     assert base.tolist() == [[[0, 0], [1, 2]]]
 
 
-def test_without_a_scale_rows_are_as_they_are():
+def test_without_a_scale_rows_are_unchanged():
     joined = LabelledInput(torch.tensor([[0.0, 7.0]]), torch.tensor([[3.0]]))
     assert joined.dense().tolist() == [[3, 7]]
 

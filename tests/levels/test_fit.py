@@ -1,4 +1,4 @@
-"""A run's folder for a network that was made in Python: fit, evaluate, load, resume."""
+"""The run directory of a network that was made in Python: fit, evaluate, load, resume."""
 
 import json
 
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
     return fit(run_dir=tmp_path_factory.mktemp("fit") / "run", epochs=6, report=True)
 
 
-def test_a_run_has_a_folder_with_everything(run):
+def test_a_run_directory_has_all_files(run):
     names = {path.name for path in run.path.iterdir()}
     assert names >= {
         "config.yaml",
@@ -82,7 +82,7 @@ def test_a_predictor_takes_and_returns_what_it_was_given(run):
     np.testing.assert_array_equal(halved.predict(2 * x[:50]), predictor.predict(x[:50]))
 
 
-def test_a_folder_is_opened_with_a_network_made_anew(run):
+def test_a_run_is_loaded_with_a_new_network(run):
     x, _ = digits()
     np.testing.assert_array_equal(
         ffcore.load(run.path, net=network()).scores(x[:9]), run.predictor().scores(x[:9])
@@ -100,7 +100,7 @@ class StopAt(Callback):
             raise RuntimeError("stopped")
 
 
-def test_a_stopped_run_is_resumed_to_the_bit(tmp_path):
+def test_a_resumed_run_is_bit_identical(tmp_path):
     whole = fit(run_dir=tmp_path / "whole", epochs=3)
     with pytest.raises(RuntimeError, match="stopped"):
         fit(run_dir=tmp_path / "part", epochs=3, callbacks=[StopAt(17)])
@@ -120,7 +120,7 @@ def test_loaders_and_data_sets_are_read_once(tmp_path):
     assert runs[0].results["data"]["train"] == 270
 
 
-def test_a_localized_model_has_a_run_too(tmp_path):
+def test_a_localized_model_can_be_fitted(tmp_path):
     model = nn.Sequential(nn.Sequential(nn.Linear(64, 100), nn.ReLU()), nn.Linear(100, 10))
     net = ffcore.localize(
         model, "0", head="1", example=torch.zeros(2, 64), classes=10, algorithm="forward-forward",
@@ -146,7 +146,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("changes", "complaint"), BAD.values(), ids=BAD)
-def test_what_cannot_work_is_refused_before_anything_is_written(changes, complaint, tmp_path):
+def test_invalid_arguments_are_refused_before_anything_is_written(changes, complaint, tmp_path):
     with pytest.raises(UserError, match=complaint):
         fit(run_dir=tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()

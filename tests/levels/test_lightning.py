@@ -102,7 +102,7 @@ def test_a_plain_loop_continues_after_the_trainer_with_new_random_numbers(tmp_pa
     assert made.net.state_dict()["_extra_state"] == {"batches": 24}
 
 
-def test_boxes_that_adapt_need_an_iterator_of_their_own(tmp_path):
+def test_fitting_boxes_needs_a_separate_iterator(tmp_path):
     class Centred(BlackBox):
         def fit(self, batches):
             self.mean = torch.cat(list(batches)).mean(0)
@@ -146,7 +146,7 @@ def test_a_data_module_works_too(tmp_path):
     assert torch.equal(classes, made.net.predict(digits()[0][800:900]))
 
 
-def test_checkpoints_hold_the_optimisers_and_resuming_is_exact(tmp_path):
+def test_checkpoints_have_the_optimisers_and_resuming_is_exact(tmp_path):
     keep = ModelCheckpoint(tmp_path / "kept", monitor="val_accuracy", mode="max", save_last=True)
     whole = module(lr=0.01)
     trainer(tmp_path, epochs=4, enable_checkpointing=False).fit(whole, loader(), loader(600, 700))
@@ -164,7 +164,7 @@ def test_checkpoints_hold_the_optimisers_and_resuming_is_exact(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
 
 
-def test_a_checkpoint_loads_into_a_network_made_anew(tmp_path):
+def test_a_checkpoint_loads_into_a_new_network(tmp_path):
     made = module()
     run = trainer(tmp_path, epochs=1, enable_checkpointing=False)
     run.fit(made, loader(), loader(600, 700))
@@ -190,11 +190,11 @@ def test_callbacks_and_loggers_see_the_metrics(tmp_path):
     assert any(column.startswith("lr-") for column in columns)
 
 
-def test_optimisers_made_before_may_be_given():
+def test_existing_optimisers_may_be_passed():
     net = module().net
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
     assert ffcore.ForwardOnly(net, optimizers).configure_optimizers() is optimizers
-    with pytest.raises(UserError, match="these are made already"):
+    with pytest.raises(UserError, match="these exist already"):
         ffcore.ForwardOnly(net, optimizers, lr=0.1)
 
 

@@ -1,4 +1,4 @@
-"""Level 1: a network, torch optimisers and a loop of one's own."""
+"""Level 1: a network, torch optimisers and a plain training loop."""
 
 import copy
 import math
@@ -140,7 +140,7 @@ def test_kinds_and_objects_may_be_mixed():
 
 
 def test_learning_without_optimisers_names_the_call_that_makes_them():
-    with pytest.raises(UserError, match=r"no optimisers; make some by ffcore\.optimizers\(net"):
+    with pytest.raises(UserError, match=r"no optimisers; make them with ffcore\.optimizers\(net"):
         network().learn(*(t[:4] for t in digits()))
 
 
@@ -178,7 +178,7 @@ MISFITS = {
     "an example of nothing": ({"example": torch.zeros(0, 64)}, "example: should be a few samples"),
     "too many classes": ({"classes": 65}, "65 classes do not fit"),
     "no classes": ({"classes": None}, "classes: should be the number"),
-    "no block": ({"stages": [nn.Linear(64, 3)]}, "calls no local block"),
+    "no block": ({"stages": [nn.Linear(64, 3)]}, "does not call any local block"),
     "a number as a stage": ({"stages": [3]}, "stage 0: should be a module"),
     "a module twice": (
         {"stages": [ffcore.LocalBlock(SHARED, "sum-squares"), ffcore.LocalBlock(SHARED, "sum-squares")]},
@@ -189,7 +189,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize(("changes", "complaint"), MISFITS.values(), ids=MISFITS)
-def test_networks_that_cannot_work_are_refused(changes, complaint):
+def test_invalid_networks_are_refused(changes, complaint):
     with pytest.raises(UserError, match=complaint):
         network(**changes)
 
@@ -203,7 +203,7 @@ def test_a_block_belongs_to_one_network():
 
 BATCHES = {
     "samples of another shape": ((torch.zeros(4, 63), torch.zeros(4).long()), "the network was built for"),
-    "an array": ((digits()[0][:4].numpy(), torch.zeros(4).long()), "there is a ndarray"),
+    "an array": ((digits()[0][:4].numpy(), torch.zeros(4).long()), "not a ndarray"),
     "classes of floats": ((torch.zeros(4, 64), torch.zeros(4)), "y: should be an int64 tensor"),
     "doubles": ((torch.zeros(4, 64).double(), torch.zeros(4).long()), r"x: samples are torch\.float64"),
     "too few classes": ((torch.zeros(4, 64), torch.zeros(3).long()), r"y: should be an int64 tensor \(4,\)"),
@@ -221,7 +221,7 @@ OPTIMIZERS = {
     "an optimiser": (lambda net: torch.optim.SGD(net.parameters()), "should be a torch optimiser class"),
     "a block that is not there": (lambda net: {"block3": torch.optim.SGD}, "there is no block 'block3'"),
     "a block without": (lambda net: {"block1": torch.optim.SGD}, "block block2 has none"),
-    "something else": (lambda net: lambda p: 3, "a torch optimiser should be made, not a int"),
+    "something else": (lambda net: lambda p: 3, "should return a torch optimiser, not a int"),
     "of others": (
         lambda net: lambda p: torch.optim.SGD([nn.Parameter(torch.ones(1))]),
         "holds other parameters",
@@ -230,7 +230,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize(("make", "complaint"), OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_optimisers_that_cannot_work_are_refused(make, complaint):
+def test_invalid_optimisers_are_refused(make, complaint):
     net = network()
     with pytest.raises(UserError, match=complaint):
         ffcore.optimizers(net, make(net))
@@ -264,7 +264,7 @@ def by_super_class(**parts):
     return network([first, second], algorithm="channel-class", superclass_of=torch.arange(10) // 5)
 
 
-def test_an_objective_that_forgets_super_learns_on_the_columns_that_classes_share():
+def test_an_objective_without_super_setup_learns_on_shared_columns():
     class Forgetful(CwC):
         def setup(self, context):
             self.place = context
@@ -281,7 +281,7 @@ def test_an_objective_that_forgets_super_learns_on_the_columns_that_classes_shar
     torch.testing.assert_close(own.state_dict(), plain.state_dict(), rtol=0, atol=0)
 
 
-def test_an_objective_inside_a_loss_of_ones_own_gets_the_columns_too():
+def test_an_objective_inside_a_users_loss_gets_the_columns():
     class Own(LocalLoss):
         def __init__(self):
             super().__init__()
@@ -298,7 +298,7 @@ def test_an_objective_inside_a_loss_of_ones_own_gets_the_columns_too():
     assert loss.inner.column_of.tolist() == [0] * 5 + [1] * 5
 
 
-def test_every_component_is_set_up_once_with_what_it_may_know():
+def test_every_component_is_set_up_once_with_its_context():
     seen = {}
 
     def noted(kind):
@@ -342,7 +342,7 @@ def test_every_component_is_set_up_once_with_what_it_may_know():
 
 
 @pytest.mark.parametrize("returned", [None, "block9", ("block9",)])
-def test_a_readout_that_names_no_block_is_refused(returned):
+def test_a_readout_without_names_of_blocks_is_refused(returned):
     class Astray(Softmax):
         def setup(self, context):
             super().setup(context)
@@ -361,12 +361,12 @@ def test_an_algorithm_that_returns_no_shape_is_refused():
         network(algorithm=Silent(Overlay(), WrongLabel()))
 
 
-def test_a_black_box_that_does_not_fit_its_place_is_refused():
+def test_a_black_box_that_refuses_its_shape_is_reported():
     with pytest.raises(UserError, match="stage 1: group: 7 does not divide 100 units"):
         network([layer(64), WinnerTakeAll(7), layer(100)])
 
 
-def test_a_contribution_of_ones_own_combines():
+def test_a_users_contribution_combines():
     class First(LayerContribution):
         def combine(self, scores):
             return scores[0]
@@ -376,7 +376,7 @@ def test_a_contribution_of_ones_own_combines():
     assert torch.equal(net.scores(x), net.evidence(x)[0])
 
 
-def test_a_block_that_is_first_and_last_hands_on_what_it_makes_in_both_places():
+def test_a_block_called_first_and_last_returns_its_handoff_both_times():
     first, second = layer(64, 64), layer(64, 64)
     net = network([first, second, first])
     steps = ffcore.one_step(net, *(t[:8] for t in digits()), ffcore.optimizers(net, torch.optim.SGD))
@@ -399,7 +399,7 @@ def test_classes_that_the_network_does_not_have_are_refused():
         net.learn(digits()[0][:4], torch.tensor([9, 10, 11, 12]), ffcore.optimizers(net, torch.optim.SGD))
 
 
-def test_a_block_frozen_later_learns_no_more():
+def test_a_block_that_is_frozen_later_stops_learning():
     net = network()
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
     x, y = (t[:8] for t in digits())
@@ -408,6 +408,6 @@ def test_a_block_frozen_later_learns_no_more():
     assert list(net.learn(x, y, optimizers)) == ["block2"]
 
 
-def test_a_stage_whose_parameters_would_not_learn_is_named():
-    with pytest.warns(UserWarning, match="stage 1, a Linear, lies in no block"):
+def test_a_stage_with_parameters_outside_blocks_is_named():
+    with pytest.warns(UserWarning, match="stage 1, a Linear, is not in any block"):
         network([layer(64), nn.Linear(100, 30), layer(30)])

@@ -1,4 +1,4 @@
-"""One block: what it hands on, what it keeps, what it leaves alone."""
+"""One block: its handoff, its graph and its state."""
 
 import copy
 import functools
@@ -31,7 +31,7 @@ def block(body=None, lr=0.1, **kwargs):
 
 
 def network(body, shape=(D,), classes=2, readouts=None):
-    """With plain gradient descent, at the rate that `block` has noted."""
+    """A network with plain gradient descent."""
     net = LocalNetwork(body, shape, classes, readouts)
     rates = {name: getattr(b, "lr", 0.1) for name, b in net.learners.items()}
     net.optimizers = block_optimizers(
@@ -40,7 +40,7 @@ def network(body, shape=(D,), classes=2, readouts=None):
     return net
 
 
-def test_what_is_handed_on_was_computed_before_the_update():
+def test_the_handoff_is_computed_before_the_update():
     net = network(block(), (D,), 2)
     seen = []
     net.body.register_forward_hook(lambda module, args, out: seen.append(out))
@@ -50,7 +50,7 @@ def test_what_is_handed_on_was_computed_before_the_update():
     assert not torch.equal(net.body.body(rows()), before)
 
 
-def test_what_is_handed_on_never_requires_grad():
+def test_the_handoff_never_requires_grad():
     net = network(nn.Sequential(block(), block(), block()), (D,), 2)
     seen = []
     for b in net.blocks:
@@ -61,7 +61,7 @@ def test_what_is_handed_on_never_requires_grad():
 
 
 class Handed(Penalty):
-    """Reads what the block hands on."""
+    """Reads the handoff."""
 
     reads_handoff = True
 
@@ -141,7 +141,7 @@ def test_per_view_is_separate_passes_for_batch_statistics():
     torch.testing.assert_close(body[1].running_mean, twin[1].running_mean)
 
 
-def test_a_body_may_hand_on_something_else_than_its_activity():
+def test_a_body_may_return_another_input_of_the_handoff():
     class Two(nn.Module):
         def forward(self, x):
             return x, 2 * x
@@ -161,7 +161,7 @@ def test_a_pass_without_learning_leaves_no_graph_and_changes_nothing():
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
 
 
-def test_a_black_box_sees_no_graph_and_hands_none_on():
+def test_a_black_box_has_no_graph_before_or_after_it():
     class Box(BlackBox):
         def forward(self, x):
             self.saw_grad = x.requires_grad or torch.is_grad_enabled()
@@ -182,11 +182,11 @@ def test_names_are_unique():
 
 
 def test_a_module_without_a_local_block_is_refused():
-    with pytest.raises(UserError, match="calls no local block"):
+    with pytest.raises(UserError, match="does not call any local block"):
         network(nn.Linear(D, D), (D,), 2)
 
 
-def test_blocks_know_their_place():
+def test_blocks_get_their_context():
     net = network(nn.Sequential(block(), block(nn.Linear(D, 3))), (D,), 2)
     infos = [b.info for b in net.blocks]
     assert [(i.name, i.depth, i.blocks, i.shape, i.classes) for i in infos] == [
@@ -207,7 +207,7 @@ def test_a_pass_records_the_losses_of_each_block():
     ]
 
 
-def test_a_block_that_does_not_learn_drops_nothing_and_moves_no_running_statistics():
+def test_a_block_that_does_not_learn_has_no_dropout_and_keeps_running_statistics():
     net = network(block(nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.Dropout(0.5))), (D,), 2)
     net.train()
     before = copy.deepcopy(net.state_dict())
@@ -227,7 +227,7 @@ def test_a_labelled_input_is_detached_as_any_other():
 
 
 @pytest.mark.parametrize("kind", ["no closed form after all", "a rule of its own"])
-def test_autograd_helps_out_where_the_closed_form_ends(kind):
+def test_autograd_is_used_where_a_closed_form_is_missing(kind):
     class Sometimes(Energy):
         def vjp(self, activity, up):
             return None
@@ -265,7 +265,7 @@ def test_a_readout_gets_its_taps_in_the_order_it_asked_for():
     assert readout.seen == (3, 4)
 
 
-def test_a_goodness_of_another_shape_than_its_kind_is_refused_at_once():
+def test_a_goodness_whose_shape_does_not_match_its_form_is_refused():
     class Whole(Energy):
         def forward(self, activity):
             return activity
@@ -274,7 +274,7 @@ def test_a_goodness_of_another_shape_than_its_kind_is_refused_at_once():
         network(LocalBlock(nn.Linear(D, D), Whole(), GoodnessLoss(Margin())), (D,), 2)
 
 
-def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
+def test_a_callers_leaf_may_pass_through_an_identity_body():
     leaf = rows().requires_grad_()
     scale = nn.ParameterList([nn.Parameter(torch.ones(()))])
     made = LocalBlock(nn.Identity(), Energy(), GoodnessLoss(Margin()))
@@ -286,7 +286,7 @@ def test_a_callers_leaf_may_pass_through_a_body_that_does_nothing():
 
 
 @pytest.mark.parametrize("columns", [2, 5])
-def test_a_class_goodness_has_a_column_a_class(columns):
+def test_a_class_goodness_has_one_column_per_class(columns):
     class Columns(Goodness):
         form = "class"
 

@@ -1,4 +1,4 @@
-"""Between gradients and step: accumulation, ranks, clipping."""
+"""Accumulation, sums over ranks and clipping between gradients and steps."""
 
 import copy
 import functools
@@ -51,7 +51,7 @@ def test_uneven_micro_batches_make_the_step_of_one_large_batch():
     assert_equal_weights(small, large)
 
 
-def test_a_leftover_group_steps_with_the_samples_it_has():
+def test_an_incomplete_group_steps_with_its_samples():
     x = samples(9)
     large, small = network(), network(accumulate=4)
     large.learn(pair(x))
@@ -155,7 +155,7 @@ def test_a_window_that_ends_without_parameters_makes_the_step_of_one_large_batch
     assert_equal_weights(one, many)
 
 
-def test_a_callers_own_leaf_gets_the_gradient_of_a_mean_however_many_batches_make_a_step():
+def test_a_callers_leaf_gets_the_gradient_of_a_mean_with_accumulation():
     def gradient(accumulate):
         net, views = network(1, accumulate=accumulate), pair(samples(4))
         leaf = views.x.clone().requires_grad_()
@@ -165,7 +165,7 @@ def test_a_callers_own_leaf_gets_the_gradient_of_a_mean_however_many_batches_mak
     torch.testing.assert_close(gradient(3), gradient(1))
 
 
-def test_parameters_without_a_gradient_stay_where_they_are():
+def test_parameters_without_a_gradient_do_not_change():
     net = network(1, accumulate=2)
     idle = nn.Parameter(torch.ones(3))
     net.blocks[0].body.register_parameter("idle", idle)
@@ -176,7 +176,7 @@ def test_parameters_without_a_gradient_stay_where_they_are():
     assert torch.equal(idle, torch.ones(3))
 
 
-def test_a_rank_that_stands_in_adds_nothing():
+def test_an_idle_rank_adds_nothing():
     net = network(1, accumulate=2)
     net.record = lambda *_: pytest.fail("nothing of it is recorded")
     before = copy.deepcopy(net.state_dict())
@@ -205,7 +205,7 @@ def test_a_step_is_the_optimisers_own_and_its_hooks_are_called(listens):
     assert heard == ["after"] * 3 * listens
 
 
-def test_a_step_that_somebody_has_written_is_the_one_that_is_taken():
+def test_a_users_own_step_is_called():
     taken = []
 
     class Mine(torch.optim.SGD):
@@ -224,7 +224,7 @@ def test_a_step_that_somebody_has_written_is_the_one_that_is_taken():
 
 
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])
-def test_a_gradient_that_lies_otherwise_in_memory_makes_the_same_step(make):
+def test_a_gradient_with_other_strides_makes_the_same_step(make):
     weights = []
     for lies in (torch.Tensor.contiguous, lambda g: g.T.contiguous().T):
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Black boxes in their place between blocks."""
+"""Black boxes between blocks."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ D = 4
 
 
 class Box(BlackBox):
-    """Whatever ``make`` says; notes what it is given."""
+    """Returns the result of ``make`` and records its inputs."""
 
     def __init__(self, make=lambda x: x, limit=None):
         super().__init__()
@@ -27,7 +27,7 @@ class Box(BlackBox):
 
 
 class Adapting(Box):
-    """Is also fitted."""
+    """A box with a ``fit``."""
 
     def fit(self, batches):
         self.fitted.append([batch.clone() for batch in batches])
@@ -57,27 +57,27 @@ def views():
         (lambda x: x.to_sparse(), lambda x: x),
     ],
 )
-def test_what_comes_back_becomes_dense_and_of_the_inputs_kind(make, right):
+def test_the_output_becomes_dense_with_the_dtype_of_the_input(make, right):
     torch.testing.assert_close(BoxStage(Box(make))(x()), right(x()))
 
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda x: None, "nothing came out"),
-        (lambda x: x[1:], "6 rows went in and .5, 4. came out"),
-        (lambda x: x.sum(), r"6 rows went in and \(\) came out"),
-        (lambda x: x / 0, "what came out has numbers that are not finite"),
-        (lambda x: x.to(torch.complex64), "numbers of type torch.complex64 came out"),
-        (lambda x: x.numpy().astype(object), "numbers of type object came out"),
-        (lambda x: x.tolist(), "a list came out"),
+        (lambda x: None, "it returned None"),
+        (lambda x: x[1:], "it returned shape .5, 4. for 6 rows"),
+        (lambda x: x.sum(), r"it returned shape \(\) for 6 rows"),
+        (lambda x: x / 0, "its output has non-finite values"),
+        (lambda x: x.to(torch.complex64), "it returned numbers of type torch.complex64"),
+        (lambda x: x.numpy().astype(object), "it returned numbers of type object"),
+        (lambda x: x.tolist(), "it returned a list"),
         (lambda x: 1 / 0, "its forward raised ZeroDivisionError: division by zero"),
         (lambda x: x[:, 9], "its forward raised IndexError"),
         (lambda x: x.add_(1), "it has changed its input in place"),
-        (lambda x: x.double() + 1e200, "what came out has numbers that are not finite"),
+        (lambda x: x.double() + 1e200, "its output has non-finite values"),
     ],
 )
-def test_what_a_box_does_wrong_is_one_line_with_its_place(make, complaint):
+def test_an_error_of_a_box_is_one_line_with_its_path(make, complaint):
     with pytest.raises(RunError, match=f"^sign1, network.1: {complaint}") as caught:
         BoxStage(Box(make), "sign1", "sign1, network.1")(x())
     assert "\n" not in str(caught.value)
@@ -87,17 +87,17 @@ def test_another_shape_at_a_later_call_is_refused():
     widths = iter([4, 3])
     stage = BoxStage(Box(lambda x: x[:, : next(widths)]))
     stage(x())
-    with pytest.raises(RunError, match=r"samples of shape \(3,\) came out, earlier ones had \(4,\)"):
+    with pytest.raises(RunError, match=r"it returned samples of shape \(3,\), earlier ones had \(4,\)"):
         stage(x())
 
 
-def test_batches_are_split_to_the_boxs_own_limit():
+def test_batches_are_split_to_the_limit_of_the_box():
     box = Box(lambda x: 2 * x, limit=4)
     torch.testing.assert_close(BoxStage(box)(x(10)), 2 * x(10))
     assert [len(part) for part in box.seen] == [4, 4, 2]
 
 
-def test_a_box_may_answer_in_the_same_memory_every_time():
+def test_a_box_may_return_the_same_memory_every_time():
     memory = np.zeros((2, D), dtype=np.float32)
 
     def answer(x):
@@ -117,7 +117,7 @@ def test_a_box_gets_the_dense_form_of_a_labelled_input():
     assert box.seen[0].shape == (6, D)
 
 
-def test_a_box_never_sees_a_graph_and_none_crosses_it():
+def test_no_graph_enters_or_crosses_a_box():
     box = Box()
     net = taught(LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2))
     for _ in range(2):
@@ -134,7 +134,7 @@ def network(box, fit):
 
 
 def fits(net, epochs, plans=None):
-    """After which epochs the box has been fitted, in a run of so many."""
+    """The epochs after which the box was fitted."""
     box, when = net.boxes[0].box, []
     for epoch in range(epochs):
         if plans is not None:
@@ -145,7 +145,7 @@ def fits(net, epochs, plans=None):
     return when
 
 
-def test_a_box_is_fitted_when_the_run_begins_and_again_when_the_recipe_says_so():
+def test_a_box_is_fitted_at_the_start_and_when_the_recipe_asks():
     assert fits(network(Adapting(), "start"), 4) == [0]
     assert fits(network(Adapting(), 2), 4) == [0, 2]
     greedy = [[range(1)], [range(1)], [range(1, 2)], [range(1, 2)]]
@@ -155,7 +155,7 @@ def test_a_box_is_fitted_when_the_run_begins_and_again_when_the_recipe_says_so()
     assert fits(network(Box(), "finished"), 4, greedy) == []  # it has nothing to fit
 
 
-def test_a_box_is_fitted_on_what_the_blocks_before_it_hand_on():
+def test_a_box_is_fitted_on_the_handoffs_before_it():
     net = network(Adapting(), "start")
     fits(net, 1)
     right = net.body[0](x()).detach()

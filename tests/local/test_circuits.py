@@ -1,4 +1,4 @@
-"""Circuits: blocks that call each other again and again in one pass."""
+"""Circuits: connected blocks that run several times in one pass."""
 
 import pytest
 import torch
@@ -68,13 +68,13 @@ def test_blocks_learn_in_each_of_their_calls():
     assert terms == ["one", "two"] * 3
 
 
-def test_what_a_call_returns_has_no_graph():
+def test_the_result_of_a_call_has_no_graph():
     net = network()
     net.learn(views())
     assert not any(state.requires_grad for state in net.circuits[0].states)
 
 
-def test_the_calls_that_count_are_averaged_into_evidence():
+def test_the_evidence_is_the_mean_over_reads():
     net = network(calls=4, reads=range(1, 3))
     traced = net.trace(views())
     assert [len(calls) for calls in traced] == [4, 4]
@@ -82,7 +82,7 @@ def test_the_calls_that_count_are_averaged_into_evidence():
         torch.testing.assert_close(evidence, (calls[1] + calls[2]) / 2)
 
 
-def test_a_block_outside_circuits_that_runs_twice_says_what_it_said_last():
+def test_a_block_outside_circuits_that_runs_twice_has_the_evidence_of_its_last_call():
     shared = LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Margin()), name="shared")
     net = LocalNetwork(nn.Sequential(shared, nn.Tanh(), shared), (D,), 2)
     (calls,) = net.trace(views())
@@ -90,14 +90,14 @@ def test_a_block_outside_circuits_that_runs_twice_says_what_it_said_last():
     torch.testing.assert_close(net.goodness(views())[0], calls[-1])
 
 
-def test_upstream_holds_each_block_once_however_often_it_runs():
+def test_upstream_has_each_block_once():
     net = network(calls=5)
     pass_ = views()
     net.learn(pass_)
     assert len(pass_.upstream) == 2
 
 
-def test_stages_after_a_circuit_get_what_it_hands_on():
+def test_stages_after_a_circuit_get_its_output():
     tail = LocalBlock(nn.Linear(D, 3), Energy(), GoodnessLoss(Margin()), name="tail")
     net = network(after=(tail,))
     assert net(views().x).shape == (2 * ROWS, 3)

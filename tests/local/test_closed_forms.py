@@ -1,4 +1,4 @@
-"""Where closed forms stand in for autograd, and where they must not."""
+"""Closed forms replace autograd where they are valid, and only there."""
 
 import copy
 
@@ -33,7 +33,7 @@ class Doubled(Dense):
 
 
 class Total(Goodness):
-    """Has a closed form whose result is one number seen in many places."""
+    """Its closed form returns an expanded view."""
 
     def forward(self, activity):
         return activity.sum(1)
@@ -43,7 +43,7 @@ class Total(Goodness):
 
 
 class Refuses(SumSquares):
-    """Promises a closed form and then has none."""
+    """Has a ``vjp`` that returns None."""
 
     def forward(self, activity):
         return activity.square().sum(1)
@@ -53,7 +53,7 @@ class Refuses(SumSquares):
 
 
 class Changes(Logistic):
-    """Promises a derivative and then has none for these views."""
+    """Has a ``with_derivative`` that returns None for these views."""
 
     def forward(self, goodness, views):
         return super().forward(goodness, views)
@@ -89,14 +89,14 @@ def learned(net, graph):
         ({"objective": Changes}, "loss"),
     ],
 )
-def test_a_closed_form_counts_only_for_the_forward_that_it_was_written_for(parts, begins):
+def test_a_closed_form_is_used_only_with_its_own_forward(parts, begins):
     net = network(**parts)
     rule = net.place(net.blocks[0]).rule
     assert getattr(rule, "begins", "inputs") == begins
     torch.testing.assert_close(learned(net, False), learned(network(**parts), True))
 
 
-def test_a_block_that_cannot_learn_says_so():
+def test_a_block_without_a_gradient_is_refused():
     class Count(Goodness):
         def forward(self, activity):
             return (activity > 0).sum(1).to(activity.dtype)
@@ -135,7 +135,7 @@ def test_a_goodness_learns_on_a_frozen_body_wherever_the_graph_begins(graph):
     assert torch.equal(body.linear.weight, before)
 
 
-def test_a_loss_with_parameters_learns_them_though_it_has_a_derivative():
+def test_the_parameters_of_a_loss_with_a_derivative_learn():
     class Own(LocalLoss):
         def __init__(self):
             super().__init__()

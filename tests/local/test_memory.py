@@ -28,7 +28,7 @@ def peak(depth, one_window):
     return kept.most
 
 
-def test_what_two_nodes_of_the_graph_keep_counts_once():
+def test_a_tensor_saved_by_two_nodes_counts_once():
     net = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
     x = torch.randn(ROWS, WIDTH)
     with kept_for_backward(net.parameters()) as kept:
@@ -44,7 +44,7 @@ def test_bytes_saved_for_backward_do_not_grow_with_depth():
 
 
 @pytest.mark.parametrize("depth", [16, 64])
-def test_one_window_keeps_every_blocks_graph(depth):
+def test_one_window_saves_the_graph_of_every_block(depth):
     block = peak(5, True) - peak(4, True)
     assert block >= ROWS * WIDTH * 4
     assert peak(depth, True) == peak(4, True) + (depth - 4) * block

@@ -22,7 +22,7 @@ def learn(blocks, optimizers):
         optimizers.blocks[name].update(1)
 
 
-def test_its_step_moves_nothing():
+def test_its_step_changes_no_parameter():
     blocks, optimizers = pair()
     before = copy.deepcopy(blocks["a"].state_dict())
     blocks["a"](torch.ones(1, 2)).sum().backward()
@@ -30,7 +30,7 @@ def test_its_step_moves_nothing():
     torch.testing.assert_close(blocks["a"].state_dict(), before, rtol=0, atol=0)
 
 
-def test_zero_grad_drops_all_gradients():
+def test_zero_grad_clears_all_gradients():
     blocks, optimizers = pair()
     for block in blocks.values():
         block(torch.ones(1, 2)).sum().backward()
@@ -38,7 +38,7 @@ def test_zero_grad_drops_all_gradients():
     assert all(p.grad is None for block in blocks.values() for p in block.parameters())
 
 
-def test_state_goes_by_the_blocks_names_and_comes_back():
+def test_state_is_saved_and_restored_by_block_name():
     blocks, optimizers = pair()
     learn(blocks, optimizers)
     state = copy.deepcopy(optimizers.state_dict())
@@ -62,7 +62,7 @@ def test_state_of_other_blocks_is_refused():
 
 
 @pytest.mark.parametrize("restored", [False, True])
-def test_a_learning_rate_set_from_outside_reaches_the_blocks(restored):
+def test_a_learning_rate_set_in_param_groups_is_that_of_the_blocks(restored):
     _, optimizers = pair()
     if restored:
         optimizers.load_state_dict(copy.deepcopy(optimizers.state_dict()))

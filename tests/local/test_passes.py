@@ -1,4 +1,4 @@
-"""Passes that learn against a plain autograd loop: block by block, detached in between, torch's own SGD."""
+"""Learning passes are equal to a plain autograd loop over blocks with torch's SGD."""
 
 import copy
 import runpy
@@ -102,7 +102,7 @@ def test_class_goodness_and_cross_entropy_learn_as_plain_autograd_does():
     torch.testing.assert_close(learned(network), right, rtol=0, atol=1e-6)
 
 
-def test_a_penalty_that_cannot_change_anything_is_named():
+def test_a_penalty_without_a_gradient_is_refused():
     class Unsaid(Penalty):
         def forward(self, out, block, views):
             return out.handoff.square().mean()

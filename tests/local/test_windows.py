@@ -62,7 +62,7 @@ def test_a_window_of_two_shares_a_graph_and_the_third_block_does_not():
 
 
 @pytest.mark.parametrize("learning", [0, 1, 2])
-def test_frozen_blocks_stay_as_they_are_to_the_bit(learning):
+def test_frozen_blocks_are_bit_identical_after_a_step(learning):
     net = network(nn.Sequential(block(), block(), block()), [range(learning, learning + 1)])
     before = [copy.deepcopy(b.state_dict()) for b in net.blocks]
     net.learn(views())
@@ -73,7 +73,7 @@ def test_frozen_blocks_stay_as_they_are_to_the_bit(learning):
 
 @pytest.mark.parametrize("merge", ["add", "concat"])
 @pytest.mark.parametrize("one_window", [True, False])
-def test_a_shortcut_carries_a_graph_within_a_window_only(merge, one_window):
+def test_a_shortcut_has_a_graph_only_within_a_window(merge, one_window):
     last = block(D if merge == "add" else 2 * D)
     body = nn.Sequential(block(), Residual(nn.Sequential(block()), merge), last)
     net = network(body, [range(3)] if one_window else [range(i, i + 1) for i in range(3)])
@@ -127,7 +127,7 @@ def test_a_window_whose_last_block_never_runs_is_an_error():
 
 def test_a_window_without_a_loss_is_refused():
     net = LocalNetwork(nn.Sequential(block(loss=False), block()), (D,), 2)
-    with pytest.raises(UserError, match="no objective and no rule in the window of block1"):
+    with pytest.raises(UserError, match="the window of block1 has no objective and no rule"):
         net.plan([range(1)])
 
 
@@ -153,7 +153,7 @@ def test_windows_count_only_blocks_that_can_learn():
     assert all(not torch.equal(net.state_dict()[name], value) for name, value in before.items())
 
 
-def test_a_block_without_a_loss_learns_from_the_pooling_behind_it():
+def test_a_block_without_a_loss_learns_from_the_pooling_after_it():
     net = network(nn.Sequential(block(loss=False), pool(goodness=True)), [range(1)])
     plain = copy.deepcopy(net.blocks[0].body)
     right = stepped(plain, loss(plain(views().x).relu()))
@@ -161,7 +161,7 @@ def test_a_block_without_a_loss_learns_from_the_pooling_behind_it():
     torch.testing.assert_close(list(net.parameters()), right)
 
 
-def test_each_block_of_a_window_sees_only_what_came_before_it():
+def test_each_block_of_a_window_gets_the_goodness_of_earlier_blocks():
     seen = {}
 
     class Note(Margin):
@@ -180,7 +180,7 @@ def test_each_block_of_a_window_sees_only_what_came_before_it():
         assert seen == {i: i for window in windows for i in window}
 
 
-def test_a_handoff_that_nothing_would_train_is_refused_by_name():
+def test_a_handoff_with_parameters_is_refused():
     idle = LocalBlock(nn.Linear(D, D), Energy(), GoodnessLoss(Margin()), handoff=nn.LayerNorm(D))
     net = LocalNetwork(nn.Sequential(idle, block()), (D,), 2)
     with pytest.raises(UserError, match="block1: its handoff has parameters"):
@@ -188,7 +188,7 @@ def test_a_handoff_that_nothing_would_train_is_refused_by_name():
     net.plan([range(2)])  # in one window a gradient comes back
 
 
-def test_a_rule_of_its_own_needs_neither_goodness_nor_loss():
+def test_another_rule_needs_no_goodness_and_no_loss():
     class Hebb(LearningRule):
         """W ← W + mean of h xᵀ."""
 
@@ -208,7 +208,7 @@ def test_a_rule_of_its_own_needs_neither_goodness_nor_loss():
     assert [source.name for source in net.sources] == ["block2"]
 
 
-def test_a_rule_may_make_what_it_gathers_as_soon_as_it_is_set_up():
+def test_a_rule_may_make_buffers_in_setup():
     class Gathers(LearningRule):
         def setup(self, context):
             self.register_buffer("sum", torch.zeros(*context.shape, *context.in_shape))

@@ -18,7 +18,7 @@ BAD = {
     "hard negatives": (
         "mnist/ff",
         [*PIPELINE, "data={kind: digits, batch_size: 50, validation: 0.1}"],
-        ["forward-forward: negatives are drawn from what a readout says", "ff_local"],
+        ["forward-forward: negatives depend on a readout of all blocks", "ff_local"],
     ),
     "one block after another": ("digits/ff-greedy", PIPELINE, ["blocks learn at different times"]),
     "backprop": ("digits/backprop", PIPELINE, ["2 ranks, but the network has 1 part that learn"]),

@@ -300,18 +300,18 @@ WRONG = {
     ),
     "a body that makes no tensor": (
         {"network": [nn.LSTM(8, 3)]},
-        r"^network\.0: does not take an input of shape|^network\.0: a tuple comes out of it",
+        r"^network\.0: does not take an input of shape|^network\.0: it returns a tuple",
     ),
     "a box that cannot be copied": (
         boxed(Held()),
         r"network\.1\.box: a Held cannot be copied: .*; give a function that calls it",
     ),
-    "a box that makes a number": (boxed(lambda x: 3), r"network\.1\.box: a int came out"),
+    "a box that makes a number": (boxed(lambda x: 3), r"network\.1\.box: it returned a int"),
     "an optimiser with a wrong option": (
         {"optimizer": functools.partial(torch.optim.SGD, lrr=1)},
-        r"^optimizer: it makes no optimiser: TypeError: .*'lrr'",
+        r"^optimizer: the optimiser cannot be made: TypeError: .*'lrr'",
     ),
-    "a function to something else": ({"optimizer": lambda p: 3}, r"^optimizer: it makes an int; it should"),
+    "a function to something else": ({"optimizer": lambda p: 3}, r"^optimizer: it returns an int; it should"),
     "an optimiser that wants a closure": (
         block(optimizer=torch.optim.LBFGS),
         r"^block\.optimizer: LBFGS can",
@@ -322,11 +322,11 @@ WRONG = {
     ),
     "a readout's optimiser": (
         {"readout_optimizer": "math:sin"},
-        r"^readout_optimizer: it makes no optimiser",
+        r"^readout_optimizer: the optimiser cannot be made",
     ),
     "a rate of something else": (
         {"lr_schedule": lambda epoch: 1},
-        r"^lr_schedule: it makes no factor: TypeEr",
+        r"^lr_schedule: it does not return a factor: TypeEr",
     ),
     "a learning-rate factor that is not a number": (
         {"lr_schedule": lambda *_: float("nan")},
@@ -334,11 +334,11 @@ WRONG = {
     ),
     "parts for a local block": (
         {"network": [{"kind": local(), "block": {"goodness": SumSquares()}}]},
-        r"^network\.0\.block: a LocalBlock has parts of its own",
+        r"^network\.0\.block: a LocalBlock has its own parts",
     ),
     "a local block in backpropagation": (
         {"network": [local()], "algorithm": Backprop(), "contribution": "sum"},
-        r"^network\.0: a LocalBlock has a loss of its own, and this algorithm replaces block\.",
+        r"^network\.0: a LocalBlock has its own loss, but this algorithm replaces block\.",
     ),
 }
 

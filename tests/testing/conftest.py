@@ -6,7 +6,7 @@ from ffcore.plugin.registry import Entry
 
 @pytest.fixture
 def plugins():
-    """A registry of this test's own."""
+    """A separate registry for this test."""
     plugins = manager.Plugins.load()
     manager.use(plugins)
     yield plugins

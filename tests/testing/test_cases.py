@@ -13,7 +13,7 @@ from ffcore.testing import cases, checks_of, run_check
 
 
 class SumSquares(Goodness):
-    """Right in every way."""
+    """A correct component."""
 
     def forward(self, activity):
         return activity.flatten(1).square().sum(1)
@@ -23,7 +23,7 @@ class SumSquares(Goodness):
 
 
 class OfTheBatch(Goodness):
-    """Rows are measured against the batch."""
+    """A row depends on the other rows."""
 
     def forward(self, activity):
         g = activity.flatten(1).square().sum(1)
@@ -49,7 +49,7 @@ class OneHot(LabelCode):
 
 
 @pytest.mark.parametrize(("noun", "target"), [("goodness", SumSquares), ("label", OneHot)])
-def test_a_right_component_passes_everything(register, noun, target):
+def test_a_correct_component_passes_all_checks(register, noun, target):
     register(noun, target)
     found = [case for case in cases() if case.example.entry.name == "mine"]
     assert [case.check for case in found] == checks_of(noun)

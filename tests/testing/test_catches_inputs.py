@@ -30,7 +30,7 @@ class Neighbour(Leaking):
 
 
 class OfThisRank(Leaking):
-    """Depends on the place on this rank."""
+    """Depends on the index on this rank."""
 
     def forward(self, x, y, probs, rng):
         return x, (y + 1 + torch.arange(len(y)) % (self.classes - 1)) % self.classes
@@ -77,21 +77,21 @@ class InPlace(OneHot):
 
 
 class Dividing(nn.Module):
-    """x/‖x‖ without care for zero."""
+    """x/‖x‖, which is NaN for a row of zeros."""
 
     def forward(self, x):
         return x / x.flatten(1).norm(dim=1).view(-1, *(1,) * (x.dim() - 1))
 
 
 class Centred(nn.Module):
-    """Takes off the batch's mean."""
+    """Subtracts the batch's mean."""
 
     def forward(self, x):
         return x - x.mean(0)
 
 
 class Shifting(nn.Module):
-    """Changes what it is given."""
+    """Changes its input in place."""
 
     def forward(self, x):
         return x.add_(1)
@@ -111,7 +111,7 @@ class Unlabelled(nn.Linear):
 
 CAUGHT = [
     ("negative", Leaking, "never labels a sample with its own class", "is given its own"),
-    ("negative", Neighbour, "reaches every wrong class", "never turns up"),
+    ("negative", Neighbour, "reaches every wrong class", "never occurs"),
     ("negative", OfThisRank, "draws the same on one rank and two", "differ between one rank and two"),
     ("label", Biased, "neutral favours no class", "favours a class"),
     ("label", Blind, "join tells classes apart", "two labels give the same input"),

@@ -16,7 +16,7 @@ from ffcore.testing import run_check
 
 
 class Ranked(LayerContribution):
-    """A sample's score depends on its place."""
+    """A sample's score depends on its index."""
 
     def combine(self, scores):
         return scores.sum(0) * torch.arange(scores.shape[1]).unsqueeze(1)
@@ -30,7 +30,7 @@ class Transposed(LayerContribution):
 
 
 class Needy(LayerContribution):
-    """Needs what nobody has."""
+    """Has an unknown need."""
 
     needs = frozenset({"test.loss"})
 
@@ -53,7 +53,7 @@ class Beyond(Schedule):
 
 
 class First(Schedule):
-    """Only ever the first block."""
+    """Only the first block learns."""
 
     def windows(self, progress, blocks):
         return (range(1),) if blocks > 1 else ()
@@ -136,7 +136,7 @@ class Lazy(Algorithm):
 
 
 class Rolling(Lazy):
-    """Changes its batch, draws from the global random state, flattens scores."""
+    """Changes its batch, uses the global random state, returns scores of a wrong shape."""
 
     def learn(self, batch, net):
         batch.x += torch.rand(())
@@ -154,9 +154,9 @@ CAUGHT = [
     ("schedule", First, "lets every block learn", "some block never learns"),
     ("readout", Elsewhere, "connects to blocks that exist", "reads .*nowhere"),
     ("rule", Idle, "moves every block", "block1 has not learned"),
-    ("rule", Dragging, "reports detached losses of every block", "drags its graph along"),
-    ("blackbox", Dropping, "keeps rows", "6 rows went in"),
-    ("algorithm", Lazy, "learns an easy problem", "of four easy classes"),
+    ("rule", Dragging, "reports detached losses of every block", "has a graph"),
+    ("blackbox", Dropping, "keeps rows", "for 6 rows"),
+    ("algorithm", Lazy, "learns an easy problem", "on four easy classes"),
     ("algorithm", Lazy, "changes every block that can learn", "none has changed"),
     ("algorithm", Rolling, "scores every source sample and class", "scores are"),
     ("algorithm", Rolling, "leaves the batch and the random state alone", "the batch has changed"),
@@ -172,12 +172,12 @@ def test_a_broken_contract_is_caught(register, noun, target, check, message):
         run_check(noun, "mine", check)
 
 
-def test_closing_twice_is_tried(register):
+def test_a_box_that_cannot_be_closed_twice_is_caught(register):
     register("blackbox", OpenOnce)
     with pytest.raises(AttributeError):
         run_check("blackbox", "mine", "can be closed twice")
 
 
-def test_a_rule_that_gathers_has_each_block_to_itself(register):
+def test_each_block_has_its_own_copy_of_a_rule(register):
     register("rule", Gathering)
     run_check("rule", "mine", "moves every block")

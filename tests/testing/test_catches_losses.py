@@ -12,7 +12,7 @@ from ffcore.testing import run_check
 
 
 class SumSquares(Goodness):
-    """Right in every way."""
+    """A correct component."""
 
     def forward(self, activity):
         return activity.flatten(1).square().sum(1)
@@ -29,7 +29,7 @@ class WrongFactor(SumSquares):
 
 
 class OfTheBatch(Goodness):
-    """Rows are measured against the batch."""
+    """A row depends on the other rows."""
 
     def forward(self, activity):
         g = activity.flatten(1).square().sum(1)
@@ -58,14 +58,14 @@ class Deaf(Goodness):
 
 
 class Noisy(SumSquares):
-    """Draws from the global random state."""
+    """Uses the global random state."""
 
     def forward(self, activity):
         return super().forward(activity) + torch.rand(len(activity))
 
 
 class Forgetful(SumSquares):
-    """A drawn number that is in no buffer."""
+    """A random number that is not in a buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Summed(Objective):
 
 
 class WrongSign(Objective):
-    """The closed form climbs where it should descend."""
+    """The closed form has the wrong sign."""
 
     def forward(self, goodness, views):
         return goodness.square().mean()
@@ -93,7 +93,7 @@ class WrongSign(Objective):
 
 
 class Overflowing(Objective):
-    """exp without care."""
+    """exp, which overflows."""
 
     def forward(self, goodness, views):
         return goodness.square().exp().mean()
@@ -116,7 +116,7 @@ class Constant(Penalty):
 
 
 class Unsaid(Penalty):
-    """Looks at the handoff without saying so."""
+    """Reads the handoff without ``reads_handoff``."""
 
     def forward(self, out, block, views):
         return out.handoff.square().mean()
@@ -129,13 +129,13 @@ CAUGHT = [
     ("goodness", VectorsOnly, "one number a row", r"is \(6, 3, 3\), not \(6,\)"),
     ("goodness", Deaf, "lets a gradient through", "zero everywhere"),
     ("goodness", Noisy, "repeats itself in evaluation", "gives another output"),
-    ("goodness", Forgetful, "state makes another one equal", "does not hold all"),
+    ("goodness", Forgetful, "state makes another one equal", "state_dict is incomplete"),
     ("objective", Summed, "is a mean over samples", "not close"),
     ("objective", WrongSign, "derivative equals autograd", "derivative are not autograd's"),
     ("objective", Overflowing, "is a finite scalar", "the loss is inf"),
     ("objective", Strange, "accepts a form of goodness", "accepts is 'vector'"),
-    ("penalty", Constant, "is a scalar with a graph", "it would change nothing"),
-    ("penalty", Unsaid, "is a scalar with a graph", "says so by reads_handoff"),
+    ("penalty", Constant, "is a scalar with a graph", "it has no effect"),
+    ("penalty", Unsaid, "is a scalar with a graph", "needs reads_handoff"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Everything that is registered keeps its contract."""
+"""Every registered component passes its checks."""
 
 import pytest
 

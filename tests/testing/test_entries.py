@@ -1,4 +1,4 @@
-"""What is registered has to agree with itself."""
+"""Checks of a registration: target, options and source."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from ffcore.testing import run_check
 
 
 class SumSquares(Goodness):
-    """Right in every way."""
+    """A correct component."""
 
     def forward(self, activity):
         return activity.flatten(1).square().sum(1)
@@ -65,9 +65,7 @@ def test_a_class_that_differs_from_its_source_is_caught(register, tmp_path, monk
     run_check("goodness", "mine", "source reads as the class")
     load_target("with_source:Scaled").__init__.__defaults__ = (2.0,)
     imported_signature.cache_clear()
-    with pytest.raises(
-        AssertionError, match=r"the source shows .*default=1\.0.* the class has .*default=2\.0"
-    ):
+    with pytest.raises(AssertionError, match=r"the source has .*default=1\.0.* the class has .*default=2\.0"):
         run_check("goodness", "mine", "source reads as the class")
 
 
@@ -83,7 +81,7 @@ def test_another_nouns_class_is_caught(register):
         run_check("goodness", "mine", "target can be imported")
 
 
-def test_a_target_that_is_not_there_is_caught(register):
+def test_a_missing_target_is_caught(register):
     register("goodness", "nowhere:Goodness")
     with pytest.raises(UserError, match="cannot be loaded from 'nowhere:Goodness'"):
         run_check("goodness", "mine", "target can be imported")

@@ -28,7 +28,7 @@ from ffcore_ff.objectives import Logistic
 class LinearHead(Goodness):
     """Class goodness W·h."""
 
-    kind = "class"
+    form = "class"
 
     def setup(self, context: Context) -> None:
         """Make the weights."""

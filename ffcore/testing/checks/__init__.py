@@ -1,6 +1,6 @@
 """The checks, by noun: functions ``check_<noun>_<behaviour>(example)``.
 
-Those of "entry" are for everything that is registered, those of "module" for all that learn or compute.
+Checks of "entry" apply to every registration, those of "module" to every component that is an `nn.Module`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ffcore.testing.checks import (
 )
 from ffcore.testing.example import Example
 
-_ROOMS = (
+_MODULES = (
     algorithms,
     blackboxes,
     circuits,
@@ -46,11 +46,11 @@ _ROOMS = (
 
 @cache
 def named(noun: str) -> dict[str, Callable[[Example], None]]:
-    """The checks of a noun by name: ``check_goodness_one_number_a_row`` is "one number a row"."""
+    """Return the checks of a noun by name: ``check_goodness_one_number_a_row`` is "one number a row"."""
     start = f"check_{noun}_"
     return {
         name.removeprefix(start).replace("_", " "): function
-        for room in _ROOMS
-        for name, function in vars(room).items()
+        for module in _MODULES
+        for name, function in vars(module).items()
         if name.startswith(start)
     }

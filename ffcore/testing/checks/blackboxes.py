@@ -12,18 +12,19 @@ from ffcore.testing.scenery import FEATURES, K, N, Placed, numbers
 
 
 def place_blackbox(example: Example, seed: int = 0) -> Placed:
-    """Fitted to a batch."""
+    """Set up a black box and fit it."""
     box = _fitted(example, seed)
     stage, x = BoxStage(box), numbers(N, FEATURES)
     return Placed(box, lambda: stage(x))
 
 
 def check_blackbox_keeps_rows(example: Example) -> None:
-    """One row out for each row in, all finite, of the same shape whether it has been fitted or not."""
+    """The box returns one finite row per row, with the same shape before and after `fit`."""
     box = _fitted(example)
     fresh: BlackBox = example.make(in_shape=(FEATURES,))
     fresh.setup(Context((FEATURES,), K))
     try:
+        # The network is built for the shape before the fit.
         made, before = (BoxStage(each)(numbers(N, FEATURES)) for each in (box, fresh))
     except RunError as error:
         raise AssertionError(str(error)) from error
@@ -34,7 +35,7 @@ def check_blackbox_keeps_rows(example: Example) -> None:
 
 
 def check_blackbox_can_be_closed_twice(example: Example) -> None:
-    """A run that fails closes it on its way out once more."""
+    """A second call of `close` does not raise, since a failing run may call it twice."""
     box = _fitted(example)
     box.close()
     box.close()

@@ -1,4 +1,4 @@
-"""Checks of circuits, each in a network of its own."""
+"""Checks of circuits, each in its own network. N samples."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RECIPE: dict[str, Any] = {
 
 
 def place_circuit(example: Example, seed: int = 0) -> Placed:
-    """In a network, on hypotheses."""
+    """Set up a circuit in a network, with hypotheses as input."""
     net, circuit = _placed(example, seed)
     return Placed(circuit, lambda: torch.stack(net.goodness(_hypotheses())))
 
 
 def check_circuit_calls_every_block_without_hypotheses(example: Example) -> None:
-    """So shapes are found; and in a pass to learn from, so that no block stands idle."""
+    """All blocks run without hypotheses, which the dry run needs, and all learn in a learning pass."""
     net, circuit = _placed(example)
     blocks = [block for block in circuit.modules() if block in set(net.blocks)]
     assert len(blocks) == len(net.blocks), "some blocks are not sub-modules of the circuit"
@@ -43,12 +43,13 @@ def check_circuit_calls_every_block_without_hypotheses(example: Example) -> None
 
 
 def check_circuit_reads_calls_that_there_are(example: Example) -> None:
-    """`Circuit.reads` lies within the calls of a pass."""
+    """`Circuit.reads` is within the calls of a pass, and `Circuit.calls` is their number."""
     net, circuit = _placed(example)
     calls = {len(of_block) for of_block in net.trace(_hypotheses())}
     assert circuit.reads, "reads is empty: there would be no evidence"
     assert max(circuit.reads) < min(calls), f"reads {circuit.reads}, but blocks run {calls} times"
-    assert max(len(of) for of in net.trace(_views(0))) == circuit.calls, "calls is not how often blocks run"
+    most = max(len(of) for of in net.trace(_views(0)))
+    assert most == circuit.calls, f"calls is {circuit.calls}, but blocks run {most} times"
 
 
 def check_circuit_keeps_samples_apart(example: Example) -> None:
@@ -56,6 +57,7 @@ def check_circuit_keeps_samples_apart(example: Example) -> None:
     net, _ = _placed(example)
     whole = torch.stack(net.goodness(_hypotheses()))
     some = torch.stack(net.goodness(_hypotheses(2)))
+    # The rows of the first two samples in both views.
     picked = torch.cat([whole[:, :2], whole[:, N : N + 2]], 1)
     assert_close(some, picked, rtol=1e-4, atol=1e-5)
 
@@ -68,14 +70,14 @@ def check_circuit_hears_the_label(example: Example) -> None:
 
 
 def check_circuit_hands_on_no_graph(example: Example) -> None:
-    """Nothing that it returns can be differentiated, in a pass that learns as in others."""
+    """The circuit's output has no graph, with or without learning."""
     net, circuit = _placed(example)
-    handed: list[Tensor] = []
-    circuit.register_forward_hook(lambda module, args, out: handed.append(out))
+    outputs: list[Tensor] = []
+    circuit.register_forward_hook(lambda module, args, out: outputs.append(out))
     net.learn(_views(0))
     net.goodness(_hypotheses())
-    assert handed, "it was not called"
-    assert not any(t.requires_grad for t in handed), "a graph leaves it"
+    assert outputs, "it was not called"
+    assert not any(t.requires_grad for t in outputs), "its output has a graph"
 
 
 def _placed(example: Example, seed: int = 0) -> tuple[LocalNetwork, Circuit]:

@@ -1,4 +1,4 @@
-"""Checks of data sets and of recipes, which are read but not trained."""
+"""Checks of data sets and of recipes. Recipes are read, but not trained."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ffcore.testing.example import Example
 
 
 def check_dataset_loads_to_a_checked_set(example: Example) -> None:
-    """`ImageSet` checks shapes, types and labels itself."""
+    """`load` returns an `ImageSet`, whose constructor checks shapes, dtypes and labels."""
     loaded = example.make().load()
     assert isinstance(loaded, ImageSet), f"load() gives {type(loaded).__name__}, not ImageSet"
-    assert loaded.provenance, "it does not say where its numbers come from"
+    assert loaded.provenance, "provenance is empty; it should name the source of the data"
 
 
 def check_dataset_has_every_class_in_training(example: Example) -> None:
-    """What is never seen cannot be learned."""
+    """The training split has samples of every class."""
     loaded = example.make().load()
     missing = sorted(set(range(loaded.num_classes)) - set(np.unique(loaded.train.y).tolist()))
     assert not missing, f"no training sample of classes {missing}"
 
 
 def check_dataset_loads_the_same_twice(example: Example) -> None:
-    """Order and split included."""
+    """Two calls of `load` return the same samples in the same order."""
     once, again = example.make().load(), example.make(seed=1).load()
     for part in ("train", "test"):
         one, other = getattr(once, part), getattr(again, part)
@@ -33,7 +33,7 @@ def check_dataset_loads_the_same_twice(example: Example) -> None:
 
 
 def check_recipe_loads_and_survives_being_written(example: Example) -> None:
-    """Every key is known; the resolved recipe says the same."""
+    """The recipe is valid, and the same after it has been written and read."""
     recipe = load(example.entry.name)
-    assert recipe.name, "a recipe has a name"
+    assert recipe.name, "the recipe has no name"
     assert dump(recipe) == dump(type(recipe).model_validate(recipe.model_dump(mode="json")))

@@ -1,4 +1,4 @@
-"""Checks of what is registered: target, contract, options and documentation."""
+"""Checks of a registration: target, contract, options and documentation."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _NO_OPTIONS = ("recipe", "report_section", "command", "accelerator", "strategy")
 
 
 def check_entry_target_can_be_imported(example: Example) -> None:
-    """And is what its noun's contract asks for."""
+    """The target can be imported and has the noun's base class."""
     entry = example.entry
     target = entry.load()
     base = NOUNS[entry.noun].base
     if base:
         contract = load_target(base)
-        assert inspect.isclass(target), f"{target!r} is no class"
+        assert inspect.isclass(target), f"{target!r} is not a class"
         assert issubclass(target, contract), f"{target.__name__} does not inherit from {contract.__name__}"
     else:
         assert entry.noun == "recipe" or callable(target), f"{target!r} cannot be called"
 
 
 def check_entry_says_what_it_is(example: Example) -> None:
-    """A summary for ``ffcore ls``, a docstring for readers of the source."""
+    """The component has a summary for ``ffcore ls`` and a docstring."""
     entry = example.entry
     if entry.noun == "recipe":  # its title and description are in the file
         return
@@ -39,42 +39,43 @@ def check_entry_says_what_it_is(example: Example) -> None:
 
 
 def check_entry_options_are_described(example: Example) -> None:
-    """In the docstring's ``Args:``."""
+    """Every option has a description in the docstring's ``Args:``."""
     if example.entry.noun in _NO_OPTIONS or _of_torch(example.entry):
         return
-    silent = [name for name, o in described(options_of(example.entry)).items() if not o.description]
-    assert not silent, f"options without a description: {', '.join(silent)}"
+    undescribed = [name for name, o in described(options_of(example.entry)).items() if not o.description]
+    assert not undescribed, f"options without a description: {', '.join(undescribed)}"
 
 
 def _of_torch(entry: Entry) -> bool:
-    """Whether it is a class of torch's, with torch's own documentation."""
+    """Return whether the target is a class of torch, which torch documents."""
     return isinstance(entry.target, str) and entry.target.startswith("torch.")
 
 
 def check_entry_source_reads_as_the_class(example: Example) -> None:
-    """The options that light commands read off the source file are those of the imported class."""
+    """The options read from the source file, without an import, are those of the imported class."""
     entry = example.entry
+    # arguments that the builder supplies, such as in_shape, are not options
     supplied = tuple(NOUNS[entry.noun].supplied)
     if entry.noun in _NO_OPTIONS or not isinstance(entry.target, str) or _of_torch(entry):
         return
     try:
         read = source_signature(entry.target, supplied)
-    except UnreadableError:  # light commands import it
+    except UnreadableError:  # such a target is always imported
         return
     right = imported_signature(entry.load(), supplied)
-    assert read.summary == right.summary, f"the source says {read.summary!r}, the class {right.summary!r}"
+    assert read.summary == right.summary, f"the source has {read.summary!r}, the class {right.summary!r}"
     for here, there in zip_longest(read.arguments, right.arguments):
-        assert here is not None, f"the source shows no argument {there.name!r}"
+        assert here is not None, f"the source has no argument {there.name!r}"
         assert there is not None, f"the class has no argument {here.name!r}"
         same = (here.name, here.default, here.description) == (there.name, there.default, there.description)
-        assert same, f"the source shows {here}, the class has {there}"
+        assert same, f"the source has {here}, the class has {there}"
         assert repr(recipe_type(here.annotation)) == repr(recipe_type(there.annotation)), (
             f"{here} and {there} differ"
         )
 
 
 def check_entry_options_can_be_tried(example: Example) -> None:
-    """There is an example of each required option, and all examples are valid."""
+    """Every required option has an example, and all examples are valid."""
     entry = example.entry
     if entry.noun in (*_NO_OPTIONS, "dataset"):
         return

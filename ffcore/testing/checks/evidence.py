@@ -21,40 +21,40 @@ NEEDS = {"train.loss", "val.loss", "val.scores"}
 
 
 def place_contribution(example: Example, seed: int = 0) -> Placed:
-    """With three blocks and a readout, fed with what it needs."""
+    """Set up a contribution for three blocks and a readout, after its observations."""
     contribution = _fed(example, seed)
     scores = numbers(len(SOURCES), N, K)
     return Placed(contribution, lambda: contribution.combine(scores))
 
 
 def place_readout(example: Example, seed: int = 0) -> Placed:
-    """On two blocks."""
+    """Set up a readout of two blocks."""
     readout, names = _connected(example, seed)
     seen = [numbers(N, *HANDOFFS[int(name[-1]) - 1]) for name in names]
     return Placed(readout, lambda: readout(*seen))
 
 
 def check_contribution_needs_what_the_engine_has(example: Example) -> None:
-    """Unknown needs would never be fed."""
+    """All names in ``needs`` are known."""
     unknown = sorted(example.entry.load().needs - NEEDS)
     assert not unknown, f"needs {', '.join(unknown)}; there are {', '.join(sorted(NEEDS))}"
 
 
 def check_contribution_gives_a_score_a_class(example: Example) -> None:
-    """(L, N, K) → (N, K), finite."""
+    """Scores have shape (N, K) and are finite."""
     combined = _fed(example).combine(numbers(len(SOURCES), N, K))
     assert tuple(combined.shape) == (N, K), f"scores are {tuple(combined.shape)}, not {(N, K)}"
     assert combined.isfinite().all(), "a score is not finite"
 
 
 def check_contribution_does_not_mind_the_order_of_samples(example: Example) -> None:
-    """A sample's scores depend on its own evidence alone."""
+    """A sample's scores depend only on its own evidence."""
     contribution, scores = _fed(example), numbers(len(SOURCES), N, K)
     assert_close(contribution.combine(scores.flip(1)), contribution.combine(scores).flip(0))
 
 
 def check_contribution_leaves_evidence_alone(example: Example) -> None:
-    """The accuracy of each source is measured on it too."""
+    """The evidence is not changed in place, since the accuracy of each source is computed from it."""
     contribution, scores = _fed(example), numbers(len(SOURCES), N, K)
     before = scores.clone()
     contribution.combine(scores)
@@ -62,22 +62,22 @@ def check_contribution_leaves_evidence_alone(example: Example) -> None:
 
 
 def check_readout_connects_to_blocks_that_exist(example: Example) -> None:
-    """By their names, each once."""
+    """`setup` returns names of blocks, each once."""
     _, names = _connected(example)
     known = [f"block{i + 1}" for i in range(len(HANDOFFS))]
-    assert names, "reads no block"
+    assert names, "it does not read any block"
     assert set(names) <= set(known), f"reads {names}, there are {known}"
     assert len(set(names)) == len(names), f"reads a block twice: {names}"
 
 
 def check_readout_gives_a_logit_a_class(example: Example) -> None:
-    """(R, K), and a scalar loss with a gradient for every parameter."""
+    """Logits have shape (R, K), and the loss is a scalar with a gradient for every parameter."""
     placed = place_readout(example)
     readout, logits = placed.part, placed.use()
     assert isinstance(readout, Readout)
     assert tuple(logits.shape) == (N, K), f"logits are {tuple(logits.shape)}, not {(N, K)}"
     loss = readout.loss(logits, single(torch.zeros(N, 1)))
-    assert loss.shape == (), "the loss is no scalar"
+    assert loss.shape == (), "the loss is not a scalar"
     assert loss.isfinite(), "the loss is not finite"
     trainable = [p for p in readout.parameters() if p.requires_grad]
     if trainable:
@@ -85,7 +85,7 @@ def check_readout_gives_a_logit_a_class(example: Example) -> None:
 
 
 def _fed(example: Example, seed: int = 0) -> LayerContribution:
-    """As the engine does it: scores batch by batch, then losses at the end of the epoch."""
+    """Return a contribution after its observations, in the order of the engine: scores, then losses."""
     contribution: LayerContribution = example.make(seed=seed)
     readouts = tuple(source.name for source in SOURCES if source.role == "readout")
     contribution.setup(Context((1, 8, 8), K, blocks=3, readouts=readouts, sources=SOURCES))
@@ -93,6 +93,7 @@ def _fed(example: Example, seed: int = 0) -> LayerContribution:
     if "train.loss" in contribution.needs:
         contribution.observe("train", losses, None, None)
     if "val.scores" in contribution.needs:
+        # Three observations of different evidence.
         for batch in range(3):
             scores = numbers(len(SOURCES), 4 * N, K, seed=batch)
             contribution.observe("val", None, scores, scores.sum(0).argmax(1))

@@ -1,4 +1,4 @@
-"""Checks of goodness functions."""
+"""Checks of goodness functions. N rows; K classes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SHAPES = {"energy": ((12,), (4, 3, 3)), "class": ((K,), (2 * K,), (2 * K, 3, 3))
 
 
 def place_goodness(example: Example, seed: int = 0) -> Placed:
-    """On the first activity that it does not refuse."""
+    """Set up a goodness on the first activity shape that it accepts."""
     goodness, shape = next(_placed(example, seed))
     activity = numbers(N, *shape)
     return Placed(goodness, lambda: goodness(activity))
 
 
 def check_goodness_one_number_a_row(example: Example) -> None:
-    """An energy is (R,), a class goodness (R, K), for vectors and for maps."""
+    """An energy has shape (R,), a class goodness (R, K), for vectors and for images."""
     for goodness, shape in _placed(example):
         made = goodness(numbers(N, *shape))
         columns = K if goodness.column_of is None else int(goodness.column_of.max()) + 1
@@ -32,29 +32,31 @@ def check_goodness_one_number_a_row(example: Example) -> None:
 
 
 def check_goodness_vjp_equals_autograd(example: Example) -> None:
-    """The closed form, where there is one, is the derivative."""
+    """If ``vjp`` has a closed form, it is equal to autograd's gradient."""
     for goodness, shape in _placed(example):
+        # float64, so that rounding does not hide an error.
         goodness.double()
         activity = numbers(N, *shape, dtype=torch.float64).requires_grad_()
         made = goodness(activity)
         up = numbers(*made.shape, seed=1, dtype=torch.float64)
-        mine = goodness.vjp(activity.detach(), up)
-        if mine is not None:
+        closed = goodness.vjp(activity.detach(), up)
+        if closed is not None:
             (right,) = torch.autograd.grad(made, activity, up)
-            assert_close(mine, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"vjp is not autograd's: {m}")
+            assert_close(closed, right, rtol=1e-9, atol=1e-12, msg=lambda m: f"vjp is not autograd's: {m}")
 
 
 def check_goodness_of_a_row_depends_on_that_row_alone(example: Example) -> None:
-    """Neither the other rows nor their order matter."""
+    """The goodness of a row does not depend on other rows or their order."""
     for goodness, shape in _placed(example):
         activity = numbers(N, *shape)
         whole = goodness(activity)
+        # Fewer rows, then another order.
         assert_close(goodness(activity[:2]), whole[:2])
         assert_close(goodness(activity.flip(0)), whole.flip(0))
 
 
 def check_goodness_lets_a_gradient_through(example: Example) -> None:
-    """A block could learn from it."""
+    """The gradient is finite and not zero."""
     for goodness, shape in _placed(example):
         activity = numbers(N, *shape).requires_grad_()
         (gradient,) = torch.autograd.grad(goodness(activity).square().sum(), activity)
@@ -63,7 +65,7 @@ def check_goodness_lets_a_gradient_through(example: Example) -> None:
 
 
 def _placed(example: Example, seed: int = 0) -> Iterator[tuple[Goodness, tuple[int, ...]]]:
-    """Set up for each activity that it takes; `setup` refuses one with a ValueError."""
+    """Yield the goodness set up for each shape that it accepts; it refuses others by a ValueError."""
     form = getattr(example.entry.load(), "form", None)
     assert form in SHAPES, f"form is {form!r}, not 'energy' or 'class'"
     taken = 0

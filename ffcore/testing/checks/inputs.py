@@ -1,4 +1,4 @@
-"""Checks of label codes and negative data.
+"""Checks of label codes, negative data and augmentations.
 
 N samples; V views; K classes; M length of a code.
 """
@@ -24,19 +24,19 @@ from ffcore.interfaces import (
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers
 
-SHAPE = (1, 8, 8)  # that of scikit-learn's digits, for what needs a data set
+SHAPE = (1, 8, 8)  # that of scikit-learn's digits, for components that need a data set
 MANY = 400
 CLASSES = (2, 3, 5, 10, 12)
 
 
 def place_label(example: Example, seed: int = 0) -> Placed:
-    """On small images of K classes."""
+    """Set up a label code for small images of K classes."""
     label, x = _label(example, seed), _images(N)
     return Placed(label, lambda: dense(label.join(x, label.code(torch.arange(N) % K, N))))
 
 
 def place_negative(example: Example, seed: int = 0) -> Placed:
-    """On small images of K classes."""
+    """Set up negative data for small images of K classes."""
     negative = _prepared(example.make(seed=seed), K)
 
     def use() -> Tensor:
@@ -47,7 +47,7 @@ def place_negative(example: Example, seed: int = 0) -> Placed:
 
 
 def place_augmentation(example: Example, seed: int = 0) -> Placed:
-    """On small images."""
+    """Set up an augmentation for small images."""
     augmentation, x = _augmentation(example, seed), _images(N)
     return Placed(augmentation, lambda: augmentation(x.clone(), BatchRNG(0, 0, 0, N, N)))
 
@@ -61,7 +61,7 @@ def _augmentation(example: Example, seed: int = 0) -> Augmentation:
 
 
 def check_augmentation_keeps_shape_and_rows(example: Example) -> None:
-    """As many samples of the same shape, finite, and the positives' own memory left alone."""
+    """The result has the same shape and is finite, and the samples are not changed in place."""
     x = _images(N)
     before = x.clone()
     made = _augmentation(example)(x, BatchRNG(0, 0, 0, N, N))
@@ -71,15 +71,16 @@ def check_augmentation_keeps_shape_and_rows(example: Example) -> None:
 
 
 def check_augmentation_draws_the_same_on_one_rank_and_two(example: Example) -> None:
-    """A rank's samples are those that one rank would have made."""
+    """A rank of two gets the same samples as one rank alone."""
     augmentation, x = _augmentation(example), _images(N)
     whole = augmentation(x, BatchRNG(1, 2, 0, N, N))
+    # The second rank of two has the rows from index 2.
     share = augmentation(x[2:], BatchRNG(1, 2, 2, N - 2, N))
     assert_close(share, whole[2:], msg="samples differ between one rank and two")
 
 
 def check_label_codes_have_one_row_a_sample(example: Example) -> None:
-    """(n, M), with and without classes."""
+    """Codes have shape (n, M), with and without classes."""
     label = _label(example)
     code, neutral = label.code(torch.arange(N) % K, N), label.code(None, N)
     assert code.dim() == 2, f"codes are (n, M), these are {tuple(code.shape)}"
@@ -88,14 +89,14 @@ def check_label_codes_have_one_row_a_sample(example: Example) -> None:
 
 
 def check_label_codes_differ_between_classes(example: Example) -> None:
-    """No two classes share a code."""
+    """No two classes have the same code."""
     codes = _label(example).code(torch.arange(K), K)
     apart = torch.cdist(codes, codes) + torch.eye(K)
     assert (apart > 1e-6).all(), "two classes have the same code"
 
 
 def check_label_neutral_favours_no_class(example: Example) -> None:
-    """One code for all rows: as far from one class as from the next, or the mean over the classes."""
+    """The neutral code is the same for all rows, and equally far from all classes or their mean."""
     label = _label(example)
     neutral, codes = label.code(None, N), label.code(torch.arange(K), K)
     assert_close(neutral, neutral[:1].expand_as(neutral), msg="the neutral code differs between rows")
@@ -105,7 +106,7 @@ def check_label_neutral_favours_no_class(example: Example) -> None:
 
 
 def check_label_join_gives_a_row_a_code(example: Example) -> None:
-    """V·N rows of the shape that `setup` returned, view by view, and nothing is changed in place."""
+    """`join` returns V·N rows of the shape from `setup`, view by view, and does not work in place."""
     label, shape = _set_up(example)
     x, hypothesis = _images(N), torch.arange(K).repeat_interleave(N)
     before, codes = x.clone(), label.code(hypothesis, K * N)
@@ -119,40 +120,41 @@ def check_label_join_gives_a_row_a_code(example: Example) -> None:
 
 
 def check_label_join_tells_classes_apart(example: Example) -> None:
-    """The same sample under two labels is not the same input."""
+    """The same sample with two labels gives two different inputs."""
     label, x = _label(example), _images(1)
     rows = dense(label.join(x, label.code(torch.arange(K), K))).flatten(1)
     assert (torch.cdist(rows, rows) + torch.eye(K) > 1e-6).all(), "two labels give the same input"
 
 
 def check_label_base_leaves_room_for_the_code(example: Example) -> None:
-    """A `LabelledInput` has zeros where the code goes."""
+    """The base of a `LabelledInput` is zero at the features of the code."""
     label, x = _label(example), _images(N)
     codes = label.code(torch.arange(N) % K, N)
     joined = label.join(x, codes)
     if isinstance(joined, LabelledInput):
         room = joined.base.flatten(1)[:, : joined.code.shape[1]]
-        assert not room.any(), "the base is not zero where the code goes"
+        assert not room.any(), "the base is not zero at the features of the code"
 
 
 def check_negative_never_labels_a_sample_with_its_own_class(example: Example) -> None:
-    """For any number of classes and any distribution, certainty included."""
+    """No hypothesis is the true class, for any number of classes and any distribution."""
     for classes in CLASSES:
         negative = _prepared(example.make(), classes)
         y = torch.arange(MANY) % classes
+        # A readout that is certain of the true class.
         certain = torch.nn.functional.one_hot(y, classes).float()
         for seed in range(5):
             for probs in (None, certain):
                 x, wrong = _drawn(negative, y, classes, seed, probs)
                 assert x.shape == (MANY, *SHAPE), f"negative samples are {tuple(x.shape)}"
                 if wrong is not None:
-                    assert wrong.shape == y.shape, f"claimed classes are {tuple(wrong.shape)}"
-                    assert ((wrong >= 0) & (wrong < classes)).all(), "a claimed class does not exist"
+                    assert wrong.shape == y.shape, f"hypotheses have shape {tuple(wrong.shape)}"
+                    assert ((wrong >= 0) & (wrong < classes)).all(), "a hypothesis is not a class"
                     assert not (wrong == y).any(), f"of {classes} classes a sample is given its own"
 
 
 def check_negative_reaches_every_wrong_class(example: Example) -> None:
-    """Where the readout knows nothing, all wrong classes turn up for each class."""
+    """With equal probabilities, all wrong classes occur for each class."""
     for classes in CLASSES:
         negative = _prepared(example.make(), classes)
         y = torch.arange(MANY * classes) % classes
@@ -160,11 +162,11 @@ def check_negative_reaches_every_wrong_class(example: Example) -> None:
         if wrong is not None:
             seen = torch.zeros(classes, classes, dtype=torch.bool)
             seen[y, wrong] = True
-            assert (seen | torch.eye(classes, dtype=torch.bool)).all(), "some wrong class never turns up"
+            assert (seen | torch.eye(classes, dtype=torch.bool)).all(), "some wrong class never occurs"
 
 
 def check_negative_draws_the_same_on_one_rank_and_two(example: Example) -> None:
-    """A rank's rows are those that one rank would have drawn, unless samples are coupled."""
+    """A rank of two gets the same rows as one rank alone, unless samples are coupled."""
     negative = _prepared(example.make(), K)
     if negative.couples_samples:
         return
@@ -172,16 +174,16 @@ def check_negative_draws_the_same_on_one_rank_and_two(example: Example) -> None:
     probs = numbers(N, K).softmax(1)
     whole = negative(x, y, lambda: probs, BatchRNG(1, 2, 0, N, N))
     for first, rows in ((0, 2), (2, N - 2)):
-        mine = slice(first, first + rows)
+        own = slice(first, first + rows)
         rng = BatchRNG(1, 2, first, rows, N)
-        share = negative(x[mine], y[mine], lambda mine=mine: probs[mine], rng)
-        assert_close(share[0], whole[0][mine], msg="samples differ between one rank and two")
+        share = negative(x[own], y[own], lambda own=own: probs[own], rng)
+        assert_close(share[0], whole[0][own], msg="samples differ between one rank and two")
         if whole[1] is not None:
-            assert_close(share[1], whole[1][mine], msg="labels differ between one rank and two")
+            assert_close(share[1], whole[1][own], msg="labels differ between one rank and two")
 
 
 def check_negative_leaves_its_input_alone(example: Example) -> None:
-    """Positive samples are still needed."""
+    """The positive samples are not changed in place."""
     negative = _prepared(example.make(), K)
     x, y = _images(N), torch.arange(N) % K
     before = x.clone(), y.clone()
@@ -194,7 +196,7 @@ def _label(example: Example, seed: int = 0) -> LabelCode:
 
 
 def _set_up(example: Example, seed: int = 0) -> tuple[LabelCode, tuple[int, ...]]:
-    """A label code, and the shape of a labelled input."""
+    """Return a label code and the shape of a labelled input."""
     label: LabelCode = example.make(seed=seed)
     shape: Any = label.setup(Context(SHAPE, K))
     assert isinstance(shape, tuple), f"setup returns {shape!r}, not the shape of a labelled input"

@@ -1,4 +1,4 @@
-"""Checks of bodies and handoffs: plain modules inside and behind a block."""
+"""Checks of bodies and handoffs, the modules of a block. N rows."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ SHAPES = ((12,), (4, 8, 8))
 
 
 def place_body(example: Example, seed: int = 0) -> Placed:
-    """On the first input that it takes."""
+    """Set up a body for the first input shape that it accepts."""
     body, x = next(_placed(example, seed))
     return Placed(body, lambda: _parts(body(x))[0])
 
 
 def place_handoff(example: Example, seed: int = 0) -> Placed:
-    """On the first activity that it takes."""
+    """Set up a handoff for the first activity shape that it accepts."""
     return place_body(example, seed)
 
 
 def check_body_keeps_rows_apart(example: Example) -> None:
-    """What it makes of a row depends on that row alone, in evaluation; rows keep their places."""
+    """In evaluation mode, the output of a row depends only on that row, and the order of rows is kept."""
     _check_rows(example)
 
 
 def check_body_takes_a_labelled_input_as_its_dense_form(example: Example) -> None:
-    """A `LabelledInput`, with and without a scale."""
+    """The output for a `LabelledInput` is that for its dense form, with and without a scale."""
     for body, x in _placed(example):
         for joined in _labelled(body, x):
-            for mine, right in zip(_parts(body(joined)), _parts(body(joined.dense())), strict=True):
-                assert_close(mine, right, msg=lambda m: f"a LabelledInput is not its dense form: {m}")
+            for made, right in zip(_parts(body(joined)), _parts(body(joined.dense())), strict=True):
+                assert_close(made, right, msg=lambda m: f"a LabelledInput is not its dense form: {m}")
 
 
 def check_body_makes_a_gradient_for_its_parameters(example: Example) -> None:
-    """Each trainable parameter takes part in the activity."""
+    """The activity depends on each trainable parameter."""
     for body, x in _placed(example):
         trainable = {name: p for name, p in body.named_parameters() if p.requires_grad}
         if trainable:
             loss = _parts(body(x))[0].square().sum()
-            found = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
-            idle = [name for name, gradient in zip(trainable, found, strict=True) if gradient is None]
+            gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
+            idle = [name for name, gradient in zip(trainable, gradients, strict=True) if gradient is None]
             assert not idle, f"the activity does not depend on {', '.join(idle)}"
 
 
 def check_body_has_the_gradients_of_autograd(example: Example) -> None:
-    """For bodies that are a `ClosedForm`, in float64, and on top of gradients that are there already."""
+    """`ClosedForm.add_gradients` adds autograd's gradients, in float64, also to existing gradients."""
     for body, x in _placed(example):
         if not isinstance(body, ClosedForm):
             continue
@@ -63,6 +63,7 @@ def check_body_has_the_gradients_of_autograd(example: Example) -> None:
             up = numbers(*activity.shape, seed=3, dtype=torch.float64)
             parameters = [p for p in body.parameters() if p.requires_grad]
             right = torch.autograd.grad(activity, parameters, up)
+            # The second call adds to existing gradients.
             for times in (1, 2):
                 with torch.no_grad():
                     body.add_gradients(given, activity.detach(), up.clone())
@@ -74,12 +75,12 @@ def check_body_has_the_gradients_of_autograd(example: Example) -> None:
 
 
 def check_handoff_keeps_rows_apart(example: Example) -> None:
-    """What it makes of a row depends on that row alone, in evaluation; rows keep their places."""
+    """In evaluation mode, the output of a row depends only on that row, and the order of rows is kept."""
     _check_rows(example)
 
 
 def check_handoff_of_a_silent_row_is_finite(example: Example) -> None:
-    """Rows of zeros do happen after a relu."""
+    """A row of zeros, as after a relu, stays finite."""
     for handoff, x in _placed(example):
         silent = x.clone()
         silent[0] = 0
@@ -87,7 +88,7 @@ def check_handoff_of_a_silent_row_is_finite(example: Example) -> None:
 
 
 def check_handoff_leaves_its_input_alone(example: Example) -> None:
-    """The activity is still needed for the goodness's gradient."""
+    """The handoff does not work in place, since the goodness's gradient needs the activity."""
     for handoff, x in _placed(example):
         before = x.clone()
         handoff(x)
@@ -95,7 +96,7 @@ def check_handoff_leaves_its_input_alone(example: Example) -> None:
 
 
 def _labelled(body: nn.Module, x: Tensor) -> Iterator[LabelledInput]:
-    """Three views of ``x`` under labels, without and with a scale."""
+    """Yield three views of ``x`` with label codes, without and with a scale."""
     base, code = x.clone(), numbers(3 * N, 3, seed=1, dtype=x.dtype)
     base.view(N, -1)[:, :3] = 0
     yield LabelledInput(base, code)
@@ -114,7 +115,10 @@ def _parts(made: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
 
 
 def _placed(example: Example, seed: int = 0) -> Iterator[tuple[nn.Module, Tensor]]:
-    """In evaluation mode, on a vector and on maps; a shape is refused as the builder lets it be refused."""
+    """Yield the module in evaluation mode with an input of each shape that it accepts.
+
+    A module refuses a shape by an exception that the builder turns into a UserError.
+    """
     taken, refused = 0, ""
     for shape in SHAPES:
         x = numbers(N, *shape)

@@ -1,4 +1,4 @@
-"""Checks of objectives and penalties."""
+"""Checks of objectives and penalties. N samples; K classes."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from ffcore.testing.scenery import FEATURES, K, N, Placed, network, numbers, pai
 
 
 def place_objective(example: Example, seed: int = 0) -> Placed:
-    """In a block of eight units."""
+    """Set up an objective for a block of eight units."""
     objective, goodness, views = _heard(example, seed)
     return Placed(objective, lambda: objective(goodness, views))
 
 
 def place_penalty(example: Example, seed: int = 0) -> Placed:
-    """On a block of eight units."""
+    """Set up a penalty for a block of eight units."""
     penalty, block = _placed(example, seed)
     return Placed(penalty, lambda: _term(penalty, block))
 
 
 def check_objective_accepts_a_form_of_goodness(example: Example) -> None:
-    """The builder compares it with the goodness's form."""
+    """``accepts`` is a form of goodness; the builder compares it with that of the goodness."""
     accepts = example.entry.load().accepts
     assert accepts in ("energy", "class"), f"accepts is {accepts!r}, not 'energy' or 'class'"
 
 
 def check_objective_is_a_finite_scalar(example: Example) -> None:
-    """Also for goodness that is far off."""
+    """The loss is a finite scalar, also for very large goodness."""
     objective, goodness, views = _heard(example)
+    # Large goodness would overflow a naive exp.
     for scale in (1.0, 100.0, 0.0):
         loss = objective(scale * goodness, views)
-        assert loss.shape == (), f"the loss has the shape {tuple(loss.shape)}, it is no scalar"
+        assert loss.shape == (), f"the loss has the shape {tuple(loss.shape)}; it should be a scalar"
         assert loss.isfinite(), f"the loss is {loss.item()}"
 
 
 def check_objective_lets_a_gradient_through(example: Example) -> None:
-    """A block could learn from it."""
+    """The gradient is finite and not zero."""
     objective, goodness, views = _heard(example)
     goodness.requires_grad_()
     (gradient,) = torch.autograd.grad(objective(goodness, views), goodness)
@@ -53,16 +54,16 @@ def check_objective_lets_a_gradient_through(example: Example) -> None:
 
 
 def check_objective_derivative_equals_autograd(example: Example) -> None:
-    """The closed form, where there is one, is the loss and its derivative; rows of other views have none."""
+    """A closed form is equal to the loss and its gradient. Rows of other views have a gradient of 0."""
     objective, goodness, views = _heard(example)
     for more in (views, _with_neutral_rows(views)):
         rows = numbers(more.x.shape[0], *goodness.shape[1:], seed=2, dtype=torch.float64).requires_grad_()
-        mine = objective.with_derivative(rows.detach(), more)
-        if mine is not None:
+        closed = objective.with_derivative(rows.detach(), more)
+        if closed is not None:
             loss = objective(rows, more)
             (right,) = torch.autograd.grad(loss, rows)
             assert_close(
-                *(mine, (loss.detach(), right)),
+                *(closed, (loss.detach(), right)),
                 rtol=1e-9,
                 atol=1e-12,
                 msg=lambda m: f"loss and derivative are not autograd's: {m}",
@@ -70,7 +71,7 @@ def check_objective_derivative_equals_autograd(example: Example) -> None:
 
 
 def check_objective_is_a_mean_over_samples(example: Example) -> None:
-    """Every sample twice gives the same loss, unless ``couples_samples`` says that it need not."""
+    """Each sample twice gives the same loss, unless ``couples_samples`` is set."""
     objective, goodness, views = _heard(example)
     if objective.couples_samples:
         return
@@ -79,18 +80,18 @@ def check_objective_is_a_mean_over_samples(example: Example) -> None:
 
 
 def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
-    """Or exactly zero."""
+    """The term is a finite scalar with a graph, or exactly zero."""
     term = _term(*_placed(example))
-    assert term.shape == (), f"the term has the shape {tuple(term.shape)}, it is no scalar"
+    assert term.shape == (), f"the term has the shape {tuple(term.shape)}; it should be a scalar"
     assert term.isfinite(), f"the term is {term.item()}"
     assert term.requires_grad or term == 0, (
-        "the term has no gradient: it would change nothing "
-        "(one that looks at out.handoff says so by reads_handoff = True)"
+        "the term has no gradient, so it has no effect "
+        "(one that reads out.handoff needs reads_handoff = True)"
     )
 
 
 def _heard(example: Example, seed: int = 0) -> tuple[Objective, Tensor, Views]:
-    """An objective with goodness and views that it understands."""
+    """Return an objective with goodness and views that it accepts."""
     objective: Objective = example.make(seed=seed)
     objective.setup(place((8,)))
     objective.eval()
@@ -122,14 +123,14 @@ def _doubled(views: Views) -> Views:
 
 
 def _with_neutral_rows(views: Views) -> Views:
-    """The same and three more rows that are in another view."""
+    """Return the views with three more rows in a neutral view."""
     assert isinstance(views.x, Tensor)
     x = torch.cat([views.x, views.x[:3]])
     return Views(x, (*views.roles, "neutral"), (*views.sizes, 3), y=views.y)
 
 
 def _placed(example: Example, seed: int = 0) -> tuple[Penalty, LocalBlock]:
-    """In a block with an energy, or what the config wants: ``"recipe": {"block": {"goodness": …}}``."""
+    """Return a penalty and a block with an energy, or with the goodness of the class's ``example_recipe``."""
     block, context = network("energy").blocks[0], place((8,))
     wanted = example.recipe.get("block", {}).get("goodness")
     if wanted is not None:

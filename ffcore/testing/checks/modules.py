@@ -1,4 +1,4 @@
-"""Checks of everything that computes: its state can be saved, and it repeats itself."""
+"""Checks of all components that are modules: their state can be saved, and they are deterministic."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PLACES: dict[str, Callable[[Example, int], Placed]] = {
 
 
 def check_module_repeats_itself_in_evaluation(example: Example) -> None:
-    """The same input gives the same output, whatever the global random state."""
+    """The same input gives the same output, for any global random state."""
     placed = _placed(example)
     once = placed.use()
     with torch.random.fork_rng(devices=[]):
@@ -52,11 +52,12 @@ def check_module_repeats_itself_in_evaluation(example: Example) -> None:
 
 
 def check_module_state_makes_another_one_equal(example: Example) -> None:
-    """All that was learned or drawn is in its ``state_dict``."""
+    """The ``state_dict`` contains all that the output depends on."""
+    # Other weights and random numbers before the state is loaded.
     placed, other = _placed(example, 0), _placed(example, 1)
     with trusting():
         other.part.load_state_dict(placed.part.state_dict())
-    assert_close(other.use(), placed.use(), rtol=0, atol=0, msg="its state does not hold all that it is")
+    assert_close(other.use(), placed.use(), rtol=0, atol=0, msg="its state_dict is incomplete")
 
 
 def _placed(example: Example, seed: int = 0) -> Placed:

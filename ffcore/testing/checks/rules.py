@@ -17,7 +17,7 @@ FORMS: tuple[Form, ...] = ("energy", "class")
 
 
 def place_rule(example: Example, seed: int = 0) -> Placed:
-    """What two layers look like after an epoch."""
+    """Set up a rule; its use returns the weights of two layers after an epoch."""
     rule: LearningRule = example.make(seed=seed)
 
     def use() -> Tensor:
@@ -28,8 +28,9 @@ def place_rule(example: Example, seed: int = 0) -> Placed:
 
 
 def check_rule_moves_every_block(example: Example) -> None:
-    """With an energy or with a class goodness; it refuses the other with a ValueError."""
+    """Every block learns, with energies or class goodness. The rule may refuse one form by a ValueError."""
     for net, _ in _learned(example.make()):
+        # The same seed gives the initial weights again.
         before = network(net.blocks[0].goodness.form).blocks  # type: ignore[union-attr]
         for block, fresh in zip(net.blocks, before, strict=True):
             pairs = list(zip(block.parameters(), fresh.parameters(), strict=True))
@@ -38,18 +39,18 @@ def check_rule_moves_every_block(example: Example) -> None:
 
 
 def check_rule_reports_detached_losses_of_every_block(example: Example) -> None:
-    """For the record: scalars without a graph."""
+    """`learn` returns scalars without a graph, for every block."""
     for net, record in _learned(example.make()):
         names = {getattr(block, "name", "?") for block, _ in record}
         assert names == {block.name for block in net.blocks}, f"only {sorted(names)} are reported"
         for _, terms in record:
             for name, term in terms.items():
-                assert term.shape == (), f"{name} is no scalar"
-                assert not term.requires_grad, f"{name} drags its graph along"
+                assert term.shape == (), f"{name} is not a scalar"
+                assert not term.requires_grad, f"{name} has a graph"
 
 
 def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, Mapping[str, Tensor]]]]]:
-    """Each sort of network that the rule takes, after three batches and the end of the epoch."""
+    """Return a network for each form of goodness that the rule accepts, after an epoch of three batches."""
     taken = []
     refused = ""
     for form in FORMS:

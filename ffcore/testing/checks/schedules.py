@@ -15,7 +15,7 @@ STEPS = range(5)
 
 
 def place_schedule(example: Example, seed: int = 0) -> Placed:
-    """At every moment that it accepts."""
+    """Set up a schedule; its use returns the windows for all progress that it accepts."""
     blocks = BLOCKS[-1]
     schedule = _set_up(example, blocks, seed)
 
@@ -26,7 +26,7 @@ def place_schedule(example: Example, seed: int = 0) -> Placed:
 
 
 def check_schedule_windows_are_ascending_disjoint_and_in_range(example: Example) -> None:
-    """For one to six blocks and all epochs; a ValueError refuses a run that cannot work."""
+    """Windows are valid for one to six blocks and all epochs. A ValueError refuses an impossible run."""
     accepted = 0
     for blocks, windows in _all(example):
         accepted += 1
@@ -38,7 +38,7 @@ def check_schedule_windows_are_ascending_disjoint_and_in_range(example: Example)
 
 
 def check_schedule_lets_every_block_learn(example: Example) -> None:
-    """At some time of a run that it accepts."""
+    """In some run that the schedule accepts, every block learns at some time."""
     for blocks in BLOCKS:
         schedule = _set_up(example, blocks)
         for epochs in EPOCHS:
@@ -50,6 +50,7 @@ def check_schedule_lets_every_block_learn(example: Example) -> None:
                 ]
             except ValueError:
                 continue
+            # blocks that are in no window of the whole run
             idle = set(range(blocks)) - {i for windows in runs for window in windows for i in window}
             if not idle:
                 return

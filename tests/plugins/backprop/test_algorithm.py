@@ -1,4 +1,4 @@
-"""Backpropagation in our trainer is PyTorch's."""
+"""Backpropagation in ffcore's trainer is equal to PyTorch's."""
 
 import copy
 

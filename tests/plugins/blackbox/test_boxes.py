@@ -46,7 +46,7 @@ def test_a_target_that_is_not_there_is_refused_without_importing(target, complai
         refuse_missing(target)
 
 
-def test_nothing_is_imported_to_find_a_target(tmp_path, monkeypatch):
+def test_a_target_is_checked_without_importing_it(tmp_path, monkeypatch):
     package = tmp_path / "loud"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -97,12 +97,12 @@ def test_a_fitted_one_is_loaded_and_not_fitted_again(tmp_path):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Estimator("Nonsense"), "'Nonsense' is no transformer of scikit-learn's"),
+        (lambda: Estimator("Nonsense"), "'Nonsense' is not a transformer of scikit-learn"),
         (lambda: Estimator("PCA", {"components": 2}), "options: .*'components'"),
         (lambda: Estimator(path="nowhere.joblib"), "path: there is no file 'nowhere.joblib'"),
         (
             lambda: Estimator("PCA", {"n_components": 20}).setup(Context((8,), 2)),
-            "PCA cannot take 8 features",
+            "PCA does not accept 8 features",
         ),
     ],
 )
@@ -119,14 +119,14 @@ def test_an_onnx_model_is_run(tmp_path):
     torch.testing.assert_close(BoxStage(box)(rows().double()), rows().double().relu())
     box.close()
     torch.testing.assert_close(BoxStage(copy.deepcopy(box))(rows()), rows().relu())
-    with pytest.raises(ValueError, match=r"wants samples of shape \('features',\), here they have \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"expects samples of shape \('features',\), but they have \(2, 4\)"):
         box.setup(Context((2, 4), 2))
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="is no ONNX model"):
+    with pytest.raises(ValueError, match="is not an ONNX model"):
         onnx.Onnx(str(tmp_path / "broken.onnx"))
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch):
+def test_a_missing_package_is_reported_with_its_installation(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match=r"pip install ffcore\[onnx\]"):
         onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))

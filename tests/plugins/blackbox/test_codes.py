@@ -56,6 +56,6 @@ def test_a_table_is_fitted_whatever_the_precision():
         (lambda: WinnerTakeAll(4, 5), "winners: 5"),
     ],
 )
-def test_what_cannot_be_is_refused(make, complaint):
+def test_invalid_options_are_refused(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()

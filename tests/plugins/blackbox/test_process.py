@@ -1,4 +1,4 @@
-"""A program as a black box: what it may do wrong, and that nothing of it is left."""
+"""A program as a black box: errors, and the end of its process."""
 
 import copy
 import os
@@ -32,7 +32,7 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stat:  # a zombie has gone, nobody has looked yet
+    with open(f"/proc/{pid}/stat") as stat:  # a zombie has gone, and has not been reaped yet
         return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
@@ -75,7 +75,7 @@ def test_it_is_started_when_it_is_needed_and_again_after_it_was_closed(server):
     torch.testing.assert_close(server(x), first)
 
 
-def test_a_copy_starts_a_process_of_its_own(server):
+def test_a_copy_starts_its_own_process(server):
     server(torch.randn(2, 3))
     other = copy.deepcopy(server)
     assert other.box._child is None
@@ -87,7 +87,10 @@ def test_a_copy_starts_a_process_of_its_own(server):
     ("text", "complaint"),
     [
         ("sys.exit(3)", "ended with code 3 (without an answer|before it had read its batch)"),
-        (READ + "sys.exit('out of ink')", "ended with code 1 without an answer; it said last: out of ink"),
+        (
+            READ + "sys.exit('out of ink')",
+            "ended with code 1 without an answer; last line of its standard error: out of ink",
+        ),
         (READ + "time.sleep(60)", "has not answered within 0.5 s"),
         (READ + "o.write(h + struct.pack('<2Q', *d) + x[:5]); o.flush()", "in the middle of a frame"),
         (READ + "print('hello', flush=True); time.sleep(60)", "wrote b'hello.*' instead of a frame"),
@@ -99,17 +102,17 @@ def test_a_copy_starts_a_process_of_its_own(server):
         (
             READ
             + "o.write(h + struct.pack('<2Q', d[0] - 1, d[1]) + x[: -4 * d[1]]); o.flush(); time.sleep(60)",
-            "2 rows went in and .1, 3. came out",
+            "it returned shape .1, 3. for 2 rows",
         ),
         (
             READ
             + "o.write(h + struct.pack('<2Q', *d) + struct.pack('<6f', *[float('nan')] * 6)); o.flush(); "
             "time.sleep(60)",
-            "numbers that are not finite",
+            "its output has non-finite values",
         ),
     ],
 )
-def test_what_a_process_does_wrong_is_one_line_and_it_is_gone(text, complaint):
+def test_an_error_of_a_process_is_one_line_and_ends_it(text, complaint):
     box = stage(program(text), timeout=0.5 if "has not" in complaint else 20)
     with pytest.raises(RunError, match=f"^process1, network.1: .*{complaint}") as caught:
         box(torch.randn(2, 3))
@@ -143,13 +146,13 @@ Process(["sh", "-c", f"{sys.executable} {sys.argv[1]} {sys.argv[2]}; true"])(tor
 def test_no_process_outlives_the_program_that_asked_for_it(tmp_path, how):
     for name, text in (("hangs.py", HANGS), ("asks.py", ASKS)):
         (tmp_path / name).write_text(text)
-    told = tmp_path / "pid"  # of a grandchild: a shell stands between
+    pid_file = tmp_path / "pid"  # of a grandchild: a shell is between
     words = [sys.executable, *(str(tmp_path / name) for name in ("asks.py", "hangs.py", "pid"))]
     parent = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not told.exists() and time.monotonic() < until:
+    while not pid_file.exists() and time.monotonic() < until:
         time.sleep(0.05)
-    child = int(told.read_text())
+    child = int(pid_file.read_text())
     assert alive(child)
     parent.send_signal(how)
     parent.wait(20)

@@ -113,7 +113,7 @@ def test_a_fit_that_would_never_come_is_refused(tmp_path, fit, complaint):
         run("digits/blackbox-quantise", tmp_path / "run", **{"network.1.fit": fit})
 
 
-def test_a_cache_is_made_anew_when_a_box_before_it_has_been_fitted_again(tmp_path):
+def test_a_cache_is_refilled_after_a_box_before_it_is_fitted(tmp_path):
     greedy = {"schedule": {"kind": "greedy", "epochs": 1}, "network.1.fit": 2, "trainer.max_epochs": 3}
     plain, cached = (
         run("digits/blackbox-quantise", tmp_path / str(cache), **{**greedy, "schedule.cache": cache})
@@ -130,7 +130,7 @@ def test_a_box_that_nobody_reads_is_refused(tmp_path):
         ffcore.train("digits/blackbox-sign", run_dir=tmp_path / "run", network=net)
 
 
-def test_a_failing_function_is_one_line_with_the_recipes_place(tmp_path, monkeypatch, capsys):
+def test_a_failing_function_is_one_line_with_the_path(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text("def f(x):\n    raise ValueError('no\\nluck')\n")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "r.yaml").write_text(

@@ -90,7 +90,7 @@ def test_the_datas_groups_are_the_level_of_early_blocks():
 
 
 def test_a_width_that_does_not_divide_is_an_error_of_the_recipe():
-    with pytest.raises(UserError, match=r"C = 42 channels.*the nearest right widths are 40 or 44"):
+    with pytest.raises(UserError, match=r"C = 42 channels.*the nearest valid widths are 40 or 44"):
         module({"goodness": "channel-partition"}, units=42)
 
 

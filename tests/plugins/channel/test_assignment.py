@@ -71,7 +71,7 @@ def test_responses_of_a_part_of_a_tensor():
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_of_several_largest_places_one_gets_the_gradient(memory_format):
+def test_one_of_several_maxima_gets_the_gradient(memory_format):
     h = torch.zeros(1, 1, 2, 3).contiguous(memory_format=memory_format).requires_grad_()
     (gradient,) = torch.autograd.grad(responses(h, 0.0, 1.0, 0.0).sum(), h)
     assert sorted(gradient.flatten().tolist()) == [0, 0, 0, 0, 0, 1]
@@ -85,7 +85,7 @@ def test_the_activity_is_not_kept_for_backward():
     assert kept == [R * C, R * C]
 
 
-def test_under_autocast_nothing_is_lost():
+def test_autocast_does_not_lower_the_precision():
     goodness = bound((C, 4, 4))
     h = numbers(R, C, 4, 4, dtype=torch.float32).bfloat16()
     right = plainly(h.double(), goodness.logits.double(), goodness.log_temperature.double(), 0)

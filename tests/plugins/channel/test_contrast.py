@@ -56,7 +56,7 @@ def test_without_any_pair_of_a_class_the_term_is_zero():
 
 
 @pytest.mark.parametrize("mode", [True, False])
-def test_one_sample_alone_has_nothing_to_contrast(mode):
+def test_the_term_of_one_sample_is_zero(mode):
     assert term(bound((8,)).train(mode), numbers(1, 8), [0]) == 0
 
 
@@ -70,7 +70,7 @@ def test_one_sample_alone_has_nothing_to_contrast(mode):
         ((50,), (), 50),
     ],
 )
-def test_projections_see_pooled_places(shape, places, inputs):
+def test_projections_read_pooled_positions(shape, places, inputs):
     penalty = bound(shape)
     assert penalty.places == places
     assert penalty.projection[0].weight.shape == (128, inputs)

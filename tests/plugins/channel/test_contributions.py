@@ -39,7 +39,7 @@ def test_before_the_first_observation_all_blocks_weigh_the_same():
 
 
 @pytest.mark.parametrize("lost", [NAN, math.inf])
-def test_a_block_without_a_finite_loss_weighs_nothing(lost):
+def test_a_block_without_a_finite_loss_has_weight_zero(lost):
     made = attending(LossWeighted())
     made.observe("val", torch.tensor([1.0, lost, 1.0, NAN]), None, None)
     assert made.weights.tolist() == pytest.approx([0.5, 0, 0.5, 0])

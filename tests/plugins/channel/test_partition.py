@@ -113,5 +113,5 @@ def test_in_a_network_objectives_judge_by_super_class():
     assert blocks[1].loss.objective.column_of is None
 
 
-def test_nothing_of_it_is_in_checkpoints():
+def test_checkpoints_do_not_contain_it():
     assert not bound((6,), hierarchy=[LEVEL]).state_dict()

@@ -80,7 +80,7 @@ def test_scale_free_forms_do_not_depend_on_the_width(channels, classes):
     assert overlap.item() == pytest.approx(1 - 1 / classes, rel=1e-6)
 
 
-def test_sharp_assignments_cost_nothing():
+def test_the_penalty_of_one_hot_assignments_is_zero():
     block = block_of(6, 3)
     with torch.no_grad():
         block.goodness.logits.copy_(1e4 * torch.eye(3).repeat(2, 1))
@@ -110,5 +110,7 @@ def test_the_warm_up_is_in_checkpoints():
 @pytest.mark.parametrize("goodness", [ChannelPartition(), None])
 def test_a_block_that_learns_no_assignment_is_refused_before_it_learns(penalty, goodness):
     context = Context((10, 2, 2), 10, name="conv1", goodness=goodness)
-    with pytest.raises(ValueError, match=r"block conv1 learns no assignment.*goodness: channel-assignment"):
+    with pytest.raises(
+        ValueError, match=r"block conv1 does not learn an assignment.*goodness: channel-assignment"
+    ):
         penalty.setup(context)

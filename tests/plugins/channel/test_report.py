@@ -62,7 +62,7 @@ def test_entropy_over_epochs_is_the_penalty_without_its_weight(write, form, weig
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_entropy_over_epochs_is_not_drawn_where_an_item_has_a_weight_of_its_own(write, inside):
+def test_entropy_is_not_plotted_if_items_have_different_weights(write, inside):
     penalty = {"kind": "assignment-entropy", "form": "released", "weight": 0.5}
     item = {"kind": "conv", "block": {"penalties": {"sharp": penalty}}}
     run = write(network=[{"kind": "residual", "items": [item]}] if inside else [item])

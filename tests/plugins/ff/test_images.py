@@ -9,7 +9,9 @@ X = torch.rand(6, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def negatives(made, x=X, shape=(2, 8, 8), seed=1):
     made.setup(Context(shape, 10))
-    wrong, y = made(x, None, lambda: pytest.fail("nobody asks"), BatchRNG(seed, 0, 0, len(x), len(x)))
+    wrong, y = made(
+        x, None, lambda: pytest.fail("probabilities were used"), BatchRNG(seed, 0, 0, len(x), len(x))
+    )
     assert y is None
     return wrong
 
@@ -78,7 +80,7 @@ def test_turned_images_are_turned_once_to_three_times():
     assert turns == {1, 2, 3}
 
 
-def test_other_data_draws_from_the_other_set():
+def test_other_data_samples_the_other_set():
     from ffcore.data.arrays import InMemory
 
     other = InMemory(
@@ -96,6 +98,6 @@ def test_other_data_draws_from_the_other_set():
         (Turned(), (1, 8, 4), "not square"),
     ],
 )
-def test_what_is_no_such_image_is_refused(made, shape, message):
+def test_samples_of_a_wrong_shape_are_refused(made, shape, message):
     with pytest.raises(ValueError, match=message):
         made.setup(Context(shape, 10))

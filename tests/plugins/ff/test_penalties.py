@@ -22,7 +22,7 @@ def penalty():
     return made
 
 
-def test_its_gradient_draws_units_towards_their_peers():
+def test_its_gradient_pulls_units_to_their_peers():
     # positives' mean (2, 0); m = 0.9 · 0.5 + 0.1 · (2, 0) = (0.65, 0.45), m̄ = 0.55
     # gradient on a positive row λ (m - m̄)/N = 0.03 · (0.1, -0.1)/2 = (0.0015, -0.0015); 0 on negatives
     made, h = penalty(), H.clone().requires_grad_()
@@ -58,7 +58,7 @@ def test_silent_units_are_revived_where_the_body_lets_gradients_through(activati
     assert body.linear.bias[0] != before[0]
 
 
-def test_maps_have_a_running_mean_a_place_also_over_ranks():
+def test_images_have_a_running_mean_per_position_also_over_ranks():
     class Twice(Ranks):
         """Another rank has the same samples."""
 

@@ -110,10 +110,13 @@ def test_a_circuit_that_cannot_be_is_refused(said, complaint):
     [
         ({"algorithm": {"labels": "overlay"}}, "algorithm: a circuit is clamped to the label.*labels: null"),
         ({"block": {"per_view": True}}, "block.per_view: views of a circuit share rows"),
-        ({"block": {"handoff": "rms"}}, "block.handoff: the circuit recurrent hands on by itself"),
+        (
+            {"block": {"handoff": "rms"}},
+            "block.handoff: the circuit recurrent passes activities between its blocks itself",
+        ),
     ],
 )
-def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
+def test_parts_that_do_not_work_with_a_circuit_are_refused(parts, complaint):
     with pytest.raises(UserError, match=complaint):
         module(**parts)
 
@@ -124,11 +127,11 @@ def test_what_does_not_go_with_a_circuit_is_refused(parts, complaint):
         ({"network": [{"kind": "dense", "units": 4}]}, "algorithm: labels: null is for circuits"),
         (
             {"network": [{"kind": "residual", "items": [{"kind": "recurrent", "units": [4]}]}]},
-            "network.0.items.0: recurrent is a circuit; no shortcut goes around one",
+            "network.0.items.0: recurrent is a circuit, which cannot be inside a residual",
         ),
         ({"schedule": {"kind": "greedy", "cache": True}}, "schedule.cache: blocks of a circuit run several"),
         ({"schedule": "one-window"}, "blocks of a circuit learn one by one"),
-        ({"algorithm": "backprop"}, "algorithm: Backprop claims no class, but a circuit"),
+        ({"algorithm": "backprop"}, "algorithm: the views of Backprop have no hypothesis, but a circuit"),
     ],
 )
 def test_recipes_that_circuits_cannot_follow_are_refused(changes, complaint):

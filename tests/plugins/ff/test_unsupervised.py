@@ -55,16 +55,16 @@ def test_the_readout_is_the_only_evidence():
             {"algorithm": {"kind": "forward-forward-unsupervised", "negatives": "wrong-label"}},
             "must be images",
         ),
-        ({"algorithm": {"kind": "forward-forward", "negatives": "hybrid"}}, "claim no class"),
+        ({"algorithm": {"kind": "forward-forward", "negatives": "hybrid"}}, "have no hypothesis"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_built(more, message):
+def test_invalid_recipes_are_refused_before_anything_is_built(more, message):
     with pytest.raises(UserError, match=message):
         assemble(Recipe.model_validate({**RECIPE, **more}), SHAPE, K)
 
 
 def test_standardised_images_beside_another_set_that_is_not_are_refused(tmp_path):
-    message = r"algorithm: other-data: its samples lie in \[0, 1\], .* set data.standardise to false"
+    message = r"algorithm: other-data: its samples are in \[0, 1\], .* set data.standardise to false"
     with pytest.raises(UserError, match=message):
         ffcore.train(
             "digits/ff-unsupervised",

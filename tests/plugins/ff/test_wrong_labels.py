@@ -1,4 +1,4 @@
-"""Whatever is drawn, no negative claims the sample's own class."""
+"""No negative has the sample's own class as its hypothesis."""
 
 import torch
 from hypothesis import given

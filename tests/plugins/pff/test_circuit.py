@@ -1,4 +1,4 @@
-"""The predictive circuit: what learns from what, what may not grow, what it makes of images."""
+"""The predictive circuit: learning, memory, reconstructions and refused options."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_any_number_of_layers_has_a_generator_for_each_and_one_for_the_latent():
     }
 
 
-def test_every_block_has_an_optimiser_of_its_own_and_may_have_another_rate():
+def test_every_block_has_its_own_optimiser_and_learning_rate():
     made = module(blocks={"generator1": {"optimizer": {"kind": "adam", "lr": 0.5}}})
     rates = {n: b.optimizer.param_groups[0]["lr"] for n, b in made.network.optimizers.blocks.items()}
     assert rates["generator1"] == 0.5
@@ -77,7 +77,7 @@ def test_gradients_are_clipped_number_by_number():
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_what_is_kept_for_backward_does_not_grow_with_the_steps(closed):
+def test_memory_saved_for_backward_does_not_grow_with_the_steps(closed):
     def peak(steps):
         made = module(steps=steps)
         if not closed:
@@ -100,7 +100,7 @@ def test_readouts_read_the_layers_and_not_the_errors_of_generators():
     assert [block.name for block in taps] == ["layer2", "layer3"]
 
 
-def test_looking_at_a_pass_to_learn_from_draws_no_noise():
+def test_observing_a_learning_pass_uses_no_noise():
     made = module(noise=10.0)
     views = made.algorithm.views(batch(), made.network)
     once, again = (torch.stack(made.network.goodness(views)) for _ in range(2))
@@ -108,7 +108,7 @@ def test_looking_at_a_pass_to_learn_from_draws_no_noise():
     assert [len(calls) for calls in made.network.trace(views)] == [4, 4, 4]
 
 
-def test_predicting_runs_no_generator_and_draws_no_noise():
+def test_predicting_uses_no_generator_and_no_noise():
     made = module(noise=10.0)
     calls = []
     for generator in made.network.circuits[0].generators:
@@ -191,7 +191,7 @@ def test_fewer_than_two_steps_are_refused_where_the_recipe_is_read():
 
 
 @pytest.mark.parametrize("net", [["dense"], ["dense", "predictive"], ["predictive", "dense"]])
-def test_the_algorithm_wants_its_circuit_and_nothing_else(net):
+def test_the_algorithm_needs_its_circuit_and_no_other_stage(net):
     items = {"dense": {"kind": "dense", "units": 4}, "predictive": {"kind": "predictive", "units": [10]}}
     parts = {
         "name": "test",
@@ -200,7 +200,7 @@ def test_the_algorithm_wants_its_circuit_and_nothing_else(net):
         "network": [items[kind] for kind in net],
         "block": {"goodness": "sum-squares", "objective": "logistic"},
     }
-    with pytest.raises(UserError, match="algorithm: it teaches a predictive circuit"):
+    with pytest.raises(UserError, match="algorithm: the network should be one predictive circuit"):
         assemble(Recipe.model_validate(parts), SHAPE, K)
 
 

@@ -130,12 +130,12 @@ def test_a_batch_changes_every_parameter_as_the_equations_say(module):
     states = [relu(x @ layers[0].w.T + layers[0].b)]
     states.append(relu(unit(states[0]) @ layers[1].w.T + layers[1].b))
     states = [np.concatenate([state, state]) for state in states]
-    told, latent = unit(states[1][:N]), np.zeros((2 * N, 3))
+    initial, latent = unit(states[1][:N]), np.zeros((2 * N, 3))
     for _ in range(3):
-        logits = told @ top.T + bias
+        logits = initial @ top.T + bias
         share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         off = STRENGTH * (share - np.eye(K)[data.y.numpy()]) / N
-        top, bias = top - RATE * off.T @ told, bias - RATE * off.sum(0)
+        top, bias = top - RATE * off.T @ initial, bias - RATE * off.sum(0)
         around = [np.concatenate([x, x]), unit(states[0]), unit(states[1]), clamp]
         states = [layers[i].step(around[i], around[i + 2], states[i]) for i in range(2)]
         generators[0].step(unit(relu(states[0])), both)

@@ -26,7 +26,7 @@ def test_samples_of_a_class_lie_where_its_latents_do():
     assert mixture.sample([1] * 400, np.random.default_rng(1)).mean().abs() < 0.2
 
 
-def test_the_same_seed_draws_the_same_samples():
+def test_the_same_seed_gives_the_same_samples():
     mixture = Mixture.fit(*clusters(), classes=2, components=2)
     once, again, other = (mixture.sample([0, 1], np.random.default_rng(seed)) for seed in (1, 1, 2))
     torch.testing.assert_close(once, again, rtol=0, atol=0)

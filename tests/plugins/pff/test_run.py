@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     return ffcore.train("digits/pff", run_dir=tmp_path_factory.mktemp("pff") / "run", **SMALL)
 
 
-def test_a_run_keeps_pictures_and_figures_of_what_it_generates(run):
+def test_a_run_stores_arrays_and_metrics_of_generated_images(run):
     for name in ("reconstructions", "samples", "goodness-by-step"):
         assert (run.path / "pictures" / f"{name}.png").is_file()
     results = json.loads((run.path / "results.json").read_text())
@@ -53,7 +53,7 @@ def test_the_same_seed_writes_the_same_numbers_and_nothing_is_overwritten(run, t
     name = "samples-all-seed0-n5.npy"
     np.testing.assert_array_equal(np.load(tmp_path / "a" / name), np.load(tmp_path / "b" / name))
     assert main(["sample", str(run.path), "--n", "5", "--out", str(tmp_path / "a")]) == 2
-    assert "already exists" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_a_request_that_cannot_be_met_is_refused(run, words, complaint, capsys):
     assert said.count("\n") == 1
 
 
-def test_a_run_that_generates_nothing_is_refused(undrawn, tmp_path, capsys):
+def test_a_run_without_a_generator_is_refused(undrawn, tmp_path, capsys):
     folder = tmp_path / "ff"
     ffcore.train(
         "digits/ff", run_dir=folder, network=[{"kind": "dense", "units": 20}], **{"trainer.max_steps": 2}
     )
     assert main(["sample", str(folder)]) == 2
-    assert "nothing there generates" in capsys.readouterr().err
+    assert "this run has no generator" in capsys.readouterr().err
 
 
 def test_a_class_with_too_few_samples_for_its_mixture_is_refused_before_anything_is_learned(tmp_path):
@@ -89,7 +89,7 @@ def test_a_class_with_too_few_samples_for_its_mixture_is_refused_before_anything
 
 
 def test_images_outside_of_what_the_generator_makes_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"algorithm: inputs lie between -.* set data.standardise to false"):
+    with pytest.raises(UserError, match=r"algorithm: inputs are between -.* set data.standardise to false"):
         ffcore.train("digits/pff", run_dir=tmp_path / "run", **{**SMALL, "data.standardise": True})
 
 
@@ -110,6 +110,6 @@ def test_samples_that_are_no_images_are_numbers_only(tmp_path, capsys):
     ffcore.train("digits/pff", data=InMemory(x, y, x, y), run_dir=folder, **SMALL)
     assert not (folder / "pictures" / "samples.png").exists()
     assert main(["sample", str(folder)]) == 2
-    assert "are no images; --no-picture writes numbers only" in capsys.readouterr().err
+    assert "are not images; use --no-picture" in capsys.readouterr().err
     assert main(["sample", str(folder), "--no-picture", "--n", "4"]) == 0
     assert np.load(capsys.readouterr().out.strip()).shape == (4, 12)

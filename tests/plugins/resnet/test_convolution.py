@@ -1,4 +1,4 @@
-"""Convolutions learn in closed form as by autograd, whichever way the product is worked out."""
+"""Closed-form gradients of convolutions are equal to autograd's, with either algorithm."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_dropped_units_get_no_gradient(activation):
     torch.testing.assert_close(conv.conv.weight.grad, right, rtol=1e-10, atol=1e-10)
 
 
-def test_one_derivative_for_all_places_need_not_be_laid_out():
+def test_an_expanded_derivative_is_accepted():
     conv = Conv((C, 6, 6), 4).double()
     x = images(6)
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_one_derivative_for_all_places_need_not_be_laid_out():
 
 
 def test_dropout_would_hide_what_pass_through_units_need():
-    with pytest.raises(ValueError, match="with relu-pass-through nobody could tell"):
+    with pytest.raises(ValueError, match="does not work with activation relu-pass-through"):
         Conv((C, 6, 6), 4, activation="relu-pass-through", dropout=0.1)
 
 
@@ -74,11 +74,11 @@ def test_goodness_is_measured_behind_pool_and_batch_norm():
     ("shape", "options", "message"),
     [
         ((12,), {}, "needs images of C×H×W"),
-        ((3, 1, 1), {"stride": 2}, "stride: 2 is more than the image of 1×1"),
+        ((3, 1, 1), {"stride": 2}, "stride: 2 is larger than the image of 1×1"),
         ((3, 8, 8), {"groups": 2}, "2 groups do not divide the input's channels, 3"),
         ((3, 8, 8), {"kernel": 4}, "kernel: 4 is even"),
     ],
 )
-def test_what_does_not_fit_is_refused(shape, options, message):
+def test_shapes_that_do_not_fit_are_refused(shape, options, message):
     with pytest.raises(ValueError, match=message):
         Conv(shape, 4, **options)

@@ -1,4 +1,4 @@
-"""Networks by name have the shapes that were published."""
+"""Named networks have the published shapes."""
 
 import pytest
 import torch
@@ -79,12 +79,14 @@ def test_plain_networks_have_the_published_shapes(kind, shape, channels):
 
 
 def test_a_width_that_is_not_twice_the_last_is_refused():
-    with pytest.raises(UserError, match=r"network.0: .*each is twice the one before, such as \[10, 20\]"):
+    with pytest.raises(
+        UserError, match=r"network.0: .*each should be twice the one before, such as \[10, 20\]"
+    ):
         network([{"kind": "resnet17", "widths": [10, 30]}])
 
 
 def test_an_image_too_small_for_the_poolings_is_refused():
-    with pytest.raises(UserError, match=r"network.0: .*side: 2 is more than the image of 1×1 has left"):
+    with pytest.raises(UserError, match=r"network.0: .*side: 2 is larger than the image of 1×1 pixels"):
         network([{"kind": "vgg13", "widths": [2, 2, 2, 2, 2]}], (1, 8, 8))
 
 
@@ -100,7 +102,7 @@ def test_two_networks_need_a_name_to_tell_their_blocks_apart():
 
 
 def test_images_that_strides_do_not_divide_have_no_shortcut():
-    with pytest.raises(UserError, match="a residual cannot average 7×7 places to 4×4"):
+    with pytest.raises(UserError, match="a residual cannot average 7×7 pixels to 4×4"):
         network([{"kind": "resnet17", "widths": [2, 4, 8, 16]}], (1, 28, 28))
 
 

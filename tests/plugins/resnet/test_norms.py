@@ -1,4 +1,4 @@
-"""Norms between convolutions, against torch's own and the formulas."""
+"""Norms between convolutions, compared with torch's and with the formulas."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_instance_norm_takes_every_channels_mean_off():
     torch.testing.assert_close(made.mean((2, 3)), torch.zeros(4, 6), rtol=0, atol=1e-6)
 
 
-def test_a_single_place_stays_as_it_is():
+def test_a_single_pixel_is_unchanged():
     x = activity(side=1)
     assert InstanceNorm()(x) is x
 
@@ -41,7 +41,9 @@ def test_group_norm_has_a_group_a_class():
 
 
 def test_channels_that_the_groups_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="4 groups do not divide 6 channels; 4 or 8 would do"):
+    with pytest.raises(
+        ValueError, match="4 groups do not divide 6 channels; the nearest valid widths are 4 or 8"
+    ):
         GroupNorm().setup(Context((6, 5, 5), 4))
 
 

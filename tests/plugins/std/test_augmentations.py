@@ -30,12 +30,12 @@ def test_each_image_moves_by_its_own_whole_pixels(border):
     assert set(found) == set(shifts)
 
 
-def test_no_pixels_change_nothing():
+def test_a_shift_of_zero_pixels_is_the_identity():
     x = images(3)
     assert torch.equal(Shift(pixels=0)(x, whole(3)), x)
 
 
-def test_an_image_cannot_be_reflected_beyond_itself():
+def test_a_reflection_beyond_the_image_is_refused():
     with pytest.raises(ValueError, match="shift reflects at most 4 pixels of images of 6x5, not 5"):
         Shift(5, "reflect").setup(Context((3, 5, 6), 2))
 
@@ -98,7 +98,7 @@ def test_boxes_that_cannot_be_are_refused(options):
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 20])
-def test_the_square_lies_around_any_pixel(side):
+def test_the_square_may_be_centred_on_any_pixel(side):
     x = images(600)
     made = Cutout(side)(x, whole(600))
     squares = {}

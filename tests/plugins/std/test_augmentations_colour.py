@@ -53,14 +53,14 @@ def test_jitter_is_what_a_loop_over_pixels_makes(strength):
     assert_close(ColourJitter(*strength)(x, whole()), one_by_one(x, drawn, strength), atol=1e-12, rtol=0)
 
 
-def test_a_whole_turn_of_the_hue_changes_nothing_and_a_third_swaps_channels():
+def test_a_full_turn_of_the_hue_is_the_identity_and_a_third_permutes_channels():
     x = images()
     for turn in (0.0, 1.0, -1.0):
         assert_close(turned(x, torch.full((40, 1, 1), turn).double()), x)
     assert_close(turned(x, torch.full((40, 1, 1), 1 / 3).double()), x.roll(1, dims=1))
 
 
-def test_no_strength_changes_nothing():
+def test_a_strength_of_zero_is_the_identity():
     x = images()
     assert torch.equal(ColourJitter(0, 0, 0, 0)(x, whole()), x)
     assert torch.equal(ColourJitter(probability=0.0)(x, whole()), x)
@@ -125,7 +125,7 @@ def test_one_channel_has_brightness_and_contrast_only():
     [((4, 3, 3), "1 or 3 channels for colours, found 4"), ((9,), r"shape \(9,\)")],
     ids=["four channels", "vectors"],
 )
-def test_what_has_no_colours_is_refused(augmentation, shape, message):
+def test_samples_without_colours_are_refused(augmentation, shape, message):
     with pytest.raises(ValueError, match=message):
         augmentation.setup(Context(shape, 2))
 

@@ -55,7 +55,7 @@ def test_a_missing_readout_is_an_error(name, sources, message):
 
 @pytest.mark.parametrize("contribution", [Sum, SkipFirst, Last])
 def test_without_any_source_there_is_an_error(contribution):
-    with pytest.raises(ValueError, match="nothing gives evidence"):
+    with pytest.raises(ValueError, match="no source gives evidence"):
         contribution().setup(among())
 
 

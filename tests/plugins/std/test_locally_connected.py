@@ -30,7 +30,7 @@ def made(geometry, activation="identity", **options):
     return body, torch.randn(3, *in_shape, dtype=torch.float64)
 
 
-def test_two_places_by_hand():
+def test_two_positions_by_hand():
     # two fields of 2×2 in an image of 2×3, of which they share the middle column
     body = LocallyConnected((1, 2, 3), 1, 2)
     body.weight.data[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -42,7 +42,7 @@ def test_two_places_by_hand():
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_it_is_a_slow_loop_over_places(geometry):
+def test_it_is_equal_to_a_loop_over_positions(geometry):
     body, x = made(geometry)
     _, _, kernel, stride, padding, tile = GEOMETRIES[geometry]
     assert body.tile == tile, "the geometry no longer tries what it is here for"
@@ -110,8 +110,8 @@ def test_weights_begin_at_one_over_the_root_of_a_unit_s_inputs(init, deviation):
     ("in_shape", "kernel", "padding", "message"),
     [
         ((12,), 3, 0, r"needs images of C×H×W, but one input sample has shape \(12,\)"),
-        ((1, 8, 6), 7, 0, "a kernel of 7×7 does not fit into 8×6 places with padding 0; it may be at most 6"),
-        ((1, 8, 6), 9, 1, "a kernel of 9×9 does not fit into 8×6 places with padding 1; it may be at most 8"),
+        ((1, 8, 6), 7, 0, "a kernel of 7×7 does not fit into 8×6 pixels with padding 0; it may be at most 6"),
+        ((1, 8, 6), 9, 1, "a kernel of 9×9 does not fit into 8×6 pixels with padding 1; it may be at most 8"),
     ],
 )
 def test_a_kernel_that_does_not_fit_is_refused_with_one_that_does(in_shape, kernel, padding, message):
