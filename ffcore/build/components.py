@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from ffcore.build.objects import component, own
+from ffcore.build.objects import component, loaded, own
 from ffcore.errors import UserError
 from ffcore.local.box import FunctionBox
 from ffcore.plugin.nouns import NOUNS
@@ -17,7 +17,7 @@ from ffcore.plugin.targets import load_target
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import Absent, misfit
 from ffcore.recipe.options import values_of
-from ffcore.recipe.spec import Kind, Spec, entry_of
+from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.tree import Tree
 
 
@@ -34,8 +34,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     """
     if spec.object is not None:
         return component(spec.noun, spec.object, path)
-    entry = entry_of(spec.noun, spec.kind)
-    target = entry.load()
+    target = loaded(spec, path)
     base = NOUNS[spec.noun].base
     # A kind "package.module:Class" is not registered by a plugin, so its class is checked here.
     if base and not (isinstance(target, type) and issubclass(target, load_target(base))):

@@ -14,6 +14,7 @@ from ffcore.interfaces import BlackBox
 from ffcore.local.box import FunctionBox
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.objects import Absent, Named, a
+from ffcore.recipe.spec import Spec, entry_of
 
 
 def own(given: Any, path: str) -> Any:
@@ -44,6 +45,22 @@ def own(given: Any, path: str) -> Any:
         message = f"{path}: {a(type(given).__name__)} cannot be copied: {one_line(error, 200)}{hint}"
         raise UserError(message) from error
     return made.cpu() if isinstance(made, nn.Module) else made
+
+
+def loaded(spec: Spec, path: str) -> Any:
+    """The class or function of a registered kind, or of a target.
+
+    Args:
+        spec: the component.
+        path: its place in the recipe, for messages.
+
+    Raises:
+        UserError: with the path, when it cannot be imported.
+    """
+    try:
+        return entry_of(spec.noun, spec.kind).load()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def component(noun: str, given: Any, path: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from ffcore.build.objects import own
+from ffcore.build.objects import loaded, own
 from ffcore.errors import UserError, typed
 from ffcore.local.optimizers import Make
 from ffcore.recipe.calls import Call
@@ -19,7 +19,7 @@ from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.objects import a
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.options import values_of
-from ffcore.recipe.spec import Spec, entry_of
+from ffcore.recipe.spec import Spec
 
 
 def new_optimizer(
@@ -114,7 +114,7 @@ def _called(config: Spec | Call, path: str) -> tuple[Callable[..., Any], dict[st
     """Return the function of a recipe entry and its keyword arguments."""
     if isinstance(config, Call):
         return own(config.kind, path), config.options
-    return entry_of(config.noun, config.kind).load(), values_of(config.options)
+    return loaded(config, path), values_of(config.options)
 
 
 def makers(default: OptimizerConfig, own: Mapping[str, OptimizerConfig]) -> dict[str, Make]:

@@ -80,6 +80,8 @@ class Entry:
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
             reason += " (PYTHONPATH=. adds this folder)"
+        if not self.plugin:
+            return UserError(f"{self.target!r} cannot be imported: {reason}")
         return UserError(f"{self.title} cannot be loaded from {self.target!r}: {reason}")
 
 

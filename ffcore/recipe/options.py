@@ -87,10 +87,13 @@ def options_of(entry: Entry) -> type[BaseModel]:
         UserError: an argument of its constructor has no type, or one that no recipe can write.
     """
     supplied = tuple(NOUNS[entry.noun].supplied)
-    if not entry.plugin and isinstance(entry.target, str) and peek_target(entry.target) is None:
+    if not entry.plugin:
+        # what a recipe names is imported when the recipe is run: its constructor checks the options then
+        known = peek_target(entry.target) is not None
         try:
-            return _model(entry.noun, source_signature(entry.target, supplied))
-        except (UnreadableError, UserError):  # what a recipe names is not imported before the recipe is run
+            signature = entry.signature() if known else source_signature(entry.target, supplied)
+            return _model(entry.noun, signature)
+        except (UnreadableError, UserError):
             return FurtherOptions
     signature = entry.signature()
     try:

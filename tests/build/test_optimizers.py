@@ -61,9 +61,9 @@ def test_every_registered_optimiser_steps():
     [
         (
             {"kind": "sgd", "nesterov": True},
-            "optimizer: it makes no optimiser: ValueError: Nesterov momentum",
+            "optimizer: the optimiser cannot be made: ValueError: Nesterov momentum",
         ),
-        ("torch.nn:Identity", "it makes an Identity; it should make a torch.optim.Optimizer"),
+        ("torch.nn:Identity", "it returns an Identity; it should return a torch.optim.Optimizer"),
         ({"kind": torch.optim.Adam, "rate": 1}, "unexpected keyword argument 'rate'"),
     ],
 )
@@ -123,8 +123,8 @@ def test_a_function_of_time_is_a_schedule():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("torch.optim.lr_scheduler:ReduceLROnPlateau", "makes no factor: TypeError: .*metrics"),
-        ("torch.optim.lr_scheduler:StepLR", "makes no factor: TypeError: .*step_size"),
+        ("torch.optim.lr_scheduler:ReduceLROnPlateau", "does not return a factor: TypeError: .*metrics"),
+        ("torch.optim.lr_scheduler:StepLR", "does not return a factor: TypeError: .*step_size"),
         (lambda epoch, epochs: float("nan"), "its factor is nan at epoch 0"),
     ],
 )

@@ -68,7 +68,7 @@ def test_invalid_images_raise_and_nothing_is_written(data, expected, place, caps
         ("network.0.kernel=4", ["network.0", "kernel: 4 is even"]),
         (
             "network=[{kind: conv, channels: 10, stride: 4, repeat: 3}]",
-            ["network.0", "stride: 4 is more than"],
+            ["network.0", "stride: 4 is larger than"],
         ),
         ("network=[{kind: resnet17, widths: [10, 30]}]", ["network.0", "[10, 20]"]),
         ("network=[{kind: resnet18}]", ["network.0.kind", "'resnet18'"]),

@@ -65,7 +65,7 @@ def test_targets_are_trained_and_evaluated_from_the_command_line(tmp_path, capsy
     words += ["trainer.max_epochs=1", "trainer.threads=1", "network.0.units=30"]
     assert main(["run", "digits/ff", *words, "--run-dir", str(tmp_path / "run")]) == 0
     recorded = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
-    assert recorded["optimizer"] == {"kind": "torch.optim:Adagrad", "lr": 0.02}
+    assert {"kind": "torch.optim:Adagrad", "lr": 0.02}.items() <= recorded["optimizer"].items()
     assert main(["eval", str(tmp_path / "run")]) == 0
     assert main(["run", "digits/ff", "optimizer=no_such:Thing", "--run-dir", str(tmp_path / "other")]) == 2
     assert "optimizer: 'no_such:Thing' cannot be imported" in capsys.readouterr().err

@@ -134,7 +134,7 @@ def test_a_localized_model_can_be_fitted(tmp_path):
 
 BAD = {
     "a model": ({"net": nn.Linear(64, 10)}, r"a Linear is not an ffcore\.Network"),
-    "best without test": ({"test": None, "trainer": {"select": "best"}}, "'best' chooses on val"),
+    "best without test": ({"test": None, "trainer": {"select": "best"}}, "'best' selects on val"),
     "names of other classes": ({"classes": ["a", "b"]}, "2 names, but the network has 10 classes"),
     "an optimiser": ({"optimizer": 3}, "optimizer"),
     "a line of the trainer": ({"trainer": {"epochs": 3}}, "trainer.epochs"),

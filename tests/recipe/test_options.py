@@ -165,7 +165,7 @@ def test_a_module_that_a_recipe_names_is_not_imported_before_the_run(tmp_path, m
     monkeypatch.syspath_prepend(tmp_path)
     entry = Entry("goodness", "named_by_recipe:X", "named_by_recipe:X", "")
     assert options_of(entry)(anything=1).model_extra == {"anything": 1}
-    with pytest.raises(UserError, match="cannot be loaded from 'named_by_recipe:X': SystemExit: 3"):
+    with pytest.raises(UserError, match="'named_by_recipe:X' cannot be imported: SystemExit: 3"):
         entry.load()
 
 

@@ -98,7 +98,7 @@ def test_a_run_whose_conclusion_fails_keeps_its_results(undrawn, tmp_path, monke
         raise ValueError("no latents today")
 
     monkeypatch.setattr("ffcore_pff.mixture.Mixture.fit", fail)
-    with pytest.warns(UserWarning, match="is left out: ValueError: no latents today"):
+    with pytest.warns(UserWarning, match="are left out: ValueError: no latents today"):
         ffcore.train("digits/pff", run_dir=tmp_path / "run", **SMALL)
     assert json.loads((tmp_path / "run" / "results.json").read_text())["concluded"] == {}
 
