@@ -93,7 +93,8 @@ def closest(name: str, known: Iterable[str]) -> str:
     '; known: fourier, overlay'
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    same = [each for each in names if each.lower() == name.lower()]
+    near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from ffcore.cli.console import print_table
+from ffcore.errors import UserError
 from ffcore.plugin import manager
-from ffcore.plugin.nouns import find_noun
+from ffcore.plugin.nouns import Noun, find_noun
+from ffcore.plugin.registry import Entry
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.load import find, names, read
-from ffcore.recipe.options import options_of
+from ffcore.recipe.options import described, options_of
+from ffcore.recipe.spec import entry_of
 
 
 @click.command()
@@ -19,22 +25,66 @@ def command(noun: str, kind: str | None) -> None:
     """List recipes, components (`ls goodness`), or the options of one (`ls objective logistic`)."""
     sort = find_noun(noun)
     if kind is not None:
-        print_table(("option", "default", "description"), _options(sort.name, kind))
+        rows = _options(sort, kind)
+        if rows:
+            print_table(("option", "type", "default", "description"), rows)
+        else:
+            click.echo(f"{kind} has no options in a recipe")
         return
     if sort.name == "recipe":
         print_table(("recipe", "title", "paper"), [_recipe(name) for name in names()])
         return
     entries = manager.current().registry.entries(sort.name)
-    rows = [(entry.name, entry.summary, entry.plugin) for entry in entries]
-    print_table((sort.name.replace("_", " "), "summary", "plugin"), rows)
+    print_table((sort.name.replace("_", " "), "summary", "plugin"), map(_component, entries))
 
 
-def _options(noun: str, kind: str) -> list[tuple[str, str, str]]:
-    fields = options_of(manager.current().registry.get(noun, kind)).model_fields
+def _component(entry: Entry) -> tuple[str, str, str]:
+    try:
+        return entry.name, entry.summary, entry.plugin
+    except UserError as error:  # one broken component does not hide the others
+        return entry.name, f"broken: {error}", entry.plugin
+
+
+def _options(sort: Noun, kind: str) -> list[tuple[str, str, str, str]]:
+    entry = entry_of(sort.name, kind)
+    if not sort.has_options:
+        return []
+    model = options_of(entry)
+    schemas = model.model_json_schema().get("properties", {})
     return [
-        (name, "" if field.is_required() else str(field.default), field.description or "")
-        for name, field in fields.items()
+        (
+            name,
+            type_of(schemas[name]),
+            "(required)" if field.is_required() else str(field.default),
+            field.description or "",
+        )
+        for name, field in described(model).items()
     ]
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """Returns what a recipe may write, in a few words.
+
+    >>> type_of({"type": "number", "exclusiveMinimum": 0})
+    'number > 0'
+    >>> type_of({"anyOf": [{"enum": ["a", "b"]}, {"type": "null"}]})
+    'a, b or null'
+    """
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(map(type_of, schema["anyOf"])))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    if "x-component" in schema:
+        return str(schema["x-component"]).replace("_", " ")
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
+    name = _TYPES.get(schema.get("type", ""), schema.get("type", "any"))
+    if schema.get("type") == "array" and isinstance(schema.get("items"), Mapping):
+        name = f"list of {type_of(schema['items'])}"
+    return " ".join([str(name), *bounds])
+
+
+_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+_TYPES = {"array": "list", "object": "mapping", "boolean": "true or false", "string": "text"}
 
 
 def _recipe(name: str) -> tuple[str, str, str]:

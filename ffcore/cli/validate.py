@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from ffcore.cli.building import describe
@@ -10,15 +12,21 @@ from ffcore.recipe.load import load
 
 
 @click.command()
-@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE…")
+@click.argument("words", nargs=-1, required=True, metavar="RECIPE… [PATH=VALUE]…")
 @click.option("--build", is_flag=True, help="Also build each network (imports torch).")
 @click.pass_context
-def command(ctx: click.Context, recipes: tuple[str, ...], build: bool) -> None:
-    """Check recipes. Prints all errors of all recipes; the exit code is 2 if there are any."""
+def command(ctx: click.Context, words: tuple[str, ...], build: bool) -> None:
+    """Check recipes, with overrides such as `optimizer.lr=1e-3`.
+
+    Prints all errors of all recipes; the exit code is 2 if there are any.
+    """
     failed = False
-    for name in recipes:
+    overrides = [word for word in words if "=" in word and not Path(word).is_file()]
+    for name in words:
+        if name in overrides:
+            continue
         try:
-            recipe = load(name)
+            recipe = load(name, overrides)
             if build:
                 describe(recipe)
         except UserError as error:  # go through all recipes, and report each

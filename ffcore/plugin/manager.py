@@ -108,7 +108,7 @@ class Plugins:
         """
         if isinstance(plugin, str | os.PathLike):
             return self._load_file(Path(plugin))
-        name = getattr(plugin, "__name__", type(plugin).__name__).rpartition(".")[2]
+        name = getattr(plugin, "__name__", type(plugin).__name__)
         hook = getattr(plugin, "ffcore_register", None)
         if hook is None:
             raise UserError(f"plugin {name}: it has no function ffcore_register(registry)")

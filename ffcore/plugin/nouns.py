@@ -111,8 +111,17 @@ NOUNS: dict[str, Noun] = {
             reserved="batch_size validation split_seed standardise augment groups",
         ),
         _noun("augmentation", f"{_CONTRACTS}:Augmentation", "small changes to samples"),
-        _noun("accelerator", "", "the sort of device that a run computes on", has_options=False),
-        _noun("strategy", "", "how a run uses several devices", plural="strategies", has_options=False),
+        _noun(
+            "accelerator", "", "the sort of device that a run computes on", taken="auto", has_options=False
+        ),
+        _noun(
+            "strategy",
+            "",
+            "how a run uses several devices",
+            plural="strategies",
+            taken="auto",
+            has_options=False,
+        ),
         _noun("recipe", "", "an experiment as a YAML file", has_options=False),
         _noun("report_section", "", "a part of a run's report", has_options=False),
         _noun(

@@ -22,5 +22,5 @@ class FactorCall(Call):
 LRSchedule = Annotated[
     Annotated[Spec, Kind("lr_schedule"), Tag("known")] | Annotated[FactorCall, Tag("called")],
     Discriminator(FactorCall.tag),
-    ByKind("", ("known", "called")),
+    ByKind(("known", "called")),
 ]

@@ -211,7 +211,7 @@ NetworkItem = Annotated[
     | Annotated[BlockItem, Tag("block")],
     Discriminator(_tag),
     BeforeValidator(_as_item),
-    ByKind("", tuple(_ITEMS)),
+    ByKind(tuple(_ITEMS)),
 ]
 
 ResidualItem.model_rebuild()

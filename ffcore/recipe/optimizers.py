@@ -21,5 +21,5 @@ class OptimizerCall(Call):
 OptimizerConfig = Annotated[
     Annotated[Spec, Kind("optimizer"), Tag("known")] | Annotated[OptimizerCall, Tag("called")],
     Discriminator(OptimizerCall.tag),
-    ByKind("", ("known", "called")),
+    ByKind(("known", "called")),
 ]

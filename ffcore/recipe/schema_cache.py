@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,13 @@ from platformdirs import user_cache_path
 from pydantic import VERSION
 
 import ffcore
+from ffcore.errors import UserError
 from ffcore.files import write_whole
 from ffcore.plugin import manager, source
 from ffcore.plugin.nouns import NOUNS
+from ffcore.plugin.registry import Entry
+from ffcore.plugin.signature import source_signature
+from ffcore.plugin.source import UnreadableError
 from ffcore.recipe.json_schema import Schema, recipe_schema
 
 FOLDER = "FFCORE_CACHE"
@@ -43,12 +46,27 @@ def cached_schema() -> Schema:
             schema: Schema = kept["schema"]
             return schema
     schema = recipe_schema()
-    files = {name: _state(name) for name in _read(target for _, _, target, _ in components)}
+    if not all(map(_is_read, entries)):
+        return schema  # other files than those that were read may change it
+    files = {name: _state(name) for name in _read()}
     with suppress(OSError):  # a folder that cannot be written to costs half a second each time
         path.parent.mkdir(parents=True, exist_ok=True)
+        for older in path.parent.glob("schema-*.json"):
+            older.unlink()
         text = json.dumps({"key": key, "files": files, "schema": schema})
         write_whole(path, lambda draft: draft.write_text(text, encoding="utf-8"))
     return schema
+
+
+def _is_read(entry: Entry) -> bool:
+    """Whether the options of a component are read off its source, so that its files are all that matters."""
+    if not NOUNS[entry.noun].has_options:
+        return True
+    try:
+        source_signature(entry.target, tuple(NOUNS[entry.noun].supplied))
+    except (UnreadableError, UserError):
+        return False
+    return True
 
 
 def _folder() -> Path:
@@ -57,15 +75,11 @@ def _folder() -> Path:
     return user_cache_path("ffcore")
 
 
-def _read(targets: Iterable[str]) -> set[str]:
-    """The source files that the schema depends on: those of components, and of the recipe's own models."""
-    loaded = (sys.modules.get(target.partition(":")[0]) for target in targets)
-    imported = (getattr(module, "__file__", None) for module in loaded)
-    return {
-        *map(str, source.files_read()),
-        *filter(None, imported),
-        *map(str, Path(__file__).parent.glob("*.py")),
-    }
+def _read() -> list[str]:
+    """The source files that the schema depends on: those of components, and those that make it."""
+    packages = (source.__file__, __file__)
+    own = [path for package in packages for path in Path(package).parent.glob("*.py")]
+    return [*map(str, source.files_read()), *map(str, own)]
 
 
 def _state(name: str) -> list[Any]:
