@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from ffcore.recipe.trainer import TrainerConfig
+if TYPE_CHECKING:  # the command line imports this module before it knows whether a recipe is read
+    from ffcore.recipe.trainer import TrainerConfig
 
 PARENT = "FFCORE_FIRST_RANK"
 """Environment variable with the process ID of the rank that started this process."""
