@@ -12,10 +12,6 @@ from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import Noun, find_noun
 from ffcore.plugin.registry import Entry
-from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.load import find, names, read
-from ffcore.recipe.options import described, options_of
-from ffcore.recipe.spec import entry_of
 
 
 @click.command()
@@ -32,6 +28,8 @@ def command(noun: str, kind: str | None) -> None:
             click.echo(f"{kind} has no options in a recipe")
         return
     if sort.name == "recipe":
+        from ffcore.recipe.load import names  # the recipe's models take a third of this command's time
+
         print_table(("recipe", "title", "paper"), [_recipe(name) for name in names()])
         return
     entries = manager.current().registry.entries(sort.name)
@@ -46,6 +44,9 @@ def _component(entry: Entry) -> tuple[str, str, str]:
 
 
 def _options(sort: Noun, kind: str) -> list[tuple[str, str, str, str]]:
+    from ffcore.recipe.options import described, options_of
+    from ffcore.recipe.spec import entry_of
+
     entry = entry_of(sort.name, kind)
     if not sort.has_options:
         return []
@@ -89,6 +90,9 @@ _TYPES = {"array": "list", "object": "mapping", "boolean": "true or false", "str
 
 def _recipe(name: str) -> tuple[str, str, str]:
     """Returns a row. The recipe is not validated, so that one whose plugin is missing is listed too."""
+    from ffcore.recipe.errors import RecipeError
+    from ffcore.recipe.load import find, read
+
     try:
         data = read(find(name)).data
     except RecipeError as error:
