@@ -262,6 +262,8 @@ def is_within(path: str, packages: Iterable[str]) -> bool:
 @functools.cache
 def _is_light(module: str) -> bool:
     """Whether importing a module imports nothing but the standard library, pydantic and such modules."""
+    if is_within(module, _CLASSES_ONLY):
+        return False
     seen: set[str] = set()
     ahead = [module]
     while ahead:
