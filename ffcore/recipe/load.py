@@ -54,6 +54,10 @@ def find(name_or_path: str) -> Path:
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {name_or_path!r}")
         return path
+    packaged = root() / f"{name_or_path}.yaml"
+    inside = packaged.resolve().is_relative_to(root().resolve())
+    if inside and packaged.is_file() and name_or_path not in manager.current().registry.names("recipe"):
+        return packaged  # without a list of all recipes, which takes longer than reading one
     known = _known()
     if name_or_path not in known:
         hint = closest(name_or_path, known)
