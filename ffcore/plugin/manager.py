@@ -1,4 +1,4 @@
-"""Guarded loading: a plugin that cannot be loaded is reported, and stops nothing else."""
+"""Loads plugins. One that cannot be loaded is reported; the others work without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ffcore.trust import trusted
 
 GROUP = "ffcore.plugins"
 SESSION = "session"
-"""The plugin of what `register` adds."""
+"""Name of the plugin that `register` adds components to."""
 DISABLE = "FFCORE_DISABLE_PLUGINS"
 
 
@@ -35,7 +35,7 @@ class NameTakenError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class PluginInfo:
-    """What ``ffcore plugins`` says about one plugin.
+    """One row of ``ffcore plugins``.
 
     Args:
         name: of the entry point, or the stem of the file.
@@ -55,7 +55,7 @@ class PluginInfo:
 
 
 class Plugins:
-    """The loaded plugins, and what they brought.
+    """The loaded plugins and their components.
 
     Attributes:
         registry: the entries of all plugins that work.
@@ -76,7 +76,7 @@ class Plugins:
 
     @classmethod
     def load(cls, files: Sequence[str] = ()) -> Plugins:
-        """Load the installed plugins, then these files.
+        """Loads the installed plugins, then these files.
 
         ffcore's own plugins come first, the others by name, so that a clash never takes a built-in away.
 
@@ -96,7 +96,7 @@ class Plugins:
         return plugins
 
     def add(self, plugin: Any) -> str:
-        """Load one more plugin, or a changed one again; returns its name.
+        """Loads one more plugin, or an edited one again; returns its name.
 
         Args:
             plugin: path of a Python file, named by its stem; or a module, a class or an object that has the
@@ -118,7 +118,7 @@ class Plugins:
         return name
 
     def register(self, noun: str, name: str, target: Any, summary: str = "") -> None:
-        """Register one component for this session; one registered here before is replaced.
+        """Registers one component for this session, and replaces one of the same name from this session.
 
         Raises:
             UserError: the name or the target cannot work, or a plugin has registered the name.
@@ -137,7 +137,7 @@ class Plugins:
 
     @property
     def files(self) -> list[str]:
-        """The plugins that are files; those have no version."""
+        """Paths of the plugins that are files."""
         return [info.origin for info in self.infos if info.is_file]
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
@@ -169,7 +169,7 @@ class Plugins:
         return path.stem
 
     def _replace(self, info: PluginInfo, load: Callable[[], Any]) -> None:
-        """Load a plugin in place of the one of its name and origin, if there is one."""
+        """Loads a plugin, and removes an older version with the same name and origin."""
         before = next((known for known in self.infos if known.name == info.name), None)
         old = self._manager.get_plugin(info.name)
         if before is not None and _place(before) != _place(info):
@@ -190,7 +190,7 @@ class Plugins:
         self.infos.append(replace(info, entries=entries))
 
     def _take_in(self, plugin: Any, name: str) -> tuple[Entry, ...]:
-        """Register a plugin and everything in it, or nothing of it."""
+        """Registers a plugin with all of its components; if one fails, none is registered."""
         if self._manager.has_plugin(name):
             raise UserError(f"another plugin has the name {name!r} too")
         try:
@@ -210,7 +210,7 @@ class Plugins:
         return entries
 
     def _ask(self, plugin: Any, name: str) -> tuple[Entry, ...]:
-        """Call the hook of one plugin alone, so that any error is its own."""
+        """Calls the hook of this plugin only, so that an error can be attributed to it."""
         if not self._manager.get_hookcallers(plugin):
             raise UserError("it has no function ffcore_register(registry) marked with @hookimpl")
         others = [other for other in self._manager.get_plugins() if other is not plugin]
@@ -220,7 +220,7 @@ class Plugins:
 
 
 def _place(info: PluginInfo) -> str:
-    """Where a plugin is from, so that it can be recognised when it is loaded again."""
+    """Returns the origin of a plugin in a form that two loads of it share."""
     return str(Path(info.origin).resolve()) if info.is_file else info.origin
 
 
@@ -229,7 +229,7 @@ def _home(point: EntryPoint) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong; our own messages need no type in front."""
+    """Returns an error's message in one line; the type is added unless it is a `UserError`."""
     return one_line(error, 400) if isinstance(error, UserError) else typed(error, 400)
 
 
@@ -243,7 +243,7 @@ def _disabled(known: Iterable[str]) -> set[str]:
 
 
 def _module_from(path: Path) -> ModuleType:
-    """Import a file under a name of its own, under which its dotted targets find it again."""
+    """Imports a file under a unique module name, so that its dotted targets can be resolved."""
     name = f"ffcore_plugin_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -255,7 +255,7 @@ def _module_from(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
-        if before is not None:  # an edit that does not work leaves what did
+        if before is not None:  # a failed edit leaves the version that worked
             sys.modules[name] = before
         raise
     return module
@@ -265,7 +265,7 @@ _current: Plugins | None = None
 
 
 def current() -> Plugins:
-    """The plugins in use; the installed ones are loaded at the first call."""
+    """Returns the plugins in use; the first call loads the installed ones."""
     global _current  # noqa: PLW0603 (one registry per process is the point)
     if _current is None:
         _current = Plugins.load()
@@ -273,27 +273,27 @@ def current() -> Plugins:
 
 
 def add(plugin: Any) -> None:
-    """Add a file, a module, a class or an object to the plugins in use; see `Plugins.add`."""
+    """Loads a plugin from a file, module, class or object; see `Plugins.add`."""
     current().add(plugin)
 
 
 def register(noun: str, name: str, target: Any, summary: str = "") -> None:
-    """Register one component for this session; see `Plugins.register`."""
+    """Registers one component for this session; see `Plugins.register`."""
     current().register(noun, name, target, summary)
 
 
 def options() -> list[str]:
-    """What stands before the verb, so that another process has this one's plugin files and trust."""
+    """Returns the options before the verb that give another process the same plugins and trust."""
     files = [word for file in current().files for word in ("--plugin", file)]
     return [*(["--trust"] if trusted() else []), *files]
 
 
 def command(*words: str) -> str:
-    """A command line of ffcore for the user, with the plugin files in use."""
+    """Returns an ffcore command line for the user, with the plugin files in use."""
     return shlex.join(["ffcore", *options(), *words])
 
 
 def use(plugins: Plugins | None) -> None:
-    """Make these the plugins in use; None loads the installed ones anew when they are next needed."""
+    """Sets the plugins in use; with None, the next use loads the installed ones again."""
     global _current  # noqa: PLW0603
     _current = plugins

@@ -1,4 +1,4 @@
-"""Constructors as their source files have them, so that options are known without importing torch.
+"""Reads constructors from source files, so that options are known without importing torch.
 
 ``find`` follows a dotted target through imports to the class or function. Annotations and defaults are then
 evaluated with the names of that file. Names from light modules (the standard library, pydantic, and what
@@ -36,11 +36,11 @@ State = tuple[int, int]
 
 
 class UnreadableError(Exception):
-    """The source does not say it; the module has to be imported."""
+    """The source does not determine a signature; the module has to be imported."""
 
 
 class _OutsideType(type):
-    """Attributes of something outside are outside too: ``nn.Module``."""
+    """The metaclass of stand-ins: an attribute of one, such as ``nn.Module``, is a stand-in too."""
 
     path: str
 
@@ -57,12 +57,12 @@ class _OutsideType(type):
 
 
 def outside(path: str) -> Any:
-    """A stand-in for a class or module that was not imported; ``path`` is its dotted path."""
+    """Returns a stand-in for a class or module that was not imported; ``path`` is its dotted path."""
     return _OutsideType.__new__(_OutsideType, "Outside", (), {"path": path})
 
 
 def path_of_outside(annotation: Any) -> str | None:
-    """The dotted path of such a stand-in; None for everything else."""
+    """Returns the dotted path of a stand-in; None for all other values."""
     return annotation.path if isinstance(annotation, _OutsideType) else None
 
 
@@ -87,7 +87,7 @@ class Source:
     patched: frozenset[str]
 
     def evaluate(self, node: ast.expr) -> Any:
-        """The value of an annotation or a default.
+        """Returns the value of an annotation or a default.
 
         Raises:
             UnreadableError: it uses something that only importing the module would give.
@@ -123,7 +123,7 @@ class _Names(dict[str, Any]):
 
 
 def read(module: str) -> Source:
-    """The source of a module as its file is now; its packages are not imported.
+    """Parses the file of a module. Nothing is imported; an unchanged file is parsed once.
 
     Raises:
         UnreadableError: there is no such file.
@@ -138,7 +138,7 @@ def read(module: str) -> Source:
 
 
 def state_of(path: Path) -> State:
-    """Size and time of change, by which an edited file is noticed.
+    """Returns size and time of change of a file, by which an edit is detected.
 
     Raises:
         UnreadableError: it cannot be read.
@@ -152,7 +152,7 @@ def state_of(path: Path) -> State:
 
 @contextmanager
 def recorded() -> Iterator[set[Path]]:
-    """The files that are read in here."""
+    """Collects the files that are read inside the context."""
     files: set[Path] = set()
     _RECORDING.append(files)
     try:
@@ -180,7 +180,7 @@ def files_read() -> frozenset[Path]:
 
 
 def find(module: str, name: str) -> tuple[Source, Definition]:
-    """The class or function that ``module:name`` is, where it is defined.
+    """Returns the definition of ``module:name``, and the file that has it.
 
     Raises:
         UnreadableError: the source does not show it.
@@ -225,7 +225,7 @@ def base_of(source: Source, node: ast.expr) -> str:
 
 
 def _imported(module: str, name: str | None) -> Any:
-    """What an import gives: the real thing, an alias's value, or a stand-in."""
+    """Returns the value of an imported name: the object itself, the value of an alias, or a stand-in."""
     if _is_light(module):
         loaded = importlib.import_module(module)
         if name is None or hasattr(loaded, name):
@@ -245,7 +245,7 @@ def _imported(module: str, name: str | None) -> Any:
 
 
 def _here(source: Source, name: str) -> Any:
-    """What a name is in the module that defines it: an alias's value, or a stand-in for a class."""
+    """Returns the value of a name in the module that defines it: of an alias, or a stand-in for a class."""
     found = source.bound.get(name)
     if isinstance(found, ast.expr):
         return source.evaluate(found)
@@ -261,7 +261,7 @@ def is_within(path: str, packages: Iterable[str]) -> bool:
 
 @functools.cache
 def _is_light(module: str) -> bool:
-    """Whether importing a module imports nothing but the standard library, pydantic and such modules."""
+    """Returns whether a module imports only the standard library, pydantic and other light modules."""
     if is_within(module, _CLASSES_ONLY):
         return False
     seen: set[str] = set()
@@ -285,7 +285,7 @@ def _is_light(module: str) -> bool:
 
 
 def _needs(source: Source) -> Iterator[str]:
-    """The modules that a module imports when it is imported itself."""
+    """Yields the modules that a module imports at its top level."""
     for node in source.tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -294,7 +294,7 @@ def _needs(source: Source) -> Iterator[str]:
 
 
 def _bindings(body: Sequence[ast.stmt], package: str) -> Iterator[tuple[str, Binding | None]]:
-    """Each name that these statements bind; None where only running them would tell."""
+    """Yields each name that these statements bind; with None if its value depends on running them."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name, node
@@ -322,7 +322,7 @@ def _bindings(body: Sequence[ast.stmt], package: str) -> Iterator[tuple[str, Bin
 
 
 def _stored(node: ast.AST) -> Iterator[str]:
-    """The names that a statement may bind, at any depth but inside functions and classes."""
+    """Yields the names that a statement may bind; does not enter functions and classes."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
         yield node.id
     elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -358,7 +358,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module. Only finders of the top-level name are asked, which imports nothing."""
+    """Returns the file of a module. Only the top-level package is looked up, which imports nothing."""
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

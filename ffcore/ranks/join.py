@@ -1,4 +1,4 @@
-"""From one process to all ranks of a run: refuse what cannot work, start the others, compare recipes."""
+"""Starts the ranks of a run: checks devices, starts processes, compares recipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ffcore.recipe.spec import entry_of
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse what this machine cannot compute on.
+    """Checks that this machine has the devices that a recipe asks for.
 
     Raises:
         UserError: it says which entry of ``trainer`` is to be another.
@@ -85,7 +85,7 @@ def kind(recipe: Recipe) -> type[LocalDDP]:
 
 
 def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
-    """Refuse what cannot be on several ranks.
+    """Checks that a network can be used on several ranks.
 
     Raises:
         UserError: a black box of which there is only one, or a network that cannot be cut.
@@ -102,7 +102,7 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
 
 
 def threads(recipe: Recipe) -> int | None:
-    """How many of torch's threads each rank has; None: as many as torch likes."""
+    """Returns the number of torch threads of each rank; None leaves torch's default."""
     config = recipe.trainer
     if config.threads is not None or world(config) == 1:
         return config.threads
@@ -110,13 +110,13 @@ def threads(recipe: Recipe) -> int | None:
 
 
 def strategy(recipe: Recipe) -> LocalDDP | str:
-    """What Lightning's trainer is given."""
+    """Returns the strategy for Lightning's trainer."""
     return "auto" if world(recipe.trainer) == 1 else kind(recipe).of(recipe)
 
 
 @contextmanager
 def joined(recipe: Recipe) -> Iterator[Ranks]:
-    """All ranks of a run: started unless they have been, and connected.
+    """Starts and connects the ranks of a run, unless they run already.
 
     They stay so for the rest of the program, as other runs of a script need them; when something fails here,
     the others are ended.
@@ -172,7 +172,7 @@ def _connect(trainer: L.Trainer) -> None:
 
 
 def _leave(launcher: Launcher) -> None:
-    """Nothing of the ranks is left, as if they had never been."""
+    """Disconnects from the other ranks, and resets the state of this process."""
     Launcher.started = None
     launcher.busy = False
     for process in launcher.procs:
@@ -186,7 +186,7 @@ def _leave(launcher: Launcher) -> None:
 
 
 def refuse_differences(group: Ranks, mine: Mapping[str, Any]) -> None:
-    """All ranks are to train the same recipe on the same data with the same programs.
+    """Checks that all ranks train the same recipe on the same data with the same software.
 
     Args:
         group: all ranks.
@@ -205,7 +205,7 @@ def refuse_differences(group: Ranks, mine: Mapping[str, Any]) -> None:
 
 
 def difference(one: Any, other: Any, path: str = "") -> tuple[str, Any, Any] | None:
-    """The first place where two trees of plain values differ, and what is there in each."""
+    """Returns the first path at which two trees of plain values differ, and both values."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys((*one, *other)):
             below = f"{path}.{key}" if path else str(key)

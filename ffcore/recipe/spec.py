@@ -1,4 +1,4 @@
-"""A component as a recipe has it: its kind and options that its own schema has checked, or an object."""
+"""A component in a recipe: its kind with validated options, or a Python object."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Spec(Validated):
     object: Any = None
 
     def dump(self) -> dict[str, Any]:
-        """As YAML has it: ``{"kind": kind, **options}``, nested components too; an object's record."""
+        """Returns ``{"kind": kind, **options}``, with nested components; of an object its record."""
         if self.object is not None:
             return record(self.object)
         return {"kind": self.kind, **self.options.model_dump(mode="json", by_alias=True)}
@@ -72,14 +72,14 @@ class Kind:
 
     Args:
         noun: what sort of component.
-        also: kinds that somebody else handles, named in the error of an unknown kind.
+        also: further valid kinds, for the message about an unknown kind.
     """
 
     noun: str
     also: tuple[str, ...] = ()
 
     def validate(self, value: object) -> Spec:
-        """Turn what a recipe says into a `Spec`.
+        """Validates the value of a field and returns its `Spec`.
 
         Raises:
             ValidationError: the kind is not known, or its options are wrong; it keeps the path.
@@ -112,7 +112,7 @@ class Kind:
         return Spec(self.noun, said["kind"], options)
 
     def _object(self, said: Mapping[str, Any]) -> Spec | None:
-        """The object that a mapping has as its kind, or the record of one; None if it has neither."""
+        """Returns the component if the kind is an object, or the record of one; else None."""
         kind, rest = said.get("kind"), {key: said[key] for key in said if key != "kind"}
         thing: Any = kind
         if is_record(said):
@@ -138,7 +138,7 @@ class Kind:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        # a marker, which `ffcore.recipe.json_schema` replaces by all installed components of this sort
+        # `ffcore.recipe.json_schema` replaces this marker by all installed components of the noun
         return {"x-component": self.noun, "description": NOUNS[self.noun].what}
 
 
@@ -164,7 +164,7 @@ class Function:
 
     @staticmethod
     def dump(value: Any) -> Any:
-        """As YAML has it: the target, or the record of a function that has none."""
+        """Returns the target for YAML, or the record of a function without one."""
         if isinstance(value, str):
             return value
         said = record(value)

@@ -56,11 +56,11 @@ WHERE = (
     "timeout",
     "compare_every",
 )
-"""Entries that say where and how a run is computed, and may change when it goes on."""
+"""Entries about the hardware and the distribution of a run; they may change when it is resumed."""
 
 
 def says_where(override: str) -> bool:
-    """Whether an override such as ``trainer.devices=2`` is about one of these."""
+    """Returns whether an override such as ``trainer.devices=2`` changes one of the entries in `WHERE`."""
     return override.partition("=")[0] in {f"trainer.{name}" for name in WHERE}
 
 
@@ -118,7 +118,8 @@ class TrainerConfig(Strict):
     )
     threads: Count | None = Field(default=None, description="torch's threads; null: torch chooses")
     loggers: list[Logger] = Field(
-        default=[], description="told every epoch's figures beside metrics.csv: tensorboard, wandb, mlflow, …"
+        default=[],
+        description="loggers that receive the metrics of every epoch: tensorboard, wandb, mlflow, …",
     )
     callbacks: list[Callback] = Field(
         default=[], description="Lightning's by name, or package.module:Class, with their options"

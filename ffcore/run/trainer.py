@@ -1,4 +1,4 @@
-"""Lightning's trainer, as a run sets it up, and the quiet that it works in."""
+"""Creates the Lightning trainer of a run, and silences its messages."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import Whole
 
 FOLDER = "lightning"
-"""In the run's folder: what callbacks of Lightning's write where nobody has told them where."""
+"""Subdirectory of a run for files of Lightning callbacks without a directory of their own."""
 
 
 def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], loggers: list[Logger]) -> L.Trainer:
-    """The trainer of a run in the folder ``path``; one of ``callbacks`` writes checkpoints."""
+    """Creates the trainer of a run in the directory ``path``; one of ``callbacks`` writes checkpoints."""
     config = recipe.trainer
     return L.Trainer(
         accelerator=accelerator(recipe),
@@ -46,13 +46,13 @@ def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], logger
 
 
 def precision(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """A context in which a trained network measures as it did in its run."""
+    """Returns the autocast context of a run's precision, for evaluation."""
     mixed = recipe.trainer.precision == "bf16-mixed"
     return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
 class _Unprofiled(PassThroughProfiler):
-    """Lightning's own makes a generator for each hook of each callback, some fifty a step."""
+    """Replaces Lightning's profiler, which creates a generator for each hook of each callback, 50 a step."""
 
     _nothing = nullcontext()
 
@@ -62,7 +62,7 @@ class _Unprofiled(PassThroughProfiler):
 
 @contextmanager
 def apart(threads: int | None) -> Iterator[None]:
-    """Threads and random state of the run's own, and none of Lightning's advertisements."""
+    """Sets the number of threads, keeps the global random state, and silences Lightning's messages."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     before = torch.get_num_threads()
