@@ -188,6 +188,17 @@ def test_a_hook_may_be_a_method_and_what_is_no_plugin_is_named(bare):
         manager.add(3)
 
 
+def test_modules_of_the_same_name_in_two_packages_are_two_plugins(bare):
+    manager.use(Plugins())
+    for package in ("one", "two"):
+        module = ModuleType(f"{package}.plugin")
+        module.ffcore_register = hookimpl(
+            lambda registry, package=package: registry.goodness(package, "nowhere:X")
+        )
+        manager.add(module)
+    assert manager.current().registry.names("goodness") == ["one", "two"]
+
+
 def test_a_component_is_registered_for_the_session_and_may_be_replaced(bare):
     manager.use(Plugins())
     manager.register("goodness", "x", Mine)
