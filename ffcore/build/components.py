@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
+from traceback import walk_tb
 from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
 
 from ffcore.build.objects import component, loaded, own
-from ffcore.errors import UserError
+from ffcore.errors import UserError, typed
 from ffcore.local.box import FunctionBox
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
@@ -30,7 +32,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
         in_shape: shape of one input sample, for components whose constructor has this argument.
 
     Raises:
-        UserError: with the path, when the component cannot be imported or refuses its options.
+        UserError: with the path, when the component cannot be imported or refuses its options, or its
+            constructor fails.
     """
     if spec.object is not None:
         return component(spec.noun, spec.object, path)
@@ -49,6 +52,18 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {spec.kind} refuses its options: {error}") from error
+    except Exception as error:  # an error in the code of the component's author
+        reason = f"{typed(error, 300)} ({_raised_at(error, target)})"
+        raise UserError(f"{path}: {spec.kind} cannot be constructed: {reason}") from error
+
+
+def _raised_at(error: Exception, target: Any) -> str:
+    """Returns file and line of the last call in the component's own file, else of the last call."""
+    calls = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    module = sys.modules.get(target.__module__)
+    own_file = [call for call in calls if call[0] == getattr(module, "__file__", None)]
+    file, line = (own_file or calls)[-1]
+    return f"{file}:{line}"
 
 
 def _nested(value: Any, path: str) -> Any:
