@@ -49,14 +49,14 @@ class Options(BaseModel):
     @classmethod
     def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, bool) and info.field_name is not None:
-            types = {*_members(cls.model_fields[info.field_name].annotation)}
-            if types & {int, float} and bool not in types:
+            allowed = {*_members(cls.model_fields[info.field_name].annotation)}
+            if allowed & {int, float} and bool not in allowed:
                 raise ValueError("should be a number")
         return value
 
 
 class FurtherOptions(Options):
-    """Of a constructor with ``**kwargs``, which sees to the rest itself."""
+    """Options of a constructor with ``**kwargs``, which checks the further ones itself."""
 
     model_config = ConfigDict(extra="allow")
 
