@@ -30,7 +30,7 @@ from ffcore.plugin.source import (
     state_of,
     stored_in,
 )
-from ffcore.plugin.targets import load_target, peek_target
+from ffcore.plugin.targets import load_target, peek_target, split_target
 
 REQUIRED = inspect.Parameter.empty
 """The default of an argument that has none."""
@@ -40,6 +40,9 @@ _ROOTS = (
     *("torch.nn.Module", "torch.nn.modules.module.Module", "ffcore.interfaces", "ffcore.data.images.Dataset"),
 )
 """Classes, and packages of classes, whose constructors take nothing."""
+
+_MODULE = "torch.nn.modules.module"
+"""Where nn.Module is, whose constructor takes anything and refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,13 @@ def source_signature(target: str, supplied: tuple[str, ...] = ()) -> Signature:
     return signature
 
 
+def files_read() -> set[Path]:
+    """The source files that signatures have been read from."""
+    return {path for _, files in _READ.values() for path in files}
+
+
 def _source_signature(target: str, supplied: tuple[str, ...]) -> Signature:
-    source, node = find(*_split(target))
+    source, node = find(*split_target(target))
     documented, init, home, local = _constructor(source, node)
     docs: dict[str, str] = {}
     for text in reversed(documented):
@@ -152,11 +160,7 @@ def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = (
     docs: dict[str, str] = {}
     if inspect.isclass(target):
         for each in reversed(target.__mro__[:-1]):
-            docs |= (
-                {}
-                if is_within(each.__module__, ("torch.nn.modules.module",))
-                else _argument_docs(each.__doc__)
-            )
+            docs |= _argument_docs(each.__doc__) if each.__module__ != _MODULE else {}
     docs |= _argument_docs(init.__doc__)
     arguments = []
     parameters = [*inspect.signature(init).parameters.values()]
@@ -168,8 +172,8 @@ def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = (
                 continue  # only Python can give it
             raise _untyped(arg.name, name)
         arguments.append(Argument(arg.name, hints[arg.name], arg.default, docs.get(arg.name)))
-    inherited = init.__module__ == "torch.nn.modules.module" if hasattr(init, "__module__") else True
-    takes_more = not inherited and any(arg.kind is arg.VAR_KEYWORD for arg in parameters)
+    own = getattr(init, "__module__", _MODULE) != _MODULE  # not that of nn.Module, nor object's
+    takes_more = own and any(arg.kind is arg.VAR_KEYWORD for arg in parameters)
     return Signature(name, _first_line(inspect.getdoc(target)), tuple(arguments), True, takes_more)
 
 
@@ -179,16 +183,11 @@ def summary_of(target: Any) -> str:
         loaded = peek_target(target)
         if loaded is None:
             try:
-                return _first_line(ast.get_docstring(find(*_split(target))[1]))
+                return _first_line(ast.get_docstring(find(*split_target(target))[1]))
             except UnreadableError:
                 loaded = load_target(target)
         target = loaded
     return _first_line(inspect.getdoc(target))
-
-
-def _split(target: str) -> tuple[str, str]:
-    module, _, name = target.partition(":")
-    return module, name
 
 
 def _constructor(

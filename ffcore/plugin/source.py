@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ _LIGHT = frozenset({*sys.stdlib_module_names, "pydantic", "pydantic_core", "anno
 _CLASSES_ONLY = ("torch", "numpy", "ffcore.interfaces")
 """Packages from which annotations take classes, no aliases: their files need not be read."""
 
-_FILES: set[Path] = set()
 _RECORDING: list[set[Path]] = []
 
 Definition = ast.ClassDef | ast.FunctionDef
@@ -131,7 +131,6 @@ def read(module: str) -> Source:
     path = _file(module)
     if path is None:
         raise UnreadableError(f"there is no source of {module}")
-    _FILES.add(path)
     for files in _RECORDING:
         files.add(path)
     return _parsed(module, path, state_of(path))
@@ -158,7 +157,7 @@ def recorded() -> Iterator[set[Path]]:
     try:
         yield files
     finally:
-        _RECORDING.remove(files)
+        _RECORDING.pop()
 
 
 @functools.lru_cache(maxsize=1000)
@@ -172,11 +171,6 @@ def _parsed(module: str, path: Path, state: State) -> Source:
     for name, binding in _bindings(tree.body, package):
         bound[name] = None if name in bound else binding
     return Source(module, package, tree, bound, frozenset(_patched(tree)))
-
-
-def files_read() -> frozenset[Path]:
-    """The source files that this process has read."""
-    return frozenset(_FILES)
 
 
 def find(module: str, name: str) -> tuple[Source, Definition]:
@@ -358,19 +352,19 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _file(module: str) -> Path | None:
-    """Returns the file of a module. Only the top-level package is looked up, which imports nothing."""
-    top, *rest = module.split(".")
+    spec = spec_of(module)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def spec_of(module: str) -> ModuleSpec | None:
+    """Finds a module's spec without importing its parent packages, as `importlib.util.find_spec` would."""
+    whole, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(top)
+        spec = importlib.util.find_spec(whole)
     except (ImportError, ValueError):
         return None
-    if spec is None:
-        return None
-    if not rest and spec.origin:
-        return Path(spec.origin) if spec.origin.endswith(".py") else None
-    for place in spec.submodule_search_locations or ():
-        base = Path(place, *rest)
-        for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):  # as Python looks
-            if path.is_file():
-                return path
-    return None
+    for part in rest:
+        whole = f"{whole}.{part}"
+        places = spec.submodule_search_locations if spec is not None else None
+        spec = PathFinder.find_spec(whole, places) if places is not None else None
+    return spec

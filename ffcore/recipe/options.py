@@ -184,22 +184,22 @@ def recipe_type(hint: Any) -> Any:
 
     if (noun := _noun_of(hint)) is not None:
         return Annotated[Spec, Kind(noun)]
-    if (part := _part_of(hint)) is not None and part.noun not in NOUNS:
-        raise UserError(f"Part({part.noun!r}): there is no such sort of component{closest(part.noun, NOUNS)}")
     origin, args = get_origin(hint), get_args(hint)
+    if (part := _part_of(hint)) is not None:
+        if part.noun not in NOUNS:
+            near = closest(part.noun, NOUNS)
+            raise UserError(f"Part({part.noun!r}): there is no such sort of component{near}")
+        component = Annotated[Spec, Kind(part.noun)]
+        return component | None if type(None) in get_args(args[0]) else component
     if origin is Annotated:
         inner, *marks = args
-        if part := _part_of(hint):
-            component = Annotated[Spec, Kind(part.noun)]
-            return component | None if type(None) in get_args(inner) else component
         inner = recipe_type(inner)
         marks = [Function() if isinstance(mark, FunctionTarget) else mark for mark in marks]
         return None if inner is None else Annotated[(inner, *marks)]
     if origin in (Union, types.UnionType):
         members = [made for arg in args if (made := recipe_type(arg)) is not None]
-        if any(
-            _noun_of(arg) or _part_of(arg) for arg in args
-        ):  # kind and mapping: how a component is written
+        if any(_noun_of(arg) or _part_of(arg) for arg in args):
+            # a string and a mapping are how a component is written: they are no types of their own
             members = [made for made in members if made is not str and get_origin(made) is not Mapping]
         return Union[tuple(members)] if members and members != [type(None)] else None  # noqa: UP007
     if origin is Iterable:

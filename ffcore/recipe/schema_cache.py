@@ -12,7 +12,6 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 from pydantic import VERSION
@@ -23,7 +22,7 @@ from ffcore.files import write_whole
 from ffcore.plugin import manager, source
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
-from ffcore.plugin.signature import source_signature
+from ffcore.plugin.signature import files_read, source_signature
 from ffcore.plugin.source import UnreadableError
 from ffcore.recipe.json_schema import Schema, recipe_schema
 
@@ -40,7 +39,7 @@ def cached_schema() -> Schema:
     made_from = [ffcore.__version__, VERSION, sys.version, *components]
     key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
     path = _folder() / f"schema-{key[:16]}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, UnreadableError):
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] == key and all(_state(name) == state for name, state in kept["files"].items()):
             schema: Schema = kept["schema"]
@@ -79,9 +78,8 @@ def _read() -> list[str]:
     """The source files that the schema depends on: those of components, and those that make it."""
     packages = (source.__file__, __file__)
     own = [path for package in packages for path in Path(package).parent.glob("*.py")]
-    return [*map(str, source.files_read()), *map(str, own)]
+    return [*map(str, files_read()), *map(str, own)]
 
 
-def _state(name: str) -> list[Any]:
-    found = Path(name).stat()
-    return [found.st_size, found.st_mtime_ns]
+def _state(name: str) -> list[int]:
+    return list(source.state_of(Path(name)))

@@ -23,7 +23,7 @@ def _no_fp16(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ComponentName:
     """Checks a name that stands for a component without options; "auto" is always valid."""
 
     noun: str
@@ -76,10 +76,10 @@ class TrainerConfig(Strict):
     max_steps: Count | None = Field(default=None, description="batches after which to stop; null: no limit")
     devices: Count = Field(default=1, description="processes on each machine, one per device")
     num_nodes: Count = Field(default=1, description="machines")
-    accelerator: Annotated[str, AfterValidator(Named("accelerator"))] = Field(
+    accelerator: Annotated[str, AfterValidator(ComponentName("accelerator"))] = Field(
         default="auto", description="sort of device: cpu, gpu, mps, …, or module:Class; auto: gpu or cpu"
     )
-    strategy: Annotated[str, AfterValidator(Named("strategy"))] = Field(
+    strategy: Annotated[str, AfterValidator(ComponentName("strategy"))] = Field(
         default="auto",
         description="several devices share batches (ff_local) or blocks (ff_pipeline), or module:Class; "
         "auto: ff_local",

@@ -16,7 +16,6 @@ from ffcore.testing import checks
 from ffcore.testing.example import Example, Options, examples_of, needed
 
 Check = Callable[[Example], None]
-_UNUSED = frozenset({"recipe", "report_section", "command", "accelerator", "strategy"})  # not constructed
 _ON_FILE = "reads the user's files; to check a data set, give its class examples"
 
 
@@ -115,18 +114,14 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
 
 def _used(noun: str) -> list[str]:
     """Return the checks that need a constructed component."""
-    module = (
-        []
-        if noun in {"dataset", "network", "optimizer", "lr_schedule", *_UNUSED}
-        else list(checks.named("module"))
-    )
-    return [*checks.named(noun), *module]
+    no_module = noun in {"dataset", "network", "optimizer", "lr_schedule"} or not NOUNS[noun].has_options
+    return [*checks.named(noun), *([] if no_module else checks.named("module"))]
 
 
 def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
     whole = Example(entry)
     found = [Case(whole, check) for check in checks.named("entry")]
-    if entry.noun in _UNUSED:
+    if not NOUNS[entry.noun].has_options:  # not constructed
         return found + [Case(whole, check) for check in checks.named(entry.noun)]
     if (needs := needed(entry)) is not None and find_spec(needs) is None:
         return found + [Case(whole, check, f"{needs} is not installed") for check in _used(entry.noun)]

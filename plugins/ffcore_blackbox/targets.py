@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
 from ffcore.options import FunctionTarget
+from ffcore.plugin.source import spec_of
 
 
 def refuse_missing(target: str) -> str:
@@ -22,7 +21,7 @@ def refuse_missing(target: str) -> str:
     module, colon, name = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         raise ValueError("should be module:function")
-    spec = _find(module)
+    spec = spec_of(module)
     if spec is None:
         raise ValueError(f"there is no module {module!r} on Python's path (PYTHONPATH=. adds this folder)")
     if spec.origin is None or not spec.origin.endswith(".py"):
@@ -41,20 +40,6 @@ def _checked(target: Any) -> Any:
 
 Target = Annotated[Any, FunctionTarget(), AfterValidator(_checked)]
 """``module:function``, or in Python the function itself."""
-
-
-def _find(module: str) -> ModuleSpec | None:
-    """Find a module's spec. `importlib.util.find_spec` would import its parent packages."""
-    path = None
-    spec: ModuleSpec | None = None
-    whole = ""
-    for part in module.split("."):
-        whole = f"{whole}.{part}" if whole else part
-        spec = PathFinder.find_spec(whole, path)
-        if spec is None:
-            return importlib.util.find_spec(module) if whole == module and "." not in module else None
-        path = spec.submodule_search_locations
-    return spec
 
 
 def _names(node: ast.stmt) -> list[str]:

@@ -13,8 +13,6 @@ from ffcore.plugin.targets import load_target
 from ffcore.recipe.options import described, options_of, recipe_type
 from ffcore.testing.example import Example, examples_of
 
-_NO_OPTIONS = ("recipe", "report_section", "command", "accelerator", "strategy")
-
 
 def check_entry_target_can_be_imported(example: Example) -> None:
     """The target can be imported and has the noun's base class."""
@@ -40,7 +38,7 @@ def check_entry_says_what_it_is(example: Example) -> None:
 
 def check_entry_options_are_described(example: Example) -> None:
     """Every option has a description in the docstring's ``Args:``."""
-    if example.entry.noun in _NO_OPTIONS or _of_torch(example.entry):
+    if not NOUNS[example.entry.noun].has_options or _of_torch(example.entry):
         return
     undescribed = [name for name, o in described(options_of(example.entry)).items() if not o.description]
     assert not undescribed, f"options without a description: {', '.join(undescribed)}"
@@ -56,7 +54,7 @@ def check_entry_source_reads_as_the_class(example: Example) -> None:
     entry = example.entry
     # arguments that the builder supplies, such as in_shape, are not options
     supplied = tuple(NOUNS[entry.noun].supplied)
-    if entry.noun in _NO_OPTIONS or not isinstance(entry.target, str) or _of_torch(entry):
+    if not NOUNS[entry.noun].has_options or not isinstance(entry.target, str) or _of_torch(entry):
         return
     try:
         read = source_signature(entry.target, supplied)
@@ -77,7 +75,7 @@ def check_entry_source_reads_as_the_class(example: Example) -> None:
 def check_entry_options_can_be_tried(example: Example) -> None:
     """Every required option has an example, and all examples are valid."""
     entry = example.entry
-    if entry.noun in (*_NO_OPTIONS, "dataset"):
+    if entry.noun == "dataset" or not NOUNS[entry.noun].has_options:
         return
     for options in examples_of(entry) if not example.options else [example.options]:
         options_of(entry).model_validate(dict(options))
