@@ -126,9 +126,8 @@ def _suspected(frames: list[tuple[FrameType, int]], what: str) -> str | None:
 
 def _component(frame: FrameType) -> Place | None:
     code = frame.f_code
-    if not code.co_argcount:
-        return None
-    return place_of(frame.f_locals.get(code.co_varnames[0]))
+    is_method = code.co_argcount > 0 and code.co_varnames[0] == "self"  # not a function inside a method
+    return place_of(frame.f_locals.get("self")) if is_method else None
 
 
 def _of_author(frame: FrameType) -> bool:

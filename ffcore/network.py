@@ -33,6 +33,7 @@ from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
+from ffcore.local.returned import wrong_evidence, wrong_scores
 from ffcore.local.stages import Stage, local_network, warn_of_what_stays_outside
 from ffcore.parts import part
 
@@ -229,7 +230,8 @@ class Network(nn.Module):
         if frozen != self._frozen:
             self._frozen, self._learning, self._windows = frozen, len(self.local.learning), None
         windows = self.schedule.windows(progress, self._learning)
-        changed = windows != self._windows
+        # only lists can be compared: `plan` refuses anything else
+        changed = not isinstance(windows, list | tuple) or windows != self._windows
         if changed:
             with at_path("schedule"):
                 self.local.plan(windows)
@@ -298,7 +300,7 @@ class Network(nn.Module):
         _refuse_samples(x, self.shape)
         first = next(tensors(x))
         with torch.no_grad(), evaluating(self), self._autocast(first.device), self._formats_named(x):
-            return self.algorithm.scores(x, self.local)
+            return self.measure(x)
 
     @contextmanager
     def _formats_named(self, x: Any) -> Iterator[None]:
@@ -324,7 +326,22 @@ class Network(nn.Module):
     def scores(self, x: Any) -> Tensor:
         """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
         with torch.no_grad():
-            return self.contribution.combine(self.evidence(x))
+            return self.combine(self.evidence(x))
+
+    def measure(self, x: Any) -> Tensor:
+        """Return the evidence (L, N, K) in the current mode, with the current state of autograd."""
+        evidence = self.algorithm.scores(x, self.local)
+        shape = (len(self.sources), rows(x), self.classes)
+        if not isinstance(evidence, Tensor) or evidence.shape != shape:
+            raise wrong_evidence(evidence, shape)
+        return evidence
+
+    def combine(self, evidence: Tensor) -> Tensor:
+        """Return the scores of a contribution, (L, N, K) → (N, K)."""
+        scores = self.contribution.combine(evidence)
+        if not isinstance(scores, Tensor) or scores.shape != evidence.shape[1:]:
+            raise wrong_scores(scores, tuple(evidence.shape[1:]))
+        return scores
 
     def predict(self, x: Any) -> Tensor:
         """Return the predicted classes, (N, *shape) → (N,) int64."""

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ffcore.blame import reported
 from ffcore.build.objects import loaded, own
-from ffcore.errors import FOREIGN, UserError
+from ffcore.errors import FOREIGN, RunError, UserError
 from ffcore.local.optimizers import Make
 from ffcore.recipe.calls import Call
 from ffcore.recipe.lr import LRSchedule
@@ -87,7 +87,17 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
         raise UserError(f"{path}: it does not return a factor: {reported(error)}") from error
     if not math.isfinite(first):
         raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a finite number")
-    return lambda epoch, epochs: float(made(epoch, epochs))
+
+    def factor(epoch: float, epochs: int) -> float:
+        try:
+            value = float(made(epoch, epochs))
+        except FOREIGN as error:
+            raise RunError(f"{path}: no factor at epoch {epoch:g}: {reported(error)}") from error
+        if not math.isfinite(value):
+            raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a finite number")
+        return value
+
+    return factor
 
 
 def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[float, int], float]:

@@ -86,7 +86,7 @@ def _of_network(net: Network, x: Any, y: Tensor) -> Iterable[tuple[Tensor, Tenso
     for first in range(0, rows(x), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         evidence = net.evidence(mapped(x, itemgetter(part)))
-        yield evidence, net.contribution.combine(evidence), y[part]
+        yield evidence, net.combine(evidence), y[part]
 
 
 def _counted(
