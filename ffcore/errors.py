@@ -103,6 +103,22 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if names else ""
 
 
+def expect(name: str, value: object, types: type | tuple[type, ...], right: str) -> None:
+    """Check the type of an argument; a truth value is not a number.
+
+    >>> expect("seed", "1", int, "an integer")
+    Traceback (most recent call last):
+    ffcore.errors.UserError: seed: should be an integer, not '1'
+
+    Raises:
+        UserError: with the name, the value and what would be right.
+    """
+    if not isinstance(value, types) or (types is int and isinstance(value, bool)):
+        given = repr(value)
+        short = given if len(given) < 60 else f"an object of type {type(value).__name__}"
+        raise UserError(f"{name}: should be {right}, not {short}")
+
+
 @contextmanager
 def at_path(path: str) -> Iterator[None]:
     """Turn a ValueError into a UserError with a path, such as that of a recipe entry, before its message.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, at_path
+from ffcore.errors import RunError, UserError, at_path, expect
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
@@ -34,7 +34,7 @@ from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
 from ffcore.local.returned import wrong_evidence, wrong_scores
-from ffcore.local.stages import Stage, local_network, warn_of_what_stays_outside
+from ffcore.local.stages import Stage, local_network, refuse_misfits, warn_of_what_stays_outside
 from ffcore.parts import part
 
 FITTING = 0x666974
@@ -102,6 +102,8 @@ class Network(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        expect("seed", seed, int, "an integer")
+        expect("readouts", readouts or {}, Mapping, "a mapping from names to readouts")
         self.algorithm: Algorithm = part("algorithm", algorithm)
         if isinstance(body, LocalNetwork):
             self.local = body
@@ -123,7 +125,7 @@ class Network(nn.Module):
         self._windows: tuple[range, ...] | None = None
         self._frozen = sum(block.frozen for block in self.local.blocks)
         self._learning = len(self.local.learning)  # stored: going over all parameters in every step is slow
-        _refuse_misfits(self.algorithm, self.contribution, self.local)
+        refuse_misfits(self.algorithm, self.contribution, self.local)
         with at_path("algorithm"):
             self.algorithm.connect(self.local)
         if not isinstance(body, nn.Module):
@@ -197,6 +199,8 @@ class Network(nn.Module):
             RunError: when a loss is non-finite. This batch has not changed the block's weights.
         """
         batch = self.batch(x, y, self.seed, self.batches)
+        if progress is not None:
+            expect("progress", progress, Progress, "an ffcore.interfaces.Progress")
         if optimizers is not None:
             if optimizers is not self.local.optimizers:
                 refuse_others(optimizers, self.local)
@@ -370,23 +374,6 @@ class Network(nn.Module):
             for part in dict.fromkeys([*self.modules(), *home])
             if isinstance(part, Component) and type(part).advance is not Component.advance
         ]
-
-
-def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
-    for path, component in (("algorithm", algorithm), ("contribution", contribution)):
-        if any(p.requires_grad for p in component.parameters()):
-            raise UserError(f"{path}: it has parameters, but only parameters of blocks and readouts learn")
-    for block in local.blocks:
-        if block.goodness is not None and block.goodness.form not in algorithm.accepts:
-            readable = " or ".join(map(repr, sorted(algorithm.accepts)))
-            raise UserError(
-                f"block.goodness: block {block.name} gives goodness of form {block.goodness.form!r}, "
-                f"algorithm {type(algorithm).__name__} reads form {readable}"
-            )
-    if not algorithm.hypotheses and any(circuit.needs_hypotheses for circuit in local.circuits):
-        raise UserError(
-            f"algorithm: the views of {type(algorithm).__name__} have no hypothesis, but a circuit needs one"
-        )
 
 
 def _refuse_samples(x: Any, shape: Any) -> None:

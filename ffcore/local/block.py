@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ffcore.errors import expect
 from ffcore.interfaces import (
     Context,
     Goodness,
@@ -84,6 +85,10 @@ class LocalBlock(nn.Module):
         penalties: Mapping[str, Penalty | str | Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        expect("body", body, nn.Module, "a torch module")
+        expect("name", name, str, "text")
+        if loss is not None:
+            expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
         self.body: nn.Module = part("body", body)
         self.goodness: Goodness | None = None if goodness is None else part("goodness", goodness)
         self.loss = loss if loss is not None else goodness_loss(self.goodness, objective, penalties)

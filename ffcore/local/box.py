@@ -157,6 +157,8 @@ class BoxStage(nn.Module):
                 f"{self.where}: it returned shape {tuple(made.shape)} for {len(rows)} rows; it should return "
                 "one row for each"
             )
+        if made.dim() == 1:
+            made = made.unsqueeze(1)  # one number a row is one feature
         if self.shape is None:
             self.shape = tuple(made.shape[1:])
         elif made.shape[1:] != self.shape:
