@@ -47,9 +47,9 @@ class LabelledInput(Tensor):
     @staticmethod
     def __new__(cls, base: Tensor, code: Tensor, scale: Tensor | None = None) -> LabelledInput:
         """Return a wrapper without memory that has the dense tensor's shape; see the class."""
-        if len(code) % len(base):
+        if code.shape[0] % base.shape[0]:
             raise ValueError(f"{len(code)} codes do not repeat over {len(base)} samples")
-        made = cast(LabelledInput, empty_wrapper(cls, (len(code), *base.shape[1:]), base))
+        made = cast(LabelledInput, empty_wrapper(cls, (code.shape[0], *base.shape[1:]), base))
         made.base, made.code = base.detach(), code.detach()
         made.scale = scale.detach() if scale is not None else None
         return made
@@ -60,12 +60,12 @@ class LabelledInput(Tensor):
     def dense(self) -> Tensor:
         """Return the ordinary tensor with the same values, (R, *shape)."""
         flat = self.base.flatten(1)
-        made = flat.repeat(len(self.code) // len(flat), 1)
+        made = flat.repeat(self.code.shape[0] // flat.shape[0], 1)
         # The base is zero there.
         made[:, : self.code.shape[1]] += self.code
         if self.scale is not None:
             made *= self.scale
-        return made.view(len(made), *self.base.shape[1:])
+        return made.view(-1, *self.base.shape[1:])
 
     def __repr__(self) -> str:  # type: ignore[override]
         return f"LabelledInput(base={tuple(self.base.shape)}, code={tuple(self.code.shape)})"

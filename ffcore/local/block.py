@@ -212,8 +212,8 @@ class LocalBlock(nn.Module):
         if self.goodness is None:
             return None
         goodness = self.goodness(activity)
-        rows, dims = len(activity), 1 if self.goodness.form == "energy" else 2
-        if not isinstance(goodness, Tensor) or goodness.dim() != dims or len(goodness) != rows:
+        rows, dims = activity.shape[0], 1 if self.goodness.form == "energy" else 2
+        if not isinstance(goodness, Tensor) or goodness.dim() != dims or goodness.shape[0] != rows:
             raise wrong_goodness(self, rows, goodness)
         return goodness
 
@@ -222,17 +222,17 @@ class LocalBlock(nn.Module):
         made = self.body(*inputs)
         activity, handed = made if isinstance(made, tuple) and len(made) == 2 else (made, made)
         # of several inputs one may be a mask without rows, or have a row for several rows of another
-        rows = len(inputs[0]) if len(inputs) == 1 else None
+        rows = inputs[0].shape[0] if len(inputs) == 1 else None
         if not _fits(activity, rows) or (self.fixed_shape or activity.shape[1:]) != activity.shape[1:]:
             raise wrong_activity(self, rows, activity)
-        if handed is not activity and not _fits(handed, len(activity)):
+        if handed is not activity and not _fits(handed, activity.shape[0]):
             raise wrong_activity(self, rows, handed)
         return activity, handed
 
     def _hand_over(self, handed: Tensor) -> Tensor:
         """Return the handoff."""
         handoff = self.handoff(handed)
-        if not isinstance(handoff, Tensor) or not handoff.dim() or len(handoff) != len(handed):
+        if not isinstance(handoff, Tensor) or not handoff.dim() or handoff.shape[0] != handed.shape[0]:
             raise wrong_handoff(self, len(handed), handoff)
         return handoff
 
@@ -241,4 +241,4 @@ def _fits(made: Any, rows: int | None) -> bool:
     """Return whether a result of a body can be an activity of this number of rows; None: of any number."""
     if not isinstance(made, Tensor) or made.dim() < 2 or not made.is_floating_point():
         return False
-    return rows is None or len(made) == rows
+    return rows is None or made.shape[0] == rows

@@ -76,7 +76,7 @@ class ChannelPartition(Goodness):
     def forward(self, activity: Tensor) -> Tensor:
         """(R, C, *) → (R, K), or (R, columns)."""
         each = means(activity.square() if self.power == 2 else activity)
-        grouped = each.view(len(each), self.groups, -1).mean(2)
+        grouped = each.view(each.shape[0], self.groups, -1).mean(2)
         return grouped if self._average is None else product(grouped, self._average)
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:

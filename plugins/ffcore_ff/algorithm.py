@@ -91,7 +91,8 @@ class ForwardForward(Algorithm):
 
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
         """Return the samples with the neutral label code."""
-        return Views(self._labelled(x, None, len(x)), ("neutral",), (len(x),), y=y)
+        n = x.shape[0]  # not len(): torch.export would fix the number
+        return Views(self._labelled(x, None, n), ("neutral",), (n,), y=y)
 
     def _labelled(self, x: Tensor, hypothesis: Tensor | None, rows: int) -> Tensor:
         """Return ``rows`` inputs, view by view, with the codes of their hypotheses."""
@@ -132,12 +133,14 @@ class ForwardForward(Algorithm):
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Return the goodness of each block for each hypothesis, (N, K) each."""
+        if torch.compiler.is_exporting():  # in an exported program the number of samples is not known
+            return self._tried(x, net)
         parts = [self._tried(some, net) for some in torch.split(x, max(1, self.rows // self.classes))]
         return [torch.cat(of_block) for of_block in zip(*parts, strict=True)]
 
     def _tried(self, x: Tensor, net: Network) -> list[Tensor]:
         """Return the evidence of a few samples, with all hypotheses in one pass."""
-        n, k = len(x), self.classes
+        n, k = x.shape[0], self.classes
         hypothesis = torch.arange(k, device=x.device).repeat_interleave(n)
         hypotheses = Views(
             x=self._labelled(x, hypothesis, k * n),

@@ -84,7 +84,7 @@ class Overlay(_OneHot):
         if self.normalise == "none":
             return LabelledInput(base, code)
         # the base is 0 where the code is, so the squared length of a row is the sum of both
-        square = flat.square().sum(1).repeat(len(code) // len(x)) + code.square().sum(1)
+        square = flat.square().sum(1).repeat(code.shape[0] // x.shape[0]) + code.square().sum(1)
         length = square.sqrt_().clamp_min_(1e-8)
         unit = math.sqrt(flat.shape[1]) if self.normalise == "rms" else 1.0
         return LabelledInput(base, code, (unit / length).unsqueeze(1))
@@ -120,7 +120,7 @@ class Channels(_WholeImage):
     def join(self, x: Tensor, code: Tensor) -> Tensor:
         """(N, C, H, W) and (V·N, K) → (V·N, C + K, H, W)."""
         planes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        images = x.repeat(len(code) // len(x), 1, 1, 1)
+        images = x.repeat(code.shape[0] // x.shape[0], 1, 1, 1)
         return normalised(torch.cat([images, planes], dim=1), self.normalise)
 
 
@@ -172,4 +172,4 @@ class Fourier(_WholeImage):
     def join(self, x: Tensor, code: Tensor) -> Tensor:
         """(N, C, H, W) and (V·N, K) → (V·N, C, H, W), the same wave in all channels."""
         waves = torch.einsum("rk,khw->rhw", code.to(x.dtype), self.waves.to(x.dtype))
-        return normalised(x.repeat(len(code) // len(x), 1, 1, 1) + waves.unsqueeze(1), self.normalise)
+        return normalised(x.repeat(code.shape[0] // x.shape[0], 1, 1, 1) + waves.unsqueeze(1), self.normalise)

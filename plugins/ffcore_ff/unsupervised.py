@@ -61,7 +61,7 @@ class Unsupervised(Algorithm):
 
     def neutral(self, x: Tensor, y: Tensor | None = None) -> Views:
         """Return the normalised images as one view."""
-        return Views(x=self._normalised(x), roles=("neutral",), sizes=(len(x),), y=y)
+        return Views(x=self._normalised(x), roles=("neutral",), sizes=(x.shape[0],), y=y)
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return N images, then N negative images."""

@@ -73,11 +73,11 @@ class InstanceNorm(nn.Module):
         if torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
             return F.group_norm(x, x.shape[1], eps=self.eps)
         # In channels-last format on a CPU, torch's norm takes up to 20 times as long as these products.
-        rows = x.permute(0, 2, 3, 1).reshape(len(x), pixels, -1)
-        average = rows.new_full((len(x), 1, pixels), 1 / pixels)
+        rows = x.permute(0, 2, 3, 1).reshape(x.shape[0], pixels, -1)
+        average = rows.new_full((x.shape[0], 1, pixels), 1 / pixels)
         made = rows - torch.bmm(average, rows)
         deviation = torch.bmm(average, made.square()).add_(self.eps).rsqrt_()
-        return made.mul_(deviation).view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
+        return made.mul_(deviation).view(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 class BatchNorm(nn.Module):
