@@ -18,7 +18,6 @@ from types import FrameType
 from typing import Any
 
 from ffcore.errors import RunError, TimeUpError, UserError, one_line, typed
-from ffcore.plugin import manager
 
 _ATTRIBUTE = "_ffcore_place"
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
@@ -71,6 +70,8 @@ def _first_line(made: type) -> int | None:
 
 def _is_foreign(file: str, module: str) -> bool:
     """Whether a file belongs neither to ffcore nor to Python or a library."""
+    from ffcore.plugin import manager  # which reports the errors of plugins itself
+
     home = module.partition(".")[0]
     plugins = manager.current()
     if home in plugins.own or file.startswith("<frozen"):
@@ -95,7 +96,7 @@ def explain(error: BaseException) -> str | None:
     author = next((frame for frame, _ in frames if _of_author(frame)), None)
     inside = next(((frame, place) for frame, _ in frames if (place := _component(frame)) is not None), None)
     what = typed(error, 300)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or "can't allocate memory" in one_line(error):
         what = f"not enough memory: {one_line(error, 120)}"
     elif author is None and (inside is None or not inside[1].foreign):
         return _suspected(frames, what)
@@ -144,15 +145,16 @@ def _block(frames: list[tuple[FrameType, int]]) -> str:
     return ""
 
 
-def by_user(error: KeyboardInterrupt) -> bool:
-    """Whether a KeyboardInterrupt comes from Ctrl-C, not from a ``raise`` in foreign code."""
+def by_user(error: BaseException) -> bool:
+    """Whether an error is a KeyboardInterrupt by Ctrl-C, not by a ``raise`` in foreign code."""
     innermost = error.__traceback__
-    if innermost is None:
-        return True
+    if not isinstance(error, KeyboardInterrupt) or innermost is None:
+        return isinstance(error, KeyboardInterrupt)
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
-    code = innermost.tb_frame.f_code.co_code
-    return code[innermost.tb_lasti] != _RAISE or not _of_author(innermost.tb_frame)
+    code = innermost.tb_frame.f_code
+    raised = code.co_code[innermost.tb_lasti] == _RAISE
+    return not raised or not _is_foreign(code.co_filename, str(innermost.tb_frame.f_globals.get("__name__")))
 
 
 @contextmanager
@@ -176,7 +178,7 @@ def blaming(kind: type[UserError] | type[RunError]) -> Iterator[None]:
         if by_user(error):
             raise
         raise kind(explain(error) or typed(error)) from error
-    except (SystemExit, GeneratorExit) as error:
+    except StopIteration as error:  # Lightning's loops would take it for the end of the data
         raise kind(explain(error) or typed(error)) from error
     except Exception as error:
         line = None if hasattr(error, _VERDICT) else explain(error)
@@ -184,6 +186,8 @@ def blaming(kind: type[UserError] | type[RunError]) -> Iterator[None]:
             error.add_note(f"ffcore: {line}")
             setattr(error, _VERDICT, kind(line))
         raise
+    except BaseException as error:
+        raise kind(explain(error) or typed(error)) from error
 
 
 def verdict(error: Exception) -> Exception:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 FOREIGN = (Exception, SystemExit, GeneratorExit)
-"""What code that is not ffcore's own may raise. A KeyboardInterrupt is left to the caller."""
+"""What code that is not ffcore's own may raise. Everything else is left to `ffcore.blame.blaming`."""
 
 __all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
 
@@ -65,7 +65,7 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
     >>> one_line(NotImplementedError())
     'NotImplementedError'
     """
-    return " ".join(str(error).split())[:longest] or type(error).__name__
+    return " ".join(_text(error).split())[:longest] or type(error).__name__
 
 
 def typed(error: BaseException, longest: int | None = None) -> str:
@@ -75,7 +75,7 @@ def typed(error: BaseException, longest: int | None = None) -> str:
     ("KeyError: 'x'", 'NotImplementedError')
     """
     name = type(error).__name__
-    return f"{name}: {one_line(error, longest)}" if str(error).strip() else name
+    return f"{name}: {one_line(error, longest)}" if _text(error).strip() else name
 
 
 def first_line(error: BaseException) -> str:
@@ -84,7 +84,14 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError("no file\nsee the manual"))
     'no file'
     """
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return next(iter(_text(error).strip().splitlines()), type(error).__name__)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # raised by the error's own __str__
+        return ""
 
 
 def closest(name: str, known: Iterable[str]) -> str:

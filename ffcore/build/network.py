@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from ffcore.blame import located
+from ffcore.blame import explain, located
 from ffcore.build.block import local_block
 from ffcore.build.components import make
 from ffcore.build.model import LocalModel, built
@@ -30,6 +30,8 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
+from ffcore.local.returned import described
+from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import (
     BlockConfig,
     BlockItem,
@@ -42,9 +44,10 @@ from ffcore.recipe.network import (
     ResidualItem,
     merged,
 )
-from ffcore.recipe.objects import a, as_kind
+from ffcore.recipe.objects import as_kind
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.tree import Tree
 
 _ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
 _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
@@ -116,7 +119,7 @@ class NetworkBuilder:
         except UserError:
             raise
         except (ValueError, RuntimeError) as error:
-            raise UserError(f"network: {first_line(error)}") from error
+            raise UserError(explain(error) or f"network: {first_line(error)}") from error
         if self._to_compile and not any(shutil.which(name) for name in _COMPILERS if name):
             raise UserError("block.compile: no C++ compiler found here; install one, or set it to false")
         for block in self._to_compile:  # after the dry runs, which run eagerly
@@ -162,6 +165,8 @@ class NetworkBuilder:
         else:
             stage = self._box(item, name, path)
         self._x = self._run(stage, self._x, path)
+        if not isinstance(self._x, Tensor):
+            raise UserError(f"{path}: it returns {described(self._x)}; it should return a tensor")
         return stage
 
     def _box(self, item: BoxItem, name: str, path: str) -> BoxStage:
@@ -251,8 +256,9 @@ class NetworkBuilder:
             return body
         made: Any = self._run(body, self._x, path)
         activity: Tensor = made[0] if isinstance(made, tuple) else made
-        if not isinstance(activity, Tensor):
-            raise UserError(f"{path}: it returns {a(type(activity).__name__)}; a body returns a tensor")
+        if not isinstance(activity, Tensor) or not activity.numel():
+            right = "a tensor with at least one value a row"
+            raise UserError(f"{path}: it returns {described(activity)}; a body returns {right}")
         handoff = None
         if config.handoff is not None:
             handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))
@@ -302,7 +308,7 @@ class NetworkBuilder:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except (ValueError, RuntimeError, TypeError) as error:
-            shape = tuple(x.shape[1:])
+            shape = f"{tuple(x.shape[1:])}{f' of {x.dtype}' if x.dtype != torch.float32 else ''}"
             line = f"{first_line(error)}{located(error)}"
             raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
         finally:
@@ -327,7 +333,16 @@ def _refuse_to_replace(item: BlockItem, path: str, over: BlockConfig) -> None:
 def _items(item: NetItem, path: str) -> list[NetworkItem]:
     """Return the items of a named network."""
     net: Items = make(item.net, path)
-    return [_ITEM.validate_python(_named(each, item.name)) for each in net.items()]
+    given: Any = net.items()
+    where = f"{path}: items of {item.net.kind}"
+    if not isinstance(given, list | tuple) or not given:
+        raise UserError(f"{where} returned {described(given)}; it should return a list of items")
+    try:
+        return [_ITEM.validate_python(_named(each, item.name)) for each in given]
+    except ValidationError as error:
+        raise UserError(str(RecipeError.from_validation(error, Tree({}, {(): where})))) from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where} returned {given!r}: {first_line(error)}") from error
 
 
 def _named(item: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:

@@ -85,16 +85,16 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
         first = float(made(0.0, 1))
     except FOREIGN as error:
         raise UserError(f"{path}: it does not return a factor: {reported(error)}") from error
-    if not math.isfinite(first):
-        raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a finite number")
+    if not 0 <= first < math.inf:
+        raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a number from 0")
 
     def factor(epoch: float, epochs: int) -> float:
         try:
             value = float(made(epoch, epochs))
         except FOREIGN as error:
             raise RunError(f"{path}: no factor at epoch {epoch:g}: {reported(error)}") from error
-        if not math.isfinite(value):
-            raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a finite number")
+        if not 0 <= value < math.inf:
+            raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a number from 0")
         return value
 
     return factor

@@ -15,7 +15,7 @@ import click
 import ffcore
 from ffcore.blame import verdict
 from ffcore.cli.verbs import Verbs
-from ffcore.errors import RunError, UserError, typed
+from ffcore.errors import RunError, UserError, one_line, typed
 from ffcore.plugin import manager
 from ffcore.ranks import where
 from ffcore.trust import trust, trusting
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         found = verdict(error)
         if isinstance(found, UserError | RunError):
-            return _report(f"error: {found}", 2 if isinstance(found, UserError) else 1)
+            return _report(f"error: {one_line(found)}", 2 if isinstance(found, UserError) else 1)
         return _report(f"error (bug?): {typed(error)}; run again with --debug for the traceback", 1)
     return result if isinstance(result, int) else 0
 

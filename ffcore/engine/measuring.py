@@ -76,7 +76,7 @@ class Measuring(nn.Module):
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
         evidence = net.measure(batch.x)
         if batch.counts:
-            self._measures.update(net.algorithm.measure(batch, net.local))
+            self._measures.update(net.algorithm.measure(batch, net.local), len(batch.y))
         return evidence
 
     def _count(self, net: Network, evidence: Tensor, y: Tensor) -> None:

@@ -74,15 +74,21 @@ class Measures:
     def __init__(self) -> None:
         self._means: dict[str, MeanMetric] = {}
 
-    def update(self, values: Mapping[str, Tensor]) -> None:
+    def update(self, values: Mapping[str, Tensor], samples: int) -> None:
         """Add a batch, (N,) by name.
 
         Raises:
-            UserError: when a name is that of a metric that every run has.
+            UserError: when a name is that of a metric that every run has, or a value is not (N,).
         """
         if clash := sorted(values.keys() & EVERYWHERE):
             raise UserError(f"{clash[0]!r} is a metric of every run; the algorithm's own needs another name")
         for name, of_samples in values.items():
+            if not isinstance(of_samples, Tensor) or of_samples.shape != (samples,):
+                given = tuple(of_samples.shape) if isinstance(of_samples, Tensor) else of_samples
+                raise UserError(
+                    f"algorithm: measure returned {name} as {given!r}; it should be a tensor ({samples},), a "
+                    "number for each sample"
+                )
             mean = self._means.setdefault(name, MeanMetric(sync_on_compute=False).to(of_samples.device))
             mean.update(of_samples)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pluggy
 
+from ffcore.blame import by_user
 from ffcore.errors import UserError, closest, one_line, typed
 from ffcore.plugin import hookspecs
 from ffcore.plugin.nouns import NOUNS
@@ -154,7 +155,9 @@ class Plugins:
                 entries = self._take_in(point.load(), name)
                 if _home(point) == "ffcore":
                     self.own.add(point.module.partition(".")[0])
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if by_user(error):
+                    raise
                 self.broken[name] = _reason(error)
                 status = f"broken: {self.broken[name]}"
         self.infos.append(PluginInfo(name, version, _home(point), status, entries))
@@ -168,7 +171,9 @@ class Plugins:
             )
         except NameTakenError as error:
             raise UserError(f"plugin file {str(path)!r}: {error}; rename the file") from error
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if by_user(error):
+                raise
             raise UserError(f"plugin file {str(path)!r} is broken: {_reason(error)}") from error
         return path.stem
 

@@ -54,7 +54,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     measures = Measures()
     for number, batch in enumerate(data.loader(chosen, torch.device("cpu"), None)):
         accuracy.update(*predictor.measure(batch.x), batch.y)
-        measures.update(predictor.metrics(batch, number))
+        measures.update(predictor.metrics(batch, number), len(batch.y))
     metrics = accuracy.metrics()
     return {
         "split": split,
