@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "recipe": {"plugin", "errors"},
     "data": {"interfaces", "errors"},
     "build": {"network", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
-    "report": {"plugin", "errors"},
+    "report": {"plugin", "recipe", "errors"},
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
         "network",
