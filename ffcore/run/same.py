@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ffcore import files
-from ffcore.errors import UserError
+from ffcore.errors import UserError, one_line
 from ffcore.ranks import join
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.trainer import WHERE
@@ -28,7 +28,15 @@ def refuse_edited(
     Raises:
         UserError: the recipes differ; the message names the first difference.
     """
-    if "recipe" in meta and (changed := difference(recipe, Recipe.model_validate(meta["recipe"]))):
+    if meta.get("recipe") is None:
+        return
+    try:
+        before = Recipe.model_validate(meta["recipe"])
+    except ValueError as error:  # of pydantic
+        raise UserError(
+            f"--resume {run_dir}: the recipe in the checkpoint is not valid: {one_line(error, 200)}"
+        ) from error
+    if changed := difference(recipe, before):
         what = f"{files.CONFIG} or an object" if objects else files.CONFIG
         raise UserError(
             f"--resume {run_dir}: {what} has been changed since the run began: {changed}; "
