@@ -103,8 +103,8 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
     try:
         return np.histogram_bin_edges(values, BINS)
     except ValueError:
-        # The values are a few steps of their floating-point format apart, which cannot divide this range: use a
-        # wider one, as NumPy does for equal values.
+        # The values are a few steps of their floating-point format apart, which cannot divide this range:
+        # use a wider one, as NumPy does for equal values.
         low, high = float(values.min()), float(values.max())
         room = max(0.5, 1e-6 * max(abs(low), abs(high)))
         return np.linspace(low - room, high + room, BINS + 1)

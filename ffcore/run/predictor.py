@@ -32,7 +32,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import parse
 from ffcore.report.results import read_results
 from ffcore.run.checkpoints import read
-from ffcore.run.samples import class_numbers, stored
+from ffcore.run.samples import class_numbers, stored, warn_scaled
 from ffcore.run.stored import load_weights
 from ffcore.run.trainer import precision
 
@@ -55,6 +55,7 @@ class Predictor:
         shape: shape of one sample.
         mean: subtracted from scaled inputs; one value per channel, or one for all.
         std: divides the inputs afterwards; one value per channel, or one for all.
+        provenance: checksum of each file of the data set, by name.
 
     Args:
         run_dir: the run directory.
@@ -93,6 +94,7 @@ class Predictor:
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
+        self.provenance: dict[str, str] = meta.get("provenance") or {}
         built_for = self.shape, len(self.classes)
         if net is None:
             self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
@@ -251,6 +253,7 @@ class Predictor:
         """
         dtype = next(self.module.network.parameters()).dtype
         samples = stored(x, self.shape, dtype)
+        warn_scaled(samples, self._scale)
         classes = np.zeros(len(samples), dtype=np.int64) if y is None else y
         if len(classes) != len(samples):
             raise UserError(f"x has {len(samples)} samples, but y has {len(classes)} classes")

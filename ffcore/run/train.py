@@ -29,12 +29,13 @@ from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.trainer import WHERE_DATA
 from ffcore.report.write import write_report
 from ffcore.run import arrays, checkpoints, directory, environment, start, stored
 from ffcore.run.callbacks import Callbacks
 from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.collect import results_of
-from ffcore.run.data import Data, with_given_data
+from ffcore.run.data import Data, differing, with_given_data
 from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
 from ffcore.run.places import absolute
@@ -191,8 +192,14 @@ class Job:
             UserError: they differ.
         """
         now = self.data.meta()
-        for key in ("name", "shape", "classes", "provenance"):
-            if meta.get(key) != now[key]:
+        for key in ("shape", "classes", "provenance"):
+            # files that have moved may have other names: their checksums identify them
+            same = (
+                differing(meta.get(key) or {}, now[key]) is None
+                if key == "provenance"
+                else meta.get(key) == now[key]
+            )
+            if not same:
                 raise UserError(
                     f"--resume {run_dir}: data: the {key} of the data set has changed since the run began; "
                     "a run can be resumed only with the same files"
@@ -201,7 +208,7 @@ class Job:
     def refuse_other_ranks(self, group: Ranks, **more: Any) -> None:
         """Raise if the ranks have different recipes, data or versions."""
         recipe = self.recipe.model_dump(mode="json")
-        recipe["data"] |= dict.fromkeys(("root", "path", "cache"))  # paths may differ between machines
+        recipe["data"] |= dict.fromkeys(WHERE_DATA)  # paths may differ between machines
         data = self.data.meta()
         join.refuse_differences(
             group, {"recipe": recipe, "data": data, "versions": environment.versions(), **more}
