@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ffcore.files import write_whole
 from ffcore.report.html import to_html
 from ffcore.report.section import Picture, Section
+from ffcore.report.text import literal, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,10 +84,10 @@ class Document:
         try:
             part = make()
         except Exception as error:  # of any kind: a section of a plugin must not prevent the report
-            reason = (str(error).splitlines() or [""])[0]
+            reason = plain(error)[:300]
             message = f"{name} failed: {type(error).__name__}: {reason}"
             self._complain(message)
-            part = Part(body=f"*{message}*")
+            part = Part(body=f"*{literal(message)}*")
         if part is not None:
             self.parts.append(part)
 
@@ -103,7 +104,7 @@ class Document:
 
     def markdown(self) -> str:
         """Returns the report as markdown, which refers to the PNG files."""
-        lines = [f"# {self.title}"]
+        lines = [f"# {literal(self.title)}"]
         for part in self.parts:
             lines += [f"## {part.title}" if part.title else "", part.body]
             for plate in part.plates:

@@ -32,6 +32,8 @@ import torch
 
 import ffcore
 from ffcore.cli.main import main
+from ffcore.run.grid import SweepRun
+from ffcore.run.sweep import Sweep
 
 SMALL = (
     "trainer.max_epochs=2",
@@ -55,10 +57,15 @@ STRANGE: tuple[Any, ...] = (
 
 
 def make(folder: Path) -> None:
-    """Train a run, begin another, and train a sweep of two."""
-    quiet(["run", "digits/ff", *SMALL, "--run-dir", str(folder / "run"), "--no-report"])
-    quiet(["run", "digits/ff", *SMALL, "--seeds", "1,2", "--run-dir", str(folder / "sweep")])
-    # an unfinished run: its last epoch has yet to be learned
+    """Train a run and a sweep of two, and begin another run."""
+    options = ["digits/ff", *SMALL, "--no-report"]
+    quiet(["run", *options, "--run-dir", str(folder / "run")])
+    sweep = Sweep(folder / "sweep", "digits/ff", [])
+    for seed in (1, 2):
+        # in this process: those of `--seeds` would import torch again
+        quiet(["run", *options, f"seed={seed}", "--run-dir", str(sweep.folder / f"seed-{seed}")])
+        sweep.runs.append(SweepRun(f"seed-{seed}", (), (f"seed={seed}",), seed))
+    sweep.refresh()
     with suppress(KeyboardInterrupt):
         ffcore.train("digits/ff", run_dir=folder / "begun", callbacks=[Stop()], **overrides())
 
