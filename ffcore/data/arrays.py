@@ -20,7 +20,7 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, first_line
 from ffcore.options import Natural
-from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays
+from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays, size_of
 
 __all__ = ["Arrays", "InMemory"]
 
@@ -163,8 +163,9 @@ class Arrays(Dataset):
                 `InMemory`.
         """
         path = expanded(self.path)
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f"{path}: no such file; set data.path to an .npz file")
+        size_of(path)  # `is_zipfile` would wait for a writer of a named pipe
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path}: not an .npz file; numpy.savez writes them")
         stored = names_of_arrays(path)
@@ -181,7 +182,8 @@ class Arrays(Dataset):
 def _names(data: str, classes: Any) -> tuple[str, ...]:
     """Returns the names of classes, which may be strings, bytes or numbers."""
     if isinstance(classes, str | bytes) or np.ndim(classes) != 1:
-        raise UserError(f"{data}: classes should be a list of names, one for each class, not {classes!r:.99}")
+        shown = " ".join(repr(classes).split())[:99]
+        raise UserError(f"{data}: classes should be a list of names, one for each class, not {shown}")
     names = []
     for name in classes:
         try:

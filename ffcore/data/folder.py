@@ -61,14 +61,15 @@ class ImageFolder(Dataset):
         files = [(path, label) for label, name in enumerate(classes) for path in _images(folder / name)]
         digest = hashlib.sha256()  # of the names and bytes of all files, in order
         x: np.ndarray | None = None
+        if self.size is not None:  # before Pillow asks for the memory of the first image
+            self._refuse_large(folder, len(files) * self.size**2 * (1 if self.grey else 3))
         for row, (path, _) in enumerate(files):
             data = read_bytes(path)
             digest.update(os.fsencode(f"{path.relative_to(folder).as_posix()}\0{len(data)}\0"))
             digest.update(data)
             pixels = self._decode(path, data)
             if x is None:
-                if (needed := len(files) * pixels.size) > memory():
-                    raise UserError(f"{folder}: its images have {size(needed)}, more than the memory")
+                self._refuse_large(folder, len(files) * pixels.size)
                 x = np.empty((len(files), *pixels.shape), np.uint8)
             if pixels.shape != x.shape[1:]:
                 raise UserError(
@@ -78,6 +79,13 @@ class ImageFolder(Dataset):
             x[row] = pixels
         assert x is not None  # `_images` raises for an empty class
         return Split(x, np.array([label for _, label in files], np.int64)), digest.hexdigest()
+
+    @staticmethod
+    def _refuse_large(folder: Path, needed: int) -> None:
+        if needed > memory() // 2:  # they are copied once when a validation split is made
+            raise UserError(
+                f"{folder}: its images have {size(needed)}, more than half of the memory; set a smaller data.size"
+            )
 
     def _decode(self, path: Path, data: bytes) -> np.ndarray:
         from PIL import Image, UnidentifiedImageError

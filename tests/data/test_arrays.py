@@ -129,6 +129,7 @@ def test_a_test_fraction_that_leaves_an_empty_split_raises(fraction: float) -> N
         ({"classes": np.array("cat")}, "classes should be a list of names"),
         ({"classes": [b"\xff", b"dog"]}, r"class name b'\\xff' is not in UTF-8"),
         ({"classes": ["\ud800", "dog"]}, "not text that UTF-8 can store"),
+        ({"x_train": GREY[:, :0]}, "have no values"),
         ({"x_train": np.zeros((10, 8, 8, 3))}, "channels last"),
         ({"x_train": np.zeros((10, 8, 8, 1), np.float32)}, "channels last"),
     ],

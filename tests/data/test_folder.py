@@ -145,3 +145,8 @@ def test_a_truncated_large_image_is_named_without_a_warning(root: Path) -> None:
     with pytest.raises(UserError, match=r"1\.png: not a readable image") as raised:
         ImageFolder(str(root)).load()
     assert "BytesIO" not in str(raised.value)
+
+
+def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(root: Path) -> None:
+    with pytest.raises(UserError, match=r"train: its images have .*TiB, more than half of the memory"):
+        ImageFolder(str(root), size=10**6).load()
