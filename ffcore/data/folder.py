@@ -84,7 +84,8 @@ class ImageFolder(Dataset):
     def _refuse_large(folder: Path, needed: int) -> None:
         if needed > memory() // 2:  # they are copied once when a validation split is made
             raise UserError(
-                f"{folder}: its images have {size(needed)}, more than half of the memory; set a smaller data.size"
+                f"{folder}: its images have {size(needed)}, more than half of the memory; set a smaller "
+                "data.size"
             )
 
     def _decode(self, path: Path, data: bytes) -> np.ndarray:

@@ -70,9 +70,9 @@ class IdxSet(Dataset):
         folders = (home, root / "raw", root)
         for folder in folders:
             for name in (file, file.replace("-idx", ".idx")):  # with a dot: Kaggle's name of the file
-                for path in (folder / name, folder / f"{name}.gz"):
-                    if path.is_file():
-                        return path
+                for path in (folder / name, folder / f"{name}.gz", folder / name / name):
+                    if path.exists() and not path.is_dir():
+                        return path  # what is not a regular file is refused when it is read
         if not self.download:
             raise UserError(
                 f"{self.name}: no {file} or {file}.gz in {', '.join(map(str, folders))}; "
