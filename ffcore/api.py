@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -65,6 +65,8 @@ def train(
         raise UserError(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
+    if run_dir is not None:
+        expect("run_dir", run_dir, (str, os.PathLike), "a path")
     directory = Path(run_dir) if run_dir is not None else None
     console = Console() if bar else None
     return run_train(resolved, directory, dataset=data, console=console, callbacks=callbacks, report=report)
@@ -109,6 +111,8 @@ def resume(
     from ffcore.run.resume import resume as run_resume
     from ffcore.trust import trusting
 
+    expect("run_dir", run_dir, (str, os.PathLike), "the path of a run directory")
+    expect("trainer", trainer or {}, Mapping, "a mapping of options")
     where = {f"trainer.{name}": value for name, value in (trainer or {}).items()}
     if isinstance(data, Mapping):
         where |= {f"data.{name}": os.fspath(data[name]) for name in WHERE_DATA if name in data}
@@ -204,5 +208,6 @@ def load(
     from ffcore.run.predictor import Predictor
     from ffcore.trust import trusting
 
+    expect("run_dir", run_dir, (str, os.PathLike), "the path of a run directory")
     with trusting(trust):
         return Predictor(os.fspath(run_dir), checkpoint, overrides, net)

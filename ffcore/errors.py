@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+FOREIGN = (Exception, SystemExit, GeneratorExit)
+"""What code that is not ffcore's own may raise. A KeyboardInterrupt is left to the caller."""
+
 __all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
 
 
@@ -98,6 +101,22 @@ def closest(name: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+def expect(name: str, value: object, types: type | tuple[type, ...], right: str) -> None:
+    """Check the type of an argument; a truth value is not a number.
+
+    >>> expect("seed", "1", int, "an integer")
+    Traceback (most recent call last):
+    ffcore.errors.UserError: seed: should be an integer, not '1'
+
+    Raises:
+        UserError: with the name, the value and what would be right.
+    """
+    if not isinstance(value, types) or (types is int and isinstance(value, bool)):
+        given = repr(value)
+        short = given if len(given) < 60 else f"an object of type {type(value).__name__}"
+        raise UserError(f"{name}: should be {right}, not {short}")
 
 
 @contextmanager

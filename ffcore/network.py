@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, at_path
+from ffcore.errors import RunError, UserError, at_path, expect
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
@@ -33,7 +33,8 @@ from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
-from ffcore.local.stages import Stage, local_network, warn_of_what_stays_outside
+from ffcore.local.returned import wrong_evidence, wrong_scores
+from ffcore.local.stages import Stage, local_network, refuse_misfits, warn_of_what_stays_outside
 from ffcore.parts import part
 
 FITTING = 0x666974
@@ -101,6 +102,8 @@ class Network(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        expect("seed", seed, int, "an integer")
+        expect("readouts", readouts or {}, Mapping, "a mapping from names to readouts")
         self.algorithm: Algorithm = part("algorithm", algorithm)
         if isinstance(body, LocalNetwork):
             self.local = body
@@ -122,7 +125,7 @@ class Network(nn.Module):
         self._windows: tuple[range, ...] | None = None
         self._frozen = sum(block.frozen for block in self.local.blocks)
         self._learning = len(self.local.learning)  # stored: going over all parameters in every step is slow
-        _refuse_misfits(self.algorithm, self.contribution, self.local)
+        refuse_misfits(self.algorithm, self.contribution, self.local)
         with at_path("algorithm"):
             self.algorithm.connect(self.local)
         if not isinstance(body, nn.Module):
@@ -196,6 +199,8 @@ class Network(nn.Module):
             RunError: when a loss is non-finite. This batch has not changed the block's weights.
         """
         batch = self.batch(x, y, self.seed, self.batches)
+        if progress is not None:
+            expect("progress", progress, Progress, "an ffcore.interfaces.Progress")
         if optimizers is not None:
             if optimizers is not self.local.optimizers:
                 refuse_others(optimizers, self.local)
@@ -229,7 +234,8 @@ class Network(nn.Module):
         if frozen != self._frozen:
             self._frozen, self._learning, self._windows = frozen, len(self.local.learning), None
         windows = self.schedule.windows(progress, self._learning)
-        changed = windows != self._windows
+        # only lists can be compared: `plan` refuses anything else
+        changed = not isinstance(windows, list | tuple) or windows != self._windows
         if changed:
             with at_path("schedule"):
                 self.local.plan(windows)
@@ -298,7 +304,7 @@ class Network(nn.Module):
         _refuse_samples(x, self.shape)
         first = next(tensors(x))
         with torch.no_grad(), evaluating(self), self._autocast(first.device), self._formats_named(x):
-            return self.algorithm.scores(x, self.local)
+            return self.measure(x)
 
     @contextmanager
     def _formats_named(self, x: Any) -> Iterator[None]:
@@ -324,7 +330,22 @@ class Network(nn.Module):
     def scores(self, x: Any) -> Tensor:
         """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
         with torch.no_grad():
-            return self.contribution.combine(self.evidence(x))
+            return self.combine(self.evidence(x))
+
+    def measure(self, x: Any) -> Tensor:
+        """Return the evidence (L, N, K) in the current mode, with the current state of autograd."""
+        evidence = self.algorithm.scores(x, self.local)
+        shape = (len(self.sources), rows(x), self.classes)
+        if not isinstance(evidence, Tensor) or evidence.shape != shape:
+            raise wrong_evidence(evidence, shape)
+        return evidence
+
+    def combine(self, evidence: Tensor) -> Tensor:
+        """Return the scores of a contribution, (L, N, K) → (N, K)."""
+        scores = self.contribution.combine(evidence)
+        if not isinstance(scores, Tensor) or scores.shape != evidence.shape[1:]:
+            raise wrong_scores(scores, tuple(evidence.shape[1:]))
+        return scores
 
     def predict(self, x: Any) -> Tensor:
         """Return the predicted classes, (N, *shape) → (N,) int64."""
@@ -353,23 +374,6 @@ class Network(nn.Module):
             for part in dict.fromkeys([*self.modules(), *home])
             if isinstance(part, Component) and type(part).advance is not Component.advance
         ]
-
-
-def _refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
-    for path, component in (("algorithm", algorithm), ("contribution", contribution)):
-        if any(p.requires_grad for p in component.parameters()):
-            raise UserError(f"{path}: it has parameters, but only parameters of blocks and readouts learn")
-    for block in local.blocks:
-        if block.goodness is not None and block.goodness.form not in algorithm.accepts:
-            readable = " or ".join(map(repr, sorted(algorithm.accepts)))
-            raise UserError(
-                f"block.goodness: block {block.name} gives goodness of form {block.goodness.form!r}, "
-                f"algorithm {type(algorithm).__name__} reads form {readable}"
-            )
-    if not algorithm.hypotheses and any(circuit.needs_hypotheses for circuit in local.circuits):
-        raise UserError(
-            f"algorithm: the views of {type(algorithm).__name__} have no hypothesis, but a circuit needs one"
-        )
 
 
 def _refuse_samples(x: Any, shape: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.network import Network
 from ffcore.recipe.load import loaded
 from ffcore.recipe.schema import Recipe
@@ -48,6 +48,10 @@ def from_recipe(
                 f"shape, classes: give both; the data of {resolved.name} have to be read to know them"
             )
         shape, classes = shape or known[0], classes or known[1]
+    expect("shape", shape, Sequence, "the shape of one sample, such as (1, 28, 28)")
+    expect("classes", classes, int, "the number of classes")
+    if classes < 1 or not all(type(side) is int and side > 0 for side in shape):
+        raise UserError(f"shape, classes: should be positive integers, not {tuple(shape)} and {classes}")
     module = assemble(resolved, tuple(shape), classes)
     # a run leaves the precision to Lightning's trainer
     if resolved.trainer.precision == "64-true":

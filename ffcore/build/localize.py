@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ffcore.build.detour import Detour, Inside
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, closest, expect
 from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule
 from ffcore.local import HeadLoss, LocalBlock, LocalNetwork
 from ffcore.network import Network
@@ -84,8 +84,11 @@ def localize(
     Warns:
         With the names of parameters that are not in any block and will not learn.
     """
+    expect("model", model, nn.Module, "a torch module")
+    expect("at", at, (str, Sequence, Mapping), "the name of a sub-module, a pattern, or a list of these")
     chosen = _chosen(model, at, settings)
     if head is not None:
+        expect("head", head, str, "the name of a sub-module")
         if head in chosen:
             raise UserError(f"localize: head={head!r} is also in at; a head learns only from the classes")
         refuse_nested([*chosen, *matching(model, head)])

@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from ffcore.blame import located
 from ffcore.build.block import local_block
 from ffcore.build.components import make
 from ffcore.build.model import LocalModel, built
@@ -257,6 +258,7 @@ class NetworkBuilder:
             handoff = make(config.handoff, f"{where}.handoff", in_shape=tuple(activity.shape[1:]))
         block = self._local(body, name, where, config, handoff=handoff)
         self._x = self._run(block, self._x, path)
+        block.fixed_shape = tuple(activity.shape[1:])
         return block
 
     def _local(
@@ -297,9 +299,11 @@ class NetworkBuilder:
                 return cast(Tensor, module(x, *also))
         except RunError as error:  # its message has the path already
             raise UserError(str(error)) from error
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         except (ValueError, RuntimeError, TypeError) as error:
             shape = tuple(x.shape[1:])
-            line = first_line(error)
+            line = f"{first_line(error)}{located(error)}"
             raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
         finally:
             module.train()

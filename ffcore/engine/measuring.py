@@ -74,13 +74,13 @@ class Measuring(nn.Module):
 
     def _evidence(self, net: Network, batch: Batch) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
-        evidence = net.algorithm.scores(batch.x, net.local)
+        evidence = net.measure(batch.x)
         if batch.counts:
             self._measures.update(net.algorithm.measure(batch, net.local))
         return evidence
 
     def _count(self, net: Network, evidence: Tensor, y: Tensor) -> None:
-        self.accuracy.update(evidence, net.contribution.combine(evidence), y)
+        self.accuracy.update(evidence, net.combine(evidence), y)
 
 
 def by_source(net: Network, losses: Mapping[str, float], device: torch.device) -> Tensor:

@@ -323,7 +323,7 @@ class ForwardOnly(L.LightningModule):
 
     def scores(self, x: Tensor) -> Tensor:
         """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
-        return self.net.contribution.combine(self.algorithm.scores(x, self.network))
+        return self.net.combine(self.net.measure(x))
 
     def seed_measuring(self, batch: Batch, number: int) -> None:
         """Set the batch RNG for measuring. It is the same in every epoch, so that epochs are comparable."""

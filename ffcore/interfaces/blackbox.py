@@ -48,6 +48,7 @@ class BlackBox(Component):
     def forward(self, x: Tensor) -> Any:
         """Return a tensor or an array, dense or sparse, of any real dtype: (R, *shape) → (R, *shape').
 
+        One number a row, (R,), is taken as one feature, (R, 1).
         Every call must return samples of the same shape, also before `fit`. ``x`` must not be changed.
         """
 

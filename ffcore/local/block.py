@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ffcore.errors import expect
 from ffcore.interfaces import (
     Context,
     Goodness,
@@ -35,6 +36,7 @@ from ffcore.local.coupled import coupled
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, goodness_loss
 from ffcore.local.modes import evaluating
+from ffcore.local.returned import is_term, wrong_activity, wrong_goodness, wrong_handoff, wrong_terms
 from ffcore.local.rules import Gradient
 from ffcore.parts import part
 
@@ -83,6 +85,10 @@ class LocalBlock(nn.Module):
         penalties: Mapping[str, Penalty | str | Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        expect("body", body, nn.Module, "a torch module")
+        expect("name", name, str, "text")
+        if loss is not None:
+            expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
         self.body: nn.Module = part("body", body)
         self.goodness: Goodness | None = None if goodness is None else part("goodness", goodness)
         self.loss = loss if loss is not None else goodness_loss(self.goodness, objective, penalties)
@@ -93,6 +99,7 @@ class LocalBlock(nn.Module):
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._compiled: Callable[..., _Made] | None = None
         self.info: Context | None = None
+        self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -118,8 +125,12 @@ class LocalBlock(nn.Module):
         if len(out.upstream) != len(views.upstream):  # later blocks of the window have run since
             views = replace(views, upstream=list(out.upstream))
         if self.loss.couples_samples and (group := ranks()).world > 1:
-            return coupled(self.loss, out, self, views, group)
-        return cast("dict[str, Tensor]", self.loss(out, self, views))
+            terms = coupled(self.loss, out, self, views, group)
+        else:
+            terms = self.loss(out, self, views)
+        if not isinstance(terms, dict) or not all(map(is_term, terms.values())):
+            raise wrong_terms(self, terms)
+        return terms
 
     def objective(self, out: Out, views: Views) -> Tensor | None:
         """Return the objective's term without the penalties; None without an objective."""
@@ -166,8 +177,8 @@ class LocalBlock(nn.Module):
         attached = handoff == "attached"
         if self._how_to_compile is None:
             if handoff == "unused" and not sizes:
-                activity, handed = _pair(self.body(*inputs))
-                goodness = self.goodness(activity) if measured and self.goodness is not None else None
+                activity, handed = self._run_body(inputs)
+                goodness = self.judge(activity) if measured else None
                 # computed only if an observer reads it
                 return Out(activity, partial(self._lazy_handoff, handed), goodness)
             return Out(*self._made(inputs, sizes, attached, measured))
@@ -179,24 +190,55 @@ class LocalBlock(nn.Module):
     @torch.no_grad()
     def _lazy_handoff(self, handed: Tensor) -> Tensor:
         """Return the handoff of the last block of a pass, which no later block reads."""
-        return cast(Tensor, self.handoff(handed.detach()))
+        return self._hand_over(handed.detach())
 
     def _made(
         self, inputs: tuple[Tensor, ...], sizes: tuple[int, ...], attached: bool, measured: bool
     ) -> _Made:
         """Return activity, handoff and goodness, the last only if ``measured``."""
         if not sizes:
-            activity, handed = _pair(self.body(*inputs))
-            goodness = self.goodness(activity) if measured and self.goodness is not None else None
-            return activity, self.handoff(handed if attached else handed.detach()), goodness
+            activity, handed = self._run_body(inputs)
+            goodness = self.judge(activity) if measured else None
+            return activity, self._hand_over(handed if attached else handed.detach()), goodness
         by_view = zip(*(torch.split(x, list(sizes)) for x in inputs), strict=True)
-        pairs = [_pair(self.body(*rows)) for rows in by_view]
+        pairs = [self._run_body(rows) for rows in by_view]
         activity = torch.cat([activity for activity, _ in pairs])
-        goodness = self.goodness(activity) if measured and self.goodness is not None else None
-        handoff = torch.cat([self.handoff(h if attached else h.detach()) for _, h in pairs])
+        goodness = self.judge(activity) if measured else None
+        handoff = torch.cat([self._hand_over(h if attached else h.detach()) for _, h in pairs])
         return activity, handoff, goodness
 
+    def judge(self, activity: Tensor) -> Tensor | None:
+        """Return the goodness of an activity; None for a block without a goodness."""
+        if self.goodness is None:
+            return None
+        goodness = self.goodness(activity)
+        rows, dims = len(activity), 1 if self.goodness.form == "energy" else 2
+        if not isinstance(goodness, Tensor) or goodness.dim() != dims or len(goodness) != rows:
+            raise wrong_goodness(self, rows, goodness)
+        return goodness
 
-def _pair(made: Any) -> tuple[Tensor, Tensor]:
-    """Return the activity and the input of the handoff."""
-    return made if isinstance(made, tuple) else (made, made)
+    def _run_body(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Return the activity and the input of the handoff."""
+        made = self.body(*inputs)
+        activity, handed = made if isinstance(made, tuple) and len(made) == 2 else (made, made)
+        # of several inputs one may be a mask without rows, or have a row for several rows of another
+        rows = len(inputs[0]) if len(inputs) == 1 else None
+        if not _fits(activity, rows) or (self.fixed_shape or activity.shape[1:]) != activity.shape[1:]:
+            raise wrong_activity(self, rows, activity)
+        if handed is not activity and not _fits(handed, len(activity)):
+            raise wrong_activity(self, rows, handed)
+        return activity, handed
+
+    def _hand_over(self, handed: Tensor) -> Tensor:
+        """Return the handoff."""
+        handoff = self.handoff(handed)
+        if not isinstance(handoff, Tensor) or not handoff.dim() or len(handoff) != len(handed):
+            raise wrong_handoff(self, len(handed), handoff)
+        return handoff
+
+
+def _fits(made: Any, rows: int | None) -> bool:
+    """Return whether a result of a body can be an activity of this number of rows; None: of any number."""
+    if not isinstance(made, Tensor) or made.dim() < 2 or not made.is_floating_point():
+        return False
+    return rows is None or len(made) == rows

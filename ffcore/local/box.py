@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, typed
+from ffcore.errors import FOREIGN, RunError, UserError, typed
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.private import version
 
@@ -157,6 +157,8 @@ class BoxStage(nn.Module):
                 f"{self.where}: it returned shape {tuple(made.shape)} for {len(rows)} rows; it should return "
                 "one row for each"
             )
+        if made.dim() == 1:
+            made = made.unsqueeze(1)  # one number a row is one feature
         if self.shape is None:
             self.shape = tuple(made.shape[1:])
         elif made.shape[1:] != self.shape:
@@ -177,7 +179,7 @@ class BoxStage(nn.Module):
             yield
         except (RunError, UserError) as error:
             raise RunError(f"{self.where}: {error}") from error
-        except Exception as error:
+        except FOREIGN as error:
             raise RunError(f"{self.where}: {what} raised {typed(error, 300)}") from error
 
 

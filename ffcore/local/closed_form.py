@@ -75,7 +75,7 @@ class ClosedFormGradient(Gradient):
             cast(Tensor, out.goodness).requires_grad_()
         elif self.begins == "activity":
             out.activity.requires_grad_()
-            out.goodness = block.goodness(out.activity) if block.goodness is not None else None
+            out.goodness = cast(LocalBlock, block).judge(out.activity)
         return out
 
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:

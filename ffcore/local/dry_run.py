@@ -5,8 +5,8 @@ R rows; K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -172,24 +172,32 @@ def set_up_algorithm(algorithm: Algorithm, context: Context) -> tuple[int, ...]:
 
 
 def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None:
-    try:
+    with _errors_named(context.name):
         for part in (block.body, block.handoff, block.rule, block.goodness):
             if isinstance(part, Component):
                 part.setup(context)
-        block.to(activity.device)  # parameters made in setup: a localized model may be on a GPU already
-        if block.goodness is not None:
-            context = replace(
-                context,
-                goodness=block.goodness,
-                unit_goodness=_unit_goodness(block.goodness, activity, context.classes),
-                column_of=block.goodness.column_of,
-            )
-        block.info = context
-        if block.loss is not None:
+    block.to(activity.device)  # parameters made in setup: a localized model may be on a GPU already
+    if block.goodness is not None:
+        context = replace(
+            context,
+            goodness=block.goodness,
+            unit_goodness=_unit_goodness(block, activity, context),
+            column_of=block.goodness.column_of,
+        )
+    block.info = context
+    if block.loss is not None:
+        with _errors_named(context.name):
             _set_up_loss(block.loss, context)
-            block.loss.to(activity.device)
+        block.loss.to(activity.device)
+
+
+@contextmanager
+def _errors_named(block: str) -> Iterator[None]:
+    """Raise a UserError with the block's name for a ValueError of a component's setup."""
+    try:
+        yield
     except ValueError as error:
-        raise UserError(f"network: block {context.name}: {error}") from error
+        raise UserError(f"network: block {block}: {error}") from error
 
 
 def _set_up_loss(loss: LocalLoss, context: Context) -> None:
@@ -204,26 +212,21 @@ def _set_up_loss(loss: LocalLoss, context: Context) -> None:
     loss.setup(context)
 
 
-def _unit_goodness(goodness: Goodness, activity: Tensor, classes: int) -> float:
+def _unit_goodness(block: LocalBlock, activity: Tensor, context: Context) -> float:
     """Return the mean goodness of an activity of ones, in evaluation mode.
 
     Raises:
-        ValueError: when the shape of the goodness does not match its form.
+        UserError: when the shape of the goodness does not match its form, or columns are missing.
     """
+    goodness = cast(Goodness, block.goodness)
     with evaluating(goodness), torch.no_grad():
-        made = goodness(torch.ones_like(activity))
-    energy = goodness.form == "energy"
-    if made.dim() != (1 if energy else 2) or len(made) != len(activity):
-        right = "(R,)" if energy else "(R, K)"
-        raise ValueError(
-            f"the goodness of {len(activity)} rows has shape {tuple(made.shape)}; form {goodness.form!r} "
-            f"means {right}"
-        )
-    if not energy:
+        made = cast(Tensor, block.judge(torch.ones_like(activity)))
+    if goodness.form != "energy":
         column_of = goodness.column_of
-        wanted = classes if column_of is None else int(column_of.max()) + 1
+        wanted = context.classes if column_of is None else int(column_of.max()) + 1
         if made.shape[1] != wanted:
-            raise ValueError(
-                f"its goodness has {made.shape[1]} columns, where {classes} classes need {wanted}"
+            raise UserError(
+                f"network: block {context.name}: its goodness has {made.shape[1]} columns, where "
+                f"{context.classes} classes need {wanted}"
             )
     return float(made.float().mean())

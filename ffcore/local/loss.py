@@ -13,7 +13,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import Block, Goodness, LocalLoss, Objective, Out, Penalty, Readout, Views
 from ffcore.local.own import belongs
 from ffcore.parts import part
@@ -99,6 +99,7 @@ def goodness_loss(
             f"objective: {type(made).__name__} reads goodness of form {made.accepts!r}, but "
             f"{type(goodness).__name__} gives form {goodness.form!r}"
         )
+    expect("penalties", penalties or {}, Mapping, "a mapping from names to penalties")
     terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
     try:
         return GoodnessLoss(made, terms)

@@ -26,6 +26,7 @@ from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.local.passes import Pass, Record
 from ffcore.local.plan import Place, planned
+from ffcore.local.returned import wrong_views
 from ffcore.local.route import Route
 from ffcore.local.rules import Gradient
 
@@ -95,8 +96,7 @@ class LocalNetwork(nn.Module):
         for name, head in self._heads.items():
             head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
         self._plan: dict[nn.Module, Place] = {}
-        self._first, self._stop = 0, len(self.stages)
-        self._bare_end = False
+        self._first, self._stop, self._bare_end = 0, len(self.stages), False
         single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # blocks without a loss need a schedule with larger windows: see `plan`
             self.plan(single)
@@ -210,10 +210,8 @@ class LocalNetwork(nn.Module):
             UserError: when the blocks have no optimisers.
         """
         self._require_optimizers(self._plan)
-        upstream = list(views.upstream) if entered else []
-        if self._circuits:
-            views = replace(views, learns=True)
-        here = self._pass(views, self.observers, self._plan, upstream)
+        views = replace(views, learns=True) if self._circuits else views
+        here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
         if self.route is None:
             here.bare_end = self._bare_end
             here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
@@ -346,6 +344,8 @@ class LocalNetwork(nn.Module):
         upstream: Sequence[Tensor] = (),
     ) -> Pass:
         """Return a pass that measures goodness, and in which the blocks of the plan learn."""
+        if not isinstance(views, Views):
+            raise wrong_views(views)
         return Pass(
             views,
             observers,

@@ -27,6 +27,7 @@ from ffcore.local.block import LocalBlock
 from ffcore.local.current import under_way
 from ffcore.local.plan import Place, Plan
 from ffcore.local.residual import Residual
+from ffcore.local.returned import wrong_learned
 from ffcore.private import has_hooks
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ class Pass:
         else:
             with torch.enable_grad():  # a pass of readouts runs under no_grad
                 terms = place.rule.learn(window, self.views)
+        if not isinstance(terms, list | tuple) or len(terms) != len(window):
+            raise wrong_learned(window[-1][0], place.rule, len(window), terms)
         # a block that ran twice in the window steps once
         blocks = [window[0][0]] if len(window) == 1 else list(dict.fromkeys(block for block, _, _ in window))
         if self.finite:

@@ -11,6 +11,7 @@ from ffcore.errors import UserError
 from ffcore.interfaces import LearningRule
 from ffcore.local.block import LocalBlock
 from ffcore.local.closed_form import ClosedFormGradient
+from ffcore.local.returned import wrong_windows
 from ffcore.local.rules import Gradient
 
 
@@ -51,12 +52,18 @@ def planned(
         UserError: when a window has no loss, windows overlap, the parameters of a handoff would not be
             trained, or blocks of a circuit share a window.
     """
+    if not isinstance(windows, list | tuple) or not all(isinstance(window, range) for window in windows):
+        raise wrong_windows(windows)
     learning = [i for i, block in enumerate(blocks) if block.trainable]
     starts = [*learning, len(blocks)]
     plan: dict[nn.Module, Place] = {}
     for number, window in enumerate(windows):
         if not window or len(starts) == 1:  # only readouts learn
             continue
+        if window.step != 1 or window.start < 0 or window.stop > len(learning):
+            raise UserError(
+                f"schedule: windows returned {window}; a window is within range(0, {len(learning)})"
+            )
         covered = blocks[starts[window.start] : starts[window.stop]]
         last = _end(covered, starts[window.stop - 1] - starts[window.start])
         if last is None:

@@ -9,14 +9,16 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from ffcore.errors import UserError, at_path, first_line
-from ffcore.interfaces import Algorithm, BlackBox, Context, Readout
+from ffcore.errors import UserError, at_path, expect, first_line
+from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout
 from ffcore.interfaces.structure import tensors
 from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.network import LocalNetwork
+from ffcore.local.returned import described
 from ffcore.parts import part
 
 Stage = nn.Module | Callable[[Tensor], Any]
@@ -41,6 +43,12 @@ def local_network(
         raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
         raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
+    expect("body", body, (nn.Module, Sequence), "a module, or a list of modules and functions")
+    if superclass_of is not None:
+        right = f"a tensor ({classes},) of int64"
+        expect("superclass_of", superclass_of, Tensor, right)
+        if superclass_of.shape != (classes,) or superclass_of.dtype != torch.int64:
+            raise UserError(f"superclass_of: should be {right}, not {described(superclass_of)}")
     with at_path("algorithm"):
         first = next(tensors(example))
         context = Context(
@@ -83,3 +91,25 @@ def warn_of_what_stays_outside(local: LocalNetwork) -> None:
                 f"stage {i}, a {type(stage).__name__}, is not in any block: its parameters will not learn",
                 stacklevel=4,
             )
+
+
+def refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
+    """Raise if an algorithm cannot read the goodness of a block, or has parameters, which would not learn.
+
+    Raises:
+        UserError: with the block or the part.
+    """
+    for path, component in (("algorithm", algorithm), ("contribution", contribution)):
+        if any(p.requires_grad for p in component.parameters()):
+            raise UserError(f"{path}: it has parameters, but only parameters of blocks and readouts learn")
+    for block in local.blocks:
+        if block.goodness is not None and block.goodness.form not in algorithm.accepts:
+            readable = " or ".join(map(repr, sorted(algorithm.accepts)))
+            raise UserError(
+                f"block.goodness: block {block.name} gives goodness of form {block.goodness.form!r}, "
+                f"algorithm {type(algorithm).__name__} reads form {readable}"
+            )
+    if not algorithm.hypotheses and any(circuit.needs_hypotheses for circuit in local.circuits):
+        raise UserError(
+            f"algorithm: the views of {type(algorithm).__name__} have no hypothesis, but a circuit needs one"
+        )

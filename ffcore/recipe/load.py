@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ffcore.errors import closest
+from ffcore.errors import closest, expect
 from ffcore.plugin import manager
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import records
@@ -119,6 +119,7 @@ def loaded(recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any]
         ValueError: overrides are given for a `Recipe`.
     """
     if not isinstance(recipe, Recipe):
+        expect("recipe", recipe, (str, os.PathLike), "a recipe's name, the path of a YAML file, or a Recipe")
         return load(os.fspath(recipe), overrides)
     if overrides:
         raise ValueError("overrides need the name or path of a recipe; a Recipe object cannot be changed")

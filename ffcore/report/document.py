@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffcore.blame import reported
+from ffcore.errors import FOREIGN
 from ffcore.files import write_whole
 from ffcore.report.html import to_html
 from ffcore.report.section import Picture, Section
-from ffcore.report.text import literal, plain
+from ffcore.report.text import literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,9 +85,8 @@ class Document:
     def _guarded(self, name: str, make: Callable[[], Part | None]) -> None:
         try:
             part = make()
-        except Exception as error:  # of any kind: a section of a plugin must not prevent the report
-            reason = plain(error)[:300]
-            message = f"{name} failed: {type(error).__name__}: {reason}"
+        except FOREIGN as error:  # a section of a plugin must not prevent the report
+            message = f"{name} failed: {reported(error)}"
             self._complain(message)
             part = Part(body=f"*{literal(message)}*")
         if part is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import Logger
 
+from ffcore.blame import located, placed, reported
 from ffcore.engine.history import History
-from ffcore.errors import UserError, closest, one_line
+from ffcore.errors import FOREIGN, UserError, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.load import dump
@@ -48,7 +50,10 @@ class Callbacks:
                 (f"trainer.callbacks.{i}", one) for i, one in enumerate(recipe.trainer.callbacks)
             )
         }
-        made |= {f"callbacks[{i}]": callback for i, callback in enumerate(more)}
+        made |= {
+            f"callbacks[{i}]": placed(callback, f"callbacks[{i}]", f"callback {type(callback).__name__}")
+            for i, callback in enumerate(more)
+        }
         _refuse_twins(made)
         self._callbacks = list(made.values())
 
@@ -105,7 +110,10 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
         component = load_target(target)
     except ImportError as error:
         raise UserError(f"{path}: {item.kind!r} cannot be imported: {error}") from error
-    except AttributeError:
+    except FOREIGN as error:
+        if not isinstance(error, AttributeError) or module not in sys.modules:
+            reason = reported(error)
+            raise UserError(f"{path}: {item.kind!r} cannot be imported: {reason}") from error
         known = [n for n, v in vars(importlib.import_module(module)).items() if _is(v, base)]
         raise UserError(f"{path}: {module} has no {name!r}{closest(name, known)}") from None
     if not _is(component, base):
@@ -123,10 +131,12 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
 
 
 def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
+    noun = "logger" if issubclass(kind, Logger) else "callback"
     try:
-        return kind(**options)
-    except Exception as error:  # most constructors raise for a wrong option or a missing package
-        raise UserError(f"{path}: {name!r} cannot be constructed: {one_line(error)}") from error
+        return placed(kind(**options), path, f"{noun} {name!r}")
+    except FOREIGN as error:  # most constructors raise for a wrong option or a missing package
+        reason = f"{one_line(error)}{located(error)}"
+        raise UserError(f"{path}: {name!r} cannot be constructed: {reason}") from error
 
 
 def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ffcore.engine.metrics import Accuracy
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.interfaces.structure import mapped, rows
 from ffcore.network import Network
 from ffcore.run.evaluate import accuracies, open_data
@@ -64,12 +64,15 @@ def evaluate(
     Raises:
             UserError: the samples do not fit, there are no samples, or ``data`` is None for a network.
     """
+    if data is not None and not (isinstance(data, tuple | list) and len(data) == 2):
+        raise UserError("data: should be a pair (x, y) of samples and classes")
     if isinstance(what, Network):
         if data is None:
             raise UserError("data: give samples and classes (x, y) to evaluate a network on")
         return _counted([s.name for s in what.sources], what.classes, _of_network(what, *data))
     predictor = what.predictor() if isinstance(what, Run) else what
     if not isinstance(predictor, Predictor):
+        expect("what", predictor, (str, os.PathLike), "a network, a run, or the path of a run directory")
         predictor = Predictor(os.fspath(predictor))
     if data is None:
         own = open_data(predictor, ())
@@ -86,7 +89,7 @@ def _of_network(net: Network, x: Any, y: Tensor) -> Iterable[tuple[Tensor, Tenso
     for first in range(0, rows(x), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         evidence = net.evidence(mapped(x, itemgetter(part)))
-        yield evidence, net.contribution.combine(evidence), y[part]
+        yield evidence, net.combine(evidence), y[part]
 
 
 def _counted(

@@ -114,8 +114,8 @@ class Predictor:
             inputs: (N, *shape) from a loader: scaled, and standardised if the recipe has ``standardise``.
         """
         with precision(self.recipe, inputs.device):
-            evidence = self.module.algorithm.scores(inputs, self.module.network)
-            return evidence, self.module.contribution.combine(evidence)
+            evidence = self.module.net.measure(inputs)
+            return evidence, self.module.net.combine(evidence)
 
     @torch.no_grad()
     def metrics(self, batch: Batch, number: int) -> Mapping[str, Tensor]:

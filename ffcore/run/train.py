@@ -16,13 +16,14 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from ffcore import files
+from ffcore.blame import blaming
 from ffcore.build.assemble import assemble
 from ffcore.build.given import around
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import TimeUpError, UserError, typed
+from ffcore.errors import RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.network import Network
 from ffcore.ranks import join, where
@@ -84,8 +85,9 @@ def train(
     # them waiting, so the directory is checked after it, by `directory.create`.
     if first and not where.started_by_others():
         directory.check(run_dir)
-    job = Job.prepare(recipe, dataset, command, callbacks, net)
-    started = start.load(job.module, job.recipe)
+    with blaming(UserError):
+        job = Job.prepare(recipe, dataset, command, callbacks, net)
+        started = start.load(job.module, job.recipe)
     with apart(join.threads(recipe)), join.joined(recipe) as group, ExitStack() as stack:
         job.refuse_other_ranks(group)
         path, loggers = Path(), []
@@ -93,7 +95,7 @@ def train(
             existing = directory.nearest(run_dir)
             path = directory.create(run_dir, recipe.name)
             stack.enter_context(directory.locked(path))
-            with directory.undone(path, existing):
+            with directory.undone(path, existing), blaming(UserError):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
                 loggers = job.callbacks.loggers(path)
         path = group.objects(path)[0]  # the other ranks have not made a directory: they take that of rank 0
@@ -107,10 +109,10 @@ def checker() -> Callable[[Recipe], None]:
     def check(recipe: Recipe) -> None:
         join.check(recipe)
         name = repr(recipe.data.dataset.dump())
-        job = Job.prepare(recipe, read.get(name), None, ())
-        read[name] = _Read(job.data.images)
-        start.load(job.module, recipe)
-        with tempfile.TemporaryDirectory() as folder:
+        with blaming(UserError), tempfile.TemporaryDirectory() as folder:
+            job = Job.prepare(recipe, read.get(name), None, ())
+            read[name] = _Read(job.data.images)
+            start.load(job.module, recipe)
             job.callbacks.loggers(Path(folder))
 
     return check
@@ -228,7 +230,7 @@ class Job:
         report: bool,
     ) -> Run:
         """Train, select, test and write; resume from checkpoint ``newest`` with the content ``state``."""
-        with directory.resume_hint(path), self._boxes_closed():
+        with directory.resume_hint(path), blaming(RunError), self._boxes_closed():
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)

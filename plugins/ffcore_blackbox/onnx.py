@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffcore.errors import one_line
+from ffcore.errors import closest, one_line
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count
 from ffcore_blackbox.arrays import array
@@ -17,18 +17,22 @@ _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(floa
 
 
 class Onnx(BlackBox):
-    """An ONNX model with one input, run by ONNX Runtime; its first output is used.
+    """An ONNX model with one input, run by ONNX Runtime.
 
     Args:
         path: the model file.
         threads: number of threads of the runtime.
         rows: maximum number of rows of one call; None: any number.
+        output: name of the output that is used; None: the first. Converted classifiers of scikit-learn give
+            labels first and probabilities second.
     """
 
     examples = ({"path": str(Path(__file__).with_name("relu.onnx"))},)
     example_needs = "onnxruntime"
 
-    def __init__(self, path: str, threads: Count = 1, rows: Count | None = None) -> None:
+    def __init__(
+        self, path: str, threads: Count = 1, rows: Count | None = None, output: str | None = None
+    ) -> None:
         super().__init__()
         self.path, self.threads, self.limit = path, threads, rows
         if not Path(path).is_file():
@@ -39,6 +43,10 @@ class Onnx(BlackBox):
             raise ValueError(f"path: {path!r} has {len(inputs)} inputs; a black box has one")
         if inputs[0].type not in _DTYPES:
             raise ValueError(f"path: {path!r} expects {inputs[0].type}; a black box gets real numbers")
+        outputs = [each.name for each in self._session.get_outputs()]
+        if output is not None and output not in outputs:
+            raise ValueError(f"output: {path!r} has no output {output!r}{closest(output, outputs)}")
+        self.output = output if output is not None else outputs[0]
         self.input, self.dtype = inputs[0].name, _DTYPES[inputs[0].type]
         self.wants = tuple(inputs[0].shape[1:])
 
@@ -60,7 +68,7 @@ class Onnx(BlackBox):
         if self._session is None:
             self._session = self._open()
         rows = array(x).astype(self.dtype, copy=False)
-        return torch.from_numpy(self._session.run(None, {self.input: rows})[0])
+        return torch.from_numpy(self._session.run([self.output], {self.input: rows})[0])
 
     def close(self) -> None:
         """Release the session; the next call opens a new one."""

@@ -55,6 +55,7 @@ def views():
         (lambda x: np.asfortranarray(x.numpy())[::-1], lambda x: x.flip(0)),
         (lambda x: sparse.csr_matrix(x.numpy()), lambda x: x),
         (lambda x: x.to_sparse(), lambda x: x),
+        (lambda x: x.sum(1), lambda x: x.sum(1, keepdim=True)),
     ],
 )
 def test_the_output_becomes_dense_with_the_dtype_of_the_input(make, right):

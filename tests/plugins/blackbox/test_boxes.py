@@ -121,6 +121,10 @@ def test_an_onnx_model_is_run(tmp_path):
     torch.testing.assert_close(BoxStage(copy.deepcopy(box))(rows()), rows().relu())
     with pytest.raises(ValueError, match=r"expects samples of shape \('features',\), but they have \(2, 4\)"):
         box.setup(Context((2, 4), 2))
+    model = str(Path(onnx.__file__).with_name("relu.onnx"))
+    assert torch.equal(onnx.Onnx(model, output=box.output)(rows()), rows().relu())
+    with pytest.raises(ValueError, match=f"no output 'labels'; known: {box.output}"):
+        onnx.Onnx(model, output="labels")
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="is not an ONNX model"):
         onnx.Onnx(str(tmp_path / "broken.onnx"))

@@ -1,0 +1,109 @@
+"""Errors about what components return: they name the component, what it returned and what would be right.
+
+The checks stand at the calls, since a step makes them; these functions make the errors. R rows; K classes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+
+from ffcore.errors import UserError
+
+
+def wrong_activity(block: Any, rows: int | None, made: Any) -> UserError:
+    """Return the error of a body whose activity, or input of the handoff, has another type or shape."""
+    fixed = block.fixed_shape
+    right = f"a tensor ({'rows' if rows is None else rows}, …) of real numbers, a row for each input"
+    if fixed is not None and isinstance(made, Tensor) and len(made.shape[1:]) and len(made) == rows:
+        right = f"a tensor {(rows, *fixed)} of real numbers, as in the dry run"
+    return _error(block, block.body, made, right)
+
+
+def wrong_goodness(block: Any, rows: int, made: Any) -> UserError:
+    """Return the error of a goodness that is not (R,) for form "energy", or (R, K) for form "class"."""
+    form = block.goodness.form
+    right = f"({rows},)" if form == "energy" else f"({rows}, classes)"
+    return _error(block, block.goodness, made, f"a tensor {right}: its form is {form!r}")
+
+
+def wrong_handoff(block: Any, rows: int, made: Any) -> UserError:
+    """Return the error of a handoff that is not a tensor with the rows of its input."""
+    return _error(block, block.handoff, made, f"a tensor ({rows}, …), a row for each of the activity")
+
+
+def wrong_terms(block: Any, terms: Any) -> UserError:
+    """Return the error of a loss that is not a mapping from names to tensors of one number."""
+    if not isinstance(terms, dict):
+        return _error(block, block.loss, terms, "a mapping from names to terms")
+    name = next(name for name, term in terms.items() if not is_term(term))
+    part = _part_of(block.loss, name)
+    of_name = f" for {name!r}" if part is block.loss else ""
+    return _error(block, part, terms[name], f"a tensor of one number, such as a mean over rows{of_name}")
+
+
+def is_term(term: Any) -> bool:
+    """Return whether a value can be a term of a loss: a tensor of one number."""
+    return isinstance(term, Tensor) and not term.dim()
+
+
+def wrong_learned(block: Any, rule: nn.Module, blocks: int, terms: Any) -> UserError:
+    """Return the error of a learning rule that does not return the terms of each block of its window."""
+    right = f"the terms of the loss of each block of the window, a list of {blocks} mappings"
+    return _error(block, rule, terms, right, method="learn")
+
+
+def wrong_views(views: Any) -> UserError:
+    """Return the error of an algorithm whose views are not a `Views`."""
+    return UserError(f"algorithm: views returned {described(views)}; it should return a Views")
+
+
+def wrong_evidence(evidence: Any, shape: tuple[int, ...]) -> UserError:
+    """Return the error of an algorithm whose scores are not a tensor (L, N, K)."""
+    right = f"a tensor {shape}: sources, samples, classes"
+    return UserError(f"algorithm: scores returned {described(evidence)}; it should return {right}")
+
+
+def wrong_scores(scores: Any, shape: tuple[int, ...]) -> UserError:
+    """Return the error of a contribution that does not return scores (N, K)."""
+    right = f"a tensor {shape}: samples, classes"
+    return UserError(f"contribution: combine returned {described(scores)}; it should return {right}")
+
+
+def wrong_windows(windows: Any) -> UserError:
+    """Return the error of a schedule that does not return a list of ranges."""
+    others = [each for each in windows if not isinstance(each, range)] if type(windows) is list else []
+    given = f"a list with {described(others[0])}" if others else described(windows)
+    return UserError(f"schedule: windows returned {given}; it should return a list of ranges")
+
+
+def described(value: Any) -> str:
+    """Return a few words about a value: its type, or the shape and dtype of a tensor.
+
+    >>> described(None), described([1, 2])
+    ('None', 'a list')
+    """
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+def _part_of(loss: Any, name: str) -> nn.Module:
+    """Return the objective or penalty that a term of a loss belongs to; the loss itself without parts."""
+    penalties: Any = getattr(loss, "penalties", {})
+    part: nn.Module = penalties[name] if name in penalties else getattr(loss, name, loss)
+    return part
+
+
+def _error(block: Any, part: Any, value: Any, right: str, method: str = "forward") -> UserError:
+    code = getattr(inspect.unwrap(getattr(type(part), method)), "__code__", None)
+    place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    name = type(part).__name__
+    return UserError(
+        f"block {block.name}: {method} of {name} returned {described(value)}; it should return {right}{place}"
+    )
