@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import typed
+from ffcore.errors import FOREIGN, typed
 from ffcore.files import write_whole
 from ffcore.interfaces import Batch, Component
 from ffcore.local import GoodnessLoss
@@ -45,7 +45,7 @@ def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Cal
         for name, measured in parts.items():
             try:
                 arrays |= measured()
-            except Exception as error:
+            except FOREIGN as error:
                 complain(f"{name} are left out of the report: {typed(error, 200)}")
     return arrays | _of_components(module, complain)
 
@@ -65,7 +65,7 @@ def conclude(
     try:
         kept = module.algorithm.conclude(module.network, train, test)
         arrays = {_name(name): _same_dtype(value) for name, value in kept.items()}
-    except Exception as error:
+    except FOREIGN as error:
         complain(f"results of the algorithm's conclude are left out: {typed(error, 200)}")
         return {}
     for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
@@ -105,7 +105,7 @@ def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arra
             try:
                 made = part.arrays().items()
                 arrays |= {_name(place.format(name)): _numpy(value) for name, value in made}
-            except Exception as error:
+            except FOREIGN as error:
                 what = place.format(type(part).__name__)
                 complain(f"arrays of {what} are left out: {typed(error, 200)}")
     return arrays

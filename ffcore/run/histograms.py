@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import typed
+from ffcore.errors import FOREIGN, typed
 from ffcore.run.arrays import Arrays, energies
 
 BINS = 32
@@ -53,7 +53,7 @@ class Histograms(L.Callback):
             if not goodness or any(set(of) != {"positive", "negative"} for of in goodness.values()):
                 return
             counted = {block: _counts(of_block) for block, of_block in goodness.items()}
-        except Exception as error:  # of a component, or of NumPy for values that cannot be counted
+        except FOREIGN as error:  # of a component, or of NumPy for values that cannot be counted
             if not self._failed:
                 self.complain(f"histograms of goodness are left out: {typed(error, 200)}")
             self._failed = True

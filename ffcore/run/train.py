@@ -23,7 +23,7 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError, TimeUpError, UserError, typed
+from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.network import Network
 from ffcore.ranks import join, where
@@ -238,7 +238,7 @@ class Job:
             if report and group.rank == 0:
                 try:
                     write_report(path, reporter(console))
-                except Exception as error:  # the run is finished: a picture must not make it fail
+                except FOREIGN as error:  # the run is finished: a picture must not make it fail
                     reporter(console)(f"{path}: the report is left out: {typed(error, 200)}")
             return Run(path, Results(shared), self.module)
 
