@@ -91,7 +91,8 @@ def resume(
     Args:
         run_dir: the run directory.
         trainer: overrides of the trainer for the rest of the run, such as ``{"devices": 2}``.
-        data: the run's data set, if it was given from Python; or objects of the recipe's ``data`` part.
+        data: the run's data set, if it was given from Python; or a mapping with objects of the recipe's
+            ``data`` part, or with the place of files that have moved: ``{"path": "here.npz"}``.
         bar: draw a progress bar.
         callbacks: Lightning callbacks for the training.
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
@@ -106,17 +107,22 @@ def resume(
     """
     from rich.console import Console
 
+    from ffcore.recipe.trainer import WHERE_DATA
     from ffcore.run.resume import resume as run_resume
     from ffcore.trust import trusting
 
     expect("run_dir", run_dir, (str, os.PathLike), "the path of a run directory")
     expect("trainer", trainer or {}, Mapping, "a mapping of options")
+    where = {f"trainer.{name}": value for name, value in (trainer or {}).items()}
     if isinstance(data, Mapping):
-        overrides["data"], data = data, None
+        where |= {f"data.{name}": os.fspath(data[name]) for name in WHERE_DATA if name in data}
+        if others := {name: value for name, value in data.items() if name not in WHERE_DATA}:
+            overrides["data"] = others
+        data = None
     with trusting(trust):
         return run_resume(
             Path(run_dir),
-            overrides=[f"trainer.{name}={json.dumps(value)}" for name, value in (trainer or {}).items()],
+            overrides=[f"{path}={json.dumps(value)}" for path, value in where.items()],
             objects=overrides,
             dataset=data,
             console=Console() if bar else None,

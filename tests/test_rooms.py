@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOR_ALL = {"blame", "deprecation", "errors", "files", "trust", "parts", "private", "options"}
+FOR_ALL = {"blame", "deprecation", "errors", "files", "reading", "trust", "parts", "private", "options"}
 MAY_IMPORT = {
     "interfaces": set(),
     "local": {"interfaces", "errors"},
@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "recipe": {"plugin", "errors"},
     "data": {"interfaces", "errors"},
     "build": {"network", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
-    "report": {"plugin", "errors"},
+    "report": {"plugin", "recipe", "errors"},
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
         "network",

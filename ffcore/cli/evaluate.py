@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ffcore.errors import UserError
+from ffcore.report.text import plain
 
 
 @click.command(name="eval")
@@ -50,9 +51,9 @@ def command(
         return
     click.echo(f"  accuracy {100 * metrics['accuracy']:.2f} %   error {metrics['error']:.2f} %")
     for name, accuracy in metrics["per_block_accuracy"].items():
-        click.echo(f"  {name:12} {100 * accuracy:.2f} %")
+        click.echo(f"  {plain(name):12} {100 * accuracy:.2f} %")
     for name, mean in metrics["measures"].items():
-        click.echo(f"  {name} {mean:.4f}")
+        click.echo(f"  {plain(name)} {mean:.4f}")
 
 
 def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -63,12 +64,19 @@ def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...]) -> dict[str
 
 def _probe(run_dir: Path, split: str, overrides: tuple[str, ...], options: dict[str, int]) -> dict[str, Any]:
     from rich.console import Console
+    from rich.text import Text
 
     from ffcore.run.probe import probe
 
     # the status goes to stderr, so that --json can be piped
     with Console(stderr=True).status("probing") as status:
-        return probe(run_dir, split, overrides, **options, tell=lambda name: status.update(f"probing {name}"))
+        return probe(
+            run_dir,
+            split,
+            overrides,
+            **options,
+            tell=lambda name: status.update(Text(f"probing {plain(name)}")),
+        )
 
 
 def _print_probes(metrics: dict[str, Any]) -> None:

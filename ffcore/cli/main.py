@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if argv is None:
+        # Reports need no window. matplotlib cannot be imported, not even by torchmetrics, if this variable of
+        # the user's shell names a backend that is not installed.
+        os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
     state: dict[str, Any] = {"debug": False, "command": shlex.join(["ffcore", *words])}
     try:

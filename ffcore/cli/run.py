@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ffcore.plugin import manager
-from ffcore.recipe.trainer import WHERE, says_where
+from ffcore.recipe.trainer import WHERE_PATHS, says_where
 
 if TYPE_CHECKING:
     from ffcore.run.sweep import Sweep
@@ -98,7 +98,7 @@ def command(
         if run_dir is not None or seeds or not all(map(says_where, overrides)):
             ctx.fail(
                 "a resumed run keeps its recipe: --resume takes no --run-dir or --seeds, and only these "
-                f"overrides: {', '.join(f'trainer.{name}' for name in WHERE)}."
+                f"overrides: {', '.join(WHERE_PATHS)}."
             )
         if (resume / SUMMARY).is_file():
             if recipe is not None or overrides:

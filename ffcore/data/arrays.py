@@ -6,11 +6,10 @@ N samples, K classes; C channels, H rows, W columns.
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, first_line
 from ffcore.options import Natural
+from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays, size_of
 
 __all__ = ["Arrays", "InMemory"]
 
@@ -116,8 +116,13 @@ class InMemory(Dataset):
 
     def _class_names(self, parts: Sequence[Split]) -> tuple[str, ...]:
         if self.classes is not None:
-            return tuple(str(c) for c in self.classes)
-        largest = max(int(p.y.max()) for p in parts)
+            return _names(self.name, self.classes)
+        largest, smallest = max(int(p.y.max()) for p in parts), min(int(p.y.min()) for p in parts)
+        if smallest > 0:  # one class more than there are labels, which no sample has
+            raise UserError(
+                f"{self.name}: the labels are {smallest} to {largest}; number the classes from 0, "
+                f"such as y - {smallest}, or name all of them in `classes`"
+            )
         if largest >= len(parts[0]):  # probably IDs instead of class indices
             raise UserError(
                 f"{self.name}: a label is {largest}, but there are only {len(parts[0])} training samples; "
@@ -157,28 +162,38 @@ class Arrays(Dataset):
             UserError: the file is missing or not an .npz file, or an array is missing or not valid for
                 `InMemory`.
         """
-        path = Path(self.path).expanduser()
-        if not path.is_file():
+        path = expanded(self.path)
+        if not path.exists():
             raise UserError(f"{path}: no such file; set data.path to an .npz file")
+        size_of(path)  # `is_zipfile` would wait for a writer of a named pipe
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path}: not an .npz file; numpy.savez writes them")
-        parts = _read(path)
-        if missing := [key for key in REQUIRED if key not in parts]:
-            raise UserError(f"{path}: has no {' and no '.join(missing)}; it has {', '.join(parts)}")
-        known = {key: parts[key] for key in REQUIRED + OPTIONAL if key in parts}
+        stored = names_of_arrays(path)
+        if missing := [key for key in REQUIRED if key not in stored]:
+            raise UserError(f"{path}: has no {' and no '.join(missing)}; it has {', '.join(stored)}")
+        known = read_arrays(path, REQUIRED + OPTIONAL)  # others may be of any type: they are not read
         # the path as name, so that errors name the file; the name of the data set replaces it below
         loaded = InMemory(**known, test_fraction=self.test_fraction, seed=self.seed, name=str(path)).load()
-        return replace(loaded, name=path.stem, provenance={path.name: sha256(path)})
+        # names that UTF-8 cannot store would not get into the results
+        stem, file = (os.fsencode(text).decode(errors="replace") for text in (path.stem, path.name))
+        return replace(loaded, name=stem, provenance={file: sha256(path)})
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except ValueError as error:  # raised by NumPy for pickled objects
-        raise UserError(f"{path}: not an .npz file of plain arrays; Python objects are not read") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read, the file is damaged: {error}") from error
+def _names(data: str, classes: Any) -> tuple[str, ...]:
+    """Returns the names of classes, which may be strings, bytes or numbers."""
+    if isinstance(classes, str | bytes) or np.ndim(classes) != 1:
+        shown = " ".join(repr(classes).split())[:99]
+        raise UserError(f"{data}: classes should be a list of names, one for each class, not {shown}")
+    names = []
+    for name in classes:
+        try:
+            text = name.decode() if isinstance(name, bytes) else str(name)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{data}: the class name {name!r} is not in UTF-8") from error
+        if not is_text(text):
+            raise UserError(f"{data}: the class name {text!a} is not text that UTF-8 can store")
+        names.append(text)
+    return tuple(names)
 
 
 def _samples(what: str, value: Any) -> np.ndarray:
@@ -188,28 +203,34 @@ def _samples(what: str, value: Any) -> np.ndarray:
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
             raise UserError(f"{what} has values that are not finite (NaN or infinite)")
+        if _channels_last(x.shape):
+            raise UserError(_TRANSPOSE.format(what=what, shape=x.shape))
         return x
     if x.dtype == np.uint8 and x.ndim == 3:
         return x[:, None]
     if x.dtype == np.uint8 and x.ndim == 4:
         if x.shape[1] > 4 >= x.shape[3]:  # images have at most 4 channels
-            raise UserError(
-                f"{what} is {x.shape}, channels last; it must be (N, C, H, W): transpose(0, 3, 1, 2)"
-            )
+            raise UserError(_TRANSPOSE.format(what=what, shape=x.shape))
         return x
     raise UserError(
         f"{what} is {x.dtype} {x.shape}; it must be uint8 (N, H, W) or (N, C, H, W), or floats (N, ...)"
     )
 
 
+_TRANSPOSE = "{what} is {shape}, channels last; it must be (N, C, H, W): transpose(0, 3, 1, 2)"
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether floats (N, ...) look like images (N, H, W, C), as (N, 64, 4, 4) does not."""
+    if len(shape) != 4 or min(shape[1:3]) <= 4:
+        return False
+    return shape[3] in (3, 4) or (shape[3] == 1 and shape[1] == shape[2])
+
+
 def _array(what: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # ragged lists; tensors on a GPU or with requires_grad
+    except Exception as error:  # ragged lists; tensors on a GPU or with requires_grad; any `__array__`
         raise UserError(f"{what} is not an array: {first_line(error)}") from error
 
 

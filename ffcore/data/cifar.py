@@ -10,8 +10,8 @@ import numpy as np
 from ffcore.data.digest import sha256
 from ffcore.data.download import data_home, fetch_folder
 from ffcore.data.images import Dataset, ImageSet, Split
-from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
+from ffcore.reading import expanded, read_bytes, read_text
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 SHAPE = (3, 32, 32)
@@ -56,7 +56,7 @@ class Cifar(Dataset):
         Raises:
             UserError: a file is missing, damaged, or could not be downloaded.
         """
-        folder = self._find(Path(self.root).expanduser() if self.root else data_home())
+        folder = self._find(expanded(self.root) if self.root else data_home())
         classes = self._class_names(folder / self.names)
         train = np.concatenate([self._read(folder / file) for file in self.train])
         test = self._read(folder / self.test)
@@ -95,7 +95,7 @@ class Cifar(Dataset):
         return fetch_folder(self.archive, MIRRORS, self.checksum, home)
 
     def _class_names(self, path: Path) -> tuple[str, ...]:
-        names = tuple(read_bytes(path).decode(errors="replace").split())
+        names = tuple(read_text(path).split())
         if len(names) != self.labels[-1]:
             raise UserError(f"{path}: expected {self.labels[-1]} class names, found {len(names)}")
         return names

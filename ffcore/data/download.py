@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from ffcore.errors import UserError, one_line
+from ffcore.reading import expanded
 
 
 def data_home() -> Path:
     """Returns the directory for data sets: the environment variable FFCORE_DATA, or the user's cache."""
     import pooch
 
-    return Path(os.environ.get("FFCORE_DATA") or pooch.os_cache("ffcore")).expanduser()
+    return expanded(os.environ.get("FFCORE_DATA") or pooch.os_cache("ffcore"))
 
 
 def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Path:

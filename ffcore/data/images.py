@@ -125,5 +125,7 @@ def _check(what: str, split: Split, classes: int) -> None:
         raise UserError(f"{what}: {len(x)} samples but {len(y)} labels")
     if len(x) == 0:
         raise UserError(f"{what}: no samples")
+    if x.size == 0:
+        raise UserError(f"{what}: samples of shape {x.shape[1:]} have no values")
     if y.min() < 0 or y.max() >= classes:
         raise UserError(f"{what}: labels are {y.min()} to {y.max()}; they must be in 0..{classes - 1}")

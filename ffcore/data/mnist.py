@@ -13,6 +13,7 @@ from ffcore.data.download import data_home, fetch
 from ffcore.data.idx import read_idx
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError
+from ffcore.reading import expanded
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -53,7 +54,7 @@ class IdxSet(Dataset):
         Raises:
             UserError: a file is missing, damaged, of the wrong shape, or could not be downloaded.
         """
-        root = Path(self.root).expanduser() if self.root else data_home()
+        root = expanded(self.root) if self.root else data_home()
         paths = {part: [self._find(root, file) for file in files] for part, files in FILES.items()}
         return ImageSet(
             name=self.name,
@@ -68,9 +69,10 @@ class IdxSet(Dataset):
         home = root / self.folder / "raw"
         folders = (home, root / "raw", root)
         for folder in folders:
-            for path in (folder / file, folder / f"{file}.gz"):
-                if path.is_file():
-                    return path
+            for name in (file, file.replace("-idx", ".idx")):  # with a dot: Kaggle's name of the file
+                for path in (folder / name, folder / f"{name}.gz", folder / name / name):
+                    if path.exists() and not path.is_dir():
+                        return path  # what is not a regular file is refused when it is read
         if not self.download:
             raise UserError(
                 f"{self.name}: no {file} or {file}.gz in {', '.join(map(str, folders))}; "

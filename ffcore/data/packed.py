@@ -23,9 +23,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
 from ffcore.files import write_whole
+from ffcore.reading import read_bytes, read_json, size_of
 
 FORMAT = 1
 READERS = 4  # threads that read files: they wait for a slow disk
@@ -111,16 +111,18 @@ def _header(file: Path) -> Path:
 
 def _stored(file: Path, wanted: Mapping[str, Any]) -> Packed:
     try:
-        header = json.loads(_header(file).read_text(encoding="utf-8"))
+        header = read_json(_header(file))
         known = {key: header[key] for key in wanted}
-        digest, _ = header["sha256"], header["digests"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        digest, digests = header["sha256"], header["digests"]
+        if not all(isinstance(digests[part], str) for part in wanted["counts"]):
+            raise TypeError
+    except (ValueError, KeyError, TypeError) as error:
         raise _UnusableError("its header is missing or damaged") from error
     if known != wanted:
         raise _UnusableError("the source files have changed since it was made")
     size = sum(wanted["counts"].values()) * int(np.prod(wanted["shape"]))
-    if file.stat().st_size != size:
-        raise _UnusableError(f"its length is {file.stat().st_size} bytes, not {size}")
+    if (length := size_of(file)) != size:
+        raise _UnusableError(f"its length is {length} bytes, not {size}")
     whole = _mapped(file, header)
     if hashlib.sha256(whole.data).hexdigest() != digest:
         raise _UnusableError("its checksum is wrong")
@@ -152,7 +154,7 @@ def _listing(root: Path, parts: Mapping[str, Sequence[Path]]) -> str:
             except OSError as error:
                 raise UserError(f"{path}: cannot be read: {error.strerror}") from error
             name = str(path).removeprefix(above)  # relative_to would double the time of this function
-            digest.update(f"{name}\0{known.st_size}\0{known.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(f"{name}\0{known.st_size}\0{known.st_mtime_ns}\0"))
     return digest.hexdigest()
 
 
@@ -172,7 +174,7 @@ def _write(file: Path, root: Path, parts: Mapping[str, Sequence[Path]], decode: 
             for part, paths in parts.items():
                 for path, data in zip(paths, _read_ahead(paths), strict=True):
                     name = path.relative_to(root).as_posix()
-                    sources[part].update(f"{name}\0{len(data)}\0".encode())
+                    sources[part].update(os.fsencode(f"{name}\0{len(data)}\0"))
                     sources[part].update(data)
                     pixels = decode(path, data).tobytes()
                     payload.update(pixels)

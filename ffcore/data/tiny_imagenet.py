@@ -14,8 +14,8 @@ from ffcore.data.digest import sha256
 from ffcore.data.download import data_home
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
-from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError, closest, first_line
+from ffcore.reading import expanded, read_bytes
 
 FOLDER = "tiny-imagenet-200"
 ARCHIVE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -82,7 +82,7 @@ class TinyImageNet(Dataset):
         which = " ".join([str(folder.resolve()), *(wnids if self.classes is not None else [])])
         place = hashlib.sha256(which.encode()).hexdigest()[:12]
         packed = pack(
-            (Path(self.cache).expanduser() if self.cache else data_home()) / f"tiny-imagenet-{place}.bytes",
+            (expanded(self.cache) if self.cache else data_home()) / f"tiny-imagenet-{place}.bytes",
             folder,
             {"train": [path for path, _ in train], "val": [path for path, _ in val]},
             SHAPE,
@@ -99,7 +99,7 @@ class TinyImageNet(Dataset):
 
     @property
     def _folders(self) -> tuple[Path, Path]:
-        root = Path(self.root).expanduser() if self.root else data_home()
+        root = expanded(self.root) if self.root else data_home()
         return root / FOLDER, root
 
     def _find(self) -> Path:

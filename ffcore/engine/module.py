@@ -59,6 +59,7 @@ class ForwardOnly(L.LightningModule):
         net: the network. Its parts are registered as sub-modules here, under the names in checkpoints.
         distribution: the distribution over ranks; set it before training on several.
         logs: whether metrics are sent to the trainer's loggers.
+        restored: whether training has begun: all states of a checkpoint have been loaded.
     """
 
     net: Network
@@ -113,6 +114,7 @@ class ForwardOnly(L.LightningModule):
         self.val_metrics: dict[str, Any] | None = None
         self._partial_epoch: Sequence[PartialEpoch] = ()
         self._shared = False
+        self.restored = False
 
     # -- learning ---------------------------------------------------------------------------------------
 
@@ -304,6 +306,7 @@ class ForwardOnly(L.LightningModule):
             for name, value in own.buffers.items():
                 self.get_buffer(name).copy_(value)
             self._partial_epoch = ()
+        self.restored = True
 
     def on_train_end(self) -> None:
         """End the distribution."""

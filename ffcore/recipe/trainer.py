@@ -59,9 +59,19 @@ WHERE = (
 """Entries about the hardware and the distribution of a run; they may change when it is resumed."""
 
 
+WHERE_DATA = ("root", "path", "cache")
+"""Options of data sets that name their place; a resumed run checks that the files there are the same."""
+
+WHERE_PATHS = (
+    *(f"trainer.{name}" for name in WHERE),
+    *(f"data.{name}" for name in WHERE_DATA),
+)
+"""The overrides that a resumed run takes."""
+
+
 def says_where(override: str) -> bool:
-    """Returns whether an override such as ``trainer.devices=2`` changes one of the entries in `WHERE`."""
-    return override.partition("=")[0] in {f"trainer.{name}" for name in WHERE}
+    """Returns whether an override such as ``trainer.devices=2`` is one of `WHERE_PATHS`."""
+    return override.partition("=")[0] in WHERE_PATHS
 
 
 class TrainerConfig(Strict):

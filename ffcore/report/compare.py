@@ -26,12 +26,13 @@ from ffcore.report.style import (
     WIDE,
     epoch_axis,
     fit_scale,
+    label,
     mark,
     new_figure,
     paper_style,
 )
 from ffcore.report.table import compared
-from ffcore.report.text import NOTHING, error, markdown_table, plural
+from ffcore.report.text import NOTHING, code, error, literal, markdown_table, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +91,7 @@ def _check(folder: Path, force: bool) -> None:
 
 def _results(named: Named) -> Section:
     """Results."""
-    rows = compared([run.results for run in named.values()], list(named))
+    rows = compared([run.results for run in named.values()], list(map(literal, named)))
     full = {
         "test": "test error (%)",
         "paper": "paper (%)",
@@ -101,7 +102,9 @@ def _results(named: Named) -> Section:
     }
     table = markdown_table([full.get(key, key) for key in rows[0]], [list(row.values()) for row in rows])
     sources = {run.get("paper", "source"): None for run in named.values() if run.get("paper", "source")}
-    return Section("Results", "\n\n".join([table, *(f"The paper's result: {source}" for source in sources)]))
+    return Section(
+        "Results", "\n\n".join([table, *(f"The paper's result: {literal(source)}" for source in sources)])
+    )
 
 
 def _settings(named: Named) -> Section:
@@ -110,10 +113,12 @@ def _settings(named: Named) -> Section:
     if not different:
         return Section("Settings that differ", "The recipes of these runs are the same.")
     rows = [
-        [f"`{path}`", *(cell if cell == NOTHING else f"`{cell}`" for cell in cells)]
+        [code(path), *(cell if cell == NOTHING else code(cell) for cell in cells)]
         for path, cells in different.items()
     ]
-    return Section("Settings that differ", markdown_table(("setting", *named), rows, numbers=False))
+    return Section(
+        "Settings that differ", markdown_table(("setting", *map(literal, named)), rows, numbers=False)
+    )
 
 
 def _curves(named: Named) -> Section | None:
@@ -169,9 +174,11 @@ def _sources(named: Named) -> Section | None:
     # with one source per run this table would repeat the results
     if all(len(own) < 2 for own in accuracies.values()):
         return None
-    rows = [[source, *(error(own.get(source)) for own in accuracies.values())] for source in sources]
+    rows = [[literal(source), *(error(own.get(source)) for own in accuracies.values())] for source in sources]
     rows.append(["**combined**", *(error(run.get("test", "accuracy")) for run in named.values())])
-    return Section("Test error of single blocks and combined", markdown_table(("", *named), rows))
+    return Section(
+        "Test error of single blocks and combined", markdown_table(("", *map(literal, named)), rows)
+    )
 
 
 def _goodness(named: Named) -> Section | None:
@@ -184,7 +191,7 @@ def _goodness(named: Named) -> Section | None:
     figure = new_figure(WIDE, sum(heights))
     strips = np.ravel(figure.subfigures(len(available), 1, height_ratios=heights, squeeze=False))
     for strip, (name, run) in zip(strips, available.items(), strict=True):
-        strip.suptitle(name, x=0.01, ha="left", fontsize=9, fontweight="bold", color=INK)
+        strip.suptitle(label(name, 60), x=0.01, ha="left", fontsize=9, fontweight="bold", color=INK)
         draw_histograms(strip, run)
     caption = "Goodness of positive and negative samples on validation data at the end of training."
     return Section("Goodness", "", [Picture("goodness", figure, caption)])
@@ -223,5 +230,5 @@ def _small_plots(
     for i, (name, run) in enumerate(named.items()):
         ax = figure.add_subplot(rows, columns, i + 1)
         draw(ax, run)
-        ax.set_title(name)
+        ax.set_title(label(name))
     return Section(title, "", [Picture(picture, figure, caption)])

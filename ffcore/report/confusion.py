@@ -11,8 +11,8 @@ import numpy as np
 
 from ffcore.report.record import Array, RunRecord
 from ffcore.report.section import Picture, Section
-from ffcore.report.style import FRAME, INK, NEGATIVE, POSITIVE, new_figure
-from ffcore.report.text import markdown_table, percent
+from ffcore.report.style import FRAME, INK, NEGATIVE, POSITIVE, label, new_figure
+from ffcore.report.text import literal, markdown_table, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,8 +49,13 @@ def names_of(run: RunRecord, classes: int) -> list[str]:
     return run.classes if len(run.classes) == classes else [str(k) for k in range(classes)]
 
 
+def labels_of(run: RunRecord, classes: int, most: int = 16) -> list[str]:
+    """Returns the names of the classes for a picture; the index of a class whose name cannot be drawn."""
+    return [label(name, most, str(k)) for k, name in enumerate(names_of(run, classes))]
+
+
 def _worst(run: RunRecord, matrix: Array) -> str:
-    names = names_of(run, len(matrix))
+    names = [literal(name) for name in names_of(run, len(matrix))]
     wrong = matrix * (1 - np.eye(len(matrix), dtype=int))
     # a stable sort: pairs with equal counts keep their order, so that the report is reproducible
     pairs = np.argsort(-wrong, axis=None, kind="stable")[:3]
@@ -68,7 +73,9 @@ def _by_class(run: RunRecord, matrix: Array) -> str:
     names, order = names_of(run, len(matrix)), np.argsort(share, kind="stable")
     left_out = len(order) > MOST_COUNTS
     shown = [*order[: MOST_COUNTS // 2], *order[-MOST_COUNTS // 2 :]] if left_out else order
-    table = markdown_table(("class", "test accuracy"), [(names[k], percent(share[k])) for k in shown])
+    table = markdown_table(
+        ("class", "test accuracy"), [(literal(names[k]), percent(share[k])) for k in shown]
+    )
     ends = f"\n\nThe worst and the best {MOST_COUNTS // 2} of {len(order)} classes." if left_out else ""
     return table + ends
 
@@ -83,14 +90,14 @@ def draw_confusion(ax: Axes, run: RunRecord) -> None:
         size = 7 if classes <= 12 else 5
         for t, p in zip(*np.nonzero(matrix), strict=True):
             ax.text(p, t, f"{matrix[t, p]}", ha="center", va="center", fontsize=size, color=INK)
-    names = names_of(run, classes)
+    names = labels_of(run, classes)
     shown = np.arange(0, classes, 1 if classes <= MOST_COUNTS else -(-classes // 10))
     long = max(len(name) for name in names) > 3
     ax.set_xticks(shown, [names[k] for k in shown])
     ax.set_yticks(shown, [names[k] for k in shown])
     if long:  # horizontal names would overlap
-        for label in ax.get_xticklabels():
-            label.set(rotation=40, ha="right", rotation_mode="anchor")
+        for tick in ax.get_xticklabels():
+            tick.set(rotation=40, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0, pad=2)
     ax.grid(False)
     for spine in ax.spines.values():

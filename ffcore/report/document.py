@@ -14,6 +14,7 @@ from ffcore.errors import FOREIGN
 from ffcore.files import write_whole
 from ffcore.report.html import to_html
 from ffcore.report.section import Picture, Section
+from ffcore.report.text import literal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +88,7 @@ class Document:
         except FOREIGN as error:  # a section of a plugin must not prevent the report
             message = f"{name} failed: {reported(error)}"
             self._complain(message)
-            part = Part(body=f"*{message}*")
+            part = Part(body=f"*{literal(message)}*")
         if part is not None:
             self.parts.append(part)
 
@@ -104,7 +105,7 @@ class Document:
 
     def markdown(self) -> str:
         """Returns the report as markdown, which refers to the PNG files."""
-        lines = [f"# {self.title}"]
+        lines = [f"# {literal(self.title)}"]
         for part in self.parts:
             lines += [f"## {part.title}" if part.title else "", part.body]
             for plate in part.plates:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ffcore.report.colours import colours_of
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, Section
-from ffcore.report.style import INK, MUTED, new_figure
-from ffcore.report.text import error, markdown_table
+from ffcore.report.style import INK, MUTED, label, new_figure
+from ffcore.report.text import code, error, literal, markdown_table
 
 
 def evidence(run: RunRecord) -> Section | None:
@@ -17,11 +17,11 @@ def evidence(run: RunRecord) -> Section | None:
         return None
     both = run.get("test", "accuracy"), run.get("val", "accuracy")
     columns = ["source of evidence", "test error", "validation error"]
-    rows = [[name, error(test.get(name)), error(val.get(name))] for name in names]
+    rows = [[literal(name), error(test.get(name)), error(val.get(name))] for name in names]
     rows.append(["**combined**", error(both[0]), error(both[1])])
     body = markdown_table(columns, rows)
     if how := run.get("contribution"):
-        body += f"\n\nCombined by `{how}`. The table also has the sources that it does not use."
+        body += f"\n\nCombined by {code(how)}. The table also has the sources that it does not use."
     return Section("Single blocks and combined", body, [_bars(run, test)] if test else [])
 
 
@@ -42,7 +42,7 @@ def _bars(run: RunRecord, accuracies: dict[str, float]) -> Picture:
     places = range(len(bars))
     drawn = ax.barh(places, errors, color=fills, height=0.66)
     ax.bar_label(drawn, [f"{value:.2f}" for value in errors], padding=4, fontsize=7.5)
-    ax.set_yticks(places, names)
+    ax.set_yticks(places, list(map(label, names)))
     ax.set_ylim(len(bars) - 0.5, -0.5)  # the first block at the top
     ax.margins(x=0.1)
     ax.set_xlim(left=0)

@@ -16,7 +16,18 @@ from ffcore.report.legend import shared_legend
 from ffcore.report.record import Array, RunRecord
 from ffcore.report.ridgelines import Ridges, draw_ridges
 from ffcore.report.section import Picture, Section
-from ffcore.report.style import INK, MUTED, NEGATIVE, POSITIVE, WIDE, epoch_axis, mark, new_figure, spread
+from ffcore.report.style import (
+    INK,
+    MUTED,
+    NEGATIVE,
+    POSITIVE,
+    WIDE,
+    epoch_axis,
+    label,
+    mark,
+    new_figure,
+    spread,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +64,7 @@ def _over_epochs(run: RunRecord) -> Picture | None:
         ax = figure.add_subplot(rows, columns, i + 1)
         same = i % columns and np.array_equal(by_block[name].epochs, by_block[names[i - 1]].epochs)
         draw_ridges(ax, by_block[name], named=not same)
-        ax.set_title(name)
+        ax.set_title(label(name))
         if i % columns == 0:
             ax.set_ylabel("epoch")
         if i >= len(names) - columns:
@@ -164,7 +175,7 @@ def _draw_one(ax: Axes, run: RunRecord, name: str, threshold: Array) -> None:
     ax.set_xlim(edges[0], edges[-1])
     # Labels at the ends would reach into the neighbouring panels.
     ax.xaxis.set_major_locator(MaxNLocator(nbins=4, prune="both"))
-    ax.set_title(name)
+    ax.set_title(label(name, 14))
     ax.set_title(
         f"AUC {auc(positive, negative):.3f}", loc="right", color=MUTED, fontweight="normal", fontsize=7.5
     )

@@ -23,11 +23,11 @@ def to_html(title: str, parts: Sequence[Part]) -> str:
     """Returns the HTML page.
 
     Args:
-        title: the title, markdown of one line.
+        title: the title.
         parts: the parts of the report. Their bodies are markdown; HTML tags in it are escaped.
     """
     markdown = _markdown()
-    body = [f"<h1>{markdown.renderInline(title)}</h1>"]
+    body = [f"<h1>{escape(title)}</h1>"]
     for part in parts:
         inside = [f"<h2>{markdown.renderInline(part.title)}</h2>"] if part.title else []
         inside.append(markdown.render(part.body).strip())

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ffcore.report.confusion import names_of
+from ffcore.report.confusion import labels_of
 from ffcore.report.record import Array, RunRecord
 from ffcore.report.section import Picture, Section
 from ffcore.report.style import INK, WIDE, bare, new_figure
-from ffcore.report.text import plural
+from ffcore.report.text import literal, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +38,8 @@ def receptive_fields(run: RunRecord) -> Section | None:
     if weights.shape[1] not in (1, 3):
         how += f"; mean over {weights.shape[1]} channels"
     caption = (
-        f"Input weights of the {plural(len(weights), 'unit')} of {name} with the largest weight norm, "
-        f"the largest first; {how}; one colour scale for all units."
+        f"Input weights of the {plural(len(weights), 'unit')} of {literal(name)} with the largest weight "
+        f"norm, the largest first; {how}; one colour scale for all units."
     )
     return Section("Receptive fields", "", [Picture("receptive", figure, caption)])
 
@@ -117,7 +117,7 @@ def draw_mistakes(figure: FigureBase, run: RunRecord, wrong: Array, columns: int
     """Draw the examples with these indices, ``columns`` per row."""
     x, y, predicted = (run.arrays[f"examples/{name}"] for name in ("x", "y", "predicted"))
     # K may be unknown in an old run: it is at least the largest class that occurs
-    names = names_of(run, max(int(y.max()), int(predicted.max()), len(run.classes) - 1) + 1)
+    names = labels_of(run, max(int(y.max()), int(predicted.max()), len(run.classes) - 1) + 1)
     rows = -(-len(wrong) // columns)
     for place, i in enumerate(wrong):
         ax = figure.add_subplot(rows, columns, place + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ffcore.report.style import label as label_of
 from ffcore.report.style import spread
 
 if TYPE_CHECKING:
@@ -40,4 +41,5 @@ def shared_legend(
         return None
     # two rows if one would be too wide
     columns = len(labels) if len(labels) <= 5 else -(-len(labels) // 2)
-    return target.legend([lines[label] for label in labels], labels, ncols=columns, **options)
+    shown = [label_of(label) for label in labels]
+    return target.legend([lines[label] for label in labels], shown, ncols=columns, **options)

@@ -15,7 +15,7 @@ from ffcore.report.goodness import draw_histograms, measured_blocks
 from ffcore.report.images import draw_mistakes, draw_receptive, mistakes_of, weights_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import RunRecord
-from ffcore.report.style import MUTED, new_figure
+from ffcore.report.style import MUTED, label, new_figure
 from ffcore.report.text import duration, error, plural
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _receptive(cell: FigureBase, run: RunRecord) -> None:
     weights = weights[: 64 if max(weights.shape[2:]) <= 12 else 36]
     ax = cell.add_subplot()
     draw_receptive(ax, weights, columns=int(np.ceil(np.sqrt(len(weights)))))
-    ax.set_title(f"Receptive fields of {name}")
+    ax.set_title(f"Receptive fields of {label(name)}")
 
 
 def _title(cell: FigureBase, text: str) -> None:
@@ -107,7 +107,7 @@ def _head(strip: FigureBase, run: RunRecord, free: float) -> None:
 
 def _name(run: RunRecord) -> str:
     name, title = str(run.get("recipe") or run.path.name), str(run.get("title") or "")
-    return f"{name} – {title}" if title else name
+    return label(f"{name} – {title}" if title else name, 300)
 
 
 def fit_title(text: str, room: float) -> tuple[str, float]:
@@ -156,7 +156,7 @@ def _numbers(run: RunRecord) -> str:
         ("{}", run.get("epochs"), lambda n: plural(n, "epoch")),
         ("{} training", run.get("train_s"), duration),
         ("{} total", run.get("wall_s"), duration),
-        ("{}", run.get("device"), str),
+        ("{}", run.get("device"), label),
         ("seed {}", run.get("seed"), str),
     )
     return "  ·  ".join(text.format(how(value)) for text, value, how in parts if value is not None)

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
-import zipfile
+import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from ffcore.errors import UserError
-from ffcore.files import ARRAYS, CONFIG, METRICS, RESULTS, SUMMARY
+from ffcore.errors import UserError, one_line
+from ffcore.files import ARRAYS, CONFIG, METRICS
+from ffcore.reading import read_arrays, read_text
+from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.text import parse
+from ffcore.report.results import read_results
 
 Array = NDArray[Any]
+
+MOST_ARRAYS = 2**31
+"""Largest size of all arrays of a run in bytes."""
+
+AXES = (
+    (re.compile(r"receptive/.*"), (2, 3, 4, 5)),
+    (re.compile(r"goodness/.*"), (1,)),
+    (re.compile(r"threshold/.*"), (0, 1)),
+    (re.compile(r"history/epochs"), (1,)),
+    (re.compile(r"history/.*/.*"), (2,)),
+    (re.compile(r"examples/(y|predicted)"), (1,)),
+)
+"""Number of axes of the arrays that reports read, by name. Arrays with other names belong to plugins."""
 
 
 def deep(results: Mapping[str, Any], *keys: str) -> Any:
@@ -104,68 +119,65 @@ class RunRecord:
 
 def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
-    if not file.is_file():
+    if not file.exists():
         return {}
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return parse(read_text(file), str(file)).data
+    except RecipeError as error:
         raise UserError(f"{str(file)!r} is not YAML: {error}") from error
-    return config if isinstance(config, dict) else {}
 
 
-def read_results(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the content of ``results.json``.
-
-    Args:
-        run_dir: the run directory, or the file itself.
+def read_metrics(path: Path) -> dict[str, list[float | None]]:
+    """Returns the columns of ``metrics.csv``, one value per epoch; None for an empty cell.
 
     Raises:
-        UserError: it is not the directory of a finished run, or the file is damaged.
+        UserError: the file cannot be read, or a cell is not a number.
     """
-    path = Path(run_dir)
-    file = path if path.is_file() else path / RESULTS
-    if not path.exists():
-        raise UserError(f"the run directory {str(path)!r} does not exist")
-    if not file.is_file():
-        if (path / CONFIG).is_file():
-            raise UserError(f"the run in {str(path)!r} is not finished: it has no {RESULTS}")
-        if (path / SUMMARY).is_file():
-            raise UserError(f"{str(path)!r} is the directory of a sweep: name a run directory in it")
-        raise UserError(f"{str(path)!r} is not a run directory: it has no {RESULTS}")
+    columns: dict[str, list[float | None]] = {}
+    # newline: the csv module interprets line ends itself
+    lines = io.StringIO(read_text(path), newline="")
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(file)!r} is not JSON: {error}") from error
-    if not isinstance(results, dict):
-        raise UserError(f"{str(file)!r} is a {type(results).__name__}, not a mapping")
-    return results
-
-
-def _metrics(path: Path) -> dict[str, list[float | None]]:
-    file = path / METRICS
-    if not file.is_file():
-        return {}
-    with file.open(encoding="utf-8", newline="") as lines:
         # restval: an interrupted process may have left a short last line
-        reader = csv.DictReader(lines, restval="")
-        columns: dict[str, list[float | None]] = {name: [] for name in reader.fieldnames or []}
+        reader = csv.DictReader(lines, restval="", strict=True)
+        columns = {name: [] for name in reader.fieldnames or []}
         for row in reader:
             for name, column in columns.items():
                 try:
                     column.append(float(row[name]) if row[name] else None)
                 except ValueError as error:
-                    raise UserError(f"{str(file)!r}, line {reader.line_num}, {name}: {error}") from error
+                    raise UserError(
+                        f"{str(path)!r}, line {reader.line_num}, {name:.99}: {one_line(error, 99)}"
+                    ) from error
+    except csv.Error as error:
+        raise UserError(f"{str(path)!r} is not a table of metrics: {one_line(error, 99)}") from error
     return columns
 
 
+def read_figures(path: Path) -> dict[str, Array]:
+    """Returns the arrays of a run's ``arrays.npz``, by name.
+
+    Raises:
+        UserError: the file cannot be read, or an array has a wrong type or number of axes.
+    """
+    arrays: dict[str, Array] = read_arrays(path, most=MOST_ARRAYS)
+    for name, values in arrays.items():
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"{str(path)!r}, {name}: should be numbers, not {values.dtype}")
+        for pattern, axes in AXES:
+            if pattern.fullmatch(name) and values.ndim not in axes:
+                wanted = " or ".join(map(str, axes))
+                raise UserError(
+                    f"{str(path)!r}, {name}: should have {wanted} axes, but its shape is {values.shape}"
+                )
+    return arrays
+
+
+def _metrics(path: Path) -> dict[str, list[float | None]]:
+    file = path / METRICS
+    return read_metrics(file) if file.exists() else {}
+
+
 def _arrays(path: Path) -> dict[str, Array]:
-    file = path / ARRAYS
-    if not file.is_file():
-        file = path / "figures.npz"  # the name in older runs
-    if not file.is_file():
-        return {}
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{str(file)!r} cannot be read: {error}") from error
+    # the second is the name in older runs
+    file = next((path / name for name in (ARRAYS, "figures.npz") if (path / name).exists()), None)
+    return {} if file is None else read_figures(file)

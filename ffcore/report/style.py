@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ffcore.report.text import plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["depth_colours", "epoch_axis", "new_figure"]
+__all__ = ["depth_colours", "epoch_axis", "label", "new_figure"]
 
 INK = "#1f2933"  # text, and results of all sources combined
 MUTED = "#7b8794"
@@ -65,12 +69,59 @@ _RC: dict[str, Any] = {
 }
 
 
+FALLBACKS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK TC", "Noto Sans CJK KR", "Noto Sans JP"),
+    *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAexGothic"),
+    *("TakaoPGothic", "Hiragino Sans", "PingFang SC", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic"),
+    *("Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS", "Unifont"),
+)
+"""Fonts for scripts that matplotlib's own font does not have; those that are installed are used."""
+
+
+@functools.cache
+def _families() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FALLBACKS if name in installed)]
+
+
+@functools.cache
+def _drawable() -> frozenset[int]:
+    """Returns the code points of all characters that a picture can show."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(code for name in _families() for code in get_font(findfont(name)).get_charmap())
+
+
+def label(text: object, most: int = 24, instead: str | None = None) -> str:
+    """Returns a name of the user for a picture: one line, not longer than ``most``, with known characters.
+
+    Args:
+        text: the name.
+        most: largest number of characters; a longer name is shortened in its middle.
+        instead: returned if no installed font has a character of the name; None for its code in place of it.
+    """
+    line = plain(text)
+    known = _drawable()
+    if not all(ord(c) in known for c in line):
+        if instead is not None:
+            return instead
+        line = "".join(c if ord(c) in known else f"\\u{ord(c):04x}" for c in line)
+    if len(line) <= most:
+        return line
+    head = most // 2
+    return f"{line[:head]}…{line[len(line) - (most - head - 1) :]}"
+
+
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Use the report's style for all pictures drawn inside, also those of plugins."""
     from matplotlib import rc_context
 
-    with rc_context(_RC):  # type: ignore[arg-type]
+    with rc_context(_RC | {"font.family": _families()}), warnings.catch_warnings():  # type: ignore[arg-type]
+        # names are drawn by `label`; those that a plugin draws may still have such characters
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 
 

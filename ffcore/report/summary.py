@@ -11,9 +11,11 @@ from ffcore.report.text import (
     count,
     duration,
     error,
+    literal,
     markdown_table,
     memory,
     percent,
+    plain,
     plural,
     standard_error,
 )
@@ -23,7 +25,7 @@ def summary(run: RunRecord) -> Section:
     """Returns the section with results and cost of the run, the paper's results, and the command."""
     parts = [_result(run), _setting(run)]
     if command := run.get("command"):
-        parts.append(f"Command:\n\n```console\n$ {command}\n```")
+        parts.append(f"Command:\n\n```console\n$ {plain(command)}\n```")
     return Section("Summary", "\n\n".join(part for part in parts if part))
 
 
@@ -54,7 +56,7 @@ def _result(run: RunRecord) -> str:
     table = markdown_table(
         ("", "this run", "paper"), [(*row[:2], cell) for row, cell in zip(rows, columns, strict=True)]
     )
-    known = f"The paper's result: {paper['source']}" if paper.get("source") else ""
+    known = f"The paper's result: {literal(paper['source'])}" if paper.get("source") else ""
     return "\n\n".join(text for text in (table, known, note) if text)
 
 
@@ -77,7 +79,7 @@ def _setting(run: RunRecord) -> str:
         ("commit", run.get("git_commit")),
         ("versions", ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items())),
     ]
-    shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    shown = [(name, literal(value)) for name, value in rows if value not in (None, "")]
     return markdown_table(("", "value"), shown, numbers=False) if shown else ""
 
 

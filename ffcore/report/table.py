@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ffcore.report.record import deep
-from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent, short
+from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent, plain, short
 
 Results = Mapping[str, Any]
 
@@ -33,12 +33,17 @@ def results_table(results: Results) -> Group:
         table.add_column("paper", justify="right")
     for group in (_quality(results, paper), _sources(results), _cost(results, paper)):
         for name, own, of_paper in group:
-            table.add_row(*map(Text, (name, own, of_paper) if paper else (name, own)))
+            table.add_row(*map(_cell, (name, own, of_paper) if paper else (name, own)))
         if group:
             table.add_section()
     # Not the title and caption of the table: rich wraps them to the width of its columns.
-    note = [Text(f"paper: {paper.get('source', '')}", style="dim")] if paper else []
+    note = [Text(plain(f"paper: {paper.get('source', '')}"), style="dim")] if paper else []
     return Group(_title(results), table, *note)
+
+
+def _cell(text: str) -> Text:
+    """Returns a cell that is printed unchanged: a string would be read as console markup."""
+    return Text(plain(text))
 
 
 Rows = list[tuple[str, str, str]]
@@ -46,7 +51,7 @@ Rows = list[tuple[str, str, str]]
 
 def _title(results: Results) -> Text:
     name, title = results.get("recipe", "run"), results.get("title", "")
-    return Text(f"{name}: {title}" if title else str(name), style="bold")
+    return Text(plain(f"{name}: {title}" if title else name), style="bold")
 
 
 def _quality(results: Results, paper: Results) -> Rows:
@@ -105,7 +110,7 @@ def compare_table(results: Sequence[Results], names: Sequence[str] | None = None
         else:
             table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row.values()))
+        table.add_row(*map(_cell, row.values()))
     return table
 
 
@@ -134,9 +139,9 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("different setting", min_width=max(map(len, differ), default=0))
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(_cell(name), overflow="fold")
     for path, cells in differ.items():
-        table.add_row(*map(Text, (path, *cells)))
+        table.add_row(*map(_cell, (path, *cells)))
     return table
 
 

@@ -4,9 +4,50 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 NOTHING = "–"
+
+
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that change the direction of the text after them, beyond the name that they are in."""
+
+_MARKDOWN = re.compile(r"[`*\[\]<>&]|(?<!\w)_|_(?!\w)|\\(?=[!-/:-@\[-`{-~])")
+"""Characters with a meaning; a backslash has one only before punctuation, an underscore beside a word."""
+
+
+def plain(text: object) -> str:
+    r"""Returns a name or title of the user as one line that any terminal shows as text.
+
+    >>> plain("two\nlines"), plain("\x1b[31mred")
+    ('two lines', '\ufffd[31mred')
+    """
+    line = " ".join(str(text).split())
+    odd = {c for c in line if unicodedata.category(c) in ("Cc", "Cs") or c in _TURNS}
+    return line.translate(dict.fromkeys(map(ord, odd), "\ufffd")) if odd else line
+
+
+def literal(text: object) -> str:
+    r"""Returns a name or title of the user as markdown that shows it unchanged.
+
+    >>> print(literal("[/b] *a* b_c"))
+    \[/b\] \*a\* b_c
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", plain(text))
+
+
+def code(text: object) -> str:
+    """Returns a text as code in markdown.
+
+    >>> code("a"), code("a`b")
+    ('`a`', '`` a`b ``')
+    """
+    line = plain(text)
+    if "`" not in line:
+        return f"`{line}`"
+    fence = "`" * (1 + max(map(len, re.findall("`+", line))))
+    return f"{fence} {line} {fence}"
 
 
 def percent(fraction: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor
 
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import typed
+from ffcore.errors import FOREIGN, typed
 from ffcore.files import write_whole
 from ffcore.interfaces import Batch, Component
 from ffcore.local import GoodnessLoss
+from ffcore.reading import is_text
 from ffcore.run.data import Data
 from ffcore.run.trainer import precision
 
@@ -29,14 +31,22 @@ Arrays = dict[str, np.ndarray]
 def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Callable[[str], None]) -> Arrays:
     """Returns validation goodness, thresholds, receptive fields of the first block, and test mistakes.
 
-    If a component's ``arrays()`` fails, its arrays are left out and ``complain`` is called with the reason.
+    If one of them cannot be measured, it is left out and ``complain`` is called with the reason: the run is
+    trained and tested at this point.
     """
     module.eval()
-    arrays = _receptive(module, data.images.shape)
+    parts: dict[str, Callable[[], Arrays]] = {
+        "receptive fields": lambda: _receptive(module, data.images.shape),
+        "goodness": lambda: _goodness(module, data.loader(data.val, device, None)) if data.val else {},
+        "misclassified samples": lambda: _examples(module, data.loader(data.images.test, device, None), data),
+    }
+    arrays: Arrays = {}
     with precision(data.recipe, device):
-        if data.val is not None:
-            arrays |= _goodness(module, data.loader(data.val, device, None))
-        arrays |= _examples(module, data.loader(data.images.test, device, None), data)
+        for name, measured in parts.items():
+            try:
+                arrays |= measured()
+            except FOREIGN as error:
+                complain(f"{name} are left out of the report: {typed(error, 200)}")
     return arrays | _of_components(module, complain)
 
 
@@ -54,8 +64,8 @@ def conclude(
     )
     try:
         kept = module.algorithm.conclude(module.network, train, test)
-        arrays = {name: _same_dtype(value) for name, value in kept.items()}
-    except Exception as error:
+        arrays = {_name(name): _same_dtype(value) for name, value in kept.items()}
+    except FOREIGN as error:
         complain(f"results of the algorithm's conclude are left out: {typed(error, 200)}")
         return {}
     for name in [name for name, value in arrays.items() if not value.shape and not np.isfinite(value)]:
@@ -93,8 +103,9 @@ def _of_components(module: ForwardOnly, complain: Callable[[str], None]) -> Arra
     for part, place in parts:
         if isinstance(part, Component):
             try:
-                arrays |= {place.format(name): _numpy(value) for name, value in part.arrays().items()}
-            except Exception as error:
+                made = part.arrays().items()
+                arrays |= {_name(place.format(name)): _numpy(value) for name, value in made}
+            except FOREIGN as error:
                 what = place.format(type(part).__name__)
                 complain(f"arrays of {what} are left out: {typed(error, 200)}")
     return arrays
@@ -171,6 +182,13 @@ def _examples(module: ForwardOnly, loader: DeviceLoader, data: Data, most: int =
         "examples/y": test.y[wrong[:most]],
         "examples/predicted": np.array(predicted[:most]),
     }
+
+
+def _name(name: Any) -> str:
+    """Returns the name of an array, if `numpy.savez` can store an array under it."""
+    if not isinstance(name, str) or not is_text(name) or name in ("file", "allow_pickle"):
+        raise ValueError(f"an array cannot have the name {name!a}")
+    return name
 
 
 def _same_dtype(t: Tensor) -> np.ndarray:

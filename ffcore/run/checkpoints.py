@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, everywhere, one_line
+from ffcore.run import stored
 
 FORMAT = 3
 """Version of the data that ffcore adds to a checkpoint; a newer version cannot be read."""
@@ -213,8 +214,9 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or damaged, is not from ffcore, or is from a newer version.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: the checkpoint does not exist; is the run finished?")
+    stored.refuse_packed(path)
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not check them
             if (bad := archive.testzip()) is not None:
@@ -224,12 +226,14 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: the checkpoint cannot be loaded: {one_line(error, 99)}") from error
     if not isinstance(state, dict) or "ffcore" not in state:
         raise UserError(f"{path}: not a checkpoint of ffcore")
-    made = state["ffcore"].get("format", 0)
-    if made > FORMAT:
+    meta = state["ffcore"]
+    made = meta.get("format", 0) if isinstance(meta, dict) else 0
+    if isinstance(made, int) and made > FORMAT:
         raise UserError(
-            f"{path}: made by ffcore {state['ffcore'].get('version')} in format {made}; this version reads "
+            f"{path}: made by ffcore {meta.get('version')} in format {made}; this version reads "
             f"up to {FORMAT}: install a newer ffcore"
         )
+    stored.check(path, state)
     return state
 
 

@@ -11,6 +11,7 @@ import torch
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.recipe.schema import Recipe
+from ffcore.report.results import FORMAT
 from ffcore.run import environment
 from ffcore.run.data import Data
 from ffcore.run.evaluate import accuracies
@@ -48,6 +49,7 @@ def results_of(
         concluded: single numbers that the algorithm computed from the trained network.
     """
     return {
+        "format": FORMAT,
         "recipe": recipe.name,
         "title": recipe.title,
         "seed": recipe.seed,

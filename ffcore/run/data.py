@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,3 +116,13 @@ def with_given_data(recipe: Recipe, name: str) -> Recipe:
     """Returns the recipe of a run on data from Python, without file names: they would be of other data."""
     given = Kind("dataset").validate({"kind": "given", "name": name})
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"dataset": given})})
+
+
+def differing(before: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """Returns the first file whose checksum differs, or that is new or missing; None if all are the same.
+
+    The names of moved files may differ: only the checksums, in their order, identify data.
+    """
+    if list(before.values()) == list(now.values()):
+        return None
+    return next((name for name in [*now, *before] if before.get(name) != now.get(name)), "the order of files")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ffcore.data.images import Split
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError
 from ffcore.recipe.load import load as load_recipe
-from ffcore.run.data import Data
+from ffcore.run.data import Data, differing
 from ffcore.run.predictor import Predictor
 
 _CUT = r"data\.(batch_size|validation|split_seed|standardise)\b"
@@ -69,7 +70,20 @@ def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
     recipe = predictor.recipe
     if overrides:
         recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
-    return replace(Data.open(recipe), mean=predictor.mean, std=predictor.std)
+    data = Data.open(recipe)
+    changed = differing(_files(predictor.provenance), _files(data.images.provenance))
+    if changed is not None and not overrides:
+        warnings.warn(
+            f"{changed}: has changed since the run was trained: its checksum differs; the accuracy is that "
+            "of the new data",
+            stacklevel=3,
+        )
+    return replace(data, mean=predictor.mean, std=predictor.std)
+
+
+def _files(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Returns the checksums in a provenance, without versions of packages."""
+    return {name: value for name, value in provenance.items() if re.fullmatch("[0-9a-f]{64}", value)}
 
 
 def choose(data: Data, split: str) -> Split:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
+from ffcore.reading import read_text
 from ffcore.recipe.objects import records
 from ffcore.recipe.text import parse
 from ffcore.report.text import count, duration, percent
@@ -43,7 +44,7 @@ class Run:
         Raises:
             UserError: the directory or the checkpoint does not exist.
         """
-        recorded = parse((self.path / files.CONFIG).read_text(encoding="utf-8"), files.CONFIG).data
+        recorded = parse(read_text(self.path / files.CONFIG), files.CONFIG).data
         # ``config.yaml`` only describes objects made in Python; this process still has them
         net = copy.deepcopy(self.module.net) if any(records(recorded)) else None
         with trusting():  # this process has written the checkpoint

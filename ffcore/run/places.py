@@ -7,8 +7,7 @@ from typing import Any
 
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
-
-_OF_DATA = ("root", "path", "cache")
+from ffcore.recipe.trainer import WHERE_DATA
 
 
 def absolute(recipe: Recipe) -> Recipe:
@@ -16,7 +15,7 @@ def absolute(recipe: Recipe) -> Recipe:
     changed: dict[str, Any] = {}
     dataset = recipe.data.dataset
     options = dataset.dump() if dataset.object is None else {}
-    if paths := {name: path for name in _OF_DATA if (path := _absolute(options.get(name))) is not None}:
+    if paths := {name: path for name in WHERE_DATA if (path := _absolute(options.get(name))) is not None}:
         dataset = Kind("dataset").validate({**options, **paths})
         changed["data"] = recipe.data.model_copy(update={"dataset": dataset})
     if recipe.start is not None and (run := _absolute(recipe.start.run)) is not None:

@@ -5,14 +5,15 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
 from ffcore import files
@@ -21,14 +22,18 @@ from ffcore.build.given import refuse_misfit
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError, one_line
+from ffcore.errors import UserError
 from ffcore.interfaces import Batch
 from ffcore.network import Network
+from ffcore.reading import read_text
+from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import parse
+from ffcore.report.results import read_results
 from ffcore.run.checkpoints import read
-from ffcore.run.samples import class_numbers, stored
+from ffcore.run.samples import class_numbers, stored, warn_scaled
+from ffcore.run.stored import load_weights
 from ffcore.run.trainer import precision
 
 __all__ = ["Predictor"]
@@ -50,6 +55,7 @@ class Predictor:
         shape: shape of one sample.
         mean: subtracted from scaled inputs; one value per channel, or one for all.
         std: divides the inputs afterwards; one value per channel, or one for all.
+        provenance: checksum of each file of the data set, by name.
 
     Args:
         run_dir: the run directory.
@@ -78,9 +84,9 @@ class Predictor:
         if net is None:
             self.recipe: Recipe = _recipe(config, objects)
         else:  # the objects that the file only describes come from the network
-            self.recipe = Recipe.model_validate(parse(config.read_text(encoding="utf-8"), files.CONFIG).data)
-        name = checkpoint or self.recipe.trainer.select
-        state = read(self.path / files.CHECKPOINTS / f"{name}.ckpt")
+            self.recipe = recorded(self.path)
+        file = self.path / files.CHECKPOINTS / f"{checkpoint or self.recipe.trainer.select}.ckpt"
+        state = read(file)
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
         self.shape = tuple(meta["shape"])
@@ -88,6 +94,7 @@ class Predictor:
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
+        self.provenance: dict[str, str] = meta.get("provenance") or {}
         built_for = self.shape, len(self.classes)
         if net is None:
             self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
@@ -96,12 +103,7 @@ class Predictor:
             self.module = ForwardOnly(net, torch.optim.SGD)  # the optimiser is required, but never used
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
-        try:
-            self.module.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
-            raise UserError(
-                f"{self.path}: {name}.ckpt does not fit {files.CONFIG}: {one_line(error, 300)}"
-            ) from error
+        load_weights(self.module, state, file)
         self.module.eval()
 
     @torch.no_grad()
@@ -251,6 +253,7 @@ class Predictor:
         """
         dtype = next(self.module.network.parameters()).dtype
         samples = stored(x, self.shape, dtype)
+        warn_scaled(samples, self._scale)
         classes = np.zeros(len(samples), dtype=np.int64) if y is None else y
         if len(classes) != len(samples):
             raise UserError(f"x has {len(samples)} samples, but y has {len(classes)} classes")
@@ -282,10 +285,21 @@ def _recipe(config: Path, objects: Mapping[str, Any] | None) -> Recipe:
         return load_recipe(str(config), objects=objects)
     except UserError as error:
         # A recipe with components of a plugin cannot be read without it: name the command that had --plugin.
-        results = config.with_name(files.RESULTS)
-        made_by = (
-            json.loads(results.read_text(encoding="utf-8")).get("command") if results.is_file() else None
-        )
-        if made_by is None or "--plugin" not in made_by:
-            raise
-        raise UserError(f"{error} (the run was made by: {made_by})") from error
+        with suppress(UserError):  # without results, or with damaged ones, the command is not known
+            made_by = read_results(config.parent).get("command")
+            if made_by is not None and "--plugin" in made_by:
+                error = UserError(f"{error} (the run was made by: {made_by})")
+        raise error from None
+
+
+def recorded(run_dir: Path) -> Recipe:
+    """Returns the recipe in a run's ``config.yaml``, with descriptions in place of its Python objects.
+
+    Raises:
+        UserError: the file cannot be read, or is not a recipe.
+    """
+    tree = parse(read_text(run_dir / files.CONFIG), files.CONFIG)
+    try:
+        return Recipe.model_validate(tree.data)
+    except ValidationError as error:
+        raise RecipeError.from_validation(error, tree) from error

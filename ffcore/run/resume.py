@@ -19,11 +19,10 @@ from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.trainer import says_where
 from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
-from ffcore.run.same import difference, refuse_edited, report_changed_plugins
+from ffcore.run.same import difference, refuse_edited, refuse_overrides, report_changed_plugins
 from ffcore.run.train import Job, reporter
 from ffcore.run.trainer import apart
 
@@ -47,7 +46,8 @@ def resume(
     Args:
         run_dir: the run directory.
         recipe: the expected recipe: an error if the run has another one; None to skip this check.
-        overrides: options of where to run, such as ``trainer.devices=2``.
+        overrides: options of where to run, such as ``trainer.devices=2``, or of where its data are, such as
+            ``data.root=DIRECTORY``.
         objects: Python objects of the recipe by path, which ``config.yaml`` only describes.
         dataset: the data set, for a run that was given its data from Python.
         console: as for `train`.
@@ -66,12 +66,7 @@ def resume(
         raise UserError(f"--resume {run_dir}: not a run directory: it has no {files.CONFIG}")
     if (run_dir / files.RESULTS).exists():
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
-    for override in overrides:
-        if not says_where(override):
-            raise UserError(
-                f"--resume {run_dir}: {override}: a resumed run keeps its recipe; only options of where it "
-                "runs may change"
-            )
+    refuse_overrides(run_dir, overrides)
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
     own = load_recipe(str(config), overrides, objects)
@@ -95,6 +90,11 @@ def resume(
         newest, state, complaints = checkpoints.newest(run_dir / files.CHECKPOINTS)
         for complaint in complaints:
             reporter(console)(f"{complaint}; resuming from the checkpoint before it")
+        if state is None and any(override.startswith("data.") for override in overrides):
+            raise UserError(
+                f"--resume {run_dir}: it has no checkpoint yet, so that other files cannot be compared with "
+                "those it began with: start it again"
+            )
         if state is not None:
             refuse_edited(run_dir, state["ffcore"], own, objects)
         with blaming(UserError):

@@ -6,6 +6,7 @@ N samples, K classes.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,25 @@ def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
         others = f", and {len(bad) - 1} more rows" if len(bad) > 1 else ""
         raise UserError(f"x: row {row} has {value}, which is not a finite {converted.dtype}{others}")
     return converted
+
+
+def warn_scaled(x: NDArray[Any], scale: float) -> None:
+    """Warn about samples that have been scaled to 0…1, for a network that scales stored values itself.
+
+    Args:
+        x: samples (N, ...) from `stored`.
+        scale: factor of the stored values, below 1 for bytes.
+    """
+    if x.dtype.kind != "f" or scale >= 1 or not x.size:
+        return
+    largest = float(x.max())
+    # stored values are whole numbers: a fraction can only come from scaling
+    if largest <= 1 and x.min() >= 0 and (x % 1 != 0).any():
+        warnings.warn(
+            f"x: the values are 0 to {largest:.3g}, but the run was trained on stored values from 0 to "
+            f"{1 / scale:.0f}, which it scales itself: give them unscaled",
+            stacklevel=5,
+        )
 
 
 def class_numbers(y: Any, classes: Sequence[str]) -> NDArray[np.int64]:

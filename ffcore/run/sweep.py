@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from ffcore.errors import UserError
 from ffcore.files import RESULTS, SUMMARY
+from ffcore.reading import read_json
+from ffcore.report.results import read_results
 from ffcore.report.text import NOTHING, clock, count, error, markdown_table
 from ffcore.run import directory
 from ffcore.run.grid import SweepRun
@@ -19,7 +22,44 @@ from ffcore.run.grid import SweepRun
 COLUMNS = ("run", "test error %", "val. error %", "epochs", "time")
 INTERRUPTED = 130
 """Exit status of a run that was interrupted and wrote a checkpoint."""
-_KEPT = ("seed", "exit_status", "error")
+FORMAT = 1
+"""Version of ``summary.json``; a newer version cannot be read."""
+
+
+class Member(BaseModel):
+    """A run in ``summary.json``. Its metrics there are for readers: they are read from its own results."""
+
+    folder: str
+    point: tuple[str, ...]
+    overrides: tuple[str, ...]
+    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    exit_status: Annotated[int, Field(strict=True, ge=0, le=255)] | None = None
+    error: str | None = None
+
+    @field_validator("folder")
+    @classmethod
+    def _inside(cls, folder: str) -> str:
+        # the runs of a sweep are written and resumed in these directories
+        if folder in ("", ".", "..") or "/" in folder or "\0" in folder or len(folder.encode()) > 250:
+            raise ValueError("should be the name of a directory in that of the sweep")
+        return folder
+
+
+class Summary(BaseModel):
+    """The content of ``summary.json``, as far as it is read again."""
+
+    format: Annotated[int, Field(strict=True, ge=0)] = 0
+    recipe: str
+    command: str | None
+    report: Annotated[bool, Field(strict=True)] = False
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+
+    @field_validator("members")
+    @classmethod
+    def _once(cls, members: tuple[Member, ...]) -> tuple[Member, ...]:
+        if len({member.folder for member in members}) < len(members):
+            raise ValueError("two runs have the same folder")
+        return members
 
 
 @dataclass
@@ -50,15 +90,26 @@ class Sweep:
         Raises:
             UserError: its ``summary.json`` is damaged.
         """
+        file = folder / SUMMARY
         try:
-            content = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-            runs = [
-                SweepRun(one["folder"], tuple(one["point"]), tuple(one["overrides"]), *map(one.get, _KEPT))
-                for one in content["members"]
-            ]
-            return cls(folder, content["recipe"], runs, content["command"], bool(content.get("report")))
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise UserError(f"{folder / SUMMARY}: not the summary of a sweep: {problem!r}") from problem
+            content = Summary.model_validate(read_json(file))
+        except UserError as error:
+            raise UserError(f"{file}: not the summary of a sweep: {error}") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{file}: not the summary of a sweep: {place}: {message}") from error
+        if content.format > FORMAT:
+            raise UserError(
+                f"{file}: made by a newer version, in format {content.format}; this version reads formats up "
+                f"to {FORMAT}: install a newer ffcore"
+            )
+        runs = [
+            SweepRun(one.folder, one.point, one.overrides, one.seed, one.exit_status, one.error)
+            for one in content.members
+        ]
+        return cls(folder, content.recipe, runs, content.command, content.report)
 
     def begin(self) -> None:
         """Write the recipes and the summary, before the first run starts."""
@@ -74,13 +125,12 @@ class Sweep:
             UserError: the file is damaged.
         """
         path = self.folder / run.name / RESULTS
+        if not path.exists():
+            return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        except ValueError as problem:
-            raise UserError(f"{path}: damaged: {problem}; delete it to resume the run") from problem
-        if content is not None and not isinstance(content, dict):
-            raise UserError(f"{path}: damaged: not the results of a run; delete it to resume the run")
-        return content
+            return read_results(path)
+        except UserError as error:
+            raise UserError(f"{path}: damaged: {error}; delete it to resume the run") from error
 
     def metrics(self, run: SweepRun) -> dict[str, Any]:
         """Returns the metrics of a run for the summary; all None if the run is not finished."""
@@ -136,6 +186,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
     """Returns the content of ``summary.json``: errors in percent, accuracies as fractions, sample std."""
     best = best_point(sweep)
     return {
+        "format": FORMAT,
         "recipe": sweep.recipe,
         "command": sweep.command,
         "report": sweep.report,

@@ -23,19 +23,20 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError, TimeUpError, UserError
+from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
 from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.trainer import WHERE_DATA
 from ffcore.report.write import write_report
-from ffcore.run import arrays, checkpoints, directory, environment, start
+from ffcore.run import arrays, checkpoints, directory, environment, start, stored
 from ffcore.run.callbacks import Callbacks
 from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.collect import results_of
-from ffcore.run.data import Data, with_given_data
+from ffcore.run.data import Data, differing, with_given_data
 from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
 from ffcore.run.places import absolute
@@ -193,8 +194,14 @@ class Job:
             UserError: they differ.
         """
         now = self.data.meta()
-        for key in ("name", "shape", "classes", "provenance"):
-            if meta.get(key) != now[key]:
+        for key in ("shape", "classes", "provenance"):
+            # files that have moved may have other names: their checksums identify them
+            same = (
+                differing(meta.get(key) or {}, now[key]) is None
+                if key == "provenance"
+                else meta.get(key) == now[key]
+            )
+            if not same:
                 raise UserError(
                     f"--resume {run_dir}: data: the {key} of the data set has changed since the run began; "
                     "a run can be resumed only with the same files"
@@ -203,7 +210,7 @@ class Job:
     def refuse_other_ranks(self, group: Ranks, **more: Any) -> None:
         """Raise if the ranks have different recipes, data or versions."""
         recipe = self.recipe.model_dump(mode="json")
-        recipe["data"] |= dict.fromkeys(("root", "path", "cache"))  # paths may differ between machines
+        recipe["data"] |= dict.fromkeys(WHERE_DATA)  # paths may differ between machines
         data = self.data.meta()
         join.refuse_differences(
             group, {"recipe": recipe, "data": data, "versions": environment.versions(), **more}
@@ -229,7 +236,10 @@ class Job:
                 directory.write_json(path / files.RESULTS, results)
             shared = group.objects(results)[0]
             if report and group.rank == 0:
-                write_report(path, reporter(console))
+                try:
+                    write_report(path, reporter(console))
+                except FOREIGN as error:  # the run is finished: a picture must not make it fail
+                    reporter(console)(f"{path}: the report is left out: {typed(error, 200)}")
             return Run(path, Results(shared), self.module)
 
     @contextmanager
@@ -273,7 +283,9 @@ class Job:
             "commits": list(dict.fromkeys([*before.get("commits", ()), self.commit])),
         }
         history = History(path / files.METRICS if group.rank == 0 else None)  # only rank 0 writes files
-        histograms = Histograms(lambda device: data.loader(cast(Split, data.val), device, None))
+        histograms = Histograms(
+            lambda device: data.loader(cast(Split, data.val), device, None), reporter(console)
+        )
         # If only the previous checkpoint could be loaded, the last one is damaged and must not replace it.
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
@@ -288,16 +300,18 @@ class Job:
             trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
             environment.forget_peak(device)
-            if state is not None and before["learned"]:  # all epochs are trained: only select and test
-                for callback in (history, histograms):
-                    # Lightning does not store an empty state, so that the key may be missing.
-                    callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
+            if state is not None and before.get("learned"):  # all epochs are trained: only select and test
+                with stored.restoring(newest):
+                    for callback in (history, histograms):
+                        # Lightning does not store an empty state, so that the key may be missing.
+                        callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
                 sharing = group if join.kind(recipe).shares_batches else ALONE
                 learn = data.loader(data.train, device, lambda: trainer.current_epoch, sharing)
                 val = data.loader(data.val, device, None, group) if data.val is not None else None
                 try:
-                    trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
+                    with stored.restoring(newest, lambda: module.restored):
+                        trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
                 except PausedError:
                     module.distribution.end()
                     if not stop.asked:
@@ -323,12 +337,8 @@ class Job:
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
-        stored = {
-            **arrays.measure(module, data, device, reporter(console)),
-            **concluded,
-            **histograms.arrays(),
-        }
-        arrays.save(path / files.ARRAYS, stored)
+        measured = arrays.measure(module, data, device, reporter(console))
+        arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
         return results
 
 
@@ -336,9 +346,12 @@ def _select(
     recipe: Recipe, module: ForwardOnly, path: Path, state: Mapping[str, Any]
 ) -> tuple[int, dict[str, Any] | None]:
     """Load the weights that the recipe selects. Returns their epoch, from 1, and their validation metrics."""
-    if recipe.trainer.select == "best":
-        state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.BEST)
-    module.load_state_dict(state["state_dict"])
+    file = (
+        path / files.CHECKPOINTS / (checkpoints.LAST if recipe.trainer.select == "last" else checkpoints.BEST)
+    )
+    if file.name == checkpoints.BEST:
+        state = checkpoints.read(file)
+    stored.load_weights(module, state, file)
     return state["ffcore"]["epochs"], state["ffcore"]["val"]
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from ffcore.report import Picture, RunRecord, Section
 from ffcore.report.colours import colours_of
-from ffcore.report.confusion import names_of
+from ffcore.report.confusion import labels_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import Array
-from ffcore.report.style import FRAME, MUTED, WIDE, epoch_axis, mark, new_figure, spread
+from ffcore.report.style import FRAME, MUTED, WIDE, epoch_axis, label, mark, new_figure, spread
+from ffcore.report.text import code
 from ffcore_channel.weights import ENTROPY_WEIGHT
 
 if TYPE_CHECKING:
@@ -59,14 +60,14 @@ def layer_weights(run: RunRecord) -> Section | None:
     places = range(len(names))
     drawn = ax.barh(places, weights, color=[colours.get(name, MUTED) for name in names], height=0.66)
     ax.bar_label(drawn, [f"{weight:.3g}" for weight in weights], padding=4, fontsize=7.5)
-    ax.set_yticks(places, names)
+    ax.set_yticks(places, list(map(label, names)))
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.margins(x=0.12)
     ax.set_xlim(left=0)
     ax.grid(False, axis="y")
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel("weight of its evidence")
-    how = f" by `{run.get('contribution')}`" if run.get("contribution") else ""
+    how = f" by {code(run.get('contribution'))}" if run.get("contribution") else ""
     caption = "Weight of each source of evidence in the prediction."
     return Section("Layer weights", f"Combined{how}.", [Picture("layer-weights", figure, caption)])
 
@@ -95,8 +96,8 @@ def _maps(run: RunRecord, assignments: Mapping[str, Array]) -> Picture:
     for i, name in enumerate(names):
         ax = figure.add_subplot(rows, columns, i + 1)
         shares = assignments[name]
-        _draw_map(ax, shares, names_of(run, shares.shape[1]), named=i % columns == 0)
-        ax.set_title(name)
+        _draw_map(ax, shares, labels_of(run, shares.shape[1]), named=i % columns == 0)
+        ax.set_title(label(name, 14))
         ax.set_title(
             f"entropy {entropy_of(shares):.2f}",
             loc="right",

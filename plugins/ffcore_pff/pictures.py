@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ffcore.report import Picture, RunRecord, Section
-from ffcore.report.confusion import names_of
+from ffcore.report.confusion import labels_of
 from ffcore.report.images import mosaic
 from ffcore.report.record import Array
-from ffcore.report.style import WIDE, bare, mark, new_figure
+from ffcore.report.style import WIDE, bare, label, mark, new_figure
 from ffcore.report.text import markdown_table
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _samples(run: RunRecord) -> Picture:
     shown = samples[:20]
     _show(ax, grid(shown.reshape(-1, *samples.shape[2:]), each))
     height = ax.get_ylim()[0] / len(shown)
-    ax.set_yticks([(k + 0.5) * height for k in range(len(shown))], names_of(run, classes)[: len(shown)])
+    ax.set_yticks([(k + 0.5) * height for k in range(len(shown))], labels_of(run, classes)[: len(shown)])
     ax.tick_params(length=0)
     return Picture("samples", figure, "New images, one row per class, from the mixture of its top latents.")
 
@@ -78,9 +78,9 @@ def _steps(run: RunRecord, steps: Array) -> Picture:
     for i, of_layer in enumerate(steps):
         ax = figure.add_subplot(1, len(steps), i + 1)
         at = np.arange(1, of_layer.shape[1] + 1)
-        for values, label in zip(of_layer, ("own label", "wrong label"), strict=True):
-            ax.plot(at, values, label=label, **mark(len(at)))
-        ax.set_title(names[i] if i < len(names) else f"layer {i + 1}")
+        for values, what in zip(of_layer, ("own label", "wrong label"), strict=True):
+            ax.plot(at, values, label=what, **mark(len(at)))
+        ax.set_title(label(names[i]) if i < len(names) else f"layer {i + 1}")
         ax.set_xlabel("step")
         if i == 0:
             ax.set_ylabel("mean goodness")

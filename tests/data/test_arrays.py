@@ -118,3 +118,32 @@ def test_a_damaged_file_is_a_user_error(tmp_path: Path) -> None:
 def test_a_test_fraction_that_leaves_an_empty_split_raises(fraction: float) -> None:
     with pytest.raises(UserError, match="leaves an empty split"):
         InMemory(GREY, Y, test_fraction=fraction).load()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"y_train": Y + 1}, "labels are 1 to 2; number the classes from 0, such as y - 1"),
+        ({"classes": 10}, "classes should be a list of names.*not 10"),
+        ({"classes": "cat"}, "classes should be a list of names.*not 'cat'"),
+        ({"classes": np.array("cat")}, "classes should be a list of names"),
+        ({"classes": [b"\xff", b"dog"]}, r"class name b'\\xff' is not in UTF-8"),
+        ({"classes": ["\ud800", "dog"]}, "not text that UTF-8 can store"),
+        ({"x_train": GREY[:, :0]}, "have no values"),
+        ({"x_train": np.zeros((10, 8, 8, 3))}, "channels last"),
+        ({"x_train": np.zeros((10, 8, 8, 1), np.float32)}, "channels last"),
+    ],
+)
+def test_ambiguous_classes_and_axes_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        InMemory(**{"x_train": GREY, "y_train": Y, **options}).load()
+
+
+def test_names_may_be_bytes_or_numbers_and_labels_may_skip_class_0_if_classes_are_named() -> None:
+    assert InMemory(GREY, Y, classes=[b"caf\xc3\xa9", 7]).load().classes == ("café", "7")
+    assert InMemory(GREY, Y + 1, classes=["none", "cat", "dog"]).load().num_classes == 3
+    assert InMemory(np.zeros((10, 64, 4, 4)), Y).load().shape == (64, 4, 4)
+
+
+def test_objects_in_a_member_that_is_not_read_are_ignored(tmp_path: Path) -> None:
+    assert Arrays(saved(tmp_path, x_train=GREY, y_train=Y, notes=np.array([{}]))).load().num_classes == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -113,3 +114,39 @@ def test_pixels_are_those_of_the_file(root: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(root / "train/cat/1.png")
     np.testing.assert_array_equal(ImageFolder(str(root)).load().train.x[0], pixels.transpose(2, 0, 1))
+
+
+def test_images_in_nested_directories_are_refused(root: Path) -> None:
+    draw(root / "train/dog/more/9.png", 200)
+    with pytest.raises(UserError, match=r"dog/more: its images would not be read"):
+        ImageFolder(str(root)).load()
+    (root / "train/dog/more/9.png").rename(root / "train/dog/9.png")
+    assert len(ImageFolder(str(root)).load().train) == 5
+
+
+def test_names_that_are_not_utf8_are_refused_as_classes_and_read_as_files(root: Path) -> None:
+    (root / "train/dog/1.png").rename(root / "train/dog/\udcff.png")
+    assert len(ImageFolder(str(root)).load().train) == 4
+    (root / "train/dog").rename(root / "train/\udcff")
+    with pytest.raises(UserError, match=r"'\\udcff' cannot be a class: its name is not in UTF-8"):
+        ImageFolder(str(root)).load()
+
+
+def test_a_named_pipe_among_the_images_is_named(root: Path) -> None:
+    os.mkfifo(root / "train/dog/9.png")
+    with pytest.raises(UserError, match=r"9\.png: cannot be read: Is a named pipe"):
+        ImageFolder(str(root)).load()
+
+
+def test_a_truncated_large_image_is_named_without_a_warning(root: Path) -> None:
+    file = root / "train/dog/1.png"
+    draw(file, 1, size=(10_000, 10_000), mode="L")
+    file.write_bytes(file.read_bytes()[:-50])
+    with pytest.raises(UserError, match=r"1\.png: not a readable image") as raised:
+        ImageFolder(str(root)).load()
+    assert "BytesIO" not in str(raised.value)
+
+
+def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(root: Path) -> None:
+    with pytest.raises(UserError, match=r"train: its images have .*TiB, more than half of the memory"):
+        ImageFolder(str(root), size=10**6).load()

@@ -121,3 +121,30 @@ def test_files_that_do_not_fit_together_raise(
     (tmp_path / file).write_bytes(idx(array))
     with pytest.raises(UserError, match=message):
         Mnist(str(tmp_path)).load()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0", "expected at most 8 axes, found 255"),
+        (gzip.compress(b"\0\0\x0e\x03" + b"\xff" * 12 + b"\0" * 99, mtime=0), "found at most"),
+        (b"\0\0\x0e\x08" + b"\xff" * 32, "expected .* bytes for shape"),
+    ],
+)
+def test_a_header_that_claims_too_much_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "bad").write_bytes(data)
+    with pytest.raises(UserError, match=f"bad: .*{message}"):
+        read_idx(tmp_path / "bad")
+
+
+def test_a_gzip_bomb_behind_a_small_header_is_not_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "bomb").write_bytes(gzip.compress(GOOD + bytes(2**26)))
+    with pytest.raises(UserError, match=r"expected 18 bytes .* found more"):
+        read_idx(tmp_path / "bomb")
+
+
+def test_kaggles_names_of_the_files_are_found(tmp_path: Path) -> None:
+    write_set(tmp_path, packed=False)
+    for path in list(tmp_path.iterdir()):
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert len(Mnist(str(tmp_path)).load().train) == 12

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,3 +77,81 @@ def test_run_that_is_not_finished_raises(tmp_path: Path) -> None:
 def test_missing_directory_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the run directory .* does not exist"):
         RunRecord.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("title", 3, "title: Input should be a valid string"),
+        ("title", ["a"], "title: Input should be a valid string"),
+        ("test.accuracy", "0.9", "test: accuracy: Input should be a valid number"),
+        ("test.accuracy", 1.5, "test: accuracy: .* less than or equal to 1"),
+        ("test.accuracy", True, "test: accuracy: Input should be a valid number"),
+        ("test.confusion", [[1, 2], [3]], "confusion: its rows and columns should be the classes"),
+        ("test.per_block_accuracy", [1], "per_block_accuracy: "),
+        ("epochs", -1, "epochs: "),
+        ("epochs", 10**400, "epochs: "),
+        ("wall_s", 1e300, "wall_s: "),
+        ("blocks", {"name": "a"}, "blocks: "),
+        ("blocks", [["a"]], "blocks.0: "),
+        ("data.classes", "abc", "classes: "),
+        ("format", 99, "made by a newer version, in format 99"),
+        ("versions", {"torch": 2}, "versions.torch: "),
+    ],
+)
+def test_values_of_another_type_are_named(fake_run: FakeRun, path: str, value: Any, message: str) -> None:
+    run = fake_run()
+    results = json.loads((run / "results.json").read_text())
+    *above, last = path.split(".")
+    within = results
+    for key in above:
+        within = within[key]
+    within[last] = value
+    (run / "results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match=message) as raised:
+        RunRecord.read(run)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bytes(range(256)), "is not text in UTF-8"),
+        ("epoch\n1\n".encode("utf-16"), "is not text in UTF-8"),
+        (b'epoch\n"' + b"1" * 200_000 + b'"\n', "is not a table of metrics: field larger"),
+        (b'epoch\n"1', "is not a table of metrics"),
+        (b"epoch\n0x1\n", "line 2, epoch"),
+    ],
+)
+def test_metrics_that_are_no_table_are_refused(fake_run: FakeRun, content: bytes, message: str) -> None:
+    run = fake_run()
+    (run / "metrics.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"metrics\.csv.*{message}"):
+        RunRecord.read(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("goodness/dense1/positive", np.zeros((2, 2)), "should have 1 axes"),
+        ("examples/y", np.array(["a"]), "should be numbers"),
+        ("history/epochs", np.array(1), "should have 1 axes"),
+    ],
+)
+def test_arrays_of_another_shape_are_named(fake_run: FakeRun, name: str, array: Any, message: str) -> None:
+    run = fake_run()
+    np.savez(run / "arrays.npz", **{name: array})
+    with pytest.raises(UserError, match=f"arrays.npz', {name}: {message}"):
+        RunRecord.read(run)
+
+
+@pytest.mark.parametrize("file", ["results.json", "metrics.csv", "arrays.npz", "config.yaml"])
+@pytest.mark.parametrize("other", ["pipe", "directory"])
+def test_pipes_and_directories_in_place_of_files_are_refused(
+    fake_run: FakeRun, file: str, other: str
+) -> None:
+    run = fake_run()
+    (run / file).unlink()
+    os.mkfifo(run / file) if other == "pipe" else (run / file).mkdir()
+    with pytest.raises(UserError, match=f"{file}: cannot be read: Is a"):
+        RunRecord.read(run)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -14,7 +15,8 @@ from ffcore.errors import UserError
 from ffcore.plugin.manager import Plugins
 from ffcore.plugin.registry import Entry
 from ffcore.report import Picture, RunRecord, Section, write, write_report
-from ffcore.report.style import new_figure
+from ffcore.report.style import label, new_figure
+from ffcore.report.text import plain
 from tests.report.conftest import CLOTHES, FakeRun, Only
 
 
@@ -254,3 +256,36 @@ def test_importing_the_report_imports_neither_torch_nor_matplotlib() -> None:
     code = "import sys, ffcore.report; print({'torch', 'lightning', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+STRANGE = {
+    "long": ["x" * 200 + str(k) for k in range(4)],
+    "not in the font": ["猫", "犬", "日本語の名前", "🦊"],
+    "markup": ["[/b]", "$x$", "*a*", "_b_|c"],
+    "control characters": ["a\nb", "\x1b[31m", "\u202ex", "<b>"],
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("names", STRANGE.values(), ids=STRANGE)
+def test_names_of_any_characters_are_drawn_and_written(
+    fake_run: FakeRun, drawn_once: None, names: list[str]
+) -> None:
+    run = fake_run(classes=names)
+    results = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(results | {"title": names[0], "recipe": names[2]}))
+    messages: list[str] = []
+    text = write_report(run, messages.append).read_text()
+    assert messages == []
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    page = (run / "report.html").read_text()
+    for name in names:
+        shown = plain(name)
+        assert html.escape(shown) in page  # as it is, not as markup
+
+
+def test_labels_of_pictures_are_short_and_known_to_the_font() -> None:
+    assert label("x" * 100, 11) == "xxxxx…xxxxx"
+    assert label("\U0010fffd", instead="3") == "3"
+    assert label("a\nb") == "a b"

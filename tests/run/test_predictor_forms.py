@@ -155,3 +155,16 @@ def test_frozen_it_is_the_last_step_of_a_pipeline(predictor, digits):
     assert np.array_equal(pipeline.classes_, np.arange(10))
     assert np.array_equal(cross_val_predict(frozen, x, y, cv=3), predictor.predict(x))
     assert cross_val_score(pipeline, x / 16, y, cv=3).mean() == pytest.approx(predictor.score(x, y), abs=0.01)
+
+
+def test_samples_that_were_scaled_already_give_a_warning(predictor, digits):
+    with pytest.warns(UserWarning, match="the values are 0 to 1, but the run was trained on .* 0 to 16"):
+        predictor.predict(digits.images[:20] / 16)
+    predictor.predict((digits.images[:20] > 8).astype(float))
+
+
+def test_any_strides_and_read_only_arrays_are_accepted(predictor, digits):
+    x = digits.images.astype(np.uint8)
+    x.setflags(write=False)
+    assert np.array_equal(predictor.predict(x[:, ::-1][:, ::-1]), predictor.predict(x))
+    assert (predictor.predict(x) == digits.target).mean() > 0.2

@@ -1,0 +1,171 @@
+"""The schema of a checkpoint, and how its weights get into a module.
+
+torch opens a checkpoint with ``weights_only``; what it returns is checked here before it is used. The states
+of optimisers, loops and callbacks are checked by their owners, inside `restoring`.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
+
+from ffcore.engine.module import ForwardOnly
+from ffcore.errors import RunError, UserError, one_line, typed
+from ffcore.files import CONFIG
+from ffcore.reading import opened
+from ffcore.report.results import Real, Seconds, Whole
+
+MOST_VALUES = 2**31
+"""Largest number of values of one sample, and of classes: larger ones would ask for terabytes of weights."""
+
+
+def _state(values: Any) -> Any:
+    """Check that a state dict has tensors. Extra states of components may be of any type."""
+    for name, value in values.items() if isinstance(values, Mapping) else ():
+        if not isinstance(value, Tensor) and not str(name).endswith("_extra_state"):
+            raise ValueError(f"{name} should be a tensor, not {type(value).__name__}")
+    return values
+
+
+class _Part(BaseModel):
+    """Keys of newer versions are ignored."""
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+
+class DataMeta(_Part):
+    """The data set of a run; see `ffcore.run.data.Data.meta`."""
+
+    name: str
+    shape: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1, max_length=8)]
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_VALUES)]
+    groups: tuple[Whole, ...] | None = None
+    scale: Real
+    mean: Annotated[tuple[Real, ...], Field(min_length=1)]
+    std: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)]
+    provenance: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if math.prod(self.shape) > MOST_VALUES:
+            raise ValueError(f"a sample of shape {self.shape} is too large")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.shape[0]):
+                raise ValueError(f"{name} should have 1 or {self.shape[0]} values, not {len(values)}")
+        if self.groups is not None and len(self.groups) != len(self.classes):
+            raise ValueError(f"groups should have {len(self.classes)} values, not {len(self.groups)}")
+        return self
+
+
+class _Measured(_Part):
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+    per_source: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    measures: dict[str, float] = {}
+    confusion: tuple[tuple[Whole, ...], ...] = ()
+
+
+class Meta(_Part):
+    """The data that ffcore adds to a checkpoint; see `Checkpoints.on_save_checkpoint`."""
+
+    format: Whole = 0
+    version: str = ""
+    data: DataMeta
+    learned: Annotated[bool, Field(strict=True)] = False
+    epochs: Whole
+    val: _Measured | None = None
+    recipe: dict[str, Any] | None = None
+    plugins: dict[str, str] = {}
+    start: dict[str, Any] | None = None
+    wall_s: Seconds = 0
+    peak_memory: Whole = 0
+    command: str | None = None
+    commits: tuple[str | None, ...] = ()
+
+
+class Content(_Part):
+    """A checkpoint."""
+
+    ffcore: Meta
+    state_dict: Annotated[dict[str, Any], BeforeValidator(_state)]
+    global_step: Whole
+    callbacks: dict[str, Any] = {}
+
+
+def refuse_packed(path: Path) -> None:
+    """Check that a checkpoint is a regular file whose members are not compressed, as torch writes them.
+
+    A compressed member could unpack to any size.
+
+    Raises:
+        UserError: it is not.
+    """
+    with opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+        except Exception as error:  # of many types for a damaged file
+            raise UserError(f"{path}: the checkpoint cannot be loaded: {one_line(error, 99)}") from error
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise UserError(f"{path}: the checkpoint cannot be loaded: it is compressed, which torch does not do")
+
+
+def check(path: Path, content: Mapping[str, Any]) -> None:
+    """Check the types of a checkpoint's content.
+
+    Raises:
+        UserError: a part is missing or has another type; the message names it.
+    """
+    try:
+        Content.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{path}: not a checkpoint of a run: {place}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
+
+
+def load_weights(module: ForwardOnly, content: Mapping[str, Any], path: Path) -> None:
+    """Load the weights of a checkpoint into a module.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        module.load_state_dict(content["state_dict"])
+    except UserError:  # a pickle of a black box that the user has not trusted
+        raise
+    except Exception as error:  # states of components may be of any type
+        raise UserError(
+            f"{path.parent.parent}: {path.name} does not fit {CONFIG}: {one_line(error, 300)}"
+        ) from error
+
+
+@contextmanager
+def restoring(path: Path | None, begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Name the checkpoint in errors of its states: optimisers, loops, callbacks, the partial epoch.
+
+    Args:
+        path: the checkpoint; None: nothing is restored, and errors are not changed.
+        begun: returns whether all states have been restored.
+
+    Raises:
+        UserError: instead of an error of another type, before training has begun.
+    """
+    try:
+        yield
+    except (UserError, RunError):
+        raise
+    except Exception as error:
+        if path is None or begun():
+            raise
+        raise UserError(
+            f"{path}: the run cannot be resumed from this checkpoint: {typed(error, 200)}"
+        ) from error
