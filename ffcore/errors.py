@@ -75,6 +75,15 @@ def typed(error: BaseException, longest: int | None = None) -> str:
     return f"{name}: {one_line(error, longest)}" if str(error).strip() else name
 
 
+def reason(error: OSError | ValueError) -> str:
+    """Returns the cause of an error of a file, without the path that the operating system adds.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "x.yaml"))
+    'No such file or directory'
+    """
+    return getattr(error, "strerror", None) or one_line(error)
+
+
 def first_line(error: BaseException) -> str:
     r"""Return the first line of an error's message, or its type if the message is empty.
 
@@ -82,6 +91,19 @@ def first_line(error: BaseException) -> str:
     'no file'
     """
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def shortened(value: object, longest: int = 60) -> str:
+    """Returns the repr of a value, cut to ``longest`` characters.
+
+    >>> shortened("a" * 100, 10)
+    "'aaaaaaaa…"
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = hex(value) if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

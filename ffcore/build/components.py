@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
+from ffcore.build.memory import Limited
 from ffcore.build.objects import component, loaded, own
 from ffcore.errors import UserError, typed
 from ffcore.local.box import FunctionBox
@@ -47,7 +48,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     if in_shape is not None and "in_shape" in inspect.signature(target).parameters:
         options["in_shape"] = in_shape
     try:
-        return target(**options)
+        with Limited():
+            return target(**options)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:

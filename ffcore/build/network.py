@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ffcore.build.block import local_block
 from ffcore.build.components import make
+from ffcore.build.memory import refuse, size
 from ffcore.build.model import LocalModel, built
 from ffcore.build.optimizers import check_optimizer
-from ffcore.errors import RunError, UserError, closest, first_line
+from ffcore.errors import RunError, UserError, at_path, closest, first_line
 from ffcore.interfaces import (
     Algorithm,
     BlackBox,
@@ -76,6 +77,7 @@ class NetworkBuilder:
         self.optimizers: dict[str, OptimizerConfig] = {}
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
+        self._memory = 0  # bytes of the stages built so far
         self._x = torch.zeros(2, *shape)  # output of the items built so far, for an input of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
@@ -139,6 +141,10 @@ class NetworkBuilder:
                     raise UserError(f"{here}.name: {name!r} is taken; names are unique")
                 self._taken.add(name)
                 stages[name] = self._stage(item, name, here, under, over)
+                with at_path(here):
+                    # a residual is the sum of its items, which have been counted
+                    self._memory += 0 if isinstance(item, ResidualItem) else size(stages[name])
+                    refuse(self._memory, "the network up to here")
         return stages
 
     def _stage(

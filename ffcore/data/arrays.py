@@ -20,7 +20,7 @@ from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, first_line
-from ffcore.options import Natural
+from ffcore.options import FilePath, Natural, expanded
 
 __all__ = ["Arrays", "InMemory"]
 
@@ -144,7 +144,7 @@ class Arrays(Dataset):
     """
 
     def __init__(
-        self, path: str, test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2, seed: Natural = 0
+        self, path: FilePath, test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2, seed: Natural = 0
     ) -> None:
         self.path = path
         self.test_fraction = test_fraction
@@ -157,7 +157,7 @@ class Arrays(Dataset):
             UserError: the file is missing or not an .npz file, or an array is missing or not valid for
                 `InMemory`.
         """
-        path = Path(self.path).expanduser()
+        path = Path(expanded(self.path))
         if not path.is_file():
             raise UserError(f"{path}: no such file; set data.path to an .npz file")
         if not zipfile.is_zipfile(path):

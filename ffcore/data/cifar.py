@@ -12,6 +12,7 @@ from ffcore.data.download import data_home, fetch_folder
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError
+from ffcore.options import FilePath, expanded
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 SHAPE = (3, 32, 32)
@@ -42,7 +43,7 @@ class Cifar(Dataset):
     names: ClassVar[str]  # the file with one class name per line
     labels: ClassVar[tuple[int, ...]]  # number of values of each label byte; the last byte is the class
 
-    def __init__(self, root: str | None = None, download: bool | None = None) -> None:
+    def __init__(self, root: FilePath | None = None, download: bool | None = None) -> None:
         self.root = root
         self.download = root is None if download is None else download
 
@@ -56,7 +57,7 @@ class Cifar(Dataset):
         Raises:
             UserError: a file is missing, damaged, or could not be downloaded.
         """
-        folder = self._find(Path(self.root).expanduser() if self.root else data_home())
+        folder = self._find(Path(expanded(self.root)) if self.root else data_home())
         classes = self._class_names(folder / self.names)
         train = np.concatenate([self._read(folder / file) for file in self.train])
         test = self._read(folder / self.test)

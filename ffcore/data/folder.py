@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError, first_line
-from ffcore.options import Count
+from ffcore.options import FilePath, expanded
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -27,7 +29,9 @@ class ImageFolder(Dataset):
         grey: one channel instead of three.
     """
 
-    def __init__(self, root: str, size: Count | None = None, grey: bool = False) -> None:
+    def __init__(
+        self, root: FilePath, size: Annotated[int, Field(ge=1, le=10_000)] | None = None, grey: bool = False
+    ) -> None:
         self.root = root
         self.size = size
         self.grey = grey
@@ -41,7 +45,7 @@ class ImageFolder(Dataset):
         """
         if self.size is not None and self.size < 1:
             raise UserError(f"size={self.size}: must be at least 1 pixel")
-        root = Path(self.root).expanduser()
+        root = Path(expanded(self.root))
         train = root / "train"
         test = next((root / name for name in ("test", "val") if (root / name).is_dir()), root / "test")
         classes = _classes(train)

@@ -13,6 +13,7 @@ from ffcore.data.download import data_home, fetch
 from ffcore.data.idx import read_idx
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError
+from ffcore.options import FilePath, expanded
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -39,7 +40,7 @@ class IdxSet(Dataset):
     checksums: ClassVar[Mapping[str, str]]  # of the .gz files, by file name without .gz
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
-    def __init__(self, root: str | None = None, download: bool | None = None) -> None:
+    def __init__(self, root: FilePath | None = None, download: bool | None = None) -> None:
         self.root = root
         self.download = root is None if download is None else download
 
@@ -53,7 +54,7 @@ class IdxSet(Dataset):
         Raises:
             UserError: a file is missing, damaged, of the wrong shape, or could not be downloaded.
         """
-        root = Path(self.root).expanduser() if self.root else data_home()
+        root = Path(expanded(self.root)) if self.root else data_home()
         paths = {part: [self._find(root, file) for file in files] for part, files in FILES.items()}
         return ImageSet(
             name=self.name,

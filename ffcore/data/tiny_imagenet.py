@@ -16,6 +16,7 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
 from ffcore.data.reading import read_bytes
 from ffcore.errors import UserError, closest, first_line
+from ffcore.options import FilePath, expanded
 
 FOLDER = "tiny-imagenet-200"
 ARCHIVE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -47,7 +48,7 @@ class TinyImageNet(Dataset):
     """
 
     def __init__(
-        self, root: str | None = None, cache: str | None = None, classes: list[str] | None = None
+        self, root: FilePath | None = None, cache: FilePath | None = None, classes: list[str] | None = None
     ) -> None:
         self.root = root
         self.cache = cache
@@ -82,7 +83,7 @@ class TinyImageNet(Dataset):
         which = " ".join([str(folder.resolve()), *(wnids if self.classes is not None else [])])
         place = hashlib.sha256(which.encode()).hexdigest()[:12]
         packed = pack(
-            (Path(self.cache).expanduser() if self.cache else data_home()) / f"tiny-imagenet-{place}.bytes",
+            (Path(expanded(self.cache)) if self.cache else data_home()) / f"tiny-imagenet-{place}.bytes",
             folder,
             {"train": [path for path, _ in train], "val": [path for path, _ in val]},
             SHAPE,
@@ -99,7 +100,7 @@ class TinyImageNet(Dataset):
 
     @property
     def _folders(self) -> tuple[Path, Path]:
-        root = Path(self.root).expanduser() if self.root else data_home()
+        root = Path(expanded(self.root)) if self.root else data_home()
         return root / FOLDER, root
 
     def _find(self) -> Path:
