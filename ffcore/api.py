@@ -66,7 +66,7 @@ def train(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
     directory = Path(run_dir) if run_dir is not None else None
-    console = Console() if bar else None
+    console = Console(markup=False, highlight=False, emoji=False) if bar else None
     return run_train(resolved, directory, dataset=data, console=console, callbacks=callbacks, report=report)
 
 
@@ -115,7 +115,7 @@ def resume(
             overrides=[f"trainer.{name}={json.dumps(value)}" for name, value in (trainer or {}).items()],
             objects=overrides,
             dataset=data,
-            console=Console() if bar else None,
+            console=Console(markup=False, highlight=False, emoji=False) if bar else None,
             callbacks=callbacks,
             report=report,
             net=net,

@@ -127,13 +127,21 @@ def expanded(path: str) -> str:
     return os.path.expanduser(path)
 
 
-def _possible(path: str) -> str:
-    """Returns an expanded path, if a file of this name could exist."""
+def possible(path: str) -> str:
+    """Returns an expanded path, if a file of this name could exist.
+
+    Raises:
+        ValueError: a file system has no file of such a name.
+    """
     names = path.encode(errors="replace").split(b"/")
     if not path or "\0" in path or max(map(len, names)) > 255 or len(path) > 4000:
         raise ValueError("should be a path; a name in it has at most 255 bytes")
-    return expanded(path)
+    result = expanded(path)
+    if result.startswith("~") and not os.path.lexists(result):
+        user = result.partition("/")[0]
+        raise ValueError(f"there is no user {user[1:]!r}; write ./{user} for a file of that name")
+    return result
 
 
-FilePath = Annotated[str, AfterValidator(_possible)]
+FilePath = Annotated[str, AfterValidator(possible)]
 """The path of a file or a directory. A relative one starts at the working directory; ``~`` is the home."""

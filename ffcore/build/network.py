@@ -17,6 +17,7 @@ from ffcore.build.block import local_block
 from ffcore.build.components import make
 from ffcore.build.memory import refuse, size
 from ffcore.build.model import LocalModel, built
+from ffcore.build.names import refuse_reserved
 from ffcore.build.optimizers import check_optimizer
 from ffcore.errors import RunError, UserError, at_path, closest, first_line
 from ffcore.interfaces import (
@@ -102,6 +103,7 @@ class NetworkBuilder:
         readouts: dict[str, Readout] = {}
         check_optimizer(self.recipe.readout_optimizer, "readout_optimizer")
         for name, spec in self.recipe.readouts.items():
+            refuse_reserved(name, f"readouts.{name}")
             readouts[name] = make(spec, f"readouts.{name}")
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
@@ -137,6 +139,7 @@ class NetworkBuilder:
                 continue
             for copy in range(item.repeat if isinstance(item, BlockItem | ResidualItem) else 1):
                 name = self._name(item, copy)
+                refuse_reserved(name, f"{here}.name")
                 if name in self._taken:
                     raise UserError(f"{here}.name: {name!r} is taken; names are unique")
                 self._taken.add(name)
@@ -183,6 +186,7 @@ class NetworkBuilder:
         def local(
             body: nn.Module, name: str, where: str, own: BlockConfig | None, loss: LocalLoss | None
         ) -> LocalBlock:
+            refuse_reserved(name, f"{where}.name")
             if name in self._taken:
                 raise UserError(f"{where}.name: {name!r} is taken; name the model, which becomes a prefix")
             self._taken.add(name)
@@ -219,6 +223,7 @@ class NetworkBuilder:
             own = item.blocks.get(name, BlockConfig())
             where = f"{path}.blocks.{name}" if name in item.blocks else general
             full = f"{item.name}-{name}" if item.name is not None else name
+            refuse_reserved(full, f"{path}.name")
             if full in self._taken:
                 raise UserError(
                     f"{path}.name: {full!r} is taken; give the circuit a name, which becomes a prefix"

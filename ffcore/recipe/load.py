@@ -57,7 +57,9 @@ def find(name_or_path: str) -> Path:
     if name_or_path.endswith(SUFFIXES):
         path = expanded(name_or_path)
         if not os.path.isfile(path):  # unlike Path.is_file, False for an impossible name
-            raise RecipeError(f"there is no recipe file {shortened(name_or_path, 200)}")
+            given = shortened(name_or_path, 200)
+            exists = "\0" not in path and os.path.lexists(path)
+            raise RecipeError(f"{given} is not a file" if exists else f"there is no recipe file {given}")
         return Path(path)
     if re.fullmatch(r"[\w/.-]+", name_or_path):
         packaged = root() / f"{name_or_path}.yaml"
