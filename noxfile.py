@@ -80,6 +80,7 @@ def bench_ranks(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill runs, fill the disk, damage checkpoints: a resumed run has the same results, or raises."""
+    """Kill runs, fill the disk, damage checkpoints and recipes: the same results, or an error of one line."""
     session.install("-e", ".[dev]")
     session.run("pytest", "tests/faults/faults.py", *session.posargs)
+    session.run("python", "tests/faults/recipes.py", "20000", "1")
