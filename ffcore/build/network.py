@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.build.block import local_block
 from ffcore.build.components import make
-from ffcore.build.memory import refuse, size
+from ffcore.build.memory import Limited, refuse, size
 from ffcore.build.model import LocalModel, built
 from ffcore.build.names import refuse_reserved
 from ffcore.build.optimizers import check_optimizer
@@ -240,9 +240,10 @@ class NetworkBuilder:
         shape = tuple(self._x.shape[1:])
         circuit: Circuit = make(item.circuit, path, in_shape=shape)
         try:
-            circuit.setup(
-                Context(shape, self.classes, name=name, superclass_of=self.superclass_of, block=block)
-            )
+            with Limited():  # a circuit makes its blocks here
+                circuit.setup(
+                    Context(shape, self.classes, name=name, superclass_of=self.superclass_of, block=block)
+                )
         except UserError:
             raise
         except ValueError as error:

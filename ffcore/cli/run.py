@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ffcore.cli.folder import Folder
+from ffcore.errors import shortened
 from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE, says_where
 
@@ -27,7 +28,8 @@ class Duration:
     seconds: float
 
 
-_DURATION = re.compile(r"(\d+)s?|(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_N = r"(\d{1,9})"
+_DURATION = re.compile(rf"{_N}s?|(?=\d)(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?")
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Duration | None:
@@ -39,7 +41,7 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     total = alone + 3600 * hours + 60 * minutes + seconds
     if not total:
         raise click.BadParameter(
-            f"{value!r} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
+            f"{shortened(value)} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
         )
     return Duration(value, total)
 
@@ -48,8 +50,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     if value is None:
         return ()
     words = [word.strip() for word in value.split(",")]
-    if not all(word.isdecimal() and word.isascii() for word in words):
-        message = f"{value!r} should be integers separated by commas, such as 1,2,3."
+    if not all(word.isdecimal() and word.isascii() and len(word) < 20 for word in words):
+        message = f"{shortened(value)} should be integers separated by commas, such as 1,2,3."
         raise click.BadParameter(message, ctx, param)
     return tuple(map(int, words))
 
