@@ -26,7 +26,8 @@ def ffcore(*words, cwd, stdout=subprocess.PIPE, **environment):
 def test_a_terminal_may_lack_characters(encoding, tmp_path):
     done = ffcore("show", "digits/ff", "title=größer → 日本", cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"\\u2192" in done.stdout
+    if encoding == "latin-1":  # click takes ASCII for a wrong setting, and writes UTF-8
+        assert "# größer \\u2192 \\u65e5".encode(encoding) in done.stdout
     assert ffcore("--help", cwd=tmp_path, PYTHONIOENCODING=encoding).returncode == 0
 
 
