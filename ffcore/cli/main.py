@@ -90,7 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         stdout.flush()
     except OSError as error:
-        return _unwritten(error)
+        if code == 0:
+            return _unwritten(error)
+        stdout.discard()  # the command has reported an error, perhaps this one
     return code
 
 
