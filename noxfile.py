@@ -80,7 +80,8 @@ def bench_ranks(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill runs, fill the disk, damage files: a resumed run has the same results, or raises in one line."""
+    """Kill runs, fill the disk, damage files and recipes: the same results, or an error of one line."""
     session.install("-e", ".[dev]")
     session.run("pytest", "tests/faults/faults.py", *session.posargs)
     session.run("python", "tests/faults/folders.py", "2000", "0")
+    session.run("python", "tests/faults/recipes.py", "20000", "1")

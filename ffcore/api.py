@@ -68,7 +68,7 @@ def train(
     if run_dir is not None:
         expect("run_dir", run_dir, (str, os.PathLike), "a path")
     directory = Path(run_dir) if run_dir is not None else None
-    console = Console() if bar else None
+    console = Console(markup=False, highlight=False, emoji=False) if bar else None
     return run_train(resolved, directory, dataset=data, console=console, callbacks=callbacks, report=report)
 
 
@@ -125,7 +125,7 @@ def resume(
             overrides=[f"{path}={json.dumps(value)}" for path, value in where.items()],
             objects=overrides,
             dataset=data,
-            console=Console() if bar else None,
+            console=Console(markup=False, highlight=False, emoji=False) if bar else None,
             callbacks=callbacks,
             report=report,
             net=net,

@@ -78,6 +78,15 @@ def typed(error: BaseException, longest: int | None = None) -> str:
     return f"{name}: {one_line(error, longest)}" if _text(error).strip() else name
 
 
+def reason(error: OSError | ValueError) -> str:
+    """Returns the cause of an error of a file, without the path that the operating system adds.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "x.yaml"))
+    'No such file or directory'
+    """
+    return getattr(error, "strerror", None) or one_line(error)
+
+
 def first_line(error: BaseException) -> str:
     r"""Return the first line of an error's message, or its type if the message is empty.
 
@@ -92,6 +101,19 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:  # raised by the error's own __str__
         return ""
+
+
+def shortened(value: object, longest: int = 60) -> str:
+    """Returns the repr of a value, cut to ``longest`` characters.
+
+    >>> shortened("a" * 100, 10)
+    "'aaaaaaaa…"
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = hex(value) if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

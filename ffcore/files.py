@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,12 +49,11 @@ def _of_the_system(error: BaseException | None) -> OSError | None:
 
 def _write_whole(target: Path, write: Callable[[Path], object]) -> None:
     # in the same directory: a rename between file systems is not atomic
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=_DRAFT, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = target.parent / f".{target.stem}-{secrets.token_hex(8)}{_DRAFT}"
+    # not by mkstemp, whose files only their owner may read: the umask decides
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner may read
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,16 +10,18 @@ For other ranges use pydantic's ``Field``: ``Annotated[int, Field(ge=1, le=16)]`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 __all__ = [
     "BelowOne",
     "ByName",
     "Count",
+    "FilePath",
     "Fraction",
     "FunctionTarget",
     "Natural",
@@ -27,6 +29,11 @@ __all__ = [
     "Number",
     "Part",
     "Positive",
+    "Seconds",
+    "Seed",
+    "Size",
+    "Threads",
+    "expanded",
 ]
 
 ByName = str | Mapping[str, Any]
@@ -67,20 +74,35 @@ def _no_bool(value: Any) -> Any:
 NotBool = BeforeValidator(_no_bool)
 """Refuses booleans: pydantic would read ``true`` as 1, which is a mistake in a recipe."""
 
+MOST = 10**9
+"""Maximum of a count. It fits into 32 bits."""
+
+LARGEST = 1e30
+"""Maximum absolute value of a number. It fits into float32, with room for a sum."""
+
+MOST_SEED = 2**63 - 1
+"""Maximum seed of torch's generators."""
+
 # Field comes first: pydantic writes its range into the JSON schema only where it follows the type
-Count = Annotated[int, Field(ge=1), NotBool]
-"""1, 2, 3, …"""
+Count = Annotated[int, Field(ge=1, le=MOST), NotBool]
+"""1, 2, 3, … 10⁹"""
 
-Natural = Annotated[int, Field(ge=0), NotBool]
-"""0, 1, 2, …"""
+Natural = Annotated[int, Field(ge=0, le=MOST), NotBool]
+"""0, 1, 2, … 10⁹"""
 
-Number = Annotated[float, NotBool]
-"""Any finite number."""
+Size = Annotated[int, Field(ge=1, le=10**6), NotBool]
+"""Size of a layer or a window: units, channels, side of a kernel; 1 … 10⁶."""
 
-NonNegative = Annotated[float, Field(ge=0), NotBool]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED), NotBool]
+"""Seed of random numbers, 0 … 2⁶³ − 1."""
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST), NotBool]
+"""Any finite number up to ±10³⁰."""
+
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST), NotBool]
 """A number ≥ 0."""
 
-Positive = Annotated[float, Field(gt=0), NotBool]
+Positive = Annotated[float, Field(gt=0, le=LARGEST), NotBool]
 """A number > 0."""
 
 Fraction = Annotated[float, Field(ge=0, le=1), NotBool]
@@ -88,3 +110,38 @@ Fraction = Annotated[float, Field(ge=0, le=1), NotBool]
 
 BelowOne = Annotated[float, Field(ge=0, lt=1), NotBool]
 """A number in [0, 1)."""
+
+Seconds = Annotated[float, Field(gt=0, le=1e7), NotBool]
+"""A time in seconds, at most 115 days."""
+
+Threads = Annotated[int, Field(ge=1, le=256), NotBool]
+"""Number of threads of this process."""
+
+
+def expanded(path: str) -> str:
+    """Returns a path with ``~`` replaced by the home directory; unchanged if there is no such user.
+
+    >>> expanded("data/x.npz")
+    'data/x.npz'
+    """
+    return os.path.expanduser(path)
+
+
+def possible(path: str) -> str:
+    """Returns an expanded path, if a file of this name could exist.
+
+    Raises:
+        ValueError: a file system has no file of such a name.
+    """
+    names = path.encode(errors="replace").split(b"/")
+    if not path or "\0" in path or max(map(len, names)) > 255 or len(path) > 4000:
+        raise ValueError("should be a path; a name in it has at most 255 bytes")
+    result = expanded(path)
+    if result.startswith("~") and not os.path.lexists(result):
+        user = result.partition("/")[0]
+        raise ValueError(f"there is no user {user[1:]!r}; write ./{user} for a file of that name")
+    return result
+
+
+FilePath = Annotated[str, AfterValidator(possible)]
+"""The path of a file or a directory. A relative one starts at the working directory; ``~`` is the home."""

@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOR_ALL = {"blame", "deprecation", "errors", "files", "reading", "trust", "parts", "private", "options"}
+FOR_ALL = {
+    "blame",
+    "deprecation",
+    "errors",
+    "files",
+    "reading",
+    "trust",
+    "parts",
+    "private",
+    "options",
+    "stdout",
+}
 MAY_IMPORT = {
     "interfaces": set(),
     "local": {"interfaces", "errors"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ffcore.build.components import make
+from ffcore.build.names import refuse_reserved
 from ffcore.errors import UserError
 from ffcore.interfaces import LocalLoss
 from ffcore.local import LocalBlock
@@ -42,6 +43,8 @@ def local_block(
         if spec is not None and (loss is None or noun != "objective")
     }
     if loss is None:
+        for penalty in config.penalties:
+            refuse_reserved(penalty, f"{where}.penalties.{penalty}")
         parts["penalties"] = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
     try:
         return LocalBlock(body, loss=loss, handoff=handoff, per_view=config.per_view, name=name, **parts)

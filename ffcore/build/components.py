@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from ffcore.blame import located, placed, reported
+from ffcore.build.memory import Limited
 from ffcore.build.objects import component, loaded, own
 from ffcore.errors import FOREIGN, UserError, one_line
 from ffcore.local.box import FunctionBox
@@ -46,7 +47,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     if in_shape is not None and "in_shape" in inspect.signature(target).parameters:
         options["in_shape"] = in_shape
     try:
-        made = target(**options)
+        with Limited():
+            made = target(**options)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:

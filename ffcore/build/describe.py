@@ -31,8 +31,9 @@ def describe(recipe: Recipe) -> Table:
     for column in ("block", "activity", "parameters", "goodness", "loss"):
         table.add_column(column, justify="right" if column == "parameters" else "left")
     # the blocks of a PyTorch model stand in for its sub-modules and are not in its module tree
-    inside = [block for block in network.learners.values() if block not in set(network.modules())]
-    for part in (*network.modules(), *inside):
+    modules = dict.fromkeys(network.modules())
+    inside = [block for block in network.learners.values() if block not in modules]
+    for part in (*modules, *inside):
         if isinstance(part, BoxStage):
             table.add_row(part.name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
         elif isinstance(part, LocalBlock):

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from ffcore.blame import explain, located
 from ffcore.build.block import local_block
 from ffcore.build.components import make
+from ffcore.build.memory import Limited, refuse, size
 from ffcore.build.model import LocalModel, built
+from ffcore.build.names import refuse_reserved
 from ffcore.build.optimizers import check_optimizer
-from ffcore.errors import RunError, UserError, closest, first_line
+from ffcore.errors import RunError, UserError, at_path, closest, first_line
 from ffcore.interfaces import (
     Algorithm,
     BlackBox,
@@ -80,6 +82,7 @@ class NetworkBuilder:
         self.optimizers: dict[str, OptimizerConfig] = {}
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
+        self._memory = 0  # bytes of the stages built so far
         self._x = torch.zeros(2, *shape)  # output of the items built so far, for an input of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
@@ -104,6 +107,7 @@ class NetworkBuilder:
         readouts: dict[str, Readout] = {}
         check_optimizer(self.recipe.readout_optimizer, "readout_optimizer")
         for name, spec in self.recipe.readouts.items():
+            refuse_reserved(name, f"readouts.{name}")
             readouts[name] = make(spec, f"readouts.{name}")
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
@@ -139,10 +143,15 @@ class NetworkBuilder:
                 continue
             for copy in range(item.repeat if isinstance(item, BlockItem | ResidualItem) else 1):
                 name = self._name(item, copy)
+                refuse_reserved(name, f"{here}.name")
                 if name in self._taken:
                     raise UserError(f"{here}.name: {name!r} is taken; names are unique")
                 self._taken.add(name)
                 stages[name] = self._stage(item, name, here, under, over)
+                with at_path(here):
+                    # a residual is the sum of its items, which have been counted
+                    self._memory += 0 if isinstance(item, ResidualItem) else size(stages[name])
+                    refuse(self._memory, "the network up to here")
         return stages
 
     def _stage(
@@ -183,6 +192,7 @@ class NetworkBuilder:
         def local(
             body: nn.Module, name: str, where: str, own: BlockConfig | None, loss: LocalLoss | None
         ) -> LocalBlock:
+            refuse_reserved(name, f"{where}.name")
             if name in self._taken:
                 raise UserError(f"{where}.name: {name!r} is taken; name the model, which becomes a prefix")
             self._taken.add(name)
@@ -219,6 +229,7 @@ class NetworkBuilder:
             own = item.blocks.get(name, BlockConfig())
             where = f"{path}.blocks.{name}" if name in item.blocks else general
             full = f"{item.name}-{name}" if item.name is not None else name
+            refuse_reserved(full, f"{path}.name")
             if full in self._taken:
                 raise UserError(
                     f"{path}.name: {full!r} is taken; give the circuit a name, which becomes a prefix"
@@ -235,9 +246,10 @@ class NetworkBuilder:
         shape = tuple(self._x.shape[1:])
         circuit: Circuit = make(item.circuit, path, in_shape=shape)
         try:
-            circuit.setup(
-                Context(shape, self.classes, name=name, superclass_of=self.superclass_of, block=block)
-            )
+            with Limited():  # a circuit makes its blocks here
+                circuit.setup(
+                    Context(shape, self.classes, name=name, superclass_of=self.superclass_of, block=block)
+                )
         except UserError:
             raise
         except ValueError as error:

@@ -14,10 +14,24 @@ _REST = 12
 """Minimum width of the other columns."""
 
 
+class Plain(Console):
+    """A console that prints text unchanged: names and paths may contain [brackets] and :colons:.
+
+    Args:
+        quiet: print nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, quiet=quiet)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError; rich would end the process."""
+        raise  # noqa: PLE0704 (rich calls it while it handles the error)
+
+
 def console() -> Console:
     """Returns a console on standard output; a pipe is 100 columns wide."""
-    # markup and emoji off: class names and paths may contain [brackets] and :colons:
-    plain = Console(markup=False, highlight=False, emoji=False)
+    plain = Plain()
     if not plain.is_terminal:
         plain.width = PIPED_WIDTH
     return plain

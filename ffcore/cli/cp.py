@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import click
 
-from ffcore.errors import UserError
+from ffcore.cli.folder import Folder
+from ffcore.errors import UserError, shortened
 from ffcore.recipe.load import SUFFIXES, dump, find, label, load
-from ffcore.recipe.text import emit, parse
+from ffcore.recipe.text import emit, parse, read
 
 
 @click.command()
 @click.argument("recipe")
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("dest", type=Folder())
 @click.argument("overrides", nargs=-1)
 def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
     """Copy a recipe to the new file DEST.
@@ -24,11 +26,11 @@ def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
     """
     if dest.suffix not in SUFFIXES:
         raise UserError(f"{str(dest)!r} should end in .yaml")
-    if not dest.parent.is_dir():
+    if not os.path.isdir(dest.parent):  # unlike Path.is_dir, False for an impossible name
         raise UserError(f"there is no directory {str(dest.parent)!r}")
     resolved = dump(load(recipe, overrides))
     source = find(recipe)
-    text = source.read_text(encoding="utf-8")
+    text = read(source)
     if overrides or "base" in parse(text, label(source)).data:
         text = resolved
     name = emit({"name": dest.stem}).strip()
@@ -39,4 +41,6 @@ def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
             file.write(text)
     except FileExistsError:
         raise UserError(f"{str(dest)!r} already exists") from None
+    except OSError as error:
+        raise UserError(f"{shortened(str(dest), 200)} cannot be written: {error.strerror}") from error
     click.echo(f"wrote {dest}")

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from ffcore.cli.folder import Folder
 from ffcore.errors import UserError
 from ffcore.report.text import plain
 
 
 @click.command(name="eval")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=Folder())
 @click.argument("overrides", nargs=-1)
 @click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")

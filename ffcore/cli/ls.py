@@ -9,6 +9,7 @@ import click
 
 from ffcore.cli.console import print_table
 from ffcore.errors import UserError
+from ffcore.options import LARGEST, MOST, MOST_SEED
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import Noun, find_noun
 from ffcore.plugin.registry import Entry
@@ -77,7 +78,11 @@ def type_of(schema: Mapping[str, Any]) -> str:
         return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
     if "x-component" in schema:
         return str(schema["x-component"]).replace("_", " ")
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in _BOUNDS.items() if key in schema]
+    bounds = [
+        f"{sign} {schema[key]:g}"
+        for key, sign in _BOUNDS.items()
+        if key in schema and abs(schema[key]) not in (MOST, LARGEST, MOST_SEED)
+    ]
     name = _TYPES.get(schema.get("type", ""), schema.get("type", "any"))
     if schema.get("type") == "array" and isinstance(schema.get("items"), Mapping):
         name = f"list of {type_of(schema['items'])}"

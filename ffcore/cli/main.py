@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 import ffcore
+from ffcore import stdout
 from ffcore.blame import verdict
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, one_line, typed
@@ -78,7 +80,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the user's shell names a backend that is not installed.
         os.environ["MPLBACKEND"] = "agg"
     words = list(sys.argv[1:] if argv is None else argv)
-    state: dict[str, Any] = {"debug": False, "command": shlex.join(["ffcore", *words])}
+    stdout.prepare(own=argv is None)
+    if (problem := _impossible(words)) is not None:
+        return _report(f"error: {problem}", 2)
+    # the command that started this process, for the runs of a sweep; None if `main` was called from Python
+    program = [sys.executable, *sys.orig_argv[1 : len(sys.orig_argv) - len(words)]] if argv is None else None
+    state: dict[str, Any] = {
+        "debug": False,
+        "command": shlex.join(["ffcore", *words]),
+        "program": program,
+    }
+    code = _run(words, state)
+    try:
+        stdout.flush()
+    except OSError as error:
+        if code == 0:
+            return _unwritten(error)
+        stdout.discard()  # the command has reported an error, perhaps this one
+    return code
+
+
+def _run(words: Sequence[str], state: dict[str, Any]) -> int:
     try:
         with trusting(False):  # --trust is valid for this command line alone: `main` may be called again
             # standalone_mode=False: click would print errors in its own format and end the process
@@ -89,14 +111,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = str(error.__cause__ or error)  # click converts a KeyboardInterrupt to an Abort
         line = f"interrupted{': ' if message else ''}{message}"
         return 130 if where.started_by_first() else _report(line, 130)  # only rank 0 prints it
+    except SystemExit as error:
+        if (cause := stdout.problem(error)) is None:
+            raise
+        return _unwritten(cause)  # click ends the process when a pipe is closed
     except Exception as error:
         if state["debug"]:
             raise
-        found = verdict(error)
-        if isinstance(found, UserError | RunError):
-            return _report(f"error: {one_line(found)}", 2 if isinstance(found, UserError) else 1)
-        return _report(f"error (bug?): {typed(error)}; run again with --debug for the traceback", 1)
+        return _explained(error)
     return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception) -> int:
+    """Report an error in one line."""
+    found = verdict(error)
+    if isinstance(found, UserError | RunError):
+        return _report(f"error: {one_line(found)}", 2 if isinstance(found, UserError) else 1)
+    if (cause := stdout.problem(error)) is not None:
+        return _unwritten(cause)
+    return _report(f"error (bug?): {typed(error)}; run again with --debug for the traceback", 1)
+
+
+def _unwritten(error: OSError) -> int:
+    """Report that standard output cannot be written, except for a pipe whose reader has read enough."""
+    stdout.discard()
+    if error.errno == errno.EPIPE:
+        return 1
+    return _report(f"error: {stdout.NAME} cannot be written: {error.strerror}", 1)
+
+
+def _impossible(words: Sequence[str]) -> str | None:
+    """Returns why no command can run here, in one line; None if it can."""
+    for word in words:
+        if word.encode(errors="replace").decode() != word:
+            return f"{word!a} is not UTF-8 text, but the files of a run hold the command line"
+    try:
+        os.getcwd()
+    except OSError:
+        return "the working directory does not exist any more; change to another directory"
+    return None
 
 
 def _misused(error: click.ClickException) -> int:

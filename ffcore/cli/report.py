@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from ffcore.cli.folder import Folder
+
 
 @click.command(name="report")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=Folder())
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     help="with several runs: also write report.md and report.html into this directory",
 )
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ffcore.cli.folder import Folder
+from ffcore.errors import shortened
 from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE_PATHS, says_where
 
@@ -25,7 +28,8 @@ class Duration:
     seconds: float
 
 
-_DURATION = re.compile(r"(\d+)s?|(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_N = r"(\d{1,9})"
+_DURATION = re.compile(rf"{_N}s?|(?=\d)(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?")
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Duration | None:
@@ -37,7 +41,7 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     total = alone + 3600 * hours + 60 * minutes + seconds
     if not total:
         raise click.BadParameter(
-            f"{value!r} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
+            f"{shortened(value)} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
         )
     return Duration(value, total)
 
@@ -46,8 +50,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     if value is None:
         return ()
     words = [word.strip() for word in value.split(",")]
-    if not all(word.isdecimal() and word.isascii() for word in words):
-        message = f"{value!r} should be integers separated by commas, such as 1,2,3."
+    if not all(word.isdecimal() and word.isascii() and len(word) < 20 for word in words):
+        message = f"{shortened(value)} should be integers separated by commas, such as 1,2,3."
         raise click.BadParameter(message, ctx, param)
     return tuple(map(int, words))
 
@@ -55,10 +59,10 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.command(name="run")
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1)
-@click.option("--run-dir", type=click.Path(path_type=Path), help="an empty or new directory for the results")
+@click.option("--run-dir", type=Folder(), help="an empty or new directory for the results")
 @click.option("--seeds", callback=_seeds, metavar="1,2,…", help="a sweep: one run per seed, and a summary")
 @click.option("--jobs", type=click.IntRange(min=1), help="of a sweep: number of runs at the same time")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN_DIR", help="resume a run or a sweep")
+@click.option("--resume", type=Folder(), metavar="RUN_DIR", help="resume a run or a sweep")
 @click.option(
     "--max-time",
     callback=_duration,
@@ -155,14 +159,13 @@ def _once(
     if not resume and rank == 0 and not where.started_by_others():
         directory.check(run_dir)
 
-    from rich.console import Console
-
+    from ffcore.cli.console import Plain
     from ffcore.errors import RunError, TimeUpError, UserError
     from ffcore.report.table import results_table
     from ffcore.run.resume import resume as resume_run
     from ffcore.run.train import train
 
-    console = Console(quiet=rank > 0)  # only rank 0 prints
+    console = Plain(quiet=rank > 0)  # only rank 0 prints
     seconds = max_time.seconds if max_time is not None else None
     with_report = report is not False
     options: Any = {"console": console, "command": command, "max_time": seconds, "report": with_report}
@@ -191,7 +194,7 @@ def _once(
         again = manager.command("report", str(run.path))
         lines = [f"directory {run.path}", f"report    not written; `{again}` writes it"]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     return 0
 
 
@@ -200,8 +203,12 @@ def _several(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
     from ffcore.cli.sweeps import print_sweep
     from ffcore.run import many
 
-    # this interpreter and these plugins, whatever `ffcore` is on the PATH
-    program = [sys.executable, "-m", "ffcore", *manager.options()]
+    # as this process was started: with `-m`, Python would add the working directory to its path
+    started = click.get_current_context().obj["program"] or [
+        *(sys.executable, *([] if {"", os.getcwd()} & {*sys.path} else ["-P"])),
+        *("-m", "ffcore"),
+    ]
+    program = [*started, *manager.options()]
     code = many.launch(
         sweep,
         program,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import click
 
@@ -21,7 +21,7 @@ def command(ctx: click.Context, words: tuple[str, ...], build: bool) -> None:
     Prints all errors of all recipes; the exit code is 2 if there are any.
     """
     failed = False
-    overrides = [word for word in words if "=" in word and not Path(word).is_file()]
+    overrides = [word for word in words if "=" in word and not os.path.isfile(word)]
     for name in words:
         if name in overrides:
             continue

@@ -19,7 +19,7 @@ from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, first_line
-from ffcore.options import Natural
+from ffcore.options import FilePath, Natural
 from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays, size_of
 
 __all__ = ["Arrays", "InMemory"]
@@ -149,7 +149,7 @@ class Arrays(Dataset):
     """
 
     def __init__(
-        self, path: str, test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2, seed: Natural = 0
+        self, path: FilePath, test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2, seed: Natural = 0
     ) -> None:
         self.path = path
         self.test_fraction = test_fraction

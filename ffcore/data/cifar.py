@@ -11,6 +11,7 @@ from ffcore.data.digest import sha256
 from ffcore.data.download import data_home, fetch_folder
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError
+from ffcore.options import FilePath
 from ffcore.reading import expanded, read_bytes, read_text
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
@@ -42,7 +43,7 @@ class Cifar(Dataset):
     names: ClassVar[str]  # the file with one class name per line
     labels: ClassVar[tuple[int, ...]]  # number of values of each label byte; the last byte is the class
 
-    def __init__(self, root: str | None = None, download: bool | None = None) -> None:
+    def __init__(self, root: FilePath | None = None, download: bool | None = None) -> None:
         self.root = root
         self.download = root is None if download is None else download
 

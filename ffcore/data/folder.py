@@ -7,12 +7,14 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError, first_line
-from ffcore.options import Count
+from ffcore.options import FilePath
 from ffcore.reading import expanded, is_text, memory, read_bytes, size
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
@@ -29,7 +31,9 @@ class ImageFolder(Dataset):
         grey: one channel instead of three.
     """
 
-    def __init__(self, root: str, size: Count | None = None, grey: bool = False) -> None:
+    def __init__(
+        self, root: FilePath, size: Annotated[int, Field(ge=1, le=10_000)] | None = None, grey: bool = False
+    ) -> None:
         self.root = root
         self.size = size
         self.grey = grey

@@ -13,6 +13,7 @@ from ffcore.data.download import data_home, fetch
 from ffcore.data.idx import read_idx
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError
+from ffcore.options import FilePath
 from ffcore.reading import expanded
 
 FILES = {
@@ -40,7 +41,7 @@ class IdxSet(Dataset):
     checksums: ClassVar[Mapping[str, str]]  # of the .gz files, by file name without .gz
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
-    def __init__(self, root: str | None = None, download: bool | None = None) -> None:
+    def __init__(self, root: FilePath | None = None, download: bool | None = None) -> None:
         self.root = root
         self.download = root is None if download is None else download
 

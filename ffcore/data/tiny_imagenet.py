@@ -15,6 +15,7 @@ from ffcore.data.download import data_home
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
 from ffcore.errors import UserError, closest, first_line
+from ffcore.options import FilePath
 from ffcore.reading import expanded, read_bytes
 
 FOLDER = "tiny-imagenet-200"
@@ -47,7 +48,7 @@ class TinyImageNet(Dataset):
     """
 
     def __init__(
-        self, root: str | None = None, cache: str | None = None, classes: list[str] | None = None
+        self, root: FilePath | None = None, cache: FilePath | None = None, classes: list[str] | None = None
     ) -> None:
         self.root = root
         self.cache = cache

@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from ffcore.blame import by_user
-from ffcore.errors import UserError, closest, one_line, typed
+from ffcore.errors import UserError, closest, one_line, shortened, typed
 from ffcore.plugin import hookspecs
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registrar import Registrar
@@ -27,6 +27,8 @@ from ffcore.trust import trusted
 GROUP = "ffcore.plugins"
 SESSION = "session"
 """Name of the plugin that `register` adds components to."""
+_MOST_BYTES = 16 << 20
+"""Maximum size of a plugin file."""
 DISABLE = "FFCORE_DISABLE_PLUGINS"
 
 
@@ -163,8 +165,10 @@ class Plugins:
         self.infos.append(PluginInfo(name, version, _home(point), status, entries))
 
     def _load_file(self, path: Path) -> str:
-        if not path.is_file():
-            raise UserError(f"there is no plugin file {str(path)!r}")
+        if not os.path.isfile(path):  # unlike Path.is_file, False for an impossible name
+            raise UserError(f"there is no plugin file {shortened(str(path), 200)}")
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"plugin file {str(path)!r}: larger than {_MOST_BYTES >> 20} MiB")
         try:
             self._replace(
                 PluginInfo(path.stem, "", str(path), "ok", is_file=True), lambda: _module_from(path)

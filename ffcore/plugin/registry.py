@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, closest, shortened
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.signature import Signature, signature_of, summary_of
 from ffcore.plugin.targets import load_target
@@ -137,7 +137,7 @@ class Registry:
             return self._entries[noun][name]
         except KeyError:
             hint = closest(name, [*self.names(noun), *also])
-            raise UserError(f"{name!r} is not {NOUNS[noun].article}{hint}{self._absent()}") from None
+            raise UserError(f"{shortened(name)} is not {NOUNS[noun].article}{hint}{self._absent()}") from None
 
     def names(self, noun: str) -> list[str]:
         """The names registered for a noun, sorted."""

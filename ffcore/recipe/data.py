@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from ffcore.options import Count, Natural
+from ffcore.options import MOST, Count, Natural, Seed
 from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.strict import Flat
 
@@ -15,10 +15,10 @@ def _count_or_fraction(value: Any) -> int | float:
     """Returns a number of samples, or a fraction below 1, also from a string such as "1e-1"."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     # bool is an int, and float(True) is 1.0: without the check `true` would be one sample
-    if isinstance(value, bool) or not (0 <= number < 1 or (number >= 1 and number.is_integer())):
+    if isinstance(value, bool) or not (0 <= number < 1 or (1 <= number <= MOST and number.is_integer())):
         raise ValueError("should be a fraction of the training set below 1, or a number of samples")
     return int(number) if number >= 1 or value == 0 else number
 
@@ -30,11 +30,11 @@ class DataConfig(Flat):
 
     dataset: Annotated[Spec, Kind("dataset")] = Field(description="the data set")
     batch_size: Count = Field(default=100, description="samples per batch, over all ranks")
-    validation: Annotated[int | float, BeforeValidator(_count_or_fraction)] = Field(
+    validation: Annotated[int | float, Field(ge=0, le=MOST), BeforeValidator(_count_or_fraction)] = Field(
         default=0.1,
         description="part of the training set used for validation: a fraction, or a number of samples",
     )
-    split_seed: Natural = Field(default=0, description="seed of the split into training and validation")
+    split_seed: Seed = Field(default=0, description="seed of the split into training and validation")
     augment: list[Annotated[Spec, Kind("augmentation")]] = Field(
         default=[], description="augmentations of the training samples, applied in order"
     )

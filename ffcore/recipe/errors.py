@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ffcore.errors import UserError, closest
+from ffcore.errors import UserError, closest, shortened
 from ffcore.recipe import problems
 from ffcore.recipe.tree import Path, Tree, before, dotted
 
@@ -63,8 +63,7 @@ def _written(one: ErrorDetails, data: Any) -> Path:
 
 def _message(one: ErrorDetails) -> str:
     context: dict[str, Any] = one.get("ctx", {})
-    value = repr(one["input"])
-    value = value if len(value) <= 60 else f"{value[:57]}…"
+    value = shortened(one["input"])
     match one["type"]:
         case problems.UNKNOWN_KEY | "extra_forbidden":
             key = str(one["loc"][-1])

@@ -10,13 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ffcore.errors import closest, expect
+from ffcore.errors import closest, expect, reason, shortened
+from ffcore.options import expanded
 from ffcore.plugin import manager
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import records
 from ffcore.recipe.overrides import apply, apply_values, give_again
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import emit, parse
+from ffcore.recipe.text import read as read_text
 from ffcore.recipe.tree import Tree, before, dotted, merge
 
 _ANOTHER = re.compile(r"\s*(algorithm|network|block|start|data\.(kind|dataset))\b")
@@ -26,6 +28,9 @@ _OWN = ("name", "title", "paper", "description")
 """Keys that a recipe does not inherit from its base."""
 
 SUFFIXES = (".yaml", ".yml")
+
+MOST_BASES = 20
+"""Maximum length of a chain of bases."""
 
 
 def root() -> Path:
@@ -50,18 +55,25 @@ def find(name_or_path: str) -> Path:
         RecipeError: the recipe does not exist.
     """
     if name_or_path.endswith(SUFFIXES):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise RecipeError(f"there is no recipe file {name_or_path!r}")
-        return path
-    packaged = root() / f"{name_or_path}.yaml"
-    inside = packaged.resolve().is_relative_to(root().resolve())
-    if inside and packaged.is_file() and name_or_path not in manager.current().registry.names("recipe"):
-        return packaged  # without a list of all recipes, which takes longer than reading one
+        path = expanded(name_or_path)
+        if not os.path.isfile(path):  # unlike Path.is_file, False for an impossible name
+            given = shortened(name_or_path, 200)
+            exists = "\0" not in path and os.path.lexists(path)
+            raise RecipeError(f"{given} is not a file" if exists else f"there is no recipe file {given}")
+        return Path(path)
+    if re.fullmatch(r"[\w/.-]+", name_or_path):
+        packaged = root() / f"{name_or_path}.yaml"
+        inside = Path(os.path.abspath(packaged)).is_relative_to(os.path.abspath(root()))
+        if (
+            inside
+            and os.path.isfile(packaged)
+            and name_or_path not in manager.current().registry.names("recipe")
+        ):
+            return packaged  # without a list of all recipes, which takes longer than reading one
     known = _known()
     if name_or_path not in known:
-        hint = closest(name_or_path, known)
-        raise RecipeError(f"there is no recipe {name_or_path!r}{hint}; a path should end in .yaml")
+        given, hint = shortened(name_or_path, 200), closest(name_or_path[:200], known)
+        raise RecipeError(f"there is no recipe {given}{hint}; a path should end in .yaml")
     paths = known[name_or_path]
     if len(paths) > 1:
         raise RecipeError(f"there are two recipes {name_or_path!r}: {' and '.join(map(str, paths))}")
@@ -168,18 +180,21 @@ def _read(path: Path, above: tuple[Path, ...]) -> Tree:
     if here in above:
         chain = " → ".join(label(one) for one in (*above, here))
         raise RecipeError(f"{label(path)}  base: a recipe is its own base: {chain}")
+    if len(above) > MOST_BASES:
+        raise RecipeError(f"{label(path)}  base: a chain of more than {MOST_BASES} bases")
     try:
-        tree = parse(path.read_text(encoding="utf-8"), label(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{label(path)}  cannot be read: {error}") from error
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{label(path)}  cannot be read: {reason(error)}") from error
+    tree = parse(text, label(path))
     if "base" not in tree.data:
         return tree
     base = tree.data.pop("base")
     where = tree.origins.pop(("base",))
     if not isinstance(base, str):
-        raise RecipeError(f"{where}  base: {base!r} should be the name or the path of a recipe")
+        raise RecipeError(f"{where}  base: {shortened(base)} should be the name or the path of a recipe")
     if base.endswith(SUFFIXES):  # a path is relative to the file that has it
-        base = os.fspath(path.parent / base)
+        base = os.fspath(path.parent / expanded(base))
     try:
         file = find(base)
     except RecipeError as error:

@@ -13,7 +13,7 @@ from pydantic import (
     model_serializer,
 )
 
-from ffcore.options import Count
+from ffcore.options import Count, NotBool
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.objects import OBJECT, as_kind, is_function, is_instance
@@ -21,6 +21,9 @@ from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Function, Kind, Spec
 from ffcore.recipe.strict import Flat, Name, NullIsEmpty, Strict
 from ffcore.recipe.unions import ByKind
+
+Repeat = Annotated[int, Field(ge=1, le=1000), NotBool]
+"""Number of equal items in a row."""
 
 CONTAINERS = tuple(sorted(NOUNS["body"].taken))
 """Kinds of network items other than blocks."""
@@ -70,7 +73,7 @@ class BlockItem(Flat):
     inner: ClassVar[str] = "body"
 
     body: Annotated[Spec, Kind("body", also=CONTAINERS)] = Field(description="the module inside the block")
-    repeat: Count = Field(default=1, description="number of such blocks in a row")
+    repeat: Repeat = Field(default=1, description="number of such blocks in a row")
     name: Name | None = Field(default=None, description="name of the block; null: a number")
     block: BlockConfig = Field(
         default=BlockConfig(), description="options that differ from the recipe's block"
@@ -158,7 +161,7 @@ class ResidualItem(Strict):
         default="add", description="how the shortcut is merged; it is pooled if the items reduce the image"
     )
     items: list[NetworkItem] = Field(min_length=1, description="the items inside the shortcut")
-    repeat: Count = Field(default=1, description="number of such stages in a row")
+    repeat: Repeat = Field(default=1, description="number of such stages in a row")
     name: Name | None = Field(default=None, description="name of the stage; null: a number")
 
 

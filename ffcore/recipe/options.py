@@ -22,11 +22,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, create_model, field_validator
 from pydantic.fields import FieldInfo
 
 from ffcore.errors import UserError, closest, first_line
-from ffcore.options import FunctionTarget, Part
+from ffcore.options import LARGEST, MOST, FunctionTarget, Part
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
 from ffcore.plugin.signature import REQUIRED, Signature, imported_signature, source_signature
@@ -191,11 +192,13 @@ def recipe_type(hint: Any) -> Any:
             raise UserError(f"Part({part.noun!r}): there is no such sort of component{near}")
         component = Annotated[Spec, Kind(part.noun)]
         return component | None if type(None) in get_args(args[0]) else component
+    if hint in (int, float):
+        origin, args = Annotated, (hint,)
     if origin is Annotated:
         inner, *marks = args
-        inner = recipe_type(inner)
+        inner = _bounded(inner, marks) if inner in (int, float) else recipe_type(inner)
         marks = [Function() if isinstance(mark, FunctionTarget) else mark for mark in marks]
-        return None if inner is None else Annotated[(inner, *marks)]
+        return Annotated[(inner, *marks)] if marks and inner is not None else inner
     if origin in (Union, types.UnionType):
         members = [made for arg in args if (made := recipe_type(arg)) is not None]
         if any(_noun_of(arg) or _part_of(arg) for arg in args):
@@ -209,6 +212,15 @@ def recipe_type(hint: Any) -> Any:
         return None if None in made else origin[tuple(made)]
     plain = hint in _PLAIN or hint in _CONTAINERS or hint is None or origin is Literal
     return hint if plain or _is_model(hint) else None
+
+
+def _bounded(number: Any, marks: Iterable[Any] = ()) -> Any:
+    """The type of a number, with bounds where its marks have none: everything else overflows somewhere."""
+    ranges = [each for mark in marks if isinstance(mark, FieldInfo) for each in mark.metadata]
+    limit = MOST if number is int else LARGEST
+    least = None if any(isinstance(each, Ge | Gt) for each in ranges) else -limit
+    most = None if any(isinstance(each, Le | Lt) for each in ranges) else limit
+    return Annotated[number, Field(ge=least, le=most)]
 
 
 def _part_of(hint: Any) -> Part | None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import yaml
-
-from ffcore.errors import first_line
+from ffcore.errors import shortened
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import apart, as_data, is_object, is_record, record, records
-from ffcore.recipe.text import parse_value
+from ffcore.recipe.text import DEEPEST, parse_value
 from ffcore.recipe.tree import FROM_PYTHON, OVERRIDE, Path, Tree, before, dotted
 
 
@@ -24,16 +22,13 @@ def apply(tree: Tree, override: str) -> None:
     Raises:
         RecipeError: the override is not of this form, or the path leads through a value without parts.
     """
-    origin = f"{OVERRIDE}{override!r}"
+    origin = f"{OVERRIDE}{shortened(override, 100)}"
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
-        raise RecipeError(f"{override!r} is not an override; write path=value, such as trainer.max_epochs=2")
-    try:
-        value = parse_value(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{origin}  broken YAML: {first_line(error)}") from error
-    put(tree, keys, value, origin)
+        given = shortened(override, 100)
+        raise RecipeError(f"{given} is not an override; write path=value, such as trainer.max_epochs=2")
+    put(tree, keys, parse_value(text, origin), origin)
 
 
 def put(tree: Tree, keys: list[str], value: Any, origin: str) -> None:
@@ -50,6 +45,8 @@ def put(tree: Tree, keys: list[str], value: Any, origin: str) -> None:
     Raises:
         RecipeError: the path leads through a value without parts.
     """
+    if len(keys) > DEEPEST:
+        raise RecipeError(f"{before(origin)}a path of {len(keys)} keys; no recipe is nested so deeply")
     parent: Path = ()
     for key in keys[:-1]:
         parent = (*parent, _step(tree, parent, key, origin, create=True))
@@ -140,10 +137,17 @@ def _value_at(data: Any, keys: list[str]) -> Any:
     """Returns the value at a path; the ellipsis if the path does not exist (None is a value)."""
     for key in keys:
         if isinstance(data, list):
-            data = data[int(key)] if key.isdecimal() and int(key) < len(data) else ...
+            index = _index(key, data)
+            data = data[index] if index is not None else ...
         else:
             data = data.get(key, ...) if isinstance(data, dict) else ...
     return data
+
+
+def _index(key: str, items: list[Any]) -> int | None:
+    """Returns a key as an index of a list; None if it is not one."""
+    # int() raises for more than 4300 digits
+    return int(key) if key.isdecimal() and len(key) < 10 and int(key) < len(items) else None
 
 
 def _same(recorded: Any, value: Any) -> bool:
@@ -162,13 +166,12 @@ def _step(tree: Tree, path: Path, key: str, origin: str, *, create: bool) -> str
     tree.unfold(path)
     node: Any = tree.at(path)
     if isinstance(node, list):
-        if not key.isdecimal() or int(key) >= len(node):
-            raise RecipeError(
-                f"{before(origin)}{dotted(path)} is a list of {len(node)}; {key!r} is not an index of it"
-            )
+        if _index(key, node) is None:
+            items = f"{before(origin)}{dotted(path)} is a list of {len(node)}"
+            raise RecipeError(f"{items}; {shortened(key)} is not an index of it")
         return int(key)
     if not isinstance(node, dict):
-        raise RecipeError(f"{before(origin)}{dotted(path)} is {node!r}, which has no key {key!r}")
+        raise RecipeError(f"{before(origin)}{dotted(path)} is {shortened(node)}, which has no key {key!r}")
     if create and node.get(key) is None:
         tree.put((*path, key), {}, {(*path, key): origin})
     return key

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
-from ffcore.options import Count, Natural, Number
+from ffcore.options import Count, Number, Seed
 from ffcore.recipe.data import DataConfig
 from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.network import BlockConfig, NetworkItem
@@ -14,6 +14,7 @@ from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.spec import Kind, Spec
 from ffcore.recipe.start import StartConfig
 from ffcore.recipe.strict import Name, NullIsEmpty, Strict
+from ffcore.recipe.strings import Label, Text
 from ffcore.recipe.trainer import TrainerConfig
 from ffcore.recipe.tree import FROM_PYTHON, Tree, Written, origin
 
@@ -27,7 +28,7 @@ class Paper(Strict):
     """The result that the paper reports, for comparison."""
 
     test_error: Annotated[Number, Field(ge=0, le=100)] = Field(description="test error in percent")
-    source: str = Field(description="table or page of the paper, and how the number was read")
+    source: Text = Field(description="table or page of the paper, and how the number was read")
     known: Literal["text", "code", "secondary", "recalled"] | None = Field(
         default=None,
         description="source of the number: the authors' text or code, secondary sources, or memory",
@@ -38,12 +39,12 @@ class Paper(Strict):
 class Recipe(Strict):
     """A recipe: the description of one experiment."""
 
-    name: str = Field(min_length=1, description="short name, also part of the name of the run directory")
-    title: str = Field(default="", description="one line")
-    reference: str = Field(default="", description="the paper: authors, year, publication")
+    name: Label = Field(min_length=1, description="short name, also part of the name of the run directory")
+    title: Text = Field(default="", description="one line")
+    reference: Text = Field(default="", description="the paper: authors, year, publication")
     paper: Paper | None = Field(default=None, description="the result of the paper")
-    description: str = Field(default="", description="the experiment, and how it differs from the paper")
-    seed: Natural = Field(default=1, description="seed of weights, order of samples and random numbers")
+    description: Text = Field(default="", description="the experiment, and how it differs from the paper")
+    seed: Seed = Field(default=1, description="seed of weights, order of samples and random numbers")
     data: DataConfig = Field(description="the data set and its batches")
     algorithm: Annotated[Spec, Kind("algorithm")] = Field(description="views of a batch, and class scores")
     network: Annotated[list[NetworkItem], BeforeValidator(_as_list)] = Field(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ffcore.options import FilePath
 from ffcore.recipe.strict import Name, Strict
 
 
@@ -19,7 +20,7 @@ def _all_or_list(value: Any) -> Any:
 class StartConfig(Strict):
     """Initial weights from another run, and blocks that do not learn."""
 
-    run: str | None = Field(
+    run: FilePath | None = Field(
         default=None, description="directory of the run whose weights are loaded; null: none"
     )
     checkpoint: Literal["last", "best"] | None = Field(

@@ -28,7 +28,12 @@ from ffcore.recipe.spec import Spec
 def _name(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"[\w-]+", value):
         raise ValueError("should be letters, digits, _ and -")
+    if isinstance(value, str) and len(value) > _LONGEST:
+        raise ValueError(f"should have at most {_LONGEST} characters")
     return value
+
+
+_LONGEST = 100
 
 
 Name = Annotated[str, BeforeValidator(_name)]

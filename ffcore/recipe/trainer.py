@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ffcore.errors import UserError
-from ffcore.options import Count, Number, Positive
+from ffcore.options import Count, NotBool, Positive, Threads
 from ffcore.recipe.callbacks import Callback, Logger
 from ffcore.recipe.problems import wrong
 from ffcore.recipe.spec import entry_of
@@ -41,6 +41,9 @@ class ComponentName:
                 raise wrong(str(error)) from error
         return value
 
+
+Processes = Annotated[int, Field(ge=1, le=100_000), NotBool]
+"""Number of processes or machines."""
 
 Precision = Annotated[Literal["32-true", "bf16-mixed", "64-true"], BeforeValidator(_no_fp16)]
 
@@ -84,8 +87,8 @@ class TrainerConfig(Strict):
 
     max_epochs: Count = Field(default=20, description="passes over the training set")
     max_steps: Count | None = Field(default=None, description="batches after which to stop; null: no limit")
-    devices: Count = Field(default=1, description="processes on each machine, one per device")
-    num_nodes: Count = Field(default=1, description="machines")
+    devices: Processes = Field(default=1, description="processes on each machine, one per device")
+    num_nodes: Processes = Field(default=1, description="machines")
     accelerator: Annotated[str, AfterValidator(ComponentName("accelerator"))] = Field(
         default="auto", description="sort of device: cpu, gpu, mps, …, or module:Class; auto: gpu or cpu"
     )
@@ -101,7 +104,7 @@ class TrainerConfig(Strict):
         default=None,
         description="ff_pipeline: blocks that each rank but the first begins with; null: as balance says",
     )
-    timeout: Annotated[Number, Field(ge=60)] = Field(
+    timeout: Annotated[float, Field(ge=60, le=1e7), NotBool] = Field(
         default=1800.0,
         description="seconds after which a rank gives up waiting for another, also at the start",
     )
@@ -126,7 +129,7 @@ class TrainerConfig(Strict):
     select: Literal["last", "best"] = Field(
         default="last", description="weights to test: of the last epoch, or best on validation"
     )
-    threads: Count | None = Field(default=None, description="torch's threads; null: torch chooses")
+    threads: Threads | None = Field(default=None, description="torch's threads; null: torch chooses")
     loggers: list[Logger] = Field(
         default=[],
         description="loggers that receive the metrics of every epoch: tensorboard, wandb, mlflow, …",

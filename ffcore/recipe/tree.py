@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,8 @@ def dotted(path: Path) -> str:
     >>> dotted(("network", 0, "units"))
     'network.0.units'
     """
-    return ".".join(map(str, path)) or "recipe"
+    # a key may hold a line break
+    return ".".join(key if (key := str(part)).isprintable() else repr(key) for part in path) or "recipe"
 
 
 @dataclass(slots=True)
@@ -62,11 +63,17 @@ class Tree:
 
     def put(self, path: Path, value: Any, origins: dict[Path, str]) -> None:
         """Set the value at a path, whose parent exists, and replace the origins of the old value."""
+        parent = self.at(path[:-1])
         # all origins below the path belong to the old value
-        self.at(path[:-1])[path[-1]] = value
-        depth = len(path)
-        kept = {place: where for place, where in self.origins.items() if place[:depth] != path}
-        self.origins = {**kept, **origins}
+        if isinstance(parent, list) or path[-1] in parent:
+            self._forget(path)
+        parent[path[-1]] = value
+        self.origins.update(origins)
+
+    def _forget(self, path: Path) -> None:
+        """Remove the origins of a value and of all values in it."""
+        for place in _paths(self.at(path), path):
+            self.origins.pop(place, None)
 
     def unfold(self, path: Path) -> None:
         """Replace a kind or an object at this path by the mapping ``{kind: adam}``."""
@@ -96,8 +103,8 @@ class Tree:
             here = (*path, key)
             overridden = keep_overrides and self.origin(here).startswith(OVERRIDE)
             if key not in common and not overridden:
+                self._forget(here)
                 del self.at(path)[key]
-                self.origins = {p: where for p, where in self.origins.items() if p[: len(here)] != here}
 
 
 def origin(origins: Mapping[Path, str], path: Path) -> str:
@@ -140,7 +147,8 @@ def _lay(result: Tree, over: Tree, path: Path) -> None:
             result.unfold(here)
         new, old = over.at(here), result.at(path).get(key)
         if not (isinstance(new, dict) and isinstance(old, dict)):
-            result.put(here, copied(new), _under(over.origins, here))
+            known = {place: over.origins[place] for place in _paths(new, here) if place in over.origins}
+            result.put(here, copied(new), known)
             continue
         if new.get("kind", old.get("kind")) != old.get("kind"):
             result.drop_options(here)
@@ -148,8 +156,12 @@ def _lay(result: Tree, over: Tree, path: Path) -> None:
         _lay(result, over, here)
 
 
-def _under(origins: dict[Path, str], path: Path) -> dict[Path, str]:
-    return {place: where for place, where in origins.items() if place[: len(path)] == path}
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """Yields the path of a value, and those of all values in it."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _paths(item, (*path, key))
 
 
 def _beside_options(path: Path) -> Iterable[str]:

@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ffcore.errors import LostError, RunError, UserError
+from ffcore import stdout
+from ffcore.errors import LostError, RunError, UserError, reason, shortened
 from ffcore.files import RESULTS, write_whole
 from ffcore.plugin import manager
 
@@ -28,14 +29,30 @@ def check(path: Path | None) -> None:
         UserError: it is a file, is not empty, or cannot be read.
     """
     try:
+        given = (path or Path()).absolute()
+        if not _writable_as_text(given):
+            raise UserError(f"--run-dir {str(path or '.')!a}: not UTF-8 text; name another directory")
+        if any(len(os.fsencode(name)) > 255 for name in given.parts):
+            raise UserError(f"--run-dir {shortened(str(path), 200)}: a name has at most 255 bytes")
         if path is None or not path.exists():
             return
         if not path.is_dir():
             raise UserError(f"--run-dir {path}: is a file")
         if any(path.iterdir()):
             raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, name a new directory")
-    except OSError as error:
-        raise UserError(f"--run-dir {path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"--run-dir {path}: cannot be read: {reason(error)}") from error
+
+
+def _writable_as_text(path: Path) -> bool:
+    """Whether the files of a run can hold the path: names of files may be any bytes."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def create(path: Path | None, recipe: str) -> Path:
@@ -45,6 +62,7 @@ def create(path: Path | None, recipe: str) -> Path:
         UserError: it cannot be made.
     """
     check(path)
+    existing = nearest(path)
     try:
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
@@ -59,6 +77,11 @@ def create(path: Path | None, recipe: str) -> Path:
                 continue
             return made
     except OSError as error:
+        for folder in path.parents if path is not None else (Path("runs"),):
+            if folder == existing:
+                break
+            with suppress(OSError):  # it has not been made, or another process has used it
+                folder.rmdir()
         raise UserError(f"--run-dir {path or 'runs'}: cannot be written to: {error.strerror}") from error
     raise UserError(f"--run-dir: {stem} and 998 numbered names exist; name another directory")
 
@@ -121,6 +144,9 @@ def resume_hint(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if (problem := stdout.problem(error)) is not None:
+            written = f"{stdout.NAME} cannot be written ({problem.strerror})"
+            raise RunError(f"{written}; {_next(path)}") from error
         file = error.filename if isinstance(error.filename, str) else str(path)
         if error.errno not in _NO_ROOM and not Path(file).absolute().is_relative_to(path.absolute()):
             raise

@@ -132,7 +132,7 @@ def fit(
         )
     data = _data(parts, net.classes, classes, name)
     folder = Path(run_dir) if run_dir is not None else None
-    console = Console() if bar else None
+    console = Console(markup=False, highlight=False, emoji=False) if bar else None
     how: dict[str, Any] = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
     if not resume:
         return train(recipe, folder, **how, net=net)

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import yaml
-
 from ffcore.errors import UserError
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.load import dump, load
@@ -174,7 +172,7 @@ def _plain(text: str) -> str:
     """Returns a value in its canonical spelling: ``1e-3`` is 0.001."""
     try:
         value = parse_value(text)
-    except (yaml.YAMLError, ValueError):
+    except RecipeError:
         return text  # the loader raises the error for it
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return str(value).replace("e+", "e") if number else text

@@ -60,7 +60,7 @@ def load(module: ForwardOnly, recipe: Recipe) -> dict[str, Any] | None:
 
 def _open(start: StartConfig) -> Predictor:
     assert start.run is not None
-    path = Path(start.run).expanduser()
+    path = Path(start.run)
     if not path.is_dir():
         near = [p.parent.name for p in path.parent.glob(f"*/{files.CONFIG}")]
         raise UserError(f"start.run: there is no directory {start.run!r}{closest(path.name, near)}")

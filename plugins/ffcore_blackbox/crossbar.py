@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ffcore.interfaces import BlackBox
-from ffcore.options import Count, Fraction, Natural, NonNegative, Positive
+from ffcore.options import BelowOne, Natural, NonNegative, Positive, Size
 from ffcore_blackbox.codes import rounded
 
 _PROGRAM = 0x6372  # seed of the target weights, equal for all devices
@@ -46,11 +46,11 @@ class Crossbar(BlackBox):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: Count,
+        units: Size,
         device: Natural = 0,
         noise: NonNegative = 0.1,
-        hours: NonNegative = 0.0,
-        dead: Fraction = 0.01,
+        hours: Annotated[float, Field(ge=0, le=1e9)] = 0.0,
+        dead: BelowOne = 0.01,
         saturation: Positive | None = 3.0,
         bits: Annotated[int, Field(ge=1, le=24)] | None = 8,
     ) -> None:

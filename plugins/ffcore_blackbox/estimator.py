@@ -6,6 +6,7 @@ R rows; U output features.
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ffcore.errors import RunError, one_line
 from ffcore.interfaces import BlackBox, Context
-from ffcore.options import Count
+from ffcore.options import Count, FilePath, expanded
 from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.arrays import array, some
 
@@ -51,13 +52,15 @@ class Estimator(BlackBox):
         self,
         name: str = "PCA",
         options: Mapping[str, Any] | None = None,
-        path: str | None = None,
+        path: FilePath | None = None,
         samples: Count = 10_000,
     ) -> None:
         super().__init__()
         self.samples = samples
         self.loaded = path is not None
-        self.model: Any = _read(Path(path)) if path is not None else _made(name, dict(options or {}))
+        self.model: Any = (
+            _read(Path(expanded(path))) if path is not None else _made(name, dict(options or {}))
+        )
         self.width: int | None = None
 
     def setup(self, context: Context) -> None:
@@ -131,7 +134,7 @@ def _made(name: str, options: dict[str, Any]) -> Any:
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ValueError(f"path: there is no file {str(path)!r}")
     try:
         model = joblib.load(path)

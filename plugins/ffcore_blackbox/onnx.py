@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ffcore.errors import closest, one_line
 from ffcore.interfaces import BlackBox, Context
-from ffcore.options import Count
+from ffcore.options import Count, FilePath, Threads, expanded
 from ffcore_blackbox.arrays import array
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
@@ -31,11 +32,12 @@ class Onnx(BlackBox):
     example_needs = "onnxruntime"
 
     def __init__(
-        self, path: str, threads: Count = 1, rows: Count | None = None, output: str | None = None
+        self, path: FilePath, threads: Threads = 1, rows: Count | None = None, output: str | None = None
     ) -> None:
         super().__init__()
+        path = expanded(path)
         self.path, self.threads, self.limit = path, threads, rows
-        if not Path(path).is_file():
+        if not os.path.isfile(path):
             raise ValueError(f"path: there is no file {path!r}")
         self._session: Any = self._open()
         inputs = self._session.get_inputs()

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
-from ffcore.options import Count, Positive
+from ffcore.options import Count, Seconds
 from ffcore_blackbox import watcher
 from ffcore_blackbox.arrays import array
 
@@ -56,7 +56,7 @@ class Process(BlackBox):
     examples = ({"command": ["{python}", "-m", "ffcore_blackbox.server"]},)
 
     def __init__(
-        self, command: Sequence[str] | str, timeout: Positive = 30.0, rows: Count | None = None
+        self, command: Sequence[str] | str, timeout: Seconds = 30.0, rows: Count | None = None
     ) -> None:
         super().__init__()
         words = shlex.split(command) if isinstance(command, str) else list(command)

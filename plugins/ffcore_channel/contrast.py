@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Progress, Views
-from ffcore.options import Count, Natural, NonNegative, Positive
+from ffcore.options import Natural, NonNegative, Positive, Size
 from ffcore_channel.pooling import product
 
 
@@ -64,7 +64,7 @@ class Contrast(Penalty):
     def __init__(
         self,
         weight: NonNegative = 1.0,
-        width: Count = 128,
+        width: Size = 128,
         start: Positive = 0.8,
         middle: Positive = 0.2,
         end: Positive = 0.1,

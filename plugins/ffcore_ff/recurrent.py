@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ffcore.interfaces import Circuit, Context, LabelledInput, Views
-from ffcore.options import BelowOne, Count, Positive
+from ffcore.options import BelowOne, Positive, Size
 from ffcore_ff.labels import Normalise, normalised
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import add_gradient
@@ -151,8 +151,8 @@ class Recurrent(Circuit):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: Annotated[Sequence[Count], Field(min_length=1)],
-        iterations: Count = 8,
+        units: Annotated[Sequence[Size], Field(min_length=1)],
+        iterations: Annotated[int, Field(ge=1, le=10_000)] = 8,
         reads: tuple[int, int] = (3, 5),
         leak: BelowOne = 0.3,
         label_strength: Positive = 1.0,

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ffcore.interfaces import BatchRNG, Context, Views
-from ffcore.options import BelowOne, Count, NonNegative, Positive
+from ffcore.options import BelowOne, NonNegative, Positive, Size
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
@@ -67,14 +67,14 @@ class Predictive(Recurrent):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: Annotated[Sequence[Count], Field(min_length=1)],
-        steps: Annotated[int, Field(ge=2)] = 12,
+        units: Annotated[Sequence[Size], Field(min_length=1)],
+        steps: Annotated[int, Field(ge=2, le=10_000)] = 12,
         reads: tuple[int, int] | None = None,
         leak: BelowOne = 0.3,
-        group: Count = 10,
+        group: Size = 10,
         noise: NonNegative = 0.01,
         label_strength: Positive = 5.0,
-        latents: Count = 20,
+        latents: Size = 20,
         latent_rate: Positive = 0.025,
         generator_noise: NonNegative = 0.025,
     ) -> None:

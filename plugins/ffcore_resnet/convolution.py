@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import dense
-from ffcore.options import BelowOne, Count, Positive
+from ffcore.options import BelowOne, Positive, Size
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import add_gradient
 
@@ -57,10 +57,10 @@ class Conv(nn.Module):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        channels: Count,
-        kernel: Count = 3,
-        stride: Count = 1,
-        groups: Count = 1,
+        channels: Size,
+        kernel: Size = 3,
+        stride: Size = 1,
+        groups: Size = 1,
         activation: ActivationName = "relu",
         bias: bool = False,
         dropout: BelowOne = 0.0,
@@ -148,13 +148,13 @@ class ConvNorm(nn.Module):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        channels: Count,
-        kernel: Count = 3,
-        stride: Count = 1,
-        groups: Count = 1,
+        channels: Size,
+        kernel: Size = 3,
+        stride: Size = 1,
+        groups: Size = 1,
         activation: ActivationName = "relu",
         bias: bool = True,
-        pool: Count = 1,
+        pool: Size = 1,
         eps: Positive = 1e-4,
         init: Init = "uniform",
     ) -> None:

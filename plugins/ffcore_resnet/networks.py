@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ffcore.interfaces import Items
-from ffcore.options import BelowOne
+from ffcore.options import BelowOne, Size
 from ffcore_resnet.convolution import Init
 
 Item = Mapping[str, Any]
@@ -41,7 +41,7 @@ class ResNet17(Items):
 
     def __init__(
         self,
-        widths: Annotated[tuple[int, ...], Field(min_length=1)] = (100, 200, 400, 800),
+        widths: Annotated[tuple[Size, ...], Field(min_length=1)] = (100, 200, 400, 800),
         dropout: BelowOne = 0.0,
         init: Init = "uniform",
         normalise: bool = True,
@@ -112,7 +112,7 @@ class TinyCNN(_Plain):
 
     def __init__(
         self,
-        widths: tuple[int, int, int, int] = (100, 200, 400, 400),
+        widths: tuple[Size, Size, Size, Size] = (100, 200, 400, 400),
         dropout: BelowOne = 0.0,
         init: Init = "uniform",
         normalise: bool = True,
@@ -135,7 +135,7 @@ class VGG13(_Plain):
 
     def __init__(
         self,
-        widths: tuple[int, int, int, int, int] = (70, 140, 280, 560, 560),
+        widths: tuple[Size, Size, Size, Size, Size] = (70, 140, 280, 560, 560),
         dropout: BelowOne = 0.0,
         init: Init = "uniform",
         normalise: bool = True,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import LabelledInput
-from ffcore.options import Count
+from ffcore.options import Size
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
 Init = Literal["uniform", "normal"]
@@ -42,7 +42,7 @@ class Dense(nn.Module):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        units: Count,
+        units: Size,
         activation: ActivationName = "relu",
         bias: bool = True,
         init: Init = "normal",

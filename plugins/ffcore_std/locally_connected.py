@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import dense
-from ffcore.options import Count, Natural
+from ffcore.options import Natural, Size
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import Init, add_gradient
 
@@ -54,9 +54,9 @@ class LocallyConnected(nn.Module):
     def __init__(
         self,
         in_shape: tuple[int, ...],
-        channels: Count,
-        kernel: Count,
-        stride: Count = 1,
+        channels: Size,
+        kernel: Size,
+        stride: Size = 1,
         padding: Natural = 0,
         activation: ActivationName = "relu",
         bias: bool = True,

@@ -117,12 +117,12 @@ def test_at_most_five_errors_are_shown(write):
         ("", "r.yaml:1  a recipe is a mapping"),
         ("a: [1\nb: 2\n", "r.yaml:2  broken YAML"),
         ("a: 1\n on: 2\n", "r.yaml:2  broken YAML"),
-        ("name: x\non: 2\n", "r.yaml:2  key True is not text"),
+        ("name: x\non: 2\n", "r.yaml:2  key 'on' is not text"),
         ("a: &a\n  b: *a\n", "an alias inside its own anchor"),
         ("a: 1\n---\nb: 1\n", "broken YAML: but found another document"),
         ("a: \x00", "broken YAML"),
-        ("a: 2001-99-99\n", "broken YAML"),
-        ("a: !!python/name:os.system\n", "broken YAML"),
+        ("a: !!timestamp foo\n", "'foo' is not a value of !!timestamp"),
+        ("a: !!python/name:os.system\n", "'' is not a value of !!python/name:os.system"),
     ],
 )
 def test_an_invalid_file_raises_with_its_line(write, text, expected):
