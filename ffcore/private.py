@@ -91,3 +91,35 @@ STOP_FLAG = "_broadcast_sigterm_tensor"
 
 def _nothing() -> None:
     pass
+
+
+_AT_EPOCH_END = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
+"""Of `EarlyStopping` and of `ModelCheckpoint`: whether they read the metric after the epoch; or None."""
+
+
+def checks_at_epoch_end(callback: Any) -> bool | None:
+    """Return whether a Lightning callback reads its metric at the end of an epoch; None if it chooses."""
+    return next((getattr(callback, name) for name in _AT_EPOCH_END if hasattr(callback, name)), None)
+
+
+def check_at_epoch_end(callback: Any) -> None:
+    """Make a Lightning callback read its metric at the end of an epoch, not after a validation."""
+    for name in _AT_EPOCH_END:
+        if hasattr(callback, name):
+            setattr(callback, name, True)
+
+
+def reads_cpu(callback: Any, on_gpu: bool) -> bool:
+    """Return whether Lightning's `DeviceStatsMonitor` reads statistics of the CPU, which needs psutil."""
+    chosen = callback._cpu_stats
+    return not on_gpu if chosen is None else bool(chosen)
+
+
+def pruning_stays(callback: Any) -> bool:
+    """Return whether Lightning's `ModelPruning` writes pruned weights, not weights and masks."""
+    return bool(callback._make_pruning_permanent)
+
+
+def opened_experiment(logger: Any) -> Any:
+    """Return what a Lightning logger has opened (a run of wandb or Comet); None if it has not been used."""
+    return getattr(logger, "_experiment", None)

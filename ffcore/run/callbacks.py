@@ -1,24 +1,27 @@
-"""The callbacks and loggers of a recipe, and the callback that feeds the loggers."""
+"""The callbacks and loggers of a recipe, imported, constructed and checked."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from ffcore.engine.history import History
+from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
-from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
+from ffcore.run.callback_checks import Given, refuse_resumed, refuse_unfit
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.histograms import Histograms
+from ffcore.run.loggers import FeedLoggers, guard
 from ffcore.run.stopping import Stop
 
 
@@ -50,10 +53,38 @@ class Callbacks:
         }
         made |= {f"callbacks[{i}]": callback for i, callback in enumerate(more)}
         _refuse_twins(made)
-        self._callbacks = list(made.values())
+        self._callbacks = made
 
-    def loggers(self, path: Path) -> list[Logger]:
+    @property
+    def bar(self) -> bool:
+        """Whether one of the callbacks is a progress bar of Lightning."""
+        return any(isinstance(callback, ProgressBar) for callback in self._callbacks.values())
+
+    def check(self, module: ForwardOnly, validated: bool) -> None:
+        """Check that the callbacks can work in the run.
+
+        Args:
+            module: the untrained module.
+            validated: whether the run has a validation split.
+
+        Raises:
+            UserError: one cannot.
+        """
+        for path, callback in self._callbacks.items():
+            others = [other for other in self._callbacks.values() if other is not callback]
+            refuse_unfit(path, callback, Given(self.recipe, module, validated, others))
+
+    def refuse_resumed(self, learned: bool) -> None:
+        """See `ffcore.run.callback_checks.refuse_resumed`; a run that has ``learned`` is only tested."""
+        if not learned:
+            refuse_resumed(self._callbacks)
+
+    def loggers(self, path: Path, warn: Callable[[str], None]) -> list[Logger]:
         """Construct the loggers. The default of ``save_dir`` is the run directory.
+
+        Args:
+            path: the run directory.
+            warn: receives one line for a logger that raises during the run.
 
         Raises:
             UserError: a logger cannot be constructed; it may have written files.
@@ -63,36 +94,15 @@ class Callbacks:
             options = dict(item.options)
             if "save_dir" in inspect.signature(kind).parameters:
                 options.setdefault("save_dir", str(path))
-            made.append(_construct(kind, options, item.kind, f"trainer.loggers.{i}"))
+            where = f"trainer.loggers.{i}"
+            logger: Logger = _construct(kind, options, item.kind, where)
+            guard(logger, f"{where}: {item.kind!r}", warn)
+            made.append(logger)
         return made
 
     def all(self, history: History) -> list[L.Callback]:
         """Returns the callbacks, with the one that feeds the loggers."""
-        return [*([FeedLoggers(history, self.recipe)] if self._loggers else []), *self._callbacks]
-
-
-class FeedLoggers(L.Callback):
-    """Sends the recipe to the loggers, and after every epoch its row of ``metrics.csv``.
-
-    Args:
-        history: has the row.
-        recipe: the recipe.
-    """
-
-    def __init__(self, history: History, recipe: Recipe) -> None:
-        self.history = history
-        self.recipe = recipe
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Send the recipe."""
-        for logger in trainer.loggers:
-            logger.log_hyperparams({"recipe": dump(self.recipe)})
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Send the metrics of the epoch."""
-        row = {name: float(value) for name, value in self.history.row.items() if value is not None}
-        for logger in trainer.loggers:
-            logger.log_metrics(row, step=trainer.global_step)
+        return [*([FeedLoggers(history, self.recipe)] if self._loggers else []), *self._callbacks.values()]
 
 
 def _callback(kind: str) -> str:
@@ -130,7 +140,13 @@ def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> 
 
 
 def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
-    """Raise if two callbacks have the same state key: in a checkpoint one would overwrite the other."""
+    """Raise if two callbacks have the same state key, or are progress bars.
+
+    In a checkpoint, one state would overwrite the other.
+    """
+    bars = [path for path, callback in callbacks.items() if isinstance(callback, ProgressBar)]
+    if len(bars) > 1:
+        raise UserError(f"{bars[1]}: {bars[0]} is a progress bar already; remove one of them")
     taken = dict.fromkeys((one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore")
     for path, callback in callbacks.items():
         if type(callback).state_dict is L.Callback.state_dict:

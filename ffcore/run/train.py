@@ -37,6 +37,7 @@ from ffcore.run.collect import results_of
 from ffcore.run.data import Data, with_given_data
 from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
+from ffcore.run.loggers import closed
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
 from ffcore.run.stopping import Stop
@@ -94,7 +95,7 @@ def train(
             stack.enter_context(directory.locked(path))
             with directory.undone(path, existing):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
-                loggers = job.callbacks.loggers(path)
+                loggers = job.callbacks.loggers(path, reporter(console))
         path = group.objects(path)[0]  # the other ranks have not made a directory: they take that of rank 0
         return job.run(path, group, loggers, console, max_time, started, report=report)
 
@@ -110,7 +111,7 @@ def checker() -> Callable[[Recipe], None]:
         read[name] = _Read(job.data.images)
         start.load(job.module, recipe)
         with tempfile.TemporaryDirectory() as folder:
-            job.callbacks.loggers(Path(folder))
+            job.callbacks.loggers(Path(folder), reporter(None))
 
     return check
 
@@ -177,6 +178,7 @@ class Job:
         else:
             module = around(net, recipe, images.shape, images.num_classes, data.statistics())
         join.refuse_network(recipe, module)
+        made_callbacks.check(module, data.val is not None)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does this only after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
@@ -221,7 +223,7 @@ class Job:
         report: bool,
     ) -> Run:
         """Train, select, test and write; resume from checkpoint ``newest`` with the content ``state``."""
-        with directory.resume_hint(path), self._boxes_closed():
+        with directory.resume_hint(path), self._boxes_closed(), closed(loggers):
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
@@ -277,7 +279,8 @@ class Job:
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         first = group.rank == 0
-        bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
+        own_bar = console is not None and config.bar and not self.callbacks.bar and first
+        bar = [Bar(console, recipe.name)] if console is not None and own_bar else []
         drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
             # The order matters: history makes the row that loggers write, and `stop` and `keep` come after

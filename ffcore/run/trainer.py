@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 
@@ -37,7 +38,7 @@ def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], logger
         plugins=[Whole()],
         logger=loggers or False,
         default_root_dir=path / FOLDER,  # not among the run's own checkpoints: the names would clash
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         profiler=_Unprofiled(),
@@ -77,6 +78,7 @@ def apart(threads: int | None) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
         warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist.*")  # all log the same
+        warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # a resumed run's
         try:
             yield
