@@ -120,6 +120,17 @@ def pruning_stays(callback: Any) -> bool:
     return bool(callback._make_pruning_permanent)
 
 
+def numpy_rebuilders() -> tuple[Callable[..., Any], ...]:
+    """Return the functions by which NumPy's arrays and scalars are unpickled."""
+    import codecs
+
+    import numpy as np
+
+    array = np.zeros(1).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    return (array, scalar, codecs.encode)  # type: ignore[return-value]
+
+
 def opened_experiment(logger: Any) -> Any:
     """Return what a Lightning logger has opened (a run of wandb or Comet); None if it has not been used."""
     return getattr(logger, "_experiment", None)

@@ -35,7 +35,7 @@ def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], logger
         max_epochs=config.max_epochs,
         check_val_every_n_epoch=config.validate_every,
         callbacks=callbacks,
-        plugins=[Whole()],
+        plugins=[Whole(callbacks)],
         logger=loggers or False,
         default_root_dir=path / FOLDER,  # not among the run's own checkpoints: the names would clash
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
