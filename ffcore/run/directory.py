@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ffcore.errors import LostError, RunError, UserError
-from ffcore.files import RESULTS, write_whole
+from ffcore.files import RESULTS, is_draft, write_whole
 from ffcore.plugin import manager
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -32,7 +32,7 @@ def check(path: Path | None) -> None:
             return
         if not path.is_dir():
             raise UserError(f"--run-dir {path}: is a file")
-        if any(path.iterdir()):
+        if any(not is_draft(entry) for entry in path.iterdir()):
             raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, name a new directory")
     except OSError as error:
         raise UserError(f"--run-dir {path}: cannot be read: {error.strerror}") from error

@@ -29,6 +29,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import parse
 from ffcore.run.checkpoints import read
 from ffcore.run.samples import class_numbers, stored
+from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
 
 __all__ = ["Predictor"]
@@ -64,6 +65,7 @@ class Predictor:
 
     _estimator_type = "classifier"  # for scikit-learn before 1.6
 
+    @own_settings(warn=False)
     def __init__(
         self,
         run_dir: str | Path,
@@ -264,6 +266,7 @@ class Predictor:
             std=self.std,
         )
 
+    @own_settings(warn=False)
     def _scores(self, x: Any) -> Tensor:
         loader = self.loader(x)
         if not loader.samples:

@@ -23,10 +23,12 @@ from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
 from ffcore.run.same import difference, refuse_edited, report_changed_plugins
+from ffcore.run.surroundings import own_settings
 from ffcore.run.train import Job, reporter
 from ffcore.run.trainer import apart
 
 
+@own_settings()
 def resume(
     run_dir: Path,
     *,

@@ -41,10 +41,12 @@ from ffcore.run.loggers import closed
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
 from ffcore.run.stopping import Stop
+from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import apart, make_trainer
 from ffcore.trust import trusting
 
 
+@own_settings()
 def train(
     recipe: Recipe,
     run_dir: Path | None = None,
@@ -93,6 +95,7 @@ def train(
             existing = directory.nearest(run_dir)
             path = directory.create(run_dir, recipe.name)
             stack.enter_context(directory.locked(path))
+            files.remove_drafts(path)  # of a run that was killed before it had written its recipe
             with directory.undone(path, existing):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
                 loggers = job.callbacks.loggers(path, reporter(console))
