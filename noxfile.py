@@ -83,3 +83,4 @@ def faults(session: nox.Session) -> None:
     """Kill runs, fill the disk, damage checkpoints: a resumed run has the same results, or raises."""
     session.install("-e", ".[dev]")
     session.run("pytest", "tests/faults/faults.py", *session.posargs)
+    session.run("python", "tests/faults/kills.py", "300", "1")
