@@ -54,7 +54,7 @@ class TimeUpError(RuntimeError):
         self.path = path
 
 
-def one_line(error: BaseException, longest: int | None = None) -> str:
+def one_line(error: object, longest: int | None = None) -> str:
     r"""Return an error's message as one line of at most ``longest`` characters, or its type if it is empty.
 
     >>> one_line(ValueError("no\n   file"))

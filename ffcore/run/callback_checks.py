@@ -83,7 +83,7 @@ def _device_stats(callback: Any, given: Given) -> str | None:
 def _monitors(callback: Any, given: Given) -> str | None:
     """Check the metric that `EarlyStopping` or `ModelCheckpoint` monitors, and when it is read."""
     name, config = callback.monitor, given.recipe.trainer
-    if name is None or (isinstance(callback, shipped.ModelCheckpoint) and name in ("epoch", "step")):
+    if isinstance(callback, shipped.ModelCheckpoint) and name in (None, "epoch", "step"):
         return None
     after_epoch = _after_epoch(given)
     known = [*(["val_accuracy"] if given.validated else []), *after_epoch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError, closest, one_line
+from ffcore.errors import UserError, closest, one_line, typed
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.schema import Recipe
@@ -51,7 +51,7 @@ class Callbacks:
                 (f"trainer.callbacks.{i}", one) for i, one in enumerate(recipe.trainer.callbacks)
             )
         }
-        made |= {f"callbacks[{i}]": callback for i, callback in enumerate(more)}
+        made |= _given(more)
         _refuse_twins(made)
         self._callbacks = made
 
@@ -139,6 +139,28 @@ def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> 
         raise UserError(f"{path}: {name!r} cannot be constructed: {one_line(error)}") from error
 
 
+def _given(callbacks: Sequence[L.Callback]) -> dict[str, L.Callback]:
+    """Return the callbacks given from Python, by their path in messages."""
+    if isinstance(callbacks, L.Callback | str) or not isinstance(callbacks, Iterable):
+        raise UserError(f"callbacks: should be a list of callbacks, not {one_line(callbacks, 60)}")
+    made = {f"callbacks[{i}]": callback for i, callback in enumerate(callbacks)}
+    for path, callback in made.items():
+        if not isinstance(callback, L.Callback):
+            raise UserError(
+                f"{path}: should be a lightning.Callback, such as EarlyStopping('val_accuracy'), not "
+                f"{one_line(callback, 60)}"
+            )
+    return made
+
+
+def _state_key(path: str, callback: L.Callback) -> Hashable:
+    try:
+        hash(key := callback.state_key)
+    except Exception as error:
+        raise UserError(f"{path}: its state_key raised {typed(error)}; it should be a string") from error
+    return key
+
+
 def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
     """Raise if two callbacks have the same state key, or are progress bars.
 
@@ -147,13 +169,16 @@ def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
     bars = [path for path, callback in callbacks.items() if isinstance(callback, ProgressBar)]
     if len(bars) > 1:
         raise UserError(f"{bars[1]}: {bars[0]} is a progress bar already; remove one of them")
-    taken = dict.fromkeys((one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore")
+    taken: dict[Hashable, str] = dict.fromkeys(
+        (one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore"
+    )
     for path, callback in callbacks.items():
         if type(callback).state_dict is L.Callback.state_dict:
             continue
-        if (other := taken.setdefault(callback.state_key, path)) != path:
+        key = _state_key(path, callback)
+        if (other := taken.setdefault(key, path)) != path:
             raise UserError(
-                f"{path}: has the same state key {callback.state_key!r} as {other}: remove one of them, "
+                f"{path}: has the same state key {key!r} as {other}: remove one of them, "
                 "or define state_key in its class"
             )
 

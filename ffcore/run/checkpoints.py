@@ -27,6 +27,10 @@ TRIAL = "trial.ckpt"
 """A name under which `Whole` writes no file."""
 
 
+_ENTRIES = ("state_dict", "callbacks", "optimizer_states", "loops", "epoch", "global_step")
+"""Entries of Lightning's without which a run cannot be resumed."""
+
+
 class PausedError(Exception):
     """Ends the training after a checkpoint, to be resumed later. Further callbacks are not called."""
 
@@ -71,8 +75,16 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ffcore's own data to the checkpoint."""
+        """Add ffcore's own data to the checkpoint.
+
+        Raises:
+            RunError: a callback has removed entries.
+        """
         assert isinstance(pl_module, ForwardOnly)
+        if removed := [name for name in _ENTRIES if name not in checkpoint]:
+            raise RunError(
+                f"the on_save_checkpoint of a callback has removed {removed[0]!r} from the checkpoint"
+            )
         checkpoint["ffcore"] = {
             **self.meta,
             **self.spent(),

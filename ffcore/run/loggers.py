@@ -16,6 +16,7 @@ from ffcore.errors import typed
 from ffcore.private import opened_experiment
 from ffcore.recipe.schema import Recipe
 
+_PROPERTIES = ("experiment", "name", "version", "save_dir", "root_dir", "log_dir")
 _METHODS = ("log_hyperparams", "log_metrics", "log_graph", "save", "after_save_checkpoint", "finalize")
 
 
@@ -59,35 +60,53 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return entries
 
 
-def guard(logger: Logger, name: str, warn: Callable[[str], None]) -> None:
-    """Make a logger's methods return None where they would raise; only the first error is reported.
+class _Nothing:
+    """Takes the place of the tracker's object, ``logger.experiment``, if that cannot be made."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copies and pickles ask for these
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+def guard(logger: Logger, path: str, warn: Callable[[str], None]) -> None:
+    """Make a logger's methods and properties return where they would raise; the first error is reported.
 
     Args:
-        logger: its methods are replaced.
-        name: the logger's name in the message.
+        logger: it is changed in place.
+        path: where the logger was given, for the message.
         warn: receives the message.
     """
     reported = False
 
-    def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(method)
+    def guarded(name: str, function: Callable[..., Any], otherwise: Any = None) -> Callable[..., Any]:
+        @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal reported
             try:
-                return method(*args, **kwargs)
+                return function(*args, **kwargs)
             # A tracking library may even end the process, which must not cost the results.
             except (Exception, SystemExit) as error:
                 if not reported:
                     reported = True
-                    warn(
-                        f"{name}: {method.__name__} raised {typed(error)}; the run continues without its data"
-                    )
-                return None
+                    warn(f"{path}: {name} raised {typed(error)}; the run continues without its data")
+                return otherwise
 
         return call
 
-    for method in _METHODS:
-        setattr(logger, method, guarded(getattr(logger, method)))
+    kind = type(logger)
+    # Properties belong to a class, so that the logger gets a subclass of its own.
+    logger.__class__ = type(
+        kind.__name__,
+        (kind,),
+        {
+            name: property(guarded(name, own.fget, _Nothing() if name == "experiment" else None))
+            for name in _PROPERTIES
+            if isinstance(own := getattr(kind, name, None), property) and own.fget is not None
+        },
+    )
+    for name in _METHODS:
+        setattr(logger, name, guarded(name, getattr(logger, name)))
 
 
 @contextmanager

@@ -108,6 +108,34 @@ def test_a_condition_that_is_not_met_is_named_before_a_file_is_written(item, mor
     assert not (tmp_path / "run").exists()
 
 
+class Key(lightning.Callback):
+    """Has a state, but a state key that raises."""
+
+    @property
+    def state_key(self):
+        raise KeyError("key")
+
+    def state_dict(self):
+        return {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([1], r"callbacks\[0\]: should be a lightning.Callback, .* not 1"),
+        ([shipped.Timer], r"callbacks\[0\]: should be a lightning.Callback"),
+        (shipped.Timer("00:01:00:00"), "callbacks: should be a list of callbacks"),
+        ("EarlyStopping", "callbacks: should be a list of callbacks, not EarlyStopping"),
+        ([Key()], r"callbacks\[0\]: its state_key raised KeyError"),
+        ([shipped.EarlyStopping(None)], "EarlyStopping monitors None"),
+    ],
+)
+def test_what_is_not_a_callback_is_refused(given, message, quick, tmp_path):
+    with pytest.raises(UserError, match=message):
+        quick(callbacks=given, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_progress_bars_are_refused(quick):
     with pytest.raises(UserError, match=r"callbacks\.1: trainer\.callbacks\.0 is a progress bar already"):
         quick(**{"trainer.callbacks": ["RichProgressBar", "TQDMProgressBar"]})
@@ -159,6 +187,18 @@ def test_a_logger_that_raises_costs_one_warning(method, quick):
     with pytest.warns(UserWarning, match=r"trainer\.loggers\.0: .*OSError: no network") as warned:
         run = quick(**{"trainer.loggers": [item], "trainer.max_epochs": 1})
     assert len(warned) == 1
+    assert (run.path / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", ["experiment", "version", "log_dir", "save_dir"])
+def test_a_property_of_a_logger_that_raises_costs_one_warning(name, quick, monkeypatch):
+    def fail(self):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(Raises, name, property(fail), raising=False)
+    item = {"kind": f"{__name__}:Raises", "options": {"method": "log_graph"}}
+    with pytest.warns(UserWarning, match=rf"trainer\.loggers\.0: .*{name} raised SystemExit"):
+        run = quick(callbacks=[shipped.ModelCheckpoint()], **{"trainer.loggers": [item]})
     assert (run.path / "results.json").exists()
 
 

@@ -102,6 +102,15 @@ def test_an_object_that_a_hook_adds_is_refused_with_the_name_of_the_callback(qui
         quick(callbacks=[Hook(object())])
 
 
+def test_a_hook_that_removes_what_a_run_needs_is_refused(quick):
+    class Removes(lightning.Callback):
+        def on_save_checkpoint(self, trainer, module, checkpoint):
+            checkpoint.clear()
+
+    with pytest.raises(RunError, match="has removed 'state_dict' from the checkpoint"):
+        quick(callbacks=[Removes()])
+
+
 def test_a_component_gets_back_a_numpy_value_and_is_named_with_an_object(quick):
     Extra.value = np.float32(2.0)
     quick(block={"goodness": Extra()})
