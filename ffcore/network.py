@@ -200,7 +200,6 @@ class Network(nn.Module):
             if optimizers is not self.local.optimizers:
                 refuse_others(optimizers, self.local)
                 self.local.optimizers = optimizers
-                self.local.refresh()
         elif self.local.optimizers is None:
             raise UserError(
                 "learn: the network has no optimisers; make them with ffcore.optimizers(net, "

@@ -34,6 +34,11 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
+def hook_tables(module: nn.Module) -> tuple[Any, Any]:
+    """Return the mappings that hold a module's hooks; they are empty without any, and never replaced."""
+    return module._forward_hooks, module._forward_pre_hooks
+
+
 def step_alone(optimizer: torch.optim.Optimizer) -> None:
     """Step without torch's wrapper of hooks and profiler records, which costs 40 µs per block.
 

@@ -28,6 +28,7 @@ from ffcore.local.passes import Pass, Record
 from ffcore.local.plan import Place, planned, refuse_shared
 from ffcore.local.route import Route
 from ffcore.local.rules import Gradient
+from ffcore.private import hook_tables
 
 
 class LocalNetwork(nn.Module):
@@ -95,7 +96,7 @@ class LocalNetwork(nn.Module):
         for name, head in self._heads.items():
             head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
         self._plan: dict[nn.Module, Place] = {}
-        self._windows: tuple[range, ...] = ()
+        self._windows, self._hooks = cast("tuple[range, ...]", ()), cast("tuple[Any, ...]", ())
         self._first, self._stop = 0, len(self.stages)
         self._bare_end = False
         single = [range(i, i + 1) for i in range(len(self.learning))]
@@ -168,8 +169,7 @@ class LocalNetwork(nn.Module):
             UserError: when the windows do not fit the blocks.
         """
         self._windows = tuple(windows)
-        for block in self.learners.values():
-            block.refresh()
+        self._look_for_hooks()
         self._plan = planned(windows, self._blocks, self.in_circuits)
         busy = [i for i, stage in enumerate(self.stages) if not self._plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
@@ -178,10 +178,16 @@ class LocalNetwork(nn.Module):
         self._bare_end = isinstance(end, LocalBlock) and next(end.handoff.buffers(), None) is None
 
     def refresh(self) -> None:
-        """Plan again if a layer has been pruned or got other hooks since: its weights need autograd."""
-        changed = [block.refresh() for block in self.learners.values()]  # all of them, not up to the first
-        if any(changed):
+        """Plan again if layers have got hooks since, or lost them: pruned weights need autograd."""
+        if self._look_for_hooks():
             self.plan(self._windows)
+
+    def _look_for_hooks(self) -> bool:
+        """Set `LocalBlock.hooked` of all blocks; return whether it has changed."""
+        changed = [block.refresh() for block in self.learners.values()]  # all of them, not up to the first
+        plain = [block.body for block in self.learners.values() if not block.hooked]
+        self._hooks = tuple(table for body in plain for m in body.modules() for table in hook_tables(m))
+        return any(changed)
 
     def place(self, part: nn.Module) -> Place | None:
         """Return the place of a block in the current plan; None for other modules, and blocks not in it."""
@@ -220,6 +226,8 @@ class LocalNetwork(nn.Module):
             UserError: when the blocks have no optimisers.
         """
         self._require_optimizers(self._plan)
+        if any(self._hooks):  # a layer has been pruned since the last step
+            self.refresh()
         upstream = list(views.upstream) if entered else []
         if self._circuits:
             views = replace(views, learns=True)
