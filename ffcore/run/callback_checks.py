@@ -16,6 +16,7 @@ from lightning.pytorch import callbacks as shipped
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, closest
 from ffcore.interfaces import Progress
+from ffcore.local.rules import Gradient
 from ffcore.private import check_at_epoch_end, checks_at_epoch_end, pruning_stays, reads_cpu
 from ffcore.ranks.local import on_gpu
 from ffcore.recipe.schema import Recipe
@@ -82,7 +83,7 @@ def _device_stats(callback: Any, given: Given) -> str | None:
 
 def _monitors(callback: Any, given: Given) -> str | None:
     """Check the metric that `EarlyStopping` or `ModelCheckpoint` monitors, and when it is read."""
-    name, config = callback.monitor, given.recipe.trainer
+    name, config = getattr(callback, "monitor", None), given.recipe.trainer
     if isinstance(callback, shipped.ModelCheckpoint) and name in (None, "epoch", "step"):
         return None
     after_epoch = _after_epoch(given)
@@ -117,7 +118,13 @@ def _after_epoch(given: Given) -> list[str]:
     learning = net.local.learning
     windows = net.schedule.windows(Progress(0, 0, epochs), len(learning))
     first = {net.blocks[learning[i]].name for window in windows for i in window if i < len(learning)}
-    names = [name for name in net.local.learners if name in first or name in net.local.readouts]
+    names = [
+        name
+        for name, block in net.local.learners.items()
+        if name in net.local.readouts
+        # in a window of several blocks, some have no loss of their own
+        or (name in first and (block.loss is not None or type(block.rule) is not Gradient))
+    ]
     return ["train_loss", *(f"{name}/loss" for name in names)]
 
 

@@ -88,6 +88,7 @@ def early(**options):
             {"trainer.validate_every": 2},
             "measured every 2 epochs",
         ),
+        (early(monitor="dense3/loss"), {"schedule.kind": "greedy", **LONG}, "monitors 'dense3/loss'"),
         ({"kind": "ModelCheckpoint", "options": {"monitor": "loss"}}, {}, "monitors 'loss'"),
         ("LearningRateMonitor", {}, "needs a logger: set trainer.loggers"),
         ({"kind": "LambdaCallback", "options": {"on_fit_start": "print"}}, {}, "a function for on_fit_start"),
