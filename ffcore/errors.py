@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+FOREIGN = (Exception, SystemExit, GeneratorExit)
+"""What code that is not ffcore's own may raise. A KeyboardInterrupt is left to the caller."""
+
 __all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOR_ALL = {"deprecation", "errors", "files", "trust", "parts", "private", "options"}
+FOR_ALL = {"blame", "deprecation", "errors", "files", "trust", "parts", "private", "options"}
 MAY_IMPORT = {
     "interfaces": set(),
     "local": {"interfaces", "errors"},

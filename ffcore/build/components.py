@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping
-from traceback import walk_tb
 from typing import Any
 
 from pydantic import ValidationError
 from torch import nn
 
+from ffcore.blame import located, placed, reported
 from ffcore.build.objects import component, loaded, own
-from ffcore.errors import UserError, typed
+from ffcore.errors import FOREIGN, UserError, one_line
 from ffcore.local.box import FunctionBox
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import Absent, misfit
 from ffcore.recipe.options import values_of
-from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.spec import Kind, Spec, entry_of
 from ffcore.recipe.tree import Tree
 
 
@@ -36,7 +35,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
             constructor fails.
     """
     if spec.object is not None:
-        return component(spec.noun, spec.object, path)
+        return placed(component(spec.noun, spec.object, path), path, f"{_noun(spec)} {spec.kind}")
     target = loaded(spec, path)
     base = NOUNS[spec.noun].base
     # A kind "package.module:Class" is not registered by a plugin, so its class is checked here.
@@ -47,23 +46,23 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     if in_shape is not None and "in_shape" in inspect.signature(target).parameters:
         options["in_shape"] = in_shape
     try:
-        return target(**options)
+        made = target(**options)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: {spec.kind} refuses its options: {error}") from error
-    except Exception as error:  # an error in the code of the component's author
-        reason = f"{typed(error, 300)} ({_raised_at(error, target)})"
+        reason = f"{one_line(error)}{located(error)}"
+        raise UserError(f"{path}: {spec.kind} refuses its options: {reason}") from error
+    except FOREIGN as error:
+        reason = reported(error)
         raise UserError(f"{path}: {spec.kind} cannot be constructed: {reason}") from error
+    title = f"{_noun(spec)} {spec.kind!r}"
+    if plugin := entry_of(spec.noun, spec.kind).plugin:
+        title += f" of plugin {plugin!r}"
+    return placed(made, path, title)
 
 
-def _raised_at(error: Exception, target: Any) -> str:
-    """Returns file and line of the last call in the component's own file, else of the last call."""
-    calls = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
-    module = sys.modules.get(target.__module__)
-    own_file = [call for call in calls if call[0] == getattr(module, "__file__", None)]
-    file, line = (own_file or calls)[-1]
-    return f"{file}:{line}"
+def _noun(spec: Spec) -> str:
+    return spec.noun.replace("_", " ")
 
 
 def _nested(value: Any, path: str) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ffcore.blame import blaming
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
 from ffcore.data.images import Dataset
+from ffcore.errors import UserError
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock
 from ffcore.recipe.schema import Recipe
 
@@ -17,13 +19,14 @@ def describe(recipe: Recipe) -> Table:
     Raises:
         UserError: when it cannot be built, or its data set has to be read and is missing.
     """
-    dataset: Dataset = make(recipe.data.dataset, "data")
-    known = dataset.peek()
-    superclasses = None
-    if known is None or (dataset.has_superclasses and recipe.data.groups is None):
-        images = dataset.load()
-        known, superclasses = (images.shape, images.num_classes), images.superclasses
-    network = assemble(recipe, *known, superclasses).network
+    with blaming(UserError):
+        dataset: Dataset = make(recipe.data.dataset, "data")
+        known = dataset.peek()
+        superclasses = None
+        if known is None or (dataset.has_superclasses and recipe.data.groups is None):
+            images = dataset.load()
+            known, superclasses = (images.shape, images.num_classes), images.superclasses
+        network = assemble(recipe, *known, superclasses).network
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "goodness", "loss"):
         table.add_column(column, justify="right" if column == "parameters" else "left")

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from ffcore.blame import placed, reported
 from ffcore.build.detour import Detour, Inside
 from ffcore.build.localize import PartsOf, block_name, matching, refuse_nested
 from ffcore.build.objects import own
-from ffcore.errors import UserError, one_line
+from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces import LocalLoss
 from ffcore.local import HeadLoss, LocalBlock
 from ffcore.recipe.network import BlockConfig, ModelItem
@@ -81,9 +82,10 @@ def _made(item: ModelItem, path: str, classes: int) -> nn.Module:
         raise UserError(f"{path}.target: {item.target!r} should be a function or class that makes a model")
     try:
         model = target(**copy.deepcopy(options))
-    except Exception as error:  # user code may raise anything
+    except FOREIGN as error:
         signature = inspect.signature(target) if inspect.isroutine(target) else ""
-        raise UserError(f"{path}.target: it fails{signature}: {one_line(error, 300)}") from error
+        raise UserError(f"{path}.target: it fails{signature}: {reported(error)}") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"{path}.target: it returns a {type(model).__name__}, not a torch module")
+    placed(model, f"{path}.target", f"model {getattr(target, '__name__', target)}")
     return model

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from ffcore.errors import UserError, first_line, one_line
+from ffcore.blame import located, reported
+from ffcore.errors import FOREIGN, UserError, one_line
 from ffcore.interfaces import BlackBox
 from ffcore.local.box import FunctionBox
 from ffcore.plugin.targets import load_target
@@ -35,12 +36,16 @@ def own(given: Any, path: str) -> Any:
         try:
             return load_target(given.target)
         except (ImportError, AttributeError) as error:
-            raise UserError(f"{path}: {given.target!r} cannot be imported: {first_line(error)}") from error
+            reason = f"{one_line(error, 300)}{located(error)}"
+            raise UserError(f"{path}: {given.target!r} cannot be imported: {reason}") from error
+        except FOREIGN as error:
+            reason = reported(error)
+            raise UserError(f"{path}: {given.target!r} cannot be imported: {reason}") from error
     if inspect.isroutine(given) or isinstance(given, functools.partial):
         return given  # copying a bound method would copy its object too
     try:
         made = copy.deepcopy(given)
-    except Exception as error:  # user code may raise anything
+    except FOREIGN as error:
         hint = "; give a function that calls it" if callable(given) and path.endswith("box") else ""
         message = f"{path}: {a(type(given).__name__)} cannot be copied: {one_line(error, 200)}{hint}"
         raise UserError(message) from error

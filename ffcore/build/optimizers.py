@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from ffcore.blame import reported
 from ffcore.build.objects import loaded, own
-from ffcore.errors import UserError, typed
+from ffcore.errors import FOREIGN, UserError
 from ffcore.local.optimizers import Make
 from ffcore.recipe.calls import Call
 from ffcore.recipe.lr import LRSchedule
@@ -38,8 +39,8 @@ def new_optimizer(
     make, options = _called(config, path)
     try:
         made = make(list(parameters), **options)
-    except Exception as error:  # user code may raise anything
-        raise UserError(f"{path}: the optimiser cannot be made: {typed(error, 300)}") from error
+    except FOREIGN as error:
+        raise UserError(f"{path}: the optimiser cannot be made: {reported(error)}") from error
     if not isinstance(made, torch.optim.Optimizer):
         raise UserError(
             f"{path}: it returns {a(type(made).__name__)}; it should return a torch.optim.Optimizer"
@@ -64,8 +65,8 @@ def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
     parameter.grad = torch.zeros(2, 2)
     try:
         made.step()
-    except Exception as error:  # user code may raise anything
-        raise UserError(f"{path}: {type(made).__name__} cannot step: {typed(error, 300)}") from error
+    except FOREIGN as error:
+        raise UserError(f"{path}: {type(made).__name__} cannot step: {reported(error)}") from error
 
 
 def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
@@ -82,8 +83,8 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
     try:
         made = _factor_of(function, options) if isinstance(function, type) else partial(function, **options)
         first = float(made(0.0, 1))
-    except Exception as error:  # user code may raise anything
-        raise UserError(f"{path}: it does not return a factor: {typed(error, 300)}") from error
+    except FOREIGN as error:
+        raise UserError(f"{path}: it does not return a factor: {reported(error)}") from error
     if not math.isfinite(first):
         raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a finite number")
     return lambda epoch, epochs: float(made(epoch, epochs))

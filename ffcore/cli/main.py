@@ -8,12 +8,12 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from traceback import walk_tb
 from typing import Any
 
 import click
 
 import ffcore
+from ffcore.blame import verdict
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, typed
 from ffcore.plugin import manager
@@ -87,23 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if state["debug"]:
             raise
-        if isinstance(error, UserError):
-            return _report(f"error: {error}", 2)
-        if isinstance(error, RunError):
-            return _report(f"error: {error}", 1)
-        message = f"{typed(error)}{_in_plugin(error)}"
-        return _report(f"error (bug?): {message}; run again with --debug for the traceback", 1)
+        found = verdict(error)
+        if isinstance(found, UserError | RunError):
+            return _report(f"error: {found}", 2 if isinstance(found, UserError) else 1)
+        return _report(f"error (bug?): {typed(error)}; run again with --debug for the traceback", 1)
     return result if isinstance(result, int) else 0
-
-
-def _in_plugin(error: Exception) -> str:
-    """Returns the innermost line of a plugin in the traceback of an error; "" if there is none."""
-    lines = [
-        f" ({frame.f_code.co_filename}:{number}, in {frame.f_code.co_name})"
-        for frame, number in walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__")).partition(".")[0] in manager.current().packages
-    ]
-    return lines[-1] if lines else ""
 
 
 def _misused(error: click.ClickException) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from ffcore.errors import UserError
+from ffcore.blame import blaming
+from ffcore.errors import RunError, UserError
 from ffcore.plugin import manager
 from ffcore.plugin.targets import load_target
 
@@ -63,9 +64,31 @@ class Verbs(click.Group):
             raise UserError(f"{entry.title} is not a click command")
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb.
+
+        Raises:
+            RunError: code that is not ffcore's has raised an exception, or has tried to end the process.
+        """
+        with blaming(RunError):
+            try:
+                return super().invoke(ctx)
+            except SystemExit as error:
+                if ctx.invoked_subcommand not in VERBS:  # a plugin's verb may choose its exit code
+                    ctx.exit(_code(error))
+                raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of verbs without an import of any of them."""
         rows = [(name, verb.help) for name, verb in VERBS.items()]
         rows += [(one.name, one.summary) for one in manager.current().registry.entries("command")]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
+
+
+def _code(error: SystemExit) -> int:
+    """Return the exit code of ``sys.exit``, which prints any other object and exits with 1."""
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    click.echo(str(error.code), err=True)
+    return 1

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, typed
+from ffcore.errors import FOREIGN, RunError, UserError, typed
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.private import version
 
@@ -177,7 +177,7 @@ class BoxStage(nn.Module):
             yield
         except (RunError, UserError) as error:
             raise RunError(f"{self.where}: {error}") from error
-        except Exception as error:
+        except FOREIGN as error:
             raise RunError(f"{self.where}: {what} raised {typed(error, 300)}") from error
 
 

@@ -62,6 +62,7 @@ class Plugins:
         broken: why a plugin was left out, by its name.
         infos: all plugins, in the order of loading.
         packages: top-level names of the modules of those that work.
+        own: those that belong to ffcore itself.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Plugins:
         self.registry = Registry(self.broken, self._disabled)
         self.infos: list[PluginInfo] = []
         self.packages: set[str] = set()
+        self.own: set[str] = {"ffcore"}
         self._session: list[Entry] = []
 
     @classmethod
@@ -150,6 +152,8 @@ class Plugins:
         else:
             try:
                 entries = self._take_in(point.load(), name)
+                if _home(point) == "ffcore":
+                    self.own.add(point.module.partition(".")[0])
             except (Exception, SystemExit) as error:
                 self.broken[name] = _reason(error)
                 status = f"broken: {self.broken[name]}"

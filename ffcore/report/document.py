@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ffcore.blame import reported
+from ffcore.errors import FOREIGN
 from ffcore.files import write_whole
 from ffcore.report.html import to_html
 from ffcore.report.section import Picture, Section
@@ -82,9 +84,8 @@ class Document:
     def _guarded(self, name: str, make: Callable[[], Part | None]) -> None:
         try:
             part = make()
-        except Exception as error:  # of any kind: a section of a plugin must not prevent the report
-            reason = (str(error).splitlines() or [""])[0]
-            message = f"{name} failed: {type(error).__name__}: {reason}"
+        except FOREIGN as error:  # a section of a plugin must not prevent the report
+            message = f"{name} failed: {reported(error)}"
             self._complain(message)
             part = Part(body=f"*{message}*")
         if part is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
+from ffcore.blame import located, placed, reported
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError, closest, one_line, typed
+from ffcore.errors import FOREIGN, UserError, at_path, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.schema import Recipe
@@ -96,7 +98,11 @@ class Callbacks:
                 options.setdefault("save_dir", str(path))
             where = f"trainer.loggers.{i}"
             logger: Logger = _construct(kind, options, item.kind, where)
-            guard(logger, f"{where}: {item.kind!r}", warn)
+            try:
+                guard(logger, f"{where}: {item.kind!r}", warn)
+            except (AttributeError, TypeError) as error:
+                reason = f"its class cannot be extended: {one_line(error)}{located(error)}"
+                raise UserError(f"{where}: {item.kind!r} cannot be used: {reason}") from error
             made.append(logger)
         return made
 
@@ -115,12 +121,16 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
         component = load_target(target)
     except ImportError as error:
         raise UserError(f"{path}: {item.kind!r} cannot be imported: {error}") from error
-    except AttributeError:
+    except FOREIGN as error:
+        if not isinstance(error, AttributeError) or module not in sys.modules:
+            reason = reported(error)
+            raise UserError(f"{path}: {item.kind!r} cannot be imported: {reason}") from error
         known = [n for n, v in vars(importlib.import_module(module)).items() if _is(v, base)]
         raise UserError(f"{path}: {module} has no {name!r}{closest(name, known)}") from None
     if not _is(component, base):
         raise UserError(f"{path}: {item.kind!r} is not a {base.__name__.lower()} of Lightning")
-    signature = inspect.signature(component)
+    with at_path(path):
+        signature = _signature(component)
     # `loggers` adds ``save_dir`` later, when the run directory is known
     given = {"save_dir": ""} if base is Logger and "save_dir" in signature.parameters else {}
     try:
@@ -132,11 +142,23 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
     return component
 
 
-def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
+def _signature(kind: type) -> inspect.Signature:
     try:
-        return kind(**options)
-    except Exception as error:  # most constructors raise for a wrong option or a missing package
-        raise UserError(f"{path}: {name!r} cannot be constructed: {one_line(error)}") from error
+        return inspect.signature(kind)
+    except TypeError as error:
+        raise ValueError(f"{kind.__qualname__} has no signature: {error}") from error
+
+
+def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
+    noun = "logger" if issubclass(kind, Logger) else "callback"
+    try:
+        made = placed(kind(**options), path, f"{noun} {name!r}")
+    except FOREIGN as error:  # most constructors raise for a wrong option or a missing package
+        reason = f"{one_line(error)}{located(error)}"
+        raise UserError(f"{path}: {name!r} cannot be constructed: {reason}") from error
+    if not isinstance(made, kind):  # a metaclass may return anything
+        raise UserError(f"{path}: {name!r} cannot be constructed: it made a {type(made).__name__}")
+    return made
 
 
 def _given(callbacks: Sequence[L.Callback]) -> dict[str, L.Callback]:
@@ -150,14 +172,15 @@ def _given(callbacks: Sequence[L.Callback]) -> dict[str, L.Callback]:
                 f"{path}: should be a lightning.Callback, such as EarlyStopping('val_accuracy'), not "
                 f"{one_line(callback, 60)}"
             )
+        placed(callback, path, f"callback {type(callback).__name__}")
     return made
 
 
 def _state_key(path: str, callback: L.Callback) -> Hashable:
     try:
         hash(key := callback.state_key)
-    except Exception as error:
-        raise UserError(f"{path}: its state_key raised {typed(error)}; it should be a string") from error
+    except FOREIGN as error:
+        raise UserError(f"{path}: its state_key raised {reported(error)}; it should be a string") from error
     return key
 
 

@@ -115,7 +115,7 @@ def resume_hint(path: Path) -> Iterator[None]:
     """If the run ends early, by a full disk or Ctrl-C, add the command that resumes it to the message.
 
     Raises:
-        RunError: instead of an OSError about a file of the run.
+        RunError: instead of an OSError about a file of the run, and of a UserError.
         KeyboardInterrupt: with that message.
     """
     try:
@@ -128,6 +128,8 @@ def resume_hint(path: Path) -> Iterator[None]:
             f"{file}: cannot be written ({error.strerror}); all files written before are intact: free disk "
             f"space, then {_next(path)}"
         ) from error
+    except UserError as error:  # files have been written, so the exit code is 1
+        raise RunError(str(error)) from error
     except LostError as lost:
         lost.hint = _next(path)
         raise

@@ -12,7 +12,7 @@ import lightning as L
 from lightning.pytorch.loggers import Logger
 
 from ffcore.engine.history import History
-from ffcore.errors import typed
+from ffcore.errors import FOREIGN, typed
 from ffcore.private import opened_experiment
 from ffcore.recipe.schema import Recipe
 
@@ -86,7 +86,7 @@ def guard(logger: Logger, path: str, warn: Callable[[str], None]) -> None:
             try:
                 return function(*args, **kwargs)
             # A tracking library may even end the process, which must not cost the results.
-            except (Exception, SystemExit) as error:
+            except FOREIGN as error:
                 if not reported:
                     reported = True
                     warn(f"{path}: {name} raised {typed(error)}; the run continues without its data")
@@ -96,7 +96,7 @@ def guard(logger: Logger, path: str, warn: Callable[[str], None]) -> None:
 
     kind = type(logger)
     # Properties belong to a class, so that the logger gets a subclass of its own.
-    logger.__class__ = type(
+    made = type(
         kind.__name__,
         (kind,),
         {
@@ -105,6 +105,7 @@ def guard(logger: Logger, path: str, warn: Callable[[str], None]) -> None:
             if isinstance(own := getattr(kind, name, None), property) and own.fget is not None
         },
     )
+    logger.__class__ = made
     for name in _METHODS:
         setattr(logger, name, guarded(name, getattr(logger, name)))
 

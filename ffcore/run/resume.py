@@ -11,6 +11,7 @@ import lightning as L
 from rich.console import Console
 
 from ffcore import files
+from ffcore.blame import blaming
 from ffcore.build.given import objects_of
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
@@ -98,7 +99,8 @@ def resume(
             reporter(console)(f"{complaint}; resuming from the checkpoint before it")
         if state is not None:
             refuse_edited(run_dir, state["ffcore"], own, objects)
-        job = Job.prepare(own, dataset, command, callbacks, net)
+        with blaming(UserError):
+            job = Job.prepare(own, dataset, command, callbacks, net)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
             report_changed_plugins(state["ffcore"].get("plugins", {}), reporter(console))

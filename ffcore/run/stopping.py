@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 
+from ffcore.blame import by_user
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import ALONE
 from ffcore.ranks.vote import Vote
@@ -179,7 +180,13 @@ class Stop(L.Callback):
         try:
             yield
         except SystemExit as error:
-            raise KeyboardInterrupt from error
+            # Lightning exits after a KeyboardInterrupt, also after one that a component has raised itself
+            interrupt = error.__context__
+            if not isinstance(interrupt, KeyboardInterrupt):
+                raise
+            if self.pressed or by_user(interrupt):
+                raise KeyboardInterrupt from error
+            raise interrupt from None
         finally:
             if ours:
                 signal.signal(signal.SIGINT, signal.default_int_handler)

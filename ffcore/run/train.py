@@ -16,13 +16,14 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from ffcore import files
+from ffcore.blame import blaming
 from ffcore.build.assemble import assemble
 from ffcore.build.given import around
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import TimeUpError, UserError
+from ffcore.errors import RunError, TimeUpError, UserError
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.network import Network
 from ffcore.ranks import join, where
@@ -86,8 +87,9 @@ def train(
     # them waiting, so the directory is checked after it, by `directory.create`.
     if first and not where.started_by_others():
         directory.check(run_dir)
-    job = Job.prepare(recipe, dataset, command, callbacks, net)
-    started = start.load(job.module, job.recipe)
+    with blaming(UserError):
+        job = Job.prepare(recipe, dataset, command, callbacks, net)
+        started = start.load(job.module, job.recipe)
     with apart(join.threads(recipe)), join.joined(recipe) as group, ExitStack() as stack:
         job.refuse_other_ranks(group)
         path, loggers = Path(), []
@@ -96,7 +98,7 @@ def train(
             path = directory.create(run_dir, recipe.name)
             stack.enter_context(directory.locked(path))
             files.remove_drafts(path)  # of a run that was killed before it had written its recipe
-            with directory.undone(path, existing):
+            with directory.undone(path, existing), blaming(UserError):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
                 loggers = job.callbacks.loggers(path, reporter(console))
         path = group.objects(path)[0]  # the other ranks have not made a directory: they take that of rank 0
@@ -110,10 +112,10 @@ def checker() -> Callable[[Recipe], None]:
     def check(recipe: Recipe) -> None:
         join.check(recipe)
         name = repr(recipe.data.dataset.dump())
-        job = Job.prepare(recipe, read.get(name), None, ())
-        read[name] = _Read(job.data.images)
-        start.load(job.module, recipe)
-        with tempfile.TemporaryDirectory() as folder:
+        with blaming(UserError), tempfile.TemporaryDirectory() as folder:
+            job = Job.prepare(recipe, read.get(name), None, ())
+            read[name] = _Read(job.data.images)
+            start.load(job.module, recipe)
             job.callbacks.loggers(Path(folder), reporter(None))
 
     return check
@@ -226,7 +228,7 @@ class Job:
         report: bool,
     ) -> Run:
         """Train, select, test and write; resume from checkpoint ``newest`` with the content ``state``."""
-        with directory.resume_hint(path), self._boxes_closed(), closed(loggers):
+        with directory.resume_hint(path), blaming(RunError), self._boxes_closed(), closed(loggers):
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)

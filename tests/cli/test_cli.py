@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from ffcore.cli import verbs
 from ffcore.cli.main import main
-from ffcore.errors import RunError
+from ffcore.errors import RunError, UserError
 from ffcore.plugin.nouns import NOUNS
 from ffcore.recipe.load import load
 
@@ -168,8 +169,7 @@ def test_a_usage_error_exits_2(ff):
     ("error", "code", "expected"),
     [
         (RunError("rank 1 died"), 1, "error: rank 1 died\n"),
-        (KeyError("x"), 1, "error (bug?): KeyError: 'x'; run again with --debug for the traceback\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (UserError("no such file"), 2, "error: no such file\n"),
         (click.exceptions.Exit(130), 130, ""),
     ],
 )
@@ -183,6 +183,35 @@ def test_exit_codes(ff, monkeypatch, error, code, expected):
     assert (result, err.lstrip("\n")) == (code, expected)
 
 
+def test_ctrl_c_interrupts(ff, monkeypatch):
+    @click.command()
+    def waiting():
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(verbs, "load_target", lambda target: waiting)
+    code, _, err = ff("ls")
+    assert (code, err.lstrip("\n")) == (130, "interrupted\n")
+
+
+def test_an_error_of_ffcore_itself_is_called_a_bug(ff, monkeypatch):
+    monkeypatch.setattr(verbs, "load_target", {}.__getitem__)
+    line = "error (bug?): KeyError: 'ffcore.cli.ls:command'; run again with --debug for the traceback\n"
+    assert ff("ls")[::2] == (1, line)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(0), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_code_of_others_cannot_end_a_verb_as_if_it_had_finished(ff, monkeypatch, raised):
+    @click.command()
+    def ending():
+        raise raised
+
+    monkeypatch.setattr(verbs, "load_target", lambda target: ending)
+    code, _, err = ff("ls")
+    assert code == 1
+    assert err.startswith(f"error: ending raised {type(raised).__name__}")
+    assert err.count("\n") == 1
+
+
 def test_an_error_in_a_plugin_has_its_file_and_line(ff, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
@@ -194,7 +223,7 @@ def test_an_error_in_a_plugin_has_its_file_and_line(ff, tmp_path):
     code, _, err = ff("fail", plugin=str(plugin))
     assert (code, err) == (
         1,
-        f"error (bug?): KeyError: 'x' ({plugin}:5, in failing); run again with --debug for the traceback\n",
+        f"error: failing raised KeyError: 'x' ({plugin}:5)\n",
     )
 
 

@@ -134,6 +134,7 @@ def test_failed_section_is_reported_and_the_others_are_written(tmp_path: Path, m
     messages: list[str] = []
     runs = [record(tmp_path / "a"), record(tmp_path / "b")]
     text = write_comparison(runs, tmp_path / "out", complain=messages.append).read_text()
-    assert messages == ["comparison of receptive fields failed: RuntimeError: no ink"]
+    line = f"{__file__}:{broken.__code__.co_firstlineno + 1}"
+    assert messages == [f"comparison of receptive fields failed: RuntimeError: no ink ({line})"]
     assert messages[0] in text
     assert "## Confusion" in text

@@ -101,4 +101,5 @@ def test_failed_section_is_reported_on_the_page(small_run: Path, no_plugins: Plu
 
     no_plugins.registry.add(Entry("report_section", "mine", broken, "someone"))
     seen = page(write_report(small_run))
-    assert "report section 'mine' of plugin 'someone' failed: KeyError: 'ink'" in seen.words["em"]
+    line = f"{__file__}:{broken.__code__.co_firstlineno + 1}"
+    assert f"report section 'mine' of plugin 'someone' failed: KeyError: 'ink' ({line})" in seen.words["em"]

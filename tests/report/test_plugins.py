@@ -62,5 +62,7 @@ def test_failing_section_names_its_plugin_and_the_next_is_written(small_run: Pat
     load(tmp_path / "inky.py", FAILING)
     messages: list[str] = []
     text = write_report(small_run, messages.append).read_text()
-    assert messages == ["report section 'dry' of plugin 'inky' failed: RuntimeError: no ink"]
+    line = FAILING[: FAILING.index("raise")].count("\n") + 1
+    place = f"{tmp_path / 'inky.py'}:{line}"
+    assert messages == [f"report section 'dry' of plugin 'inky' failed: RuntimeError: no ink ({place})"]
     assert "## Wet\n\nof fake-ff" in text

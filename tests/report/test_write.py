@@ -177,6 +177,9 @@ def broken(run: RunRecord) -> Section:
     raise KeyError("nothing\nhere")
 
 
+LINE = f"{__file__}:{broken.__code__.co_firstlineno + 1}"
+
+
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
@@ -213,7 +216,7 @@ def test_failing_built_in_section_gives_one_line_and_the_others_are_written(
     run = fake_run()
     messages: list[str] = []
     text = write_report(run, messages.append).read_text()
-    assert messages == ["report section 'goodness' failed: KeyError: 'nothing\\nhere'"]
+    assert messages == [f"report section 'goodness' failed: KeyError: 'nothing\\nhere' ({LINE})"]
     assert f"*{messages[0]}*" in text
     assert "## Confusion" in text
     assert "confusion" in pictures(run)
@@ -228,7 +231,7 @@ def test_failing_overview_is_reported_and_an_old_one_is_not_shown(
     monkeypatch.setattr(write, "overview", broken)
     messages: list[str] = []
     text = write_report(run, messages.append).read_text()
-    assert messages == ["overview failed: KeyError: 'nothing\\nhere'"]
+    assert messages == [f"overview failed: KeyError: 'nothing\\nhere' ({LINE})"]
     assert messages[0] in text
     assert "overview.png" not in text
     assert not (run / "overview.png").exists()

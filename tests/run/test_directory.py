@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.run import directory
 
@@ -144,7 +144,7 @@ def test_a_non_finite_metric_does_not_lose_the_results(quick, monkeypatch):
 def test_an_algorithm_cannot_replace_a_metric_of_every_run(quick, monkeypatch):
     mine = {"accuracy": torch.zeros(1)}
     monkeypatch.setattr("ffcore_ff.algorithm.ForwardForward.measure", lambda self, batch, net: mine)
-    with pytest.raises(UserError, match="'accuracy' is a metric of every run"):
+    with pytest.raises(RunError, match="'accuracy' is a metric of every run"):
         quick()
 
 

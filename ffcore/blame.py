@@ -1,0 +1,192 @@
+"""Errors in code that is not ffcore's own: the component, its place in the recipe, the author's line.
+
+A traceback has all of it: a frame whose ``self`` is a component with a `Place` names the component, and the
+innermost frame of a file outside ffcore and its libraries is the author's line. So nothing has to be caught
+around each call, and a step costs nothing.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from traceback import walk_tb
+from types import FrameType
+from typing import Any
+
+from ffcore.errors import RunError, TimeUpError, UserError, one_line, typed
+from ffcore.plugin import manager
+
+_ATTRIBUTE = "_ffcore_place"
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
+_VERDICT = "_ffcore_error"
+_RAISE = dis.opmap["RAISE_VARARGS"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A component's place.
+
+    Args:
+        path: its path in the recipe, such as ``block.goodness``.
+        title: its name for messages: ``'mine' of plugin 'p'``.
+        file: file and line of its class.
+        foreign: whether its class is outside ffcore and its own plugins.
+    """
+
+    path: str
+    title: str
+    file: str
+    foreign: bool
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.title}"
+
+
+def placed(component: Any, path: str, title: str) -> Any:
+    """Note the place of a component for messages, and return the component."""
+    made = type(component) if not isinstance(component, type) else component
+    file = getattr(sys.modules.get(made.__module__), "__file__", None) or made.__module__
+    line = getattr(made, "__firstlineno__", None) or _first_line(made)
+    foreign = _is_foreign(file, made.__module__)
+    with suppress(AttributeError, TypeError):  # an object with slots: only its file and line can be named
+        place = Place(path, title, f"{file}:{line}" if line else file, foreign)
+        object.__setattr__(component, _ATTRIBUTE, place)
+    return component
+
+
+def place_of(component: Any) -> Place | None:
+    """Return the place of a component; None if it has none."""
+    return vars(component).get(_ATTRIBUTE) if hasattr(component, "__dict__") else None
+
+
+def _first_line(made: type) -> int | None:
+    """Return the line of the first method of a class (Python 3.13 knows that of the class itself)."""
+    codes = [code for value in vars(made).values() if (code := getattr(value, "__code__", None)) is not None]
+    return min((code.co_firstlineno for code in codes), default=None)
+
+
+def _is_foreign(file: str, module: str) -> bool:
+    """Whether a file belongs neither to ffcore nor to Python or a library."""
+    home = module.partition(".")[0]
+    plugins = manager.current()
+    if home in plugins.own or file.startswith("<frozen"):
+        return False
+    return home in plugins.packages or not file.startswith(_LIBRARIES)
+
+
+def located(error: BaseException) -> str:
+    """Return the author's file and line, in brackets after a space; "" if only ffcore and libraries ran."""
+    frames = list(walk_tb(error.__traceback__))[::-1]
+    return next((f" ({frame.f_code.co_filename}:{line})" for frame, line in frames if _of_author(frame)), "")
+
+
+def reported(error: BaseException) -> str:
+    """Return the type, the message and the author's line of an error of foreign code."""
+    return f"{typed(error, 300)}{located(error)}"
+
+
+def explain(error: BaseException) -> str | None:
+    """Return one line about an error that foreign code has raised or caused; None if it is ffcore's own."""
+    frames = list(walk_tb(error.__traceback__))[::-1]
+    author = next((frame for frame, _ in frames if _of_author(frame)), None)
+    inside = next(((frame, place) for frame, _ in frames if (place := _component(frame)) is not None), None)
+    what = typed(error, 300)
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        what = f"not enough memory: {one_line(error, 120)}"
+    elif author is None and (inside is None or not inside[1].foreign):
+        return _suspected(frames, what)
+    block = _block(frames)
+    where = f", block {block}" if block else ""
+    if inside is not None:
+        return f"{inside[1]}{where}: its {inside[0].f_code.co_name} raised {what}{located(error)}"
+    if author is None:
+        return what
+    return f"{author.f_code.co_name}{where} raised {what}{located(error)}"
+
+
+def _suspected(frames: list[tuple[FrameType, int]], what: str) -> str | None:
+    """Return a line about an error of ffcore while foreign components were in use; None without any."""
+    for frame, _ in frames:
+        for name in ("block", "stage", "module", "self"):
+            given: Any = frame.f_locals.get(name)
+            if not callable(getattr(type(given), "modules", None)):
+                continue
+            places = [place for part in given.modules() if (place := place_of(part)) is not None]
+            if foreign := [place for place in places if place.foreign]:
+                block = _block(frames)
+                names = ", ".join(dict.fromkeys(f"{place} ({place.file})" for place in foreign))
+                where = f"block {block}" if block else "network"
+                return f"{where}: {what}, after a result of {names}; check type and shape of what it returns"
+    return None
+
+
+def _component(frame: FrameType) -> Place | None:
+    code = frame.f_code
+    if not code.co_argcount:
+        return None
+    return place_of(frame.f_locals.get(code.co_varnames[0]))
+
+
+def _of_author(frame: FrameType) -> bool:
+    return _is_foreign(frame.f_code.co_filename, str(frame.f_globals.get("__name__")))
+
+
+def _block(frames: list[tuple[FrameType, int]]) -> str:
+    """Return the name of the innermost block that was running."""
+    for frame, _ in frames:
+        for name in ("self", "block"):
+            given: Any = frame.f_locals.get(name)
+            if type(given).__name__ == "LocalBlock":
+                return str(given.name)
+    return ""
+
+
+def by_user(error: KeyboardInterrupt) -> bool:
+    """Whether a KeyboardInterrupt comes from Ctrl-C, not from a ``raise`` in foreign code."""
+    innermost = error.__traceback__
+    if innermost is None:
+        return True
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    code = innermost.tb_frame.f_code.co_code
+    return code[innermost.tb_lasti] != _RAISE or not _of_author(innermost.tb_frame)
+
+
+@contextmanager
+def blaming(kind: type[UserError] | type[RunError]) -> Iterator[None]:
+    """Explain the exceptions of foreign code: by a note in Python, and in one line on the command line.
+
+    An exception keeps its type, which the caller may expect: a callback of Optuna ends a run by an
+    exception of its own. An exit would end the caller's program as if all were well, and becomes an error.
+
+    Args:
+        kind: `UserError` before anything of a run has been written, `RunError` afterwards.
+
+    Raises:
+        UserError: foreign code has called ``sys.exit`` or raised KeyboardInterrupt; or a `RunError`.
+    """
+    try:
+        yield
+    except (UserError, RunError, TimeUpError):
+        raise
+    except KeyboardInterrupt as error:
+        if by_user(error):
+            raise
+        raise kind(explain(error) or typed(error)) from error
+    except (SystemExit, GeneratorExit) as error:
+        raise kind(explain(error) or typed(error)) from error
+    except Exception as error:
+        line = None if hasattr(error, _VERDICT) else explain(error)
+        if line is not None:
+            error.add_note(f"ffcore: {line}")
+            setattr(error, _VERDICT, kind(line))
+        raise
+
+
+def verdict(error: Exception) -> Exception:
+    """Return the error of one line that `blaming` has found for an exception; else the exception."""
+    return getattr(error, _VERDICT, error)

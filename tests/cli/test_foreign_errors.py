@@ -1,0 +1,109 @@
+"""Errors in code of plugin authors: one line with the component, its place and the author's line."""
+
+import re
+
+import pytest
+
+from ffcore.cli.main import main
+from ffcore.plugin import manager
+
+PLUGIN = '''
+import sys
+from torch import nn
+from ffcore.interfaces import Goodness, Objective, Penalty
+from ffcore.plugin import hookimpl
+
+
+class Body(nn.Linear):
+    """Fails in call number ``at``.
+
+    Args:
+        at: the call.
+        how: what it does.
+    """
+
+    def __init__(self, at: int = 1, how: str = "raise") -> None:
+        if at == 0:
+            fail(how)
+        super().__init__(64, 9)
+        self.calls, self.at, self.how = 0, at, how
+
+    def forward(self, x):
+        self.calls += 1
+        y = super().forward(x.flatten(1))
+        if self.calls < self.at:
+            return y
+        return {"narrow": lambda: y[:, :4], "fewer": lambda: y[1:]}.get(self.how, lambda: fail(self.how))()
+
+
+def fail(how):
+    if how == "raise":
+        {}["k"]
+    if how == "exit":
+        sys.exit(0)
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    if how == "close":
+        raise GeneratorExit
+
+
+@hookimpl
+def ffcore_register(registry):
+    registry.body("failing", "ffcore_plugin_file_mine:Body")
+'''
+RAISED = {
+    "raise": "KeyError: 'k'",
+    "exit": "SystemExit: 0",
+    "interrupt": "KeyboardInterrupt",
+    "close": "GeneratorExit",
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(PLUGIN)
+
+    def run(item, *more):
+        words = ["run", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1", f"network=[{item}]", *more]
+        code = main(["--plugin", "mine.py", *words])
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1, err
+        assert "bug?" not in err
+        return code, err, sorted(path.name for path in tmp_path.glob("*") if path.name != "mine.py")
+
+    yield run
+    manager.use(None)
+
+
+@pytest.mark.parametrize("how", RAISED)
+def test_an_exception_in_a_constructor_is_refused_before_anything_is_written(run, how):
+    code, err, written = run(f"{{kind: failing, at: 0, how: {how}}}")
+    assert (code, written) == (2, [])
+    assert RAISED[how] in err
+    assert re.search(r"mine\.py:\d+\)$", err.strip())
+
+
+@pytest.mark.parametrize("how", RAISED)
+def test_an_exception_in_the_dry_run_is_refused_before_anything_is_written(run, how):
+    code, err, written = run(f"{{kind: failing, how: {how}}}")
+    assert (code, written) == (2, [])
+    assert err.startswith(
+        "error: network.0: body 'failing' of plugin 'mine': its forward raised " + RAISED[how]
+    )
+
+
+@pytest.mark.parametrize("how", RAISED)
+def test_an_exception_in_training_names_the_component_the_block_and_the_line(run, how):
+    code, err, written = run(f"{{kind: failing, at: 6, how: {how}}}, {{kind: dense, units: 5}}")
+    assert (code, written) == (1, ["runs"])
+    expected = (
+        f"network.0: body 'failing' of plugin 'mine', block failing1: its forward raised {RAISED[how]} ("
+    )
+    assert err.startswith(f"error: {expected}")
+    assert err.strip().endswith(")")
+
+
+def test_debug_shows_the_traceback_of_the_author(run, tmp_path):
+    with pytest.raises(KeyError, match="k"):
+        main(["--debug", "--plugin", "mine.py", "run", "digits/ff", "network=[{kind: failing}]"])
