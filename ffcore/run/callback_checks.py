@@ -50,9 +50,21 @@ def refuse_unfit(path: str, callback: Any, given: Given) -> None:
     Raises:
         UserError: it cannot; the message has the reason and what to use instead.
     """
+    refuse_kind(path, type(callback))
     for kind, check in CHECKS.items():
         if isinstance(callback, kind) and (reason := check(callback, given)):
             raise UserError(f"{path}: {type(callback).__name__} {reason}")
+
+
+def refuse_kind(path: str, kind: type) -> None:
+    """Check that a class of callbacks can work in a run, before it is constructed.
+
+    Raises:
+        UserError: it cannot, with any options.
+    """
+    for base, reason in REFUSED.items():
+        if issubclass(kind, base):
+            raise UserError(f"{path}: {kind.__name__} {reason}")
 
 
 def refuse_resumed(callbacks: Mapping[str, L.Callback]) -> None:
@@ -166,40 +178,40 @@ def _prunes(callback: Any, given: Given) -> str | None:
     return None
 
 
-def _refused(reason: str) -> Callable[[Any, Given], str | None]:
-    return lambda callback, given: reason
-
-
-CHECKS: Mapping[type, Callable[[Any, Given], str | None]] = {
-    shipped.BackboneFinetuning: _refused(
+REFUSED: Mapping[type, str] = {
+    shipped.BackboneFinetuning: (
         "does not work in a run: the network has no 'backbone', and every block has its own optimiser; "
         "use start.run and start.freeze"
     ),
-    shipped.BaseFinetuning: _refused(
+    shipped.BaseFinetuning: (
         "does not work in a run: it adds parameters to a single optimiser, but every block has its own; "
         "use start.freeze"
     ),
-    shipped.BasePredictionWriter: _refused(
+    shipped.BasePredictionWriter: (
         "does not work in a run, which makes no predictions; use ffcore.load(RUN).predict(x)"
     ),
-    shipped.BatchSizeFinder: _refused(
+    shipped.BatchSizeFinder: (
         "does not work in a run: the batch size is part of the recipe; set data.batch_size"
     ),
-    shipped.LearningRateFinder: _refused(
+    shipped.LearningRateFinder: (
         "does not work in a run: every block has its own optimiser; compare rates with a sweep: "
         "optimizer.lr=1e-4,1e-3"
     ),
-    shipped.GradientAccumulationScheduler: _refused(
+    shipped.GradientAccumulationScheduler: (
         "does not work in a run: the blocks accumulate their own gradients; set trainer.accumulate"
     ),
-    shipped.SpikeDetection: _refused(
+    shipped.SpikeDetection: (
         "does not work in a run: it reads one loss per step, but every block has its own; remove it: a run "
         "ends with an error if a loss is non-finite"
     ),
-    shipped.OnExceptionCheckpoint: _refused(
+    shipped.OnExceptionCheckpoint: (
         "does not work in a run: a new run would begin with the weights of a file that it left; "
         "use trainer.checkpoint_every and --resume"
     ),
+}
+"""Reasons by class; the first that is a base class of the callback is reported."""
+
+CHECKS: Mapping[type, Callable[[Any, Given], str | None]] = {
     shipped.DeviceStatsMonitor: _device_stats,
     shipped.EarlyStopping: _monitors,
     shipped.LambdaCallback: _hooks_are_functions,
@@ -209,4 +221,4 @@ CHECKS: Mapping[type, Callable[[Any, Given], str | None]] = {
     shipped.StochasticWeightAveraging: _averages,
     shipped.ThroughputMonitor: _throughput,
 }
-"""Checks by class; a callback must pass those of all its classes. The first reason is reported."""
+"""Checks by class; a callback must pass those of all its classes."""

@@ -20,7 +20,7 @@ from ffcore.errors import FOREIGN, UserError, at_path, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.schema import Recipe
-from ffcore.run.callback_checks import Given, refuse_resumed, refuse_unfit
+from ffcore.run.callback_checks import Given, refuse_kind, refuse_resumed, refuse_unfit
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import FeedLoggers, guard
@@ -129,6 +129,7 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
         raise UserError(f"{path}: {module} has no {name!r}{closest(name, known)}") from None
     if not _is(component, base):
         raise UserError(f"{path}: {item.kind!r} is not a {base.__name__.lower()} of Lightning")
+    refuse_kind(path, component)
     with at_path(path):
         signature = _signature(component)
     # `loggers` adds ``save_dir`` later, when the run directory is known
@@ -152,7 +153,7 @@ def _signature(kind: type) -> inspect.Signature:
 def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
     noun = "logger" if issubclass(kind, Logger) else "callback"
     try:
-        made = placed(kind(**options), path, f"{noun} {name!r}")
+        made = placed(kind(**options), path, f"{noun} {name!r}", foreign=True)
     except FOREIGN as error:  # most constructors raise for a wrong option or a missing package
         reason = f"{one_line(error)}{located(error)}"
         raise UserError(f"{path}: {name!r} cannot be constructed: {reason}") from error
@@ -172,7 +173,7 @@ def _given(callbacks: Sequence[L.Callback]) -> dict[str, L.Callback]:
                 f"{path}: should be a lightning.Callback, such as EarlyStopping('val_accuracy'), not "
                 f"{one_line(callback, 60)}"
             )
-        placed(callback, path, f"callback {type(callback).__name__}")
+        placed(callback, path, f"callback {type(callback).__name__}", foreign=True)
     return made
 
 

@@ -238,6 +238,8 @@ def main(number, seed):
             print(f"seed {seed}: killed {', '.join(moments)}: {outcome}: {reason}", flush=True)
         shutil.rmtree(home)
         seed += 1
+        if not outcomes.total() % 50:
+            print(f"{kills} kills, {outcomes['equal']} of {outcomes.total()} runs equal", flush=True)
     shutil.rmtree(base)
     shown = ", ".join(f"{outcomes[name]} {name}" for name in ("equal", "different", "unusable"))
     print(f"{kills} kills of {outcomes.total()} runs in {time.monotonic() - began:.0f} s: {shown}")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import callbacks as shipped
 
+from ffcore.cli.main import main
 from ffcore.errors import UserError
 
 CSV = {"trainer.loggers": ["csv"]}
@@ -135,6 +136,20 @@ def test_what_is_not_a_callback_is_refused(given, message, quick, tmp_path):
     with pytest.raises(UserError, match=message):
         quick(callbacks=given, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_option_that_fails_later_is_reported_with_the_callback(tmp_path, capsys):
+    words = ["run", "digits/ff", "network.0.units=20", "--run-dir", str(tmp_path / "run")]
+    assert main([*words, "trainer.callbacks=[{kind: ModelSummary, options: {max_depth: deep}}]"]) == 1
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("error: trainer.callbacks.0: callback 'ModelSummary': its _summary raised ")
+    assert "\n" not in message
+
+
+def test_a_refused_class_is_not_constructed(quick):
+    endless = {"kind": "SpikeDetection", "options": {"window": 10**30}}
+    with pytest.raises(UserError, match="one loss per step"):
+        quick(**{"trainer.callbacks": [endless]})
 
 
 def test_two_progress_bars_are_refused(quick):
