@@ -85,3 +85,4 @@ def faults(session: nox.Session) -> None:
     session.run("pytest", "tests/faults/faults.py", *session.posargs)
     session.run("python", "tests/faults/folders.py", "2000", "0")
     session.run("python", "tests/faults/recipes.py", "20000", "1")
+    session.run("python", "tests/faults/kills.py", "300", "1")

@@ -45,12 +45,19 @@ class Place:
         return f"{self.path}: {self.title}"
 
 
-def placed(component: Any, path: str, title: str) -> Any:
-    """Note the place of a component for messages, and return the component."""
+def placed(component: Any, path: str, title: str, *, foreign: bool = False) -> Any:
+    """Note the place of a component for messages, and return the component.
+
+    Args:
+        component: an object or a class.
+        path: its path in the recipe.
+        title: its name for messages.
+        foreign: its errors come from its options, also if its class is that of a library.
+    """
     made = type(component) if not isinstance(component, type) else component
     file = getattr(sys.modules.get(made.__module__), "__file__", None) or made.__module__
     line = getattr(made, "__firstlineno__", None) or _first_line(made)
-    foreign = _is_foreign(file, made.__module__)
+    foreign = foreign or _is_foreign(file, made.__module__)
     with suppress(AttributeError, TypeError):  # an object with slots: only its file and line can be named
         place = Place(path, title, f"{file}:{line}" if line else file, foreign)
         object.__setattr__(component, _ATTRIBUTE, place)

@@ -57,7 +57,7 @@ class TimeUpError(RuntimeError):
         self.path = path
 
 
-def one_line(error: BaseException, longest: int | None = None) -> str:
+def one_line(error: object, longest: int | None = None) -> str:
     r"""Return an error's message as one line of at most ``longest`` characters, or its type if it is empty.
 
     >>> one_line(ValueError("no\n   file"))
@@ -96,7 +96,7 @@ def first_line(error: BaseException) -> str:
     return next(iter(_text(error).strip().splitlines()), type(error).__name__)
 
 
-def _text(error: BaseException) -> str:
+def _text(error: object) -> str:
     try:
         return str(error)
     except Exception:  # raised by the error's own __str__

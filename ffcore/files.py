@@ -14,10 +14,16 @@ SUMMARY = "summary.json"
 _DRAFT = ".tmp"
 
 
+def is_draft(path: Path) -> bool:
+    """Return whether a file is a temporary file of `write_whole`; a killed process leaves it behind."""
+    return path.match(f".*-*{_DRAFT}")
+
+
 def remove_drafts(folder: Path) -> None:
     """Remove temporary files of a killed process. No other process may be writing to the directory."""
-    for draft in folder.glob(f".*-*{_DRAFT}"):
-        draft.unlink(missing_ok=True)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if is_draft(path):
+            path.unlink(missing_ok=True)
 
 
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:

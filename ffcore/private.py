@@ -34,6 +34,11 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
+def hook_tables(module: nn.Module) -> tuple[Any, Any]:
+    """Return the mappings that hold a module's hooks; they are empty without any, and never replaced."""
+    return module._forward_hooks, module._forward_pre_hooks
+
+
 def step_alone(optimizer: torch.optim.Optimizer) -> None:
     """Step without torch's wrapper of hooks and profiler records, which costs 40 µs per block.
 
@@ -91,3 +96,46 @@ STOP_FLAG = "_broadcast_sigterm_tensor"
 
 def _nothing() -> None:
     pass
+
+
+_AT_EPOCH_END = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
+"""Of `EarlyStopping` and of `ModelCheckpoint`: whether they read the metric after the epoch; or None."""
+
+
+def checks_at_epoch_end(callback: Any) -> bool | None:
+    """Return whether a Lightning callback reads its metric at the end of an epoch; None if it chooses."""
+    return next((getattr(callback, name) for name in _AT_EPOCH_END if hasattr(callback, name)), None)
+
+
+def check_at_epoch_end(callback: Any) -> None:
+    """Make a Lightning callback read its metric at the end of an epoch, not after a validation."""
+    for name in _AT_EPOCH_END:
+        if hasattr(callback, name):
+            setattr(callback, name, True)
+
+
+def reads_cpu(callback: Any, on_gpu: bool) -> bool:
+    """Return whether Lightning's `DeviceStatsMonitor` reads statistics of the CPU, which needs psutil."""
+    chosen = callback._cpu_stats
+    return not on_gpu if chosen is None else bool(chosen)
+
+
+def pruning_stays(callback: Any) -> bool:
+    """Return whether Lightning's `ModelPruning` writes pruned weights, not weights and masks."""
+    return bool(callback._make_pruning_permanent)
+
+
+def numpy_rebuilders() -> tuple[Callable[..., Any], ...]:
+    """Return the functions by which NumPy's arrays and scalars are unpickled."""
+    import codecs
+
+    import numpy as np
+
+    array = np.zeros(1).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    return (array, scalar, codecs.encode)  # type: ignore[return-value]
+
+
+def opened_experiment(logger: Any) -> Any:
+    """Return what a Lightning logger has opened (a run of wandb or Comet); None if it has not been used."""
+    return getattr(logger, "_experiment", None)

@@ -198,6 +198,7 @@ class ForwardOnly(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Reset the meter for the new epoch."""
+        self.network.refresh()  # a callback may have pruned layers at the end of the epoch before
         self.meter.reset(self.global_step)
 
     def on_train_epoch_end(self) -> None:

@@ -39,6 +39,7 @@ from ffcore.local.modes import evaluating
 from ffcore.local.returned import is_term, wrong_activity, wrong_goodness, wrong_handoff, wrong_terms
 from ffcore.local.rules import Gradient
 from ffcore.parts import part
+from ffcore.private import has_hooks
 
 _Made = tuple[Tensor, Tensor, Tensor | None]
 
@@ -66,6 +67,9 @@ class LocalBlock(nn.Module):
         objective: the loss of the goodness. This and the parts above may be given by their kind, such as
             "logistic", or as ``{"kind": "logistic", "threshold": 2.0}``.
         penalties: further terms of the loss, under names that you choose.
+
+    Attributes:
+        hooked: whether a layer of the body had hooks when the blocks were planned; see `refresh`.
 
     Raises:
         UserError: when a part has the wrong type, or goodness and objective do not fit.
@@ -101,6 +105,7 @@ class LocalBlock(nn.Module):
         self.info: Context | None = None
         self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False
+        self.hooked = False
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the handoff, detached unless the window continues after this block.
@@ -151,6 +156,11 @@ class LocalBlock(nn.Module):
         """Return the state for copies, without the compiled function, which is bound to this block."""
         return {**self.__dict__, "_compiled": None}
 
+    def refresh(self) -> bool:
+        """Look for hooks of the body again, such as those of pruning; return whether this has changed."""
+        before, self.hooked = self.hooked, any(map(has_hooks, self.body.modules()))
+        return self.hooked != before
+
     def freeze(self) -> None:
         """Stop learning. Schedules skip a frozen block; within a window gradients pass through it."""
         self.frozen = True
@@ -171,8 +181,9 @@ class LocalBlock(nn.Module):
     ) -> Out:
         """See `ffcore.interfaces.Block.make`. Runs the compiled function if the block is compiled."""
         sizes = views.sizes if self.per_view and len(views.sizes) > 1 else ()
-        if sizes or not getattr(self.body, "takes_labelled_input", False):
+        if sizes or self.hooked or not getattr(self.body, "takes_labelled_input", False):
             # A body unaware of `LabelledInput` could write into a view of it; the write would be lost.
+            # A body that multiplies its parts reads the layer's weight and would skip the layer's hooks.
             inputs = tuple(map(dense, inputs))
         attached = handoff == "attached"
         if self._how_to_compile is None:

@@ -48,7 +48,10 @@ class ClosedFormGradient(Gradient):
         loss, goodness = block.loss, block.goodness
         if type(block.rule) is not Gradient or loss is None or block.per_view or loss.reads_handoff:
             return None
-        if not belongs(block.body, "add_gradients") or any(map(is_parametrized, block.body.modules())):
+        if not belongs(block.body, "add_gradients"):
+            return None
+        # The weight of such a layer is computed from its parameters: pruning, weight and spectral norm.
+        if block.hooked or any(map(is_parametrized, block.body.modules())):
             return None
         # closed forms give no gradients for parameters of the loss itself
         fixed = not loss.couples_samples and next(loss.parameters(), None) is None

@@ -25,10 +25,11 @@ from ffcore.local.loss import ReadoutLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.local.passes import Pass, Record
-from ffcore.local.plan import Place, planned
+from ffcore.local.plan import Place, planned, refuse_shared
 from ffcore.local.returned import wrong_views
 from ffcore.local.route import Route
 from ffcore.local.rules import Gradient
+from ffcore.private import hook_tables
 
 
 class LocalNetwork(nn.Module):
@@ -82,7 +83,7 @@ class LocalNetwork(nn.Module):
         self.route: Route | None = None
         x = self._zeros() if example is None else example
         every = explore(self, self.stages, x, classes, superclass_of)
-        _refuse_shared(every)
+        refuse_shared(every)
         found = {block: seen for block, seen in every.items() if block.name not in heads}
         self._heads = {block.name: block for block in every if block.name in heads}
         set_up(found, {*self.readout_blocks, *self._heads}, classes, superclass_of)
@@ -96,6 +97,7 @@ class LocalNetwork(nn.Module):
         for name, head in self._heads.items():
             head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
         self._plan: dict[nn.Module, Place] = {}
+        self._windows, self._hooks = cast("tuple[range, ...]", ()), cast("tuple[Any, ...]", ())
         self._first, self._stop, self._bare_end = 0, len(self.stages), False
         single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # blocks without a loss need a schedule with larger windows: see `plan`
@@ -166,12 +168,26 @@ class LocalNetwork(nn.Module):
         Raises:
             UserError: when the windows do not fit the blocks.
         """
+        self._windows = tuple(windows)
+        self._look_for_hooks()
         self._plan = planned(windows, self._blocks, self.in_circuits)
         busy = [i for i, stage in enumerate(self.stages) if not self._plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
         # The last handoff need not be computed, unless it has buffers to update, such as running statistics.
         end = self.stages[self._stop - 1]
         self._bare_end = isinstance(end, LocalBlock) and next(end.handoff.buffers(), None) is None
+
+    def refresh(self) -> None:
+        """Plan again if layers have got hooks since, or lost them: pruned weights need autograd."""
+        if self._look_for_hooks():
+            self.plan(self._windows)
+
+    def _look_for_hooks(self) -> bool:
+        """Set `LocalBlock.hooked` of all blocks; return whether it has changed."""
+        changed = [block.refresh() for block in self.learners.values()]  # all of them, not up to the first
+        plain = [block.body for block in self.learners.values() if not block.hooked]
+        self._hooks = tuple(table for body in plain for m in body.modules() for table in hook_tables(m))
+        return any(changed)
 
     def place(self, part: nn.Module) -> Place | None:
         """Return the place of a block in the current plan; None for other modules, and blocks not in it."""
@@ -210,6 +226,8 @@ class LocalNetwork(nn.Module):
             UserError: when the blocks have no optimisers.
         """
         self._require_optimizers(self._plan)
+        if any(self._hooks):  # a layer has been pruned since the last step
+            self.refresh()
         views = replace(views, learns=True) if self._circuits else views
         here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
         if self.route is None:
@@ -380,21 +398,3 @@ def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:
     """Return the mean over the calls in ``reads``; that of the last call without ``reads``."""
     chosen = calls[reads.start : reads.stop] if reads is not None else ()
     return torch.stack(tuple(chosen)).mean(0) if chosen else calls[-1]
-
-
-def _refuse_shared(blocks: Iterable[LocalBlock]) -> None:
-    """Raise if two blocks share a parameter, which both would step, or if a block has another network."""
-    owners: dict[nn.Parameter, LocalBlock] = {}
-    for i, block in enumerate(blocks):
-        name = block.name or f"block{i + 1}"
-        if block.info is not None:
-            raise UserError(
-                f"network: block {name} belongs to another network already; copy it, or make a new one"
-            )
-        for key, parameter in block.named_parameters():
-            if owners.setdefault(parameter, block) is not block:
-                other = owners[parameter].name or "an earlier block"
-                raise UserError(
-                    f"network: block {name} shares its parameter {key} with {other}: each would step it; use "
-                    "one block for both, or a copy of the module"
-                )

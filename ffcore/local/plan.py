@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -104,3 +104,25 @@ def _refuse_idle_handoff(block: LocalBlock) -> None:
             f"block {block.name}: its handoff has parameters that would not be trained ({', '.join(idle)}), "
             "since no gradient comes back from later blocks; use a handoff without parameters"
         )
+
+
+def refuse_shared(blocks: Iterable[LocalBlock]) -> None:
+    """Raise if two blocks share a parameter, which both would step, or if a block has another network.
+
+    Raises:
+        UserError: with the names of both blocks.
+    """
+    owners: dict[nn.Parameter, LocalBlock] = {}
+    for i, block in enumerate(blocks):
+        name = block.name or f"block{i + 1}"
+        if block.info is not None:
+            raise UserError(
+                f"network: block {name} belongs to another network already; copy it, or make a new one"
+            )
+        for key, parameter in block.named_parameters():
+            if owners.setdefault(parameter, block) is not block:
+                other = owners[parameter].name or "an earlier block"
+                raise UserError(
+                    f"network: block {name} shares its parameter {key} with {other}: each would step it; use "
+                    "one block for both, or a copy of the module"
+                )

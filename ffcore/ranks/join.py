@@ -10,10 +10,13 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import LostError, UserError, everywhere
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.ranks import where
 from ffcore.ranks.device import accelerator
 from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
@@ -32,6 +35,7 @@ def check(recipe: Recipe) -> None:
     config = recipe.trainer
     accelerator(recipe)
     ranks = world(config)
+    where.check(config)
     ours = dist.is_initialized() and (Launcher.started is not None or started_by_first())
     processes = dist.get_world_size() if ours else ranks
     if ranks != processes:
@@ -114,6 +118,18 @@ def strategy(recipe: Recipe) -> LocalDDP | str:
     return "auto" if world(recipe.trainer) == 1 else kind(recipe).of(recipe)
 
 
+def environments(recipe: Recipe) -> list[Any]:
+    """Returns the cluster environment for Lightning's trainer; an empty list if Lightning is to find it.
+
+    A single process does not depend on a cluster: Lightning would compare its devices with SLURM's tasks.
+    Of SLURM it would also requeue a job that gets SIGUSR1, with a checkpoint of its own; see `Stop`.
+    """
+    if world(recipe.trainer) == 1:
+        return [LightningEnvironment()]
+    alone = not started_by_first() and "TORCHELASTIC_RUN_ID" not in os.environ
+    return [SLURMEnvironment(auto_requeue=False)] if alone and where.under_slurm() else []
+
+
 @contextmanager
 def joined(recipe: Recipe) -> Iterator[Ranks]:
     """Starts and connects the ranks of a run, unless they run already.
@@ -133,6 +149,7 @@ def joined(recipe: Recipe) -> Iterator[Ranks]:
         devices=recipe.trainer.devices,
         num_nodes=recipe.trainer.num_nodes,
         strategy=strategy(recipe),
+        plugins=environments(recipe),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

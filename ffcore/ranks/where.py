@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from ffcore.errors import UserError
+
 if TYPE_CHECKING:  # the command line imports this module before it knows whether a recipe is read
     from ffcore.recipe.trainer import TrainerConfig
 
@@ -27,11 +29,54 @@ def rank(trainer: TrainerConfig) -> int:
         return 0
     if not started_by_first():
         if "TORCHELASTIC_RUN_ID" in os.environ:
-            return int(os.environ["RANK"])
-        if _under_slurm():
-            return int(os.environ["SLURM_PROCID"])
-    node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
-    return node * trainer.devices + int(os.environ.get("LOCAL_RANK", "0"))
+            return _number("RANK")
+        if under_slurm():
+            return _number("SLURM_PROCID")
+    node = _number("NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK")
+    return node * trainer.devices + _number("LOCAL_RANK")
+
+
+def check(trainer: TrainerConfig) -> None:
+    """Check that torchrun or SLURM has started as many processes as a run has ranks.
+
+    Raises:
+        UserError: it has not; a rank would wait for the others until its timeout.
+    """
+    if world(trainer) == 1 or started_by_first():
+        return
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _compare("torchrun", "--nproc-per-node", "LOCAL_WORLD_SIZE", "trainer.devices", trainer.devices)
+        _compare("torchrun", "all processes", "WORLD_SIZE", "trainer.devices × num_nodes", world(trainer))
+    elif under_slurm():
+        if not {"SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NUM_TASKS"} & set(os.environ):
+            raise UserError(
+                f"trainer.devices: {trainer.devices}: SLURM starts one process for each device only through "
+                "srun: put `srun` before the command"
+            )
+        if "SLURM_NTASKS_PER_NODE" not in os.environ:
+            raise UserError(
+                f"trainer.devices: {trainer.devices}: Lightning needs srun's option "
+                f"--ntasks-per-node={trainer.devices} in place of --ntasks"
+            )
+        _compare("SLURM", "--ntasks-per-node", "SLURM_NTASKS_PER_NODE", "trainer.devices", trainer.devices)
+        _compare("SLURM", "--nodes", "SLURM_NNODES", "trainer.num_nodes", trainer.num_nodes)
+        _compare("SLURM", "all tasks", "SLURM_NTASKS", "trainer.devices × num_nodes", world(trainer))
+
+
+def _compare(starter: str, option: str, variable: str, entry: str, expected: int) -> None:
+    if variable in os.environ and (started := _number(variable)) != expected:
+        raise UserError(
+            f"{entry}: {expected}, but {starter} has started {started} ({option}); make them the same"
+        )
+
+
+def _number(variable: str) -> int:
+    """Return an environment variable as an integer; 0 if it is not set. SLURM also writes "2(x3)"."""
+    text = os.environ.get(variable, "0")
+    number = text.partition("(")[0]
+    if not (number.isascii() and number.isdigit()):
+        raise UserError(f"{variable}: {text!r} should be an integer; it is an environment variable")
+    return int(number)
 
 
 def started_by_first() -> bool:
@@ -41,7 +86,7 @@ def started_by_first() -> bool:
 
 def started_by_others() -> bool:
     """Whether torchrun, SLURM or the user starts all processes, not this one."""
-    return not started_by_first() and ("LOCAL_RANK" in os.environ or _under_slurm())
+    return not started_by_first() and ("LOCAL_RANK" in os.environ or under_slurm())
 
 
 def interactive() -> bool:
@@ -50,6 +95,7 @@ def interactive() -> bool:
     return hasattr(sys, "ps1") or not (getattr(main, "__file__", None) or getattr(main, "__spec__", None))
 
 
-def _under_slurm() -> bool:
+def under_slurm() -> bool:
+    """Whether SLURM has started this process as a task."""
     by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
     return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and not by_hand

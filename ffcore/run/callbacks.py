@@ -1,26 +1,29 @@
-"""The callbacks and loggers of a recipe, and the callback that feeds the loggers."""
+"""The callbacks and loggers of a recipe, imported, constructed and checked."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from ffcore.blame import located, placed, reported
 from ffcore.engine.history import History
-from ffcore.errors import FOREIGN, UserError, closest, one_line
+from ffcore.engine.module import ForwardOnly
+from ffcore.errors import FOREIGN, UserError, at_path, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
-from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
+from ffcore.run.callback_checks import Given, refuse_kind, refuse_resumed, refuse_unfit
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.histograms import Histograms
+from ffcore.run.loggers import FeedLoggers, guard
 from ffcore.run.stopping import Stop
 
 
@@ -50,15 +53,40 @@ class Callbacks:
                 (f"trainer.callbacks.{i}", one) for i, one in enumerate(recipe.trainer.callbacks)
             )
         }
-        made |= {
-            f"callbacks[{i}]": placed(callback, f"callbacks[{i}]", f"callback {type(callback).__name__}")
-            for i, callback in enumerate(more)
-        }
+        made |= _given(more)
         _refuse_twins(made)
-        self._callbacks = list(made.values())
+        self._callbacks = made
 
-    def loggers(self, path: Path) -> list[Logger]:
+    @property
+    def bar(self) -> bool:
+        """Whether one of the callbacks is a progress bar of Lightning."""
+        return any(isinstance(callback, ProgressBar) for callback in self._callbacks.values())
+
+    def check(self, module: ForwardOnly, validated: bool) -> None:
+        """Check that the callbacks can work in the run.
+
+        Args:
+            module: the untrained module.
+            validated: whether the run has a validation split.
+
+        Raises:
+            UserError: one cannot.
+        """
+        for path, callback in self._callbacks.items():
+            others = [other for other in self._callbacks.values() if other is not callback]
+            refuse_unfit(path, callback, Given(self.recipe, module, validated, others))
+
+    def refuse_resumed(self, learned: bool) -> None:
+        """See `ffcore.run.callback_checks.refuse_resumed`; a run that has ``learned`` is only tested."""
+        if not learned:
+            refuse_resumed(self._callbacks)
+
+    def loggers(self, path: Path, warn: Callable[[str], None]) -> list[Logger]:
         """Construct the loggers. The default of ``save_dir`` is the run directory.
+
+        Args:
+            path: the run directory.
+            warn: receives one line for a logger that raises during the run.
 
         Raises:
             UserError: a logger cannot be constructed; it may have written files.
@@ -68,36 +96,19 @@ class Callbacks:
             options = dict(item.options)
             if "save_dir" in inspect.signature(kind).parameters:
                 options.setdefault("save_dir", str(path))
-            made.append(_construct(kind, options, item.kind, f"trainer.loggers.{i}"))
+            where = f"trainer.loggers.{i}"
+            logger: Logger = _construct(kind, options, item.kind, where)
+            try:
+                guard(logger, f"{where}: {item.kind!r}", warn)
+            except (AttributeError, TypeError) as error:
+                reason = f"its class cannot be extended: {one_line(error)}{located(error)}"
+                raise UserError(f"{where}: {item.kind!r} cannot be used: {reason}") from error
+            made.append(logger)
         return made
 
     def all(self, history: History) -> list[L.Callback]:
         """Returns the callbacks, with the one that feeds the loggers."""
-        return [*([FeedLoggers(history, self.recipe)] if self._loggers else []), *self._callbacks]
-
-
-class FeedLoggers(L.Callback):
-    """Sends the recipe to the loggers, and after every epoch its row of ``metrics.csv``.
-
-    Args:
-        history: has the row.
-        recipe: the recipe.
-    """
-
-    def __init__(self, history: History, recipe: Recipe) -> None:
-        self.history = history
-        self.recipe = recipe
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Send the recipe."""
-        for logger in trainer.loggers:
-            logger.log_hyperparams({"recipe": dump(self.recipe)})
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Send the metrics of the epoch."""
-        row = {name: float(value) for name, value in self.history.row.items() if value is not None}
-        for logger in trainer.loggers:
-            logger.log_metrics(row, step=trainer.global_step)
+        return [*([FeedLoggers(history, self.recipe)] if self._loggers else []), *self._callbacks.values()]
 
 
 def _callback(kind: str) -> str:
@@ -118,7 +129,9 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
         raise UserError(f"{path}: {module} has no {name!r}{closest(name, known)}") from None
     if not _is(component, base):
         raise UserError(f"{path}: {item.kind!r} is not a {base.__name__.lower()} of Lightning")
-    signature = inspect.signature(component)
+    refuse_kind(path, component)
+    with at_path(path):
+        signature = _signature(component)
     # `loggers` adds ``save_dir`` later, when the run directory is known
     given = {"save_dir": ""} if base is Logger and "save_dir" in signature.parameters else {}
     try:
@@ -130,24 +143,66 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
     return component
 
 
+def _signature(kind: type) -> inspect.Signature:
+    try:
+        return inspect.signature(kind)
+    except TypeError as error:
+        raise ValueError(f"{kind.__qualname__} has no signature: {error}") from error
+
+
 def _construct(kind: type, options: Mapping[str, Any], name: str, path: str) -> Any:
     noun = "logger" if issubclass(kind, Logger) else "callback"
     try:
-        return placed(kind(**options), path, f"{noun} {name!r}")
+        made = placed(kind(**options), path, f"{noun} {name!r}", foreign=True)
     except FOREIGN as error:  # most constructors raise for a wrong option or a missing package
         reason = f"{one_line(error)}{located(error)}"
         raise UserError(f"{path}: {name!r} cannot be constructed: {reason}") from error
+    if not isinstance(made, kind):  # a metaclass may return anything
+        raise UserError(f"{path}: {name!r} cannot be constructed: it made a {type(made).__name__}")
+    return made
+
+
+def _given(callbacks: Sequence[L.Callback]) -> dict[str, L.Callback]:
+    """Return the callbacks given from Python, by their path in messages."""
+    if isinstance(callbacks, L.Callback | str) or not isinstance(callbacks, Iterable):
+        raise UserError(f"callbacks: should be a list of callbacks, not {one_line(callbacks, 60)}")
+    made = {f"callbacks[{i}]": callback for i, callback in enumerate(callbacks)}
+    for path, callback in made.items():
+        if not isinstance(callback, L.Callback):
+            raise UserError(
+                f"{path}: should be a lightning.Callback, such as EarlyStopping('val_accuracy'), not "
+                f"{one_line(callback, 60)}"
+            )
+        placed(callback, path, f"callback {type(callback).__name__}", foreign=True)
+    return made
+
+
+def _state_key(path: str, callback: L.Callback) -> Hashable:
+    try:
+        hash(key := callback.state_key)
+    except FOREIGN as error:
+        raise UserError(f"{path}: its state_key raised {reported(error)}; it should be a string") from error
+    return key
 
 
 def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
-    """Raise if two callbacks have the same state key: in a checkpoint one would overwrite the other."""
-    taken = dict.fromkeys((one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore")
+    """Raise if two callbacks have the same state key, or are progress bars.
+
+    In a checkpoint, one state would overwrite the other.
+    """
+    bars = [path for path, callback in callbacks.items() if isinstance(callback, ProgressBar)]
+    if len(bars) > 1:
+        raise UserError(f"{bars[1]}: {bars[0]} is a progress bar already; remove one of them")
+    taken: dict[Hashable, str] = dict.fromkeys(
+        (one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore"
+    )
     for path, callback in callbacks.items():
         if type(callback).state_dict is L.Callback.state_dict:
             continue
-        if (other := taken.setdefault(callback.state_key, path)) != path:
+        key = _state_key(path, callback)
+        if (other := taken.setdefault(key, path)) != path:
             raise UserError(
-                f"{path}: has the same state key {callback.state_key!r} as {other}: remove one of them, "
+                f"{path}: has the same state key {key!r} as {other}: remove one of them, "
                 "or define state_key in its class"
             )
 

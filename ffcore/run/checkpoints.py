@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ffcore import files
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, everywhere, one_line
 from ffcore.run import stored
+from ffcore.run.states import loading, storable
 
 FORMAT = 3
 """Version of the data that ffcore adds to a checkpoint; a newer version cannot be read."""
@@ -23,6 +24,12 @@ FORMAT = 3
 _ADVICE = "try a smaller optimizer.lr, or trainer.clip"
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+TRIAL = "trial.ckpt"
+"""A name under which `Whole` writes no file."""
+
+
+_ENTRIES = ("state_dict", "callbacks", "optimizer_states", "loops", "epoch", "global_step")
+"""Entries of Lightning's without which a run cannot be resumed."""
 
 
 class PausedError(Exception):
@@ -69,8 +76,16 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add ffcore's own data to the checkpoint."""
+        """Add ffcore's own data to the checkpoint.
+
+        Raises:
+            RunError: a callback has removed entries.
+        """
         assert isinstance(pl_module, ForwardOnly)
+        if removed := [name for name in _ENTRIES if name not in checkpoint]:
+            raise RunError(
+                f"the on_save_checkpoint of a callback has removed {removed[0]!r} from the checkpoint"
+            )
         checkpoint["ffcore"] = {
             **self.meta,
             **self.spent(),
@@ -80,6 +95,15 @@ class Checkpoints(Checkpoint):
             "epochs": trainer.current_epoch + (not self._learned),
             "val": pl_module.val_metrics,
         }
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Check, before the first step, that the states of all callbacks and components can be stored.
+
+        Raises:
+            RunError: one cannot; the message names it.
+        """
+        if not self._intact and not trainer.global_step:
+            trainer.save_checkpoint(self.folder / TRIAL)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -166,12 +190,27 @@ class Checkpoints(Checkpoint):
 
 
 class Whole(TorchCheckpointIO):
-    """Writes a file beside the target and renames it. Lightning's own class uses memory and ``$TMPDIR``."""
+    """Writes a file beside the target and renames it. Lightning's own class uses memory and ``$TMPDIR``.
+
+    Args:
+        callbacks: those of the trainer, for messages.
+    """
+
+    def __init__(self, callbacks: Sequence[L.Callback] = ()) -> None:
+        super().__init__()
+        self.callbacks = callbacks
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write the checkpoint, complete or not at all."""
+        """Write the checkpoint, complete or not at all.
+
+        Raises:
+            RunError: see `ffcore.run.states.storable`.
+        """
+        checkpoint = storable(checkpoint, self.callbacks)
+        if Path(path).name == TRIAL:
+            return
 
         def write(draft: Path) -> None:
             with draft.open("wb") as file:  # with a path, torch's error does not give the reason
@@ -179,6 +218,11 @@ class Whole(TorchCheckpointIO):
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(Path(path), write)
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load a checkpoint with all types that `ffcore.run.states.storable` accepts."""
+        with loading():
+            return super().load_checkpoint(*args, **kwargs)
 
 
 def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
@@ -221,7 +265,8 @@ def read(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:  # torch writes checksums but does not check them
             if (bad := archive.testzip()) is not None:
                 raise zipfile.BadZipFile(f"wrong checksum of {bad}")
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        with loading():
+            state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises errors of many types for a damaged file
         raise UserError(f"{path}: the checkpoint cannot be loaded: {one_line(error, 99)}") from error
     if not isinstance(state, dict) or "ffcore" not in state:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ffcore import stdout
 from ffcore.errors import LostError, RunError, UserError, reason, shortened
-from ffcore.files import RESULTS, write_whole
+from ffcore.files import RESULTS, is_draft, write_whole
 from ffcore.plugin import manager
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -38,7 +38,7 @@ def check(path: Path | None) -> None:
             return
         if not path.is_dir():
             raise UserError(f"--run-dir {path}: is a file")
-        if any(path.iterdir()):
+        if any(not is_draft(entry) for entry in path.iterdir()):
             raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, name a new directory")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, UserError):

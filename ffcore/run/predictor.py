@@ -34,6 +34,7 @@ from ffcore.report.results import read_results
 from ffcore.run.checkpoints import read
 from ffcore.run.samples import class_numbers, stored, warn_scaled
 from ffcore.run.stored import load_weights
+from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
 
 __all__ = ["Predictor"]
@@ -70,6 +71,7 @@ class Predictor:
 
     _estimator_type = "classifier"  # for scikit-learn before 1.6
 
+    @own_settings(warn=False)
     def __init__(
         self,
         run_dir: str | Path,
@@ -267,6 +269,7 @@ class Predictor:
             std=self.std,
         )
 
+    @own_settings(warn=False)
     def _scores(self, x: Any) -> Tensor:
         loader = self.loader(x)
         if not loader.samples:

@@ -23,10 +23,12 @@ from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
 from ffcore.run.same import difference, refuse_edited, refuse_overrides, report_changed_plugins
+from ffcore.run.surroundings import own_settings
 from ffcore.run.train import Job, reporter
 from ffcore.run.trainer import apart
 
 
+@own_settings()
 def resume(
     run_dir: Path,
     *,
@@ -102,10 +104,11 @@ def resume(
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
             report_changed_plugins(state["ffcore"].get("plugins", {}), reporter(console))
+            job.callbacks.refuse_resumed(state["ffcore"]["learned"])
         # With a checkpoint, Lightning restores all weights; those of ``start`` must not be loaded again.
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
         stack.enter_context(apart(join.threads(own)))
         group = stack.enter_context(join.joined(own))
         job.refuse_other_ranks(group, step=state["global_step"] if state is not None else 0)
-        loggers = job.callbacks.loggers(run_dir) if first else []
+        loggers = job.callbacks.loggers(run_dir, reporter(console)) if first else []
         return job.run(run_dir, group, loggers, console, max_time, started, newest, state, report=report)

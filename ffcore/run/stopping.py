@@ -30,7 +30,7 @@ class Stop(L.Callback):
     by any callback) stops after a validation. Must come after all callbacks that may set ``should_stop``.
 
     Attributes:
-        pressed: this process has received Ctrl-C or SIGTERM during training.
+        pressed: this process has received Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 during training.
         asked: a process of the run has received it, and all ranks have agreed to pause.
 
     Args:
@@ -67,12 +67,16 @@ class Stop(L.Callback):
         self._due, trainer.should_stop = trainer.should_stop, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """From now on Ctrl-C and SIGTERM take effect after the current step."""
+        """From now on Ctrl-C and the signals of schedulers and terminals take effect after the step."""
         assert isinstance(pl_module, ForwardOnly)
         self._vote = Vote(pl_module.distribution.ranks, pl_module.device)
         if threading.current_thread() is threading.main_thread():
-            # Lightning's handler would end the run without a checkpoint; it restores the old one at the end
+            # Lightning's handler would end the run without a checkpoint; it restores the old ones at the end
             signal.signal(signal.SIGTERM, self._press)
+            for number in (signal.SIGHUP, signal.SIGUSR1):
+                # nohup ignores SIGHUP, and the program may have handlers of its own
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    signal.signal(number, self._press)
         self._learning = True
         self._validate_last(trainer)
 

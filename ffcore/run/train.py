@@ -39,13 +39,16 @@ from ffcore.run.collect import results_of
 from ffcore.run.data import Data, differing, with_given_data
 from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
+from ffcore.run.loggers import closed
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
 from ffcore.run.stopping import Stop
+from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import apart, make_trainer
 from ffcore.trust import trusting
 
 
+@own_settings()
 def train(
     recipe: Recipe,
     run_dir: Path | None = None,
@@ -95,9 +98,10 @@ def train(
             existing = directory.nearest(run_dir)
             path = directory.create(run_dir, recipe.name)
             stack.enter_context(directory.locked(path))
+            files.remove_drafts(path)  # of a run that was killed before it had written its recipe
             with directory.undone(path, existing), blaming(UserError):
                 directory.write_text(path / files.CONFIG, dump(job.recipe))
-                loggers = job.callbacks.loggers(path)
+                loggers = job.callbacks.loggers(path, reporter(console))
         path = group.objects(path)[0]  # the other ranks have not made a directory: they take that of rank 0
         return job.run(path, group, loggers, console, max_time, started, report=report)
 
@@ -113,7 +117,7 @@ def checker() -> Callable[[Recipe], None]:
             job = Job.prepare(recipe, read.get(name), None, ())
             read[name] = _Read(job.data.images)
             start.load(job.module, recipe)
-            job.callbacks.loggers(Path(folder))
+            job.callbacks.loggers(Path(folder), reporter(None))
 
     return check
 
@@ -180,6 +184,7 @@ class Job:
         else:
             module = around(net, recipe, images.shape, images.num_classes, data.statistics())
         join.refuse_network(recipe, module)
+        made_callbacks.check(module, data.val is not None)
         if recipe.trainer.precision == "64-true":
             module.double()  # Lightning does this only after it has loaded a checkpoint's weights
         recipe = absolute(recipe)
@@ -230,7 +235,7 @@ class Job:
         report: bool,
     ) -> Run:
         """Train, select, test and write; resume from checkpoint ``newest`` with the content ``state``."""
-        with directory.resume_hint(path), blaming(RunError), self._boxes_closed():
+        with directory.resume_hint(path), blaming(RunError), self._boxes_closed(), closed(loggers):
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
@@ -291,7 +296,8 @@ class Job:
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         first = group.rank == 0
-        bar = [Bar(console, recipe.name)] if console is not None and config.bar and first else []
+        own_bar = console is not None and config.bar and not self.callbacks.bar and first
+        bar = [Bar(console, recipe.name)] if console is not None and own_bar else []
         drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
             # The order matters: history makes the row that loggers write, and `stop` and `keep` come after

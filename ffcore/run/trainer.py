@@ -7,14 +7,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ffcore.ranks.device import accelerator
-from ffcore.ranks.join import strategy
+from ffcore.ranks.join import environments, strategy
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import Whole
 
@@ -25,6 +28,9 @@ FOLDER = "lightning"
 def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], loggers: list[Logger]) -> L.Trainer:
     """Creates the trainer of a run in the directory ``path``; one of ``callbacks`` writes checkpoints."""
     config = recipe.trainer
+    if config.devices * config.num_nodes == 1:
+        # A task of SLURM has another rank, and on other ranks than 0 loggers write nothing.
+        cast(Any, rank_zero_only).rank = 0
     return L.Trainer(
         accelerator=accelerator(recipe),
         devices=config.devices,
@@ -34,10 +40,10 @@ def make_trainer(recipe: Recipe, path: Path, callbacks: list[L.Callback], logger
         max_epochs=config.max_epochs,
         check_val_every_n_epoch=config.validate_every,
         callbacks=callbacks,
-        plugins=[Whole()],
+        plugins=[Whole(callbacks), *environments(recipe)],
         logger=loggers or False,
         default_root_dir=path / FOLDER,  # not among the run's own checkpoints: the names would clash
-        enable_progress_bar=False,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         profiler=_Unprofiled(),
@@ -77,6 +83,7 @@ def apart(threads: int | None) -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")  # data.validation=0
         warnings.filterwarnings("ignore", message="The number of training batches")  # loggers hear of epochs
         warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist.*")  # all log the same
+        warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")  # a resumed run's
         try:
             yield

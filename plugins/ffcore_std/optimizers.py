@@ -24,6 +24,8 @@ def sgd(
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent, m ← μ m + (1 − τ)(g + λ θ); θ ← θ − η m.
 
+    In the first step m = g + λ θ, as in torch: with τ = 0.9 this step is ten times as large as a later one.
+
     Args:
         params: parameters of one block.
         lr: learning rate η.

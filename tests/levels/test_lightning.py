@@ -229,3 +229,34 @@ def test_batches_that_are_none_are_refused(batch, complaint, tmp_path):
 def test_a_network_is_asked_for():
     with pytest.raises(UserError, match=r"net: should be an ffcore\.Network, not a Linear"):
         ffcore.ForwardOnly(nn.Linear(3, 3), torch.optim.SGD)
+
+
+class Own(L.LightningModule):
+    """A module written by hand, as in docs/levels.md."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.automatic_optimization = module().net, False
+
+    def configure_optimizers(self):
+        return ffcore.optimizers(self.net, torch.optim.Adam, lr=1e-3)
+
+    def training_step(self, batch, batch_idx):
+        optimizers = self.optimizers()
+        self.net.learn(*batch, optimizers)
+        optimizers.step()
+
+
+def test_a_module_written_by_hand_is_checkpointed_and_resumed(tmp_path):
+    whole, saves = Own(), ModelCheckpoint(tmp_path / "saves")
+    trainer(tmp_path, 2, [saves]).fit(whole, loader())
+    state = torch.load(saves.best_model_path, weights_only=True)
+    assert state["global_step"] == 24
+    assert set(state["optimizer_states"][0]["blocks"]) == set(whole.net.local.learners)
+    half = trainer(tmp_path, 1)
+    half.fit(Own(), loader())
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    resumed = Own()
+    trainer(tmp_path, 2).fit(resumed, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)

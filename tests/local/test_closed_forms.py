@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm
 
+import ffcore
 from ffcore.errors import UserError
 from ffcore.interfaces import Goodness, LocalLoss, Views
 from ffcore.local import ClosedFormGradient, GoodnessLoss, LocalBlock, LocalNetwork
@@ -149,3 +151,32 @@ def test_the_parameters_of_a_loss_with_a_derivative_learn():
 
     block = LocalBlock(Dense((D,), U).double(), None, Own())
     assert ClosedFormGradient.serving(block).begins == "activity"
+
+
+def test_a_layer_that_is_pruned_between_two_steps_learns_by_autograd():
+    def learned(pruned_at):
+        net = ffcore.from_recipe(
+            "digits/ff", shape=(D,), classes=3, network=[{"kind": "dense", "units": U}] * 2
+        )
+        optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+        for step in range(4):
+            for layer in (block.body.linear for block in net.blocks):
+                if step == pruned_at:  # a mask of ones prunes nothing, but the weight is a product then
+                    prune.custom_from_mask(layer, "weight", torch.ones_like(layer.weight))
+            net.learn(torch.ones(6, D), torch.arange(6) % 3, optimizers)
+        return {name.removesuffix("_orig"): p for name, p in net.named_parameters()}
+
+    plain = learned(None)
+    for pruned in (learned(0), learned(2)):
+        assert pruned.keys() == plain.keys()
+        assert all(torch.allclose(pruned[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("change", [spectral_norm, parametrizations.weight_norm])
+def test_a_weight_that_is_computed_from_others_learns(change):
+    net = ffcore.from_recipe("digits/ff", shape=(D,), classes=3, network=[{"kind": "dense", "units": U}])
+    change(net.blocks[0].body.linear)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    before = [p.clone() for p in net.parameters()]
+    net.learn(torch.ones(6, D), torch.arange(6) % 3, optimizers)
+    assert all(not torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))

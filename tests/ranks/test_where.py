@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ffcore.errors import UserError
 from ffcore.ranks import where
 
 TWO = SimpleNamespace(devices=2, num_nodes=1)
@@ -40,3 +41,47 @@ def test_a_process_knows_its_rank(monkeypatch, variables, rank, by_others):
         monkeypatch.setenv(name, value)
     assert (where.rank(TWO), where.started_by_others()) == (rank, by_others)
     assert where.rank(SimpleNamespace(devices=1, num_nodes=1)) == 0
+
+
+STEP = {**SLURM, "SLURM_STEP_ID": "0", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2"}
+MISFITS = {
+    "without srun": ({**SLURM, "SLURM_NTASKS_PER_NODE": "2"}, "put `srun` before the command"),
+    "without tasks per node": ({**SLURM, "SLURM_STEP_ID": "0"}, "--ntasks-per-node=2"),
+    "three tasks": ({**STEP, "SLURM_NTASKS_PER_NODE": "3"}, "trainer.devices: 2, but SLURM has started 3"),
+    "two machines": ({**STEP, "SLURM_NNODES": "2"}, "trainer.num_nodes: 1, but SLURM has started 2"),
+    "four tasks": ({**STEP, "SLURM_NTASKS": "4"}, "2, but SLURM has started 4"),
+    "no number": ({**STEP, "SLURM_NTASKS_PER_NODE": "x"}, "SLURM_NTASKS_PER_NODE: 'x' should be an integer"),
+    "torchrun": ({**TORCHRUN, "LOCAL_WORLD_SIZE": "4"}, "2, but torchrun has started 4"),
+}
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    def use(chosen):
+        for name in {*STEP, *TORCHRUN, "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", where.PARENT}:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in chosen.items():
+            monkeypatch.setenv(name, value)
+
+    return use
+
+
+@pytest.mark.parametrize(("chosen", "message"), MISFITS.values(), ids=MISFITS)
+def test_another_number_of_processes_is_refused(variables, chosen, message):
+    variables(chosen)
+    with pytest.raises(UserError, match=message):
+        where.check(TWO)
+    where.check(SimpleNamespace(devices=1, num_nodes=1))  # a single run may be one of many tasks
+
+
+@pytest.mark.parametrize("chosen", [{}, STEP, TORCHRUN, {**STEP, "SLURM_NTASKS_PER_NODE": "2(x1)"}])
+def test_as_many_processes_as_ranks_are_accepted(variables, chosen):
+    variables(chosen)
+    where.check(TWO)
+
+
+def test_a_rank_that_is_no_integer_is_named(variables):
+    variables({**TORCHRUN, "RANK": "x"})
+    with pytest.raises(UserError, match="RANK: 'x' should be an integer"):
+        where.rank(TWO)

@@ -38,6 +38,20 @@ def test_no_incomplete_file_is_left(finished):
     assert not list(finished.path.rglob(".*"))
 
 
+def test_a_draft_of_a_killed_run_is_removed_from_its_directory(quick, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config-x1y2.tmp").write_text("name: digits")
+    run = quick(run_dir=tmp_path / "run", **{"trainer.max_epochs": 1})
+    assert not list(run.path.glob(".*"))
+
+
+def test_another_hidden_file_is_kept(quick, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".notes").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        quick(run_dir=tmp_path / "run")
+
+
 def test_all_documented_keys_are_written(results):
     for key in KEYS.split():
         value = results

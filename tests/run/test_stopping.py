@@ -31,7 +31,7 @@ def run(folder, *overrides):
     return main(["run", "digits/ff", "trainer.threads=1", *overrides, "--run-dir", str(folder)])
 
 
-@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_the_step_is_finished_and_saved(press, tmp_path, capsys, what):
     press(1, what)
     folder = tmp_path / "run"
@@ -102,10 +102,11 @@ def test_the_signal_handler_of_python_is_restored(press, quick, times):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ignored_ctrl_c_stays_ignored(press, quick):
-    press(1)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_signal_stays_ignored(press, quick, what):
+    press(1, what)
+    before = signal.signal(what, signal.SIG_IGN)
     try:
         assert quick().results["epochs"] == 2
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(what, before)
