@@ -26,6 +26,7 @@ from ffcore.recipe.options import options_of
 from ffcore.recipe.spec import Kind
 
 Options = Mapping[str, Any]
+_WIDE = 1e9
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,11 @@ def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") == "boolean":
         return True
     if schema.get("type") in ("integer", "number"):
-        # The middle of the range, or of 8 above the lower bound.
+        # The middle of the range, or of 8 above the lower bound. Bounds of every number are not a range.
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-        high = schema.get("maximum", schema.get("exclusiveMaximum", low + 8))
+        low = low if low > -_WIDE else 0
+        high = schema.get("maximum", schema.get("exclusiveMaximum", _WIDE))
+        high = high if high < _WIDE else low + 8
         return int(low + high) // 2 if schema["type"] == "integer" else (low + high) / 2
     if schema.get("type") == "array" and "items" in schema:
         return [_value(entry, name, schema["items"])] * max(1, schema.get("minItems", 1))
