@@ -57,7 +57,7 @@ def placed(component: Any, path: str, title: str, *, foreign: bool = False) -> A
     made = type(component) if not isinstance(component, type) else component
     file = getattr(sys.modules.get(made.__module__), "__file__", None) or made.__module__
     line = getattr(made, "__firstlineno__", None) or _first_line(made)
-    foreign = foreign or _is_foreign(file, made.__module__)
+    foreign = foreign or is_foreign(file, made.__module__)
     with suppress(AttributeError, TypeError):  # an object with slots: only its file and line can be named
         place = Place(path, title, f"{file}:{line}" if line else file, foreign)
         object.__setattr__(component, _ATTRIBUTE, place)
@@ -75,7 +75,7 @@ def _first_line(made: type) -> int | None:
     return min((code.co_firstlineno for code in codes), default=None)
 
 
-def _is_foreign(file: str, module: str) -> bool:
+def is_foreign(file: str, module: str) -> bool:
     """Whether a file belongs neither to ffcore nor to Python or a library."""
     from ffcore.plugin import manager  # which reports the errors of plugins itself
 
@@ -139,7 +139,7 @@ def _component(frame: FrameType) -> Place | None:
 
 
 def _of_author(frame: FrameType) -> bool:
-    return _is_foreign(frame.f_code.co_filename, str(frame.f_globals.get("__name__")))
+    return is_foreign(frame.f_code.co_filename, str(frame.f_globals.get("__name__")))
 
 
 def _block(frames: list[tuple[FrameType, int]]) -> str:
@@ -161,7 +161,7 @@ def by_user(error: BaseException) -> bool:
         innermost = innermost.tb_next
     code = innermost.tb_frame.f_code
     raised = code.co_code[innermost.tb_lasti] == _RAISE
-    return not raised or not _is_foreign(code.co_filename, str(innermost.tb_frame.f_globals.get("__name__")))
+    return not raised or not is_foreign(code.co_filename, str(innermost.tb_frame.f_globals.get("__name__")))
 
 
 @contextmanager

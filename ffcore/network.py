@@ -28,6 +28,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.interfaces.batch_rng import mix
+from ffcore.interfaces.contribution import NEEDS
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
@@ -145,6 +146,8 @@ class Network(nn.Module):
         )
         with at_path("contribution"):
             self.contribution.setup(context)
+            if unknown := set(self.contribution.needs) - NEEDS:
+                raise ValueError(f"needs {sorted(map(str, unknown))[0]!r}; known: {', '.join(sorted(NEEDS))}")
         with at_path("schedule"):
             self.schedule.setup(context)
         self._advancing = self._advanced_parts()

@@ -119,7 +119,7 @@ def localize(
             if each not in net.local.learners.values():
                 raise UserError(f"localize: {name} is never called in a pass of the model")
     except BaseException:  # also KeyboardInterrupt: never leave the model half changed
-        delocalize(model)
+        _restored(model, model)
         raise
     net.local.register_module("parts", nn.ModuleDict({block_name(n): PartsOf(b) for n, b in blocks.items()}))
     _warn_of_what_stays_outside(model, net.local)
@@ -132,7 +132,14 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
     Args:
         model: the model, or the network that `localize` returned. That network cannot be used afterwards.
     """
+    expect("model", model, nn.Module, "a torch module, or the network that localize returned")
     body = model.local.body if isinstance(model, Network) else model
+    if not any(isinstance(vars(part).get("forward"), Detour) for part in body.modules()):
+        raise UserError("model: has no local blocks of ffcore.localize")
+    return _restored(model, body)
+
+
+def _restored(model: nn.Module | Network, body: nn.Module) -> nn.Module:
     changed: list[str] = []
     for part in body.modules():
         if isinstance(detour := vars(part).get("forward"), Detour):

@@ -17,6 +17,7 @@ import click
 import ffcore
 from ffcore import stdout
 from ffcore.blame import verdict
+from ffcore.cli import exits
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, one_line, typed
 from ffcore.plugin import manager
@@ -102,7 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str], state: dict[str, Any]) -> int:
     try:
-        with trusting(False):  # --trust is valid for this command line alone: `main` may be called again
+        with (
+            exits.reported(),
+            trusting(False),
+        ):  # --trust is valid for this command line alone: `main` may be called again
             # standalone_mode=False: click would print errors in its own format and end the process
             result = group.main(words or ["--help"], prog_name="ffcore", standalone_mode=False, obj=state)
     except click.ClickException as error:

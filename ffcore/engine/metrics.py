@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.interfaces import ALONE, Ranks
 
 
@@ -27,11 +27,13 @@ class Accuracy(Metric):
     full_state_update = False
     hits: Tensor
     confusion: Tensor
+    undefined: Tensor
 
     def __init__(self, sources: int, classes: int) -> None:
         super().__init__(sync_on_compute=False)  # `metrics` sums over the given ranks instead
         self.classes = classes
         self.add_state("hits", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("undefined", torch.zeros(1, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, combined: Tensor, y: Tensor) -> None:
@@ -42,16 +44,23 @@ class Accuracy(Metric):
             combined: (N, K) scores of the layer contribution.
             y: (N,) true classes.
         """
+        self.undefined += combined.isnan().any(1).sum()
         self.hits += (scores.argmax(2) == y).sum(1)
         # a confusion matrix in one bincount: each pair (true, predicted) is one integer
         pairs = y * self.classes + combined.argmax(1)
         self.confusion += torch.bincount(pairs, minlength=self.classes**2).view_as(self.confusion)
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, Any]:
-        """Return ``accuracy``, ``per_source`` (L) and ``confusion`` (K, K) over all ranks, as lists."""
+        """Return ``accuracy``, ``per_source`` (L) and ``confusion`` (K, K) over all ranks, as lists.
+
+        Raises:
+            RunError: when scores are NaN, of which no class is the largest.
+        """
         counts = {name: ranks.sum(count.clone()) for name, count in self.compute().items()}
         confusion: list[list[int]] = counts["confusion"].tolist()
         total = max(1, sum(map(sum, confusion)))
+        if undefined := int(counts["undefined"]):
+            raise RunError(f"the scores of {undefined} of {total} samples are NaN, so no class is predicted")
         hits = counts["hits"].reshape(-1).tolist()  # torchmetrics squeezes a tensor of one element
         return {
             "accuracy": sum(row[k] for k, row in enumerate(confusion)) / total,
@@ -60,8 +69,8 @@ class Accuracy(Metric):
         }
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the counts ``hits`` (L,) and ``confusion`` (K, K), whose rows are true classes."""
-        return {"hits": self.hits, "confusion": self.confusion}
+        """Return the counts: ``hits`` (L,), ``confusion`` (K, K) with rows of true classes, ``undefined``."""
+        return {"hits": self.hits, "confusion": self.confusion, "undefined": self.undefined}
 
 
 EVERYWHERE = {"accuracy", "error", "per_block_accuracy", "confusion"}

@@ -14,13 +14,14 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from ffcore.blame import explain
 from ffcore.engine.batches import as_batch
 from ffcore.engine.cache import Cache, Loader
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
 from ffcore.engine.partial_epoch import KEY, PartialEpoch, read
-from ffcore.errors import RunError, UserError
+from ffcore.errors import RunError, UserError, expect, typed
 from ffcore.interfaces import Augmentation, Batch, Component, Idle, Progress, Views, shared_by
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local import BlockOptimizers, block_optimizers
@@ -84,7 +85,10 @@ class ForwardOnly(L.LightningModule):
             raise UserError(
                 "schedule.cache: does not work with readouts, augmentations or circuits; set it to false"
             )
+        right = "a torch optimiser class, a function of parameters, a mapping, or ffcore.optimizers(…)"
         given = isinstance(optimizers, BlockOptimizers)
+        if not callable(optimizers):
+            expect("optimizers", optimizers, (BlockOptimizers, Mapping), right)
         if given and (options or clip or clip_value or accumulate != 1):
             raise UserError("optimizers: these exist already; pass their options to ffcore.optimizers")
         self.automatic_optimization = False
@@ -152,6 +156,12 @@ class ForwardOnly(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Learn from one batch."""
+        try:
+            self._learn(batch, batch_idx)
+        except StopIteration as error:  # Lightning would take it for the end of the data
+            raise RunError(explain(error) or f"{typed(error)} within a learning step") from error
+
+    def _learn(self, batch: Any, batch_idx: int) -> None:
         batch = as_batch(batch, self.distribution.learning)
         progress = Progress(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(progress, batch_idx)

@@ -12,6 +12,9 @@ from torch import Tensor
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
 
+NEEDS = frozenset({"train.loss", "val.loss", "val.scores"})
+"""What `LayerContribution.needs` may name."""
+
 
 class LayerContribution(Component):
     """Combines the evidence of L sources.

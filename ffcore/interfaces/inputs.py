@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ffcore.interfaces.batch import Batch
@@ -94,18 +95,31 @@ class NegativeData(Component):
                 range of values.
         """
 
+    _known = False  # whether the first negatives have been checked
+
     def of(self, batch: Batch, y: Tensor | None, probs: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Return the negatives of this rank's share of a batch; see `forward`. Algorithms call this."""
+        """Return the negatives of this rank's share of a batch; see `forward`. Algorithms call this.
+
+        Raises:
+            ValueError: when the first negatives have a wrong type or shape, or hypotheses below 0.
+        """
         group = ranks()
         if group.world == 1 or not self.couples_samples:
-            return self(batch.x, y, probs, batch.random())  # type: ignore[no-any-return]
+            return self._checked(batch.x, self(batch.x, y, probs, batch.random()))
         # Every rank makes the negatives of the global batch and keeps those of its own rows.
         whole = batch.whole()
-        x, hypotheses = self(
-            whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random()
-        )
+        made = self(whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random())
+        x, hypotheses = self._checked(whole.x, made)
         own = slice(batch.first, batch.first + len(batch.x))
         return x[own], None if hypotheses is None else hypotheses[own]
+
+    def _checked(self, x: Tensor, made: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the negatives; the first ones are checked."""
+        if not self._known:
+            _refuse_wrong(made, x, self.hypotheses)
+            self._known = True
+        negatives: tuple[Tensor, Tensor | None] = made
+        return negatives
 
     @abstractmethod
     def forward(
@@ -122,3 +136,19 @@ class NegativeData(Component):
         Returns:
             (N, *shape) samples (``x`` itself if only the hypothesis is wrong) and (N,) hypotheses or None.
         """
+
+
+def _refuse_wrong(made: Any, x: Tensor, hypotheses: bool) -> None:
+    """Raise if negatives or their hypotheses have a wrong type or shape."""
+    right = f"a pair: samples {tuple(x.shape)} and hypotheses ({len(x)},) of int64, or None"
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise ValueError(f"negatives: returned {type(made).__name__}; it should be {right}")
+    samples, wrong = made
+    fits = isinstance(samples, Tensor) and samples.shape == x.shape
+    if wrong is not None:
+        fits = fits and isinstance(wrong, Tensor) and wrong.shape == (len(x),) and wrong.dtype == torch.int64
+    if not fits or (hypotheses and wrong is None):
+        given = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in made]
+        raise ValueError(f"negatives: returned {given[0]} and {given[1]}; it should be {right}")
+    if wrong is not None and len(wrong) and int(wrong.min()) < 0:
+        raise ValueError(f"negatives: a hypothesis is {int(wrong.min())}; classes begin at 0")

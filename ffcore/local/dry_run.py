@@ -152,6 +152,22 @@ def set_up_readouts(
     return taps
 
 
+def set_up_heads(heads: Mapping[str, LocalBlock], found: Mapping[LocalBlock, Found], classes: int) -> None:
+    """Set up the heads, whose activity is the logits (R, K).
+
+    Raises:
+        UserError: when a head does not return a logit for each class.
+    """
+    depth = len(found) - len(heads)
+    for name, head in heads.items():
+        shape = tuple(found[head].activity.shape[1:])
+        if shape != (classes,):
+            raise UserError(
+                f"head {name}: returns {shape} for each sample; it should return {classes} logits"
+            )
+        head.info = Context((classes,), classes, name=name, depth=depth, blocks=depth)
+
+
 Taps = dict[str, tuple[LocalBlock, ...]]
 """Blocks whose handoff a readout reads, by the readout's name."""
 

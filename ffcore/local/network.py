@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Circuit, Context, Observer, Out, Readout, Source, Views
+from ffcore.interfaces import Block, Circuit, Observer, Out, Readout, Source, Views
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage, ReachedError
-from ffcore.local.dry_run import explore, set_up, set_up_readouts
+from ffcore.local.dry_run import explore, set_up, set_up_heads, set_up_readouts
 from ffcore.local.loss import ReadoutLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
@@ -94,8 +94,7 @@ class LocalNetwork(nn.Module):
             part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
         )
         self.taps = set_up_readouts(self._readouts, found, classes, superclass_of)
-        for name, head in self._heads.items():
-            head.info = Context((classes,), classes, name=name, depth=len(found), blocks=len(found))
+        set_up_heads(self._heads, every, classes)
         self._plan: dict[nn.Module, Place] = {}
         self._windows, self._hooks = cast("tuple[range, ...]", ()), cast("tuple[Any, ...]", ())
         self._first, self._stop, self._bare_end = 0, len(self.stages), False

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import UserError, at_path, expect, first_line
+from ffcore.errors import UserError, at_path, closest, expect, first_line
 from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout
 from ffcore.interfaces.structure import tensors
 from ffcore.local.box import BoxStage
@@ -59,7 +59,11 @@ def local_network(
         seen = algorithm.neutral(example).x
     module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
     try:
-        return LocalNetwork(module, in_shape, classes, readouts, superclass_of, seen, heads)
+        local = LocalNetwork(module, in_shape, classes, readouts, superclass_of, seen, heads)
+        for name in heads:
+            if name not in local.readouts:
+                raise UserError(f"heads: there is no block {name!r}{closest(name, local.learners)}")
+        return local
     except UserError:
         raise
     except (ValueError, RuntimeError, TypeError, IndexError) as error:

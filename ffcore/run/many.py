@@ -155,9 +155,11 @@ def _gpus() -> list[str]:
 
 def _end(sweep: Sweep, run: SweepRun, status: int, began: int) -> None:
     run.status = 128 - status if status < 0 else status  # killed by signal n: 128 + n, as in shells
+    output = sweep.log_of(run).read_bytes()[began:].decode(errors="replace")
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
+    if status == 0 and sweep.results(run) is None and not any(line.startswith("stopped") for line in lines):
+        run.status = 1  # its process has ended before the run, as by os._exit
     if sweep.state(run) == "failed":
-        output = sweep.log_of(run).read_bytes()[began:].decode(errors="replace")
-        lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
         last = ([line for line in lines if line.startswith("error")] or lines)[-1]
         run.error = f"killed by {signal.Signals(-status).name}" if status < 0 else last
     sweep.write()

@@ -15,11 +15,15 @@ import lightning as L
 
 from ffcore.blame import by_user
 from ffcore.engine.module import ForwardOnly
+from ffcore.errors import RunError
 from ffcore.interfaces import ALONE
 from ffcore.ranks.vote import Vote
 from ffcore.run.checkpoints import Checkpoints, refuse_divergence
 
 _CHECK_EVERY_S = 2.0  # seconds between checks for non-finite losses: each check waits for the device
+
+
+ENDED_BY = "a callback has raised StopIteration"
 
 
 class Stop(L.Callback):
@@ -61,6 +65,7 @@ class Stop(L.Callback):
         self.pressed = False
         self._stopping = self._diverged = False  # of this rank alone, until the ranks vote
         self._waited = 0
+        self._validating = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Delay a stop that was requested before the first step: without a step there is nothing to save."""
@@ -103,13 +108,21 @@ class Stop(L.Callback):
             trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check the time again: a validation has run since the last step."""
+        """Check the time again: a validation has run since the last step.
+
+        Raises:
+            RunError: the epoch is incomplete: a callback has raised StopIteration, which ends Lightning's
+                loops.
+        """
         assert isinstance(pl_module, ForwardOnly)
+        if self._validating or not (trainer.is_last_batch or trainer.should_stop):
+            raise RunError(f"epoch {trainer.current_epoch + 1} is incomplete: {ENDED_BY}")
         self._heed(trainer, pl_module, self._vote.now(self._wishes(trainer, pl_module)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Count validations without improvement, and stop if there are ``patience`` of them."""
         assert isinstance(pl_module, ForwardOnly)
+        self._validating = False
         assert pl_module.val_metrics is not None
         accuracy = float(pl_module.val_metrics["accuracy"])
         self._waited = 0 if accuracy > self._best else self._waited + 1
@@ -124,6 +137,7 @@ class Stop(L.Callback):
             RunError: a loss is non-finite; earlier checkpoints are kept.
         """
         assert isinstance(pl_module, ForwardOnly)
+        self._validating = True
         refuse_divergence(pl_module, trainer.current_epoch)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

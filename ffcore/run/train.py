@@ -42,7 +42,7 @@ from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import closed
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
-from ffcore.run.stopping import Stop
+from ffcore.run.stopping import ENDED_BY, Stop
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import apart, make_trainer
 from ffcore.trust import trusting
@@ -322,6 +322,8 @@ class Job:
                     module.distribution.end()
                     if not stop.asked:
                         raise TimeUpError(path) from None
+                if not trainer.should_stop and trainer.current_epoch < config.max_epochs:
+                    raise RunError(f"training ended after epoch {trainer.current_epoch}: {ENDED_BY}")
                 if any(group.objects(stop.pressed)):
                     raise KeyboardInterrupt(f"{path} has a checkpoint of step {trainer.global_step}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)

@@ -1,6 +1,8 @@
 """Errors in code of plugin authors: one line with the component, its place and the author's line."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -107,3 +109,70 @@ def test_an_exception_in_training_names_the_component_the_block_and_the_line(run
 def test_debug_shows_the_traceback_of_the_author(run, tmp_path):
     with pytest.raises(KeyError, match="k"):
         main(["--debug", "--plugin", "mine.py", "run", "digits/ff", "network=[{kind: failing}]"])
+
+
+EXITS = """
+import os
+
+import lightning
+import torch
+from torch import nn
+
+
+class Leaves(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(64, 9)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 5:
+            os._exit(0)
+        return super().forward(x.flatten(1))
+
+
+class Stops(lightning.Callback):
+    def __init__(self, hook):
+        setattr(self, hook, self.stop)
+
+    def stop(self, *of):
+        raise StopIteration
+"""
+
+
+def test_an_exit_of_the_process_is_an_error_of_a_run_and_of_a_sweep(tmp_path):
+    (tmp_path / "leaving.py").write_text(EXITS)
+    command = [
+        sys.executable,
+        "-m",
+        "ffcore",
+        "run",
+        "digits/ff",
+        "trainer.max_epochs=1",
+        "trainer.threads=1",
+    ]
+    command += ["network=[{kind: 'leaving:Leaves'}]"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert re.fullmatch(r"error: forward called os\._exit\(0\) \(.*leaving\.py:\d+\)\n", run.stderr)
+    sweep = subprocess.run(
+        [*command, "--seeds", "1,2"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert sweep.returncode == 1
+    assert sweep.stdout.count("failed: error: forward called os._exit(0)") == 2
+
+
+@pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_train_batch_end", "on_validation_end"])
+def test_a_stop_iteration_of_a_callback_does_not_end_a_run_as_finished(hook, tmp_path, monkeypatch, capsys):
+    (tmp_path / f"stops_{hook}.py").write_text(EXITS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    callback = f"{{kind: 'stops_{hook}:Stops', options: {{hook: {hook}}}}}"
+    words = [
+        "trainer.max_epochs=2",
+        "trainer.threads=1",
+        "network.0.units=9",
+        f"trainer.callbacks=[{callback}]",
+    ]
+    assert main(["run", "digits/ff", *words]) == 1
+    assert "a callback has raised StopIteration" in capsys.readouterr().err
