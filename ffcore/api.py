@@ -65,6 +65,7 @@ def train(
         raise UserError(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
+    expect("callbacks", callbacks, Sequence, "a list of Lightning callbacks")
     if run_dir is not None:
         expect("run_dir", run_dir, (str, os.PathLike), "a path")
     directory = Path(run_dir) if run_dir is not None else None

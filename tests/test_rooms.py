@@ -70,6 +70,7 @@ def test_a_plugin_imports_contracts_and_what_reports_are_made_of() -> None:
         "interfaces",
         "plugin",
         "options",
+        "blame",
         "parts",
         "report",
         "data.images",

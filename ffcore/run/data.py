@@ -14,7 +14,7 @@ from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import ALONE, Ranks, Statistics
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
@@ -47,6 +47,7 @@ class Data:
         """
         config = recipe.data
         images = (dataset if dataset is not None else make(config.dataset, "data")).load()
+        expect("data: the result of load", images, ImageSet, "an ffcore.data.images.ImageSet")
         try:
             train, val = images.train, images.val
             if val is None:

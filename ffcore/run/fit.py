@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ffcore.build.given import objects_of
 from ffcore.data.arrays import InMemory
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.schema import Recipe
@@ -100,6 +100,8 @@ def fit(
         raise UserError(
             f"net: a {type(net).__name__} is not an ffcore.Network; ffcore.localize makes one of a model"
         )
+    expect("trainer", trainer or {}, Mapping, "a mapping of options")
+    expect("callbacks", callbacks, Sequence, "a list of Lightning callbacks")
     parts = {"train": _arrays("train", train_data)}
     if val is not None:
         parts["val"] = _arrays("val", val)
@@ -170,6 +172,10 @@ def _arrays(what: str, data: Samples) -> tuple[Any, Any]:
         x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack)
     else:
         raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
+    if not x.ndim or y.shape[:1] != x.shape[:1]:
+        raise UserError(
+            f"{what}: samples {x.shape} and classes {y.shape}; one class for each sample is needed"
+        )
     if x.dtype == np.float64:
         x = x.astype(np.float32)
     if x.dtype not in (np.uint8, np.float32):

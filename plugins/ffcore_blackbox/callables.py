@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ffcore.blame import reported
+from ffcore.errors import FOREIGN
 from ffcore.interfaces import BlackBox
 from ffcore.options import Count
 from ffcore.plugin.targets import load_target
@@ -59,8 +61,8 @@ class ArrayFunction(BlackBox):
 def _load(target: str) -> Callable[..., Any]:
     try:
         thing = load_target(target)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"target: {target!r} cannot be imported: {error}") from error
+    except FOREIGN as error:
+        raise ValueError(f"target: {target!r} cannot be imported: {reported(error)}") from error
     if not callable(thing):
         raise ValueError(f"target: {target!r} is a {type(thing).__name__}, which cannot be called")
     return thing  # type: ignore[no-any-return]

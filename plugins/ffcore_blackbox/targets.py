@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from ffcore.errors import first_line
 from ffcore.options import FunctionTarget
 from ffcore.plugin.source import spec_of
 
@@ -26,7 +27,13 @@ def refuse_missing(target: str) -> str:
         raise ValueError(f"there is no module {module!r} on Python's path (PYTHONPATH=. adds this folder)")
     if spec.origin is None or not spec.origin.endswith(".py"):
         return target  # a namespace package or a compiled module: an error shows when it is called
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse(Path(spec.origin).read_bytes(), spec.origin)
+    except (SyntaxError, ValueError) as error:  # ValueError: a NUL
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ValueError(
+            f"module {module!r} is not Python: {first_line(error)} ({spec.origin}{line})"
+        ) from error
     known = {bound for node in tree.body for bound in _names(node)}
     if name.split(".")[0] not in known and "*" not in known:
         raise ValueError(f"module {module!r} has no {name!r}")
