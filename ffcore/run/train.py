@@ -322,10 +322,10 @@ class Job:
                     module.distribution.end()
                     if not stop.asked:
                         raise TimeUpError(path) from None
-                if not trainer.should_stop and trainer.current_epoch < config.max_epochs:
-                    raise RunError(f"training ended after epoch {trainer.current_epoch}: {ENDED_BY}")
                 if any(group.objects(stop.pressed)):
                     raise KeyboardInterrupt(f"{path} has a checkpoint of step {trainer.global_step}")
+                if not trainer.should_stop and trainer.current_epoch < config.max_epochs:
+                    raise RunError(f"training ended after epoch {trainer.current_epoch}: {ENDED_BY}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has already written or opened this checkpoint
                 epoch, val_metrics = _select(recipe, module, path, state)
