@@ -68,6 +68,7 @@ def train(
     expect("callbacks", callbacks, Sequence, "a list of Lightning callbacks")
     if run_dir is not None:
         expect("run_dir", run_dir, (str, os.PathLike), "a path")
+        expect("run_dir", os.fspath(run_dir) or None, str, "a path, or None for a new directory")
     directory = Path(run_dir) if run_dir is not None else None
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
     return run_train(resolved, directory, dataset=data, console=console, callbacks=callbacks, report=report)

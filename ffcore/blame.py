@@ -119,11 +119,12 @@ def explain(error: BaseException) -> str | None:
 def _suspected(frames: list[tuple[FrameType, int]], what: str) -> str | None:
     """Return a line about an error of ffcore while foreign components were in use; None without any."""
     for frame, _ in frames:
-        for name in ("block", "stage", "module", "self"):
+        for name in ("block", "stage", "module", "self", "trainer"):
             given: Any = frame.f_locals.get(name)
-            if not callable(getattr(type(given), "modules", None)):
-                continue
-            places = [place for part in given.modules() if (place := place_of(part)) is not None]
+            parts = given.modules() if callable(getattr(type(given), "modules", None)) else ()
+            if name == "trainer":
+                parts = getattr(given, "callbacks", ())
+            places = [place for part in parts if (place := place_of(part)) is not None]
             if foreign := [place for place in places if place.foreign]:
                 block = _block(frames)
                 names = ", ".join(dict.fromkeys(f"{place} ({place.file})" for place in foreign))
@@ -186,7 +187,8 @@ def blaming(kind: type[UserError] | type[RunError]) -> Iterator[None]:
             raise
         raise kind(explain(error) or typed(error)) from error
     except StopIteration as error:  # Lightning's loops would take it for the end of the data
-        raise kind(explain(error) or typed(error)) from error
+        # not `from error`: contextlib takes a RuntimeError from a StopIteration for Python's own conversion
+        raise kind(explain(error) or typed(error)) from None
     except Exception as error:
         line = None if hasattr(error, _VERDICT) else explain(error)
         if line is not None:

@@ -386,6 +386,8 @@ def _refuse_samples(x: Any, shape: Any) -> None:
         counts = {len(t) for t in tensors(x)}
     except TypeError as error:
         raise UserError(f"x: {error}") from error
+    if any(t.is_complex() or t.layout != torch.strided for t in tensors(x)):
+        raise UserError("x: should be dense real numbers, not complex or sparse ones")
     if len(counts) != 1 or shapes(x) != shape or not min(counts):
         count = min(counts, default=0)
         raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")

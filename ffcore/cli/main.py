@@ -22,6 +22,7 @@ from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, one_line, typed
 from ffcore.plugin import manager
 from ffcore.ranks import where
+from ffcore.recipe.errors import RecipeError
 from ffcore.trust import trust, trusting
 
 
@@ -130,7 +131,9 @@ def _explained(error: Exception) -> int:
     """Report an error in one line."""
     found = verdict(error)
     if isinstance(found, UserError | RunError):
-        return _report(f"error: {one_line(found)}", 2 if isinstance(found, UserError) else 1)
+        # a recipe may have several problems, a line each
+        message = str(found) if isinstance(found, RecipeError) else one_line(found)
+        return _report(f"error: {message}", 2 if isinstance(found, UserError) else 1)
     if (cause := stdout.problem(error)) is not None:
         return _unwritten(cause)
     return _report(f"error (bug?): {typed(error)}; run again with --debug for the traceback", 1)

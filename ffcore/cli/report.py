@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ffcore.cli.folder import Folder
+from ffcore.errors import UserError
 
 
 @click.command(name="report")
@@ -44,7 +45,10 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         summarise_again(runs[0])
         return
     if len(runs) == 1:
-        written: Path | None = report.write_report(runs[0], complain)
+        try:
+            written: Path | None = report.write_report(runs[0], complain)
+        except OSError as error:
+            raise UserError(f"{error.filename}: cannot be written: {error.strerror}") from error
     else:
         records = [report.RunRecord.read(run) for run in runs]
         written = None if out is None else report.write_comparison(records, out, force, complain)

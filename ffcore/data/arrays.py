@@ -6,6 +6,7 @@ N samples, K classes; C channels, H rows, W columns.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import zipfile
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from pydantic import Field
 from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.split import stratified
-from ffcore.errors import UserError, first_line
+from ffcore.errors import UserError, expect, first_line
 from ffcore.options import FilePath, Natural
 from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays, size_of
 
@@ -131,7 +132,11 @@ class InMemory(Dataset):
         return tuple(str(k) for k in range(largest + 1))
 
     def _test_count(self, n: int) -> int:
-        count = round(self.test_fraction * n)
+        expect("test_fraction", self.test_fraction, (int, float), "a number between 0 and 1")
+        expect("seed", self.seed, int, "an integer from 0")
+        if self.seed < 0:
+            raise UserError(f"seed: should be an integer from 0, not {self.seed}")
+        count = round(self.test_fraction * n) if math.isfinite(self.test_fraction) else 0
         if not 0 < count < n:
             raise UserError(
                 f"{self.name}: test_fraction={self.test_fraction} of {n} samples leaves an empty split"

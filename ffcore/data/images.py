@@ -5,6 +5,7 @@ N samples, K classes; C channels, H rows, W columns.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 
 __all__ = ["Dataset", "ImageSet", "Split"]
 
@@ -66,6 +67,9 @@ class ImageSet:
     val: Split | None = None
 
     def __post_init__(self) -> None:
+        expect(f"{self.name}, scale", self.scale, (int, float, np.floating), "a positive number")
+        if not 0 < self.scale < math.inf:
+            raise UserError(f"{self.name}, scale: should be a positive number, not {self.scale}")
         _check(f"{self.name}, train", self.train, self.num_classes)
         _check(f"{self.name}, test", self.test, self.num_classes)
         others = {"test": self.test} | ({} if self.val is None else {"validation": self.val})

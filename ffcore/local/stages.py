@@ -5,6 +5,7 @@ N samples; K classes.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -56,7 +57,14 @@ def local_network(
         )
         in_shape = set_up_algorithm(algorithm, context)
         algorithm.to(first.device)
-        seen = algorithm.neutral(example).x
+        try:
+            seen = algorithm.neutral(example).x
+        except (RuntimeError, TypeError) as error:
+            kinds = ", ".join(sorted({str(t.dtype) for t in tensors(example)}))
+            raise UserError(f"example: the algorithm does not take {kinds}: {first_line(error)}") from error
+    for name in readouts:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+            raise UserError(f"readouts: the name {name!r} should be letters, digits, _ and -")
     module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
     try:
         local = LocalNetwork(module, in_shape, classes, readouts, superclass_of, seen, heads)

@@ -175,6 +175,9 @@ def joined(recipe: Recipe) -> Iterator[Ranks]:
 
 def _connect(trainer: L.Trainer) -> None:
     end_with_first_rank()
+    port = os.environ.get("MASTER_PORT", "1")
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise UserError(f"MASTER_PORT: should be a port, 1 to 65535, not {port!r}")
     launcher = trainer.strategy.launcher
     assert launcher is not None
     try:

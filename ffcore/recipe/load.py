@@ -132,7 +132,10 @@ def loaded(recipe: str | os.PathLike[str] | Recipe, overrides: Mapping[str, Any]
     """
     if not isinstance(recipe, Recipe):
         expect("recipe", recipe, (str, os.PathLike), "a recipe's name, the path of a YAML file, or a Recipe")
-        return load(os.fspath(recipe), overrides)
+        try:
+            return load(os.fspath(recipe), overrides)
+        except RecursionError:
+            raise RecipeError("overrides: a value contains itself, or is nested too deeply") from None
     if overrides:
         raise ValueError("overrides need the name or path of a recipe; a Recipe object cannot be changed")
     return recipe

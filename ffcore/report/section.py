@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ffcore.errors import expect
 from ffcore.report.record import RunRecord
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Picture:
     caption: str
 
     def __post_init__(self) -> None:
+        expect("name of a picture", self.name, str, "text")
+        expect(f"caption of the picture {self.name}", self.caption, str, "text")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
             raise ValueError(f"{self.name!r} is not a valid picture name: letters, digits, '-' and '_' only")
 
@@ -48,6 +51,11 @@ class Section:
     title: str
     body: str = ""
     pictures: list[Picture] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        expect("title of a section", self.title, str, "text")
+        expect(f"body of the section {self.title!r}", self.body, str, "markdown")
+        expect(f"pictures of the section {self.title!r}", self.pictures, (list, tuple), "a list of pictures")
 
 
 SectionMaker = Callable[[RunRecord], Section | None]

@@ -16,7 +16,7 @@ from ffcore import files
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, everywhere, one_line
 from ffcore.run import stored
-from ffcore.run.states import loading, storable
+from ffcore.run.states import loading, savers, storable
 
 FORMAT = 3
 """Version of the data that ffcore adds to a checkpoint; a newer version cannot be read."""
@@ -83,9 +83,8 @@ class Checkpoints(Checkpoint):
         """
         assert isinstance(pl_module, ForwardOnly)
         if removed := [name for name in _ENTRIES if name not in checkpoint]:
-            raise RunError(
-                f"the on_save_checkpoint of a callback has removed {removed[0]!r} from the checkpoint"
-            )
+            names = savers(getattr(trainer, "callbacks", ()))
+            raise RunError(f"callback {names}: on_save_checkpoint has removed {removed[0]!r}")
         checkpoint["ffcore"] = {
             **self.meta,
             **self.spent(),

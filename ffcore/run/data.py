@@ -46,8 +46,9 @@ class Data:
             UserError: files are missing or damaged, or the validation split does not fit.
         """
         config = recipe.data
-        images = (dataset if dataset is not None else make(config.dataset, "data")).load()
-        expect("data: the result of load", images, ImageSet, "an ffcore.data.images.ImageSet")
+        source = dataset if dataset is not None else make(config.dataset, "data")
+        images = source.load()
+        expect(f"data: the result of {type(source).__name__}.load", images, ImageSet, "an ImageSet")
         try:
             train, val = images.train, images.val
             if val is None:

@@ -158,13 +158,17 @@ def _owner(path: tuple[Any, ...], callbacks: Sequence[L.Callback]) -> str:
         return f"callback {str(path[1]).partition('{')[0]}"
     if first == "state_dict" and len(path) > 1:
         return f"component {str(path[1]).removesuffix('._extra_state')}"
-    adders = [type(each).__name__ for each in callbacks if _adds(each)]
-    if isinstance(first, str) and adders and first not in _LIGHTNING:
-        return f"callback {' or '.join(adders)}, on_save_checkpoint"
+    if isinstance(first, str) and (names := savers(callbacks)) and first not in _LIGHTNING:
+        return f"callback {names}, on_save_checkpoint"
     return f"checkpoint entry {first!r}"
 
 
 _LIGHTNING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "ffcore", "partial_epoch")
+
+
+def savers(callbacks: Sequence[L.Callback]) -> str:
+    """Return the names of the callbacks of others that change checkpoints."""
+    return " or ".join(type(each).__name__ for each in callbacks if _adds(each))
 
 
 def _adds(callback: L.Callback) -> bool:

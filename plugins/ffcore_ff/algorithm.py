@@ -5,7 +5,7 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -72,7 +72,13 @@ class ForwardForward(Algorithm):
             self.whole_network = "negatives depend on a readout of all blocks"
         self.classes = context.classes
         self.negatives.setup(context)
-        return context.shape if self.labels is None else self.labels.setup(context)
+        if self.labels is None:
+            return context.shape
+        shape: Any = self.labels.setup(context)
+        if not isinstance(shape, tuple | list) or not all(type(side) is int for side in shape):
+            name = type(self.labels).__name__
+            raise ValueError(f"labels: setup of {name} returned {shape!r}; it should return a shape")
+        return tuple(shape)
 
     def connect(self, net: Network) -> None:
         """See `ffcore.interfaces.Algorithm.connect`.

@@ -82,7 +82,7 @@ class Stop(__import__("lightning").Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
         if trainer.global_step == trainer.num_training_batches + 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
 
 def quiet(words: list[str]) -> None:
