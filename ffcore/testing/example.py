@@ -26,7 +26,7 @@ from ffcore.recipe.options import options_of
 from ffcore.recipe.spec import Kind
 
 Options = Mapping[str, Any]
-_WIDE = 1e9
+_WIDE = 1e4  # bounds that are larger only keep out mistakes
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _value(entry: Entry, name: str, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") == "boolean":
         return True
     if schema.get("type") in ("integer", "number"):
-        # The middle of the range, or of 8 above the lower bound. Bounds of every number are not a range.
+        # The middle of the range, or of 8 above the lower bound. Wide bounds are not a range.
         low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
         low = low if low > -_WIDE else 0
         high = schema.get("maximum", schema.get("exclusiveMaximum", _WIDE))
