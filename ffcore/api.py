@@ -65,7 +65,6 @@ def train(
         raise UserError(
             "data: should be a data set, such as ffcore.data.arrays.InMemory(x_train, y_train, …)"
         )
-    expect("callbacks", callbacks, Sequence, "a list of Lightning callbacks")
     if run_dir is not None:
         expect("run_dir", run_dir, (str, os.PathLike), "a path")
         expect("run_dir", os.fspath(run_dir) or None, str, "a path, or None for a new directory")

@@ -8,6 +8,7 @@ around each call, and a step costs nothing.
 from __future__ import annotations
 
 import dis
+import signal
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -81,9 +82,12 @@ def is_foreign(file: str, module: str) -> bool:
 
     home = module.partition(".")[0]
     plugins = manager.current()
-    if home in plugins.own or file.startswith("<frozen"):
-        return False
-    return home in plugins.packages or not file.startswith(_LIBRARIES)
+    if home in plugins.own or home in plugins.packages:
+        return home not in plugins.own
+    if file.startswith("<"):  # code without a file: that of its module decides
+        file = getattr(sys.modules.get(home), "__file__", None) or file
+    in_packages = "/site-packages/" in file or "/dist-packages/" in file
+    return not in_packages and not file.startswith(_LIBRARIES) and home not in sys.stdlib_module_names
 
 
 def located(error: BaseException) -> str:
@@ -161,6 +165,9 @@ def by_user(error: BaseException) -> bool:
     while innermost.tb_next is not None:
         innermost = innermost.tb_next
     code = innermost.tb_frame.f_code
+    handlers = (signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    if any(getattr(handler, "__code__", None) is code for handler in handlers):
+        return True
     raised = code.co_code[innermost.tb_lasti] == _RAISE
     return not raised or not is_foreign(code.co_filename, str(innermost.tb_frame.f_globals.get("__name__")))
 
@@ -186,19 +193,18 @@ def blaming(kind: type[UserError] | type[RunError]) -> Iterator[None]:
         if by_user(error):
             raise
         raise kind(explain(error) or typed(error)) from error
-    except StopIteration as error:  # Lightning's loops would take it for the end of the data
+    # an exit would end the caller's program, a StopIteration Lightning's loops, as if all were well
+    except (SystemExit, GeneratorExit, StopIteration) as error:
         # not `from error`: contextlib takes a RuntimeError from a StopIteration for Python's own conversion
         raise kind(explain(error) or typed(error)) from None
-    except Exception as error:
+    except BaseException as error:
         line = None if hasattr(error, _VERDICT) else explain(error)
         if line is not None:
             error.add_note(f"ffcore: {line}")
             setattr(error, _VERDICT, kind(line))
         raise
-    except BaseException as error:
-        raise kind(explain(error) or typed(error)) from error
 
 
-def verdict(error: Exception) -> Exception:
+def verdict(error: BaseException) -> BaseException:
     """Return the error of one line that `blaming` has found for an exception; else the exception."""
     return getattr(error, _VERDICT, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ class UserError(ValueError):
     """A mistake that the user can correct. The command prints one line, writes nothing and exits with 2."""
 
     everywhere = False  # whether all ranks raise it; see `everywhere`
+    several_lines = False  # whether its message has a line for each of several problems
 
 
 class RunError(RuntimeError):
@@ -142,7 +144,11 @@ def expect(name: str, value: object, types: type | tuple[type, ...], right: str)
     Raises:
         UserError: with the name, the value and what would be right.
     """
-    if not isinstance(value, types) or (types is int and isinstance(value, bool)):
+    if types is int:  # NumPy's integers and reals count too
+        types = numbers.Integral
+    elif types == (int, float):
+        types = numbers.Real
+    if not isinstance(value, types) or (types is numbers.Integral and isinstance(value, bool)):
         given = repr(value)
         short = given if len(given) < 60 else f"an object of type {type(value).__name__}"
         raise UserError(f"{name}: should be {right}, not {short}")

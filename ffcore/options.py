@@ -114,7 +114,7 @@ BelowOne = Annotated[float, Field(ge=0, lt=1), NotBool]
 Seconds = Annotated[float, Field(gt=0, le=1e7), NotBool]
 """A time in seconds, at most 115 days."""
 
-Threads = Annotated[int, Field(ge=1, le=256), NotBool]
+Threads = Annotated[int, Field(ge=1, le=1024), NotBool]
 """Number of threads of this process."""
 
 

@@ -27,7 +27,12 @@ def prepare(*, own: bool) -> None:
     elif own and type(sys.stdout) is io.TextIOWrapper:
         old = sys.stdout
         raw = _Named(old.fileno(), "wb", closefd=False)
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), old.encoding, line_buffering=old.line_buffering)
+        sys.stdout = io.TextIOWrapper(
+            raw if old.write_through else io.BufferedWriter(raw),
+            old.encoding,
+            line_buffering=old.line_buffering,
+            write_through=old.write_through,
+        )
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

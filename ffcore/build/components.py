@@ -36,7 +36,8 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
             constructor fails.
     """
     if spec.object is not None:
-        return placed(component(spec.noun, spec.object, path), path, f"{_noun(spec)} {spec.kind}")
+        given = component(spec.noun, spec.object, path)
+        return placed(given, path, f"{_noun(spec)} {spec.kind}", foreign=True)
     target = loaded(spec, path)
     base = NOUNS[spec.noun].base
     # A kind "package.module:Class" is not registered by a plugin, so its class is checked here.
@@ -60,7 +61,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     title = f"{_noun(spec)} {spec.kind!r}"
     if plugin := entry_of(spec.noun, spec.kind).plugin:
         title += f" of plugin {plugin!r}"
-    return placed(made, path, title)
+    return placed(made, path, title, foreign=":" in spec.kind)
 
 
 def _noun(spec: Spec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -50,9 +51,9 @@ def from_recipe(
         shape, classes = shape or known[0], classes or known[1]
     expect("shape", shape, Sequence, "the shape of one sample, such as (1, 28, 28)")
     expect("classes", classes, int, "the number of classes")
-    if classes < 1 or not all(type(side) is int and side > 0 for side in shape):
+    if classes < 1 or not all(isinstance(side, Integral) and int(side) > 0 for side in shape):
         raise UserError(f"shape, classes: should be positive integers, not {tuple(shape)} and {classes}")
-    module = assemble(resolved, tuple(shape), classes)
+    module = assemble(resolved, tuple(map(int, shape)), int(classes))
     # a run leaves the precision to Lightning's trainer
     if resolved.trainer.precision == "64-true":
         module.double()

@@ -22,7 +22,8 @@ class Limited(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         options = dict(kwargs or {})
-        if func in _FACTORIES:
+        # tensors of other devices do not use this memory, and those of "meta" none
+        if func in _FACTORIES and torch.device(options.get("device") or "cpu").type == "cpu":
             given = options.get("size", args)
             size = given[0] if given and isinstance(given[0], Sequence) else given
             if all(isinstance(side, int) for side in size):

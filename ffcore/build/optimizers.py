@@ -86,7 +86,7 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
     except FOREIGN as error:
         raise UserError(f"{path}: it does not return a factor: {reported(error)}") from error
     if not 0 <= first < math.inf:
-        raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a number from 0")
+        raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a number ≥ 0")
 
     def factor(epoch: float, epochs: int) -> float:
         try:
@@ -94,7 +94,7 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
         except FOREIGN as error:
             raise RunError(f"{path}: no factor at epoch {epoch:g}: {reported(error)}") from error
         if not 0 <= value < math.inf:
-            raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a number from 0")
+            raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a number ≥ 0")
         return value
 
     return factor

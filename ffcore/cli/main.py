@@ -22,7 +22,6 @@ from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, one_line, typed
 from ffcore.plugin import manager
 from ffcore.ranks import where
-from ffcore.recipe.errors import RecipeError
 from ffcore.trust import trust, trusting
 
 
@@ -120,19 +119,19 @@ def _run(words: Sequence[str], state: dict[str, Any]) -> int:
         if (cause := stdout.problem(error)) is None:
             raise
         return _unwritten(cause)  # click ends the process when a pipe is closed
-    except Exception as error:
+    except BaseException as error:
         if state["debug"]:
             raise
         return _explained(error)
     return result if isinstance(result, int) else 0
 
 
-def _explained(error: Exception) -> int:
+def _explained(error: BaseException) -> int:
     """Report an error in one line."""
     found = verdict(error)
     if isinstance(found, UserError | RunError):
         # a recipe may have several problems, a line each
-        message = str(found) if isinstance(found, RecipeError) else one_line(found)
+        message = str(found) if getattr(found, "several_lines", False) else one_line(found)
         return _report(f"error: {message}", 2 if isinstance(found, UserError) else 1)
     if (cause := stdout.problem(error)) is not None:
         return _unwritten(cause)

@@ -227,9 +227,7 @@ _TRANSPOSE = "{what} is {shape}, channels last; it must be (N, C, H, W): transpo
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
     """Whether floats (N, ...) look like images (N, H, W, C), as (N, 64, 4, 4) does not."""
-    if len(shape) != 4 or min(shape[1:3]) <= 4:
-        return False
-    return shape[3] in (3, 4) or (shape[3] == 1 and shape[1] == shape[2])
+    return len(shape) == 4 and shape[1] == shape[2] > 4 and shape[3] in (1, 3, 4)
 
 
 def _array(what: str, value: Any) -> np.ndarray:

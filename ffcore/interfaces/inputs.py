@@ -9,7 +9,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from ffcore.interfaces.batch import Batch
@@ -140,15 +139,19 @@ class NegativeData(Component):
 
 def _refuse_wrong(made: Any, x: Tensor, hypotheses: bool) -> None:
     """Raise if negatives or their hypotheses have a wrong type or shape."""
-    right = f"a pair: samples {tuple(x.shape)} and hypotheses ({len(x)},) of int64, or None"
-    if not isinstance(made, tuple) or len(made) != 2:
+    right = f"a pair: samples {tuple(x.shape)} and hypotheses ({len(x)},) of integers, or None"
+    if not isinstance(made, tuple | list) or len(made) != 2:
         raise ValueError(f"negatives: returned {type(made).__name__}; it should be {right}")
     samples, wrong = made
     fits = isinstance(samples, Tensor) and samples.shape == x.shape
     if wrong is not None:
-        fits = fits and isinstance(wrong, Tensor) and wrong.shape == (len(x),) and wrong.dtype == torch.int64
+        fits = (
+            fits and isinstance(wrong, Tensor) and wrong.shape == (len(x),) and not wrong.is_floating_point()
+        )
     if not fits or (hypotheses and wrong is None):
-        given = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in made]
+        given = [
+            f"{tuple(t.shape)} of {t.dtype}" if isinstance(t, Tensor) else type(t).__name__ for t in made
+        ]
         raise ValueError(f"negatives: returned {given[0]} and {given[1]}; it should be {right}")
     if wrong is not None and len(wrong) and int(wrong.min()) < 0:
         raise ValueError(f"negatives: a hypothesis is {int(wrong.min())}; classes begin at 0")

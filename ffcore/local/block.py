@@ -250,6 +250,8 @@ class LocalBlock(nn.Module):
 
 def _fits(made: Any, rows: int | None) -> bool:
     """Return whether a result of a body can be an activity of this number of rows; None: of any number."""
-    if not isinstance(made, Tensor) or made.dim() < 2 or not made.is_floating_point():
+    if not isinstance(made, Tensor) or made.dim() < 2:
+        return False
+    if not made.is_floating_point() and not made.is_complex():
         return False
     return rows is None or made.shape[0] == rows

@@ -167,9 +167,9 @@ class LocalNetwork(nn.Module):
         Raises:
             UserError: when the windows do not fit the blocks.
         """
-        self._windows = tuple(windows)
-        self._look_for_hooks()
+        self._look_for_hooks()  # before the plan: layers with hooks need autograd
         self._plan = planned(windows, self._blocks, self.in_circuits)
+        self._windows = tuple(windows)
         busy = [i for i, stage in enumerate(self.stages) if not self._plan.keys().isdisjoint(stage.modules())]
         self._first, self._stop = (busy[0], busy[-1] + 1) if busy else (0, len(self.stages))
         # The last handoff need not be computed, unless it has buffers to update, such as running statistics.

@@ -16,9 +16,9 @@ from ffcore.errors import UserError
 def wrong_activity(block: Any, rows: int | None, made: Any) -> UserError:
     """Return the error of a body whose activity, or input of the handoff, has another type or shape."""
     fixed = block.fixed_shape
-    right = f"a tensor ({'rows' if rows is None else rows}, …) of real numbers, a row for each input"
+    right = f"a tensor ({'rows' if rows is None else rows}, …) of floats, a row for each input"
     if fixed is not None and isinstance(made, Tensor) and len(made.shape[1:]) and len(made) == rows:
-        right = f"a tensor {(rows, *fixed)} of real numbers, as in the dry run"
+        right = f"a tensor {(rows, *fixed)} of floats, as in the dry run"
     return _error(block, block.body, made, right)
 
 
@@ -46,7 +46,7 @@ def wrong_terms(block: Any, terms: Any) -> UserError:
 
 def is_term(term: Any) -> bool:
     """Return whether a value can be a term of a loss: a tensor of one number."""
-    return isinstance(term, Tensor) and not term.dim()
+    return isinstance(term, Tensor) and term.numel() == 1
 
 
 def wrong_learned(block: Any, rule: nn.Module, blocks: int, terms: Any) -> UserError:
@@ -101,9 +101,9 @@ def _part_of(loss: Any, name: str) -> nn.Module:
 
 
 def _error(block: Any, part: Any, value: Any, right: str, method: str = "forward") -> UserError:
+    part = getattr(part, "module", part)  # of a localised model: the sub-module itself
     code = getattr(inspect.unwrap(getattr(type(part), method)), "__code__", None)
     place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-    name = type(part).__name__
-    return UserError(
-        f"block {block.name}: {method} of {name} returned {described(value)}; it should return {right}{place}"
-    )
+    name, place_of_block = type(part).__name__, f"block {block.name or '(unnamed)'}"
+    what = f"{method} of {name} returned {described(value)}"
+    return UserError(f"{place_of_block}: {what}; it should return {right}{place}")

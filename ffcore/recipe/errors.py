@@ -17,6 +17,8 @@ MOST = 5  # lines of one message
 class RecipeError(UserError):
     """A recipe that cannot be read or is not valid."""
 
+    several_lines = True
+
     @classmethod
     def from_validation(cls, error: ValidationError, tree: Tree) -> RecipeError:
         """Convert pydantic's errors to messages: file and line, path, bad value, what would be right.

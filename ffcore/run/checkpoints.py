@@ -24,7 +24,7 @@ FORMAT = 3
 _ADVICE = "try a smaller optimizer.lr, or trainer.clip"
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
-TRIAL = "trial.ckpt"
+TRIAL = ".ffcore-trial.ckpt"
 """A name under which `Whole` writes no file."""
 
 

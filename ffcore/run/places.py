@@ -6,11 +6,12 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
+from pydantic.fields import FieldInfo
 
-from ffcore.options import expanded
+from ffcore.options import expanded, possible
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Spec
 from ffcore.recipe.trainer import WHERE_DATA
@@ -28,8 +29,18 @@ def _changes(model: BaseModel) -> dict[str, Any]:
     """Returns the fields of a model that hold a relative path, with an absolute one."""
     fields = {name: getattr(model, name) for name in type(model).model_fields}
     values = {**fields, **(model.model_extra or {})}
-    changed = {name: _changed(name, value) for name, value in values.items()}
+    fields_of_files = {name for name, field in type(model).model_fields.items() if _is_path(field)}
+    changed = {
+        name: _absolute(value) if name in fields_of_files else _changed(name, value)
+        for name, value in values.items()
+    }
     return {name: value for name, value in changed.items() if value is not values[name]}
+
+
+def _is_path(field: FieldInfo) -> bool:
+    """Whether the type of an option is `FilePath`, perhaps with None."""
+    marks = [*field.metadata, *(mark for arg in get_args(field.annotation) for mark in get_args(arg))]
+    return any(isinstance(mark, AfterValidator) and mark.func is possible for mark in marks)
 
 
 def _changed(name: str, value: Any) -> Any:
@@ -62,7 +73,9 @@ def _command(value: Any) -> Any:
         _absolute(word) if os.path.isfile(word) and (index or "/" in word) else word
         for index, word in enumerate(words)
     ]
-    return value if all(new is old for new, old in zip(made, words, strict=True)) else made
+    if all(new is old for new, old in zip(made, words, strict=True)):
+        return value
+    return shlex.join(made) if isinstance(value, str) else type(value)(made)
 
 
 def _absolute(named: Any) -> Any:

@@ -136,6 +136,8 @@ def _described(value: Any) -> str:
 
 def _loads(value: Any) -> bool:
     """Return whether torch saves and loads a value, such as an array or a type that the user has allowed."""
+    if (isinstance(value, np.generic) or type(value) is np.ndarray) and value.dtype.kind in "biufcSU":
+        return True
     file = io.BytesIO()
     try:
         torch.save(value, file)

@@ -23,7 +23,7 @@ from ffcore.run.checkpoints import Checkpoints, refuse_divergence
 _CHECK_EVERY_S = 2.0  # seconds between checks for non-finite losses: each check waits for the device
 
 
-ENDED_BY = "a callback has raised StopIteration"
+ENDED_BY = "a callback has raised StopIteration, or has changed the trainer"
 
 
 class Stop(L.Callback):

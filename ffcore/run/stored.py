@@ -44,7 +44,7 @@ class DataMeta(_Part):
     """The data set of a run; see `ffcore.run.data.Data.meta`."""
 
     name: str
-    shape: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1, max_length=8)]
+    shape: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)]
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_VALUES)]
     groups: tuple[Whole, ...] | None = None
     scale: Real

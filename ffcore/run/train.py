@@ -324,7 +324,7 @@ class Job:
                         raise TimeUpError(path) from None
                 if any(group.objects(stop.pressed)):
                     raise KeyboardInterrupt(f"{path} has a checkpoint of step {trainer.global_step}")
-                if not trainer.should_stop and trainer.current_epoch < config.max_epochs:
+                if not trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
                     raise RunError(f"training ended after epoch {trainer.current_epoch}: {ENDED_BY}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has already written or opened this checkpoint

@@ -1,5 +1,7 @@
 """Relative paths of a recipe become absolute when a run begins."""
 
+import shlex
+
 from ffcore.recipe.load import load
 from ffcore.run.places import absolute
 
@@ -16,7 +18,7 @@ def test_files_of_data_boxes_and_commands_become_absolute(tmp_path, monkeypatch)
     assert made["data"]["path"] == str(tmp_path / "x.npz")
     assert made["network"][1]["box"]["path"] == str(tmp_path / "m.onnx")
     own = str(tmp_path / "s.py")
-    assert made["network"][0]["box"]["command"] == ["{python}", own, "cat"]
+    assert made["network"][0]["box"]["command"] == shlex.join(["{python}", own, "cat"])
 
 
 def test_a_recipe_without_relative_paths_stays_the_same():
