@@ -20,6 +20,7 @@ from typing import Any
 
 from ffcore.errors import RunError, TimeUpError, UserError, one_line, typed
 
+_OF_TORCH = ("__getattr__", "__setattr__", "_call_impl", "_wrapped_call_impl")
 _ATTRIBUTE = "_ffcore_place"
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")})
 _VERDICT = "_ffcore_error"
@@ -114,10 +115,17 @@ def explain(error: BaseException) -> str | None:
     block = _block(frames)
     where = f", block {block}" if block else ""
     if inside is not None:
-        return f"{inside[1]}{where}: its {inside[0].f_code.co_name} raised {what}{located(error)}"
+        return f"{inside[1]}{where}: its {_method(frames, inside[0])} raised {what}{located(error)}"
     if author is None:
         return what
     return f"{author.f_code.co_name}{where} raised {what}{located(error)}"
+
+
+def _method(frames: list[tuple[FrameType, int]], inner: FrameType) -> str:
+    """Return the component's method that was running: torch's own, such as ``__getattr__``, are left out."""
+    owner = inner.f_locals.get("self")
+    names = [f.f_code.co_name for f, _ in frames if f.f_locals.get("self") is owner and _component(f)]
+    return next((name for name in names if name not in _OF_TORCH), "forward")
 
 
 def _suspected(frames: list[tuple[FrameType, int]], what: str) -> str | None:

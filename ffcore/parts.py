@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ffcore.errors import UserError
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
 
@@ -25,7 +26,21 @@ def part(noun: str, value: Any, path: str | None = None) -> Any:
         UserError: when the kind is unknown, its options are wrong, or the object is not such a component.
     """
     if isinstance(value, load_target(NOUNS[noun].base)):
+        refuse_bare(value, path or noun)
         return value
     from ffcore.build.components import part as made  # imported here: objects alone need no plugin
 
     return made(noun, value, path or noun)
+
+
+def refuse_bare(component: Any, path: str) -> None:
+    """Raise if a module's constructor does not call that of its base class: torch fails at its first use.
+
+    Raises:
+        UserError: with the class and its file.
+    """
+    made = type(component)
+    if hasattr(made, "named_modules") and "_modules" not in vars(component):
+        code = getattr(made.__init__, "__code__", None)
+        place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+        raise UserError(f"{path}: the constructor of {made.__name__} does not call super().__init__(){place}")

@@ -14,6 +14,7 @@ from ffcore.build.memory import Limited
 from ffcore.build.objects import component, loaded, own
 from ffcore.errors import FOREIGN, UserError, one_line
 from ffcore.local.box import FunctionBox
+from ffcore.parts import refuse_bare
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.errors import RecipeError
@@ -36,6 +37,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
             constructor fails.
     """
     if spec.object is not None:
+        refuse_bare(spec.object, path)
         given = component(spec.noun, spec.object, path)
         return placed(given, path, f"{_noun(spec)} {spec.kind}", foreign=True)
     target = loaded(spec, path)
@@ -58,6 +60,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     except FOREIGN as error:
         reason = reported(error)
         raise UserError(f"{path}: {spec.kind} cannot be constructed: {reason}") from error
+    refuse_bare(made, path)
     title = f"{_noun(spec)} {spec.kind!r}"
     if plugin := entry_of(spec.noun, spec.kind).plugin:
         title += f" of plugin {plugin!r}"

@@ -38,7 +38,7 @@ from ffcore.local.loss import GoodnessLoss, goodness_loss
 from ffcore.local.modes import evaluating
 from ffcore.local.returned import is_term, wrong_activity, wrong_goodness, wrong_handoff, wrong_terms
 from ffcore.local.rules import Gradient
-from ffcore.parts import part
+from ffcore.parts import part, refuse_bare
 from ffcore.private import has_hooks
 
 _Made = tuple[Tensor, Tensor, Tensor | None]
@@ -90,6 +90,7 @@ class LocalBlock(nn.Module):
     ) -> None:
         super().__init__()
         expect("body", body, nn.Module, "a torch module")
+        refuse_bare(body, "body")
         expect("name", name, str, "text")
         if loss is not None:
             expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")

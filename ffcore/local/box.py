@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import FOREIGN, RunError, UserError, typed
+from ffcore.blame import reported
+from ffcore.errors import FOREIGN, RunError, UserError
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.private import version
 
@@ -180,7 +181,7 @@ class BoxStage(nn.Module):
         except (RunError, UserError) as error:
             raise RunError(f"{self.where}: {error}") from error
         except FOREIGN as error:
-            raise RunError(f"{self.where}: {what} raised {typed(error, 300)}") from error
+            raise RunError(f"{self.where}: {what} raised {reported(error)}") from error
 
 
 def _finite(t: Tensor) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ffcore.blame import located
 from ffcore.errors import UserError
 from ffcore.interfaces import (
     Algorithm,
@@ -213,7 +214,7 @@ def _errors_named(block: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise UserError(f"network: block {block}: {error}") from error
+        raise UserError(f"network: block {block}: {error}{located(error)}") from error
 
 
 def _set_up_loss(loss: LocalLoss, context: Context) -> None:

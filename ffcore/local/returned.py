@@ -6,6 +6,7 @@ The checks stand at the calls, since a step makes them; these functions make the
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -103,6 +104,8 @@ def _part_of(loss: Any, name: str) -> nn.Module:
 def _error(block: Any, part: Any, value: Any, right: str, method: str = "forward") -> UserError:
     part = getattr(part, "module", part)  # of a localised model: the sub-module itself
     code = getattr(inspect.unwrap(getattr(type(part), method)), "__code__", None)
+    if code is not None and Path(code.co_filename).parent.name == "interfaces":  # the contract's own
+        right = f"{right}; the class defines no {method}"
     place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
     name, place_of_block = type(part).__name__, f"block {block.name or '(unnamed)'}"
     what = f"{method} of {name} returned {described(value)}"

@@ -138,8 +138,9 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
         signature.bind(**{**given, **item.options})
     except TypeError as error:
         known = [p for p in signature.parameters if p != "self"]
-        wrong = next((o for o in item.options if o not in known), "")
-        raise UserError(f"{path}.options: {error}{closest(wrong, known)}") from error
+        if wrong := next((option for option in item.options if option not in known), None):
+            raise UserError(f"{path}.options: unknown option {wrong!r}{closest(wrong, known)}") from error
+        raise UserError(f"{path}.options: {error}; its options are {', '.join(known)}") from error
     return component
 
 
