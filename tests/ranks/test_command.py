@@ -212,7 +212,7 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_resumes(case
     assert "--resume" in process.err
     assert not process.left
     before = len(rows(folder / "run"))
-    assert main(["run", "--resume", str(folder / "run"), "trainer.devices=1", "--max-time", "1s"]) == 0
+    assert main(["run", "--resume", str(folder / "run"), "trainer.devices=1", "--max-time", "3s"]) == 0
     manager.use(None)
     assert "stopped" in capsys.readouterr().out
     assert len(rows(folder / "run")) > before
