@@ -95,7 +95,10 @@ class NetworkBuilder:
         """
         imposed = BlockConfig.model_validate(dict(self.algorithm.block))
         defaults = self.recipe.block
-        stages = self._stages(self.recipe.network, "network", defaults, imposed)
+        try:
+            stages = self._stages(self.recipe.network, "network", defaults, imposed)
+        except RecursionError:
+            raise UserError("network: items are nested too deeply; is one its own item?") from None
         if self.algorithm.head is not None:
             head = _with_classes(self.algorithm.head, self.classes)
             item = _ITEM.validate_python(head)

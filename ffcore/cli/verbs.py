@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ffcore.blame import blaming
+from ffcore.blame import blaming, verdict
 from ffcore.errors import RunError, UserError
 from ffcore.plugin import manager
 from ffcore.plugin.targets import load_target
@@ -76,6 +76,11 @@ class Verbs(click.Group):
             except SystemExit as error:
                 if ctx.invoked_subcommand not in VERBS:  # a plugin's verb may choose its exit code
                     ctx.exit(_code(error))
+                raise
+            except Exception as error:
+                # click would take an Abort or Exit of a component for the user's
+                if (found := verdict(error)) is not error:
+                    raise found from error
                 raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

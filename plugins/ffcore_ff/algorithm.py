@@ -75,7 +75,7 @@ class ForwardForward(Algorithm):
         if self.labels is None:
             return context.shape
         shape: Any = self.labels.setup(context)
-        if not isinstance(shape, tuple | list) or not all(type(side) is int for side in shape):
+        if not isinstance(shape, tuple | list) or not all(type(side) is int and side > 0 for side in shape):
             name = type(self.labels).__name__
             raise ValueError(f"labels: setup of {name} returned {shape!r}; it should return a shape")
         return tuple(shape)

@@ -176,3 +176,16 @@ def test_a_stop_iteration_of_a_callback_does_not_end_a_run_as_finished(hook, tmp
     ]
     assert main(["run", "digits/ff", *words]) == 1
     assert "a callback has raised StopIteration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("raised", ["click.exceptions.Exit(0)", "click.Abort()"])
+def test_what_click_would_take_for_the_end_of_a_command_is_an_error(raised, tmp_path, monkeypatch, capsys):
+    name = f"clicks_{len(raised)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import click\nfrom ffcore.interfaces import LayerContribution\nclass Own(LayerContribution):\n"
+        f"    def setup(self, context): raise {raised}\n    def combine(self, scores): return scores.sum(0)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["run", "digits/ff", f"contribution={name}:Own"]) == 2
+    assert "its setup raised" in capsys.readouterr().err
