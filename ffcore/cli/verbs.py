@@ -77,7 +77,7 @@ class Verbs(click.Group):
                 if ctx.invoked_subcommand not in VERBS:  # a plugin's verb may choose its exit code
                     ctx.exit(_code(error))
                 raise
-            except Exception as error:
+            except (click.ClickException, click.exceptions.Exit, click.Abort) as error:
                 # click would take an Abort or Exit of a component for the user's
                 if (found := verdict(error)) is not error:
                     raise found from error
