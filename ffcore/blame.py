@@ -59,7 +59,7 @@ def placed(component: Any, path: str, title: str, *, foreign: bool = False) -> A
     made = type(component) if not isinstance(component, type) else component
     file = getattr(sys.modules.get(made.__module__), "__file__", None) or made.__module__
     line = getattr(made, "__firstlineno__", None) or _first_line(made)
-    foreign = foreign or is_foreign(file, made.__module__)
+    foreign = foreign or _is_foreign(file, made.__module__)
     with suppress(AttributeError, TypeError):  # an object with slots: only its file and line can be named
         place = Place(path, title, f"{file}:{line}" if line else file, foreign)
         object.__setattr__(component, _ATTRIBUTE, place)
@@ -77,7 +77,7 @@ def _first_line(made: type) -> int | None:
     return min((code.co_firstlineno for code in codes), default=None)
 
 
-def is_foreign(file: str, module: str) -> bool:
+def _is_foreign(file: str, module: str) -> bool:
     """Whether a file belongs neither to ffcore nor to Python or a library."""
     from ffcore.plugin import manager  # which reports the errors of plugins itself
 
@@ -91,10 +91,28 @@ def is_foreign(file: str, module: str) -> bool:
     return not in_packages and not file.startswith(_LIBRARIES) and home not in sys.stdlib_module_names
 
 
+def of_author(frame: FrameType) -> bool:
+    """Whether the code of a frame belongs neither to ffcore nor to Python or a library."""
+    return _is_foreign(frame.f_code.co_filename, str(frame.f_globals.get("__name__")))
+
+
 def located(error: BaseException) -> str:
     """Return the author's file and line, in brackets after a space; "" if only ffcore and libraries ran."""
-    frames = list(walk_tb(error.__traceback__))[::-1]
-    return next((f" ({frame.f_code.co_filename}:{line})" for frame, line in frames if _of_author(frame)), "")
+    return _place_in(_author(_frames(error)))
+
+
+def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Return the frames of a traceback with their lines, the innermost first."""
+    return list(walk_tb(error.__traceback__))[::-1]
+
+
+def _author(frames: list[tuple[FrameType, int]]) -> tuple[FrameType, int] | None:
+    """Return the innermost frame of the author's code."""
+    return next(((frame, line) for frame, line in frames if of_author(frame)), None)
+
+
+def _place_in(author: tuple[FrameType, int] | None) -> str:
+    return f" ({author[0].f_code.co_filename}:{author[1]})" if author is not None else ""
 
 
 def reported(error: BaseException) -> str:
@@ -104,8 +122,8 @@ def reported(error: BaseException) -> str:
 
 def explain(error: BaseException) -> str | None:
     """Return one line about an error that foreign code has raised or caused; None if it is ffcore's own."""
-    frames = list(walk_tb(error.__traceback__))[::-1]
-    author = next((frame for frame, _ in frames if _of_author(frame)), None)
+    frames = _frames(error)
+    author = _author(frames)
     inside = next(((frame, place) for frame, _ in frames if (place := _component(frame)) is not None), None)
     what = typed(error, 300)
     if isinstance(error, MemoryError) or "can't allocate memory" in one_line(error):
@@ -115,10 +133,10 @@ def explain(error: BaseException) -> str | None:
     block = _block(frames)
     where = f", block {block}" if block else ""
     if inside is not None:
-        return f"{inside[1]}{where}: its {_method(frames, inside[0])} raised {what}{located(error)}"
+        return f"{inside[1]}{where}: its {_method(frames, inside[0])} raised {what}{_place_in(author)}"
     if author is None:
         return what
-    return f"{author.f_code.co_name}{where} raised {what}{located(error)}"
+    return f"{author[0].f_code.co_name}{where} raised {what}{_place_in(author)}"
 
 
 def _method(frames: list[tuple[FrameType, int]], inner: FrameType) -> str:
@@ -151,10 +169,6 @@ def _component(frame: FrameType) -> Place | None:
     return place_of(frame.f_locals.get("self")) if is_method else None
 
 
-def _of_author(frame: FrameType) -> bool:
-    return is_foreign(frame.f_code.co_filename, str(frame.f_globals.get("__name__")))
-
-
 def _block(frames: list[tuple[FrameType, int]]) -> str:
     """Return the name of the innermost block that was running."""
     for frame, _ in frames:
@@ -177,7 +191,7 @@ def by_user(error: BaseException) -> bool:
     if any(getattr(handler, "__code__", None) is code for handler in handlers):
         return True
     raised = code.co_code[innermost.tb_lasti] == _RAISE
-    return not raised or not is_foreign(code.co_filename, str(innermost.tb_frame.f_globals.get("__name__")))
+    return not raised or not of_author(innermost.tb_frame)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def typed(error: BaseException, longest: int | None = None) -> str:
     return f"{name}: {one_line(error, longest)}" if _text(error).strip() else name
 
 
-def reason(error: OSError | ValueError) -> str:
+def reason(error: Exception) -> str:
     """Returns the cause of an error of a file, without the path that the operating system adds.
 
     >>> reason(FileNotFoundError(2, "No such file or directory", "x.yaml"))
@@ -103,6 +103,11 @@ def _text(error: object) -> str:
         return str(error)
     except Exception:  # raised by the error's own __str__
         return ""
+
+
+def a(word: str) -> str:
+    """Returns a word with its article."""
+    return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
 
 
 def shortened(value: object, longest: int = 60) -> str:

@@ -80,6 +80,9 @@ MOST = 10**9
 LARGEST = 1e30
 """Maximum absolute value of a number. It fits into float32, with room for a sum."""
 
+FLOAT32 = 3.4028235e38
+"""The largest number of float32, rounded up; defaults such as ``torch.finfo(torch.float32).max`` fit."""
+
 MOST_SEED = 2**63 - 1
 """Maximum seed of torch's generators."""
 

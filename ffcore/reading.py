@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffcore.errors import UserError, one_line
+from ffcore.errors import UserError, one_line, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,10 +51,10 @@ def size_of(path: Path, most: int | None = None) -> int:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
-    for is_sort, reason in _SORTS:
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
+    for is_sort, what in _SORTS:
         if is_sort(status.st_mode):
-            raise UserError(f"{path}: cannot be read: {reason}")
+            raise UserError(f"{path}: cannot be read: {what}")
     limit = memory() if most is None else most
     if status.st_size > limit:
         raise UserError(f"{path}: has {size(status.st_size)}; the largest file read here has {size(limit)}")
@@ -72,7 +72,7 @@ def opened(path: Path, most: int | None = None) -> Iterator[BufferedReader]:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
     with file:
         yield file
 
@@ -87,7 +87,7 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
         with opened(path, most) as file:
             return file.read()
     except (OSError, MemoryError) as error:
-        raise UserError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise UserError(f"{path}: cannot be read: {reason(error)}") from error
 
 
 def read_text(path: Path, most: int = TEXT) -> str:
@@ -193,7 +193,7 @@ def expanded(name: str | os.PathLike[str]) -> Path:
         pass  # the caller's message has the files that it looked for
     except (OSError, RuntimeError, ValueError) as error:
         shown = text if len(text := os.fspath(name)) <= 200 else f"{text[:200]}…"
-        raise UserError(f"{shown!r}: cannot be read: {_reason(error)}") from error
+        raise UserError(f"{shown!r}: cannot be read: {reason(error)}") from error
     return path
 
 
@@ -227,7 +227,3 @@ def _array(stream: Any) -> np.ndarray:
     import numpy as np
 
     return np.lib.format.read_array(stream, allow_pickle=False)
-
-
-def _reason(error: Exception) -> str:
-    return error.strerror or one_line(error) if isinstance(error, OSError) else one_line(error)

@@ -39,7 +39,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     if spec.object is not None:
         refuse_bare(spec.object, path)
         given = component(spec.noun, spec.object, path)
-        return placed(given, path, f"{_noun(spec)} {spec.kind}", foreign=True)
+        return placed(given, path, f"{spec.noun.replace('_', ' ')} {spec.kind}", foreign=True)
     target = loaded(spec, path)
     base = NOUNS[spec.noun].base
     # A kind "package.module:Class" is not registered by a plugin, so its class is checked here.
@@ -61,14 +61,7 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
         reason = reported(error)
         raise UserError(f"{path}: {spec.kind} cannot be constructed: {reason}") from error
     refuse_bare(made, path)
-    title = f"{_noun(spec)} {spec.kind!r}"
-    if plugin := entry_of(spec.noun, spec.kind).plugin:
-        title += f" of plugin {plugin!r}"
-    return placed(made, path, title, foreign=":" in spec.kind)
-
-
-def _noun(spec: Spec) -> str:
-    return spec.noun.replace("_", " ")
+    return placed(made, path, entry_of(spec.noun, spec.kind).title, foreign=":" in spec.kind)
 
 
 def _nested(value: Any, path: str) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from ffcore.reading import memory
 
 _FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
 """Functions that make a tensor of the size in their first arguments."""
@@ -43,6 +44,5 @@ def refuse(size: int, what: str) -> None:
     Raises:
         ValueError: it is.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory:
-        raise ValueError(f"{what} needs {size / 2**30:.1f} GiB; this machine has {memory / 2**30:.1f} GiB")
+    if size > (most := memory()):
+        raise ValueError(f"{what} needs {size / 2**30:.1f} GiB; this machine has {most / 2**30:.1f} GiB")

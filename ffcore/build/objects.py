@@ -10,11 +10,11 @@ from typing import Any
 from torch import nn
 
 from ffcore.blame import located, reported
-from ffcore.errors import FOREIGN, UserError, one_line
+from ffcore.errors import FOREIGN, UserError, a, one_line
 from ffcore.interfaces import BlackBox
 from ffcore.local.box import FunctionBox
 from ffcore.plugin.targets import load_target
-from ffcore.recipe.objects import Absent, Named, a
+from ffcore.recipe.objects import Absent, Named
 from ffcore.recipe.spec import Spec, entry_of
 
 

@@ -13,11 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ffcore.blame import reported
 from ffcore.build.objects import loaded, own
-from ffcore.errors import FOREIGN, RunError, UserError
+from ffcore.errors import FOREIGN, RunError, UserError, a
 from ffcore.local.optimizers import Make
 from ffcore.recipe.calls import Call
 from ffcore.recipe.lr import LRSchedule
-from ffcore.recipe.objects import a
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.options import values_of
 from ffcore.recipe.spec import Spec

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ffcore.blame import is_foreign
+from ffcore.blame import of_author
 
 
 @contextmanager
@@ -17,10 +17,10 @@ def reported() -> Iterator[None]:
 
     def leave(status: int) -> None:
         caller = sys._getframe(1)
-        file = caller.f_code.co_filename
         # a child process of a component may end as it likes
-        if os.getpid() == owner and is_foreign(file, str(caller.f_globals.get("__name__"))):
-            message = f"error: {caller.f_code.co_name} called os._exit({status}) ({file}:{caller.f_lineno})\n"
+        if os.getpid() == owner and of_author(caller):
+            place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+            message = f"error: {caller.f_code.co_name} called os._exit({status}) ({place})\n"
             os.write(2, message.encode(errors="backslashreplace"))
             status = status or 1
         real(status)

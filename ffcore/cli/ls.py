@@ -9,7 +9,7 @@ import click
 
 from ffcore.cli.console import print_table
 from ffcore.errors import UserError
-from ffcore.options import LARGEST, MOST, MOST_SEED
+from ffcore.options import FLOAT32, LARGEST, MOST, MOST_SEED
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import Noun, find_noun
 from ffcore.plugin.registry import Entry
@@ -81,7 +81,7 @@ def type_of(schema: Mapping[str, Any]) -> str:
     bounds = [
         f"{sign} {schema[key]:g}"
         for key, sign in _BOUNDS.items()
-        if key in schema and abs(schema[key]) not in (MOST, LARGEST, MOST_SEED)
+        if key in schema and abs(schema[key]) not in (MOST, LARGEST, FLOAT32, MOST_SEED)
     ]
     name = _TYPES.get(schema.get("type", ""), schema.get("type", "any"))
     if schema.get("type") == "array" and isinstance(schema.get("items"), Mapping):

@@ -22,6 +22,7 @@ from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, one_line, typed
 from ffcore.plugin import manager
 from ffcore.ranks import where
+from ffcore.reading import is_text
 from ffcore.trust import trust, trusting
 
 
@@ -149,7 +150,7 @@ def _unwritten(error: OSError) -> int:
 def _impossible(words: Sequence[str]) -> str | None:
     """Returns why no command can run here, in one line; None if it can."""
     for word in words:
-        if word.encode(errors="replace").decode() != word:
+        if not is_text(word):
             return f"{word!a} is not UTF-8 text, but the files of a run hold the command line"
     try:
         os.getcwd()

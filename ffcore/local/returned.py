@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, a
 
 
 def wrong_activity(block: Any, rows: int | None, made: Any) -> UserError:
@@ -90,8 +90,7 @@ def described(value: Any) -> str:
         return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
     if value is None:
         return "None"
-    name = type(value).__name__
-    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+    return a(type(value).__name__)
 
 
 def _part_of(loss: Any, name: str) -> nn.Module:

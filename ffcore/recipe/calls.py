@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_serializ
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from ffcore.errors import a
 from ffcore.plugin.targets import TARGET, peek_target
 from ffcore.recipe.objects import (
     Absent,
     Named,
     Validated,
-    a,
     apart,
     as_kind,
     is_object,

@@ -21,6 +21,7 @@ from typing import Any, TypeGuard
 
 from pydantic import BaseModel
 
+from ffcore.errors import a
 from ffcore.plugin.nouns import NOUNS, Noun
 from ffcore.plugin.targets import TARGET, peek_target
 
@@ -212,11 +213,6 @@ def _name(value: Any) -> str:
 
 def _what(value: object) -> str:
     return "function" if inspect.isroutine(value) else type(value).__name__
-
-
-def a(word: str) -> str:
-    """Returns a word with its article."""
-    return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
 
 
 def _wanted(noun: Noun) -> str:

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, 
 from pydantic.fields import FieldInfo
 
 from ffcore.errors import UserError, closest, first_line
-from ffcore.options import MOST_SEED, FunctionTarget, Part
+from ffcore.options import FLOAT32, MOST_SEED, FunctionTarget, Part
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
 from ffcore.plugin.signature import REQUIRED, Signature, imported_signature, source_signature
@@ -214,14 +214,10 @@ def recipe_type(hint: Any) -> Any:
     return hint if plain or _is_model(hint) else None
 
 
-_FLOAT32 = 3.4028235e38
-"""The largest number of float32, rounded up; defaults such as ``torch.finfo(torch.float32).max`` fit."""
-
-
 def _bounded(number: Any, marks: Iterable[Any] = ()) -> Any:
     """The type of a number, with the bounds of int64 and float32 where its marks have none."""
     ranges = [each for mark in marks for each in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
-    limit = MOST_SEED if number is int else _FLOAT32
+    limit = MOST_SEED if number is int else FLOAT32
     least = None if any(isinstance(each, Ge | Gt) for each in ranges) else -limit
     most = None if any(isinstance(each, Le | Lt) for each in ranges) else limit
     return Annotated[number, Field(ge=least, le=most)]

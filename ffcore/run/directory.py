@@ -18,6 +18,7 @@ from ffcore import stdout
 from ffcore.errors import LostError, RunError, UserError, reason, shortened
 from ffcore.files import RESULTS, is_draft, write_whole
 from ffcore.plugin import manager
+from ffcore.reading import is_text
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -30,7 +31,7 @@ def check(path: Path | None) -> None:
     """
     try:
         given = (path or Path()).absolute()
-        if not _writable_as_text(given):
+        if not is_text(str(given)):  # the files of a run hold the path
             raise UserError(f"--run-dir {str(path or '.')!a}: not UTF-8 text; name another directory")
         if any(len(os.fsencode(name)) > 255 for name in given.parts):
             raise UserError(f"--run-dir {shortened(str(path), 200)}: a name has at most 255 bytes")
@@ -44,15 +45,6 @@ def check(path: Path | None) -> None:
         if isinstance(error, UserError):
             raise
         raise UserError(f"--run-dir {path}: cannot be read: {reason(error)}") from error
-
-
-def _writable_as_text(path: Path) -> bool:
-    """Whether the files of a run can hold the path: names of files may be any bytes."""
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def create(path: Path | None, recipe: str) -> Path:

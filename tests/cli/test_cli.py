@@ -269,6 +269,11 @@ def test_ls_of_a_component_lists_its_options(ff):
     assert "units" in out
 
 
+def test_ls_shows_no_bound_that_only_keeps_out_mistakes(capsys):
+    assert main(["ls", "optimizer", "adagrad"]) == 0
+    assert "≥" not in capsys.readouterr().out
+
+
 def test_a_group_option_after_the_verb_gives_a_hint(ff):
     code, _, err = ff("validate", "--plugin", "x.py", "fake/ff")
     assert code == 2
