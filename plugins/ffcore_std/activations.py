@@ -12,8 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-ActivationName = Literal["relu", "relu-pass-through", "tanh", "identity"]
+ActivationName = Literal["relu", "relu-pass-through", "leaky-relu", "tanh", "identity"]
 """The keys of `ACTIVATIONS`."""
+
+SLOPE = 0.01
+"""Slope of leaky-relu for negative inputs, torch's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,15 @@ def relu_pass_through(x: Tensor) -> Tensor:
     return _PassThroughReLU.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def _leaky_relu(x: Tensor) -> Tensor:
+    return torch.nn.functional.leaky_relu_(x, SLOPE)
+
+
+def _leaky_relu_back(h: Tensor, up: Tensor) -> Tensor:
+    # h has the sign of a, so f' can be computed from it
+    return torch.ops.aten.leaky_relu_backward(up, h, SLOPE, True)  # type: ignore[no-any-return]
+
+
 def _own(up: Tensor) -> Tensor:
     """Return a tensor that may be overwritten. In an expanded view several elements share memory."""
     return up.contiguous() if 0 in up.stride() else up
@@ -65,6 +77,7 @@ ACTIVATIONS = {
     # In place: the input is a temporary of the linear layer.
     "relu": Activation(torch.relu_, _relu_back),
     "relu-pass-through": Activation(relu_pass_through, lambda h, up: _own(up)),
+    "leaky-relu": Activation(_leaky_relu, _leaky_relu_back),
     "tanh": Activation(torch.tanh, lambda h, up: up * (1 - h * h)),
     "identity": Activation(lambda a: a, lambda h, up: _own(up)),
 }

@@ -87,3 +87,50 @@ class Step:
     def factor(self, epoch: float, epochs: int) -> float:
         """Return ``by`` to the power of the number of listed epochs that are over."""
         return float(self.by ** sum(epoch >= after for after in self.epochs))
+
+
+def _ascending_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in pairwise(shares)):
+        raise ValueError("should ascend")
+    return shares
+
+
+Shares = Annotated[tuple[Fraction, ...], Field(min_length=1), AfterValidator(_ascending_shares)]
+"""Ascending shares of a run, at least one."""
+
+
+class Steps:
+    """Multiplied by a factor after given shares of the run's epochs (Nøkland and Eidnes 2019).
+
+    Unlike `step` it depends only on the share, so a shorter run has the whole schedule.
+
+    Args:
+        at: the shares of the epochs after which the rate changes, ascending.
+        by: the factor of each change.
+    """
+
+    def __init__(self, at: Shares = (0.5, 0.75, 0.875, 0.9375), by: Positive = 0.25) -> None:
+        self.at, self.by = at, by
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return ``by`` to the power of the number of listed shares that are over."""
+        return float(self.by ** sum(epoch >= share * epochs for share in self.at))
+
+
+class OneCycle:
+    """Linear increase from 0, then linear decay to ``final`` (one-cycle, Smith 2018, arXiv:1803.09820).
+
+    Args:
+        peak: share of the epochs at which the factor is 1.
+        final: the factor at the end.
+    """
+
+    def __init__(self, peak: Fraction = 0.25, final: Fraction = 0.0) -> None:
+        self.peak, self.final = peak, final
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return t/peak before the peak, then 1 − (1 − final)·(t − peak)/(1 − peak); t = epoch/epochs."""
+        t = min(1.0, epoch / epochs)
+        if t < self.peak:
+            return t / self.peak
+        return 1 - (1 - self.final) * (t - self.peak) / (1 - self.peak) if self.peak < 1 else 1.0

@@ -54,6 +54,8 @@ def _training(registry: Registrar) -> None:
     registry.lr_schedule("hold-then-linear", "ffcore_std.lr_schedules:HoldThenLinear")
     registry.lr_schedule("cosine", "ffcore_std.lr_schedules:Cosine")
     registry.lr_schedule("step", "ffcore_std.lr_schedules:Step")
+    registry.lr_schedule("steps", "ffcore_std.lr_schedules:Steps")
+    registry.lr_schedule("one-cycle", "ffcore_std.lr_schedules:OneCycle")
     for name, scheduler in (
         ("cosine-annealing", "CosineAnnealingLR"),
         ("cosine-warm-restarts", "CosineAnnealingWarmRestarts"),

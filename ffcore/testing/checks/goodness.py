@@ -56,12 +56,15 @@ def check_goodness_of_a_row_depends_on_that_row_alone(example: Example) -> None:
 
 
 def check_goodness_lets_a_gradient_through(example: Example) -> None:
-    """The gradient is finite and not zero."""
+    """The gradient is finite, and not zero for the activity or a parameter: a head may start at zero."""
     for goodness, shape in _placed(example):
         activity = numbers(N, *shape).requires_grad_()
-        (gradient,) = torch.autograd.grad(goodness(activity).square().sum(), activity)
-        assert gradient.isfinite().all(), "the gradient is not finite"
-        assert gradient.abs().sum() > 0, "the gradient is zero everywhere"
+        made = goodness(activity)
+        leaves = [activity, *(p for p in goodness.parameters() if p.requires_grad)]
+        up = made.detach() + numbers(*made.shape, seed=1)
+        gradients = torch.autograd.grad(made, leaves, up, materialize_grads=True)
+        assert all(gradient.isfinite().all() for gradient in gradients), "the gradient is not finite"
+        assert any(gradient.abs().sum() > 0 for gradient in gradients), "the gradient is zero everywhere"
 
 
 def _placed(example: Example, seed: int = 0) -> Iterator[tuple[Goodness, tuple[int, ...]]]:

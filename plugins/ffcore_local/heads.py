@@ -1,0 +1,175 @@
+"""Linear heads: a classifier on a block's own activity.
+
+    f = pooled activity                     (R, F), F = C·h·w
+    g = D f + b                             (R, K)
+
+R rows; C channels of H by W pixels, averaged over h by w cells; F features; K classes; D (K, F).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffcore.interfaces import Context, Goodness
+from ffcore.interfaces.goodness import Form
+from ffcore.options import Size
+
+
+def cells(shape: tuple[int, ...], most: int | None, grid: int | None) -> tuple[int, int]:
+    """Return the number of cells (h, w) over which the channels of an image are averaged.
+
+    Args:
+        shape: (C, H, W).
+        most: largest number of features C·h·w. The height is halved first, then the width, in turns, as in
+            the code of Nøkland and Eidnes; a side that is no power of two gets its next smaller divisor.
+        grid: number of cells of a side, in place of ``most``.
+
+    >>> cells((128, 32, 32), 2048, None), cells((256, 32, 32), 2048, None)
+    ((4, 4), (2, 4))
+
+    Raises:
+        ValueError: when ``grid`` does not divide a side.
+    """
+    channels, *sides = shape
+    if grid is not None:
+        if any(side % grid for side in sides):
+            divisors = sorted(set(_divisors(sides[0])) & set(_divisors(sides[1])))
+            right = ", ".join(map(str, divisors))
+            raise ValueError(
+                f"grid: {grid} cells do not divide an image of {sides[0]}×{sides[1]} pixels; these "
+                f"do: {right}"
+            )
+        return grid, grid
+    counts, axis = [*sides], 0
+    while most is not None and channels * math.prod(counts) > most and max(counts) > 1:
+        # the next smaller divisor: half of a power of two, and no pixel is left over
+        counts[axis] = max((d for d in _divisors(sides[axis]) if d < counts[axis]), default=1)
+        axis = 1 - axis
+    return counts[0], counts[1]
+
+
+def _divisors(side: int) -> list[int]:
+    return [d for d in range(1, side + 1) if side % d == 0]
+
+
+class Pooled(nn.Module):
+    """The features of a block's activity that its head reads, (R, *shape) → (R, F).
+
+    Args:
+        shape: shape of one activity: (U,), (C, H, W), or (T, D) with ``dim``.
+        features: largest number of features of an image; None: all pixels.
+        grid: number of cells of a side, in place of ``features``.
+        dim: the dimension of a sample that holds the features of a token; the others are averaged.
+
+    Raises:
+        ValueError: when it does not fit the shape.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], features: int | None, grid: int | None, dim: int | None
+    ) -> None:
+        super().__init__()
+        self.grid: tuple[int, int] | None = None
+        self.dim: int | None = None
+        if dim is not None:
+            if not -len(shape) <= dim < len(shape):
+                raise ValueError(f"dim: {dim} is no dimension of an activity {shape}")
+            self.dim = dim % len(shape)
+            self.features = shape[self.dim]
+        elif len(shape) == 1:
+            self.features = shape[0]
+        elif len(shape) == 3:
+            self.grid = cells(shape, features, grid)
+            self.features = shape[0] * math.prod(self.grid)
+            self.sides = shape[1:]
+        else:
+            raise ValueError(
+                f"an activity {shape} may be tokens or channels; set dim to the dimension of the features: "
+                "-1 for tokens (T, D), 0 for channels (C, positions)"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, *shape) → (R, F)."""
+        if self.dim is not None:
+            others = [d + 1 for d in range(x.dim() - 1) if d != self.dim]
+            return x.mean(others) if others else x
+        if self.grid is None or self.grid == self.sides:
+            return x.flatten(1)
+        if self.grid == (1, 1):
+            return x.mean((2, 3))
+        kernel = (self.sides[0] // self.grid[0], self.sides[1] // self.grid[1])
+        return F.avg_pool2d(x, kernel).flatten(1)
+
+
+class LinearHead(Goodness):
+    """Linear classifier on the pooled activity, g = D f + b.
+
+    With cross-entropy it is the "pred" loss of Nøkland and Eidnes 2019 (arXiv:1901.06656), and with all
+    pixels the goodness of Mono-Forward (arXiv:2501.09238). D learns with the block and is counted apart from
+    the network.
+
+    Args:
+        features: largest number F of features of an image: its pixels are averaged in cells until there are
+            not more. null: no pooling.
+        grid: number of cells of a side, in place of ``features``: 1 averages all pixels.
+        init: "zero": no class is favoured, and the block's first gradient is zero; "uniform" in ±1/√F,
+            torch's default; "he": normal, variance 2/F.
+        fixed: whether D keeps its random initial values, and only the block learns.
+        bias: whether to add b.
+        dim: for an activity of tokens, the dimension that holds the features: -1 for (T, D).
+
+    Raises:
+        ValueError: when a fixed head would start at zero, or both ``features`` and ``grid`` are given.
+    """
+
+    form: ClassVar[Form] = "class"
+    linear: nn.Linear
+    examples = ({"fixed": True, "init": "he"}, {"grid": 1, "features": None, "bias": False})
+
+    def __init__(
+        self,
+        features: Size | None = 2048,
+        grid: Size | None = None,
+        init: Literal["zero", "uniform", "he"] = "zero",
+        fixed: bool = False,
+        bias: bool = True,
+        dim: Annotated[int, Field(ge=-8, le=8)] | None = None,
+    ) -> None:
+        super().__init__()
+        if fixed and init == "zero":
+            raise ValueError("init: a fixed head of zeros teaches nothing; use init: he or uniform")
+        self.options = (features if grid is None else None, grid, dim)
+        self.init = init
+        self.fixed = fixed
+        self.bias = bias
+
+    def setup(self, context: Context) -> None:
+        """Make D.
+
+        Raises:
+            ValueError: when the pooling does not fit the activity.
+        """
+        try:
+            self.pooled = Pooled(context.shape, *self.options)
+        except ValueError as error:
+            raise ValueError(f"goodness linear-head: block {context.name}: {error}") from error
+        self.linear = nn.Linear(self.pooled.features, context.classes, self.bias)
+        if self.init == "zero":
+            nn.init.zeros_(self.linear.weight)
+        elif self.init == "he":
+            nn.init.kaiming_normal_(self.linear.weight)
+        if self.bias and self.init != "uniform":
+            nn.init.zeros_(self.linear.bias)
+        if self.fixed:
+            self.linear.requires_grad_(False)
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """(R, *shape) → (R, K)."""
+        made: Tensor = self.linear(self.pooled(activity))
+        return made.to(torch.promote_types(made.dtype, torch.float32))

@@ -1,0 +1,119 @@
+"""Similarity matching: samples of a class should have similar activities.
+
+    z     = C ∗ h                                          (N, C, *positions); dense: z = C h
+    u     = standard deviation of z over the positions     (N, C); z itself for dense activities
+    û     = (u − mean_c u)/‖u − mean_c u‖
+    S_nm  = û_n · û_m                                      in [−1, 1]
+    T_nm  = 1 if y_n = y_m, else −1/(K − 1)
+    L     = w · mean_nm (S_nm − T_nm)²
+
+N samples; C channels; K classes; w the weight. T is the same expression S of the one-hot targets.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.interfaces import Block, Context, Out, Penalty, Views
+from ffcore.options import NonNegative
+
+_EPS = 1e-8
+
+
+class Similarity(Penalty):
+    """Similarity matching loss of a block's activity ("sim" of predsim).
+
+    Nøkland and Eidnes 2019, arXiv:1901.06656. w · mean (S − T)², where S is the cosine similarity of two
+    samples' centred features and T is 1 within a class and −1/(K − 1) between classes. The features of an
+    image are the standard deviations of each channel of a learned convolution C→C without bias; those of a
+    dense activity are a learned linear map. Its parameters learn with the block and are not part of the
+    network. The term of the last batch of an epoch is 0 if that has a single sample.
+
+    Args:
+        weight: w; 0.99 in the paper, beside 0.01 for the cross-entropy.
+        kernel: side of the learned convolution; 3 in the paper. 1 takes a ninth of its multiplications; null:
+            the activity itself, without parameters. Dense activities: null, or any side for a linear map.
+
+    Raises:
+        ValueError: when there is one class, or the batches have one sample.
+    """
+
+    couples_samples: ClassVar[bool] = True
+    examples = ({"kernel": None}, {"kernel": 1, "weight": 0.5})
+    learned: Tensor
+
+    def __init__(self, weight: NonNegative = 0.99, kernel: Literal[1, 3] | None = 3) -> None:
+        super().__init__()
+        self.weight = weight
+        self.kernel = kernel
+        self.map: nn.Module | None = None
+        self.between = 0.0
+        # True after a batch of several samples: then a batch of one is the last of an epoch.
+        self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
+
+    def setup(self, context: Context) -> None:
+        """Make C.
+
+        Raises:
+            ValueError: when there is one class only.
+        """
+        if context.classes < 2:
+            raise ValueError(
+                f"penalty similarity: block {context.name}: all samples are of one class; similarity needs "
+                "two classes or more"
+            )
+        self.between = -1 / (context.classes - 1)
+        channels = context.shape[0]
+        if self.kernel is None:
+            return
+        if len(context.shape) == 1:
+            self.map = nn.Linear(channels, channels, bias=False)
+        elif len(context.shape) == 3:
+            layer = nn.Conv2d(channels, channels, self.kernel, padding=self.kernel // 2, bias=False)
+            self.map = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        else:
+            raise ValueError(
+                f"penalty similarity: block {context.name} has activity {context.shape}; a learned "
+                "convolution needs images (C, H, W); use kernel: null"
+            )
+
+    def forward(self, out: Out, block: Block, views: Views) -> Tensor:
+        """Return the weighted term.
+
+        Raises:
+            ValueError: when the batches have one sample.
+        """
+        assert views.y is not None, "classes are learned from labelled samples"
+        h = out.activity[: views.samples]
+        if views.samples < 2:
+            if not self.learned:
+                raise ValueError(
+                    "penalty similarity: a batch of one sample has no pairs; use a larger batch_size"
+                )
+            return out.activity.sum() * 0.0
+        self.learned.fill_(True)
+        z = h if self.map is None else self.map(h)
+        same = views.y.unsqueeze(1) == views.y
+        target = torch.where(same, 1.0, self.between).to(torch.promote_types(z.dtype, torch.float32))
+        return self.weight * (similarity(z) - target).square().mean()
+
+
+def similarity(z: Tensor) -> Tensor:
+    """Return the cosine similarities S (N, N) of centred features; see the formulas of this module.
+
+    Args:
+        z: (N, C) features, or (N, C, *positions); with more than three channels and positions, the standard
+            deviation of each channel replaces its positions.
+    """
+    # Autocast would round the similarities of nearly equal samples.
+    with torch.autocast(z.device.type, enabled=False):
+        u = z.to(torch.promote_types(z.dtype, torch.float32))
+        if z.dim() > 2 and z.shape[1] > 3 and z[0, 0].numel() > 1:
+            u = u.flatten(2).std(2)
+        u = u.flatten(1)
+        u = u - u.mean(1, keepdim=True)
+        u = u / (u.square().sum(1, keepdim=True).sqrt() + _EPS)
+        return (u @ u.T).clamp(-1, 1)

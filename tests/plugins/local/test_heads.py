@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ffcore.interfaces import Context
+from ffcore_local.heads import LinearHead, cells
+
+
+def bound(shape, classes=3, **options):
+    made = LinearHead(**options)
+    made.setup(Context(shape, classes, name="conv1"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "kernel"),
+    [
+        (128, 32, (8, 8)),
+        (256, 32, (16, 8)),
+        (256, 16, (8, 4)),
+        (512, 16, (8, 8)),
+        (512, 8, (4, 4)),
+        (512, 4, (2, 2)),
+    ],
+)
+def test_pooling_of_vgg8b_is_that_of_the_authors_code(channels, side, kernel):
+    h, w = cells((channels, side, side), 2048, None)
+    assert (side // h, side // w) == kernel
+
+
+def test_odd_sides_are_pooled_without_rest():
+    assert cells((256, 28, 28), 1024, None) == (2, 2)
+    assert cells((256, 7, 7), 2048, None) == (1, 7)
+    assert cells((5000, 7, 7), 1024, None) == (1, 1)
+
+
+def test_logits_are_a_linear_map_of_cell_means():
+    head = bound((2, 4, 4), features=8, init="uniform")
+    x = torch.randn(5, 2, 4, 4)
+    f = x.view(5, 2, 2, 2, 2, 2).mean((3, 5)).flatten(1)
+    torch.testing.assert_close(head(x), F.linear(f, head.linear.weight, head.linear.bias))
+
+
+def test_tokens_are_averaged_over_the_other_dimensions():
+    head = bound((7, 4), dim=-1, init="uniform")
+    x = torch.randn(5, 7, 4)
+    torch.testing.assert_close(head(x), head.linear(x.mean(1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((7, 4), {}, r"block conv1: an activity \(7, 4\) may be tokens or channels; set dim"),
+        ((2, 6, 6), {"grid": 4}, "4 cells do not divide an image of 6×6 pixels; these do: 1, 2, 3, 6"),
+        ((7, 4), {"dim": 3}, "dim: 3 is no dimension of an activity"),
+    ],
+)
+def test_a_pooling_that_does_not_fit_is_refused(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        bound(shape, **options)
+
+
+def test_a_fixed_head_needs_random_values():
+    with pytest.raises(ValueError, match="a fixed head of zeros teaches nothing"):
+        LinearHead(fixed=True)
+    head = bound((8,), fixed=True, init="he")
+    assert not any(p.requires_grad for p in head.parameters())
+    assert head.linear.weight.std() > 0

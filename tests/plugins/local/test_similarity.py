@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from ffcore.interfaces import Context, Out, Views
+from ffcore_local.similarity import Similarity, similarity
+
+
+def views(y):
+    y = torch.tensor(y)
+    return Views(torch.zeros(len(y), 1), ("all",), (len(y),), y=y)
+
+
+def bound(shape, classes=2, **options):
+    made = Similarity(**options)
+    made.setup(Context(shape, classes, name="conv1"))
+    return made
+
+
+def test_the_loss_of_two_dense_samples_by_hand():
+    """Centred they are (−1, 1)/√2 and (1, −1)/√2: S = −1 between them, 1 with themselves."""
+    h = torch.tensor([[0.0, 2.0], [5.0, 1.0]])
+    out = Out(h, h, None)
+    penalty = bound((2,), weight=0.5, kernel=None)
+    assert penalty(out, None, views([0, 1])) == pytest.approx(0.0, abs=1e-6)  # T = −1/(K − 1) = −1
+    # of one class T = 1 everywhere; two of four entries are wrong by 2
+    assert penalty(out, None, views([1, 1])) == pytest.approx(0.5 * 2 * 4 / 4)
+
+
+def test_the_target_is_the_similarity_of_one_hot_vectors():
+    y = torch.tensor([0, 1, 2, 2, 0])
+    penalty = bound((3,), classes=3, weight=1.0, kernel=None)
+    h = torch.nn.functional.one_hot(y, 3).float()
+    torch.testing.assert_close(penalty(Out(h, h, None), None, views(y.tolist())), torch.tensor(0.0))
+
+
+def test_images_are_compared_by_the_deviation_of_each_channel():
+    x = torch.randn(3, 5, 2, 2, dtype=torch.float64)
+    u = torch.stack([torch.stack([channel.flatten().std() for channel in image]) for image in x])
+    torch.testing.assert_close(similarity(x), similarity(u))
+    with_few_channels = x[:, :3]
+    torch.testing.assert_close(similarity(with_few_channels), similarity(with_few_channels.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "count"), [((4, 6, 6), 3, 144), ((4, 6, 6), 1, 16), ((4,), 3, 16)]
+)
+def test_the_map_has_no_bias_and_keeps_the_width(shape, kernel, count):
+    penalty = bound(shape, kernel=kernel)
+    assert sum(p.numel() for p in penalty.parameters()) == count
+
+
+def test_a_batch_of_one_sample_is_refused_unless_it_is_the_last_of_an_epoch():
+    penalty = bound((2,), kernel=None)
+    h = torch.tensor([[0.0, 2.0], [5.0, 1.0]])
+    with pytest.raises(ValueError, match=r"one sample has no pairs; use a larger batch_size"):
+        penalty(Out(h[:1], h[:1], None), None, views([0]))
+    penalty(Out(h, h, None), None, views([0, 1]))
+    assert penalty(Out(h[:1], h[:1], None), None, views([0])) == 0
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="block conv1: all samples are of one class"):
+        bound((2,), classes=1)
+
+
+def test_equal_samples_have_a_finite_gradient():
+    h = torch.ones(4, 5, 3, 3, requires_grad=True)
+    similarity(h).sum().backward()
+    assert h.grad.isfinite().all()
