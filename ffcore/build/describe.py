@@ -10,6 +10,7 @@ from ffcore.build.components import make
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock
+from ffcore.local.costs import costs
 from ffcore.recipe.schema import Recipe
 
 
@@ -28,18 +29,27 @@ def describe(recipe: Recipe) -> Table:
             known, superclasses = (images.shape, images.num_classes), images.superclasses
         network = assemble(recipe, *known, superclasses).network
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("block", "activity", "parameters", "goodness", "loss"):
-        table.add_column(column, justify="right" if column == "parameters" else "left")
+    for column in ("block", "activity", "parameters", "head", "multiplications", "goodness", "loss"):
+        numbers = column in ("parameters", "head", "multiplications")
+        table.add_column(column, justify="right" if numbers else "left")
+    cost_of = costs(network)
     # the blocks of a PyTorch model stand in for its sub-modules and are not in its module tree
     modules = dict.fromkeys(network.modules())
     inside = [block for block in network.learners.values() if block not in modules]
     for part in (*modules, *inside):
         if isinstance(part, BoxStage):
-            table.add_row(part.name, _shape(part.shape), "–", "–", f"black box {type(part.box).__name__}")
+            box = f"black box {type(part.box).__name__}"
+            table.add_row(part.name, _shape(part.shape), "–", "–", "–", "–", box)
         elif isinstance(part, LocalBlock):
             goodness = type(part.goodness).__name__ if part.goodness is not None else "–"
             shape = _shape(part.info.shape if part.info is not None else None)
-            table.add_row(part.name, shape, f"{_count(part):,}", goodness, _loss(part))
+            cost = cost_of.get(part.name)
+            head = cost.head.parameters if cost is not None else 0
+            products = "–" if cost is None else f"{cost.body.multiplications + cost.head.multiplications:,}"
+            own = f"{_count(part) - head:,}"
+            table.add_row(
+                part.name, shape, own, f"{head:,}" if head else "–", products, goodness, _loss(part)
+            )
     for stage in network.boxes:
         stage.box.close()
     total = sum(p.numel() for p in network.parameters())

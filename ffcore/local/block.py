@@ -70,6 +70,7 @@ class LocalBlock(nn.Module):
 
     Attributes:
         hooked: whether a layer of the body had hooks when the blocks were planned; see `refresh`.
+        takes: shape of one sample, and dtype, of each input; set by the network's dry run.
 
     Raises:
         UserError: when a part has the wrong type, or goodness and objective do not fit.
@@ -104,6 +105,7 @@ class LocalBlock(nn.Module):
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._compiled: Callable[..., _Made] | None = None
         self.info: Context | None = None
+        self.takes: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
         self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False
         self.hooked = False

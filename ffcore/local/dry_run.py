@@ -37,11 +37,15 @@ from ffcore.local.passes import Pass
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity."""
+    """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity.
+
+    ``inputs`` has shape and dtype of each input.
+    """
 
     in_shape: tuple[int, ...]
     handoff: tuple[int, ...]
     activity: Tensor
+    inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
 
 
 def explore(
@@ -66,7 +70,8 @@ def explore(
     def note(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
         in_shape = tuple(inputs[0].shape[1:]) if inputs else ()
         handoff = tuple(out.handoff.shape[1:])
-        found.setdefault(cast(LocalBlock, block), Found(in_shape, handoff, out.activity))
+        seen = Found(in_shape, handoff, out.activity, tuple((tuple(x.shape[1:]), x.dtype) for x in inputs))
+        found.setdefault(cast(LocalBlock, block), seen)
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
@@ -107,6 +112,7 @@ def set_up(
         if block.name in names:
             raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
         names.add(block.name)
+        block.takes = found[block].inputs
         context = Context(
             tuple(found[block].activity.shape[1:]),
             classes,

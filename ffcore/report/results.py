@@ -145,12 +145,24 @@ class Block(Record):
     Attributes:
         name: the name in the recipe, or from the builder.
         shape: shape of its output for one sample.
-        parameters: number of parameters.
+        parameters: number of parameters, with those of its head.
+        head_parameters: parameters of its head: of the goodness and the penalties. This and the following are
+            None for older runs, and for blocks whose costs could not be counted.
+        multiplications: of the body, in matrix products and convolutions of a forward pass of one sample.
+        head_multiplications: of the head.
+        kept: bytes that autograd keeps for backward of the body, for one sample, without parameters; closed
+            forms keep less.
+        head_kept: the same for the head.
     """
 
     name: str
     shape: tuple[Whole, ...] = ()
     parameters: Whole = 0
+    head_parameters: Whole | None = None
+    multiplications: Whole | None = None
+    head_multiplications: Whole | None = None
+    kept: Whole | None = None
+    head_kept: Whole | None = None
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)

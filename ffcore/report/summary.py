@@ -17,6 +17,7 @@ from ffcore.report.text import (
     percent,
     plain,
     plural,
+    short,
     standard_error,
 )
 
@@ -65,7 +66,8 @@ def _setting(run: RunRecord) -> str:
         ("recipe", run.get("recipe")),
         ("data", _data(run)),
         ("validation split", _split(run)),
-        ("parameters", _some(count, run.get("parameters"))),
+        ("parameters", _parameters(run)),
+        ("multiplications", _multiplications(run)),
         ("blocks", _blocks(run)),
         ("evidence combined by", run.get("contribution")),
         ("weights from", _selected(run)),
@@ -81,6 +83,25 @@ def _setting(run: RunRecord) -> str:
     ]
     shown = [(name, literal(value)) for name, value in rows if value not in (None, "")]
     return markdown_table(("", "value"), shown, numbers=False) if shown else ""
+
+
+def _parameters(run: RunRecord) -> str | None:
+    total, heads = run.get("parameters"), _heads(run, "parameters")
+    if total is None or not heads:
+        return _some(count, total)  # type: ignore[no-any-return]
+    return f"{count(total)}, of which {count(heads)} in heads"
+
+
+def _multiplications(run: RunRecord) -> str | None:
+    bodies = [block.get("multiplications") for block in run.get("blocks") or []]
+    if not bodies or None in bodies:
+        return None
+    heads = _heads(run, "multiplications")
+    return f"{short(sum(bodies))} a sample" + (f", and {short(heads)} in heads" if heads else "")
+
+
+def _heads(run: RunRecord, what: str) -> int:
+    return sum(block.get(f"head_{what}") or 0 for block in run.get("blocks") or [])
 
 
 def _some(how: Any, value: Any) -> Any:

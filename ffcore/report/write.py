@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ffcore.plugin import manager
 from ffcore.report.confusion import confusion
+from ffcore.report.costs import costs
 from ffcore.report.curves import learning_curves
 from ffcore.report.document import Document
 from ffcore.report.evidence import evidence
@@ -22,6 +23,7 @@ SECTIONS: dict[str, SectionMaker] = {
     "summary": summary,
     "learning curves": learning_curves,
     "evidence": evidence,
+    "costs": costs,
     "goodness": goodness,
     "confusion": confusion,
     "receptive fields": receptive_fields,

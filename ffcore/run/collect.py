@@ -10,6 +10,7 @@ import torch
 
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
+from ffcore.local.costs import BlockCost, costs
 from ffcore.recipe.schema import Recipe
 from ffcore.report.results import FORMAT
 from ffcore.run import environment
@@ -91,14 +92,28 @@ def results_of(
 
 
 def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
+    cost_of = costs(module.network)
     return [
         {
             "name": b.name,
             "shape": list(b.info.shape) if b.info is not None else [],
             "parameters": sum(p.numel() for p in b.parameters()),
+            **_costs(cost_of[b.name]),
         }
         for b in module.network.blocks
     ]
+
+
+def _costs(cost: BlockCost | None) -> dict[str, int]:
+    if cost is None:
+        return {}
+    return {
+        "head_parameters": cost.head.parameters,
+        "multiplications": cost.body.multiplications,
+        "head_multiplications": cost.head.multiplications,
+        "kept": cost.body.kept,
+        "head_kept": cost.head.kept,
+    }
 
 
 def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -1,0 +1,133 @@
+"""Costs of each block for one sample: of its body, and of the heads in its goodness and penalties.
+
+A head is used to learn, and to predict only if the block's evidence counts. A network without its heads has
+the costs of the bodies.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ffcore.interfaces import Out, Views
+from ffcore.local.block import LocalBlock
+from ffcore.local.loss import GoodnessLoss
+from ffcore.local.modes import evaluating
+from ffcore.local.network import LocalNetwork
+
+_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of a part of a block.
+
+    Attributes:
+        parameters: number of parameters, trainable or fixed.
+        multiplications: in matrix products and convolutions of a forward pass of one sample.
+        kept: bytes that autograd keeps for backward, for one sample, without parameters. Closed forms of
+            gradients keep less.
+    """
+
+    parameters: int
+    multiplications: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCost:
+    """The costs of a block's body, and of its head: the parts of goodness and penalties with parameters."""
+
+    body: Cost
+    head: Cost
+
+
+def costs(network: LocalNetwork) -> dict[str, BlockCost | None]:
+    """Return the costs of every block by name, without those of readouts.
+
+    None for a block whose body or head does not run on zeros.
+    """
+    return {block.name: _of_block(block, network) for block in network.blocks}
+
+
+def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    inputs = [torch.zeros(_ROWS, *shape, dtype=dtype, device=device) for shape, dtype in block.takes]
+    y = torch.arange(_ROWS, device=device) % network.classes
+    seen: dict[int, int] = {p.untyped_storage().data_ptr(): 0 for p in block.parameters()}
+    try:
+        with evaluating(block), torch.enable_grad():
+            body = _Counter(seen)
+            with body:
+                made = block.body(*inputs)
+            activity = made[0] if isinstance(made, tuple) else made
+            handoff = block.handoff(activity) if block.loss is not None else activity
+            head = _Counter(seen)
+            with head:
+                _run_head(block, Out(activity, handoff, None), Views(inputs[0], ("all",), (_ROWS,), y=y))
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
+        return None  # a body that needs other values than zeros, or a penalty that needs other views
+    heads = [p for part in _heads(block) for p in part.parameters()]
+    return BlockCost(
+        body.cost(sum(p.numel() for p in block.body.parameters())),
+        head.cost(sum(p.numel() for p in heads)),
+    )
+
+
+def _heads(block: LocalBlock) -> list[nn.Module]:
+    """Return the parts of a block's goodness and loss that have parameters."""
+    parts: list[nn.Module] = [] if block.goodness is None else [block.goodness]
+    if isinstance(block.loss, GoodnessLoss):
+        parts += [block.loss.objective, *block.loss.penalties.values()]
+    elif block.loss is not None:
+        parts.append(block.loss)
+    return [part for part in parts if next(part.parameters(), None) is not None]
+
+
+def _run_head(block: LocalBlock, out: Out, views: Views) -> None:
+    """Run the goodness, and the penalties with parameters."""
+    if block.goodness is not None:
+        out.goodness = block.goodness(out.activity)
+    if isinstance(block.loss, GoodnessLoss):
+        for part in _heads(block):
+            if part is not block.goodness and part is not block.loss.objective:
+                part(out, block, views)
+
+
+class _Counter:
+    """Counts multiplications, and the bytes that autograd keeps.
+
+    Args:
+        seen: sizes of the storages that have been counted, by address; shared by the parts of a block.
+    """
+
+    def __init__(self, seen: dict[int, int]) -> None:
+        self._seen = seen
+        self._before, self._bytes = sum(seen.values()), 0
+        self._flops = FlopCounterMode(display=False)
+        self._stack = ExitStack()
+        self._kept: list[Tensor] = []  # alive until the end, so that no address is used twice
+
+    def __enter__(self) -> None:
+        hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda t: t)
+        self._stack.enter_context(hooks)
+        self._stack.enter_context(self._flops)
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+        self._bytes = sum(self._seen.values()) - self._before
+
+    def _keep(self, t: Tensor) -> Tensor:
+        self._kept.append(t)
+        self._seen.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes())
+        return t
+
+    def cost(self, parameters: int) -> Cost:
+        """Return the cost of the part, for one sample."""
+        # two operations a multiplication
+        return Cost(parameters, self._flops.get_total_flops() // (2 * _ROWS), self._bytes // _ROWS)

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+import ffcore
+from ffcore.local.costs import costs
+
+SIM = {"kind": "similarity", "kernel": 1}
+
+
+def network(*blocks, shape=(3, 4, 4), classes=5):
+    made = ffcore.Network(
+        list(blocks), algorithm="channel-class", example=torch.zeros(2, *shape), classes=classes
+    )
+    return costs(made.local)
+
+
+def test_body_and_head_are_counted_apart():
+    """A convolution of 8·3·9 weights on 16 pixels; a head of 8 means to 5 classes; a 1×1 convolution."""
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.ReLU())
+    goodness = {"kind": "linear-head", "grid": 1, "features": None}
+    block = ffcore.LocalBlock(body, goodness, objective="cross-entropy", penalties={"sim": SIM}, name="a")
+    cost = network(block)["a"]
+    assert (cost.body.parameters, cost.head.parameters) == (8 * 3 * 9, 8 * 5 + 5 + 8 * 8)
+    assert cost.body.multiplications == 8 * 3 * 9 * 16
+    # and of two samples' features, 2 × 8 by 8 × 2, half of it a sample
+    assert cost.head.multiplications == 8 * 5 + 8 * 8 * 16 + 2 * 8 * 2 // 2
+    assert cost.body.kept == 4 * (3 * 16 + 8 * 16)  # the input of the convolution, the output of the relu
+    assert cost.head.kept > 0
+
+
+def test_a_goodness_without_parameters_is_no_head():
+    block = ffcore.LocalBlock(nn.Linear(6, 10), "logits", objective="cross-entropy", name="a")
+    cost = network(block, shape=(6,), classes=10)["a"]
+    assert (cost.head.parameters, cost.head.multiplications) == (0, 0)
+
+
+def test_a_body_that_does_not_run_on_zeros_has_no_costs():
+    class Picky(nn.Linear):
+        def forward(self, x):
+            if not x.any():
+                raise ValueError("zeros")
+            return super().forward(x)
+
+    block = ffcore.LocalBlock(Picky(6, 5), "logits", objective="cross-entropy", name="a")
+    net = ffcore.Network([block], algorithm="channel-class", example=torch.ones(2, 6), classes=5)
+    assert costs(net.local) == {"a": None}
+
+
+@pytest.mark.parametrize("recipe", ["digits/ff", "digits/channel", "digits/ff-recurrent", "digits/pff"])
+def test_results_have_the_costs_of_every_block(recipe, tmp_path):
+    run = ffcore.train(
+        recipe, run_dir=tmp_path / "run", trainer={"max_epochs": 1, "bar": False}, report=False
+    )
+    for block in run.results.blocks:
+        assert block.parameters == 0 or block.multiplications > 0
+    heads = {block.name: block.head_parameters for block in run.results.blocks if block.head_parameters}
+    assert bool(heads) == (recipe == "digits/channel")
