@@ -32,6 +32,7 @@ def ffcore_register(registry: Registrar) -> None:
 
     registry.schedule("joint", "ffcore_std.schedules:Joint")
     registry.schedule("one-window", "ffcore_std.schedules:OneWindow")
+    registry.schedule("windows", "ffcore_std.schedules:Windows")
     registry.schedule("greedy", "ffcore_std.schedules:Greedy")
     registry.schedule("interleaved", "ffcore_std.schedules:Interleaved")
     registry.schedule("overlapping", "ffcore_std.schedules:Overlapping")

@@ -25,6 +25,26 @@ class OneWindow(Schedule):
         return (range(blocks),)
 
 
+class Windows(Schedule):
+    """All blocks learn in every step, in fixed windows of several blocks. The last window may be shorter.
+
+    Within a window the gradient of every local loss reaches all earlier blocks of the window. One block a
+    window is `joint`; one window over all blocks, with a loss in each, is deep supervision (Lee et al. 2015,
+    arXiv:1409.5185).
+
+    Args:
+        size: number of blocks in a window.
+    """
+
+    def __init__(self, size: Count = 2) -> None:
+        super().__init__()
+        self.size = size
+
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
+        """Return windows of ``size`` blocks, from the first block on."""
+        return tuple(range(i, min(i + self.size, blocks)) for i in range(0, blocks, self.size))
+
+
 class Greedy(Schedule):
     """One block learns after another; finished blocks are frozen.
 

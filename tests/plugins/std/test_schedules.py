@@ -3,7 +3,7 @@
 import pytest
 
 from ffcore.interfaces import Progress
-from ffcore_std.schedules import Greedy, Interleaved, Joint, OneWindow, Overlapping
+from ffcore_std.schedules import Greedy, Interleaved, Joint, OneWindow, Overlapping, Windows
 
 
 def windows(schedule, epoch=0, step=0, epochs=6, blocks=3):
@@ -48,6 +48,13 @@ def test_interleaved_learns_in_spans(epoch, right):
 def test_interleaved_needs_a_span_a_block():
     with pytest.raises(ValueError, match="2 spans for 3 blocks"):
         windows(Interleaved([(0, 1), (1, 2)]))
+
+
+@pytest.mark.parametrize(
+    ("size", "right"), [(1, [(0, 1), (1, 2), (2, 3)]), (2, [(0, 2), (2, 3)]), (4, [(0, 3)])]
+)
+def test_windows_of_a_size_end_with_a_shorter_one(size, right):
+    assert windows(Windows(size), blocks=3) == right
 
 
 @pytest.mark.parametrize(
