@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -83,6 +84,8 @@ class NetworkBuilder:
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
         self._memory = 0  # bytes of the stages built so far
+        with at_path("algorithm"):
+            refuse(math.prod(shape) * 8, f"an input of shape {shape}, from its setup,")
         self._x = torch.zeros(2, *shape)  # output of the items built so far, for an input of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
@@ -110,7 +113,7 @@ class NetworkBuilder:
         readouts: dict[str, Readout] = {}
         check_optimizer(self.recipe.readout_optimizer, "readout_optimizer")
         for name, spec in self.recipe.readouts.items():
-            refuse_reserved(name, f"readouts.{name}")
+            refuse_reserved(name, f"readouts.{name}", block=False)
             readouts[name] = make(spec, f"readouts.{name}")
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
@@ -142,7 +145,13 @@ class NetworkBuilder:
             # items of a named network have the path of the item that names it
             here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
             if isinstance(item, NetItem):
-                stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
+                try:
+                    stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
+                except RecursionError:
+                    kind = item.net.kind
+                    raise UserError(
+                        f"{here}: items of {kind} are nested too deeply; is {kind} its own item?"
+                    ) from None
                 continue
             for copy in range(item.repeat if isinstance(item, BlockItem | ResidualItem) else 1):
                 name = self._name(item, copy)
@@ -176,9 +185,11 @@ class NetworkBuilder:
             stage = self._circuit(item, name, path, merged(merged(under, item.block), over))
         else:
             stage = self._box(item, name, path)
-        self._x = self._run(stage, self._x, path)
-        if not isinstance(self._x, Tensor):
-            raise UserError(f"{path}: it returns {described(self._x)}; it should return a tensor")
+        made: Any = self._run(stage, self._x, path)
+        if not isinstance(made, Tensor) or made.dim() < 2 or len(made) != len(self._x):
+            right = f"a tensor ({len(self._x)}, …), a row for each input"
+            raise UserError(f"{path}: it returns {described(made)}; it should return {right}")
+        self._x = made
         return stage
 
     def _box(self, item: BoxItem, name: str, path: str) -> BoxStage:
@@ -195,7 +206,7 @@ class NetworkBuilder:
         def local(
             body: nn.Module, name: str, where: str, own: BlockConfig | None, loss: LocalLoss | None
         ) -> LocalBlock:
-            refuse_reserved(name, f"{where}.name")
+            refuse_reserved(name, f"{where}.name", block=False)  # the model keeps its parts in a ModuleDict
             if name in self._taken:
                 raise UserError(f"{where}.name: {name!r} is taken; name the model, which becomes a prefix")
             self._taken.add(name)

@@ -149,9 +149,10 @@ def _unwritten(error: OSError) -> int:
 
 def _impossible(words: Sequence[str]) -> str | None:
     """Returns why no command can run here, in one line; None if it can."""
-    for word in words:
+    for before, word in zip(["", *words], words, strict=False):
         if not is_text(word):
-            return f"{word!a} is not UTF-8 text, but the files of a run hold the command line"
+            option = f"{before}: " if before.startswith("--") else ""
+            return f"{option}{word!a} is not UTF-8 text, but the files of a run hold the command line"
     try:
         os.getcwd()
     except OSError:

@@ -61,7 +61,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.argument("overrides", nargs=-1)
 @click.option("--run-dir", type=Folder(), help="an empty or new directory for the results")
 @click.option("--seeds", callback=_seeds, metavar="1,2,…", help="a sweep: one run per seed, and a summary")
-@click.option("--jobs", type=click.IntRange(min=1), help="of a sweep: number of runs at the same time")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="of a sweep: number of runs at the same time")
 @click.option("--resume", type=Folder(), metavar="RUN_DIR", help="resume a run or a sweep")
 @click.option(
     "--max-time",

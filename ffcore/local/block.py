@@ -223,11 +223,12 @@ class LocalBlock(nn.Module):
         """Return the goodness of an activity; None for a block without a goodness."""
         if self.goodness is None:
             return None
-        goodness = self.goodness(activity)
+        goodness: Any = self.goodness(activity)
         rows, dims = activity.shape[0], 1 if self.goodness.form == "energy" else 2
-        if not isinstance(goodness, Tensor) or goodness.dim() != dims or goodness.shape[0] != rows:
+        fits = isinstance(goodness, Tensor) and goodness.dim() == dims and goodness.shape[0] == rows
+        if not fits or goodness.is_complex():
             raise wrong_goodness(self, rows, goodness)
-        return goodness
+        return cast(Tensor, goodness)
 
     def _run_body(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return the activity and the input of the handoff."""
@@ -245,8 +246,17 @@ class LocalBlock(nn.Module):
         """Return the handoff."""
         handoff = self.handoff(handed)
         if not isinstance(handoff, Tensor) or not handoff.dim() or handoff.shape[0] != handed.shape[0]:
-            raise wrong_handoff(self, len(handed), handoff)
+            raise wrong_handoff(self, handed, handoff)
+        # Only in the dry run: under autocast, a normalisation returns float32 for an activity of bfloat16.
+        if self.info is None and not _can_follow(handoff, handed):
+            raise wrong_handoff(self, handed, handoff)
         return handoff
+
+
+def _can_follow(handoff: Tensor, handed: Tensor) -> bool:
+    """Return whether a handoff has values, on the device and in the precision of its input."""
+    same = handoff.device == handed.device and handoff.dtype.to_real() == handed.dtype.to_real()
+    return same and handoff.is_complex() <= handed.is_complex() and handoff.numel() > 0
 
 
 def _fits(made: Any, rows: int | None) -> bool:

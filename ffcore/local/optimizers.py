@@ -66,9 +66,11 @@ class BlockOptimizers(torch.optim.Optimizer):
         """Restore the state of every block's optimiser.
 
         Raises:
-            ValueError: when the state is that of other blocks.
+            ValueError: when the state is that of other blocks, or not one of `state_dict`.
         """
-        blocks = state_dict["blocks"]
+        blocks = state_dict.get("blocks")
+        if not isinstance(blocks, Mapping):
+            raise ValueError("optimiser state: has no entry 'blocks' with the states of the block optimisers")
         if blocks.keys() != self.blocks.keys():
             raise ValueError(f"optimiser state of blocks {sorted(blocks)}, not of {sorted(self.blocks)}")
         for name, each in self.blocks.items():

@@ -19,6 +19,7 @@ from torch import Tensor
 from ffcore import files
 from ffcore.build.assemble import assemble
 from ffcore.build.given import refuse_misfit
+from ffcore.build.names import of_existing_run
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
@@ -99,7 +100,8 @@ class Predictor:
         self.provenance: dict[str, str] = meta.get("provenance") or {}
         built_for = self.shape, len(self.classes)
         if net is None:
-            self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
+            with of_existing_run():
+                self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
         else:
             refuse_misfit(net, *built_for)
             self.module = ForwardOnly(net, torch.optim.SGD)  # the optimiser is required, but never used

@@ -13,6 +13,7 @@ from rich.console import Console
 from ffcore import files
 from ffcore.blame import blaming
 from ffcore.build.given import objects_of
+from ffcore.build.names import of_existing_run
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
 from ffcore.network import Network
@@ -99,7 +100,7 @@ def resume(
             )
         if state is not None:
             refuse_edited(run_dir, state["ffcore"], own, objects)
-        with blaming(UserError):
+        with blaming(UserError), of_existing_run():
             job = Job.prepare(own, dataset, command, callbacks, net)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
