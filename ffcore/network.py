@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, at_path, expect
+from ffcore.errors import RunError, UserError, at_path, expect, first_line
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
@@ -319,13 +319,13 @@ class Network(nn.Module):
         try:
             yield
         except RuntimeError as error:
-            given = {t.dtype for t in tensors(x) if t.is_floating_point()}
-            wanted = {p.dtype for p in self.local.parameters()}
+            given = {f"{t.dtype} on {t.device}" for t in tensors(x)}
+            wanted = {f"{p.dtype} on {p.device}" for p in self.local.parameters()}
             if isinstance(error, RunError) or given <= wanted or not wanted:
                 raise
             raise UserError(
-                f"x: samples are {', '.join(map(str, given))}, weights {', '.join(map(str, wanted))}; "
-                "convert one of them: x.float(), or net.double()"
+                f"x: samples are {', '.join(given)}, weights {', '.join(wanted)}; convert one of them, "
+                f"x.float() or net.double(): {first_line(error)}"
             ) from error
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:

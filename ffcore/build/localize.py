@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ffcore.build.detour import Detour, Inside
@@ -85,6 +86,9 @@ def localize(
         With the names of parameters that are not in any block and will not learn.
     """
     expect("model", model, nn.Module, "a torch module")
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+        how = "scripted" if isinstance(model, torch.jit.ScriptModule) else "compiled"
+        raise UserError(f"localize: the model is {how}; give the model itself, with compile=True")
     expect("at", at, (str, Sequence, Mapping), "the name of a sub-module, a pattern, or a list of these")
     chosen = _chosen(model, at, settings)
     if head is not None:

@@ -177,7 +177,9 @@ def _made(
     try:
         optimizer = make(parameters, **options)
     except (TypeError, ValueError) as error:
-        raise UserError(f"optimizers: block {name}: {error}") from error
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "fused")
+        called = f"{getattr(make, '__name__', type(make).__name__)}({given})"
+        raise UserError(f"optimizers: block {name}: {called}: {error}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         what = type(optimizer).__name__
         raise UserError(f"optimizers: block {name}: should return a torch optimiser, not a {what}")

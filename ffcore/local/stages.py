@@ -47,6 +47,7 @@ def local_network(
         raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
         raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
+    _refuse_text(heads)
     expect("body", body, (nn.Module, Sequence), "a module, or a list of modules and functions")
     if superclass_of is not None:
         right = f"a tensor ({classes},) of int64"
@@ -80,6 +81,11 @@ def local_network(
         raise
     except FOREIGN as error:
         raise UserError(f"the network does not take inputs of shape {in_shape}: {reported(error)}") from error
+
+
+def _refuse_text(heads: Any) -> None:
+    if isinstance(heads, str) or not isinstance(heads, Collection):  # text is a collection of letters
+        raise UserError(f"heads: should be a list of names of blocks, not {heads!r}")
 
 
 def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
