@@ -33,7 +33,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
-from ffcore.local.returned import described
+from ffcore.local.returned import can_follow, described, dtype
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import (
     BlockConfig,
@@ -51,6 +51,9 @@ from ffcore.recipe.objects import as_kind
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.tree import Tree
+
+MOST_ITEMS = 1000
+"""Maximum number of items of a named network, as of ``repeat``."""
 
 _ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
 _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
@@ -186,8 +189,8 @@ class NetworkBuilder:
         else:
             stage = self._box(item, name, path)
         made: Any = self._run(stage, self._x, path)
-        if not isinstance(made, Tensor) or made.dim() < 2 or len(made) != len(self._x):
-            right = f"a tensor ({len(self._x)}, …), a row for each input"
+        if not isinstance(made, Tensor) or made.dim() < 2 or not can_follow(made, self._x):
+            right = f"a tensor ({len(self._x)}, …) of {dtype(self._x)} with values, a row for each input"
             raise UserError(f"{path}: it returns {described(made)}; it should return {right}")
         self._x = made
         return stage
@@ -363,6 +366,8 @@ def _items(item: NetItem, path: str) -> list[NetworkItem]:
     where = f"{path}: items of {item.net.kind}"
     if not isinstance(given, list | tuple) or not given:
         raise UserError(f"{where} returned {described(given)}; it should return a list of items")
+    if len(given) > MOST_ITEMS:
+        raise UserError(f"{where} returned {len(given)} items; it should return at most {MOST_ITEMS}")
     try:
         return [_ITEM.validate_python(_named(each, item.name)) for each in given]
     except ValidationError as error:

@@ -36,7 +36,14 @@ from ffcore.local.coupled import coupled
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, goodness_loss
 from ffcore.local.modes import evaluating
-from ffcore.local.returned import is_term, wrong_activity, wrong_goodness, wrong_handoff, wrong_terms
+from ffcore.local.returned import (
+    can_follow,
+    is_term,
+    wrong_activity,
+    wrong_goodness,
+    wrong_handoff,
+    wrong_terms,
+)
 from ffcore.local.rules import Gradient
 from ffcore.parts import part, refuse_bare
 from ffcore.private import has_hooks
@@ -248,15 +255,9 @@ class LocalBlock(nn.Module):
         if not isinstance(handoff, Tensor) or not handoff.dim() or handoff.shape[0] != handed.shape[0]:
             raise wrong_handoff(self, handed, handoff)
         # Only in the dry run: under autocast, a normalisation returns float32 for an activity of bfloat16.
-        if self.info is None and not _can_follow(handoff, handed):
+        if self.info is None and not can_follow(handoff, handed):
             raise wrong_handoff(self, handed, handoff)
         return handoff
-
-
-def _can_follow(handoff: Tensor, handed: Tensor) -> bool:
-    """Return whether a handoff has values, on the device and in the precision of its input."""
-    same = handoff.device == handed.device and handoff.dtype.to_real() == handed.dtype.to_real()
-    return same and handoff.is_complex() <= handed.is_complex() and handoff.numel() > 0
 
 
 def _fits(made: Any, rows: int | None) -> bool:

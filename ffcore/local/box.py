@@ -162,7 +162,7 @@ class BoxStage(nn.Module):
         if made.dim() == 1:
             made = made.unsqueeze(1)  # one number a row is one feature
         if self.shape is None:
-            if not made[0].numel():
+            if len(made) and not made.numel():
                 raise RunError(f"{self.where}: it returned shape {tuple(made.shape)}: rows without values")
             self.shape = tuple(made.shape[1:])
         elif made.shape[1:] != self.shape:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.private import unwrapped
@@ -120,6 +120,12 @@ def block_optimizers(
         raise UserError(
             f"optimizers: should be made for an ffcore.Network, not for a {type(network).__name__}"
         )
+    for what, value in (("clip", clip), ("clip_value", clip_value), ("accumulate", accumulate)):
+        if value is not None:
+            right = "an integer from 1" if what == "accumulate" else "a number above 0"
+            expect(what, value, int if what == "accumulate" else (int, float), right)
+            if not value > 0:
+                raise UserError(f"{what}: should be {right}, not {value!r}")
     by_name = dict(make) if isinstance(make, Mapping) else {"*": make}
     if unknown := sorted(by_name.keys() - {"*", *blocks.learners}):
         raise UserError(

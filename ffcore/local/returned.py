@@ -31,8 +31,14 @@ def wrong_goodness(block: Any, rows: int, made: Any) -> UserError:
 
 def wrong_handoff(block: Any, handed: Tensor, made: Any) -> UserError:
     """Return the error of a handoff that is not a tensor with the rows and the precision of its input."""
-    right = f"a tensor ({len(handed)}, …) of {_dtype(handed)} with values, a row for each of the activity"
+    right = f"a tensor ({len(handed)}, …) of {dtype(handed)} with values, a row for each of the activity"
     return _error(block, block.handoff, made, right)
+
+
+def can_follow(made: Tensor, before: Tensor) -> bool:
+    """Return whether a tensor has values, and the rows, the precision and the device of its input."""
+    same = made.device == before.device and made.dtype.to_real() == before.dtype.to_real()
+    return same and made.is_complex() <= before.is_complex() and len(made) == len(before) and made.numel() > 0
 
 
 def wrong_terms(block: Any, terms: Any) -> UserError:
@@ -88,13 +94,14 @@ def described(value: Any) -> str:
     """
     if isinstance(value, Tensor):
         where = " on the device meta, without values" if value.is_meta else ""
-        return f"a tensor {tuple(value.shape)} of {_dtype(value)}{where}"
+        return f"a tensor {tuple(value.shape)} of {dtype(value)}{where}"
     if value is None:
         return "None"
     return a(type(value).__name__)
 
 
-def _dtype(value: Tensor) -> str:
+def dtype(value: Tensor) -> str:
+    """Return the name of a tensor's dtype."""
     return str(value.dtype).removeprefix("torch.")
 
 

@@ -136,11 +136,11 @@ def refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local:
     for path, component in (("algorithm", algorithm), ("contribution", contribution)):
         if any(p.requires_grad for p in component.parameters()):
             raise UserError(f"{path}: it has parameters, but only parameters of blocks and readouts learn")
-    learning = [local.blocks[i] for i in local.learning]
-    if learning and all(block.loss is None and type(block.rule) is Gradient for block in learning):
+    # a frozen block counts too: the blocks before it may learn from its loss
+    if local.learning and all(b.loss is None and type(b.rule) is Gradient for b in local.blocks):
         raise UserError(
-            f"nothing to learn from: no block has an objective or a rule; give block {learning[-1].name} an "
-            "objective, such as 'logistic'"
+            f"nothing to learn from: block {local.blocks[0].name} has no objective and no rule, nor has "
+            "another; give the blocks an objective, such as 'logistic'"
         )
     for block in local.blocks:
         if block.goodness is not None and block.goodness.form not in algorithm.accepts:

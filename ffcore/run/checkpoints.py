@@ -233,7 +233,9 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
         if divergence.step > 1:
             raise everywhere(RunError(f"diverged: {what}, in epoch {epoch + 1}; {_ADVICE}"))
         block = module.network.learners[divergence.block]
-        parts = [str(each) for each in foreign_places(block.modules())]
+        # samples come from outside the block: from a label code, an augmentation or a circuit
+        places = foreign_places(block.modules()) or foreign_places(module.modules())
+        parts = [str(each) for each in places]
         # no weight has changed yet, so the learning rate cannot be the cause
         advice = f"check the values of {' and '.join(parts) if parts else 'its goodness and objective'}"
         raise everywhere(RunError(f"{what}, the first: the weights are the initial ones; {advice}"))

@@ -102,6 +102,7 @@ def fit(
             f"net: a {type(net).__name__} is not an ffcore.Network; ffcore.localize makes one of a model"
         )
     expect("trainer", trainer or {}, Mapping, "a mapping of options")
+    expect("augment", augment, Sequence, "a list of augmentations")
     parts = {"train": _arrays("train", train_data)}
     if val is not None:
         parts["val"] = _arrays("val", val)

@@ -33,7 +33,7 @@ def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
     given = _array(x, "x")
     if given.shape == (0,):  # an empty list
         given = given.reshape(0, *shape)
-    if math.prod(given.shape[1:]) != math.prod(shape):
+    if given.ndim == 0 or math.prod(given.shape[1:]) != math.prod(shape):
         one = "; for one sample give x[None]" if given.size == math.prod(shape) else ""
         raise UserError(
             f"x: samples of shape {given.shape[1:]}, but the run was trained on {tuple(shape)}{one}"
@@ -122,7 +122,7 @@ def _array(values: Any, name: str) -> NDArray[Any]:
         made = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: not an array: {one_line(error, 99)}") from error
-    if made.ndim == 0:
+    if made.ndim == 0 and not isinstance(values, np.ndarray):
         right = "an array, a tensor or a list with an entry for each sample"
         raise UserError(f"{name}: should be {right}, not {a(type(values).__name__)}")
     return made

@@ -25,12 +25,9 @@ _CHECK_EVERY_S = 2.0  # seconds between checks for non-finite losses: each check
 
 def ended_by(trainer: L.Trainer) -> str:
     """Return why Lightning's loops have ended early, with the callbacks of the user."""
-    names = (
-        f" ({', '.join(map(str, places))})"
-        if (places := foreign_places(getattr(trainer, "callbacks", ())))
-        else ""
-    )
-    return f"a callback{names} has raised StopIteration, or has changed the trainer"
+    places = foreign_places(getattr(trainer, "callbacks", ()))
+    names = f": one of {', '.join(map(str, places))}" if places else ""
+    return f"a callback has raised StopIteration, or has changed the trainer{names}"
 
 
 class Stop(L.Callback):
