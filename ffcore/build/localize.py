@@ -135,9 +135,14 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
 
     Args:
         model: the model, or the network that `localize` returned. That network cannot be used afterwards.
+
+    Raises:
+        UserError: the model has no local blocks.
     """
     expect("model", model, nn.Module, "a torch module, or the network that localize returned")
     body = model.local.body if isinstance(model, Network) else model
+    if not any(isinstance(vars(part).get("forward"), Detour) for part in body.modules()):
+        raise UserError("delocalize: the model has no local blocks of localize")
     return _restored(model, body)
 
 

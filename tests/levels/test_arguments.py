@@ -56,3 +56,8 @@ CASES = {
 def test_a_wrong_argument_is_named(argument):
     with pytest.raises(UserError, match=rf"(^|: ){argument}: should be "):
         CASES[argument]()
+
+
+def test_a_model_without_local_blocks_is_not_delocalized():
+    with pytest.raises(UserError, match="delocalize: the model has no local blocks"):
+        ffcore.delocalize(model())
