@@ -8,10 +8,11 @@ around each call, and a step costs nothing.
 from __future__ import annotations
 
 import dis
+import inspect
 import signal
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from traceback import walk_tb
@@ -64,6 +65,16 @@ def placed(component: Any, path: str, title: str, *, foreign: bool = False) -> A
         place = Place(path, title, f"{file}:{line}" if line else file, foreign)
         object.__setattr__(component, _ATTRIBUTE, place)
     return component
+
+
+def written_at(function: Any) -> str:
+    """Return the file and line of a function or method, in brackets after a space; "" if it has none.
+
+    >>> written_at(len)
+    ''
+    """
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
 
 
 def place_of(component: Any) -> Place | None:
@@ -151,16 +162,20 @@ def _suspected(frames: list[tuple[FrameType, int]], what: str) -> str | None:
     for frame, _ in frames:
         for name in ("block", "stage", "module", "self", "trainer"):
             given: Any = frame.f_locals.get(name)
-            parts = given.modules() if callable(getattr(type(given), "modules", None)) else ()
-            if name == "trainer":
-                parts = getattr(given, "callbacks", ())
-            places = [place for part in parts if (place := place_of(part)) is not None]
-            if foreign := [place for place in places if place.foreign]:
+            has_parts = callable(getattr(type(given), "modules", None))
+            parts = given.modules() if has_parts else getattr(given, "callbacks", ())
+            if foreign := foreign_places(parts if name == "trainer" or has_parts else ()):
                 block = _block(frames)
                 names = ", ".join(dict.fromkeys(f"{place} ({place.file})" for place in foreign))
                 where = f"block {block}" if block else "network"
                 return f"{where}: {what}, after a result of {names}; check type and shape of what it returns"
     return None
+
+
+def foreign_places(parts: Iterable[Any]) -> list[Place]:
+    """Return the places of those components that are foreign."""
+    places = [place for part in parts if (place := place_of(part)) is not None]
+    return [place for place in places if place.foreign]
 
 
 def _component(frame: FrameType) -> Place | None:

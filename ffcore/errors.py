@@ -19,6 +19,7 @@ class UserError(ValueError):
     """A mistake that the user can correct. The command prints one line, writes nothing and exits with 2."""
 
     everywhere = False  # whether all ranks raise it; see `everywhere`
+    unwritten = False  # whether it was raised while an existing run directory was not changed yet
     several_lines = False  # whether its message has a line for each of several problems
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, at_path, expect
+from ffcore.errors import RunError, UserError, at_path, expect, first_line
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
@@ -28,14 +28,19 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.interfaces.batch_rng import mix
-from ffcore.interfaces.contribution import NEEDS
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
 from ffcore.local.returned import wrong_evidence, wrong_scores
-from ffcore.local.stages import Stage, local_network, refuse_misfits, warn_of_what_stays_outside
+from ffcore.local.stages import (
+    Stage,
+    local_network,
+    refuse_misfits,
+    refuse_needs,
+    warn_of_what_stays_outside,
+)
 from ffcore.parts import part
 
 FITTING = 0x666974
@@ -146,8 +151,7 @@ class Network(nn.Module):
         )
         with at_path("contribution"):
             self.contribution.setup(context)
-            if unknown := set(self.contribution.needs) - NEEDS:
-                raise ValueError(f"needs {sorted(map(str, unknown))[0]!r}; known: {', '.join(sorted(NEEDS))}")
+            refuse_needs(self.contribution)
         with at_path("schedule"):
             self.schedule.setup(context)
         self._advancing = self._advanced_parts()
@@ -315,13 +319,13 @@ class Network(nn.Module):
         try:
             yield
         except RuntimeError as error:
-            given = {t.dtype for t in tensors(x) if t.is_floating_point()}
-            wanted = {p.dtype for p in self.local.parameters()}
+            given = {f"{t.dtype} on {t.device}" for t in tensors(x)}
+            wanted = {f"{p.dtype} on {p.device}" for p in self.local.parameters()}
             if isinstance(error, RunError) or given <= wanted or not wanted:
                 raise
             raise UserError(
-                f"x: samples are {', '.join(map(str, given))}, weights {', '.join(map(str, wanted))}; "
-                "convert one of them: x.float(), or net.double()"
+                f"x: samples are {', '.join(given)}, weights {', '.join(wanted)}; convert one of them, "
+                f"x.float() or net.double(): {first_line(error)}"
             ) from error
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ffcore.blame import written_at
 from ffcore.errors import UserError
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
@@ -41,6 +42,5 @@ def refuse_bare(component: Any, path: str) -> None:
     """
     made = type(component)
     if hasattr(made, "named_modules") and "_modules" not in vars(component):
-        code = getattr(made.__init__, "__code__", None)
-        place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+        place = written_at(made.__init__)
         raise UserError(f"{path}: the constructor of {made.__name__} does not call super().__init__(){place}")

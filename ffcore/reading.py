@@ -11,7 +11,8 @@ import stat
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,27 @@ _SORTS = (
 )
 
 
+@cache  # asked for before each large tensor
 def memory() -> int:
-    """Returns the size of the machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Returns the memory that this process can have in bytes: the machine's, or that of a control group."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits()])
+
+
+def _limits(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Yields the memory limits of the control groups of this process: of a container, of a cluster's job."""
+    try:
+        lines = proc.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):  # not Linux
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers in ("", "memory"):  # version 2 has one hierarchy, version 1 one for each controller
+            root, name = mount / controllers, "memory.limit_in_bytes" if controllers else "memory.max"
+            inner = root / group.lstrip("/")
+            # the innermost group need not be the one with the limit; a container sees its own as the root
+            for folder in dict.fromkeys((root, inner, *inner.parents)):
+                with suppress(OSError, ValueError):  # no such file; "max" means without a limit
+                    yield int((folder / name).read_text(encoding="ascii"))
 
 
 def size_of(path: Path, most: int | None = None) -> int:

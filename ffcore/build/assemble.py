@@ -10,7 +10,7 @@ from ffcore.build.components import make
 from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
-from ffcore.engine.module import ForwardOnly
+from ffcore.engine.module import SEEDING, ForwardOnly
 from ffcore.errors import UserError, at_path, closest
 from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, Schedule, Statistics
 from ffcore.local import LocalNetwork
@@ -52,7 +52,7 @@ def assemble(
         statistics=statistics,
     )
     # The caller's random state is restored. The order of the parts below determines the weights.
-    with torch.random.fork_rng(devices=[]):
+    with SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
         with at_path("algorithm"):

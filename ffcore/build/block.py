@@ -44,7 +44,7 @@ def local_block(
     }
     if loss is None:
         for penalty in config.penalties:
-            refuse_reserved(penalty, f"{where}.penalties.{penalty}")
+            refuse_reserved(penalty, f"{where}.penalties.{penalty}", block=False)
         parts["penalties"] = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
     try:
         return LocalBlock(body, loss=loss, handoff=handoff, per_view=config.per_view, name=name, **parts)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ffcore.build.detour import Detour, Inside
@@ -85,6 +86,9 @@ def localize(
         With the names of parameters that are not in any block and will not learn.
     """
     expect("model", model, nn.Module, "a torch module")
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+        how = "scripted" if isinstance(model, torch.jit.ScriptModule) else "compiled"
+        raise UserError(f"localize: the model is {how}; give the model itself, with compile=True")
     expect("at", at, (str, Sequence, Mapping), "the name of a sub-module, a pattern, or a list of these")
     chosen = _chosen(model, at, settings)
     if head is not None:
@@ -131,9 +135,14 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
 
     Args:
         model: the model, or the network that `localize` returned. That network cannot be used afterwards.
+
+    Raises:
+        UserError: the model has no local blocks.
     """
     expect("model", model, nn.Module, "a torch module, or the network that localize returned")
     body = model.local.body if isinstance(model, Network) else model
+    if not any(isinstance(vars(part).get("forward"), Detour) for part in body.modules()):
+        raise UserError("delocalize: the model has no local blocks of localize")
     return _restored(model, body)
 
 

@@ -17,7 +17,7 @@ _FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torc
 
 
 class Limited(TorchFunctionMode):
-    """Within it, a new tensor that is larger than the memory of this machine is refused before it is made."""
+    """Within it, a new tensor that is larger than `ffcore.reading.memory` is refused before it is made."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -39,10 +39,10 @@ def size(module: nn.Module) -> int:
 
 
 def refuse(size: int, what: str) -> None:
-    """Raise if a number of bytes is larger than the memory of this machine.
+    """Raise if a number of bytes is larger than the memory of this machine or its container.
 
     Raises:
         ValueError: it is.
     """
     if size > (most := memory()):
-        raise ValueError(f"{what} needs {size / 2**30:.1f} GiB; this machine has {most / 2**30:.1f} GiB")
+        raise ValueError(f"{what} needs {size / 2**30:.1f} GiB; this process can have {most / 2**30:.1f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -32,7 +33,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
-from ffcore.local.returned import described
+from ffcore.local.returned import can_follow, described, dtype
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import (
     BlockConfig,
@@ -50,6 +51,9 @@ from ffcore.recipe.objects import as_kind
 from ffcore.recipe.optimizers import OptimizerConfig
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.tree import Tree
+
+MOST_ITEMS = 1000
+"""Maximum number of items of a named network, as of ``repeat``."""
 
 _ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
 _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
@@ -83,6 +87,8 @@ class NetworkBuilder:
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
         self._memory = 0  # bytes of the stages built so far
+        with at_path("algorithm"):
+            refuse(math.prod(shape) * 8, f"an input of shape {shape}, from its setup,")
         self._x = torch.zeros(2, *shape)  # output of the items built so far, for an input of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
@@ -110,7 +116,7 @@ class NetworkBuilder:
         readouts: dict[str, Readout] = {}
         check_optimizer(self.recipe.readout_optimizer, "readout_optimizer")
         for name, spec in self.recipe.readouts.items():
-            refuse_reserved(name, f"readouts.{name}")
+            refuse_reserved(name, f"readouts.{name}", block=False)
             readouts[name] = make(spec, f"readouts.{name}")
             if self.recipe.readout_optimizer is not None:
                 self.optimizers[name] = self.recipe.readout_optimizer
@@ -142,7 +148,13 @@ class NetworkBuilder:
             # items of a named network have the path of the item that names it
             here = f"{path}.{i}" if path == "network" or path.endswith("items") else path
             if isinstance(item, NetItem):
-                stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
+                try:
+                    stages |= self._stages(_items(item, here), here, merged(under, item.block), over)
+                except RecursionError:
+                    kind = item.net.kind
+                    raise UserError(
+                        f"{here}: items of {kind} are nested too deeply; is {kind} its own item?"
+                    ) from None
                 continue
             for copy in range(item.repeat if isinstance(item, BlockItem | ResidualItem) else 1):
                 name = self._name(item, copy)
@@ -176,9 +188,11 @@ class NetworkBuilder:
             stage = self._circuit(item, name, path, merged(merged(under, item.block), over))
         else:
             stage = self._box(item, name, path)
-        self._x = self._run(stage, self._x, path)
-        if not isinstance(self._x, Tensor):
-            raise UserError(f"{path}: it returns {described(self._x)}; it should return a tensor")
+        made: Any = self._run(stage, self._x, path)
+        if not isinstance(made, Tensor) or made.dim() < 2 or not can_follow(made, self._x):
+            right = f"a tensor ({len(self._x)}, …) of {dtype(self._x)} with values, a row for each input"
+            raise UserError(f"{path}: it returns {described(made)}; it should return {right}")
+        self._x = made
         return stage
 
     def _box(self, item: BoxItem, name: str, path: str) -> BoxStage:
@@ -195,7 +209,7 @@ class NetworkBuilder:
         def local(
             body: nn.Module, name: str, where: str, own: BlockConfig | None, loss: LocalLoss | None
         ) -> LocalBlock:
-            refuse_reserved(name, f"{where}.name")
+            refuse_reserved(name, f"{where}.name", block=False)  # the model keeps its parts in a ModuleDict
             if name in self._taken:
                 raise UserError(f"{where}.name: {name!r} is taken; name the model, which becomes a prefix")
             self._taken.add(name)
@@ -352,6 +366,8 @@ def _items(item: NetItem, path: str) -> list[NetworkItem]:
     where = f"{path}: items of {item.net.kind}"
     if not isinstance(given, list | tuple) or not given:
         raise UserError(f"{where} returned {described(given)}; it should return a list of items")
+    if len(given) > MOST_ITEMS:
+        raise UserError(f"{where} returned {len(given)} items; it should return at most {MOST_ITEMS}")
     try:
         return [_ITEM.validate_python(_named(each, item.name)) for each in given]
     except ValidationError as error:

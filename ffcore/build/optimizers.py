@@ -83,7 +83,8 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
         made = _factor_of(function, options) if isinstance(function, type) else partial(function, **options)
         first = float(made(0.0, 1))
     except FOREIGN as error:
-        raise UserError(f"{path}: it does not return a factor: {reported(error)}") from error
+        hint = f"; write options beside kind: {function.__name__}" if isinstance(function, type) else ""
+        raise UserError(f"{path}: it does not return a factor: {reported(error)}{hint}") from error
     if not 0 <= first < math.inf:
         raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a number ≥ 0")
 

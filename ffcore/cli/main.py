@@ -149,14 +149,23 @@ def _unwritten(error: OSError) -> int:
 
 def _impossible(words: Sequence[str]) -> str | None:
     """Returns why no command can run here, in one line; None if it can."""
-    for word in words:
+    for before, word in zip(["", *words], words, strict=False):
         if not is_text(word):
-            return f"{word!a} is not UTF-8 text, but the files of a run hold the command line"
+            option = f"{before}: " if before.startswith("--") else ""
+            return f"{option}{word!a} is not UTF-8 text, but the files of a run hold the command line"
+    for name in _RANKS:
+        # Lightning reads these when it is imported
+        if not (number := os.environ.get(name, "0").strip()).isdecimal():
+            return f"{name}: {number!r} should be an integer; it is an environment variable"
     try:
         os.getcwd()
     except OSError:
         return "the working directory does not exist any more; change to another directory"
     return None
+
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Environment variables in which a cluster gives the rank of this process."""
 
 
 def _misused(error: click.ClickException) -> int:
@@ -165,7 +174,7 @@ def _misused(error: click.ClickException) -> int:
     hint = f" See {context.command_path} --help" if context is not None else ""
     if isinstance(error, click.NoSuchOption) and error.option_name in ("--plugin", "--debug", "--trust"):
         hint = f" Write it before the verb: ffcore {error.option_name} … VERB"
-    return _report(f"error: {error.format_message()}{hint}", error.exit_code)
+    return _report(f"error: {one_line(error.format_message())}{hint}", error.exit_code)
 
 
 def _report(line: str, code: int) -> int:

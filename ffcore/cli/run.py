@@ -61,7 +61,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.argument("overrides", nargs=-1)
 @click.option("--run-dir", type=Folder(), help="an empty or new directory for the results")
 @click.option("--seeds", callback=_seeds, metavar="1,2,…", help="a sweep: one run per seed, and a summary")
-@click.option("--jobs", type=click.IntRange(min=1), help="of a sweep: number of runs at the same time")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="of a sweep: number of runs at the same time")
 @click.option("--resume", type=Folder(), metavar="RUN_DIR", help="resume a run or a sweep")
 @click.option(
     "--max-time",
@@ -150,11 +150,13 @@ def _once(
     from ffcore.ranks import where
     from ffcore.recipe.load import load
     from ffcore.run import directory
+    from ffcore.run.recorded import recipe_of
 
     # The rank depends on the trainer's options, which are in the recipe or in the run's config.
-    config = run_dir / files.CONFIG if resume and run_dir is not None else None
     recipe = load(name, () if resume else overrides) if name is not None else None
-    known = load(str(config), overrides) if config is not None and config.is_file() else recipe
+    known = recipe
+    if run_dir is not None and resume and (run_dir / files.CONFIG).is_file():
+        known = recipe_of(run_dir, overrides)
     rank = where.rank(known.trainer) if known is not None else 0
     if not resume and rank == 0 and not where.started_by_others():
         directory.check(run_dir)

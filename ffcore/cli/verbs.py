@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ffcore.blame import blaming, verdict
-from ffcore.errors import RunError, UserError
+from ffcore.errors import RunError, UserError, typed
 from ffcore.plugin import manager
 from ffcore.plugin.targets import load_target
 
@@ -70,6 +70,12 @@ class Verbs(click.Group):
         Raises:
             RunError: code that is not ffcore's has raised an exception, or has tried to end the process.
         """
+        try:
+            return self._invoked(ctx)
+        except EOFError as error:  # click would take it for the end of the user's input, exit code 130
+            raise (RunError(typed(error)) if verdict(error) is error else verdict(error)) from error
+
+    def _invoked(self, ctx: click.Context) -> Any:
         with blaming(RunError):
             try:
                 return super().invoke(ctx)

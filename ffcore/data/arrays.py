@@ -129,6 +129,12 @@ class InMemory(Dataset):
                 f"{self.name}: a label is {largest}, but there are only {len(parts[0])} training samples; "
                 "number the classes 0..K-1, or name them in `classes`"
             )
+        trained = int(parts[0].y.max())
+        if largest > trained:
+            raise UserError(
+                f"{self.name}: a label of the other splits is {largest}, but those of y_train are 0 to "
+                f"{trained}; name all classes in `classes` if one has no training samples"
+            )
         return tuple(str(k) for k in range(largest + 1))
 
     def _test_count(self, n: int) -> int:

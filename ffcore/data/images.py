@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ffcore.errors import UserError, expect
+from ffcore.reading import is_text
 
 __all__ = ["Dataset", "ImageSet", "Split"]
 
@@ -70,6 +71,12 @@ class ImageSet:
         expect(f"{self.name}, scale", self.scale, (int, float, np.floating), "a positive number")
         if not 0 < self.scale < math.inf:
             raise UserError(f"{self.name}, scale: should be a positive number, not {self.scale}")
+        for name in self.classes:
+            if not isinstance(name, str) or not is_text(name):
+                raise UserError(f"{self.name}, classes: {name!a} is not text that UTF-8 can store")
+        if not isinstance(self.provenance, Mapping):
+            right = "a mapping from names of files to checksums"
+            raise UserError(f"{self.name}, provenance: should be {right}, not {self.provenance!r}")
         _check(f"{self.name}, train", self.train, self.num_classes)
         _check(f"{self.name}, test", self.test, self.num_classes)
         others = {"test": self.test} | ({} if self.val is None else {"validation": self.val})

@@ -28,12 +28,15 @@ class Accuracy(Metric):
     hits: Tensor
     confusion: Tensor
     undefined: Tensor
+    blank: Tensor
 
     def __init__(self, sources: int, classes: int) -> None:
         super().__init__(sync_on_compute=False)  # `metrics` sums over the given ranks instead
         self.classes = classes
         self.add_state("hits", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("undefined", torch.zeros(1, dtype=torch.long), dist_reduce_fx="sum")
+        # samples without evidence of a source: the message names the cause of undefined scores
+        self.add_state("blank", torch.zeros(sources, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, combined: Tensor, y: Tensor) -> None:
@@ -45,6 +48,7 @@ class Accuracy(Metric):
             y: (N,) true classes.
         """
         self.undefined += combined.isnan().any(1).sum()
+        self.blank += scores.isnan().any(2).sum(1)
         self.hits += (scores.argmax(2) == y).sum(1)
         # a confusion matrix in one bincount: each pair (true, predicted) is one integer
         pairs = y * self.classes + combined.argmax(1)
@@ -60,7 +64,14 @@ class Accuracy(Metric):
         confusion: list[list[int]] = counts["confusion"].tolist()
         total = max(1, sum(map(sum, confusion)))
         if undefined := int(counts["undefined"]):
-            raise RunError(f"the scores of {undefined} of {total} samples are NaN, so no class is predicted")
+            blank = counts["blank"].reshape(-1).tolist()
+            source = next((i + 1 for i, count in enumerate(blank) if count), None)
+            cause = "the evidence is not NaN, so combine of the contribution returns NaN"
+            if source is not None:
+                cause = f"the algorithm's evidence of source {source} of {len(blank)} is NaN"
+            raise RunError(
+                f"the scores of {undefined} of {total} samples are NaN, so no class is predicted: {cause}"
+            )
         hits = counts["hits"].reshape(-1).tolist()  # torchmetrics squeezes a tensor of one element
         return {
             "accuracy": sum(row[k] for k, row in enumerate(confusion)) / total,
@@ -69,8 +80,8 @@ class Accuracy(Metric):
         }
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the counts: ``hits`` (L,), ``confusion`` (K, K) with rows of true classes, ``undefined``."""
-        return {"hits": self.hits, "confusion": self.confusion, "undefined": self.undefined}
+        """Return the counts: ``hits`` and ``blank`` (L,), ``confusion`` (K, K), ``undefined`` ()."""
+        return {name: getattr(self, name) for name in ("hits", "blank", "confusion", "undefined")}
 
 
 EVERYWHERE = {"accuracy", "error", "per_block_accuracy", "confusion"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import RLock
 from typing import Any, cast
 
 import lightning as L
@@ -368,12 +369,17 @@ class ForwardOnly(L.LightningModule):
         return self.scores(x).argmax(1)
 
 
+SEEDING = RLock()
+"""Held while torch's global generator makes initial weights: another thread may train at the same time."""
+
+
 def _seed(seed: int, device: torch.device) -> None:
     """Seed torch's global generators, from which bodies take dropout and noise.
 
     Not `torch.manual_seed`: for each type of device that has not been initialised it queues a call with a
     stack trace. That takes 0.7 ms per step, and the queue grows.
     """
-    torch.default_generator.manual_seed(seed)
+    with SEEDING:
+        torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -36,7 +36,14 @@ from ffcore.local.coupled import coupled
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, goodness_loss
 from ffcore.local.modes import evaluating
-from ffcore.local.returned import is_term, wrong_activity, wrong_goodness, wrong_handoff, wrong_terms
+from ffcore.local.returned import (
+    can_follow,
+    is_term,
+    wrong_activity,
+    wrong_goodness,
+    wrong_handoff,
+    wrong_terms,
+)
 from ffcore.local.rules import Gradient
 from ffcore.parts import part, refuse_bare
 from ffcore.private import has_hooks
@@ -225,11 +232,12 @@ class LocalBlock(nn.Module):
         """Return the goodness of an activity; None for a block without a goodness."""
         if self.goodness is None:
             return None
-        goodness = self.goodness(activity)
+        goodness: Any = self.goodness(activity)
         rows, dims = activity.shape[0], 1 if self.goodness.form == "energy" else 2
-        if not isinstance(goodness, Tensor) or goodness.dim() != dims or goodness.shape[0] != rows:
+        fits = isinstance(goodness, Tensor) and goodness.dim() == dims and goodness.shape[0] == rows
+        if not fits or goodness.is_complex():
             raise wrong_goodness(self, rows, goodness)
-        return goodness
+        return cast(Tensor, goodness)
 
     def _run_body(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Return the activity and the input of the handoff."""
@@ -247,7 +255,10 @@ class LocalBlock(nn.Module):
         """Return the handoff."""
         handoff = self.handoff(handed)
         if not isinstance(handoff, Tensor) or not handoff.dim() or handoff.shape[0] != handed.shape[0]:
-            raise wrong_handoff(self, len(handed), handoff)
+            raise wrong_handoff(self, handed, handoff)
+        # Only in the dry run: under autocast, a normalisation returns float32 for an activity of bfloat16.
+        if self.info is None and not can_follow(handoff, handed):
+            raise wrong_handoff(self, handed, handoff)
         return handoff
 
 

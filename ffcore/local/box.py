@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.blame import reported
-from ffcore.errors import FOREIGN, RunError, UserError
+from ffcore.errors import FOREIGN, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.private import version
 
@@ -161,6 +162,8 @@ class BoxStage(nn.Module):
         if made.dim() == 1:
             made = made.unsqueeze(1)  # one number a row is one feature
         if self.shape is None:
+            if len(made) and not made.numel():
+                raise RunError(f"{self.where}: it returned shape {tuple(made.shape)}: rows without values")
             self.shape = tuple(made.shape[1:])
         elif made.shape[1:] != self.shape:
             raise RunError(
@@ -200,7 +203,11 @@ def _dense(raw: Any) -> Tensor:
             raise ValueError(f"it returned numbers of type {raw.dtype}; they should be real")
         raw = torch.from_numpy(np.array(raw))  # a copy: a driver may reuse its memory
     if not isinstance(raw, Tensor):
-        raise ValueError(f"it returned a {type(raw).__name__}; it should return a tensor or an array")
+        if inspect.iscoroutine(raw):
+            raw.close()  # Python would warn that it was never awaited
+        raise ValueError(f"it returned {a(type(raw).__name__)}; it should return a tensor or an array")
+    if raw.is_meta:
+        raise ValueError("it returned a tensor on the device meta, without values")
     if raw.is_complex():
         raise ValueError(f"it returned numbers of type {raw.dtype}; they should be real")
     return (raw.to_dense() if raw.layout != torch.strided else raw).detach()

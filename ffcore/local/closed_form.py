@@ -94,7 +94,7 @@ class ClosedFormGradient(Gradient):
                 return detached([terms])
             begin.requires_grad_()  # no closed form for these views: the graph begins here
         terms = block.losses(out, views)
-        backward([terms], [block])
+        backward([terms], window)
         with torch.no_grad():
             _finish(block, inputs, out, None)
         return detached([terms])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.private import unwrapped
@@ -66,9 +66,11 @@ class BlockOptimizers(torch.optim.Optimizer):
         """Restore the state of every block's optimiser.
 
         Raises:
-            ValueError: when the state is that of other blocks.
+            ValueError: when the state is that of other blocks, or not one of `state_dict`.
         """
-        blocks = state_dict["blocks"]
+        blocks = state_dict.get("blocks")
+        if not isinstance(blocks, Mapping):
+            raise ValueError("optimiser state: has no entry 'blocks' with the states of the block optimisers")
         if blocks.keys() != self.blocks.keys():
             raise ValueError(f"optimiser state of blocks {sorted(blocks)}, not of {sorted(self.blocks)}")
         for name, each in self.blocks.items():
@@ -118,6 +120,12 @@ def block_optimizers(
         raise UserError(
             f"optimizers: should be made for an ffcore.Network, not for a {type(network).__name__}"
         )
+    for what, value in (("clip", clip), ("clip_value", clip_value), ("accumulate", accumulate)):
+        if value is not None:
+            right = "an integer from 1" if what == "accumulate" else "a number above 0"
+            expect(what, value, int if what == "accumulate" else (int, float), right)
+            if not value > 0:
+                raise UserError(f"{what}: should be {right}, not {value!r}")
     by_name = dict(make) if isinstance(make, Mapping) else {"*": make}
     if unknown := sorted(by_name.keys() - {"*", *blocks.learners}):
         raise UserError(
@@ -175,7 +183,9 @@ def _made(
     try:
         optimizer = make(parameters, **options)
     except (TypeError, ValueError) as error:
-        raise UserError(f"optimizers: block {name}: {error}") from error
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "fused")
+        called = f"{getattr(make, '__name__', type(make).__name__)}({given})"
+        raise UserError(f"optimizers: block {name}: {called}: {error}") from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         what = type(optimizer).__name__
         raise UserError(f"optimizers: block {name}: should return a torch optimiser, not a {what}")

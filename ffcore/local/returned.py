@@ -5,12 +5,11 @@ The checks stand at the calls, since a step makes them; these functions make the
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from ffcore.blame import written_at
 from ffcore.errors import UserError, a
 
 
@@ -27,12 +26,19 @@ def wrong_goodness(block: Any, rows: int, made: Any) -> UserError:
     """Return the error of a goodness that is not (R,) for form "energy", or (R, K) for form "class"."""
     form = block.goodness.form
     right = f"({rows},)" if form == "energy" else f"({rows}, classes)"
-    return _error(block, block.goodness, made, f"a tensor {right}: its form is {form!r}")
+    return _error(block, block.goodness, made, f"a tensor {right} of real numbers: its form is {form!r}")
 
 
-def wrong_handoff(block: Any, rows: int, made: Any) -> UserError:
-    """Return the error of a handoff that is not a tensor with the rows of its input."""
-    return _error(block, block.handoff, made, f"a tensor ({rows}, …), a row for each of the activity")
+def wrong_handoff(block: Any, handed: Tensor, made: Any) -> UserError:
+    """Return the error of a handoff that is not a tensor with the rows and the precision of its input."""
+    right = f"a tensor ({len(handed)}, …) of {dtype(handed)} with values, a row for each of the activity"
+    return _error(block, block.handoff, made, right)
+
+
+def can_follow(made: Tensor, before: Tensor) -> bool:
+    """Return whether a tensor has values, and the rows, the precision and the device of its input."""
+    same = made.device == before.device and made.dtype.to_real() == before.dtype.to_real()
+    return same and made.is_complex() <= before.is_complex() and len(made) == len(before) and made.numel() > 0
 
 
 def wrong_terms(block: Any, terms: Any) -> UserError:
@@ -87,10 +93,16 @@ def described(value: Any) -> str:
     ('None', 'a list')
     """
     if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+        where = " on the device meta, without values" if value.is_meta else ""
+        return f"a tensor {tuple(value.shape)} of {dtype(value)}{where}"
     if value is None:
         return "None"
     return a(type(value).__name__)
+
+
+def dtype(value: Tensor) -> str:
+    """Return the name of a tensor's dtype."""
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _part_of(loss: Any, name: str) -> nn.Module:
@@ -102,10 +114,9 @@ def _part_of(loss: Any, name: str) -> nn.Module:
 
 def _error(block: Any, part: Any, value: Any, right: str, method: str = "forward") -> UserError:
     part = getattr(part, "module", part)  # of a localised model: the sub-module itself
-    code = getattr(inspect.unwrap(getattr(type(part), method)), "__code__", None)
-    if code is not None and Path(code.co_filename).parent.name == "interfaces":  # the contract's own
+    function = getattr(type(part), method)
+    if str(function.__module__).startswith("ffcore.interfaces."):  # the contract's own
         right = f"{right}; the class defines no {method}"
-    place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
     name, place_of_block = type(part).__name__, f"block {block.name or '(unnamed)'}"
     what = f"{method} of {name} returned {described(value)}"
-    return UserError(f"{place_of_block}: {what}; it should return {right}{place}")
+    return UserError(f"{place_of_block}: {what}; it should return {right}{written_at(function)}")

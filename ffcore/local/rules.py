@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, LearningRule, Views
+from ffcore.interfaces import LearningRule, Out, Views
 from ffcore.interfaces.rule import Call
+from ffcore.local.loss import GoodnessLoss
 
 
 class Gradient(LearningRule):
@@ -25,19 +27,22 @@ class Gradient(LearningRule):
             UserError: when the sum, or a term that is not zero, has no graph, and so no gradient.
         """
         losses = [block.losses(out, views) for block, _, out in window]
-        backward(losses, [block for block, _, _ in window])
+        backward(losses, window)
         return detached(losses)
 
 
-def backward(losses: Sequence[Mapping[str, Tensor]], blocks: Sequence[Block]) -> None:
+def backward(losses: Sequence[Mapping[str, Tensor]], window: Sequence[Call]) -> None:
     """Compute the gradients of the sum of all terms with autograd; raises as `Gradient.learn` does."""
     terms = [term for of_block in losses for term in of_block.values()]
     total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
     if not total.requires_grad:
+        block, _, out = window[-1]
         raise UserError(
-            f"block {blocks[-1].name}: no gradient leads from its loss to its parameters: it cannot learn"
+            f"block {block.name}: no gradient leads from its loss to its parameters: "
+            f"{_without_graph(block, out)} has no graph, as after detach(), no_grad(), a comparison or a "
+            "conversion to NumPy"
         )
-    for block, of_block in zip(blocks, losses, strict=True):
+    for (block, _, _), of_block in zip(window, losses, strict=True):
         for name, term in of_block.items():
             if not term.requires_grad and term != 0:
                 raise UserError(
@@ -45,6 +50,16 @@ def backward(losses: Sequence[Mapping[str, Tensor]], blocks: Sequence[Block]) ->
                     "effect (a penalty that reads out.handoff needs reads_handoff = True)"
                 )
     total.backward()  # type: ignore[no-untyped-call]
+
+
+def _without_graph(block: Any, out: Out) -> str:
+    """Return the name of the first result of a block that has no graph."""
+    for name, made in (("activity", out.activity), ("goodness", out.goodness)):
+        part = block.body if name == "activity" else block.goodness
+        if made is not None and not made.requires_grad:
+            return f"the {name} that {type(part).__name__} returned"
+    parts = block.loss.children() if type(block.loss) is GoodnessLoss else ()
+    return f"the loss that {type(next(iter(parts), block.loss)).__name__} returned"
 
 
 def detached(losses: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Tensor]]:

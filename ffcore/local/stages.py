@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import UserError, at_path, closest, expect, first_line
+from ffcore.blame import reported
+from ffcore.errors import FOREIGN, UserError, a, at_path, closest, expect
 from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout
+from ffcore.interfaces.contribution import NEEDS
 from ffcore.interfaces.structure import tensors
 from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.network import LocalNetwork
 from ffcore.local.returned import described
+from ffcore.local.rules import Gradient
 from ffcore.parts import part
 
 Stage = nn.Module | Callable[[Tensor], Any]
@@ -44,6 +47,7 @@ def local_network(
         raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
         raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
+    _refuse_text(heads)
     expect("body", body, (nn.Module, Sequence), "a module, or a list of modules and functions")
     if superclass_of is not None:
         right = f"a tensor ({classes},) of int64"
@@ -59,9 +63,10 @@ def local_network(
         algorithm.to(first.device)
         try:
             seen = algorithm.neutral(example).x
-        except (RuntimeError, TypeError) as error:
+        except FOREIGN as error:
             kinds = ", ".join(sorted({str(t.dtype) for t in tensors(example)}))
-            raise UserError(f"example: the algorithm does not take {kinds}: {first_line(error)}") from error
+            given = kinds if isinstance(example, Tensor) else f"{a(type(example).__name__)} of {kinds}"
+            raise UserError(f"example: the algorithm does not take {given}: {reported(error)}") from error
     for name in readouts:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
             raise UserError(f"readouts: the name {name!r} should be letters, digits, _ and -")
@@ -74,10 +79,13 @@ def local_network(
         return local
     except UserError:
         raise
-    except (ValueError, RuntimeError, TypeError, IndexError) as error:
-        raise UserError(
-            f"the network does not take inputs of shape {in_shape}: {first_line(error)}"
-        ) from error
+    except FOREIGN as error:
+        raise UserError(f"the network does not take inputs of shape {in_shape}: {reported(error)}") from error
+
+
+def _refuse_text(heads: Any) -> None:
+    if isinstance(heads, str) or not isinstance(heads, Collection):  # text is a collection of letters
+        raise UserError(f"heads: should be a list of names of blocks, not {heads!r}")
 
 
 def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
@@ -105,15 +113,35 @@ def warn_of_what_stays_outside(local: LocalNetwork) -> None:
             )
 
 
+def refuse_needs(contribution: LayerContribution) -> None:
+    """Raise if a contribution needs values that a run does not have.
+
+    Raises:
+        ValueError: with the value and the known ones.
+    """
+    needs: Any = contribution.needs
+    several = isinstance(needs, Collection) and not isinstance(needs, str)
+    if not several or not NEEDS.issuperset(needs):
+        given = min(map(str, set(needs) - NEEDS)) if several else needs
+        known, name = ", ".join(sorted(NEEDS)), type(contribution).__name__
+        raise ValueError(f"needs of {name} has {given!r}; it should be a set of {known}")
+
+
 def refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
     """Raise if an algorithm cannot read the goodness of a block, or has parameters, which would not learn.
 
     Raises:
-        UserError: with the block or the part.
+        UserError: with the block or the part; also if no block has an objective.
     """
     for path, component in (("algorithm", algorithm), ("contribution", contribution)):
         if any(p.requires_grad for p in component.parameters()):
             raise UserError(f"{path}: it has parameters, but only parameters of blocks and readouts learn")
+    # a frozen block counts too: the blocks before it may learn from its loss
+    if local.learning and all(b.loss is None and type(b.rule) is Gradient for b in local.blocks):
+        raise UserError(
+            f"nothing to learn from: block {local.blocks[0].name} has no objective and no rule, nor has "
+            "another; give the blocks an objective, such as 'logistic'"
+        )
     for block in local.blocks:
         if block.goodness is not None and block.goodness.form not in algorithm.accepts:
             readable = " or ".join(map(repr, sorted(algorithm.accepts)))

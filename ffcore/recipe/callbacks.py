@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from ffcore.errors import closest
-from ffcore.recipe.objects import as_kind
+from ffcore.errors import a, closest
+from ffcore.recipe.objects import as_kind, is_object
 from ffcore.recipe.strict import Strict
 
 LOGGERS: Mapping[str, tuple[str, str]] = {
@@ -28,6 +28,21 @@ def _known(kind: str) -> str:
     return kind
 
 
+def _callback(value: Any) -> Any:
+    if is_object(value):
+        raise ValueError(
+            f"should be the name of a class, not {a(type(value).__name__)}; give callbacks made in Python as "
+            "callbacks=[…]"
+        )
+    return as_kind(value)
+
+
+def _logger(value: Any) -> Any:
+    if is_object(value):
+        raise ValueError(f"should be the name of a logger, with options, not {a(type(value).__name__)}")
+    return as_kind(value)
+
+
 class CallbackItem(Strict):
     """A callback or a logger: its class and the arguments of its constructor."""
 
@@ -43,5 +58,5 @@ class LoggerItem(CallbackItem):
     )
 
 
-Logger = Annotated[LoggerItem, BeforeValidator(as_kind)]
-Callback = Annotated[CallbackItem, BeforeValidator(as_kind)]
+Logger = Annotated[LoggerItem, BeforeValidator(_logger)]
+Callback = Annotated[CallbackItem, BeforeValidator(_callback)]

@@ -140,7 +140,11 @@ def read_metrics(path: Path) -> dict[str, list[float | None]]:
         # restval: an interrupted process may have left a short last line
         reader = csv.DictReader(lines, restval="", strict=True)
         columns = {name: [] for name in reader.fieldnames or []}
+        if columns and "epoch" not in columns:
+            raise UserError(f"{str(path)!r} is not a table of metrics: it has no column 'epoch'")
         for row in reader:
+            if None in row:  # the key of csv for further cells
+                raise UserError(f"{str(path)!r}, line {reader.line_num}: has more cells than columns")
             for name, column in columns.items():
                 try:
                     column.append(float(row[name]) if row[name] else None)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self, get_type_hints
+from typing import Annotated, Any, ClassVar, NoReturn, Self, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -76,12 +76,15 @@ class Record(dict[str, Any]):
         UserError: a key without a default is missing, or a value has another type.
     """
 
+    always: ClassVar[tuple[str, ...]] = ()
+    """Keys that every version has written."""
+
     def __init__(self, content: Mapping[str, Any], *, partial: bool = False) -> None:
         super().__init__(content)
         # Nested records replace their plain mappings, both as attributes and under their keys.
         for name, (adapter, required) in _fields(type(self)).items():
             if name not in content:
-                if required and not partial:
+                if required and (not partial or name in self.always):
                     raise UserError(f"{name!r} is missing")
                 continue
             if partial and content[name] is None:
@@ -155,6 +158,8 @@ class Block(Record):
         head_kept: the same for the head.
     """
 
+    always = ("name",)
+
     name: str
     shape: tuple[Whole, ...] = ()
     parameters: Whole = 0
@@ -173,6 +178,8 @@ class Source(Record):
         name: name of the block or readout.
         kind: "block" or "readout".
     """
+
+    always = ("name", "kind")
 
     name: str
     kind: str

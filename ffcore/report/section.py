@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ffcore.errors import expect
+from ffcore.reading import is_text
 from ffcore.report.record import RunRecord
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Section:
     def __post_init__(self) -> None:
         expect("title of a section", self.title, str, "text")
         expect(f"body of the section {self.title!r}", self.body, str, "markdown")
+        if not is_text(self.title + self.body):
+            raise ValueError(f"the section {self.title!a} has characters that UTF-8 cannot store")
         expect(f"pictures of the section {self.title!r}", self.pictures, (list, tuple), "a list of pictures")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch import callbacks as shipped
 
+from ffcore.blame import written_at
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, closest
 from ffcore.interfaces import Progress
@@ -51,6 +53,7 @@ def refuse_unfit(path: str, callback: Any, given: Given) -> None:
         UserError: it cannot; the message has the reason and what to use instead.
     """
     refuse_kind(path, type(callback))
+    _refuse_hooks(path, callback)
     for kind, check in CHECKS.items():
         if isinstance(callback, kind) and (reason := check(callback, given)):
             raise UserError(f"{path}: {type(callback).__name__} {reason}")
@@ -65,6 +68,27 @@ def refuse_kind(path: str, kind: type) -> None:
     for base, reason in REFUSED.items():
         if issubclass(kind, base):
             raise UserError(f"{path}: {kind.__name__} {reason}")
+
+
+def _refuse_hooks(path: str, callback: L.Callback) -> None:
+    """Check that the hooks of a callback take the arguments that Lightning passes, all by position.
+
+    Raises:
+        UserError: one does not.
+    """
+    for name, own in vars(L.Callback).items():
+        if name not in _HOOKS or getattr(type(callback), name) is own:
+            continue
+        hook = getattr(callback, name)
+        passed = list(inspect.signature(own).parameters)[1:]
+        try:
+            inspect.signature(hook).bind(*passed)
+        except ValueError:  # a hook without a signature, such as one in C
+            continue
+        except TypeError as error:
+            what = f"{type(callback).__name__}.{name} does not take Lightning's arguments: {error}"
+            right = ", ".join(("self", *passed))
+            raise UserError(f"{path}: {what}; write {name}({right}){written_at(hook)}") from error
 
 
 def refuse_resumed(callbacks: Mapping[str, L.Callback]) -> None:
@@ -88,9 +112,11 @@ def _needs_logger(callback: Any, given: Given) -> str | None:
 
 
 def _device_stats(callback: Any, given: Given) -> str | None:
+    if (reason := _needs_logger(callback, given)) is not None:
+        return reason
     if reads_cpu(callback, on_gpu(given.recipe)) and find_spec("psutil") is None:
         return "needs the package psutil (pip install psutil), or the option cpu_stats: false"
-    return _needs_logger(callback, given)
+    return None
 
 
 def _monitors(callback: Any, given: Given) -> str | None:
@@ -210,6 +236,10 @@ REFUSED: Mapping[type, str] = {
     ),
 }
 """Reasons by class; the first that is a base class of the callback is reported."""
+
+_HOOKS = frozenset(
+    name for name in vars(L.Callback) if name.startswith("on_") or name in ("setup", "teardown")
+)
 
 CHECKS: Mapping[type, Callable[[Any, Given], str | None]] = {
     shipped.DeviceStatsMonitor: _device_stats,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +178,16 @@ def _given(callbacks: Sequence[L.Callback]) -> dict[str, L.Callback]:
     return made
 
 
-def _state_key(path: str, callback: L.Callback) -> Hashable:
+def _state_key(path: str, callback: L.Callback) -> str:
+    key: Any
     try:
-        hash(key := callback.state_key)
+        key = callback.state_key
     except FOREIGN as error:
         raise UserError(f"{path}: its state_key raised {reported(error)}; it should be a string") from error
+    if not isinstance(key, str):
+        raise UserError(
+            f"{path}: the state_key of {type(callback).__name__} is {key!r}; it should be a string"
+        )
     return key
 
 
@@ -194,13 +199,13 @@ def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
     bars = [path for path, callback in callbacks.items() if isinstance(callback, ProgressBar)]
     if len(bars) > 1:
         raise UserError(f"{bars[1]}: {bars[0]} is a progress bar already; remove one of them")
-    taken: dict[Hashable, str] = dict.fromkeys(
+    taken: dict[str, str] = dict.fromkeys(
         (one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore"
     )
     for path, callback in callbacks.items():
+        key = _state_key(path, callback)
         if type(callback).state_dict is L.Callback.state_dict:
             continue
-        key = _state_key(path, callback)
         if (other := taken.setdefault(key, path)) != path:
             raise UserError(
                 f"{path}: has the same state key {key!r} as {other}: remove one of them, "

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffcore import files
+from ffcore.blame import foreign_places
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, everywhere, one_line
 from ffcore.run import stored
@@ -26,10 +27,6 @@ _ADVICE = "try a smaller optimizer.lr, or trainer.clip"
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 TRIAL = ".ffcore-trial.ckpt"
 """A name under which `Whole` writes no file."""
-
-
-_ENTRIES = ("state_dict", "callbacks", "optimizer_states", "loops", "epoch", "global_step")
-"""Entries of Lightning's without which a run cannot be resumed."""
 
 
 class PausedError(Exception):
@@ -82,7 +79,7 @@ class Checkpoints(Checkpoint):
             RunError: a callback has removed entries.
         """
         assert isinstance(pl_module, ForwardOnly)
-        if removed := [name for name in _ENTRIES if name not in checkpoint]:
+        if removed := [name for name in stored.STATES if name not in checkpoint]:
             names = savers(getattr(trainer, "callbacks", ()))
             raise RunError(f"callback {names}: on_save_checkpoint has removed {removed[0]!r}")
         checkpoint["ffcore"] = {
@@ -232,12 +229,16 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
     """
     divergence = module.meter.divergence(module.distribution.ranks)
     if divergence is not None:
-        raise everywhere(
-            RunError(
-                f"diverged: the loss of block {divergence.block} is non-finite at step {divergence.step}, "
-                f"in epoch {epoch + 1}; {_ADVICE}"
-            )
-        )
+        what = f"the loss of block {divergence.block} is non-finite at step {divergence.step}"
+        if divergence.step > 1:
+            raise everywhere(RunError(f"diverged: {what}, in epoch {epoch + 1}; {_ADVICE}"))
+        block = module.network.learners[divergence.block]
+        # samples come from outside the block: from a label code, an augmentation or a circuit
+        places = foreign_places(block.modules()) or foreign_places(module.modules())
+        parts = [str(each) for each in places]
+        # no weight has changed yet, so the learning rate cannot be the cause
+        advice = f"check the values of {' and '.join(parts) if parts else 'its goodness and objective'}"
+        raise everywhere(RunError(f"{what}, the first: the weights are the initial ones; {advice}"))
     # No loss has been computed yet with the weights after the last step: check the weights themselves.
     learners = list(module.network.learners.values())
     broken = [any(not p.isfinite().all() for p in block.parameters()) for block in learners]
@@ -291,7 +292,9 @@ def newest(folder: Path) -> tuple[Path | None, dict[str, Any] | None, list[str]]
     existing = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
     for path in existing:
         try:
-            return path, read(path), complaints
+            content = read(path)
+            stored.refuse_incomplete(path, content)
+            return path, content, complaints
         except UserError as error:
             if "install a newer" in str(error):
                 raise

@@ -147,6 +147,8 @@ def resume_hint(path: Path) -> Iterator[None]:
             f"space, then {_next(path)}"
         ) from error
     except UserError as error:  # files have been written, so the exit code is 1
+        if error.unwritten:
+            raise
         raise RunError(str(error)) from error
     except LostError as lost:
         lost.hint = _next(path)

@@ -14,7 +14,7 @@ import torch
 from ffcore import files
 from ffcore.data.images import Split
 from ffcore.engine.metrics import Accuracy, Measures
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.run.data import Data, differing
 from ffcore.run.predictor import Predictor
@@ -56,7 +56,10 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     for number, batch in enumerate(data.loader(chosen, torch.device("cpu"), None)):
         accuracy.update(*predictor.measure(batch.x), batch.y)
         measures.update(predictor.metrics(batch, number), len(batch.y))
-    metrics = accuracy.metrics()
+    try:
+        metrics = accuracy.metrics()
+    except RunError as error:  # an evaluation writes no file, so the exit code is 2
+        raise UserError(f"{run_dir}: {error}") from error
     return {
         "split": split,
         "samples": len(chosen),

@@ -5,7 +5,8 @@ N samples; K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def fit(
             f"net: a {type(net).__name__} is not an ffcore.Network; ffcore.localize makes one of a model"
         )
     expect("trainer", trainer or {}, Mapping, "a mapping of options")
+    expect("augment", augment, Sequence, "a list of augmentations")
     parts = {"train": _arrays("train", train_data)}
     if val is not None:
         parts["val"] = _arrays("val", val)
@@ -152,6 +154,8 @@ def _recipe(content: dict[str, Any]) -> Recipe:
 def _data(
     parts: Mapping[str, tuple[Any, Any]], count: int, names: Sequence[str] | None, name: str
 ) -> InMemory:
+    if isinstance(names, str) or not isinstance(names, Iterable | None):
+        raise UserError(f"classes: should be a list of {count} names, not {names!r}")
     known = list(names) if names is not None else [str(k) for k in range(count)]
     if len(known) != count:
         raise UserError(f"classes: {len(known)} names, but the network has {count} classes")
@@ -196,7 +200,8 @@ def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor]) -> tuple[Any, 
 def _cut(pair: tuple[Any, Any], share: float, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
     """Split a random share of the samples off for validation. Returns (training, validation)."""
     x, y = pair
-    count = round(share * len(x))
+    expect("validation", share, (int, float), "a number between 0 and 1")
+    count = round(share * len(x)) if math.isfinite(share) else 0
     if not 0 < count < len(x):
         raise UserError(
             f"validation: {share} of {len(x)} samples leaves no samples for training or validation; give val"

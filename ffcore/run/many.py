@@ -75,7 +75,7 @@ def _work(
         while True:
             while waiting and len(running) < jobs and not pressed and (left := ends - time.monotonic()) > 0:
                 run = waiting.pop(0)
-                slot = min(set(range(jobs)) - running.keys())
+                slot = next(slot for slot in range(jobs) if slot not in running)
                 shares = _shares(slot, jobs, sweep.recipe_of(run))
                 running[slot] = _start(sweep, run, program, shares, left)
                 tell(f"{run.name}: started, {sweep.runs.index(run) + 1} of {len(sweep.runs)}")

@@ -6,32 +6,27 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from ffcore import files
 from ffcore.build.assemble import assemble
 from ffcore.build.given import refuse_misfit
+from ffcore.build.names import of_existing_run
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch
 from ffcore.network import Network
-from ffcore.reading import read_text
-from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.text import parse
-from ffcore.report.results import read_results
 from ffcore.run.checkpoints import read
+from ffcore.run.recorded import recipe_of, recorded
 from ffcore.run.samples import class_numbers, stored, warn_scaled
 from ffcore.run.stored import load_weights
 from ffcore.run.surroundings import own_settings
@@ -84,7 +79,7 @@ class Predictor:
         if not config.is_file():
             raise UserError(f"{run_dir}: not a run directory: it has no {files.CONFIG}")
         if net is None:
-            self.recipe: Recipe = _recipe(config, objects)
+            self.recipe: Recipe = recipe_of(self.path, objects=objects)
         else:  # the objects that the file only describes come from the network
             self.recipe = recorded(self.path)
         file = self.path / files.CHECKPOINTS / f"{checkpoint or self.recipe.trainer.select}.ckpt"
@@ -99,7 +94,8 @@ class Predictor:
         self.provenance: dict[str, str] = meta.get("provenance") or {}
         built_for = self.shape, len(self.classes)
         if net is None:
-            self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
+            with of_existing_run():
+                self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
         else:
             refuse_misfit(net, *built_for)
             self.module = ForwardOnly(net, torch.optim.SGD)  # the optimiser is required, but never used
@@ -281,28 +277,3 @@ class Predictor:
 def _like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
     """Returns a tensor on the device of ``x`` if that is a tensor, otherwise an array."""
     return made.to(x.device) if isinstance(x, Tensor) else made.numpy()
-
-
-def _recipe(config: Path, objects: Mapping[str, Any] | None) -> Recipe:
-    try:
-        return load_recipe(str(config), objects=objects)
-    except UserError as error:
-        # A recipe with components of a plugin cannot be read without it: name the command that had --plugin.
-        with suppress(UserError):  # without results, or with damaged ones, the command is not known
-            made_by = read_results(config.parent).get("command")
-            if made_by is not None and "--plugin" in made_by:
-                error = UserError(f"{error} (the run was made by: {made_by})")
-        raise error from None
-
-
-def recorded(run_dir: Path) -> Recipe:
-    """Returns the recipe in a run's ``config.yaml``, with descriptions in place of its Python objects.
-
-    Raises:
-        UserError: the file cannot be read, or is not a recipe.
-    """
-    tree = parse(read_text(run_dir / files.CONFIG), files.CONFIG)
-    try:
-        return Recipe.model_validate(tree.data)
-    except ValidationError as error:
-        raise RecipeError.from_validation(error, tree) from error

@@ -13,15 +13,16 @@ from rich.console import Console
 from ffcore import files
 from ffcore.blame import blaming
 from ffcore.build.given import objects_of
+from ffcore.build.names import of_existing_run
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
 from ffcore.network import Network
 from ffcore.ranks import join, where
-from ffcore.recipe.load import load as load_recipe
 from ffcore.recipe.schema import Recipe
 from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
+from ffcore.run.recorded import recipe_of
 from ffcore.run.same import difference, refuse_edited, refuse_overrides, report_changed_plugins
 from ffcore.run.surroundings import own_settings
 from ffcore.run.train import Job, reporter
@@ -71,7 +72,7 @@ def resume(
     refuse_overrides(run_dir, overrides)
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
-    own = load_recipe(str(config), overrides, objects)
+    own = recipe_of(run_dir, overrides, objects)
     if recipe is not None and (changed := difference(absolute(own), absolute(recipe))):
         raise UserError(
             f"--resume {run_dir}: a run of another recipe: {changed}; a resumed run keeps its recipe"
@@ -99,7 +100,7 @@ def resume(
             )
         if state is not None:
             refuse_edited(run_dir, state["ffcore"], own, objects)
-        with blaming(UserError):
+        with blaming(UserError), of_existing_run():
             job = Job.prepare(own, dataset, command, callbacks, net)
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])

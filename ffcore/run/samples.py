@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ffcore.errors import UserError, closest, one_line
+from ffcore.errors import UserError, a, closest, one_line
 
 
 def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
@@ -34,7 +34,10 @@ def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
     if given.shape == (0,):  # an empty list
         given = given.reshape(0, *shape)
     if given.ndim == 0 or math.prod(given.shape[1:]) != math.prod(shape):
-        raise UserError(f"x: samples of shape {given.shape[1:]}, but the run was trained on {tuple(shape)}")
+        one = "; for one sample give x[None]" if given.size == math.prod(shape) else ""
+        raise UserError(
+            f"x: samples of shape {given.shape[1:]}, but the run was trained on {tuple(shape)}{one}"
+        )
     rows = given.reshape(len(given), *shape)
     if rows.dtype == np.uint8:
         return rows
@@ -116,6 +119,10 @@ def _array(values: Any, name: str) -> NDArray[Any]:
         on_cpu = values.detach().cpu()
         return (on_cpu.float() if on_cpu.dtype is torch.bfloat16 else on_cpu).numpy()  # NumPy has no bfloat16
     try:
-        return np.asarray(values)
+        made = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: not an array: {one_line(error, 99)}") from error
+    if made.ndim == 0 and not isinstance(values, np.ndarray):
+        right = "an array, a tensor or a list with an entry for each sample"
+        raise UserError(f"{name}: should be {right}, not {a(type(values).__name__)}")
+    return made

@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning as L
 
-from ffcore.blame import by_user
+from ffcore.blame import by_user, foreign_places
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError
 from ffcore.interfaces import ALONE
@@ -23,7 +23,11 @@ from ffcore.run.checkpoints import Checkpoints, refuse_divergence
 _CHECK_EVERY_S = 2.0  # seconds between checks for non-finite losses: each check waits for the device
 
 
-ENDED_BY = "a callback has raised StopIteration, or has changed the trainer"
+def ended_by(trainer: L.Trainer) -> str:
+    """Return why Lightning's loops have ended early, with the callbacks of the user."""
+    places = foreign_places(getattr(trainer, "callbacks", ()))
+    names = f": one of {', '.join(map(str, places))}" if places else ""
+    return f"a callback has raised StopIteration, or has changed the trainer{names}"
 
 
 class Stop(L.Callback):
@@ -116,7 +120,7 @@ class Stop(L.Callback):
         """
         assert isinstance(pl_module, ForwardOnly)
         if self._validating or not (trainer.is_last_batch or trainer.should_stop):
-            raise RunError(f"epoch {trainer.current_epoch + 1} is incomplete: {ENDED_BY}")
+            raise RunError(f"epoch {trainer.current_epoch + 1} is incomplete: {ended_by(trainer)}")
         self._heed(trainer, pl_module, self._vote.now(self._wishes(trainer, pl_module)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

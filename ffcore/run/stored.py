@@ -17,13 +17,25 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from torch import Tensor
 
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError, UserError, one_line, typed
+from ffcore.errors import RunError, UserError, a, one_line, typed
 from ffcore.files import CONFIG
 from ffcore.reading import opened
 from ffcore.report.results import Real, Seconds, Whole
 
 MOST_VALUES = 2**31
 """Largest number of values of one sample, and of classes: larger ones would ask for terabytes of weights."""
+
+
+STATES: Mapping[str, type] = {
+    "state_dict": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "loops": dict,
+    "epoch": int,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
+"""Entries of Lightning's without which a run cannot be resumed, with their types."""
 
 
 def _state(values: Any) -> Any:
@@ -132,6 +144,21 @@ def check(path: Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
+def refuse_incomplete(path: Path, content: Mapping[str, Any]) -> None:
+    """Check that a checkpoint has the states without which Lightning begins again, or ends, in silence.
+
+    Raises:
+        UserError: one is missing or has another type; the message names it.
+    """
+    for name, kind in STATES.items():
+        if not isinstance(content.get(name), kind):
+            given = a(type(content[name]).__name__) if name in content else "missing"
+            raise UserError(
+                f"{path}: the run cannot be resumed from this checkpoint: {name} is {given}; it should be "
+                f"{a(kind.__name__)}"
+            )
+
+
 def load_weights(module: ForwardOnly, content: Mapping[str, Any], path: Path) -> None:
     """Load the weights of a checkpoint into a module.
 
@@ -166,6 +193,6 @@ def restoring(path: Path | None, begun: Callable[[], bool] = lambda: False) -> I
     except Exception as error:
         if path is None or begun():
             raise
-        raise UserError(
-            f"{path}: the run cannot be resumed from this checkpoint: {typed(error, 200)}"
-        ) from error
+        refused = UserError(f"{path}: the run cannot be resumed from this checkpoint: {typed(error, 200)}")
+        refused.unwritten = True
+        raise refused from error

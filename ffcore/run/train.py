@@ -42,7 +42,7 @@ from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import closed
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
-from ffcore.run.stopping import ENDED_BY, Stop
+from ffcore.run.stopping import Stop, ended_by
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import apart, make_trainer
 from ffcore.trust import trusting
@@ -325,7 +325,7 @@ class Job:
                 if any(group.objects(stop.pressed)):
                     raise KeyboardInterrupt(f"{path} has a checkpoint of step {trainer.global_step}")
                 if not trainer.should_stop and trainer.current_epoch < (trainer.max_epochs or 0):
-                    raise RunError(f"training ended after epoch {trainer.current_epoch}: {ENDED_BY}")
+                    raise RunError(f"training ended after epoch {trainer.current_epoch}: {ended_by(trainer)}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has already written or opened this checkpoint
                 epoch, val_metrics = _select(recipe, module, path, state)

@@ -5,6 +5,7 @@ N samples; K classes; L sources of evidence.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -75,9 +76,12 @@ class ForwardForward(Algorithm):
         if self.labels is None:
             return context.shape
         shape: Any = self.labels.setup(context)
-        if not isinstance(shape, tuple | list) or not all(type(side) is int and side > 0 for side in shape):
+        sides = isinstance(shape, tuple | list) and all(type(side) is int and side > 0 for side in shape)
+        if not sides or math.prod(shape) >= 2**31:
             name = type(self.labels).__name__
-            raise ValueError(f"labels: setup of {name} returned {shape!r}; it should return a shape")
+            raise ValueError(
+                f"labels: setup of {name} returned {shape!r}; it should return the shape of one input"
+            )
         return tuple(shape)
 
     def connect(self, net: Network) -> None:

@@ -124,7 +124,10 @@ def test_a_function_of_time_is_a_schedule():
     ("given", "message"),
     [
         ("torch.optim.lr_scheduler:ReduceLROnPlateau", "does not return a factor: TypeError: .*metrics"),
-        ("torch.optim.lr_scheduler:StepLR", "does not return a factor: TypeError: .*step_size"),
+        (
+            "torch.optim.lr_scheduler:StepLR",
+            "does not return a factor: TypeError: .*step_size.*; write options beside kind: StepLR",
+        ),
         (lambda epoch, epochs: float("nan"), "its factor is nan at epoch 0"),
     ],
 )

@@ -291,6 +291,9 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     "resume": lambda folder: ["run", "--resume", str(folder / "begun"), "--no-report"],
     "sweep": lambda folder: ["report", str(folder / "sweep")],
 }
+MADE = {"report": "run/report.html", "compare": "out/report.html", "resume": "begun/results.json"}
+"""The file without which a command with exit code 0 has not done its work."""
+
 TARGETS = {
     "report": "run",
     "compare": "run",
@@ -324,7 +327,8 @@ def attempt(name: str, folder: Path) -> tuple[str, str]:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             printed = errors.read_text(errors="replace")
-            return outcome(os.waitstatus_to_exitcode(status), printed), printed
+            made = (folder / MADE[name]).is_file() if name in MADE else True
+            return outcome(os.waitstatus_to_exitcode(status), printed, made), printed
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -340,14 +344,17 @@ def library(name: str, folder: Path) -> int:
     return 0
 
 
-def outcome(code: int, printed: str) -> str:
-    """Returns "fine", "refused" or "bug". A section of a report may be left out because of its data."""
+def outcome(code: int, printed: str, made: bool = True) -> str:
+    """Returns "fine", "refused" or "bug". A section of a report may be left out because of its data.
+
+    ``made``: whether the file of `MADE` exists.
+    """
     lines = printed.strip().splitlines()
     ours = [line for line in lines if "failed: " in line and "failed: ValueError: " not in line]
     if len(lines) > LINES or ours or "bug?" in printed or "Traceback" in printed:
         return "bug"
     if code == 0:
-        return "fine"
+        return "fine" if made else "bug"
     return "refused" if code in (1, 2) and any(line.startswith("error: ") for line in lines) else "bug"
 
 

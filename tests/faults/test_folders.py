@@ -22,6 +22,10 @@ def test_damaged_folders_are_read_or_refused_in_one_line(monkeypatch):
     assert counts["refused"]
 
 
+def test_success_without_a_result_is_a_bug():
+    assert runpy.run_path(str(FOLDERS))["outcome"](0, "", made=False) == "bug"
+
+
 @pytest.mark.parametrize(
     ("code", "printed", "expected"),
     [

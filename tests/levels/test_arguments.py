@@ -35,6 +35,11 @@ CASES = {
     "seed": lambda: localize(seed="1"),
     "classes": lambda: localize(classes="3"),
     "body": lambda: ffcore.Network(3, **GIVEN),
+    "clip": lambda: ffcore.optimizers(localize(), torch.optim.SGD, clip="1"),
+    "accumulate": lambda: ffcore.optimizers(localize(), torch.optim.SGD, accumulate=0),
+    "augment": lambda: ffcore.fit(localize(), (torch.zeros(9, 20), torch.arange(9) % 3), augment=3),
+    "validation": lambda: ffcore.fit(localize(), (torch.zeros(9, 20), torch.arange(9) % 3), validation="a"),
+    "heads": lambda: ffcore.Network([nn.Linear(20, 3)], **GIVEN, heads="block1"),
     "name": lambda: ffcore.LocalBlock(nn.Linear(2, 2), name=3),
     "loss": lambda: ffcore.LocalBlock(nn.Linear(2, 2), loss=lambda *of: 1),
     "progress": lambda: learn(progress=3),
@@ -51,3 +56,8 @@ CASES = {
 def test_a_wrong_argument_is_named(argument):
     with pytest.raises(UserError, match=rf"(^|: ){argument}: should be "):
         CASES[argument]()
+
+
+def test_a_model_without_local_blocks_is_not_delocalized():
+    with pytest.raises(UserError, match="delocalize: the model has no local blocks"):
+        ffcore.delocalize(model())

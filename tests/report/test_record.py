@@ -121,6 +121,8 @@ def test_values_of_another_type_are_named(fake_run: FakeRun, path: str, value: A
         (b'epoch\n"' + b"1" * 200_000 + b'"\n', "is not a table of metrics: field larger"),
         (b'epoch\n"1', "is not a table of metrics"),
         (b"epoch\n0x1\n", "line 2, epoch"),
+        (b"<html>404</html>\n", "has no column 'epoch'"),
+        (b"epoch,a\n1,2,3\n", "line 2: has more cells than columns"),
     ],
 )
 def test_metrics_that_are_no_table_are_refused(fake_run: FakeRun, content: bytes, message: str) -> None:

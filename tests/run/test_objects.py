@@ -306,7 +306,7 @@ WRONG = {
         boxed(Held()),
         r"network\.1\.box: a Held cannot be copied: .*; give a function that calls it",
     ),
-    "a box that makes a number": (boxed(lambda x: 3), r"network\.1\.box: it returned a int"),
+    "a box that makes a number": (boxed(lambda x: 3), r"network\.1\.box: it returned an int"),
     "an optimiser with a wrong option": (
         {"optimizer": functools.partial(torch.optim.SGD, lrr=1)},
         r"^optimizer: the optimiser cannot be made: TypeError: .*'lrr'",

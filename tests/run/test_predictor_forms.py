@@ -90,6 +90,21 @@ def test_samples_other_than_numbers_raise(predictor, x):
         predictor.predict(x)
 
 
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (None, "not a NoneType"),
+        (torch.utils.data.DataLoader([1]), "not a DataLoader"),
+        ((row for row in [1]), "not a generator"),
+        (np.zeros((8, 8)), r"for one sample give x\[None\]"),
+    ],
+    ids=["nothing", "loader", "generator", "one sample"],
+)
+def test_other_objects_and_a_single_sample_are_explained(predictor, x, match):
+    with pytest.raises(UserError, match=f"^x: .*{match}"):
+        predictor.predict(x)
+
+
 def test_classes_are_numbers_from_zero(predictor):
     assert np.array_equal(predictor.classes_, np.arange(10))
 
