@@ -3,8 +3,8 @@
     python tests/bench/ladder.py [--write docs/ladder.md]
 
 Every rung changes the schedule, and the first the algorithm: which blocks share a graph, and so how far a
-gradient reaches. Network, data, batches, optimiser, learning rate and epochs of a family are the same. The greedy rung
-divides the epochs among the blocks.
+gradient reaches. Network, data, batches, optimiser, learning rate and epochs of a family are the same. The
+greedy rung divides the epochs among the blocks.
 """
 
 from __future__ import annotations
