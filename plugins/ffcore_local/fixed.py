@@ -1,7 +1,7 @@
 """Bodies whose weights are random and fixed, or binary.
 
     random-conv:  h = batch-norm(max-pool(ReLU(W ∗ x)))        W fixed
-    binary-dense: b(v) = mean|v| · sign(v),  sign(0) = 1
+    binary-dense: b(v) = mean|v| · sign(v),  sign(0) = 1, sign(−0) = −1
                   a = b(x) b(W)ᵀ + b;   h = f(a)               backward: ∂b(v)/∂v = 1
 
 R rows; C channels of H by W pixels; U outputs; x (R, C, H, W) or (R, *shape); W (U, C, k, k) or (U, D).
@@ -78,9 +78,10 @@ class _Binary(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, dim: tuple[int, ...]) -> Tensor:
-        size = v.abs().mean(dim, keepdim=True)
-        # torch.sign(0) is 0, which would be a third value
-        return torch.where(v >= 0, size, -size)
+        # vector_norm needs no tensor of absolute values, and copysign no mask
+        size = torch.linalg.vector_norm(v, 1, dim, keepdim=True) / math.prod(v.shape[d] for d in dim)
+        # torch.sign(0) is 0, which would be a third value: copysign gives 0 the sign of its bit
+        return torch.copysign(size, v)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
