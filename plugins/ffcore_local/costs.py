@@ -42,7 +42,11 @@ def multiplications(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def warn_of_large_heads(net: Network) -> None:
-    """Warn once about the blocks whose goodness needs more multiplications than their body."""
+    """Warn once about the blocks whose goodness needs more than twice the multiplications of their body.
+
+    The factor leaves out 1×1 convolutions to the classes on a first convolution of one channel, which cost as
+    much as it does.
+    """
     large = []
     for block in net.blocks:
         info = block.info
@@ -54,7 +58,7 @@ def warn_of_large_heads(net: Network) -> None:
         except (TypeError, ValueError, RuntimeError):
             # A body with several inputs or with integer inputs: its cost is not known, and no error.
             continue
-        if head > max(body, NEGLIGIBLE) and body > 0:
+        if head > max(2 * body, NEGLIGIBLE) and body > 0:
             large.append(
                 f"block {block.name}: its head has {head:,} multiplications for each sample, "
                 f"its body {body:,}"
