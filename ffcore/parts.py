@@ -9,16 +9,17 @@ from ffcore.errors import UserError
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.targets import load_target
 
-__all__ = ["part"]
+__all__ = ["part", "path_of"]
 
 
-def part(noun: str, value: Any, path: str | None = None) -> Any:
+def part(noun: str, value: Any, path: str | None = None, in_shape: tuple[int, ...] | None = None) -> Any:
     """Return the component that a value names.
 
     Args:
         noun: the type of component, such as "goodness".
         value: the component itself, its kind ("sum-squares"), or a mapping ``{"kind": kind, **options}``.
         path: the name of the argument in messages; the noun if None.
+        in_shape: shape of one input sample, for a kind whose constructor has this argument.
 
     Returns:
         An object is returned unchanged. A kind is looked up among the installed plugins and constructed.
@@ -31,7 +32,20 @@ def part(noun: str, value: Any, path: str | None = None) -> Any:
         return value
     from ffcore.build.components import part as made  # imported here: objects alone need no plugin
 
-    return made(noun, value, path or noun)
+    return made(noun, value, path or noun, in_shape)
+
+
+def path_of(component: Any, default: str) -> str:
+    """Return a component's path in the recipe, such as ``block.goodness``.
+
+    Args:
+        component: the component.
+        default: the result for a component that was not made from a recipe.
+    """
+    from ffcore.blame import place_of  # imported here, as above
+
+    place = place_of(component)
+    return default if place is None else place.path
 
 
 def refuse_bare(component: Any, path: str) -> None:

@@ -74,11 +74,11 @@ def _nested(value: Any, path: str) -> Any:
     return own(value, path) if isinstance(value, Absent) or callable(value) else value
 
 
-def part(noun: str, value: Any, path: str) -> Any:
+def part(noun: str, value: Any, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     """See `ffcore.parts.part`."""
     if isinstance(value, str | Mapping):
         try:
-            return make(Kind(noun).validate(value), path)
+            return make(Kind(noun).validate(value), path, in_shape)
         except ValidationError as error:
             data = {"kind": value} if isinstance(value, str) else dict(value)
             raise RecipeError.from_validation(error, Tree(data, {(): path})) from None

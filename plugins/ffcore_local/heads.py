@@ -1,6 +1,6 @@
 """Linear heads: a classifier on a block's own activity.
 
-    f = pooled activity                     (R, F), F = C·h·w
+    f = pooled activity h^power             (R, F), F = C·h·w
     g = D f + b                             (R, K)
 
 R rows; C channels of H by W pixels, averaged over h by w cells; F features; K classes; D (K, F).
@@ -123,6 +123,8 @@ class LinearHead(Goodness):
         fixed: whether D keeps its random initial values, and only the block learns.
         bias: whether to add b.
         dim: for an activity of tokens, the dimension that holds the features: -1 for (T, D).
+        power: 2: the features are means of squares over the cells; 1: means of the activity. ASGE uses
+            squares and a fixed head (arXiv:2509.12394).
 
     Raises:
         ValueError: when a fixed head would start at zero, or both ``features`` and ``grid`` are given.
@@ -130,7 +132,7 @@ class LinearHead(Goodness):
 
     form: ClassVar[Form] = "class"
     linear: nn.Linear
-    examples = ({"fixed": True, "init": "he"}, {"grid": 1, "features": None, "bias": False})
+    examples = ({"fixed": True, "init": "he", "power": 2}, {"grid": 1, "features": None, "bias": False})
 
     def __init__(
         self,
@@ -140,6 +142,7 @@ class LinearHead(Goodness):
         fixed: bool = False,
         bias: bool = True,
         dim: Annotated[int, Field(ge=-8, le=8)] | None = None,
+        power: Literal[1, 2] = 1,
     ) -> None:
         super().__init__()
         if fixed and init == "zero":
@@ -148,6 +151,7 @@ class LinearHead(Goodness):
         self.init = init
         self.fixed = fixed
         self.bias = bias
+        self.power = power
 
     def setup(self, context: Context) -> None:
         """Make D.
@@ -171,5 +175,5 @@ class LinearHead(Goodness):
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R, K)."""
-        made: Tensor = self.linear(self.pooled(activity))
+        made: Tensor = self.linear(self.pooled(activity if self.power == 1 else activity.square()))
         return made.to(torch.promote_types(made.dtype, torch.float32))

@@ -16,12 +16,22 @@ def ffcore_register(registry: Registrar) -> None:
 
     registry.body("conv-bn", "ffcore_local.bodies:ConvBatchNorm")
     registry.body("dense-bn", "ffcore_local.bodies:DenseBatchNorm")
+    registry.body("random-conv", "ffcore_local.fixed:RandomConv")
+    registry.body("binary-dense", "ffcore_local.fixed:BinaryDense")
 
     registry.goodness("linear-head", "ffcore_local.heads:LinearHead")
+    registry.goodness("items-head", "ffcore_local.items_head:ItemsHead")
+    registry.goodness("prototypes", "ffcore_local.prototypes:Prototypes")
+    registry.goodness("target-codes", "ffcore_local.codes:TargetCodes")
+    registry.goodness("square-head", "ffcore_local.square_head:SquareHead")
+
+    registry.objective("likelihood", "ffcore_local.codes:Likelihood")
 
     registry.penalty("similarity", "ffcore_local.similarity:Similarity")
 
     registry.handoff("channel-dropout", "ffcore_local.handoffs:ChannelDropout")
+
+    registry.contribution("sum-of-softmax", "ffcore_local.contributions:SumOfSoftmax")
 
     registry.network("vgg8b", "ffcore_local.networks:VGG8b")
     registry.network("vgg11b", "ffcore_local.networks:VGG11b")

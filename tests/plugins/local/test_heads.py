@@ -66,3 +66,10 @@ def test_a_fixed_head_needs_random_values():
     head = bound((8,), fixed=True, init="he")
     assert not any(p.requires_grad for p in head.parameters())
     assert head.linear.weight.std() > 0
+
+
+def test_power_two_reads_the_means_of_squares_of_the_cells():
+    head = bound((2, 4, 4), grid=2, init="he", fixed=True, power=2)
+    x = torch.randn(5, 2, 4, 4)
+    f = x.square().view(5, 2, 2, 2, 2, 2).mean((3, 5)).flatten(1)
+    torch.testing.assert_close(head(x), F.linear(f, head.linear.weight, head.linear.bias))

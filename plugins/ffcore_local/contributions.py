@@ -1,0 +1,38 @@
+"""Layer contributions of local errors.
+
+    score_nk = Σ_l softmax_k(evidence_lnk)
+
+L blocks; N samples; K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Context, LayerContribution
+
+
+class SumOfSoftmax(LayerContribution):
+    """Sum of the blocks' softmax probabilities (CaFo, Zhao et al. 2023, arXiv:2303.09728).
+
+    A block with large logits counts no more than the others. Readouts are left out.
+    """
+
+    blocks: list[int]
+
+    def setup(self, context: Context) -> None:
+        """Choose the blocks.
+
+        Raises:
+            ValueError: when no block has a goodness.
+        """
+        self.blocks = [i for i, source in enumerate(context.sources) if source.role == "block"]
+        if not self.blocks:
+            raise ValueError(
+                "no block gives evidence: give the blocks a goodness, or use contribution: readout"
+            )
+
+    def combine(self, scores: Tensor) -> Tensor:
+        """(L, N, K) → (N, K)."""
+        return torch.softmax(scores[self.blocks], 2).sum(0)
