@@ -20,6 +20,9 @@ from ffcore.interfaces import Context, Goodness
 from ffcore.interfaces.goodness import Form
 from ffcore.options import Size
 
+_MANY = 16
+"""From this number of rows on, cells are averaged by a matrix product."""
+
 
 def cells(shape: tuple[int, ...], most: int | None, grid: int | None) -> tuple[int, int]:
     """Return the number of cells (h, w) over which the channels of an image are averaged.
@@ -58,6 +61,14 @@ def _divisors(side: int) -> list[int]:
     return [d for d in range(1, side + 1) if side % d == 0]
 
 
+def _means(grid: tuple[int, int], sides: tuple[int, ...]) -> Tensor:
+    """Return the matrix (cells, positions) that averages the positions of each cell."""
+    own = [
+        torch.eye(n).repeat_interleave(side // n, 1) * n / side for n, side in zip(grid, sides, strict=True)
+    ]
+    return torch.kron(*own)
+
+
 class Pooled(nn.Module):
     """The features of a block's activity that its head reads, (R, *shape) → (R, F).
 
@@ -75,6 +86,7 @@ class Pooled(nn.Module):
         self, shape: tuple[int, ...], features: int | None, grid: int | None, dim: int | None
     ) -> None:
         super().__init__()
+        self.average: Tensor
         self.grid: tuple[int, int] | None = None
         self.dim: int | None = None
         if dim is not None:
@@ -88,6 +100,7 @@ class Pooled(nn.Module):
             self.grid = cells(shape, features, grid)
             self.features = shape[0] * math.prod(self.grid)
             self.sides = shape[1:]
+            self.register_buffer("average", _means(self.grid, self.sides), persistent=False)
         else:
             raise ValueError(
                 f"an activity {shape} may be tokens or channels; set dim to the dimension of the features: "
@@ -95,16 +108,21 @@ class Pooled(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, *shape) → (R, F)."""
+        """(R, *shape) → (R, F); the features of an image are ordered by cell, then channel."""
         if self.dim is not None:
             others = [d + 1 for d in range(x.dim() - 1) if d != self.dim]
             return x.mean(others) if others else x
-        if self.grid is None or self.grid == self.sides:
-            return x.flatten(1)
-        if self.grid == (1, 1):
-            return x.mean((2, 3))
-        kernel = (self.sides[0] // self.grid[0], self.sides[1] // self.grid[1])
-        return F.avg_pool2d(x, kernel).flatten(1)
+        if self.grid is None:
+            return x
+        rows = x.permute(0, 2, 3, 1)  # no copy below if channels last
+        if self.grid == self.sides:
+            return rows.flatten(1)
+        if x.device.type != "cpu" or not x.requires_grad or len(x) < _MANY:
+            kernel = (self.sides[0] // self.grid[0], self.sides[1] // self.grid[1])
+            return F.avg_pool2d(x, kernel).permute(0, 2, 3, 1).flatten(1)
+        # On a CPU torch's pooling and its gradient take two to five times as long for channels-last images.
+        average = self.average.to(x.dtype).expand(len(x), -1, -1)
+        return torch.bmm(average, rows.flatten(1, 2)).flatten(1)
 
 
 class LinearHead(Goodness):

@@ -37,8 +37,19 @@ def test_odd_sides_are_pooled_without_rest():
 def test_logits_are_a_linear_map_of_cell_means():
     head = bound((2, 4, 4), features=8, init="uniform")
     x = torch.randn(5, 2, 4, 4)
-    f = x.view(5, 2, 2, 2, 2, 2).mean((3, 5)).flatten(1)
+    f = x.view(5, 2, 2, 2, 2, 2).mean((3, 5)).permute(0, 2, 3, 1).flatten(1)  # by cell, then channel
     torch.testing.assert_close(head(x), F.linear(f, head.linear.weight, head.linear.bias))
+
+
+def test_both_ways_to_average_cells_give_the_same_features_and_gradients():
+    x = torch.randn(16, 3, 6, 8, dtype=torch.float64)
+    head = bound((3, 6, 8), grid=2, init="uniform").double()
+    leaf = x.clone().requires_grad_()
+    torch.testing.assert_close(head(leaf), head(x))
+    (gradient,) = torch.autograd.grad(head(leaf).sum(), leaf)
+    weight = head.linear.weight.sum(0).view(2, 2, 3).permute(2, 0, 1) / 12
+    right = weight.repeat_interleave(3, 1).repeat_interleave(4, 2)
+    torch.testing.assert_close(gradient, right.expand(16, -1, -1, -1))
 
 
 def test_tokens_are_averaged_over_the_other_dimensions():
@@ -71,5 +82,5 @@ def test_a_fixed_head_needs_random_values():
 def test_power_two_reads_the_means_of_squares_of_the_cells():
     head = bound((2, 4, 4), grid=2, init="he", fixed=True, power=2)
     x = torch.randn(5, 2, 4, 4)
-    f = x.square().view(5, 2, 2, 2, 2, 2).mean((3, 5)).flatten(1)
+    f = x.square().view(5, 2, 2, 2, 2, 2).mean((3, 5)).permute(0, 2, 3, 1).flatten(1)
     torch.testing.assert_close(head(x), F.linear(f, head.linear.weight, head.linear.bias))
