@@ -17,6 +17,7 @@ from typing import Any
 from kept import COSTS, HERE, Runs, costs, duration, percent, runs, twins
 
 from ffcore.engine.metrics import EVERYWHERE
+from ffcore.plugin.manager import current
 from ffcore.recipe.load import load, names
 
 ROOT = HERE.parents[1]
@@ -46,7 +47,24 @@ INTRODUCTION = """# Results
 
 A row "by backprop" below another is its twin: a network with layers of the same kinds and widths on the same
 data and batches, but with an optimiser, a number of epochs and a normalisation that suit backpropagation.
+
+Two families of local losses have tables of their own. In **goodness** a block's score of a class is a
+fixed function of its activity, or a share of its channels: the block has no classifier, and its activity
+itself must carry the classes (Forward-Forward, channel classes, predictive FF). In **local classifier**
+every block has a trained head, which reads the block's activity and is thrown away or used to predict;
+the activity only needs to be separable by it (pred and predsim, Mono-Forward, scalable FF). No gradient
+crosses a block in either family, but the second has more parameters, counted apart as heads, and higher
+accuracy: never compare a record of one with a record of the other.
 """
+
+FAMILIES = ("Goodness", "Local classifier")
+
+
+def family_of(name: str) -> str:
+    """Returns the family of a recipe: whether the goodness of its blocks is a head of ffcore_local."""
+    goodness = load(name).block.goodness
+    entries = {entry.name for entry in current().registry.entries("goodness") if entry.plugin == "local"}
+    return FAMILIES[goodness is not None and goodness.kind in entries]
 
 
 def line(cells: Iterable[str]) -> str:
@@ -147,6 +165,14 @@ class Page:
                 text += self.row(group, twin=False) if group.name == name else ""
             for group in self.groups:
                 text += self.row(group, twin=True) if group.name == twins().get(name) else ""
+        return text
+
+    def families(self, groups: list[Runs]) -> str:
+        """Returns a table for each family of local losses that has runs."""
+        text = ""
+        for family in FAMILIES:
+            own = [group for group in groups if family_of(group.name) == family]
+            text += f"### {family}\n\n{self.table(own)}\n" if own else ""
         return text
 
     def costs(self) -> str:
@@ -285,8 +311,8 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         known = {group.name for group in self.groups}
         followed = {twin for name, twin in twins().items() if name in known}
         rows = [group for group in self.groups if group.name not in followed]
-        first = self.table([group for group in rows if group.paper])
-        second = self.table([group for group in rows if not group.paper])
+        first = self.families([group for group in rows if group.paper])
+        second = self.families([group for group in rows if not group.paper])
         costs, missing, surprises = self.costs(), self.missing(), self.surprises()
         sources = "".join(f"{i}. {source}\n" for i, source in enumerate(self.sources, 1))
         commands = "\n".join(self.commands)
