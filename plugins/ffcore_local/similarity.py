@@ -12,10 +12,11 @@ N samples; C channels; K classes; w the weight. T is the same expression S of th
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
 from ffcore.options import NonNegative
@@ -101,6 +102,38 @@ class Similarity(Penalty):
         return self.weight * (similarity(z) - target).square().mean()
 
 
+class _Deviation(torch.autograd.Function):
+    """The standard deviation over positions, (N, P, C) → (N, C), and its gradient c/((P − 1) u).
+
+    c are the centred values. Means are matrix products: on CPUs torch's ``std`` takes three times as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        positions = rows.shape[1]
+        one = rows.new_full((len(rows), 1, positions), 1 / positions)
+        mean = torch.bmm(one, rows)
+        centred = rows - mean
+        deviation = (torch.bmm(one, centred.square()) * (positions / (positions - 1))).sqrt_()
+        # a constant channel, up to the rounding of its mean
+        deviation.masked_fill_(deviation <= 8 * torch.finfo(rows.dtype).eps * mean.abs(), 0)
+        ctx.save_for_backward(centred, deviation)
+        return deviation.squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *up: Tensor) -> Tensor:
+        centred, deviation = ctx.saved_tensors
+        factor = up[0].unsqueeze(1) / (deviation * (centred.shape[1] - 1))
+        # as torch's std: a constant channel has no gradient
+        return cast(Tensor, centred * factor.masked_fill_(deviation == 0, 0))
+
+
+def deviations(z: Tensor) -> Tensor:
+    """Return the standard deviation of each channel over its positions, (N, C, *positions) → (N, C)."""
+    return _Deviation.apply(z.flatten(2).transpose(1, 2))  # type: ignore[no-any-return, no-untyped-call]
+
+
 def similarity(z: Tensor) -> Tensor:
     """Return the cosine similarities S (N, N) of centred features; see the formulas of this module.
 
@@ -112,7 +145,7 @@ def similarity(z: Tensor) -> Tensor:
     with torch.autocast(z.device.type, enabled=False):
         u = z.to(torch.promote_types(z.dtype, torch.float32))
         if z.dim() > 2 and z.shape[1] > 3 and z[0, 0].numel() > 1:
-            u = u.flatten(2).std(2)
+            u = deviations(u)
         u = u.flatten(1)
         u = u - u.mean(1, keepdim=True)
         u = u / (u.square().sum(1, keepdim=True).sqrt() + _EPS)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ffcore.interfaces import Context, Out, Views
-from ffcore_local.similarity import Similarity, similarity
+from ffcore_local.similarity import Similarity, deviations, similarity
 
 
 def views(y):
@@ -39,6 +39,18 @@ def test_images_are_compared_by_the_deviation_of_each_channel():
     torch.testing.assert_close(similarity(x), similarity(u))
     with_few_channels = x[:, :3]
     torch.testing.assert_close(similarity(with_few_channels), similarity(with_few_channels.flatten(1)))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_deviation_and_its_gradient_are_those_of_torch(layout):
+    x = torch.randn(4, 5, 3, 2, dtype=torch.float64).contiguous(memory_format=layout)
+    x[1, 2] = 1.0  # a constant channel
+    x.requires_grad_()
+    right = x.flatten(2).std(2)
+    torch.testing.assert_close(deviations(x), right)
+    up = torch.randn_like(right)
+    (gradient,) = torch.autograd.grad(right, x, up)
+    torch.testing.assert_close(torch.autograd.grad(deviations(x), x, up)[0], gradient)
 
 
 @pytest.mark.parametrize(
