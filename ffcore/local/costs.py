@@ -6,6 +6,7 @@ the costs of the bodies.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from ffcore.local.block import LocalBlock
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
+
+NEGLIGIBLE = 100_000
+"""Multiplications of a head that take no time worth a message."""
 
 _ROWS = 2
 
@@ -53,6 +57,20 @@ def costs(network: LocalNetwork) -> dict[str, BlockCost | None]:
     None for a block whose body or head does not run on zeros.
     """
     return {block.name: _of_block(block, network) for block in network.blocks}
+
+
+def large_heads(known: Mapping[str, BlockCost | None]) -> list[str]:
+    """Return a message for each block whose head needs more than twice the multiplications of its body.
+
+    Parameters say less: a pooled linear head on a first convolution has more of them than the convolution,
+    and costs nothing beside it.
+    """
+    return [
+        f"block {name}: its head has {cost.head.multiplications:,} multiplications for each sample, its body "
+        f"{cost.body.multiplications:,}; a smaller head, or more pooling before it, is faster"
+        for name, cost in known.items()
+        if cost is not None and cost.head.multiplications > max(2 * cost.body.multiplications, NEGLIGIBLE)
+    ]
 
 
 def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:

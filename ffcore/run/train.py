@@ -25,6 +25,7 @@ from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.local.costs import costs, large_heads
 from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
@@ -296,6 +297,8 @@ class Job:
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         first = group.rank == 0
+        for message in large_heads(costs(module.network)):
+            reporter(console)(message)
         own_bar = console is not None and config.bar and not self.callbacks.bar and first
         bar = [Bar(console, recipe.name)] if console is not None and own_bar else []
         drift = [Drift(config.compare_every)] if config.compare_every else []

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ffcore.interfaces import Algorithm, Batch, Network, Views
-from ffcore_local.costs import warn_of_large_heads
 
 
 class LocalErrors(Algorithm):
@@ -38,10 +37,6 @@ class LocalErrors(Algorithm):
             },
         }
         self.head = layer if output else None
-
-    def connect(self, net: Network) -> None:
-        """Warn of heads that cost more than their blocks."""
-        warn_of_large_heads(net)
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return the samples as one view."""

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import ffcore
-from ffcore.local.costs import costs
+from ffcore.local.costs import costs, large_heads
 
 SIM = {"kind": "similarity", "kernel": 1}
 
@@ -23,8 +23,8 @@ def test_body_and_head_are_counted_apart():
     cost = network(block)["a"]
     assert (cost.body.parameters, cost.head.parameters) == (8 * 3 * 9, 8 * 5 + 5 + 8 * 8)
     assert cost.body.multiplications == 8 * 3 * 9 * 16
-    # and of two samples' features, 2 × 8 by 8 × 2, half of it a sample
-    assert cost.head.multiplications == 8 * 5 + 8 * 8 * 16 + 2 * 8 * 2 // 2
+    # and two means over 16 positions, and the products of two samples' 8 features, half of them a sample
+    assert cost.head.multiplications == 8 * 5 + 8 * 8 * 16 + 2 * 8 * 16 + 2 * 8 * 2 // 2
     assert cost.body.kept == 4 * (3 * 16 + 8 * 16)  # the input of the convolution, the output of the relu
     assert cost.head.kept > 0
 
@@ -45,6 +45,24 @@ def test_a_body_that_does_not_run_on_zeros_has_no_costs():
     block = ffcore.LocalBlock(Picky(6, 5), "logits", objective="cross-entropy", name="a")
     net = ffcore.Network([block], algorithm="channel-class", example=torch.ones(2, 6), classes=5)
     assert costs(net.local) == {"a": None}
+
+
+def test_a_head_with_more_multiplications_than_its_body_is_reported():
+    goodness = {
+        "kind": "items-head",
+        "items": [{"kind": "dense", "units": 40_000}, {"kind": "dense", "units": 5}],
+    }
+    large = ffcore.LocalBlock(nn.Linear(6, 5), goodness, objective="cross-entropy", name="large")
+    small = ffcore.LocalBlock(nn.Linear(5, 5), "linear-head", objective="cross-entropy", name="small")
+    (message,) = large_heads(network(large, small, shape=(6,)))
+    assert message.startswith(
+        "block large: its head has 400,000 multiplications for each sample, its body 30;"
+    )
+
+
+def test_pooled_heads_of_vgg8b_are_not_reported():
+    net = ffcore.from_recipe("cifar10/vgg8b-pred", network=[{"kind": "vgg8b", "width": 0.25}])
+    assert large_heads(costs(net.local)) == []
 
 
 @pytest.mark.parametrize("recipe", ["digits/ff", "digits/channel", "digits/ff-recurrent", "digits/pff"])
