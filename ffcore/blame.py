@@ -77,6 +77,12 @@ def written_at(function: Any) -> str:
     return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
 
 
+def title(component: Any) -> str:
+    """Return the class of a component with its file and line if it is foreign."""
+    name, place = type(component).__name__, place_of(component)
+    return f"{name} ({place.file})" if place is not None and place.foreign else name
+
+
 def place_of(component: Any) -> Place | None:
     """Return the place of a component; None if it has none."""
     return vars(component).get(_ATTRIBUTE) if hasattr(component, "__dict__") else None
@@ -240,6 +246,17 @@ def blaming(kind: type[UserError] | type[RunError]) -> Iterator[None]:
             error.add_note(f"ffcore: {line}")
             setattr(error, _VERDICT, kind(line))
         raise
+
+
+def of_hook(error: SystemExit) -> str | None:
+    """Return one line about an exit in a hook that foreign code defines; None for one in a verb of a plugin.
+
+    A verb is called by click.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    outer = next((i for i, frame in enumerate(frames) if of_author(frame)), 0)
+    by_click = str(frames[outer - 1].f_globals.get("__name__")).startswith("click.") if outer else True
+    return None if by_click else explain(error)
 
 
 def verdict(error: BaseException) -> BaseException:

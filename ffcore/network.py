@@ -30,10 +30,11 @@ from ffcore.interfaces import (
 from ffcore.interfaces.batch_rng import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
+from ffcore.local.given import refuse_labels, refuse_samples
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
-from ffcore.local.returned import wrong_evidence, wrong_scores
+from ffcore.local.returned import wrong_measured, wrong_scores
 from ffcore.local.stages import (
     Stage,
     local_network,
@@ -291,15 +292,14 @@ class Network(nn.Module):
         Raises:
             UserError: when x and y do not fit each other or the network.
         """
-        _refuse_samples(x, self.shape)
+        refuse_samples(x, self.shape)
         n = rows(x)
         if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
             given = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
             raise UserError(f"y: should be an int64 tensor ({n},) of classes, not {given}")
-        # On a GPU this check would wait for the device in every step.
-        if y.device.type == "cpu" and n and not 0 <= int(y.min()) <= int(y.max()) < self.classes:
-            given = f"{int(y.min())} to {int(y.max())}"
-            raise UserError(f"y: classes run from {given}; they should be 0 to {self.classes - 1}")
+        # On a GPU this check waits for the device: only in the first step.
+        if y.device.type == "cpu" or not number:
+            refuse_labels(y, self.classes)
         batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
         batch.seed(seed, number)
         return batch
@@ -308,7 +308,7 @@ class Network(nn.Module):
 
     def evidence(self, x: Any) -> Tensor:
         """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, K)."""
-        _refuse_samples(x, self.shape)
+        refuse_samples(x, self.shape)
         first = next(tensors(x))
         with torch.no_grad(), evaluating(self), self._autocast(first.device), self._formats_named(x):
             return self.measure(x)
@@ -344,7 +344,7 @@ class Network(nn.Module):
         evidence = self.algorithm.scores(x, self.local)
         shape = (len(self.sources), rows(x), self.classes)
         if not isinstance(evidence, Tensor) or evidence.shape != shape:
-            raise wrong_evidence(evidence, shape)
+            raise wrong_measured(self.algorithm, evidence, shape)
         return evidence
 
     def combine(self, evidence: Tensor) -> Tensor:
@@ -381,17 +381,3 @@ class Network(nn.Module):
             for part in dict.fromkeys([*self.modules(), *home])
             if isinstance(part, Component) and type(part).advance is not Component.advance
         ]
-
-
-def _refuse_samples(x: Any, shape: Any) -> None:
-    try:
-        if torch.compiler.is_exporting():  # the number of samples has no value then
-            return
-        counts = {len(t) for t in tensors(x)}
-    except TypeError as error:
-        raise UserError(f"x: {error}") from error
-    if any(t.is_complex() or t.layout != torch.strided for t in tensors(x)):
-        raise UserError("x: should be dense real numbers, not complex or sparse ones")
-    if len(counts) != 1 or shapes(x) != shape or not min(counts):
-        count = min(counts, default=0)
-        raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from ffcore.blame import written_at
 from ffcore.errors import UserError
 from ffcore.plugin.nouns import NOUNS
@@ -58,3 +60,18 @@ def refuse_bare(component: Any, path: str) -> None:
     if hasattr(made, "named_modules") and "_modules" not in vars(component):
         place = written_at(made.__init__)
         raise UserError(f"{path}: the constructor of {made.__name__} does not call super().__init__(){place}")
+
+
+def refuse_uncallable(module: nn.Module, path: str) -> None:
+    """Raise if a module has no forward, such as a ModuleList, or one whose method has another name.
+
+    Raises:
+        UserError: with the class and its file.
+    """
+    made = type(module)
+    if (
+        made.forward is nn.Module.forward
+        and made.__call__ is nn.Module.__call__
+        and "forward" not in vars(module)
+    ):
+        raise UserError(f"{path}: {made.__name__} defines no forward{written_at(made.__init__)}")

@@ -5,7 +5,7 @@ No other module of ffcore may use a name of torch or Lightning that begins with 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -118,6 +118,11 @@ def reads_cpu(callback: Any, on_gpu: bool) -> bool:
     """Return whether Lightning's `DeviceStatsMonitor` reads statistics of the CPU, which needs psutil."""
     chosen = callback._cpu_stats
     return not on_gpu if chosen is None else bool(chosen)
+
+
+def passed_on(callback: Any) -> Mapping[str, Any]:
+    """Return the options that Lightning's `WeightAveraging` passes on to torch's `AveragedModel`."""
+    return callback._kwargs  # type: ignore[no-any-return]
 
 
 def pruning_stays(callback: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ffcore.blame import blaming
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
 from ffcore.errors import UserError, expect
@@ -43,7 +44,8 @@ def from_recipe(
     """
     resolved = loaded(recipe, overrides)
     if shape is None or classes is None:
-        known = make(resolved.data.dataset, "data").peek()
+        with blaming(UserError):
+            known = make(resolved.data.dataset, "data").peek()
         if known is None:
             raise UserError(
                 f"shape, classes: give both; the data of {resolved.name} have to be read to know them"

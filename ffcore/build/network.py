@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ffcore.blame import explain, located
 from ffcore.build.block import local_block
 from ffcore.build.components import make
+from ffcore.build.head import ITEM, head_item
 from ffcore.build.memory import Limited, refuse, size
 from ffcore.build.model import LocalModel, built
 from ffcore.build.names import refuse_reserved
@@ -33,7 +34,7 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
-from ffcore.local.returned import can_follow, described, dtype
+from ffcore.local.returned import can_follow, described, dtype, refuse_calls
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import (
     BlockConfig,
@@ -55,7 +56,6 @@ from ffcore.recipe.tree import Tree
 MOST_ITEMS = 1000
 """Maximum number of items of a named network, as of ``repeat``."""
 
-_ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
 _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
 
 
@@ -106,8 +106,7 @@ class NetworkBuilder:
         except RecursionError:
             raise UserError("network: items are nested too deeply; is one its own item?") from None
         if self.algorithm.head is not None:
-            head = _with_classes(self.algorithm.head, self.classes)
-            item = _ITEM.validate_python(head)
+            item = head_item(self.algorithm, self.classes)
             stages |= self._stages([item], "the algorithm's head", merged(defaults, imposed), BlockConfig())
         if isinstance(last := next(reversed(stages.values())), BoxStage):
             raise UserError(
@@ -271,6 +270,7 @@ class NetworkBuilder:
             raise
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
+        refuse_calls(circuit, path)
         for unknown in item.blocks:
             if unknown not in known:
                 raise UserError(f"{path}.blocks: there is no block {unknown!r}{closest(unknown, known)}")
@@ -369,7 +369,7 @@ def _items(item: NetItem, path: str) -> list[NetworkItem]:
     if len(given) > MOST_ITEMS:
         raise UserError(f"{where} returned {len(given)} items; it should return at most {MOST_ITEMS}")
     try:
-        return [_ITEM.validate_python(_named(each, item.name)) for each in given]
+        return [ITEM.validate_python(_named(each, item.name)) for each in given]
     except ValidationError as error:
         raise UserError(str(RecipeError.from_validation(error, Tree({}, {(): where})))) from error
     except (TypeError, ValueError) as error:
@@ -384,7 +384,3 @@ def _named(item: Mapping[str, Any], prefix: str | None) -> dict[str, Any]:
     if "items" in named:
         named["items"] = [_named(each, prefix) for each in named["items"]]
     return named
-
-
-def _with_classes(item: Any, classes: int) -> dict[str, Any]:
-    return {key: classes if value == "classes" else value for key, value in as_kind(item).items()}

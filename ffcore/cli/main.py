@@ -16,7 +16,7 @@ import click
 
 import ffcore
 from ffcore import stdout
-from ffcore.blame import verdict
+from ffcore.blame import of_hook, verdict
 from ffcore.cli import exits
 from ffcore.cli.verbs import Verbs
 from ffcore.errors import RunError, UserError, one_line, typed
@@ -117,9 +117,11 @@ def _run(words: Sequence[str], state: dict[str, Any]) -> int:
         line = f"interrupted{': ' if message else ''}{message}"
         return 130 if where.started_by_first() else _report(line, 130)  # only rank 0 prints it
     except SystemExit as error:
-        if (cause := stdout.problem(error)) is None:
+        if (cause := stdout.problem(error)) is not None:
+            return _unwritten(cause)  # click ends the process when a pipe is closed
+        if (explained := of_hook(error)) is None:
             raise
-        return _unwritten(cause)  # click ends the process when a pipe is closed
+        return _report(f"error: {explained}", 1)  # with code 0 it would look like success
     except BaseException as error:
         if state["debug"]:
             raise

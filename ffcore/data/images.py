@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -74,7 +75,9 @@ class ImageSet:
         for name in self.classes:
             if not isinstance(name, str) or not is_text(name):
                 raise UserError(f"{self.name}, classes: {name!a} is not text that UTF-8 can store")
-        if not isinstance(self.provenance, Mapping):
+        if not isinstance(self.provenance, Mapping) or not all(
+            isinstance(text, str) and is_text(text) for pair in self.provenance.items() for text in pair
+        ):
             right = "a mapping from names of files to checksums"
             raise UserError(f"{self.name}, provenance: should be {right}, not {self.provenance!r}")
         _check(f"{self.name}, train", self.train, self.num_classes)
@@ -87,7 +90,9 @@ class ImageSet:
             if expected != actual:
                 raise UserError(f"{self.name}: train samples are {expected} but {what} samples are {actual}")
         if self.superclasses is not None and (
-            len(self.superclasses) != self.num_classes or min(self.superclasses) < 0
+            not all(isinstance(each, Integral) for each in self.superclasses)
+            or len(self.superclasses) != self.num_classes
+            or min(self.superclasses) < 0
         ):
             raise UserError(
                 f"{self.name}: superclasses are {self.superclasses}; they must be {self.num_classes} numbers "
@@ -138,5 +143,7 @@ def _check(what: str, split: Split, classes: int) -> None:
         raise UserError(f"{what}: no samples")
     if x.size == 0:
         raise UserError(f"{what}: samples of shape {x.shape[1:]} have no values")
+    if x.dtype == np.float32 and not (np.isfinite(x.min()) and np.isfinite(x.max())):
+        raise UserError(f"{what}: samples have values that are not finite (NaN or infinite)")
     if y.min() < 0 or y.max() >= classes:
         raise UserError(f"{what}: labels are {y.min()} to {y.max()}; they must be in 0..{classes - 1}")

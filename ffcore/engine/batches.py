@@ -11,14 +11,17 @@ from torch import Tensor
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Ranks
 from ffcore.interfaces.structure import rows
+from ffcore.local.given import refuse_labels
 
 
-def as_batch(given: Any, ranks: Ranks) -> Batch:
+def as_batch(given: Any, ranks: Ranks, classes: int, first_of_epoch: bool = False) -> Batch:
     """Return a `Batch` for a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
 
     Args:
         given: x is (N, *shape), y is (N,) classes.
         ranks: the ranks that share each batch; the global batch has their rows in the order of the ranks.
+        classes: number of classes K.
+        first_of_epoch: check the values of y on a GPU too, which waits for the device.
 
     Raises:
         UserError: when the batch has another form, or x and y do not fit each other.
@@ -41,6 +44,8 @@ def as_batch(given: Any, ranks: Ranks) -> Batch:
         raise UserError(
             f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} classes"
         )
+    if first_of_epoch or y.device.type == "cpu":
+        refuse_labels(y, classes)
     sizes = ranks.objects(n)
     first = sum(sizes[: ranks.rank])
     index = torch.arange(first, first + n, device=y.device)

@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric, Metric
 
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.local.returned import described
 
 
 class Accuracy(Metric):
@@ -100,6 +101,9 @@ class Measures:
         Raises:
             UserError: when a name is that of a metric that every run has, or a value is not (N,).
         """
+        if not isinstance(values, Mapping):
+            right = "a mapping from names to tensors"
+            raise UserError(f"algorithm: measure returned {described(values)}; it should return {right}")
         if clash := sorted(values.keys() & EVERYWHERE):
             raise UserError(f"{clash[0]!r} is a metric of every run; the algorithm's own needs another name")
         for name, of_samples in values.items():

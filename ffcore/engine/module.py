@@ -163,7 +163,7 @@ class ForwardOnly(L.LightningModule):
             raise RunError(explain(error) or f"{typed(error)} within a learning step") from error
 
     def _learn(self, batch: Any, batch_idx: int) -> None:
-        batch = as_batch(batch, self.distribution.learning)
+        batch = as_batch(batch, self.distribution.learning, self.net.classes, batch_idx == 0)
         progress = Progress(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(progress, batch_idx)
         batch.seed(self.seed, progress.step)
@@ -267,7 +267,9 @@ class ForwardOnly(L.LightningModule):
         """Iterate over the views of the training set once, to fit black boxes."""
         loader: Any = self.trainer.train_dataloader
         for number, given in enumerate(loader.anew() if hasattr(loader, "anew") else loader):
-            batch = as_batch(self.trainer.strategy.batch_to_device(given), self.distribution.learning)
+            batch = as_batch(
+                self.trainer.strategy.batch_to_device(given), self.distribution.learning, self.net.classes
+            )
             batch.seed(mix(self.seed, FITTING), number)
             yield self.algorithm.views(batch, self.network)
 
@@ -343,7 +345,7 @@ class ForwardOnly(L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
-        batch = as_batch(batch, self.distribution.ranks)
+        batch = as_batch(batch, self.distribution.ranks, self.net.classes, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.ranks, self.net.contribution.needs)
 
@@ -354,7 +356,7 @@ class ForwardOnly(L.LightningModule):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""
-        batch = as_batch(batch, self.distribution.ranks)
+        batch = as_batch(batch, self.distribution.ranks, self.net.classes, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
 
@@ -365,7 +367,11 @@ class ForwardOnly(L.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the classes (N,) of a batch, or of a tensor of samples."""
-        x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks).x
+        x = (
+            batch
+            if isinstance(batch, Tensor)
+            else as_batch(batch, self.distribution.ranks, self.net.classes).x
+        )
         return self.scores(x).argmax(1)
 
 

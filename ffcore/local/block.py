@@ -18,7 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import expect
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import (
     Context,
     Goodness,
@@ -45,7 +45,7 @@ from ffcore.local.returned import (
     wrong_terms,
 )
 from ffcore.local.rules import Gradient
-from ffcore.parts import part, refuse_bare
+from ffcore.parts import part, refuse_bare, refuse_uncallable
 from ffcore.private import has_hooks
 
 _Made = tuple[Tensor, Tensor, Tensor | None]
@@ -99,13 +99,18 @@ class LocalBlock(nn.Module):
         super().__init__()
         expect("body", body, nn.Module, "a torch module")
         refuse_bare(body, "body")
+        refuse_uncallable(body, "body")
         expect("name", name, str, "text")
         if loss is not None:
             expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
+            if objective is not None or penalties:
+                other = "penalties" if objective is None else "objective"
+                raise UserError(f"loss: replaces the objective and its penalties; remove loss or {other}")
         self.body: nn.Module = part("body", body)
         self.goodness: Goodness | None = None if goodness is None else part("goodness", goodness)
         self.loss = loss if loss is not None else goodness_loss(self.goodness, objective, penalties)
         self.handoff: nn.Module = nn.Identity() if handoff is None else part("handoff", handoff)
+        refuse_uncallable(self.handoff, "handoff")
         self.rule: LearningRule = Gradient() if rule is None else part("rule", rule)
         self.per_view = per_view
         self.name = name

@@ -89,10 +89,18 @@ class BoxStage(nn.Module):
         if self.placed:
             return
         self.placed = True
+        self._check_attributes()
         try:
             self.box.setup(context)
         except ValueError as error:
             raise UserError(f"{self.where}: {error}") from error
+
+    def _check_attributes(self) -> None:
+        limit: Any = self.box.limit
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise UserError(f"{self.where}: limit is {limit!r}; it should be None or an integer from 1")
+        if type(self.box.movable) is not bool:
+            raise UserError(f"{self.where}: movable is {self.box.movable!r}; it should be True or False")
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ R rows; K classes. With activity h = body(x) (R, *shape), goodness G(h) (R,) or 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.own import belongs
+from ffcore.local.returned import wrong_derivative
 from ffcore.local.rules import Gradient, backward, detached
 
 Begins = Literal["activity", "goodness", "loss"]
@@ -117,8 +118,15 @@ def _with_derivative(block: LocalBlock, out: Out, views: Views) -> tuple[dict[st
     """
     if out.goodness is None:
         return block.loss.with_derivative(out, views) if block.loss is not None else None
-    pair = cast(GoodnessLoss, block.loss).objective.with_derivative(out.goodness, views)
+    pair: Any = cast(GoodnessLoss, block.loss).objective.with_derivative(out.goodness, views)
+    if pair is not None and not _is_pair(pair, out.goodness.shape):
+        raise wrong_derivative(block, out.goodness, pair)
     return None if pair is None else ({"objective": pair[0]}, pair[1])
+
+
+def _is_pair(pair: Any, shape: torch.Size) -> bool:
+    """Return whether a closed form is a loss and a derivative of the goodness."""
+    return type(pair) is tuple and len(pair) == 2 and getattr(pair[1], "shape", None) == shape
 
 
 def _finish(block: Block, inputs: tuple[Tensor, ...], out: Out, derivative: Tensor | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ffcore.blame import located
+from ffcore.blame import foreign_places, located, title
 from ffcore.errors import UserError
 from ffcore.interfaces import (
     Algorithm,
@@ -86,7 +86,8 @@ def explore(
             hooks.callback(box.register_forward_pre_hook(place).remove)
         Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)
     if not found:
-        raise UserError("network: it does not call any local block, so nothing can learn")
+        of = "".join(f"; {place} ({place.file})" for place in foreign_places(body.modules()))
+        raise UserError(f"network: it does not call any local block, so nothing can learn{of}")
     return found
 
 
@@ -249,7 +250,7 @@ def _unit_goodness(block: LocalBlock, activity: Tensor, context: Context) -> flo
         wanted = context.classes if column_of is None else int(column_of.max()) + 1
         if made.shape[1] != wanted:
             raise UserError(
-                f"network: block {context.name}: its goodness has {made.shape[1]} columns, where "
-                f"{context.classes} classes need {wanted}"
+                f"network: block {context.name}: its goodness {title(goodness)} has {made.shape[1]} columns, "
+                f"where {context.classes} classes need {wanted}"
             )
     return float(made.float().mean())

@@ -26,7 +26,7 @@ from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.local.passes import Pass, Record
 from ffcore.local.plan import Place, planned, refuse_shared
-from ffcore.local.returned import wrong_views
+from ffcore.local.returned import evidence_of, wrong_views
 from ffcore.local.route import Route
 from ffcore.local.rules import Gradient
 from ffcore.private import hook_tables
@@ -269,7 +269,7 @@ class LocalNetwork(nn.Module):
 
         def collect(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
             if out.goodness is not None and block.goodness is not None:
-                seen.setdefault(block, []).append(block.goodness.evidence(out.goodness))
+                seen.setdefault(block, []).append(evidence_of(block, out.goodness))
 
         self.observe(views, collect)
         return seen

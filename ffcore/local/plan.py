@@ -64,6 +64,8 @@ def planned(
             raise UserError(
                 f"schedule: windows returned {window}; a window is within range(0, {len(learning)})"
             )
+        if any(window.start < before.start for before in windows[:number] if before):
+            raise UserError(f"schedule: windows returned {windows}; its ranges should ascend")
         covered = blocks[starts[window.start] : starts[window.stop]]
         last = _end(covered, starts[window.stop - 1] - starts[window.start])
         if last is None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ffcore.blame import written_at
 from ffcore.errors import UserError, a
+from ffcore.interfaces import Readout
 
 
 def wrong_activity(block: Any, rows: int | None, made: Any) -> UserError:
@@ -47,6 +48,8 @@ def wrong_terms(block: Any, terms: Any) -> UserError:
         return _error(block, block.loss, terms, "a mapping from names to terms")
     name = next(name for name, term in terms.items() if not is_term(term))
     part = _part_of(block.loss, name)
+    if isinstance(block.body, Readout):  # whose loss is a method of its own
+        return _error(block, block.body, terms[name], "a tensor of one number", method="loss")
     of_name = f" for {name!r}" if part is block.loss else ""
     return _error(block, part, terms[name], f"a tensor of one number, such as a mean over rows{of_name}")
 
@@ -67,10 +70,48 @@ def wrong_views(views: Any) -> UserError:
     return UserError(f"algorithm: views returned {described(views)}; it should return a Views")
 
 
-def wrong_evidence(evidence: Any, shape: tuple[int, ...]) -> UserError:
+def evidence_of(block: Any, goodness: Tensor) -> Tensor:
+    """Return the evidence of a goodness.
+
+    Raises:
+        UserError: it does not have a row for each row of the goodness.
+    """
+    evidence: Any = block.goodness.evidence(goodness)
+    if not isinstance(evidence, Tensor) or evidence.shape[:1] != goodness.shape[:1]:
+        right = f"a tensor ({len(goodness)}, …), a row for each row of the goodness"
+        raise _error(block, block.goodness, evidence, right, method="evidence")
+    return evidence
+
+
+def refuse_calls(circuit: Any, path: str) -> None:
+    """Raise if a circuit's setup has not set how often it calls its blocks, and which calls it reads.
+
+    Raises:
+        UserError: with the attribute.
+    """
+    for attribute, kind in (("calls", int), ("reads", range)):
+        given = getattr(circuit, attribute, None)
+        if type(given) is not kind:
+            what = f"{type(circuit).__name__}.{attribute} is {given!r} after its setup"
+            place = written_at(type(circuit).setup)
+            raise UserError(f"{path}: {what}; it should be {a(kind.__name__)}{place}")
+
+
+def wrong_derivative(block: Any, goodness: Tensor, made: Any) -> UserError:
+    """Return the error of an objective whose closed form is not a loss and a derivative of the goodness."""
+    pair = isinstance(made, tuple) and len(made) == 2 and is_term(made[0])
+    right = f"a pair: the loss, a tensor of one number, and its derivative, a tensor {tuple(goodness.shape)}"
+    given = made[1] if pair else made
+    right = f"{right}, as its second value" if pair else right
+    return _error(block, block.loss.objective, given, right, method="with_derivative")
+
+
+def wrong_measured(algorithm: Any, evidence: Any, shape: tuple[int, ...]) -> UserError:
     """Return the error of an algorithm whose scores are not a tensor (L, N, K)."""
     right = f"a tensor {shape}: sources, samples, classes"
-    return UserError(f"algorithm: scores returned {described(evidence)}; it should return {right}")
+    of = f" of {type(algorithm).__name__}"
+    place = written_at(type(algorithm).scores)
+    return UserError(f"algorithm: scores{of} returned {described(evidence)}; it should return {right}{place}")
 
 
 def wrong_scores(scores: Any, shape: tuple[int, ...]) -> UserError:

@@ -54,7 +54,9 @@ def backward(losses: Sequence[Mapping[str, Tensor]], window: Sequence[Call]) -> 
 
 def _without_graph(block: Any, out: Out) -> str:
     """Return the name of the first result of a block that has no graph."""
-    for name, made in (("activity", out.activity), ("goodness", out.goodness)):
+    # with a closed form, autograd's graph begins at the goodness, and the activity has none
+    begins_later = out.goodness is not None and out.goodness.is_leaf and out.goodness.requires_grad
+    for name, made in (("activity", out.activity), ("goodness", out.goodness))[2 * begins_later :]:
         part = block.body if name == "activity" else block.goodness
         if made is not None and not made.requires_grad:
             return f"the {name} that {type(part).__name__} returned"

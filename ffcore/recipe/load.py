@@ -114,11 +114,13 @@ def load(
         paths = list(overrides)
         for override in overrides:
             apply(tree, override)
-    # A changed experiment must not be compared with the paper's result.
-    if any(_ANOTHER.match(path) for path in paths):
-        tree.data.pop("paper", None)
-    _refuse_records(tree)
     try:
+        # A changed experiment must not be compared with the paper's result.
+        if any(_ANOTHER.match(path) for path in paths):
+            if any(path.startswith("paper") for path in paths):
+                Recipe.model_validate(tree.data)  # a value that is left out should be valid too
+            tree.data.pop("paper", None)
+        _refuse_records(tree)
         return Recipe.model_validate(tree.data).located(tree)
     except ValidationError as error:
         raise RecipeError.from_validation(error, tree) from None

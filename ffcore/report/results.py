@@ -347,6 +347,8 @@ def _file(path: Path) -> Path:
             return file  # what is not a regular file is refused when it is read
         if (path / CONFIG).is_file():
             raise UserError(f"the run in {str(path)!r} is not finished: it has no {RESULTS}")
+        if (path / SUMMARY).exists() and not (path / SUMMARY).is_file():
+            raise UserError(f"{path / SUMMARY}: not a regular file")
         if (path / SUMMARY).is_file():
             raise UserError(f"{str(path)!r} is the directory of a sweep: name a run directory in it")
     except OSError as error:

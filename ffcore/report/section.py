@@ -35,6 +35,8 @@ class Picture:
     def __post_init__(self) -> None:
         expect("name of a picture", self.name, str, "text")
         expect(f"caption of the picture {self.name}", self.caption, str, "text")
+        if not is_text(self.caption):
+            raise ValueError(f"the caption of picture {self.name!a} has characters that UTF-8 cannot store")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
             raise ValueError(f"{self.name!r} is not a valid picture name: letters, digits, '-' and '_' only")
 

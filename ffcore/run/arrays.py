@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ffcore.blame import reported, written_at
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import FOREIGN, typed
+from ffcore.errors import FOREIGN, shortened, typed
 from ffcore.files import write_whole
 from ffcore.interfaces import Batch, Component
-from ffcore.local import GoodnessLoss
+from ffcore.local import GoodnessLoss, LocalBlock
 from ffcore.reading import is_text
 from ffcore.run.data import Data
 from ffcore.run.trainer import precision
@@ -37,7 +38,9 @@ def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Cal
     module.eval()
     parts: dict[str, Callable[[], Arrays]] = {
         "receptive fields": lambda: _receptive(module, data.images.shape),
-        "goodness": lambda: _goodness(module, data.loader(data.val, device, None)) if data.val else {},
+        "goodness": lambda: (
+            _goodness(module, data.loader(data.val, device, None), complain) if data.val else {}
+        ),
         "misclassified samples": lambda: _examples(module, data.loader(data.images.test, device, None), data),
     }
     arrays: Arrays = {}
@@ -140,17 +143,36 @@ def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dic
     return {b: {role: torch.cat(parts)[:most] for role, parts in of.items()} for b, of in collected.items()}
 
 
-def _goodness(module: ForwardOnly, loader: DeviceLoader) -> Arrays:
+def _goodness(module: ForwardOnly, loader: DeviceLoader, complain: Callable[[str], None]) -> Arrays:
     arrays = {
         f"goodness/{block}/{role}": _numpy(values)
         for block, of_block in energies(module, loader).items()
         for role, values in of_block.items()
     }
     for block in module.network.blocks:
-        boundary = block.loss.objective.boundary() if isinstance(block.loss, GoodnessLoss) else None
-        if boundary is not None and arrays:
+        boundary = _boundary(block, complain) if arrays else None
+        if boundary is not None:
             arrays[f"threshold/{block.name}"] = np.array(boundary, dtype=np.float32)
     return arrays
+
+
+def _boundary(block: LocalBlock, complain: Callable[[str], None]) -> float | None:
+    """Returns the boundary of a block's objective; complains and returns None if it is not a number."""
+    if not isinstance(block.loss, GoodnessLoss):
+        return None
+    kind = type(block.loss.objective)
+    what = f"block {block.name}: boundary of {kind.__name__}"
+    try:
+        boundary: Any = block.loss.objective.boundary()
+        number = math.nan if isinstance(boundary, str) else float(0 if boundary is None else boundary)
+    except FOREIGN as error:
+        complain(f"{what} is left out: {reported(error)}")
+        return None
+    if not math.isfinite(number):
+        right = f"it should return a finite number or None{written_at(kind.boundary)}"
+        complain(f"{what} is left out: it returned {shortened(boundary)}; {right}")
+        return None
+    return None if boundary is None else number
 
 
 def _receptive(module: ForwardOnly, shape: tuple[int, ...], most: int = 64) -> Arrays:

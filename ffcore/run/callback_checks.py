@@ -9,17 +9,18 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import lightning as L
 from lightning.pytorch import callbacks as shipped
+from torch.optim.swa_utils import AveragedModel
 
 from ffcore.blame import written_at
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError, closest
+from ffcore.errors import FOREIGN, UserError, closest
 from ffcore.interfaces import Progress
 from ffcore.local.rules import Gradient
-from ffcore.private import check_at_epoch_end, checks_at_epoch_end, pruning_stays, reads_cpu
+from ffcore.private import check_at_epoch_end, checks_at_epoch_end, passed_on, pruning_stays, reads_cpu
 from ffcore.ranks.local import on_gpu
 from ffcore.recipe.schema import Recipe
 
@@ -68,6 +69,33 @@ def refuse_kind(path: str, kind: type) -> None:
     for base, reason in REFUSED.items():
         if issubclass(kind, base):
             raise UserError(f"{path}: {kind.__name__} {reason}")
+
+
+def refuse_types(path: str, kind: type, options: Mapping[str, Any]) -> None:
+    """Check options against the annotations of a constructor, before it runs.
+
+    Many constructors store a value of a wrong type, which fails only when it is first used. Only
+    annotations with plain types are read: others, such as paths, accept more than they state.
+
+    Raises:
+        UserError: with the option and its value.
+    """
+    try:
+        hints = get_type_hints(kind.__init__)  # type: ignore[misc]
+    except FOREIGN:  # a name that exists only for type checkers
+        return
+    for name, value in options.items():
+        hint = hints.get(name)
+        allowed = list(get_args(hint)) or [hint]
+        if not all(each in _PLAIN for each in allowed):
+            continue
+        allowed += [int] if float in allowed else []
+        if type(value) not in allowed:
+            right = " or ".join(dict.fromkeys(each.__name__ for each in allowed)).replace("NoneType", "null")
+            raise UserError(f"{path}.{name}: {value!r} should be {right}, for {kind.__name__}")
+
+
+_PLAIN = (int, float, bool, str, type(None))
 
 
 def _refuse_hooks(path: str, callback: L.Callback) -> None:
@@ -187,6 +215,15 @@ def _throughput(callback: Any, given: Given) -> str | None:
     return _needs_logger(callback, given)
 
 
+def _averages_weights(callback: Any, given: Given) -> str | None:
+    """Check the options that `WeightAveraging` passes on to torch's `AveragedModel`, in its setup."""
+    known = list(inspect.signature(AveragedModel).parameters)
+    for name in passed_on(callback):
+        if name not in known:
+            return f"has no option {name!r}{closest(name, known)}"
+    return None
+
+
 def _averages(callback: Any, given: Given) -> str | None:
     if callback.pl_module_contains_batch_norm(given.module):
         return (
@@ -250,5 +287,6 @@ CHECKS: Mapping[type, Callable[[Any, Given], str | None]] = {
     shipped.ModelPruning: _prunes,
     shipped.StochasticWeightAveraging: _averages,
     shipped.ThroughputMonitor: _throughput,
+    shipped.WeightAveraging: _averages_weights,
 }
 """Checks by class; a callback must pass those of all its classes."""

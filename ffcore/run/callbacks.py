@@ -20,7 +20,13 @@ from ffcore.errors import FOREIGN, UserError, at_path, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.schema import Recipe
-from ffcore.run.callback_checks import Given, refuse_kind, refuse_resumed, refuse_unfit
+from ffcore.run.callback_checks import (
+    Given,
+    refuse_kind,
+    refuse_resumed,
+    refuse_types,
+    refuse_unfit,
+)
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import FeedLoggers, guard
@@ -141,6 +147,7 @@ def _import(target: str, item: CallbackItem, path: str, base: type) -> Any:
         if wrong := next((option for option in item.options if option not in known), None):
             raise UserError(f"{path}.options: unknown option {wrong!r}{closest(wrong, known)}") from error
         raise UserError(f"{path}.options: {error}; its options are {', '.join(known)}") from error
+    refuse_types(f"{path}.options", component, item.options)
     return component
 
 

@@ -15,7 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ffcore import files
 from ffcore.blame import foreign_places
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import RunError, UserError, everywhere, one_line
+from ffcore.errors import RunError, UserError, a, everywhere, one_line, shortened
 from ffcore.run import stored
 from ffcore.run.states import loading, savers, storable
 
@@ -204,6 +204,13 @@ class Whole(TorchCheckpointIO):
         Raises:
             RunError: see `ffcore.run.states.storable`.
         """
+        of = savers(self.callbacks)
+        for name, kind in stored.STATES.items() if of else ():
+            if not isinstance(checkpoint.get(name), kind):
+                raise RunError(
+                    f"callback {of}, on_save_checkpoint: {name} of the checkpoint is then "
+                    f"{shortened(checkpoint.get(name))}; it should be {a(kind.__name__)}"
+                )
         checkpoint = storable(checkpoint, self.callbacks)
         if Path(path).name == TRIAL:
             return

@@ -157,6 +157,13 @@ def refuse_incomplete(path: Path, content: Mapping[str, Any]) -> None:
                 f"{path}: the run cannot be resumed from this checkpoint: {name} is {given}; it should be "
                 f"{a(kind.__name__)}"
             )
+    # one for all blocks; Lightning would restore nothing from an empty list
+    if len(content["optimizer_states"]) != 1:
+        count = len(content["optimizer_states"])
+        raise UserError(
+            f"{path}: the run cannot be resumed from this checkpoint: optimizer_states has {count} entries; "
+            "it should have one"
+        )
 
 
 def load_weights(module: ForwardOnly, content: Mapping[str, Any], path: Path) -> None:
@@ -165,14 +172,21 @@ def load_weights(module: ForwardOnly, content: Mapping[str, Any], path: Path) ->
     Raises:
         UserError: they do not fit.
     """
+    own, where = module.state_dict(), f"{path.parent.parent}: {path.name} does not fit {CONFIG}"
+    for name, value in content["state_dict"].items():
+        # torch would drop the imaginary part with a warning
+        if isinstance(value, Tensor) and value.is_complex() and not _is_complex(own.get(name)):
+            raise UserError(f"{where}: {name} is complex; it should be real")
     try:
         module.load_state_dict(content["state_dict"])
     except UserError:  # a pickle of a black box that the user has not trusted
         raise
     except Exception as error:  # states of components may be of any type
-        raise UserError(
-            f"{path.parent.parent}: {path.name} does not fit {CONFIG}: {one_line(error, 300)}"
-        ) from error
+        raise UserError(f"{where}: {one_line(error, 300)}") from error
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_complex()
 
 
 @contextmanager

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from ffcore.errors import first_line
+from ffcore.blame import reported
+from ffcore.errors import FOREIGN, first_line
 from ffcore.options import FunctionTarget
 from ffcore.plugin.source import spec_of
+from ffcore.plugin.targets import load_target
 
 
 def refuse_missing(target: str) -> str:
@@ -36,8 +38,18 @@ def refuse_missing(target: str) -> str:
         ) from error
     known = {bound for node in tree.body for bound in _names(node)}
     if name.split(".")[0] not in known and "*" not in known:
+        _import(target)  # an exception while the module is imported may be the reason
         raise ValueError(f"module {module!r} has no {name!r}")
     return target
+
+
+def _import(target: str) -> None:
+    try:
+        load_target(target)
+    except AttributeError:
+        return
+    except FOREIGN as error:
+        raise ValueError(f"{target!r} cannot be imported: {reported(error)}") from error
 
 
 def _checked(target: Any) -> Any:

@@ -46,11 +46,13 @@ class Shift(_Spatial):
         """Check the shape.
 
         Raises:
-            ValueError: when samples are not images, or are too small for the reflection.
+            ValueError: when samples are not images, or are too small for the shift or its reflection.
         """
         super().setup(context)
         _, height, width = context.shape
         least = min(height, width)
+        if self.pixels > max(height, width):
+            raise ValueError(f"shift moves images of {width}x{height} by {self.pixels} pixels, out of view")
         if self.border == "reflect" and self.pixels >= least:
             raise ValueError(
                 f"shift reflects at most {least - 1} pixels of images of {width}x{height}, not {self.pixels}"

@@ -126,6 +126,8 @@ def test_items_that_contain_themselves_name_their_path():
 
 
 class Scalar(Circuit):
+    calls, reads = 1, range(1)
+
     def setup(self, context):
         self.a = context.block("a", nn.Sequential(nn.Flatten(), nn.Linear(math.prod(context.shape), 5)))
 

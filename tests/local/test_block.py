@@ -294,5 +294,7 @@ def test_a_class_goodness_has_one_column_per_class(columns):
             return activity[:, :columns]
 
     block = LocalBlock(nn.Linear(4, 8), Columns())
-    with pytest.raises(UserError, match=f"its goodness has {columns} columns, where 3 classes need 3"):
+    with pytest.raises(
+        UserError, match=f"its goodness Columns has {columns} columns, where 3 classes need 3"
+    ):
         network(nn.Sequential(block), (4,), 3)

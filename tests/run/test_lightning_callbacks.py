@@ -140,7 +140,8 @@ def test_what_is_not_a_callback_is_refused(given, message, quick, tmp_path):
 
 def test_an_option_that_fails_later_is_reported_with_the_callback(tmp_path, capsys):
     words = ["run", "digits/ff", "network.0.units=20", "--run-dir", str(tmp_path / "run")]
-    assert main([*words, "trainer.callbacks=[{kind: ModelSummary, options: {max_depth: deep}}]"]) == 1
+    # its type is right; the value is refused only when the summary is made
+    assert main([*words, "trainer.callbacks=[{kind: ModelSummary, options: {max_depth: -5}}]"]) == 1
     message = capsys.readouterr().err.strip()
     assert message.startswith("error: trainer.callbacks.0: callback 'ModelSummary': its _summary raised ")
     assert "\n" not in message
