@@ -51,18 +51,21 @@ data and batches, but with an optimiser, a number of epochs and a normalisation 
 Two families of local losses have tables of their own. In **goodness** a block's score of a class is a
 fixed function of its activity, or a share of its channels: the block has no classifier, and its activity
 itself must carry the classes (Forward-Forward, channel classes, predictive FF). In **local classifier**
-every block has a trained head, which reads the block's activity and is thrown away or used to predict;
-the activity only needs to be separable by it (pred and predsim, Mono-Forward, scalable FF). No gradient
-crosses a block in either family, but the second has more parameters, counted apart as heads, and higher
-accuracy: never compare a record of one with a record of the other.
+every block has a classifier, trained or fixed at random, which reads the block's activity and is thrown
+away or used to predict; the activity only needs to be separable by it (pred and predsim, Mono-Forward,
+scalable FF). No gradient crosses a block in either family, but the second has more parameters, counted
+apart as heads, and higher accuracy: never compare a record of one with a record of the other.
 """
 
-FAMILIES = ("Goodness", "Local classifier")
+FAMILIES = ("Goodness", "Local classifier", "Backpropagation")
 
 
 def family_of(name: str) -> str:
-    """Returns the family of a recipe: whether the goodness of its blocks is a head of ffcore_local."""
-    goodness = load(name).block.goodness
+    """Returns the family of a recipe: whether the goodness of its blocks is a head."""
+    recipe = load(name)
+    if recipe.algorithm.kind == "backprop":
+        return FAMILIES[2]
+    goodness = recipe.block.goodness
     entries = {entry.name for entry in current().registry.entries("goodness") if entry.plugin == "local"}
     return FAMILIES[goodness is not None and goodness.kind in entries]
 

@@ -77,7 +77,9 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     inputs = [torch.zeros(_ROWS, *shape, dtype=dtype, device=device) for shape, dtype in block.takes]
     y = torch.arange(_ROWS, device=device) % network.classes
-    seen: dict[int, int] = {p.untyped_storage().data_ptr(): 0 for p in block.parameters()}
+    seen: dict[int, int] = {
+        p.untyped_storage().data_ptr(): 0 for p in (*block.parameters(), *block.buffers())
+    }
     try:
         with evaluating(block), torch.enable_grad():
             body = _Counter(seen)
@@ -88,6 +90,8 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
             head = _Counter(seen)
             with head:
                 _run_head(block, Out(activity, handoff, None), Views(inputs[0], ("all",), (_ROWS,), y=y))
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
         return None  # a body that needs other values than zeros, or a penalty that needs other views
     heads = [p for part in _heads(block) for p in part.parameters()]

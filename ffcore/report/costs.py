@@ -7,25 +7,28 @@ from typing import Any
 
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Section
-from ffcore.report.text import count, literal, markdown_table, short
+from ffcore.report.text import NOTHING, count, literal, markdown_table, short
 
 _COLUMNS = ("parameters", "multiplications", "kept")
 
 
 def costs(run: RunRecord) -> Section | None:
     """Returns the section with the cost of every block and its head; None if no block has a head."""
-    blocks = [block for block in run.get("blocks") or [] if block.get("multiplications") is not None]
+    every = run.get("blocks") or []
+    blocks = [block for block in every if block.get("multiplications") is not None]
     if not any(block.get("head_parameters") for block in blocks):
         return None
-    rows = [[literal(block["name"]), *_cells(_of(block))] for block in blocks]
-    rows.append(["**sum**", *_cells([sum(each) for each in zip(*map(_of, blocks), strict=True)])])
+    unknown = [NOTHING] * (2 * len(_COLUMNS))
+    rows = [[literal(b["name"]), *(_cells(_of(b)) if b in blocks else unknown)] for b in every]
+    if len(blocks) == len(every):
+        rows.append(["**sum**", *_cells([sum(each) for each in zip(*map(_of, blocks), strict=True)])])
     columns = ("block", "parameters", "head", "multiplications", "head", "bytes kept", "head")
     text = (
         "A head belongs to the local loss of its block: it is needed to learn, and to predict only if the "
         "block's evidence counts. Multiplications are those of a forward pass of one sample in matrix "
         "products and convolutions. Bytes are kept for backward by autograd, for one sample, while the block "
         "learns; closed forms of gradients keep less. Blocks with windows of their own never keep theirs at "
-        "once."
+        "once. A dash: the block does not run on zeros, so its costs were not counted."
     )
     return Section("Costs", f"{markdown_table(columns, rows)}\n\n{text}")
 

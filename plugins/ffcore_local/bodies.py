@@ -47,7 +47,7 @@ class DenseBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *in_shape) → (R, U)."""
-        return self.activation.function(_normed(self.norm, self.linear(x.flatten(1))))
+        return self.activation.function(normed(self.norm, self.linear(x.flatten(1))))
 
 
 class ConvBatchNorm(nn.Module):
@@ -107,10 +107,10 @@ class ConvBatchNorm(nn.Module):
         made = self.conv(x.contiguous(memory_format=torch.channels_last))
         if self.pool > 1:
             made = F.max_pool2d(made, self.pool)
-        return self.activation.function(_normed(self.norm, made))
+        return self.activation.function(normed(self.norm, made))
 
 
-def _normed(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+def normed(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Return the batch norm. A single value a channel, in the last batch of an epoch, has no statistics.
 
     Raises:

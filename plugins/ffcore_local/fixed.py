@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.options import Fraction, Size
+from ffcore_local.bodies import normed
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
 
@@ -67,10 +68,7 @@ class RandomConv(nn.Module):
         made = F.relu(self.conv(x))
         if self.pool > 1:
             made = F.max_pool2d(made, self.pool)
-        if self.norm.training and made.shape[0] * made[0, 0].numel() == 1:
-            # A single value per channel has no statistics: use the running ones, also for the last batch.
-            return F.batch_norm(made, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
-        return cast(Tensor, self.norm(made))
+        return normed(self.norm, made)
 
 
 class _Binary(torch.autograd.Function):
@@ -96,7 +94,7 @@ def binary(v: Tensor, dim: tuple[int, ...]) -> Tensor:
 class BinaryDense(nn.Module):
     """Dense layer with binary weights and binary inputs, h = f(b(x) b(W)ᵀ + b).
 
-    The layer of TinyFoA. The optimiser changes real latent weights, which are kept in [−1, 1]. An input
+    The layer of TinyFoA. The optimiser changes real latent weights, which are clamped to [−1, 1]. An input
     becomes its sign, so the handoff of the layer before should centre its activity:
     ``{kind: group-norm, groups: 1}``.
 
@@ -128,6 +126,8 @@ class BinaryDense(nn.Module):
             # Clamped before the next use instead of after the step, which the optimiser takes on its own.
             with torch.no_grad():
                 weight.clamp_(-1, 1)
+        elif not self.training:
+            weight = weight.clamp(-1, 1)  # the weights after the last step
         rows = x.flatten(1)
         if self.binary_inputs:
             rows = binary(rows, (1,))

@@ -23,6 +23,9 @@ from ffcore.options import Size
 _MANY = 16
 """From this number of rows on, cells are averaged by a matrix product."""
 
+_LARGEST = 2**20
+"""Largest number of elements of its matrix."""
+
 
 def cells(shape: tuple[int, ...], most: int | None, grid: int | None) -> tuple[int, int]:
     """Return the number of cells (h, w) over which the channels of an image are averaged.
@@ -82,16 +85,18 @@ class Pooled(nn.Module):
         ValueError: when it does not fit the shape.
     """
 
+    average: Tensor | None
+
     def __init__(
         self, shape: tuple[int, ...], features: int | None, grid: int | None, dim: int | None
     ) -> None:
         super().__init__()
-        self.average: Tensor
+        self.register_buffer("average", None, persistent=False)
         self.grid: tuple[int, int] | None = None
         self.dim: int | None = None
         if dim is not None:
             if not -len(shape) <= dim < len(shape):
-                raise ValueError(f"dim: {dim} is no dimension of an activity {shape}")
+                raise ValueError(f"dim: {dim} is not a dimension of an activity {shape}")
             self.dim = dim % len(shape)
             self.features = shape[self.dim]
         elif len(shape) == 1:
@@ -100,7 +105,9 @@ class Pooled(nn.Module):
             self.grid = cells(shape, features, grid)
             self.features = shape[0] * math.prod(self.grid)
             self.sides = shape[1:]
-            self.register_buffer("average", _means(self.grid, self.sides), persistent=False)
+            numbers = math.prod(self.grid) * math.prod(self.sides)
+            if self.grid != self.sides and numbers <= _LARGEST:
+                self.register_buffer("average", _means(self.grid, self.sides), persistent=False)
         else:
             raise ValueError(
                 f"an activity {shape} may be tokens or channels; set dim to the dimension of the features: "
@@ -117,7 +124,7 @@ class Pooled(nn.Module):
         rows = x.permute(0, 2, 3, 1)  # no copy below if channels last
         if self.grid == self.sides:
             return rows.flatten(1)
-        if x.device.type != "cpu" or not x.requires_grad or len(x) < _MANY:
+        if self.average is None or x.device.type != "cpu" or not x.requires_grad or len(x) < _MANY:
             kernel = (self.sides[0] // self.grid[0], self.sides[1] // self.grid[1])
             return F.avg_pool2d(x, kernel).permute(0, 2, 3, 1).flatten(1)
         # On a CPU torch's pooling and its gradient take two to five times as long for channels-last images.
@@ -145,7 +152,7 @@ class LinearHead(Goodness):
             squares and a fixed head (arXiv:2509.12394).
 
     Raises:
-        ValueError: when a fixed head would start at zero, or both ``features`` and ``grid`` are given.
+        ValueError: when a fixed head would start at zero.
     """
 
     form: ClassVar[Form] = "class"

@@ -11,6 +11,7 @@ R rows; F features; K classes; T the temperature; prototypes p (K, F).
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -107,6 +108,8 @@ class Prototypes(Goodness):
                 made = F.normalize(torch.randn(context.classes, self.pooled.features), dim=1)
         except ValueError as error:
             raise ValueError(f"goodness prototypes: block {context.name}: {error}") from error
+        if self.metric == "distance":
+            made = made * math.sqrt(self.pooled.features)  # elements near ±1: the distance is divided by F
         if self.learned:
             self.prototypes = torch.nn.Parameter(made)
         else:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
 from ffcore.options import NonNegative
@@ -31,7 +32,7 @@ class Similarity(Penalty):
     samples' centred features and T is 1 within a class and −1/(K − 1) between classes. The features of an
     image are the standard deviations of each channel of a learned convolution C→C without bias; those of a
     dense activity are a learned linear map. Its parameters learn with the block and are not part of the
-    network. The term of the last batch of an epoch is 0 if that has a single sample.
+    network. If the last batch of an epoch has a single sample, its term is 0.
 
     Args:
         weight: w; 0.99 in the paper, beside 0.01 for the cross-entropy.
@@ -95,7 +96,8 @@ class Similarity(Penalty):
                     "penalty similarity: a batch of one sample has no pairs; use a larger batch_size"
                 )
             return out.activity.sum() * 0.0
-        self.learned.fill_(True)
+        if self.training:
+            self.learned.fill_(True)
         z = h if self.map is None else self.map(h)
         same = views.y.unsqueeze(1) == views.y
         target = torch.where(same, 1.0, self.between).to(torch.promote_types(z.dtype, torch.float32))
@@ -147,6 +149,6 @@ def similarity(z: Tensor) -> Tensor:
         if z.dim() > 2 and z.shape[1] > 3 and z[0, 0].numel() > 1:
             u = deviations(u)
         u = u.flatten(1)
-        u = u - u.mean(1, keepdim=True)
-        u = u / (u.square().sum(1, keepdim=True).sqrt() + _EPS)
+        # not a division by the root of a sum of squares, whose gradient is NaN for constant features
+        u = F.normalize(u - u.mean(1, keepdim=True), dim=1, eps=_EPS)
         return (u @ u.T).clamp(-1, 1)

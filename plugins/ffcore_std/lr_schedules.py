@@ -7,12 +7,15 @@ A schedule is any class with ``factor(epoch, epochs)``: the factor after ``epoch
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from ffcore.options import Count, Fraction, NonNegative, Positive
+
+Numbers = TypeVar("Numbers", bound=Sequence[float])
 
 
 class Constant:
@@ -61,10 +64,10 @@ class Cosine:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * t)) / 2
 
 
-def _ascending(epochs: list[int]) -> list[int]:
-    if any(later <= earlier for earlier, later in pairwise(epochs)):
+def _ascending(numbers: Numbers) -> Numbers:
+    if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise ValueError("should ascend")
-    return epochs
+    return numbers
 
 
 Milestones = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascending)]
@@ -89,13 +92,7 @@ class Step:
         return float(self.by ** sum(epoch >= after for after in self.epochs))
 
 
-def _ascending_shares(shares: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later <= earlier for earlier, later in pairwise(shares)):
-        raise ValueError("should ascend")
-    return shares
-
-
-Shares = Annotated[tuple[Fraction, ...], Field(min_length=1), AfterValidator(_ascending_shares)]
+Shares = Annotated[tuple[Fraction, ...], Field(min_length=1), AfterValidator(_ascending)]
 """Ascending shares of a run, at least one."""
 
 

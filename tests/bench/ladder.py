@@ -32,7 +32,11 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "pred": (
         "digits/predsim",
-        {"network": [{"kind": "dense-bn", "units": 300, "repeat": 4}], "block.penalties": None},
+        {
+            "network": [{"kind": "dense-bn", "units": 300, "repeat": 4}],
+            "block.penalties": None,
+            "block.objective.weight": 1.0,
+        },
     ),
     "predsim": ("digits/predsim", {"network": [{"kind": "dense-bn", "units": 300, "repeat": 4}]}),
 }

@@ -82,6 +82,7 @@ def test_a_last_batch_of_one_sample_is_learned():
     assert run.results.epochs == 3
 
 
-def test_batches_of_one_sample_are_refused():
-    with pytest.raises(ValueError, match="a batch of one sample"):
-        trained(**{"data.batch_size": 1})
+@pytest.mark.parametrize(("body", "message"), [("dense-bn", "has no statistics"), ("dense", "has no pairs")])
+def test_batches_of_one_sample_are_refused(body, message):
+    with pytest.raises(ValueError, match=f"a batch of one sample {message}"):
+        trained(network=[{"kind": body, "units": 24}], **{"data.batch_size": 1})

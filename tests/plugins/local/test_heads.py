@@ -63,7 +63,7 @@ def test_tokens_are_averaged_over_the_other_dimensions():
     [
         ((7, 4), {}, r"block conv1: an activity \(7, 4\) may be tokens or channels; set dim"),
         ((2, 6, 6), {"grid": 4}, "4 cells do not divide an image of 6×6 pixels; these do: 1, 2, 3, 6"),
-        ((7, 4), {"dim": 3}, "dim: 3 is no dimension of an activity"),
+        ((7, 4), {"dim": 3}, "dim: 3 is not a dimension of an activity"),
     ],
 )
 def test_a_pooling_that_does_not_fit_is_refused(shape, options, message):

@@ -75,7 +75,16 @@ def test_one_class_is_refused():
         bound((2,), classes=1)
 
 
-def test_equal_samples_have_a_finite_gradient():
-    h = torch.ones(4, 5, 3, 3, requires_grad=True)
+@pytest.mark.parametrize("h", [torch.ones(4, 5, 3, 3), torch.ones(4, 5), torch.eye(4, 5)[:, :1].repeat(1, 5)])
+def test_constant_features_have_a_finite_gradient(h):
+    h.requires_grad_()
     similarity(h).sum().backward()
     assert h.grad.isfinite().all()
+
+
+def test_a_sample_without_active_units_leaves_the_map_finite():
+    penalty = bound((5,), kernel=3)
+    h = torch.rand(4, 5)
+    h[0] = 0
+    penalty(Out(h, h, None), None, views([0, 1, 0, 1])).backward()
+    assert penalty.map.weight.grad.isfinite().all()
