@@ -19,7 +19,10 @@ def test_a_random_convolution_has_no_trainable_parameters():
 
 def test_a_single_value_per_channel_uses_the_running_statistics():
     body = RandomConv((1, 2, 2), 3)
-    made = body(torch.ones(1, 1, 2, 2))
+    with pytest.raises(ValueError, match="a batch of one sample has no statistics"):
+        body(torch.ones(1, 1, 2, 2))
+    body(torch.rand(4, 1, 2, 2))
+    made = body(torch.ones(1, 1, 2, 2))  # the last batch of an epoch
     torch.testing.assert_close(made, body.eval()(torch.ones(1, 1, 2, 2)))
 
 
