@@ -71,11 +71,11 @@ def table(seeds: range, epochs: int) -> list[str]:
     """Return the rows of the table: a family a row, a rung a column."""
     lines = ["| family | " + " | ".join(RUNGS) + " |", "| --- |" + " ---: |" * len(RUNGS)]
     for family, (recipe, changes) in FAMILIES.items():
-        cells = []
+        cells: list[str] = []
         for rung, more in RUNGS.items():
-            found = errors(recipe, {**changes, **more}, seeds, epochs)
-            spread = f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else ""
-            cells.append(f"{statistics.mean(found):.2f}{spread}")
+            measured = errors(recipe, {**changes, **more}, seeds, epochs)
+            deviation = f" ± {statistics.stdev(measured):.2f}" if len(measured) > 1 else ""
+            cells.append(f"{statistics.mean(measured):.2f}{deviation}")
             print(f"{family}, {rung}: {cells[-1]}", flush=True)
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
     return lines

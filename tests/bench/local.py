@@ -14,6 +14,7 @@ from costs import CIFAR, built, learning
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.recipe.load import load
+from ffcore.run.environment import git_commit
 
 NAME = "cifar10/vgg8b-predsim"
 PROGRAMS: dict[str, tuple[str, list[str]]] = {
@@ -37,16 +38,20 @@ def main() -> None:
         name: learning(built(load(*program), CIFAR), CIFAR, given.batch) for name, program in PROGRAMS.items()
     }
     work, times = {}, {name: list[float]() for name in steps}
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bf16")
     for name, step in steps.items():  # also warms up
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter, autocast:
             step()
         work[name] = counter.get_total_flops()
     for _ in range(given.rounds):
         for name, step in steps.items():
             start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=given.precision == "bf16"):
+            with autocast:
                 step()
             times[name].append(time.perf_counter() - start)
+    print(
+        f"batch {given.batch}, {given.precision}, {given.rounds} rounds, at {(git_commit() or 'no commit')[:7]}"
+    )
     for name, own in times.items():
         ratio = statistics.median(a / b for a, b in zip(own, times["backprop"], strict=True))
         print(
