@@ -49,9 +49,8 @@ def main() -> None:
             with autocast:
                 step()
             times[name].append(time.perf_counter() - start)
-    print(
-        f"batch {given.batch}, {given.precision}, {given.rounds} rounds, at {(git_commit() or 'no commit')[:7]}"
-    )
+    commit = (git_commit() or "no commit")[:7]
+    print(f"batch {given.batch}, {given.precision}, {given.rounds} rounds, at {commit}")
     for name, own in times.items():
         ratio = statistics.median(a / b for a, b in zip(own, times["backprop"], strict=True))
         print(
