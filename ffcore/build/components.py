@@ -82,6 +82,8 @@ def part(noun: str, value: Any, path: str, in_shape: tuple[int, ...] | None = No
         except ValidationError as error:
             data = {"kind": value} if isinstance(value, str) else dict(value)
             raise RecipeError.from_validation(error, Tree(data, {(): path})) from None
+        except UserError:  # is a ValueError, and has the path already
+            raise
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
     if (problem := misfit(value, noun)) is not None:

@@ -29,8 +29,8 @@ def describe(recipe: Recipe) -> Table:
             known, superclasses = (images.shape, images.num_classes), images.superclasses
         network = assemble(recipe, *known, superclasses).network
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("block", "activity", "parameters", "head", "multiplications", "goodness", "loss"):
-        numbers = column in ("parameters", "head", "multiplications")
+    for column in ("block", "activity", "parameters", "multiplications", "of head", "goodness", "loss"):
+        numbers = column in ("parameters", "multiplications", "of head")
         table.add_column(column, justify="right" if numbers else "left")
     cost_of = costs(network)
     # the blocks of a PyTorch model stand in for its sub-modules and are not in its module tree
@@ -45,11 +45,10 @@ def describe(recipe: Recipe) -> Table:
             shape = _shape(part.info.shape if part.info is not None else None)
             cost = cost_of.get(part.name)
             head = cost.head.parameters if cost is not None else 0
-            products = "–" if cost is None else f"{cost.body.multiplications + cost.head.multiplications:,}"
+            products = "–" if cost is None else f"{cost.body.multiplications:,}"
+            of_head = f"{head:,}, {cost.head.multiplications:,}" if cost is not None and head else "–"
             own = f"{_count(part) - head:,}"
-            table.add_row(
-                part.name, shape, own, f"{head:,}" if head else "–", products, goodness, _loss(part)
-            )
+            table.add_row(part.name, shape, own, products, of_head, goodness, _loss(part))
     for stage in network.boxes:
         stage.box.close()
     total = sum(p.numel() for p in network.parameters())

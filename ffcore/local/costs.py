@@ -21,7 +21,7 @@ from ffcore.local.loss import GoodnessLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
 
-NEGLIGIBLE = 100_000
+NEGLIGIBLE = 1_000_000
 """Multiplications of a head that take no time worth a message."""
 
 _ROWS = 2
@@ -66,8 +66,8 @@ def large_heads(known: Mapping[str, BlockCost | None]) -> list[str]:
     and costs nothing beside it.
     """
     return [
-        f"block {name}: its head has {cost.head.multiplications:,} multiplications for each sample, its body "
-        f"{cost.body.multiplications:,}; a smaller head, or more pooling before it, is faster"
+        f"block {name}: its goodness and penalties have {cost.head.multiplications:,} multiplications for "
+        f"each sample, its body {cost.body.multiplications:,}; smaller ones are faster"
         for name, cost in known.items()
         if cost is not None and cost.head.multiplications > max(2 * cost.body.multiplications, NEGLIGIBLE)
     ]

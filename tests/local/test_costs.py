@@ -50,13 +50,13 @@ def test_a_body_that_does_not_run_on_zeros_has_no_costs():
 def test_a_head_with_more_multiplications_than_its_body_is_reported():
     goodness = {
         "kind": "items-head",
-        "items": [{"kind": "dense", "units": 40_000}, {"kind": "dense", "units": 5}],
+        "items": [{"kind": "dense", "units": 200_000}, {"kind": "dense", "units": 5}],
     }
     large = ffcore.LocalBlock(nn.Linear(6, 5), goodness, objective="cross-entropy", name="large")
     small = ffcore.LocalBlock(nn.Linear(5, 5), "linear-head", objective="cross-entropy", name="small")
     (message,) = large_heads(network(large, small, shape=(6,)))
     assert message.startswith(
-        "block large: its head has 400,000 multiplications for each sample, its body 30;"
+        "block large: its goodness and penalties have 2,000,000 multiplications for each sample, its body 30;"
     )
 
 
