@@ -373,7 +373,7 @@ def test_other_errors_of_a_model_are_not_changed(error, dtype):
     assert type(caught.value) is type(error)
 
 
-def test_two_threads_train_with_the_same_initial_weights():
+def test_networks_built_at_the_same_time_have_the_weights_of_their_seed():
     from concurrent.futures import ThreadPoolExecutor
 
     def weights(seed):
