@@ -315,17 +315,24 @@ class Network(nn.Module):
 
     @contextmanager
     def _formats_named(self, x: Any) -> Iterator[None]:
-        """Raise a clear UserError if torch fails because samples and weights have different dtypes."""
+        """Raise a clear UserError if samples and weights have different float dtypes or devices."""
         try:
             yield
+        except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
+            raise
         except RuntimeError as error:
-            given = {f"{t.dtype} on {t.device}" for t in tensors(x)}
-            wanted = {f"{p.dtype} on {p.device}" for p in self.local.parameters()}
-            if isinstance(error, RunError) or given <= wanted or not wanted:
+            # integers may be right: an embedding takes them
+            floats: set[Any] = {t.dtype for t in tensors(x) if t.is_floating_point()}
+            weights: set[Any] = {p.dtype for p in self.local.parameters()}
+            devices, homes = {t.device for t in tensors(x)}, {p.device for p in self.local.parameters()}
+            given, wanted, right = floats, weights, "x.float() or net.double()"
+            if weights and floats <= weights:
+                given, wanted, right = devices, homes, "x.to(device) or net.to(device)"
+            if not wanted or given <= wanted:
                 raise
+            samples, own = (", ".join(sorted(map(str, each))) for each in (given, wanted))
             raise UserError(
-                f"x: samples are {', '.join(given)}, weights {', '.join(wanted)}; convert one of them, "
-                f"x.float() or net.double(): {first_line(error)}"
+                f"x: samples are {samples}, weights {own}; convert one of them, {right}: {first_line(error)}"
             ) from error
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:

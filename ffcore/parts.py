@@ -63,7 +63,7 @@ def refuse_bare(component: Any, path: str) -> None:
 
 
 def refuse_uncallable(module: nn.Module, path: str) -> None:
-    """Raise if a module has no forward, such as a ModuleList, or one whose method has another name.
+    """Raise if a module has no forward, such as a ModuleList, or is a Sequential without layers.
 
     Raises:
         UserError: with the class and its file.
@@ -75,3 +75,5 @@ def refuse_uncallable(module: nn.Module, path: str) -> None:
         and "forward" not in vars(module)
     ):
         raise UserError(f"{path}: {made.__name__} defines no forward{written_at(made.__init__)}")
+    if isinstance(module, nn.Sequential) and not len(module):
+        raise UserError(f"{path}: {made.__name__} is empty; add a layer, or use nn.Identity")

@@ -35,6 +35,7 @@ from ffcore.interfaces import (
 )
 from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
 from ffcore.local.returned import can_follow, described, dtype, refuse_calls
+from ffcore.parts import refuse_uncallable
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import (
     BlockConfig,
@@ -279,6 +280,7 @@ class NetworkBuilder:
     def _block(self, item: BlockItem, name: str, path: str, config: BlockConfig) -> LocalBlock:
         where = f"{path}.block" if item.block.model_fields_set else "block"
         body = make(item.body, path, in_shape=tuple(self._x.shape[1:]))
+        refuse_uncallable(body, path)
         if isinstance(body, LocalBlock):
             body.name = name
             self._x = self._run(body, self._x, path)

@@ -376,7 +376,12 @@ class ForwardOnly(L.LightningModule):
 
 
 SEEDING = RLock()
-"""Held while torch's global generator makes initial weights: another thread may train at the same time."""
+"""Held while a network is built, which takes its initial weights from torch's global generator.
+
+Networks built at the same time in several threads then get the weights of their seeds, and a training step in
+another thread does not seed the generator meanwhile. Dropout and noise of bodies are not protected: training
+steps in several threads draw them from the same generator.
+"""
 
 
 def _seed(seed: int, device: torch.device) -> None:

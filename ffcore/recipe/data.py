@@ -17,8 +17,9 @@ def _count_or_fraction(value: Any) -> int | float:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = -1.0
-    # bool is an int, and float(True) is 1.0: without the check `true` would be one sample
-    if isinstance(value, bool) or not (0 <= number < 1 or (1 <= number <= MOST and number.is_integer())):
+    # `true` and 1.0 equal 1, but do not mean one sample: 1.0 would be the fraction without training samples
+    whole = 1 <= number <= MOST and number.is_integer() and (number > 1 or str(value) == "1")
+    if isinstance(value, bool) or not (0 <= number < 1 or whole):
         raise ValueError("should be a fraction of the training set below 1, or a number of samples")
     return int(number) if number >= 1 or value == 0 else number
 

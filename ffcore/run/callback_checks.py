@@ -108,14 +108,19 @@ def _refuse_hooks(path: str, callback: L.Callback) -> None:
         if name not in _HOOKS or getattr(type(callback), name) is own:
             continue
         hook = getattr(callback, name)
-        passed = list(inspect.signature(own).parameters)[1:]
+        parameters = list(inspect.signature(own).parameters.values())[1:]
+        # Lightning leaves out those with a default: dataloader_idx, if there is a single loader
+        passed = [each.name for each in parameters if each.default is each.empty]
         try:
             inspect.signature(hook).bind(*passed)
         except ValueError:  # a hook without a signature, such as one in C
             continue
         except TypeError as error:
             what = f"{type(callback).__name__}.{name} does not take Lightning's arguments: {error}"
-            right = ", ".join(("self", *passed))
+            optional = [
+                f"{each.name}={each.default}" for each in parameters if each.default is not each.empty
+            ]
+            right = ", ".join(("self", *passed, *optional))
             raise UserError(f"{path}: {what}; write {name}({right}){written_at(hook)}") from error
 
 

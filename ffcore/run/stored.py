@@ -101,6 +101,52 @@ class Meta(_Part):
     commits: tuple[str | None, ...] = ()
 
 
+class _Counts(_Part):
+    ready: Whole
+    completed: Whole
+
+
+class _Steps(_Part):
+    """The counts of Lightning's optimiser steps."""
+
+    total: _Counts
+
+
+class _Passes(_Counts):
+    """Lightning raises these counts one after the other, for each epoch or batch."""
+
+    started: Whole
+    processed: Whole
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        counts = (self.completed, self.processed, self.started, self.ready)
+        if sorted(counts) != list(counts) or self.ready > self.completed + 1:
+            raise ValueError(f"ready, started, processed and completed do not fit: {counts[::-1]}")
+        return self
+
+
+class _Progress(_Part):
+    total: _Passes
+    current: _Passes
+
+
+class _Batches(_Progress):
+    last: Annotated[bool, Field(strict=True, alias="is_last_batch")]
+
+
+class _FitLoop(_Part):
+    """The states of the fit loop that Lightning skips in silence if they are missing."""
+
+    epochs: _Progress = Field(alias="epoch_progress")
+    batches: _Batches = Field(alias="epoch_loop.batch_progress")
+    steps: _Steps = Field(alias="epoch_loop.manual_optimization.optim_step_progress")
+
+
+class _Loops(_Part):
+    fit_loop: _FitLoop
+
+
 class Content(_Part):
     """A checkpoint."""
 
@@ -137,11 +183,13 @@ def check(path: Path, content: Mapping[str, Any]) -> None:
     try:
         Content.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path}: not a checkpoint of a run: {place}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
+        raise UserError(f"{path}: not a checkpoint of a run: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    """Returns the place and the message of the first error."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def refuse_incomplete(path: Path, content: Mapping[str, Any]) -> None:
@@ -150,20 +198,26 @@ def refuse_incomplete(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         UserError: one is missing or has another type; the message names it.
     """
+    refused = f"{path}: the run cannot be resumed from this checkpoint"
     for name, kind in STATES.items():
         if not isinstance(content.get(name), kind):
             given = a(type(content[name]).__name__) if name in content else "missing"
-            raise UserError(
-                f"{path}: the run cannot be resumed from this checkpoint: {name} is {given}; it should be "
-                f"{a(kind.__name__)}"
-            )
+            raise UserError(f"{refused}: {name} is {given}; it should be {a(kind.__name__)}")
     # one for all blocks; Lightning would restore nothing from an empty list
     if len(content["optimizer_states"]) != 1:
         count = len(content["optimizer_states"])
-        raise UserError(
-            f"{path}: the run cannot be resumed from this checkpoint: optimizer_states has {count} entries; "
-            "it should have one"
-        )
+        raise UserError(f"{refused}: optimizer_states has {count} entries; it should have one")
+    try:
+        loop = _Loops.model_validate(content["loops"]).fit_loop
+    except ValidationError as error:
+        raise UserError(f"{refused}: loops.{_first(error)}") from error
+    for name, count in (
+        ("epoch", loop.epochs.current.completed),
+        ("global_step", loop.steps.total.completed),
+    ):
+        # Lightning resumes at the counts of the loop; ffcore reads these entries
+        if content[name] != count:
+            raise UserError(f"{refused}: {name} is {content[name]}, but loops.fit_loop has {count}")
 
 
 def load_weights(module: ForwardOnly, content: Mapping[str, Any], path: Path) -> None:

@@ -19,7 +19,6 @@ from ffcore.cli.main import main
 from ffcore.data.arrays import InMemory
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Circuit, Goodness, Items, LayerContribution
-from ffcore.run.callbacks import Callbacks
 
 SMALL = {"trainer": {"max_epochs": 1, "threads": 1}, "network": [{"kind": "dense", "units": 9}] * 2}
 
@@ -167,6 +166,19 @@ def test_an_end_of_file_error_is_not_an_interruption(capsys):
     assert "body 'reads' of plugin 'mine'" in capsys.readouterr().err
 
 
+def test_an_empty_body_is_refused():
+    refused("^network.1: Sequential is empty", network=[SMALL["network"][0], {"kind": nn.Sequential()}])
+    with pytest.raises(UserError, match=r"^body: Sequential is empty"):
+        ffcore.LocalBlock(nn.Sequential(), goodness="sum-squares")
+
+
+@pytest.mark.parametrize("value", [1.0, "1.0", "1e0"])
+def test_a_validation_split_of_all_samples_is_refused(value):
+    refused(
+        "^data.validation: .*should be a fraction of the training set below 1", **{"data.validation": value}
+    )
+
+
 # -- callbacks ------------------------------------------------------------------------------------------
 
 
@@ -197,12 +209,41 @@ def test_a_callback_object_in_the_recipe_points_to_the_argument():
     refused(r"^trainer.callbacks.0: .*not a Short; .* callbacks=\[", trainer={"callbacks": [Short()]})
 
 
-def test_hooks_of_lightnings_own_callbacks_fit():
-    made = [
+class WithoutIndex(lightning.Callback):
+    """Lightning passes dataloader_idx only if there are several loaders."""
+
+    calls = 0
+
+    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.calls += 1
+
+
+class AnyArguments(lightning.Callback):
+    calls = 0
+
+    def on_train_batch_end(self, *args, **kwargs):
+        self.calls += 1
+
+    def on_validation_batch_end(self, *args):
+        self.calls += 1
+
+
+def test_hooks_that_lightning_can_call_run():
+    own = [WithoutIndex(), AnyArguments()]
+    shipped = [
         lightning.pytorch.callbacks.ModelSummary(),
-        lightning.pytorch.callbacks.LambdaCallback(setup=print),
+        lightning.pytorch.callbacks.LambdaCallback(on_validation_batch_end=lambda *args: None),
     ]
-    assert Callbacks(ffcore.recipe.load.load("digits/ff"), made)
+    train(callbacks=[*own, *shipped])
+    assert all(each.calls for each in own)
+
+
+def test_the_proposed_signature_has_lightnings_defaults():
+    class Few(lightning.Callback):
+        def on_validation_batch_end(self, trainer):
+            pass
+
+    refused(r"write on_validation_batch_end\(self, .*batch_idx, dataloader_idx=0\)", callbacks=[Few()])
 
 
 # -- data, files and names ------------------------------------------------------------------------------
@@ -301,16 +342,38 @@ def test_a_network_without_an_objective_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("x", "given"), [(torch.ones(3, 20).byte(), "uint8 on cpu"), (torch.ones(3, 20).to("meta"), "on meta")]
+    ("x", "given"),
+    [
+        (torch.ones(3, 20).double(), "torch.float64, weights torch.float32"),
+        (torch.ones(3, 20).to("meta"), "meta, weights cpu"),
+    ],
 )
 def test_samples_of_another_dtype_or_device_are_named(x, given):
     net = parts()
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
-    with pytest.raises(UserError, match=f"^x: samples are torch.*{given}, weights torch.float32 on cpu"):
+    with pytest.raises(UserError, match=f"^x: samples are {given}; convert"):
         net.learn(x, torch.arange(3), optimizers)
 
 
-def test_two_threads_train_with_the_same_initial_weights():
+@pytest.mark.parametrize(
+    ("error", "dtype"),
+    [
+        (RuntimeError("of the model"), torch.int64),
+        (RuntimeError("of the model"), torch.uint8),
+        (torch.OutOfMemoryError("of the model"), torch.float64),
+    ],
+)
+def test_other_errors_of_a_model_are_not_changed(error, dtype):
+    net = parts()
+    with (
+        pytest.raises(RuntimeError, match="of the model") as caught,
+        net._formats_named(torch.ones(3, 20, dtype=dtype)),
+    ):
+        raise error
+    assert type(caught.value) is type(error)
+
+
+def test_networks_built_at_the_same_time_have_the_weights_of_their_seed():
     from concurrent.futures import ThreadPoolExecutor
 
     def weights(seed):

@@ -1,5 +1,6 @@
 """Slips of authors: one line names the class, the method or attribute, and what would be right."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -295,6 +296,33 @@ def test_a_checkpoint_without_the_state_of_its_optimisers_is_refused():
     }
     with pytest.raises(UserError, match="optimizer_states has 0 entries"):
         refuse_incomplete(Path("last.ckpt"), content)
+
+
+def test_a_checkpoint_whose_loops_would_begin_elsewhere_is_refused():
+    ffcore.train("digits/ff", report=False, run_dir="run", **SMALL)
+    content = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    path = Path("last.ckpt")
+    refuse_incomplete(path, content)
+    for keys, value, match in (
+        (("loops",), {}, r"loops.fit_loop: Field required"),
+        (("loops", "fit_loop"), {}, r"loops.fit_loop.epoch_progress: Field required"),
+        (("loops", "fit_loop", "epoch_progress", "current"), {}, "current.ready: Field required"),
+        (("loops", "fit_loop", "epoch_progress", "current", "completed"), -1, "current.completed"),
+        (
+            ("loops", "fit_loop", "epoch_progress", "current", "ready"),
+            5,
+            "processed and completed do not fit",
+        ),
+        (("epoch",), 2, "epoch is 2, but loops.fit_loop has 1"),
+        (("global_step",), 0, "global_step is 0, but loops.fit_loop has"),
+    ):
+        damaged = copy.deepcopy(content)
+        within = damaged
+        for key in keys[:-1]:
+            within = within[key]
+        within[keys[-1]] = value
+        with pytest.raises(UserError, match=f"^last.ckpt: the run cannot be resumed .*{match}"):
+            refuse_incomplete(path, damaged)
 
 
 # -- the command line -----------------------------------------------------------------------------------
