@@ -102,10 +102,10 @@ class History(L.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore rows and counts."""
+        """Restore rows and counts. Values of another type raise: the checkpoint is damaged."""
         self._rows = [dict(row) for row in state_dict["rows"]]
-        self.seconds, self.samples = state_dict["seconds"], state_dict["samples"]
-        self.resumed = list(state_dict["resumed"])
+        self.seconds, self.samples = float(state_dict["seconds"]), int(state_dict["samples"])
+        self.resumed = [int(step) for step in state_dict["resumed"]]
         self._resuming = True
 
     def _start(self) -> None:

@@ -24,11 +24,11 @@ def costs(run: RunRecord) -> Section | None:
         rows.append(["**sum**", *_cells([sum(each) for each in zip(*map(_of, blocks), strict=True)])])
     columns = ("block", "parameters", "head", "multiplications", "head", "bytes kept", "head")
     text = (
-        "A head is what has parameters in the goodness and the penalties of its block: it is needed to learn, "
-        "and to predict only if the block's evidence counts. Multiplications are those of a forward pass of "
-        "one sample in matrix products and convolutions. Bytes are those that autograd keeps for backward, for "
-        "one sample; closed forms of gradients keep less. Blocks with windows of their own never keep theirs "
-        "at once. A dash: the block does not run on zeros, so its costs were not counted."
+        "A head is what has parameters in the goodness and the penalties of its block: it is needed to "
+        "learn, and to predict only if the block's evidence counts. Multiplications are those of a forward "
+        "pass of one sample in matrix products and convolutions. Bytes are those that autograd keeps for "
+        "backward, for one sample; closed forms of gradients keep less. Blocks with windows of their own "
+        "never keep theirs at once. A dash: the block does not run on zeros, so its costs were not counted."
     )
     return Section("Costs", f"{markdown_table(columns, rows)}\n\n{text}")
 

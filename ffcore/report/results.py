@@ -329,7 +329,7 @@ def _checked(run_dir: str | os.PathLike[str], *, partial: bool) -> Results:
         results = Results(content, partial=partial)
     except UserError as error:
         raise UserError(f"{str(path)!r}: not the results of a run: {error}") from error
-    if content.get("format", 0) > FORMAT:
+    if (content.get("format") or 0) > FORMAT:  # null in a damaged file
         raise UserError(
             f"{str(path)!r}: made by a newer version, in format {content['format']}; this version reads "
             f"formats up to {FORMAT}: install a newer ffcore"
