@@ -101,6 +101,7 @@ class LocalBlock(nn.Module):
         refuse_bare(body, "body")
         refuse_uncallable(body, "body")
         expect("name", name, str, "text")
+        expect("per_view", per_view, bool, "a boolean")
         if loss is not None:
             expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
             if objective is not None or penalties:
