@@ -208,6 +208,8 @@ class _Given(NegativeData):
     ) -> tuple[Tensor, Tensor | None]:
         if self.x.shape != x.shape:
             raise UserError(f"negatives: samples {tuple(self.x.shape)} for a batch {tuple(x.shape)}")
+        if self.y is not None and self.y.shape != x.shape[:1]:
+            raise UserError(f"negatives: hypotheses {tuple(self.y.shape)} for a batch {tuple(x.shape)}")
         return self.x, self.y
 
 
