@@ -206,8 +206,8 @@ class _Given(NegativeData):
     def forward(
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
-        if self.x.shape != x.shape:
-            raise UserError(f"negatives: samples {tuple(self.x.shape)} for a batch {tuple(x.shape)}")
+        if self.x.shape != x.shape or self.x.dtype != x.dtype:
+            raise UserError(f"negatives: samples are {described(self.x)} for a batch {described(x)}")
         if self.y is not None and self.y.shape != x.shape[:1]:
             raise UserError(f"negatives: hypotheses {tuple(self.y.shape)} for a batch {tuple(x.shape)}")
         return self.x, self.y
@@ -224,7 +224,7 @@ def _pair(negatives: Any, classes: int) -> tuple[Tensor, Tensor | None] | None:
     if not isinstance(x, Tensor):
         raise UserError(f"negatives: samples should be a tensor, not {described(x)}")
     if hypotheses is not None:
-        if not isinstance(hypotheses, Tensor) or hypotheses.dtype != torch.int64:
+        if not isinstance(hypotheses, Tensor) or hypotheses.dtype != torch.int64 or not hypotheses.dim():
             right = "an int64 tensor of classes, or None"
             raise UserError(f"negatives: hypotheses should be {right}, not {described(hypotheses)}")
         if len(hypotheses) and not 0 <= int(hypotheses.min()) <= int(hypotheses.max()) < classes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ffcore.build.attributes import own_schedule, refuse_attributes
+from ffcore.build.attributes import own_schedule
 from ffcore.build.components import make
 from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.network import NetworkBuilder
@@ -55,7 +55,6 @@ def assemble(
     with SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
-        refuse_attributes(algorithm)
         with at_path("algorithm"):
             in_shape = set_up_algorithm(algorithm, context)
         builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.superclass_of)

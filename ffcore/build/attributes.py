@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ffcore.blame import title
-from ffcore.errors import UserError, expect
+from ffcore.errors import UserError
 from ffcore.interfaces import Algorithm
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import BlockConfig, NetworkItem
@@ -19,22 +19,6 @@ from ffcore.recipe.tree import Tree
 T = TypeVar("T")
 
 ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
-
-_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "whole_network": (str, "text: the reason"),
-    "hypotheses": (bool, "a boolean"),
-    "accepts": ((frozenset, set, tuple, list), "a frozenset of forms of goodness"),
-}
-
-
-def refuse_attributes(algorithm: Algorithm) -> None:
-    """Raise if a class attribute of an algorithm has another type.
-
-    Raises:
-        UserError: with the attribute and the class.
-    """
-    for name, (types, right) in _TYPES.items():
-        expect(f"algorithm: {name} of {title(algorithm)}", getattr(algorithm, name), types, right)
 
 
 def head_item(algorithm: Algorithm, classes: int) -> NetworkItem:

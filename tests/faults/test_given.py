@@ -102,6 +102,8 @@ def test_a_factor_that_is_text_is_refused():
         ((X, Y, Y), "negatives: should be a pair"),
         ((X.numpy(), Y), "negatives: samples should be a tensor, not a ndarray"),
         ((X[:5], Y[:5]), "negatives: samples"),
+        ((X.double(), Y), "negatives: samples are a tensor .* of float64 for a batch"),
+        ((X, torch.tensor(3)), "negatives: hypotheses should be"),
         ((X, Y.float()), "negatives: hypotheses should be an int64 tensor"),
         ((X, Y + 10), "negatives: hypotheses run from 10 to 19; they should be 0 to 9"),
         ((X, Y[:5]), "negatives: hypotheses"),
@@ -152,6 +154,17 @@ def test_evidence_is_a_list_of_tensors(made, match):
     block = ffcore.LocalBlock(nn.Linear(64, 20), "channel-partition", objective="cross-entropy")
     own = ffcore.Network([nn.Flatten(), block], Listed(made), example=X[:2], classes=10)
     refused(f"algorithm: the result of Listed.evidence {match}", lambda: own.predict(X))
+
+
+@pytest.mark.parametrize("sources", [3, ["a"]])
+def test_sources_are_sources(sources):
+    algorithm = Listed([])
+    algorithm.sources = lambda net: sources
+    block = ffcore.LocalBlock(nn.Linear(64, 20), "channel-partition", objective="cross-entropy")
+    refused(
+        "algorithm: sources of Listed.* should return a tuple",
+        lambda: ffcore.Network([nn.Flatten(), block], algorithm, example=X[:2], classes=10),
+    )
 
 
 def test_examples_of_an_unknown_component_are_refused():
