@@ -59,6 +59,33 @@ def test_a_body_keeps_its_device():
     refused("network.0: .*device meta.*the device of its input", lambda: net(network=[Elsewhere(64, 9)]))
 
 
+class Handed(nn.Linear):
+    def forward(self, x):
+        activity = super().forward(x.flatten(1))
+        return activity, activity.to("meta")
+
+
+class Nowhere(Goodness):
+    def forward(self, activity):
+        return activity.square().sum(1).to("meta")
+
+
+@pytest.mark.parametrize(
+    ("body", "goodness", "match"),
+    [
+        (Elsewhere(64, 9), "sum-squares", "forward of Elsewhere"),
+        (Handed(64, 9), "sum-squares", "forward of Handed"),
+        (nn.Linear(64, 9), Nowhere(), "forward of Nowhere"),
+    ],
+)
+def test_results_of_a_block_have_values(body, goodness, match):
+    block = ffcore.LocalBlock(body, goodness, objective="logistic")
+    refused(
+        f"block .*{match} returned .* on the device meta",
+        lambda: ffcore.Network([nn.Flatten(), block], "forward-forward", example=X[:2], classes=10),
+    )
+
+
 class Loop(Circuit):
     def __init__(self, calls, reads, name="inner"):
         super().__init__()
