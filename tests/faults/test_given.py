@@ -18,6 +18,7 @@ from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.lr import LRSchedule
 from ffcore.recipe.text import parse
 from ffcore.report.results import Results
+from ffcore.run import checkpoints
 from ffcore.testing import cases
 
 X, Y = torch.rand(20, 1, 8, 8), torch.arange(20) % 10
@@ -209,3 +210,15 @@ def test_an_undefined_alias_is_named(text, match):
 
 def test_a_source_has_a_name():
     refused("sources", lambda: Results({"sources": [{"name": None, "kind": "block"}]}, partial=True))
+
+
+def test_a_run_is_not_resumed_without_its_history(tmp_path, monkeypatch):
+    (tmp_path / "last.ckpt").touch()
+    content = {
+        **{"state_dict": {}, "callbacks": {}, "optimizer_states": [{}], "loops": {}, "epoch": 0},
+        **{"global_step": 0, "pytorch-lightning_version": ""},
+    }
+    monkeypatch.setattr(checkpoints, "read", lambda path: content)
+    refused("last.ckpt: the run cannot be resumed .* no History", lambda: checkpoints.newest(tmp_path))
+    content["callbacks"]["History"] = {}
+    assert checkpoints.newest(tmp_path)[1] is content
