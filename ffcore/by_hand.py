@@ -17,6 +17,7 @@ from ffcore.errors import UserError
 from ffcore.interfaces import BatchRNG, Block, NegativeData, Out, Progress, Views
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
 from ffcore.local.optimizers import refuse_others
+from ffcore.local.returned import described
 from ffcore.network import Network
 
 
@@ -96,12 +97,14 @@ def one_step(
     Raises:
         UserError: as `Network.learn`, or when the algorithm has no negative data to replace.
     """
+    if not isinstance(net, Network):
+        raise UserError(f"net: a {type(net).__name__} is not an ffcore.Network")
     net.batch(x, y, 0, 0)  # raises if x or y do not fit, before anything changes
     if optimizers is not None:
         refuse_others(optimizers, net.local)
         net.local.optimizers = optimizers
     watch = _Watch(net)
-    with _replaced(net, negatives), watch.watching():
+    with _replaced(net, _pair(negatives, net.classes)), watch.watching():
         net.learn(x, y, progress=progress)
     return watch.steps()
 
@@ -203,9 +206,31 @@ class _Given(NegativeData):
     def forward(
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
-        if self.x.shape != x.shape:
-            raise UserError(f"negatives: samples {tuple(self.x.shape)} for a batch {tuple(x.shape)}")
+        if self.x.shape != x.shape or self.x.dtype != x.dtype:
+            raise UserError(f"negatives: samples are {described(self.x)} for a batch {described(x)}")
+        if self.y is not None and self.y.shape != x.shape[:1]:
+            raise UserError(f"negatives: hypotheses {tuple(self.y.shape)} for a batch {tuple(x.shape)}")
         return self.x, self.y
+
+
+def _pair(negatives: Any, classes: int) -> tuple[Tensor, Tensor | None] | None:
+    """Return given negatives, checked; `_Given` and its caller check shapes against those of the batch."""
+    if negatives is None:
+        return None
+    if not isinstance(negatives, tuple | list) or len(negatives) != 2:
+        given = described(negatives)
+        raise UserError(f"negatives: should be a pair: samples and their hypotheses, or None; not {given}")
+    x, hypotheses = negatives
+    if not isinstance(x, Tensor):
+        raise UserError(f"negatives: samples should be a tensor, not {described(x)}")
+    if hypotheses is not None:
+        if not isinstance(hypotheses, Tensor) or hypotheses.dtype != torch.int64 or not hypotheses.dim():
+            right = "an int64 tensor of classes, or None"
+            raise UserError(f"negatives: hypotheses should be {right}, not {described(hypotheses)}")
+        if len(hypotheses) and not 0 <= int(hypotheses.min()) <= int(hypotheses.max()) < classes:
+            given = f"{int(hypotheses.min())} to {int(hypotheses.max())}"
+            raise UserError(f"negatives: hypotheses run from {given}; they should be 0 to {classes - 1}")
+    return x, hypotheses
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from ffcore.local.stages import (
     local_network,
     refuse_misfits,
     refuse_needs,
+    sources_of,
     warn_of_what_stays_outside,
 )
 from ffcore.parts import part
@@ -137,7 +138,7 @@ class Network(nn.Module):
             self.algorithm.connect(self.local)
         if not isinstance(body, nn.Module):
             warn_of_what_stays_outside(self.local)
-        self.sources = self.algorithm.sources(self.local)
+        self.sources = sources_of(self.algorithm, self.local)
         names = [source.name for source in self.sources]
         if twice := {name for name in names if names.count(name) > 1}:
             raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")

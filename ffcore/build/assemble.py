@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ffcore.build.attributes import own_schedule
 from ffcore.build.components import make
 from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.network import NetworkBuilder
@@ -17,7 +18,6 @@ from ffcore.local import LocalNetwork
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.spec import Kind
 from ffcore.recipe.start import StartConfig
 
 
@@ -60,9 +60,7 @@ def assemble(
         builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.superclass_of)
         network = builder.build()
         _freeze(network, recipe.start)
-        schedule: Schedule = make(
-            recipe.schedule or Kind("schedule").validate(algorithm.schedule), "schedule"
-        )
+        schedule: Schedule = make(recipe.schedule or own_schedule(algorithm), "schedule")
         contribution: LayerContribution = make(recipe.contribution, "contribution")
         augmentations = augmentations_of(recipe, context)
     if not network.learning:

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from ffcore.blame import explain, located
+from ffcore.build.attributes import ITEM, head_item, imposed_block
 from ffcore.build.block import local_block
 from ffcore.build.components import make
-from ffcore.build.head import ITEM, head_item
 from ffcore.build.memory import Limited, refuse, size
 from ffcore.build.model import LocalModel, built
 from ffcore.build.names import refuse_reserved
@@ -100,7 +100,7 @@ class NetworkBuilder:
         Raises:
             UserError: with the path in the recipe, when parts do not fit together.
         """
-        imposed = BlockConfig.model_validate(dict(self.algorithm.block))
+        imposed = imposed_block(self.algorithm)
         defaults = self.recipe.block
         try:
             stages = self._stages(self.recipe.network, "network", defaults, imposed)
@@ -243,6 +243,9 @@ class NetworkBuilder:
         general = f"{path}.block" if item.block.model_fields_set else "block"
 
         def block(name: str, body: nn.Module, loss: LocalLoss | None = None) -> LocalBlock:
+            if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+                what = f"setup of {type(circuit).__name__} names a block {name!r}"
+                raise UserError(f"{path}: {what}; it should be letters, digits, _ and -")
             own = item.blocks.get(name, BlockConfig())
             where = f"{path}.blocks.{name}" if name in item.blocks else general
             full = f"{item.name}-{name}" if item.name is not None else name
@@ -287,8 +290,8 @@ class NetworkBuilder:
             return body
         made: Any = self._run(body, self._x, path)
         activity: Tensor = made[0] if isinstance(made, tuple) else made
-        if not isinstance(activity, Tensor) or not activity.numel():
-            right = "a tensor with at least one value a row"
+        if not isinstance(activity, Tensor) or not activity.numel() or activity.device != self._x.device:
+            right = "a tensor with at least one value a row, on the device of its input"
             raise UserError(f"{path}: it returns {described(activity)}; a body returns {right}")
         handoff = None
         if config.handoff is not None:

@@ -81,7 +81,7 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
     function, options = _called(config, path)
     try:
         made = _factor_of(function, options) if isinstance(function, type) else partial(function, **options)
-        first = float(made(0.0, 1))
+        first = _number(made(0.0, 1))
     except FOREIGN as error:
         hint = f"; write options beside kind: {function.__name__}" if isinstance(function, type) else ""
         raise UserError(f"{path}: it does not return a factor: {reported(error)}{hint}") from error
@@ -90,7 +90,7 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
 
     def factor(epoch: float, epochs: int) -> float:
         try:
-            value = float(made(epoch, epochs))
+            value = _number(made(epoch, epochs))
         except FOREIGN as error:
             raise RunError(f"{path}: no factor at epoch {epoch:g}: {reported(error)}") from error
         if not 0 <= value < math.inf:
@@ -98,6 +98,13 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
         return value
 
     return factor
+
+
+def _number(value: Any) -> float:
+    """Return a factor as a float. Text is refused, although ``float`` would read it."""
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{value!r} is text, not a number")
+    return float(value)
 
 
 def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[float, int], float]:

@@ -82,7 +82,8 @@ class ImageSet:
             raise UserError(f"{self.name}, provenance: should be {right}, not {self.provenance!r}")
         _check(f"{self.name}, train", self.train, self.num_classes)
         _check(f"{self.name}, test", self.test, self.num_classes)
-        others = {"test": self.test} | ({} if self.val is None else {"validation": self.val})
+        # validation first: `ffcore.fit` without test samples gives the same samples as both
+        others = ({} if self.val is None else {"validation": self.val}) | {"test": self.test}
         if self.val is not None:
             _check(f"{self.name}, validation", self.val, self.num_classes)
         for what, split in others.items():

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ffcore.errors import UserError, a
 from ffcore.interfaces.batch import Batch
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
@@ -91,7 +92,7 @@ class Algorithm(Component):
 
     def scores(self, x: Tensor, net: Network) -> Tensor:
         """Return the evidence of every source, (L, N, K): of the blocks, then of the readouts."""
-        evidence = self.evidence(x, net)
+        evidence = _listed(self.evidence(x, net), type(self).evidence)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()
         # Autocast may give sources different dtypes, which stack refuses.
@@ -116,6 +117,21 @@ class Algorithm(Component):
             Arrays for ``arrays.npz`` by name. Those of a single number are also written to ``results.json``.
         """
         return {}
+
+
+def _listed(evidence: Any, method: Any) -> list[Tensor]:
+    """Return the evidence of a method as a list of tensors.
+
+    Raises:
+        UserError: it is something else; the message names the method.
+    """
+    listed = list(evidence) if isinstance(evidence, list | tuple | Tensor) else [evidence]
+    others = [type(each).__name__ for each in listed if not isinstance(each, Tensor)]
+    if others or len({each.shape for each in listed}) > 1:
+        given = f"has {a(others[0])}" if others else f"has shapes {[tuple(each.shape) for each in listed]}"
+        what = f"the result of {method.__qualname__} {given}"
+        raise UserError(f"algorithm: {what}; it should be a list of tensors (N, K), one for each source")
+    return listed
 
 
 def _of_one_type(evidence: list[Tensor], x: Any) -> list[Tensor]:

@@ -101,6 +101,7 @@ class LocalBlock(nn.Module):
         refuse_bare(body, "body")
         refuse_uncallable(body, "body")
         expect("name", name, str, "text")
+        expect("per_view", per_view, bool, "a boolean")
         if loss is not None:
             expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
             if objective is not None or penalties:
@@ -240,7 +241,7 @@ class LocalBlock(nn.Module):
         goodness: Any = self.goodness(activity)
         rows, dims = activity.shape[0], 1 if self.goodness.form == "energy" else 2
         fits = isinstance(goodness, Tensor) and goodness.dim() == dims and goodness.shape[0] == rows
-        if not fits or goodness.is_complex():
+        if not fits or goodness.is_complex() or (self.info is None and _lost_values(goodness, activity)):
             raise wrong_goodness(self, rows, goodness)
         return cast(Tensor, goodness)
 
@@ -252,6 +253,10 @@ class LocalBlock(nn.Module):
         rows = inputs[0].shape[0] if len(inputs) == 1 else None
         if not _fits(activity, rows) or (self.fixed_shape or activity.shape[1:]) != activity.shape[1:]:
             raise wrong_activity(self, rows, activity)
+        if self.info is None:  # only in the dry run
+            for each in (activity, handed):
+                if isinstance(each, Tensor) and _lost_values(each, inputs[0]):
+                    raise wrong_activity(self, rows, each)
         if handed is not activity and not _fits(handed, activity.shape[0]):
             raise wrong_activity(self, rows, handed)
         return activity, handed
@@ -265,6 +270,11 @@ class LocalBlock(nn.Module):
         if self.info is None and not can_follow(handoff, handed):
             raise wrong_handoff(self, handed, handoff)
         return handoff
+
+
+def _lost_values(made: Tensor, given: Tensor) -> bool:
+    """Return whether a result is on the device meta, which has no values, although its input is not."""
+    return made.is_meta and given.device.type != "meta"
 
 
 def _fits(made: Any, rows: int | None) -> bool:

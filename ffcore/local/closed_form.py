@@ -22,7 +22,7 @@ from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.own import belongs
-from ffcore.local.returned import wrong_derivative
+from ffcore.local.returned import wrong_derivative, wrong_vjp
 from ffcore.local.rules import Gradient, backward, detached
 
 Begins = Literal["activity", "goodness", "loss"]
@@ -151,5 +151,7 @@ def _finish(block: Block, inputs: tuple[Tensor, ...], out: Out, derivative: Tens
             with torch.enable_grad():
                 leaf = activity.detach().requires_grad_()
                 (up,) = torch.autograd.grad(block.goodness(leaf), leaf, of_goodness)
+        elif getattr(up, "shape", None) != activity.shape:
+            raise wrong_vjp(block, activity, up)
     if up is not None:
         cast(ClosedForm, block.body).add_gradients(inputs[0], activity, up, *inputs[1:])

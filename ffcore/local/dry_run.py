@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.blame import foreign_places, located, title
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import (
     Algorithm,
     Block,
@@ -33,6 +33,13 @@ from ffcore.local.box import BoxStage
 from ffcore.local.loss import GoodnessLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
+
+_ATTRIBUTES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "whole_network": (str, "text: the reason"),
+    "hypotheses": (bool, "a boolean"),
+    "accepts": ((frozenset, set, tuple, list), "a frozenset of forms of goodness"),
+}
+"""Types of the attributes of algorithms, and their names for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +191,12 @@ def set_up_algorithm(algorithm: Algorithm, context: Context) -> tuple[int, ...]:
     """Set up an algorithm and return the shape of one input of the network.
 
     Raises:
-        ValueError: when the data do not fit, or the algorithm does not return a shape.
+        ValueError: when the data do not fit, the algorithm does not return a shape, or one of its attributes
+            has another type.
     """
     shape: Any = algorithm.setup(context)
+    for name, (types, right) in _ATTRIBUTES.items():
+        expect(f"algorithm: {name} of {title(algorithm)}", getattr(algorithm, name), types, right)
     if not isinstance(shape, Sequence) or not all(isinstance(side, int) for side in shape):
         raise ValueError(
             f"its setup returned {shape!r}; it should return the shape of one input of the network, such as "

@@ -81,7 +81,7 @@ def planned(
             rule = ClosedFormGradient.serving(sharing[0]) or rule
         for block in sharing:
             if block in plan:
-                raise UserError(f"the schedule puts block {block.name} into two windows at once")
+                raise UserError(f"schedule: windows returned {windows}; block {block.name} is in two of them")
             plan[block] = Place(number, block is sharing[0], block is sharing[-1], rule)
         _refuse_idle_handoff(sharing[-1])
     return plan

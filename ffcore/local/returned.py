@@ -84,17 +84,21 @@ def evidence_of(block: Any, goodness: Tensor) -> Tensor:
 
 
 def refuse_calls(circuit: Any, path: str) -> None:
-    """Raise if a circuit's setup has not set how often it calls its blocks, and which calls it reads.
+    """Raise if a circuit's setup has not set how often it calls its blocks, and which of the calls it reads.
 
     Raises:
         UserError: with the attribute.
     """
+    place = written_at(type(circuit).setup)
     for attribute, kind in (("calls", int), ("reads", range)):
         given = getattr(circuit, attribute, None)
         if type(given) is not kind:
             what = f"{type(circuit).__name__}.{attribute} is {given!r} after its setup"
-            place = written_at(type(circuit).setup)
             raise UserError(f"{path}: {what}; it should be {a(kind.__name__)}{place}")
+    calls, reads = circuit.calls, circuit.reads
+    if not reads or min(reads[0], reads[-1]) < 0 or max(reads[0], reads[-1]) >= calls:
+        what = f"{type(circuit).__name__}.reads is {reads} after its setup, and calls is {calls}"
+        raise UserError(f"{path}: {what}; reads should be within range(0, {calls}){place}")
 
 
 def wrong_derivative(block: Any, goodness: Tensor, made: Any) -> UserError:
@@ -104,6 +108,12 @@ def wrong_derivative(block: Any, goodness: Tensor, made: Any) -> UserError:
     given = made[1] if pair else made
     right = f"{right}, as its second value" if pair else right
     return _error(block, block.loss.objective, given, right, method="with_derivative")
+
+
+def wrong_vjp(block: Any, activity: Tensor, made: Any) -> UserError:
+    """Return the error of a goodness whose closed form is not a gradient of the activity."""
+    right = f"a tensor {tuple(activity.shape)}, the gradient of the activity, or None"
+    return _error(block, block.goodness, made, right, method="vjp")
 
 
 def wrong_measured(algorithm: Any, evidence: Any, shape: tuple[int, ...]) -> UserError:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.blame import reported
-from ffcore.errors import FOREIGN, UserError, a, at_path, closest, expect
-from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout
+from ffcore.blame import reported, title
+from ffcore.errors import FOREIGN, UserError, a, at_path, closest, expect, shortened
+from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout, Source
 from ffcore.interfaces.contribution import NEEDS
 from ffcore.interfaces.structure import tensors
 from ffcore.local.box import BoxStage
@@ -125,6 +125,19 @@ def refuse_needs(contribution: LayerContribution) -> None:
         given = min(map(str, set(needs) - NEEDS)) if several else needs
         known, name = ", ".join(sorted(NEEDS)), type(contribution).__name__
         raise ValueError(f"needs of {name} has {given!r}; it should be a set of {known}")
+
+
+def sources_of(algorithm: Algorithm, local: LocalNetwork) -> tuple[Source, ...]:
+    """Return the sources of the evidence of an algorithm.
+
+    Raises:
+        UserError: they are not a tuple of sources.
+    """
+    sources: Any = algorithm.sources(local)
+    if not isinstance(sources, tuple | list) or not all(isinstance(each, Source) for each in sources):
+        what = f"sources of {title(algorithm)} returned {shortened(sources)}"
+        raise UserError(f"algorithm: {what}; it should return a tuple of ffcore.interfaces.Source")
+    return tuple(sources)
 
 
 def refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:

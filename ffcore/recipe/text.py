@@ -154,7 +154,13 @@ def _composed(text: str, label: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{label}:{mark.line + 1}" if mark and not label.startswith("override ") else label
-        raise RecipeError(f"{where}  broken YAML: {error.problem or error.context}") from error
+        problem = str(error.problem or error.context)
+        # libyaml does not name an undefined alias: its name stands at the mark
+        column = mark.column if mark else 0
+        named = re.match(r"[*&][^\s,\]}]+", [*text.splitlines(), ""][mark.line][column:]) if mark else None
+        if named and named[0] not in problem:
+            problem += f" {shortened(named[0])}"
+        raise RecipeError(f"{where}  broken YAML: {problem}") from error
     except RecursionError as error:
         raise RecipeError(f"{label}  broken YAML: nested more than {DEEPEST} levels deep") from error
     except UnicodeEncodeError as error:

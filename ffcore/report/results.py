@@ -87,7 +87,7 @@ class Record(dict[str, Any]):
                 if required and (not partial or name in self.always):
                     raise UserError(f"{name!r} is missing")
                 continue
-            if partial and content[name] is None:
+            if partial and content[name] is None and name not in self.always:
                 continue
             try:
                 value = adapter.validate_python(content[name], context=partial)

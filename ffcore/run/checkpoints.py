@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ffcore import files
 from ffcore.blame import foreign_places
+from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, a, everywhere, one_line, shortened
 from ffcore.run import stored
@@ -301,6 +302,8 @@ def newest(folder: Path) -> tuple[Path | None, dict[str, Any] | None, list[str]]
         try:
             content = read(path)
             stored.refuse_incomplete(path, content)
+            if History.__qualname__ not in content["callbacks"]:  # its rows, times and counts would be lost
+                raise UserError(f"{path}: the run cannot be resumed from this checkpoint: it has no History")
             return path, content, complaints
         except UserError as error:
             if "install a newer" in str(error):

@@ -47,6 +47,7 @@ class Data:
         """
         config = recipe.data
         source = dataset if dataset is not None else make(config.dataset, "data")
+        expect("data", source, Dataset, "an instance of ffcore.data.images.Dataset")
         images = source.load()
         expect(f"data: the result of {type(source).__name__}.load", images, ImageSet, "an ImageSet")
         try:

@@ -68,7 +68,8 @@ def cases(
         examples: options for a component, by (noun, name), in place of its own examples.
 
     Raises:
-        UserError: when the plugin does not exist, or a waiver has no reason or no check.
+        UserError: when the plugin does not exist, a waiver has no reason or no check, or examples are of no
+            component that is checked.
     """
     waive, examples = dict(waive or {}), dict(examples or {})
     plugins = manager.current()
@@ -78,6 +79,10 @@ def cases(
     if plugin is not None and plugin not in known:
         raise UserError(f"there is no working plugin {plugin!r}{closest(plugin, known)}")
     entries = [e for noun in NOUNS for e in plugins.registry.entries(noun) if plugin in (None, e.plugin)]
+    checked = {(entry.noun, entry.name) for entry in entries}
+    for component in examples:
+        if component not in checked:
+            raise UserError(f"examples: {component!r} is not (noun, name) of a component that is checked")
     found = [
         Case(case.example, case.check, waive.get(_key(case), case.waived), case.number)
         for entry in entries

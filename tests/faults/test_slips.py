@@ -182,16 +182,29 @@ def test_attributes_of_a_box_have_their_types(name, value):
     refused(f"{name} is {value!r}; it should be", network=network)
 
 
-def test_a_head_of_an_unknown_kind_names_its_algorithm(capsys):
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("head = {'kind': 'dens', 'units': 'classes'}", "the head of Mine .*'dens' is not a body"),
+        ("head = 3", "the head of Mine .*3 cannot be read"),
+        ("block = {'goodnes': None}", "the block of Mine .*goodnes"),
+        ("block = 3", "the block of Mine .*3 cannot be read"),
+        ("schedule = 'jiont'", "the schedule of Mine .*'joint'"),
+        ("schedule = 3", "the schedule of Mine .*3 cannot be read"),
+        ("accepts = 'class'", "accepts of Mine .*should be a frozenset"),
+        ("whole_network = True", "whole_network of Mine .*should be text"),
+    ],
+)
+def test_class_attributes_of_an_algorithm_name_it(line, match, capsys):
     Path("p.py").write_text(
         "from ffcore.plugin import hookimpl\n"
         "from ffcore_channel.algorithm import ChannelClass\n"
-        "class Mine(ChannelClass):\n    head = {'kind': 'dens', 'units': 'classes'}\n"
+        f"class Mine(ChannelClass):\n    {line}\n"
         "@hookimpl\ndef ffcore_register(registry):\n    registry.algorithm('mine', Mine)\n"
     )
     words = ["--plugin", "p.py", "run", "digits/channel", "algorithm=mine", "--run-dir", "run"]
     assert main(words) == 2
-    assert re.search("^error: .*the head of Mine .*'dens' is not a body", capsys.readouterr().err)
+    assert re.search(f"^error: .*{match}", capsys.readouterr().err)
 
 
 def test_a_block_has_a_loss_or_an_objective():
