@@ -139,6 +139,8 @@ def resume_hint(path: Path) -> Iterator[None]:
         if (problem := stdout.problem(error)) is not None:
             written = f"{stdout.NAME} cannot be written ({problem.strerror})"
             raise RunError(f"{written}; {_next(path)}") from error
+        if error.errno is None:  # raised by code, such as a callback: no call of the system failed
+            raise
         file = error.filename if isinstance(error.filename, str) else str(path)
         if error.errno not in _NO_ROOM and not Path(file).absolute().is_relative_to(path.absolute()):
             raise

@@ -368,3 +368,12 @@ def test_a_paper_is_checked_although_a_changed_experiment_drops_it(capsys):
 
 def test_a_shift_is_not_larger_than_the_image():
     refused(r"shift moves images of 8x8", **{"data.augment": [{"kind": "shift", "pixels": 1000000}]})
+
+
+def test_an_os_error_that_a_callback_raises_is_not_a_full_disk():
+    class Noisy(lightning.Callback):
+        def setup(self, trainer, pl_module, stage):
+            raise OSError("my own check")
+
+    with pytest.raises(OSError, match="my own check"):
+        ffcore.train("digits/ff", report=False, run_dir="run", callbacks=[Noisy()], **SMALL)
