@@ -207,7 +207,7 @@ class _Given(NegativeData):
         self, x: Tensor, y: Tensor | None, probs: Callable[[], Tensor], rng: BatchRNG
     ) -> tuple[Tensor, Tensor | None]:
         if self.x.shape != x.shape or self.x.dtype != x.dtype:
-            raise UserError(f"negatives: samples are {described(self.x)} for a batch {described(x)}")
+            raise UserError(f"negatives: the samples are {described(self.x)}, the batch is {described(x)}")
         if self.y is not None and self.y.shape != x.shape[:1]:
             raise UserError(f"negatives: hypotheses {tuple(self.y.shape)} for a batch {tuple(x.shape)}")
         return self.x, self.y

@@ -127,7 +127,8 @@ def _listed(evidence: Any, method: Any) -> list[Tensor]:
     """
     listed = list(evidence) if isinstance(evidence, list | tuple | Tensor) else [evidence]
     others = [type(each).__name__ for each in listed if not isinstance(each, Tensor)]
-    if others or len({each.shape for each in listed}) > 1:
+    # no set of shapes: torch.export has symbols in place of numbers
+    if others or any(each.shape != listed[0].shape for each in listed):
         given = f"has {a(others[0])}" if others else f"has shapes {[tuple(each.shape) for each in listed]}"
         what = f"the result of {method.__qualname__} {given}"
         raise UserError(f"algorithm: {what}; it should be a list of tensors (N, K), one for each source")

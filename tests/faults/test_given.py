@@ -129,8 +129,8 @@ def test_a_factor_that_is_text_is_refused():
         (X, "negatives: should be a pair"),
         ((X, Y, Y), "negatives: should be a pair"),
         ((X.numpy(), Y), "negatives: samples should be a tensor, not a ndarray"),
-        ((X[:5], Y[:5]), "negatives: samples"),
-        ((X.double(), Y), "negatives: samples are a tensor .* of float64 for a batch"),
+        ((X[:5], Y[:5]), "negatives: the samples"),
+        ((X.double(), Y), "negatives: the samples are a tensor .* of float64, the batch"),
         ((X, torch.tensor(3)), "negatives: hypotheses should be"),
         ((X, Y.float()), "negatives: hypotheses should be an int64 tensor"),
         ((X, Y + 10), "negatives: hypotheses run from 10 to 19; they should be 0 to 9"),
@@ -219,6 +219,7 @@ def test_a_run_is_not_resumed_without_its_history(tmp_path, monkeypatch):
         **{"global_step": 0, "pytorch-lightning_version": ""},
     }
     monkeypatch.setattr(checkpoints, "read", lambda path: content)
+    monkeypatch.setattr(checkpoints.stored, "refuse_incomplete", lambda path, content: None)
     refused("last.ckpt: the run cannot be resumed .* no History", lambda: checkpoints.newest(tmp_path))
     content["callbacks"]["History"] = {}
     assert checkpoints.newest(tmp_path)[1] is content

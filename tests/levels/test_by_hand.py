@@ -65,7 +65,10 @@ def test_negatives_may_be_given():
     assert torch.equal(labels, hypotheses)
     with pytest.raises(UserError, match="learns without negative data"):
         ffcore.one_step(from_recipe("digits/channel"), x, y, negatives=(x, hypotheses))
-    with pytest.raises(UserError, match=r"negatives: samples \(3, 1, 8, 8\) for a batch"):
+    with pytest.raises(
+        UserError,
+        match=r"negatives: the samples are a tensor \(3, 1, 8, 8\) .* the batch is a tensor \(20, 1, 8, 8\)",
+    ):
         ffcore.one_step(net, x, y, negatives=(x[:3], hypotheses[:3]))
 
 
