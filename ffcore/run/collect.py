@@ -10,7 +10,7 @@ import torch
 
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
-from ffcore.local.costs import BlockCost, costs
+from ffcore.local.costs import BlockCost
 from ffcore.recipe.schema import Recipe
 from ffcore.report.results import FORMAT
 from ffcore.run import environment
@@ -25,6 +25,7 @@ def results_of(
     history: History,
     device: torch.device,
     *,
+    cost_of: Mapping[str, BlockCost | None],
     command: str | None,
     commits: Sequence[str],
     state: Mapping[str, Any],
@@ -41,6 +42,7 @@ def results_of(
         module: the module, with its test metrics.
         history: time and samples of the training.
         device: the device of the run.
+        cost_of: the costs of each block, by name.
         command: the command line that started the run; None if it was started from Python.
         commits: the commits of ffcore that the run used, in order: several if it was resumed.
         state: the last checkpoint.
@@ -63,7 +65,7 @@ def results_of(
         "precision": recipe.trainer.precision,
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),
-        "blocks": _blocks(module),
+        "blocks": _blocks(module, cost_of),
         "sources": [{"name": s.name, "kind": s.role} for s in module.sources],
         "start": state["ffcore"].get("start"),
         "contribution": recipe.contribution.kind,
@@ -91,8 +93,7 @@ def results_of(
     }
 
 
-def _blocks(module: ForwardOnly) -> list[dict[str, Any]]:
-    cost_of = costs(module.network)
+def _blocks(module: ForwardOnly, cost_of: Mapping[str, BlockCost | None]) -> list[dict[str, Any]]:
     return [
         {
             "name": b.name,

@@ -297,7 +297,8 @@ class Job:
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         first = group.rank == 0
-        for message in large_heads(costs(module.network)):
+        cost_of = costs(module.network) if first else {}  # only rank 0 reports and writes them
+        for message in large_heads(cost_of):
             reporter(console)(message)
         own_bar = console is not None and config.bar and not self.callbacks.bar and first
         bar = [Bar(console, recipe.name)] if console is not None and own_bar else []
@@ -340,6 +341,7 @@ class Job:
         concluded = arrays.conclude(module, data, device, reporter(console))
         results = results_of(
             *(recipe, data, module, history, device),
+            cost_of=cost_of,
             command=meta["command"],
             commits=[commit for commit in meta["commits"] if commit is not None],
             state=state,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.options import Fraction, Positive, Size
+from ffcore_resnet.convolution import refuse_other_than_images
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
 
@@ -87,10 +88,7 @@ class ConvBatchNorm(nn.Module):
         eps: Positive = 1e-5,
     ) -> None:
         super().__init__()
-        if len(in_shape) != 3:
-            raise ValueError(f"a convolution needs images of C×H×W, samples have shape {in_shape}")
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel: {kernel} is even; it should be odd")
+        refuse_other_than_images(in_shape, kernel)
         if min(in_shape[1:]) < stride * pool:
             raise ValueError(
                 f"pool: an image of {in_shape[1]}×{in_shape[2]} pixels is smaller than stride·pool = "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ffcore.interfaces import Context, LayerContribution
+from ffcore_std.contributions import blocks_with_evidence
 
 
 class SumOfSoftmax(LayerContribution):
@@ -27,11 +28,7 @@ class SumOfSoftmax(LayerContribution):
         Raises:
             ValueError: when no block has a goodness.
         """
-        self.blocks = [i for i, source in enumerate(context.sources) if source.role == "block"]
-        if not self.blocks:
-            raise ValueError(
-                "no block gives evidence: give the blocks a goodness, or use contribution: readout"
-            )
+        self.blocks = blocks_with_evidence(context)
 
     def combine(self, scores: Tensor) -> Tensor:
         """(L, N, K) → (N, K)."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ffcore.options import Fraction, Size
 from ffcore_local.bodies import normed
+from ffcore_resnet.convolution import refuse_other_than_images
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
 
@@ -50,10 +51,7 @@ class RandomConv(nn.Module):
         momentum: Fraction = 0.1,
     ) -> None:
         super().__init__()
-        if len(in_shape) != 3:
-            raise ValueError(f"a convolution needs images of C×H×W, samples have shape {in_shape}")
-        if kernel % 2 == 0:
-            raise ValueError(f"kernel: {kernel} is even; it should be odd")
+        refuse_other_than_images(in_shape, kernel)
         if min(in_shape[1:]) < pool:
             raise ValueError(
                 f"pool: an image of {in_shape[1]}×{in_shape[2]} pixels is smaller than {pool}; use fewer "

@@ -72,6 +72,24 @@ def _means(grid: tuple[int, int], sides: tuple[int, ...]) -> Tensor:
     return torch.kron(*own)
 
 
+def feature_dim(shape: tuple[int, ...], dim: int | None) -> int | None:
+    """Return the dimension of the features of an activity, from 0; None for (U,) and images without ``dim``.
+
+    Raises:
+        ValueError: when it does not exist, or is missing for tokens.
+    """
+    if dim is None:
+        if len(shape) not in (1, 3):
+            raise ValueError(
+                f"an activity {shape} may be tokens or channels; set dim to the dimension of the features: "
+                "-1 for tokens (T, D), 0 for channels (C, positions)"
+            )
+        return None
+    if not -len(shape) <= dim < len(shape):
+        raise ValueError(f"dim: {dim} is not a dimension of an activity {shape}")
+    return dim % len(shape)
+
+
 class Pooled(nn.Module):
     """The features of a block's activity that its head reads, (R, *shape) → (R, F).
 
@@ -93,26 +111,18 @@ class Pooled(nn.Module):
         super().__init__()
         self.register_buffer("average", None, persistent=False)
         self.grid: tuple[int, int] | None = None
-        self.dim: int | None = None
-        if dim is not None:
-            if not -len(shape) <= dim < len(shape):
-                raise ValueError(f"dim: {dim} is not a dimension of an activity {shape}")
-            self.dim = dim % len(shape)
+        self.dim = feature_dim(shape, dim)
+        if self.dim is not None:
             self.features = shape[self.dim]
         elif len(shape) == 1:
             self.features = shape[0]
-        elif len(shape) == 3:
+        else:
             self.grid = cells(shape, features, grid)
             self.features = shape[0] * math.prod(self.grid)
             self.sides = shape[1:]
             numbers = math.prod(self.grid) * math.prod(self.sides)
             if self.grid != self.sides and numbers <= _LARGEST:
                 self.register_buffer("average", _means(self.grid, self.sides), persistent=False)
-        else:
-            raise ValueError(
-                f"an activity {shape} may be tokens or channels; set dim to the dimension of the features: "
-                "-1 for tokens (T, D), 0 for channels (C, positions)"
-            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, F); the features of an image are ordered by cell, then channel."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ffcore.interfaces import Context, Goodness
 from ffcore.interfaces.goodness import Form
+from ffcore_local.heads import feature_dim
 
 
 class SquareHead(Goodness):
@@ -44,20 +45,11 @@ class SquareHead(Goodness):
         Raises:
             ValueError: when the dimension of the features is not known.
         """
-        shape, dim = context.shape, self.dim
-        if dim is None and len(shape) not in (1, 3):
-            raise ValueError(
-                f"goodness square-head: block {context.name}: an activity {shape} may be tokens or channels; "
-                "set dim to the dimension of the features: -1 for tokens (T, D), 0 for channels (C, "
-                "positions)"
-            )
-        dim = dim or 0
-        if not -len(shape) <= dim < len(shape):
-            raise ValueError(
-                f"goodness square-head: block {context.name}: dim: {dim} is not a dimension of an activity "
-                f"{shape}"
-            )
-        self.axis = dim % len(shape) + 1
+        shape = context.shape
+        try:
+            self.axis = (feature_dim(shape, self.dim) or 0) + 1
+        except ValueError as error:
+            raise ValueError(f"goodness square-head: block {context.name}: {error}") from error
         self.linear = nn.Linear(shape[self.axis - 1], context.classes, bias=self.bias)
 
     def forward(self, activity: Tensor) -> Tensor:

@@ -173,11 +173,20 @@ class ConvNorm(nn.Module):
         return cast(Tensor, self.norm(F.max_pool2d(made, self.pool) if self.pool > 1 else made))
 
 
-def _check(shape: tuple[int, ...], channels: int, kernel: int, stride: int, groups: int) -> None:
+def refuse_other_than_images(shape: tuple[int, ...], kernel: int) -> None:
+    """Raise if samples are not images, or the side of the filters is even.
+
+    Raises:
+        ValueError: with the shape or the side.
+    """
     if len(shape) != 3:
         raise ValueError(f"a convolution needs images of C×H×W, samples have shape {shape}")
     if kernel % 2 == 0:
         raise ValueError(f"kernel: {kernel} is even; it should be odd")
+
+
+def _check(shape: tuple[int, ...], channels: int, kernel: int, stride: int, groups: int) -> None:
+    refuse_other_than_images(shape, kernel)
     if min(shape[1:]) < stride:
         raise ValueError(
             f"stride: {stride} is larger than the image of {shape[1]}×{shape[2]} pixels; use fewer blocks "

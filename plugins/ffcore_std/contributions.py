@@ -33,6 +33,18 @@ def _blocks(sources: Sequence[Source]) -> list[int]:
     return chosen
 
 
+def blocks_with_evidence(context: Context) -> list[int]:
+    """Return the indices of the blocks among the sources of evidence, without the readouts.
+
+    Raises:
+        ValueError: when no block has a goodness.
+    """
+    blocks = [i for i, source in enumerate(context.sources) if source.role == "block"]
+    if not blocks:
+        raise ValueError("no block gives evidence: give the blocks a goodness, or use contribution: readout")
+    return blocks
+
+
 class Sum(_Selected):
     """Sum of the evidence of all blocks."""
 
