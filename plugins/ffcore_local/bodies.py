@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ffcore.options import Fraction, Positive, Size
 from ffcore_resnet.convolution import refuse_other_than_images
+from ffcore_resnet.weight_gradient import convolve
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
 
@@ -102,7 +103,7 @@ class ConvBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) → (R, U, H / (stride · pool), W / (stride · pool))."""
-        made = self.conv(x.contiguous(memory_format=torch.channels_last))
+        made = convolve(self.conv, x.contiguous(memory_format=torch.channels_last))
         if self.pool > 1:
             made = F.max_pool2d(made, self.pool)
         return self.activation.function(normed(self.norm, made))

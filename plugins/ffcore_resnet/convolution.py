@@ -16,13 +16,11 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import dense
 from ffcore.options import BelowOne, Positive, Size
+from ffcore_resnet.weight_gradient import of_weight
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 from ffcore_std.bodies import add_gradient
 
 Init = Literal["uniform", "kaiming"]
-
-_FEW = 16
-"""Up to this number of output pixels, one matrix product is faster than torch's gradient of weights."""
 
 
 class Conv(nn.Module):
@@ -98,27 +96,8 @@ class Conv(nn.Module):
         if bias is not None and bias.requires_grad:
             add_gradient(bias, up.sum((0, 2, 3)))
         if weight.requires_grad:
-            add_gradient(weight, self._of_weight(dense(x).contiguous(memory_format=torch.channels_last), up))
-
-    def _of_weight(self, x: Tensor, up: Tensor) -> Tensor:
-        conv = self.conv
-        if conv.groups == 1 and x.device.type == "cpu" and up.shape[2] * up.shape[3] <= _FEW:
-            return self._by_product(x, up)
-        _, gradient, _ = torch.ops.aten.convolution_backward(
-            *(up, x, conv.weight, None, conv.stride, conv.padding, conv.dilation),
-            *(False, [0, 0], conv.groups, [False, True, False]),
-        )
-        return cast(Tensor, gradient)
-
-    def _by_product(self, x: Tensor, up: Tensor) -> Tensor:
-        """Return Σ over rows and positions of ``up`` times the patch, as one product (U, R·P) × (R·P, …)."""
-        conv = self.conv
-        side, step, p = conv.kernel_size[0], conv.stride[0], conv.kernel_size[0] // 2
-        padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, p, p, p, p))
-        windows = padded.unfold(1, side, step).unfold(2, side, step)  # (R, H', W', C, side, side)
-        patches = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, side * side * x.shape[1])
-        made = up.permute(0, 2, 3, 1).reshape(-1, up.shape[1]).T @ patches
-        return made.view(-1, side, side, x.shape[1]).permute(0, 3, 1, 2)  # in the weights' shape
+            inputs = dense(x).contiguous(memory_format=torch.channels_last)
+            add_gradient(weight, of_weight(self.conv, inputs, up))
 
 
 class ConvNorm(nn.Module):

@@ -37,3 +37,17 @@ def test_the_networks_have_the_layers_of_the_paper():
     assert widths == [128, 256, "M", 256, 512, "M", 512, "M", 512, "M", 1024]
     widths = [item.get("channels", "M") for item in VGG11b(width=2, units=0).items()]
     assert widths == [256, 256, 256, 512, "M", 512, 1024, "M", 1024, 1024, "M", 1024, "M"]
+
+
+def test_small_maps_in_bfloat16_have_the_gradients_of_autograd():
+    body = ConvBatchNorm((6, 8, 8), 5, stride=2)
+    x = torch.randn(7, 6, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    up = torch.randn(7, 5, 4, 4)
+    parameters = [x, body.conv.weight, body.norm.weight]
+    with torch.autocast("cpu", torch.bfloat16):
+        made = torch.autograd.grad((body(x) * up).sum(), parameters)
+        activity = body.activation.function(body.norm(body.conv(x)))
+        wanted = torch.autograd.grad((activity * up).sum(), parameters)
+    assert made[1].is_contiguous(memory_format=torch.channels_last)
+    for own, right in zip(made, wanted, strict=True):
+        assert (own - right).norm() <= 0.01 * right.norm()
