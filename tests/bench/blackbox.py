@@ -63,6 +63,11 @@ CHANNEL = {
     "block": {"goodness": "channel-partition", "objective": "cross-entropy", "handoff": "rms"},
     "contribution": {"kind": "last"},
 }
+LOCAL = {
+    "algorithm": {"kind": "local-errors"},
+    "block": {"goodness": "linear-head", "objective": "cross-entropy", "handoff": "rms"},
+    "contribution": {"kind": "last"},
+}
 STILL = {"optimizer": {"kind": "sgd", "lr": 1e-30}}
 
 
@@ -168,6 +173,7 @@ def row(name: str, seeds: list[int]) -> list[str]:
     runs = [learned(recipe(box, FF, seed)) for seed in seeds]
     cells.append(mean(accuracy(run) for run in runs))
     cells.append(mean(accuracy(learned(recipe(box, CHANNEL, seed))) for seed in seeds))
+    cells.append(mean(accuracy(learned(recipe(box, LOCAL, seed))) for seed in seeds))
     cells.append(mean(probe(run) for run in runs))
     cells.append(mean(accuracy(learned(recipe(box, FF, seed, STILL))) for seed in seeds))
     backprop = {"algorithm": {"kind": "backprop"}}
@@ -194,8 +200,8 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def boxes(seeds: list[int]) -> str:
     head = [
-        *("box", "Forward-Forward", "channel-class", "linear probe of the box", "FF, only blocks after it"),
-        *("backprop", "gradient of the box", "backprop, straight through"),
+        *("box", "Forward-Forward", "channel-class", "local classifiers", "linear probe of the box"),
+        *("FF, only blocks after it", "backprop", "gradient of the box", "backprop, straight through"),
     ]
     return table(head, [row(name, seeds) for name in BOXES])
 

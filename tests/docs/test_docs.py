@@ -52,6 +52,7 @@ def test_links_between_pages_are_valid(page: Path) -> None:
     [
         ("README.md", "SumAbsolute", "digits/ff", "block.goodness.kind=sum-absolute"),
         ("docs/writing-plugins.md", "LogCosh", "digits/ff", "block.goodness.kind=log-cosh"),
+        ("docs/writing-plugins.md", "class Small", "digits/ff", "block.penalties.small.kind=small"),
         ("docs/writing-plugins.md", "AboveMedian", "digits/blackbox-sign", "network.1.box.kind=above-median"),
     ],
 )
