@@ -6,13 +6,13 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ffcore.errors import RunError, UserError, at_path, expect, first_line
+from ffcore.errors import UserError, at_path, expect
 from ffcore.interfaces import (
     ALONE,
     Algorithm,
@@ -25,12 +25,13 @@ from ffcore.interfaces import (
     Ranks,
     Readout,
     Schedule,
+    Task,
     Views,
 )
 from ffcore.interfaces.batch_rng import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
-from ffcore.local.given import refuse_labels, refuse_samples
+from ffcore.local.given import formats_named, refuse_samples
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
@@ -40,7 +41,9 @@ from ffcore.local.stages import (
     local_network,
     refuse_misfits,
     refuse_needs,
+    refuse_sums,
     sources_of,
+    task_of,
     warn_of_what_stays_outside,
 )
 from ffcore.parts import part
@@ -74,9 +77,11 @@ class Network(nn.Module):
             may be given by kind, such as "forward-forward", or as a mapping with a kind.
         example: (N, *shape) a few samples with the dtype and device of the training data; for models with
             several inputs a tuple or mapping of tensors.
-        classes: number of classes K.
+        classes: number of classes K, for the classification of samples.
+        task: what the targets are, in place of ``classes``; see `ffcore.tasks`.
         readouts: classifiers on the handoffs of blocks, under names that you choose.
-        contribution: combines the evidence of several sources into one score per class.
+        contribution: combines the evidence of several sources into one score per class; None: that of the
+            task, "sum" for the classification of samples.
         schedule: chooses which blocks learn in each step; None: the algorithm's default.
         superclass_of: (K,) super-class of each class, or None.
         shape: shape of one sample, for a `LocalNetwork`; None: the shape of its input.
@@ -101,8 +106,9 @@ class Network(nn.Module):
         example: Any = None,
         classes: int | None = None,
         *,
+        task: Task | str | Mapping[str, Any] | None = None,
         readouts: Mapping[str, Readout | str | Mapping[str, Any]] | None = None,
-        contribution: LayerContribution | str | Mapping[str, Any] = "sum",
+        contribution: LayerContribution | str | Mapping[str, Any] | None = None,
         schedule: Schedule | str | Mapping[str, Any] | None = None,
         superclass_of: Tensor | None = None,
         shape: Sequence[int] | None = None,
@@ -120,10 +126,12 @@ class Network(nn.Module):
             made = {
                 name: part("readout", each, f"readouts.{name}") for name, each in (readouts or {}).items()
             }
-            self.local = local_network(body, self.algorithm, example, classes, made, superclass_of, heads)
+            target = task_of(task, classes)
+            self.local = local_network(body, self.algorithm, example, target, made, superclass_of, heads)
             self.shape = shapes(example)
         self.schedule: Schedule = part("schedule", schedule or self.algorithm.schedule)
-        self.contribution: LayerContribution = part("contribution", contribution)
+        self.task: Task = self.local.task
+        self.contribution: LayerContribution = part("contribution", contribution or self.task.contribution)
         self.seed = seed
         self.batches = 0
         self.records: list[Record] = []
@@ -146,6 +154,7 @@ class Network(nn.Module):
         context = Context(
             tuple(first),
             self.classes,
+            task=self.task,
             blocks=len(self.blocks),
             superclass_of=self.local.superclass_of,
             readouts=self.local.readouts,
@@ -154,13 +163,14 @@ class Network(nn.Module):
         with at_path("contribution"):
             self.contribution.setup(context)
             refuse_needs(self.contribution)
+            refuse_sums(self.contribution, self.task, len(self.sources))
         with at_path("schedule"):
             self.schedule.setup(context)
         self._advancing = self._advanced_parts()
 
     @property
     def classes(self) -> int:
-        """Number of classes K."""
+        """Number of columns K of scores: classes, labels or values."""
         return self.local.classes
 
     @property
@@ -174,7 +184,7 @@ class Network(nn.Module):
         return self.local.optimizers
 
     def forward(self, x: Any) -> Tensor:
-        """Return combined scores, (N, *shape) → (N, K). The largest is the prediction."""
+        """Return combined scores, (N, *shape) → (N, *P, K); see `scores`."""
         return self.scores(x)
 
     # -- learning -----------------------------------------------------------------------------------------
@@ -194,7 +204,7 @@ class Network(nn.Module):
 
         Args:
             x: (N, *shape) samples.
-            y: (N,) int64 classes.
+            y: the targets: (N,) int64 classes, or those of the task.
             optimizers: made by `ffcore.optimizers`; None: those of the previous call.
             progress: the progress of the run, for schedules and components that change with time; None: the
                 first of one epoch.
@@ -224,7 +234,7 @@ class Network(nn.Module):
         if local.record is not self.recorder:
             local.record, local.finite = self.recorder, True
         losses.clear()
-        with self._autocast(y.device), self._formats_named(x):
+        with self._autocast(batch.index.device), formats_named(x, self.local):
             self.algorithm.learn(batch, local)
         local.end_batch()
         self.batches += 1
@@ -286,7 +296,7 @@ class Network(nn.Module):
 
         Args:
             x: (N, *shape) samples.
-            y: (N,) int64 classes.
+            y: the targets, as for `learn`.
             seed: seed of the random numbers.
             number: number of the batch; each one has other random numbers.
 
@@ -294,13 +304,9 @@ class Network(nn.Module):
             UserError: when x and y do not fit each other or the network.
         """
         refuse_samples(x, self.shape)
-        n = rows(x)
-        if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
-            given = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-            raise UserError(f"y: should be an int64 tensor ({n},) of classes, not {given}")
-        # On a GPU this check waits for the device: only in the first step.
-        if y.device.type == "cpu" or not number:
-            refuse_labels(y, self.classes)
+        n, device = rows(x), next(tensors(x)).device
+        # On a GPU a check of values waits for the device: only in the first step.
+        self.task.refuse(y, n, values=device.type == "cpu" or not number)
         batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
         batch.seed(seed, number)
         return batch
@@ -308,33 +314,11 @@ class Network(nn.Module):
     # -- measuring ----------------------------------------------------------------------------------------
 
     def evidence(self, x: Any) -> Tensor:
-        """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, K)."""
+        """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, *P, K)."""
         refuse_samples(x, self.shape)
         first = next(tensors(x))
-        with torch.no_grad(), evaluating(self), self._autocast(first.device), self._formats_named(x):
+        with torch.no_grad(), evaluating(self), self._autocast(first.device), formats_named(x, self.local):
             return self.measure(x)
-
-    @contextmanager
-    def _formats_named(self, x: Any) -> Iterator[None]:
-        """Raise a clear UserError if samples and weights have different float dtypes or devices."""
-        try:
-            yield
-        except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
-            raise
-        except RuntimeError as error:
-            # integers may be right: an embedding takes them
-            floats: set[Any] = {t.dtype for t in tensors(x) if t.is_floating_point()}
-            weights: set[Any] = {p.dtype for p in self.local.parameters()}
-            devices, homes = {t.device for t in tensors(x)}, {p.device for p in self.local.parameters()}
-            given, wanted, right = floats, weights, "x.float() or net.double()"
-            if weights and floats <= weights:
-                given, wanted, right = devices, homes, "x.to(device) or net.to(device)"
-            if not wanted or given <= wanted:
-                raise
-            samples, own = (", ".join(sorted(map(str, each))) for each in (given, wanted))
-            raise UserError(
-                f"x: samples are {samples}, weights {own}; convert one of them, {right}: {first_line(error)}"
-            ) from error
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.autocast is None:
@@ -343,32 +327,46 @@ class Network(nn.Module):
         return torch.autocast(device.type, self.autocast, cache_enabled=False)
 
     def scores(self, x: Any) -> Tensor:
-        """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
+        """Return the combined evidence, (N, *shape) → (N, *P, K).
+
+        P are the positions in a task by position. Of classes, the largest score is the prediction.
+        """
         with torch.no_grad():
             return self.combine(self.evidence(x))
 
     def measure(self, x: Any) -> Tensor:
-        """Return the evidence (L, N, K) in the current mode, with the current state of autograd."""
+        """Return the evidence (L, N, *P, K) in the current mode, with the current state of autograd."""
         evidence = self.algorithm.scores(x, self.local)
         shape = (len(self.sources), rows(x), self.classes)
-        if not isinstance(evidence, Tensor) or evidence.shape != shape:
+        if self.task.features is None:
+            fits = isinstance(evidence, Tensor) and evidence.shape == shape
+        else:
+            fits = isinstance(evidence, Tensor) and (*evidence.shape[:2], *evidence.shape[-1:]) == shape
+        if not fits:
             raise wrong_measured(self.algorithm, evidence, shape)
         return evidence
 
     def combine(self, evidence: Tensor) -> Tensor:
-        """Return the scores of a contribution, (L, N, K) → (N, K)."""
+        """Return the scores of a contribution, (L, N, *P, K) → (N, *P, K)."""
+        shape = evidence.shape[1:]
+        if evidence.dim() > 3:  # every position is a row
+            evidence = evidence.flatten(1, -2)
         scores = self.contribution.combine(evidence)
         if not isinstance(scores, Tensor) or scores.shape != evidence.shape[1:]:
             raise wrong_scores(scores, tuple(evidence.shape[1:]))
-        return scores
+        return scores.view(shape) if len(shape) > 2 else scores
 
     def predict(self, x: Any) -> Tensor:
-        """Return the predicted classes, (N, *shape) → (N,) int64."""
-        return self.scores(x).argmax(1)
+        """Return the predictions: classes (N, *P) or labels (N, K), int64, or values (N, K)."""
+        return self.task.predict(self.scores(x))
 
     def predict_proba(self, x: Any) -> Tensor:
-        """Return the softmax of the scores, (N, *shape) → (N, K). It is not calibrated."""
-        return self.scores(x).softmax(1)
+        """Return probabilities (N, *P, K), not calibrated: of classes the softmax of the scores.
+
+        Raises:
+            UserError: when the task has none, as real numbers.
+        """
+        return self.task.probabilities(self.scores(x))
 
     # -- state --------------------------------------------------------------------------------------------
 

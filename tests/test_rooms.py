@@ -20,12 +20,13 @@ FOR_ALL = {
 }
 MAY_IMPORT = {
     "interfaces": set(),
-    "local": {"interfaces", "errors"},
-    "engine": {"network", "local", "interfaces", "errors"},
+    "tasks": {"interfaces", "errors"},
+    "local": {"interfaces", "tasks", "errors"},
+    "engine": {"network", "local", "tasks", "interfaces", "errors"},
     "plugin": {"errors"},
     "recipe": {"plugin", "errors"},
-    "data": {"interfaces", "errors"},
-    "build": {"network", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
+    "data": {"interfaces", "tasks", "plugin", "errors"},
+    "build": {"network", "engine", "local", "tasks", "interfaces", "recipe", "plugin", "data", "errors"},
     "report": {"plugin", "recipe", "errors"},
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
@@ -34,6 +35,7 @@ MAY_IMPORT = {
         "build",
         "engine",
         "local",
+        "tasks",
         "interfaces",
         "recipe",
         "plugin",
@@ -42,7 +44,7 @@ MAY_IMPORT = {
         "errors",
     },
     "cli": {"run", "ranks", "build", "report", "recipe", "plugin", "errors"},
-    "testing": {"build", "engine", "local", "interfaces", "recipe", "plugin", "data", "errors"},
+    "testing": {"build", "engine", "local", "tasks", "interfaces", "recipe", "plugin", "data", "errors"},
 }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from ffcore.build.attributes import own_schedule
 from ffcore.build.components import make
+from ffcore.build.form import Form
 from ffcore.build.given import augmentations_of, module_of
+from ffcore.build.memory import refuse
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import SEEDING, ForwardOnly
@@ -16,9 +19,11 @@ from ffcore.errors import UserError, at_path, closest
 from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, Schedule, Statistics
 from ffcore.local import LocalNetwork
 from ffcore.local.dry_run import set_up_algorithm
+from ffcore.local.stages import refuse_targets
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.start import StartConfig
+from ffcore.tasks import Classification
 
 
 def assemble(
@@ -28,7 +33,7 @@ def assemble(
     superclasses: Sequence[int] | None = None,
     statistics: Statistics | None = None,
 ) -> ForwardOnly:
-    """Build all parts of a recipe. The initial weights depend only on its seed.
+    """Build all parts of a recipe for float samples with one class each; see `assembled_for`.
 
     Args:
         recipe: the validated recipe.
@@ -36,18 +41,32 @@ def assemble(
         classes: number of classes K.
         superclasses: super-class of each class, if the data set has them; those of the recipe take
             precedence.
+        statistics: see `assembled_for`.
+    """
+    groups = None if superclasses is None else tuple(superclasses)
+    return assembled_for(recipe, Form(shape, Classification(classes), superclasses=groups), statistics)
+
+
+def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = None) -> ForwardOnly:
+    """Build all parts of a recipe. The initial weights depend only on its seed.
+
+    Args:
+        recipe: the validated recipe.
+        form: shape and type of the samples, and the task.
         statistics: statistics of the training samples; None if the data have not been read. Augmentations are
             then not set up.
 
     Raises:
         UserError: with the path in the recipe, when the parts do not fit together or do not fit the data.
     """
+    task, classes = form.task, form.task.columns
     factor = lr_factor(recipe.lr_schedule)
     check_optimizer(recipe.optimizer, "optimizer")
     context = Context(
-        shape,
+        form.shape,
         classes,
-        superclass_of=_superclasses(recipe, classes, superclasses),
+        task=task,
+        superclass_of=_superclasses(recipe, classes, form.superclasses),
         readouts=tuple(recipe.readouts),
         statistics=statistics,
     )
@@ -56,8 +75,12 @@ def assemble(
         torch.manual_seed(recipe.seed)
         algorithm: Algorithm = make(recipe.algorithm, "algorithm")
         with at_path("algorithm"):
+            refuse_targets(algorithm, task)
             in_shape = set_up_algorithm(algorithm, context)
-        builder = NetworkBuilder(recipe, algorithm, in_shape, classes, context.superclass_of)
+            if form.plain:
+                refuse(math.prod(in_shape) * 8, f"an input of shape {in_shape}, from its setup,")
+            x = torch.zeros(2, *in_shape) if form.plain else form.zeros()
+        builder = NetworkBuilder(recipe, algorithm, x, task, context.superclass_of)
         network = builder.build()
         _freeze(network, recipe.start)
         schedule: Schedule = make(recipe.schedule or own_schedule(algorithm), "schedule")
@@ -70,7 +93,7 @@ def assemble(
         algorithm,
         contribution=contribution,
         schedule=schedule,
-        shape=shape,
+        shape=form.shape,
         seed=recipe.seed,
     )
     if schedule.cache:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ffcore.blame import title
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm
+from ffcore.interfaces import Algorithm, Task
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.network import BlockConfig, NetworkItem
 from ffcore.recipe.objects import as_kind
@@ -21,18 +21,21 @@ T = TypeVar("T")
 ITEM: TypeAdapter[NetworkItem] = TypeAdapter(NetworkItem)
 
 
-def head_item(algorithm: Algorithm, classes: int) -> NetworkItem:
-    """Return the item of the network for an algorithm's head, with the number of classes.
+def head_item(algorithm: Algorithm, task: Task) -> NetworkItem | None:
+    """Return the item of the network for an algorithm's head, with the number of classes; None without one.
 
     Raises:
         UserError: its kind is unknown, or does not take its options.
     """
+    given = algorithm.head_for(task)
+    if given is None:
+        return None
 
     def item() -> NetworkItem:
-        head = dict(as_kind(algorithm.head))
-        return ITEM.validate_python({k: classes if v == "classes" else v for k, v in head.items()})
+        head = dict(as_kind(given))
+        return ITEM.validate_python({k: task.columns if v == "classes" else v for k, v in head.items()})
 
-    return _validated(algorithm, "head", algorithm.head, item)
+    return _validated(algorithm, "head", given, item)
 
 
 def imposed_block(algorithm: Algorithm) -> BlockConfig:

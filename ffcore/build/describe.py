@@ -5,13 +5,15 @@ from __future__ import annotations
 from rich.table import Table
 
 from ffcore.blame import blaming
-from ffcore.build.assemble import assemble
+from ffcore.build.assemble import assembled_for
 from ffcore.build.components import make
+from ffcore.build.form import Form
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock
 from ffcore.local.costs import costs
 from ffcore.recipe.schema import Recipe
+from ffcore.tasks import Classification
 
 
 def describe(recipe: Recipe) -> Table:
@@ -23,11 +25,11 @@ def describe(recipe: Recipe) -> Table:
     with blaming(UserError):
         dataset: Dataset = make(recipe.data.dataset, "data")
         known = dataset.peek()
-        superclasses = None
         if known is None or (dataset.has_superclasses and recipe.data.groups is None):
-            images = dataset.load()
-            known, superclasses = (images.shape, images.num_classes), images.superclasses
-        network = assemble(recipe, *known, superclasses).network
+            form = Form.of(dataset.load())
+        else:
+            form = Form(known[0], Classification(known[1]))
+        network = assembled_for(recipe, form).network
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "multiplications", "of head", "goodness", "loss"):
         numbers = column in ("parameters", "multiplications", "of head")
@@ -52,8 +54,9 @@ def describe(recipe: Recipe) -> Table:
     for stage in network.boxes:
         stage.box.close()
     total = sum(p.numel() for p in network.parameters())
-    inputs = "×".join(map(str, known[0]))
-    table.caption = f"input {inputs}, {known[1]} classes, {total:,} parameters"
+    inputs = _shape(form.shape) if form.plain else str(form.shape)
+    what = "classes" if form.task.target == "class" else form.task.target
+    table.caption = f"input {inputs}, {form.task.columns} {what}, {total:,} parameters"
     table.caption_justify = "left"
     return table
 

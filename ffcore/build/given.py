@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ffcore.build.components import make
+from ffcore.build.form import Form
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
@@ -68,14 +69,18 @@ def module_of(
     return module
 
 
-def refuse_misfit(net: Network, shape: tuple[int, ...], classes: int) -> None:
+def refuse_misfit(net: Network, form: Form) -> None:
     """Raise if a network was built for other data.
 
     Raises:
         UserError: with both shapes and numbers of classes; or when ``net`` is not an `ffcore.Network`.
     """
+    shape, classes = form.shape, form.task.columns
     if not isinstance(net, Network):
         raise UserError(f"net: a {type(net).__name__} is not an ffcore.Network")
+    if type(net.task) is not type(form.task):
+        own, given = type(net.task).__name__, type(form.task).__name__
+        raise UserError(f"data: the task of the data is {given}; the network was built for {own}")
     if net.shape != shape or net.classes != classes:
         raise UserError(
             f"data: {classes} classes of samples {shape}; the network was built for {net.classes} of "
@@ -86,8 +91,7 @@ def refuse_misfit(net: Network, shape: tuple[int, ...], classes: int) -> None:
 def around(
     net: Network,
     recipe: Recipe,
-    shape: tuple[int, ...],
-    classes: int,
+    form: Form,
     statistics: Statistics | None = None,
 ) -> ForwardOnly:
     """Return the module that trains a network with a recipe's trainer, optimiser and augmentations.
@@ -95,14 +99,15 @@ def around(
     Args:
         net: the network; it is not copied.
         recipe: trainer, optimiser and augmentations.
-        shape: shape of one sample of the data.
-        classes: number of classes of the data.
+        form: shape and type of the samples of the data, and the task.
         statistics: statistics of the training samples, for augmentations.
 
     Raises:
         UserError: when the network was built for other data.
     """
-    refuse_misfit(net, shape, classes)
+    refuse_misfit(net, form)
     check_optimizer(recipe.optimizer, "optimizer")
-    augmentations = augmentations_of(recipe, Context(shape, classes, statistics=statistics))
+    augmentations = augmentations_of(
+        recipe, Context(form.shape, form.task.columns, task=form.task, statistics=statistics)
+    )
     return module_of(net, recipe, makers(recipe.optimizer, {}), augmentations, lr_factor(recipe.lr_schedule))

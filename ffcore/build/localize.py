@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ffcore.build.detour import Detour, Inside
 from ffcore.errors import UserError, closest, expect
-from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule
+from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule, Task
 from ffcore.local import HeadLoss, LocalBlock, LocalNetwork
 from ffcore.network import Network
 
@@ -28,11 +28,12 @@ def localize(
     at: str | Sequence[str] | Mapping[str, Mapping[str, Any] | None],
     *,
     example: Any,
-    classes: int,
+    classes: int | None = None,
+    task: Task | str | Mapping[str, Any] | None = None,
     algorithm: Algorithm | str | Mapping[str, Any],
     head: str | None = None,
     readouts: Mapping[str, Readout | str | Mapping[str, Any]] | None = None,
-    contribution: LayerContribution | str | Mapping[str, Any] = "sum",
+    contribution: LayerContribution | str | Mapping[str, Any] | None = None,
     schedule: Schedule | str | Mapping[str, Any] | None = None,
     superclass_of: Tensor | None = None,
     seed: int = 0,
@@ -62,12 +63,15 @@ def localize(
             ``{"stem": {"goodness": "sum-squares"}, "layers.*": None}``.
         example: (N, *shape) a few samples: a tensor, or a tuple or mapping of tensors; the model is
             called as ``model(*example)`` or ``model(**example)``.
-        classes: number of classes K.
+        classes: number of classes K, for the classification of samples.
+        task: what the targets are, in place of ``classes``; see `Network`.
         algorithm: makes the views of a batch; see `Network`.
-        head: the sub-module that returns the model's class logits (N, K). It learns by cross-entropy on
-            samples without a label in the input, so ``model(x)`` classifies.
+        head: the sub-module that returns the model's class logits (N, K), or the scores of another task. It
+            learns by cross-entropy, or the loss of that task, on samples without a label in the input, so
+            ``model(x)`` classifies.
         readouts: classifiers on the handoffs of blocks, under names that you choose.
-        contribution: combines the evidence of several sources into one score per class.
+        contribution: combines the evidence of several sources into one score per class; None: that of the
+            task.
         schedule: chooses which blocks learn in each step; None: the algorithm's default.
         superclass_of: (K,) super-class of each class, or None.
         seed: seed of all random numbers that the algorithm uses during learning.
@@ -112,6 +116,7 @@ def localize(
             algorithm,
             example,
             classes,
+            task=task,
             readouts=readouts,
             contribution=contribution,
             schedule=schedule,

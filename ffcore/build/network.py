@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -31,9 +31,12 @@ from ffcore.interfaces import (
     Items,
     LocalLoss,
     Readout,
+    Task,
     Views,
 )
+from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.local import BoxStage, LocalBlock, LocalNetwork, Residual
+from ffcore.local.passes import called
 from ffcore.local.returned import can_follow, described, dtype, refuse_calls
 from ffcore.parts import refuse_uncallable
 from ffcore.recipe.errors import RecipeError
@@ -66,8 +69,8 @@ class NetworkBuilder:
     Args:
         recipe: the validated recipe.
         algorithm: may replace entries of ``block`` and append a head.
-        shape: shape of one input of the network.
-        classes: number of classes K.
+        x: (2, *shape) zeros, in the form of the network's input.
+        task: what the targets are.
         superclass_of: (K,) super-class of each class, if there are any.
     """
 
@@ -75,22 +78,21 @@ class NetworkBuilder:
         self,
         recipe: Recipe,
         algorithm: Algorithm,
-        shape: tuple[int, ...],
-        classes: int,
+        x: Any,
+        task: Task,
         superclass_of: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
         self.algorithm = algorithm
-        self.shape = shape
-        self.classes = classes
+        self.task = task
+        self.classes = task.columns
         self.superclass_of = superclass_of
         self.optimizers: dict[str, OptimizerConfig] = {}
         self.heads: list[str] = []
         self._to_compile: list[LocalBlock] = []
         self._memory = 0  # bytes of the stages built so far
-        with at_path("algorithm"):
-            refuse(math.prod(shape) * 8, f"an input of shape {shape}, from its setup,")
-        self._x = torch.zeros(2, *shape)  # output of the items built so far, for an input of zeros
+        self._input = x
+        self._x = x  # output of the items built so far, for an input of zeros
         self._numbers: dict[str, int] = {}
         self._taken: set[str] = set(recipe.readouts)
 
@@ -106,8 +108,7 @@ class NetworkBuilder:
             stages = self._stages(self.recipe.network, "network", defaults, imposed)
         except RecursionError:
             raise UserError("network: items are nested too deeply; is one its own item?") from None
-        if self.algorithm.head is not None:
-            item = head_item(self.algorithm, self.classes)
+        if (item := head_item(self.algorithm, self.task)) is not None:
             stages |= self._stages([item], "the algorithm's head", merged(defaults, imposed), BlockConfig())
         if isinstance(last := next(reversed(stages.values())), BoxStage):
             raise UserError(
@@ -123,10 +124,11 @@ class NetworkBuilder:
         try:
             network = LocalNetwork(
                 nn.Sequential(stages),
-                self.shape,
-                self.classes,
+                shapes(self._input),
+                self.task,
                 readouts,
                 self.superclass_of,
+                self._input,
                 heads=self.heads,
             )
         except UserError:
@@ -189,18 +191,23 @@ class NetworkBuilder:
         else:
             stage = self._box(item, name, path)
         made: Any = self._run(stage, self._x, path)
-        if not isinstance(made, Tensor) or made.dim() < 2 or not can_follow(made, self._x):
-            right = f"a tensor ({len(self._x)}, …) of {dtype(self._x)} with values, a row for each input"
+        plain = isinstance(self._x, Tensor) and self._x.is_floating_point()
+        like = self._x if plain else torch.zeros(rows(self._x), 1)
+        if not isinstance(made, Tensor) or made.dim() < 2 or not can_follow(made, like):
+            right = f"a tensor ({len(like)}, …) of {dtype(like)} with values, a row for each input"
             raise UserError(f"{path}: it returns {described(made)}; it should return {right}")
         self._x = made
         return stage
 
+    def _context(self, shape: Any, name: str) -> Context:
+        return Context(shape, self.classes, task=self.task, name=name, superclass_of=self.superclass_of)
+
     def _box(self, item: BoxItem, name: str, path: str) -> BoxStage:
-        shape = tuple(self._x.shape[1:])
+        shape = shapes(self._x)
         where = f"{name}, {self.recipe.place(f'{path}.box')}"
         box: BlackBox = make(item.box, where, in_shape=shape)
         stage = BoxStage(box, name, where, item.fit, item.movable)
-        stage.place(Context(shape, self.classes, name=name, superclass_of=self.superclass_of))
+        stage.place(self._context(shape, name))
         return stage
 
     def _model(self, item: ModelItem, path: str, config: BlockConfig) -> LocalModel:
@@ -263,13 +270,11 @@ class NetworkBuilder:
                 mine = mine.model_copy(update={"goodness": None, "objective": None, "penalties": {}})
             return self._local(body, full, where, mine, loss)
 
-        shape = tuple(self._x.shape[1:])
+        shape = shapes(self._x)
         circuit: Circuit = make(item.circuit, path, in_shape=shape)
         try:
             with Limited():  # a circuit makes its blocks here
-                circuit.setup(
-                    Context(shape, self.classes, name=name, superclass_of=self.superclass_of, block=block)
-                )
+                circuit.setup(replace(self._context(shape, name), block=block))
         except UserError:
             raise
         except ValueError as error:
@@ -282,7 +287,7 @@ class NetworkBuilder:
 
     def _block(self, item: BlockItem, name: str, path: str, config: BlockConfig) -> LocalBlock:
         where = f"{path}.block" if item.block.model_fields_set else "block"
-        body = make(item.body, path, in_shape=tuple(self._x.shape[1:]))
+        body = make(item.body, path, in_shape=shapes(self._x))
         refuse_uncallable(body, path)
         if isinstance(body, LocalBlock):
             body.name = name
@@ -290,7 +295,8 @@ class NetworkBuilder:
             return body
         made: Any = self._run(body, self._x, path)
         activity: Tensor = made[0] if isinstance(made, tuple) else made
-        if not isinstance(activity, Tensor) or not activity.numel() or activity.device != self._x.device:
+        device = next(tensors(self._x)).device
+        if not isinstance(activity, Tensor) or not activity.numel() or activity.device != device:
             right = "a tensor with at least one value a row, on the device of its input"
             raise UserError(f"{path}: it returns {described(activity)}; a body returns {right}")
         handoff = None
@@ -331,18 +337,20 @@ class NetworkBuilder:
                 return name
 
     @staticmethod
-    def _run(module: nn.Module, x: Tensor, path: str) -> Tensor:
+    def _run(module: nn.Module, x: Any, path: str) -> Tensor:
         module.eval()
         try:
             with torch.no_grad():
-                also = [Views(x, ("dry-run",), (len(x),))] if isinstance(module, Circuit) else []
-                return cast(Tensor, module(x, *also))
+                if isinstance(module, Circuit):
+                    return cast(Tensor, module(x, Views(x, ("dry-run",), (rows(x),))))
+                return cast(Tensor, called(module, x))
         except RunError as error:  # its message has the path already
             raise UserError(str(error)) from error
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except (ValueError, RuntimeError, TypeError) as error:
-            shape = f"{tuple(x.shape[1:])}{f' of {x.dtype}' if x.dtype != torch.float32 else ''}"
+            kinds = {t.dtype for t in tensors(x)} - {torch.float32}
+            shape = f"{shapes(x)}{f' of {min(map(str, kinds))}' if kinds else ''}"
             line = f"{first_line(error)}{located(error)}"
             raise UserError(f"{path}: does not take an input of shape {shape}: {line}") from error
         finally:

@@ -10,7 +10,7 @@ import click
 
 from ffcore.cli.folder import Folder
 from ffcore.errors import UserError
-from ffcore.report.text import plain
+from ffcore.report.text import number, plain
 
 
 @click.command(name="eval")
@@ -50,11 +50,24 @@ def command(
     if probe:
         _print_probes(metrics)
         return
-    click.echo(f"  accuracy {100 * metrics['accuracy']:.2f} %   error {metrics['error']:.2f} %")
-    for name, accuracy in metrics["per_block_accuracy"].items():
-        click.echo(f"  {plain(name):12} {100 * accuracy:.2f} %")
+    if "per_block" in metrics:
+        _print_measures(metrics)
+    else:
+        click.echo(f"  accuracy {100 * metrics['accuracy']:.2f} %   error {metrics['error']:.2f} %")
+        for name, accuracy in metrics["per_block_accuracy"].items():
+            click.echo(f"  {plain(name):12} {100 * accuracy:.2f} %")
     for name, mean in metrics["measures"].items():
         click.echo(f"  {plain(name)} {mean:.4f}")
+
+
+def _print_measures(metrics: dict[str, Any]) -> None:
+    """Print the measures of another task than classification, and the headline of each block."""
+    others = ("split", "samples", "per_block", "measures")
+    for name, value in metrics.items():
+        if name not in others:
+            click.echo(f"  {name} {number(value)}")
+    for name, value in metrics["per_block"].items():
+        click.echo(f"  {plain(name):12} {number(value)}")
 
 
 def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The data set that every reader returns: labelled splits and their description.
+"""The data set that every reader returns: samples with targets, and their description.
 
 N samples, K classes; C channels, H rows, W columns.
 """
@@ -7,37 +7,61 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ffcore.errors import UserError, expect
 from ffcore.reading import is_text
 
+if TYPE_CHECKING:
+    from ffcore.interfaces import Task
+
 __all__ = ["Dataset", "ImageSet", "Split"]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples with their classes.
+    """Samples with their targets.
 
     Attributes:
-        x: uint8 images (N, C, H, W), or float32 samples (N, ...).
-        y: int64 classes (N,).
+        x: uint8 images (N, C, H, W), float32 samples (N, ...), or int64 samples (N, ...), such as tokens. For
+            models with several inputs a tuple or mapping of such arrays, also bool.
+        y: targets of the task: int64 classes (N,).
     """
 
-    x: np.ndarray
+    x: Any
     y: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(next(arrays(self.x)))
 
     def take(self, index: np.ndarray) -> Split:
         """Returns a copy of the samples at the positions `index` (n,)."""
-        return Split(self.x[index], self.y[index])
+        return Split(mapped(self.x, lambda each: each[index]), self.y[index])
+
+
+def mapped(x: Any, change: Callable[[np.ndarray], Any]) -> Any:
+    """Apply a function to each array of samples; return the results in the same structure."""
+    if isinstance(x, Mapping):
+        return {name: mapped(each, change) for name, each in x.items()}
+    if isinstance(x, tuple | list):
+        return tuple(mapped(each, change) for each in x)
+    return change(x)
+
+
+def arrays(x: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays of samples: one, or those of a tuple or mapping."""
+    if isinstance(x, Mapping):
+        x = tuple(x.values())
+    if isinstance(x, tuple | list):
+        for each in x:
+            yield from arrays(each)
+    else:
+        yield x
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +72,12 @@ class ImageSet:
         name: name of the data set in results.
         train: training samples.
         test: test samples, which must not be used for tuning.
-        classes: K names, by class index.
+        classes: K names, by class index; of another task, the names of its labels, values or tokens.
         scale: a stored value times `scale` is in [0, 1]; 1.0 for floats, which are not scaled.
         provenance: origin of the data: file name to sha256, or package to version.
         superclasses: (K,) super-class of each class, from 0; None if the data set has no super-classes.
         val: validation samples; None to split them off the training samples.
+        task: what the targets are; None for the classification of samples.
 
     Raises:
         UserError: a split is empty, labels do not fit the samples or the classes, splits differ in shape or
@@ -67,6 +92,7 @@ class ImageSet:
     provenance: Mapping[str, str]
     superclasses: tuple[int, ...] | None = None
     val: Split | None = None
+    task: Task | None = None
 
     def __post_init__(self) -> None:
         expect(f"{self.name}, scale", self.scale, (int, float, np.floating), "a positive number")
@@ -80,14 +106,19 @@ class ImageSet:
         ):
             right = "a mapping from names of files to checksums"
             raise UserError(f"{self.name}, provenance: should be {right}, not {self.provenance!r}")
-        _check(f"{self.name}, train", self.train, self.num_classes)
-        _check(f"{self.name}, test", self.test, self.num_classes)
+        if self.task is not None and self.task.columns != self.num_classes:
+            raise UserError(
+                f"{self.name}: the task has {self.task.columns} columns, but classes has "
+                f"{self.num_classes} names"
+            )
+        _check(f"{self.name}, train", self.train, self.num_classes, self.task)
+        _check(f"{self.name}, test", self.test, self.num_classes, self.task)
         # validation first: `ffcore.fit` without test samples gives the same samples as both
         others = ({} if self.val is None else {"validation": self.val}) | {"test": self.test}
         if self.val is not None:
-            _check(f"{self.name}, validation", self.val, self.num_classes)
+            _check(f"{self.name}, validation", self.val, self.num_classes, self.task)
         for what, split in others.items():
-            expected, actual = (f"{s.x.shape[1:]} {s.x.dtype}" for s in (self.train, split))
+            expected, actual = (str(form(s.x)) for s in (self.train, split))
             if expected != actual:
                 raise UserError(f"{self.name}: train samples are {expected} but {what} samples are {actual}")
         if self.superclasses is not None and (
@@ -101,9 +132,21 @@ class ImageSet:
             )
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, (C, H, W) for images."""
-        return self.train.x.shape[1:]
+    def shape(self) -> Any:
+        """Shape of one sample, (C, H, W) for images; of several inputs a tuple or mapping of shapes."""
+        return mapped(self.train.x, lambda each: each.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Name of the stored type of a sample, such as "uint8"; a tuple or mapping of several inputs."""
+        return mapped(self.train.x, lambda each: each.dtype.name)
+
+    @property
+    def target(self) -> Task:
+        """What the targets are."""
+        from ffcore.tasks import Classification  # imported here: the readers of images need no torch
+
+        return Classification(self.num_classes) if self.task is None else self.task
 
     @property
     def num_classes(self) -> int:
@@ -132,19 +175,39 @@ class Dataset(ABC):
         """
 
 
-def _check(what: str, split: Split, classes: int) -> None:
-    x, y = split.x, split.y
-    if x.dtype not in (np.uint8, np.float32):
-        raise UserError(f"{what}: samples are {x.dtype}; they must be uint8 or float32")
+def form(x: Any) -> Any:
+    """Return shape and dtype of one sample as text, in the structure of the samples."""
+    return mapped(x, lambda each: f"{each.shape[1:]} {each.dtype}")
+
+
+def _check(what: str, split: Split, classes: int, task: Task | None) -> None:
+    y = split.y
+    known = (np.uint8, np.float32, np.int64)
+    several = not isinstance(split.x, np.ndarray)
+    for x in arrays(split.x):
+        if x.dtype not in (*known, np.bool_) or (x.dtype == np.bool_ and not several):
+            raise UserError(f"{what}: samples are {x.dtype}; they must be uint8, float32 or int64")
+        if len(x) != len(y):
+            raise UserError(f"{what}: {len(x)} samples but {len(y)} labels")
+        if len(x) == 0:
+            raise UserError(f"{what}: no samples")
+        if x.size == 0:
+            raise UserError(f"{what}: samples of shape {x.shape[1:]} have no values")
+        if x.dtype == np.float32 and not (np.isfinite(x.min()) and np.isfinite(x.max())):
+            raise UserError(f"{what}: samples have values that are not finite (NaN or infinite)")
+    if task is not None:
+        _check_targets(what, y, task)
+        return
     if y.dtype != np.int64 or y.ndim != 1:
         raise UserError(f"{what}: labels are {y.dtype} {y.shape}; they must be int64 (N,)")
-    if len(x) != len(y):
-        raise UserError(f"{what}: {len(x)} samples but {len(y)} labels")
-    if len(x) == 0:
-        raise UserError(f"{what}: no samples")
-    if x.size == 0:
-        raise UserError(f"{what}: samples of shape {x.shape[1:]} have no values")
-    if x.dtype == np.float32 and not (np.isfinite(x.min()) and np.isfinite(x.max())):
-        raise UserError(f"{what}: samples have values that are not finite (NaN or infinite)")
     if y.min() < 0 or y.max() >= classes:
         raise UserError(f"{what}: labels are {y.min()} to {y.max()}; they must be in 0..{classes - 1}")
+
+
+def _check_targets(what: str, y: np.ndarray, task: Task) -> None:
+    import torch  # imported here: the readers of images need none
+
+    try:
+        task.refuse(torch.from_numpy(np.require(y, requirements=["C", "W"])), len(y))
+    except (UserError, TypeError) as error:  # TypeError: torch has no such dtype, as of text
+        raise UserError(f"{what}: {error}") from error

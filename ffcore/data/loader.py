@@ -16,6 +16,7 @@ from torch import Tensor
 from ffcore.data.images import Split
 from ffcore.errors import UserError
 from ffcore.interfaces.batch import Batch
+from ffcore.interfaces.structure import mapped
 
 
 class DeviceLoader:
@@ -66,7 +67,6 @@ class DeviceLoader:
         mean: Sequence[float] | float = 0.0,
         std: Sequence[float] | float = 1.0,
     ) -> None:
-        stored = split.x.shape[1:]
         if batch_size < world:
             raise UserError(f"batch_size={batch_size}: must be at least the number of ranks, {world}")
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
@@ -76,11 +76,10 @@ class DeviceLoader:
         self.samples = len(split)
         self._first = self._returned = 0
         self.device = torch.device(device)
-        # "W" copies a read-only array: torch.from_numpy warns about it
-        self._x = torch.from_numpy(np.require(split.x, requirements=["C", "W"]))
-        self._y = torch.from_numpy(np.require(split.y, requirements=["C", "W"]))
+        self._x = mapped(split.x, _tensor)
+        self._y = _tensor(split.y)
         # (x * scale - mean) / std = x * factor - offset
-        per_channel = (-1, *[1] * (len(stored) - 1))
+        per_channel = (-1, *[1] * (split.x.ndim - 2)) if isinstance(split.x, np.ndarray) else ()
         inverse = 1 / torch.tensor(std, dtype=torch.float64).reshape(per_channel)
         # half precision would round the factor: compute in float32 and round the result
         self._compute = torch.promote_types(dtype, torch.float32)
@@ -130,11 +129,20 @@ class DeviceLoader:
             counts = last > first
             own = slice(start + first, start + (last if counts else first + 1))
             index = order[own]
-            yield Batch(self._gather(index), labels[own], index, first, total, counts=counts)
+            yield Batch(self._rows(index), labels[own], index, first, total, counts=counts)
+
+    def _rows(self, index: Tensor) -> Any:
+        if isinstance(self._x, Tensor) and self._x.dtype != torch.int64:
+            return self._gather(index)
+        # of several inputs and of tokens nothing is scaled; floats get the precision of the run
+        return mapped(self._x, lambda each: self._unscaled(each.index_select(0, index)))
+
+    def _unscaled(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype) if x.is_floating_point() else x
 
     def _gather(self, index: Tensor) -> Tensor:
         # index_select copies, so that the operations in place do not change the stored samples
-        x = self._x.index_select(0, index).to(self._compute)
+        x: Tensor = self._x.index_select(0, index).to(self._compute)
         if self._scales:
             x.mul_(self._factor)
         if self._shifts:
@@ -149,6 +157,12 @@ class DeviceLoader:
         return torch.randperm(len(self._y), generator=torch.Generator().manual_seed(int(mixed)))
 
     def _transfer(self) -> None:
-        self._x, self._y, self._factor, self._offset = (
-            t.to(self.device) for t in (self._x, self._y, self._factor, self._offset)
+        self._x = mapped(self._x, lambda t: t.to(self.device))
+        self._y, self._factor, self._offset = (
+            t.to(self.device) for t in (self._y, self._factor, self._offset)
         )
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # "W" copies a read-only array: torch.from_numpy warns about it
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))

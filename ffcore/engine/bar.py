@@ -79,8 +79,12 @@ class Bar(L.Callback):
     def _line(self, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
         assert isinstance(pl_module, ForwardOnly)
         seconds = time.monotonic() - self._began
-        metrics = getattr(pl_module, "val_metrics", None)
-        accuracy = f"validation {100 * metrics['accuracy']:.2f} %" if metrics else "not validated yet"
+        metrics, headline = getattr(pl_module, "val_metrics", None), pl_module.net.task.headline
+        accuracy = "not validated yet"
+        if metrics and headline == "accuracy":
+            accuracy = f"validation {100 * metrics['accuracy']:.2f} %"
+        elif metrics:
+            accuracy = f"validation {headline} {metrics[headline]:.4g}"
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         return f"{self.title}: {epoch}, {accuracy}, {seconds:.0f} s"
 

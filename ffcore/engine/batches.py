@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Ranks
+from ffcore.interfaces import Batch, Ranks, Task
 from ffcore.interfaces.structure import rows
-from ffcore.local.given import refuse_labels
 
 
-def as_batch(given: Any, ranks: Ranks, classes: int, first_of_epoch: bool = False) -> Batch:
+def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False) -> Batch:
     """Return a `Batch` for a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
 
     Args:
-        given: x is (N, *shape), y is (N,) classes.
+        given: x is (N, *shape), y the targets of the task, such as (N,) classes.
         ranks: the ranks that share each batch; the global batch has their rows in the order of the ranks.
-        classes: number of classes K.
+        task: what the targets are.
         first_of_epoch: check the values of y on a GPU too, which waits for the device.
 
     Raises:
@@ -40,16 +39,17 @@ def as_batch(given: Any, ranks: Ranks, classes: int, first_of_epoch: bool = Fals
         n = rows(x)
     except (TypeError, StopIteration) as error:
         raise UserError(f"a batch should be two tensors (x, y), not {_what((x, y))}") from error
-    if y.dim() != 1 or y.is_floating_point() or n != len(y) or not n:
+    if task.target == "class" and not y.is_floating_point():
+        y = y.long()
+    if not n or len(y) != n:
         raise UserError(
-            f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} classes"
+            f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} targets"
         )
-    if first_of_epoch or y.device.type == "cpu":
-        refuse_labels(y, classes)
+    task.refuse(y, n, values=first_of_epoch or y.device.type == "cpu")
     sizes = ranks.objects(n)
     first = sum(sizes[: ranks.rank])
     index = torch.arange(first, first + n, device=y.device)
-    return Batch(x, y.long(), index, first, sum(sizes))
+    return Batch(x, y, index, first, sum(sizes))
 
 
 def _what(given: Any) -> str:

@@ -140,7 +140,7 @@ def _validation(module: L.LightningModule) -> dict[str, Any]:
     hits = zip(module.sources, module.val_metrics["per_source"], strict=True)
     measures = module.val_metrics["measures"].items()
     return {
-        "val_accuracy": module.val_metrics["accuracy"],
+        **{f"val_{name}": module.val_metrics[name] for name in module.measuring.logged},
         **{f"val/{source.name}": share for source, share in hits},
         **{f"val/{name}": mean for name, mean in measures},
     }

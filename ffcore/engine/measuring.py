@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ffcore.engine.measures import measures_of
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.interfaces import Batch, Idle, Ranks, shared_by
 from ffcore.network import Network
@@ -26,7 +27,8 @@ class Measuring(nn.Module):
 
     def __init__(self, net: Network) -> None:
         super().__init__()
-        self.accuracy = Accuracy(len(net.sources), net.classes)
+        self.counts = measures_of(net.task, len(net.sources))
+        self.logged = ["accuracy"] if isinstance(self.counts, Accuracy) else list(net.task.measures())
         self._measures = Measures()
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
@@ -44,14 +46,14 @@ class Measuring(nn.Module):
             with shared_by(shared):
                 losses = net.local.losses(net.algorithm.views(batch, net.local))
             for name, loss in losses.items() if batch.counts else ():
-                self._losses[name] = self._losses.get(name, 0.0) + float(loss) * len(batch.x)
+                self._losses[name] = self._losses.get(name, 0.0) + float(loss) * len(batch.index)
 
     def metrics(self, net: Network, group: Ranks) -> dict[str, Any]:
         """Return the metrics of the split over all ranks, and reset."""
         if self._seen:
             self._observe(net, group)
-        metrics = {**self.accuracy.metrics(group), "measures": self._measures.metrics(group)}
-        self.accuracy.reset()
+        metrics = {**self.counts.metrics(group), "measures": self._measures.metrics(group)}
+        self.counts.reset()
         self._measures = Measures()
         return metrics
 
@@ -76,11 +78,11 @@ class Measuring(nn.Module):
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
         evidence = net.measure(batch.x)
         if batch.counts:
-            self._measures.update(net.algorithm.measure(batch, net.local), len(batch.y))
+            self._measures.update(net.algorithm.measure(batch, net.local), len(batch.index))
         return evidence
 
     def _count(self, net: Network, evidence: Tensor, y: Tensor) -> None:
-        self.accuracy.update(evidence, net.combine(evidence), y)
+        self.counts.update(evidence, net.combine(evidence), y)
 
 
 def by_source(net: Network, losses: Mapping[str, float], device: torch.device) -> Tensor:

@@ -42,8 +42,8 @@ class ForwardOnly(L.LightningModule):
     container of optimisers, so ``global_step`` is the number of batches. Random numbers depend on (seed,
     global_step).
 
-    Metrics for callbacks and loggers, once per epoch: ``val_accuracy``, ``train_loss`` (the mean over blocks)
-    and ``<block>/loss``.
+    Metrics for callbacks and loggers, once per epoch: ``val_accuracy``, or the measures of another task such
+    as ``val_r2``; ``train_loss`` (the mean over blocks) and ``<block>/loss``.
 
     Args:
         net: the network.
@@ -163,14 +163,14 @@ class ForwardOnly(L.LightningModule):
             raise RunError(explain(error) or f"{typed(error)} within a learning step") from error
 
     def _learn(self, batch: Any, batch_idx: int) -> None:
-        batch = as_batch(batch, self.distribution.learning, self.net.classes, batch_idx == 0)
+        batch = as_batch(batch, self.distribution.learning, self.net.task, batch_idx == 0)
         progress = Progress(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(progress, batch_idx)
         batch.seed(self.seed, progress.step)
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.rng)
         group = self.distribution.learning
-        _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.x.device)
+        _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.index.device)
         with shared_by(group if batch.counts else Idle(group)):
             if self._cache is not None:
                 self.network.learn(self._cache.views(batch), entered=True)
@@ -268,7 +268,7 @@ class ForwardOnly(L.LightningModule):
         loader: Any = self.trainer.train_dataloader
         for number, given in enumerate(loader.anew() if hasattr(loader, "anew") else loader):
             batch = as_batch(
-                self.trainer.strategy.batch_to_device(given), self.distribution.learning, self.net.classes
+                self.trainer.strategy.batch_to_device(given), self.distribution.learning, self.net.task
             )
             batch.seed(mix(self.seed, FITTING), number)
             yield self.algorithm.views(batch, self.network)
@@ -336,7 +336,7 @@ class ForwardOnly(L.LightningModule):
     # -- measuring --------------------------------------------------------------------------------------
 
     def scores(self, x: Tensor) -> Tensor:
-        """Return the combined evidence, (N, *shape) → (N, K). The largest is the prediction."""
+        """Return the combined evidence, (N, *shape) → (N, *P, K); see `Network.scores`."""
         return self.net.combine(self.net.measure(x))
 
     def seed_measuring(self, batch: Batch, number: int) -> None:
@@ -345,34 +345,34 @@ class ForwardOnly(L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
-        batch = as_batch(batch, self.distribution.ranks, self.net.classes, batch_idx == 0)
+        batch = as_batch(batch, self.distribution.ranks, self.net.task, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.ranks, self.net.contribution.needs)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the metrics of the validation split and log the accuracy."""
+        """Compute the metrics of the validation split and log them, such as ``val_accuracy``."""
         self.val_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
-        self.log("val_accuracy", self.val_metrics["accuracy"], logger=self._logging)
+        self._log_measures("val", self.val_metrics)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""
-        batch = as_batch(batch, self.distribution.ranks, self.net.classes, batch_idx == 0)
+        batch = as_batch(batch, self.distribution.ranks, self.net.task, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
 
     def on_test_epoch_end(self) -> None:
-        """Compute the metrics of the test split and log the accuracy."""
+        """Compute the metrics of the test split and log them, such as ``test_accuracy``."""
         self.test_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
-        self.log("test_accuracy", self.test_metrics["accuracy"], logger=self._logging)
+        self._log_measures("test", self.test_metrics)
+
+    def _log_measures(self, split: str, metrics: Mapping[str, Any]) -> None:
+        for name in self.measuring.logged:
+            self.log(f"{split}_{name}", metrics[name], logger=self._logging)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the classes (N,) of a batch, or of a tensor of samples."""
-        x = (
-            batch
-            if isinstance(batch, Tensor)
-            else as_batch(batch, self.distribution.ranks, self.net.classes).x
-        )
-        return self.scores(x).argmax(1)
+        """Return the predictions of a batch or a tensor of samples: classes (N,), or those of the task."""
+        x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks, self.net.task).x
+        return self.net.task.predict(self.scores(x))
 
 
 SEEDING = RLock()

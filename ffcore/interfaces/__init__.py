@@ -21,6 +21,7 @@ from ffcore.interfaces.ranks import ALONE, Idle, Ranks, ranks, shared_by
 from ffcore.interfaces.readout import Readout
 from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.schedule import Schedule
+from ffcore.interfaces.task import Task
 from ffcore.interfaces.views import LabelledInput, Out, Views, dense
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Schedule",
     "Source",
     "Statistics",
+    "Task",
     "Views",
     "dense",
     "ranks",

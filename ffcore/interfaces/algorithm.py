@@ -19,6 +19,7 @@ from ffcore.interfaces.context import Context
 from ffcore.interfaces.goodness import Form
 from ffcore.interfaces.network import Network, Source
 from ffcore.interfaces.structure import rows
+from ffcore.interfaces.task import Target, Task
 from ffcore.interfaces.views import Views
 
 
@@ -30,6 +31,8 @@ class Algorithm(Component):
             if every batch passes the blocks once, in order; then they may be placed on different devices.
         hypotheses: whether each row of its views has a hypothesis.
         accepts: forms of goodness whose evidence it can read.
+        reads: the sorts of targets that it can learn from, of `ffcore.interfaces.task.Target`.
+        positions: whether it can learn tasks by position.
         schedule: kind of the schedule if the recipe does not name one.
         block: entries that replace those of the recipe's ``block``, for algorithms without local losses.
         head: a network item, as in a recipe, that the algorithm appends; ``units: classes`` means K.
@@ -38,9 +41,15 @@ class Algorithm(Component):
     whole_network: str = ""
     hypotheses: ClassVar[bool] = False
     accepts: ClassVar[frozenset[Form]] = frozenset({"class"})
+    reads: ClassVar[frozenset[Target]] = frozenset({"class"})
+    positions: ClassVar[bool] = False
     schedule: ClassVar[str] = "joint"
     block: ClassVar[Mapping[str, Any]] = {}
     head: Mapping[str, Any] | None = None
+
+    def head_for(self, task: Task | None) -> Mapping[str, Any] | None:
+        """Return the network item that the builder appends for a task; the default is ``head``."""
+        return self.head
 
     def setup(self, context: Context) -> tuple[int, ...]:
         """Check the data and the readouts, before the network is built.
@@ -84,14 +93,14 @@ class Algorithm(Component):
         net.learn(self.views(batch, net))
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
-        """Return the evidence of every block with a goodness, (N, K) each, for inputs (N, *shape).
+        """Return the evidence of every block with a goodness, (N, *P, K) each, for inputs (N, *shape).
 
         The default is for goodness of form "class": one neutral pass.
         """
         return net.goodness(self.neutral(x))
 
     def scores(self, x: Tensor, net: Network) -> Tensor:
-        """Return the evidence of every source, (L, N, K): of the blocks, then of the readouts."""
+        """Return the evidence of every source, (L, N, *P, K): of the blocks, then of the readouts."""
         evidence = _listed(self.evidence(x, net), type(self).evidence)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()

@@ -20,7 +20,7 @@ class Batch:
     Attributes:
         x: (N, *shape) samples on the training device; for models with several inputs a tuple or mapping of
             tensors, all with N rows.
-        y: (N,) int64 classes.
+        y: targets of the samples, such as int64 classes (N,); see `Task`.
         index: (N,) indices of the samples in their split.
         first: index of row 0 in the global batch.
         total: rows of the global batch over all ranks.
@@ -38,12 +38,12 @@ class Batch:
 
     def seed(self, seed: int, step: int) -> None:
         """Set the batch RNG to the random numbers of one step under one seed."""
-        self.rng = BatchRNG(seed, step, self.first, len(self.y), self.total, self.y.device)
+        self.rng = BatchRNG(seed, step, self.first, len(self.index), self.total, self.index.device)
 
     def to(self, device: torch.device, **how: Any) -> Batch:
         """Return the batch on a device. ffcore's loaders create it there already."""
         # No copy of the dataclass in the usual case.
-        if self.y.device == device:
+        if self.index.device == device:
             return self
         moved = mapped(self.x, lambda each: each.to(device))
         return replace(self, x=moved, y=self.y.to(device), index=self.index.to(device))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from ffcore.interfaces.circuit import MakeBlock
     from ffcore.interfaces.network import Source
+    from ffcore.interfaces.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Context:
         shape: shape of one sample, without the dimension of rows. Algorithms, label codes, negatives,
             augmentations, contributions, schedules: of the data set. Black boxes, circuits: of their input.
             Parts of a block: of the block's activity. Readouts: (K,).
-        classes: all components: number of classes K.
+        classes: all components: number of columns K of class goodness: classes, labels or values.
+        task: all components: what the targets are.
         name: parts of a block: the block's name in the recipe, tables and checkpoints. Readouts, black boxes,
             circuits: their own name.
         depth: parts of a block: index of the block in the order of the first calls. Readouts: the number of
@@ -84,6 +86,7 @@ class Context:
     name: str = ""
     depth: int = 0
     blocks: int = 1
+    task: Task | None = None
     superclass_of: Tensor | None = None
     in_shape: tuple[int, ...] = ()
     handoff_shape: tuple[int, ...] = ()

@@ -18,7 +18,8 @@ class Goodness(Component):
     ``form`` is the shape of the result, and has to match the objective's when a network is built:
     ``"energy"`` is one number per row, (R,); ``"class"`` is one number per row and class, (R, K), or fewer
     columns if classes share a column. Then ``column_of`` (K,) is the column of each class. `setup` makes it,
-    and objectives find it in their `Context`.
+    and objectives find it in their `Context`. In a task by position every position is a row, and its activity
+    is (D,).
     """
 
     form: ClassVar[Form] = "energy"
@@ -34,8 +35,8 @@ class Goodness(Component):
         """Return the goodness of each row, (R, *shape) → (R,) or (R, columns)."""
 
     def evidence(self, goodness: Tensor) -> Tensor:
-        """Return the goodness of every class, (R, columns) → (R, K). Energies are returned unchanged."""
-        return goodness if self.column_of is None else goodness[:, self.column_of]
+        """Return the goodness of every class, (R, *P, columns) → (R, *P, K); energies unchanged."""
+        return goodness if self.column_of is None else goodness[..., self.column_of]
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor | None:
         """Return the gradient of a scalar with respect to the activity, in closed form.

@@ -13,6 +13,7 @@ from torch import Tensor
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.goodness import Form
 from ffcore.interfaces.network import Block
+from ffcore.interfaces.task import Target
 from ffcore.interfaces.views import Out, Views
 
 
@@ -24,11 +25,13 @@ class Objective(Component):
     gathered over ranks, and the loss does not depend on the number of ranks.
 
     Attributes:
+        reads: the sorts of targets that it reads, of `ffcore.interfaces.task.Target`.
         column_of: (K,) index of the goodness column of each class; None: class k has column k. The network
             sets it before it calls `setup`.
     """
 
     accepts: ClassVar[Form] = "energy"
+    reads: ClassVar[frozenset[Target]] = frozenset({"class"})
     couples_samples: ClassVar[bool] = False
     column_of: Tensor | None
 
@@ -61,11 +64,13 @@ class Objective(Component):
 class Penalty(Component):
     """A further term of a block's loss: entropy, orthogonality, peer normalisation.
 
-    Set ``reads_handoff`` if the term depends on ``out.handoff``; the handoff then has a graph.
+    Set ``reads_handoff`` if the term depends on ``out.handoff``; the handoff then has a graph. Set
+    ``reads_classes`` if it reads ``views.y`` as classes (N,): the network then refuses other tasks.
     """
 
     couples_samples: ClassVar[bool] = False
     reads_handoff: ClassVar[bool] = False
+    reads_classes: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:

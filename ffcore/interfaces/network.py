@@ -29,12 +29,17 @@ Handoff = Literal["attached", "detached", "unused"]
 
 
 class Block(Protocol):
-    """A local block, as losses, learning rules and observers see it."""
+    """A local block, as losses, learning rules and observers see it.
+
+    Attributes:
+        features: in a task by position, the dimension of an activity that holds the features of a position.
+    """
 
     name: str
     body: nn.Module
     goodness: Goodness | None
     info: Context | None
+    features: int | None
 
     def make(
         self,

@@ -12,14 +12,21 @@ from torch.nn import functional as F
 
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
+from ffcore.interfaces.task import Task
 from ffcore.interfaces.views import Views
 
 
 class Readout(Component):
     """A classifier on the handoffs of some blocks. It learns from its own loss.
 
-    The network wraps it in a local block, so its gradient does not reach the blocks that it reads.
+    The network wraps it in a local block, so its gradient does not reach the blocks that it reads. In a task
+    by position it reads and classifies every position as a row of its own.
+
+    Attributes:
+        task: what the targets are; the network sets it before it calls `setup`. None: classes.
     """
+
+    task: Task | None = None
 
     @abstractmethod
     def setup(self, context: Context) -> tuple[str, ...]:
@@ -41,6 +48,6 @@ class Readout(Component):
         """Return class logits (R, K) from the handoffs of the chosen blocks, (R, *shape) each."""
 
     def loss(self, logits: Tensor, views: Views) -> Tensor:
-        """Return the readout's loss: cross-entropy of the logits (N, K) with the true classes."""
-        assert views.y is not None, "a readout learns from labelled samples"
-        return F.cross_entropy(logits, views.y)
+        """Return the readout's loss, that of the task: cross-entropy of logits (N, K) with true classes."""
+        assert views.y is not None, "a readout learns from targets"
+        return F.cross_entropy(logits, views.y) if self.task is None else self.task.loss(logits, views.y)

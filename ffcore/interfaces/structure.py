@@ -32,7 +32,7 @@ def tensors(x: Any) -> Iterator[Tensor]:
         )
 
 
-def mapped(x: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def mapped(x: Any, change: Callable[[Any], Any]) -> Any:
     """Apply a function to each tensor of an input; return the results in the same structure.
 
     >>> import torch

@@ -123,13 +123,15 @@ class Views:
         roles: name of each view: "positive", "negative", "neutral", "all", …
         sizes: number of rows of each view, as Python integers: slicing must not wait for the device. The
             first view has the batch's N samples.
-        y: (N,) true classes, or None.
+        y: targets of the samples: (N,) true classes, or those of another task; or None.
         hypothesis: (R,) hypothesis of each row, −1 for a row without one; or None.
         extra: tensors for a plugin's own losses: coarse labels, targets, goodness of an earlier pass.
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. For a
             block that runs several times it is that of the last call.
         rng: the batch RNG, or None.
         learns: whether blocks learn in this pass; set only for networks with circuits, which read it.
+        targets: number of targets, the weight of this rank's gradient; None: the number of samples. The
+            network sets it in tasks by position, where some positions may have no target.
     """
 
     x: Any
@@ -141,6 +143,7 @@ class Views:
     upstream: list[Tensor] = field(default_factory=list)
     rng: BatchRNG | None = None
     learns: bool = False
+    targets: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.roles) != len(self.sizes) or sum(self.sizes) != rows(self.x):

@@ -32,6 +32,7 @@ from ffcore.interfaces import (
     ranks,
 )
 from ffcore.interfaces.network import Handoff
+from ffcore.interfaces.task import positioned
 from ffcore.local.coupled import coupled
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, goodness_loss
@@ -119,6 +120,7 @@ class LocalBlock(nn.Module):
         self._compiled: Callable[..., _Made] | None = None
         self.info: Context | None = None
         self.takes: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
+        self.features: int | None = None  # dimension of the features, in a task by position; see `Task`
         self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False
         self.hooked = False
@@ -157,7 +159,7 @@ class LocalBlock(nn.Module):
         """Return the objective's term without the penalties; None without an objective."""
         alone = self.loss is not None and not self.loss.couples_samples
         if type(self.loss) is GoodnessLoss and alone and out.goodness is not None:
-            return cast(Tensor, self.loss.objective(out.goodness, views))
+            return self.loss.of_goodness(out.goodness, views, self)
         return self.losses(out, views).get("objective")
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -238,8 +240,12 @@ class LocalBlock(nn.Module):
         """Return the goodness of an activity; None for a block without a goodness."""
         if self.goodness is None:
             return None
-        goodness: Any = self.goodness(activity)
+        goodness: Any
         rows, dims = activity.shape[0], 1 if self.goodness.form == "energy" else 2
+        if self.features is None:
+            goodness = self.goodness(activity)
+        else:
+            goodness, dims = positioned(self.goodness, activity, self.features), activity.dim()
         fits = isinstance(goodness, Tensor) and goodness.dim() == dims and goodness.shape[0] == rows
         if not fits or goodness.is_complex() or (self.info is None and _lost_values(goodness, activity)):
             raise wrong_goodness(self, rows, goodness)

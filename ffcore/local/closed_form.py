@@ -60,6 +60,7 @@ class ClosedFormGradient(Gradient):
             return cls("loss")
         by_goodness = (
             goodness is not None
+            and block.features is None
             and belongs(goodness, "vjp")
             and next(goodness.parameters(), None) is None
             and type(loss) is GoodnessLoss

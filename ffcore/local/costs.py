@@ -114,7 +114,7 @@ def _heads(block: LocalBlock) -> list[nn.Module]:
 def _run_head(block: LocalBlock, out: Out, views: Views) -> None:
     """Run the goodness, and the penalties with parameters."""
     if block.goodness is not None:
-        out.goodness = block.goodness(out.activity)
+        out.goodness = block.judge(out.activity)
     if isinstance(block.loss, GoodnessLoss):
         for part in _heads(block):
             if part is not block.goodness and part is not block.loss.objective:

@@ -24,13 +24,15 @@ from ffcore.interfaces import (
     LocalLoss,
     Objective,
     Out,
+    Penalty,
     Readout,
+    Task,
     Views,
 )
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
 from ffcore.local.box import BoxStage
-from ffcore.local.loss import GoodnessLoss
+from ffcore.local.loss import GoodnessLoss, HeadLoss, scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
 
@@ -56,7 +58,7 @@ class Found:
 
 
 def explore(
-    body: nn.Module, stages: Sequence[nn.Module], x: Any, classes: int, superclass_of: Tensor | None
+    body: nn.Module, stages: Sequence[nn.Module], x: Any, task: Task, superclass_of: Tensor | None
 ) -> dict[LocalBlock, Found]:
     """Run a pass and return the blocks in the order of their first call.
 
@@ -66,7 +68,7 @@ def explore(
         body: the module that contains the stages; it is in evaluation mode during the pass.
         stages: the stages of the pass, in order.
         x: (R, *shape) rows, or a tuple or mapping of such.
-        classes: number of classes K.
+        task: what the targets are.
         superclass_of: (K,) super-class of each class, or None.
 
     Raises:
@@ -83,7 +85,7 @@ def explore(
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
         cast(BoxStage, stage).place(
-            Context(shape, classes, name=cast(str, stage.name), superclass_of=superclass_of)
+            Context(shape, task.columns, task=task, name=cast(str, stage.name), superclass_of=superclass_of)
         )
         stage.to(args[0].device)  # buffers that the box has made in its setup
 
@@ -99,14 +101,14 @@ def explore(
 
 
 def set_up(
-    found: Mapping[LocalBlock, Found], taken: set[str], classes: int, superclass_of: Tensor | None
+    found: Mapping[LocalBlock, Found], taken: set[str], task: Task, superclass_of: Tensor | None
 ) -> None:
     """Name the blocks and call `Component.setup` of their components.
 
     Args:
         found: see `explore`.
         taken: names that blocks may not have.
-        classes: number of classes K.
+        task: what the targets are.
         superclass_of: (K,) super-class of each class, or None.
 
     Raises:
@@ -121,9 +123,12 @@ def set_up(
             raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
         names.add(block.name)
         block.takes = found[block].inputs
+        _refuse_targets(block, task)
+        block.features = task.features if block.goodness is not None else None
         context = Context(
             tuple(found[block].activity.shape[1:]),
-            classes,
+            task.columns,
+            task=task,
             name=block.name,
             depth=depth,
             blocks=len(blocks),
@@ -140,7 +145,7 @@ def set_up(
 def set_up_readouts(
     readouts: Mapping[str, LocalBlock],
     found: Mapping[LocalBlock, Found],
-    classes: int,
+    task: Task,
     superclass_of: Tensor | None,
 ) -> Taps:
     """Set up the readouts; return the blocks that each of them has chosen, by the readout's name.
@@ -154,9 +159,17 @@ def set_up_readouts(
     for name, readout in readouts.items():
         depth = len(blocks)
         place = Context(
-            (classes,), classes, name=name, depth=depth, blocks=depth, superclass_of=superclass_of
+            (task.columns,),
+            task.columns,
+            task=task,
+            name=name,
+            depth=depth,
+            blocks=depth,
+            superclass_of=superclass_of,
         )
-        chosen = cast(Readout, readout.body).setup(replace(place, features=features))
+        body = cast(Readout, readout.body)
+        body.task = task
+        chosen = body.setup(replace(place, features=features))
         if not isinstance(chosen, tuple | list) or not blocks.keys() >= set(chosen):
             raise UserError(
                 f"readouts.{name}: its setup returned {chosen!r}; it should return names of blocks, of which "
@@ -167,7 +180,7 @@ def set_up_readouts(
     return taps
 
 
-def set_up_heads(heads: Mapping[str, LocalBlock], found: Mapping[LocalBlock, Found], classes: int) -> None:
+def set_up_heads(heads: Mapping[str, LocalBlock], found: Mapping[LocalBlock, Found], task: Task) -> None:
     """Set up the heads, whose activity is the logits (R, K).
 
     Raises:
@@ -175,12 +188,15 @@ def set_up_heads(heads: Mapping[str, LocalBlock], found: Mapping[LocalBlock, Fou
     """
     depth = len(found) - len(heads)
     for name, head in heads.items():
-        shape = tuple(found[head].activity.shape[1:])
-        if shape != (classes,):
+        head.features = task.features
+        shape = tuple(scores_of(found[head].activity, task.features).shape[1:])
+        if shape[-1:] != (task.columns,) or (task.features is None and len(shape) != 1):
             raise UserError(
-                f"head {name}: returns {shape} for each sample; it should return {classes} logits"
+                f"head {name}: returns {shape} for each sample; it should return {task.columns} logits"
             )
-        head.info = Context((classes,), classes, name=name, depth=depth, blocks=depth)
+        if isinstance(head.loss, HeadLoss):
+            head.loss.task = task
+        head.info = Context(shape, task.columns, task=task, name=name, depth=depth, blocks=depth)
 
 
 Taps = dict[str, tuple[LocalBlock, ...]]
@@ -197,6 +213,8 @@ def set_up_algorithm(algorithm: Algorithm, context: Context) -> tuple[int, ...]:
     shape: Any = algorithm.setup(context)
     for name, (types, right) in _ATTRIBUTES.items():
         expect(f"algorithm: {name} of {title(algorithm)}", getattr(algorithm, name), types, right)
+    if shape == context.shape:  # also that of several inputs
+        return context.shape
     if not isinstance(shape, Sequence) or not all(isinstance(side, int) for side in shape):
         raise ValueError(
             f"its setup returned {shape!r}; it should return the shape of one input of the network, such as "
@@ -207,9 +225,11 @@ def set_up_algorithm(algorithm: Algorithm, context: Context) -> tuple[int, ...]:
 
 def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None:
     with _errors_named(context.name):
-        for part in (block.body, block.handoff, block.rule, block.goodness):
+        for part in (block.body, block.handoff, block.rule):
             if isinstance(part, Component):
                 part.setup(context)
+        if block.goodness is not None:
+            block.goodness.setup(_of_rows(context, block.features))
     block.to(activity.device)  # parameters made in setup: a localized model may be on a GPU already
     if block.goodness is not None:
         context = replace(
@@ -223,6 +243,45 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
         with _errors_named(context.name):
             _set_up_loss(block.loss, context)
         block.loss.to(activity.device)
+
+
+def _of_rows(context: Context, features: int | None) -> Context:
+    """Return the context of a goodness, whose rows are positions in a task by position.
+
+    Raises:
+        ValueError: when an activity has no positions.
+    """
+    if features is None:
+        return context
+    if len(context.shape) < 2:
+        raise ValueError(
+            f"its activity {context.shape} has no positions, but every position has a target: use bodies "
+            "that keep the positions, such as a linear layer on (T, D) or a convolution"
+        )
+    return replace(context, shape=(context.shape[features],))
+
+
+def _refuse_targets(block: LocalBlock, task: Task) -> None:
+    """Raise if the loss of a block cannot read the targets of the task.
+
+    Raises:
+        UserError: with the objective or the penalty.
+    """
+    if not isinstance(block.loss, GoodnessLoss):
+        return
+    objective, what = block.loss.objective, type(task).__name__
+    if task.target not in objective.reads:
+        read = " or ".join(sorted(objective.reads))
+        raise UserError(
+            f"objective: block {block.name}: {title(objective)} reads targets of the sort {read}; those of "
+            f"the task {what} are {task.target}"
+        )
+    for name, penalty in block.loss.penalties.items():
+        if cast(Penalty, penalty).reads_classes and (task.target != "class" or task.features is not None):
+            raise UserError(
+                f"penalties.{name}: block {block.name}: {title(penalty)} needs one class a sample; those of "
+                f"the task {what} are others"
+            )
 
 
 @contextmanager
@@ -258,9 +317,9 @@ def _unit_goodness(block: LocalBlock, activity: Tensor, context: Context) -> flo
     if goodness.form != "energy":
         column_of = goodness.column_of
         wanted = context.classes if column_of is None else int(column_of.max()) + 1
-        if made.shape[1] != wanted:
+        if made.shape[-1] != wanted:
             raise UserError(
-                f"network: block {context.name}: its goodness {title(goodness)} has {made.shape[1]} columns, "
-                f"where {context.classes} classes need {wanted}"
+                f"network: block {context.name}: its goodness {title(goodness)} has {made.shape[-1]} "
+                f"columns, where {context.classes} classes need {wanted}"
             )
     return float(made.float().mean())

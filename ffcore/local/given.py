@@ -1,25 +1,16 @@
-"""Checks of the samples and labels that a caller gives to a network. N samples; K classes."""
+"""Checks of the samples that a caller gives to a network. N samples."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError, first_line
 from ffcore.interfaces.structure import shapes, tensors
-
-
-def refuse_labels(y: Tensor, classes: int) -> None:
-    """Raise if labels (N,) are not classes 0..K-1; N is not 0.
-
-    Raises:
-        UserError: with their range.
-    """
-    if not 0 <= int(y.min()) <= int(y.max()) < classes:
-        given = f"{int(y.min())} to {int(y.max())}"
-        raise UserError(f"y: classes run from {given}; they should be 0 to {classes - 1}")
 
 
 def refuse_samples(x: Any, shape: Any) -> None:
@@ -39,3 +30,26 @@ def refuse_samples(x: Any, shape: Any) -> None:
     if len(counts) != 1 or shapes(x) != shape or not min(counts):
         count = min(counts, default=0)
         raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")
+
+
+@contextmanager
+def formats_named(x: Any, network: nn.Module) -> Iterator[None]:
+    """Raise a clear UserError if samples and weights have different float dtypes or devices."""
+    try:
+        yield
+    except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
+        raise
+    except RuntimeError as error:
+        # integers may be right: an embedding takes them
+        floats: set[Any] = {t.dtype for t in tensors(x) if t.is_floating_point()}
+        weights: set[Any] = {p.dtype for p in network.parameters()}
+        devices, homes = {t.device for t in tensors(x)}, {p.device for p in network.parameters()}
+        given, wanted, right = floats, weights, "x.float() or net.double()"
+        if weights and floats <= weights:
+            given, wanted, right = devices, homes, "x.to(device) or net.to(device)"
+        if not wanted or given <= wanted:
+            raise
+        samples, own = (", ".join(sorted(map(str, each))) for each in (given, wanted))
+        raise UserError(
+            f"x: samples are {samples}, weights {own}; convert one of them, {right}: {first_line(error)}"
+        ) from error

@@ -8,13 +8,25 @@ N samples; K classes; G goodness (R,) or (R, K).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ffcore.errors import UserError, expect
-from ffcore.interfaces import Block, Goodness, LocalLoss, Objective, Out, Penalty, Readout, Views
+from ffcore.interfaces import (
+    Block,
+    Context,
+    Goodness,
+    LocalLoss,
+    Objective,
+    Out,
+    Penalty,
+    Readout,
+    Task,
+    Views,
+)
+from ffcore.interfaces.task import by_position
 from ffcore.local.own import belongs
 from ffcore.parts import part
 
@@ -43,10 +55,18 @@ class GoodnessLoss(LocalLoss):
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """Return the objective's term first, then the penalties in the order of the recipe."""
         assert out.goodness is not None, "an objective needs a goodness; the builder has checked it"
-        terms = {"objective": self.objective(out.goodness, views)}
+        terms = {"objective": self.of_goodness(out.goodness, views, block)}
         for name, penalty in self.penalties.items():
             terms[name] = penalty(out, block, views)
         return terms
+
+    def of_goodness(self, goodness: Tensor, views: Views, block: Block) -> Tensor:
+        """Return the objective's term; in a task by position its rows are the positions with a target."""
+        if block.features is not None:
+            goodness, views = by_position(goodness, views)
+            if not len(goodness):
+                return goodness.sum()  # 0, with a graph
+        return cast(Tensor, self.objective(goodness, views))
 
     @property
     def closed(self) -> bool:
@@ -60,7 +80,13 @@ class GoodnessLoss(LocalLoss):
 
 
 class HeadLoss(LocalLoss):
-    """Cross-entropy with the true classes, for a block whose activity is class logits (N, K)."""
+    """The loss of the task, for a block whose activity is the scores: class logits (N, K).
+
+    Attributes:
+        task: what the targets are; the network sets it.
+    """
+
+    task: Task | None = None
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """Return one term, "objective".
@@ -68,12 +94,21 @@ class HeadLoss(LocalLoss):
         Raises:
             UserError: when the activity does not have two dimensions.
         """
-        if out.activity.dim() != 2:
+        task = self.task
+        assert views.y is not None, "a head learns from targets"
+        assert task is not None, "the network sets the task"
+        scores = scores_of(out.activity, block.features)
+        if scores.dim() != 2 and block.features is None:
             raise UserError(
                 f"head {block.name}: returns {tuple(out.activity.shape)}; a head returns class logits (N, K)"
             )
-        assert views.y is not None, "a head learns from labelled samples"
-        return {"objective": F.cross_entropy(out.activity, views.y)}
+        rows, y = task.rows(scores, views.y)
+        return {"objective": task.loss(rows, y) if len(rows) else rows.sum()}
+
+
+def scores_of(activity: Tensor, features: int | None) -> Tensor:
+    """Return the activity of a head as scores (N, *P, K); see `ffcore.interfaces.task`."""
+    return activity if features in (None, -1) else activity.movedim(features + 1, -1)
 
 
 def goodness_loss(
@@ -113,3 +148,45 @@ class ReadoutLoss(LocalLoss):
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """Return one term, "objective"."""
         return {"objective": cast(Readout, block.body).loss(out.activity, views)}
+
+
+class ReadoutByPosition(Readout):
+    """A readout in a task by position: every position of the handoffs is a row of the readout.
+
+    Args:
+        readout: the readout, of rows (n, D).
+        features: the dimension of a handoff that holds the features of a position.
+    """
+
+    def __init__(self, readout: Readout, features: int) -> None:
+        super().__init__()
+        self.readout = readout
+        self.features = features
+
+    def setup(self, context: Context) -> tuple[str, ...]:
+        """Set the readout up for rows."""
+        self.readout.task = self.task
+        rows = tuple(replace(of, handoff_shape=(of.handoff_shape[self.features],)) for of in context.features)
+        return self.readout.setup(replace(context, features=rows))
+
+    def forward(self, *activities: Tensor) -> Tensor:
+        """Return the logits of every position, (R, *shape) each → (R, *P, K)."""
+        rows = [scores_of(each, self.features) for each in activities]
+        places = rows[0].shape[:-1]
+        if any(each.shape[:-1] != places for each in rows):
+            shapes = ", ".join(str(tuple(each.shape[1:-1])) for each in rows)
+            raise UserError(
+                f"readout: reads blocks with positions {shapes}; set taps to blocks with the same"
+            )
+        made: Tensor = self.readout(*(each.flatten(0, -2) for each in rows))
+        return made.view(*places, made.shape[-1])
+
+    def loss(self, logits: Tensor, views: Views) -> Tensor:
+        """Return the readout's loss of the positions with a target."""
+        rows, of_rows = by_position(logits, views)
+        return self.readout.loss(rows, of_rows) if len(rows) else rows.sum()
+
+
+def by_positions(readout: Readout, features: int | None) -> Readout:
+    """Return the readout itself, or one of every position; see `ffcore.interfaces.task`."""
+    return readout if features is None else ReadoutByPosition(readout, features)

@@ -5,7 +5,7 @@ N samples; R rows = all views of a batch; K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,21 +15,23 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Circuit, Observer, Out, Readout, Source, Views
+from ffcore.interfaces import Block, Circuit, Observer, Out, Readout, Source, Task, Views
 from ffcore.interfaces.structure import rows
+from ffcore.interfaces.task import IGNORED, same_positions
 from ffcore.local.block import LocalBlock
 from ffcore.local.block_optimizer import BlockOptimizer
-from ffcore.local.box import BoxStage, ReachedError
+from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import explore, set_up, set_up_heads, set_up_readouts
-from ffcore.local.loss import ReadoutLoss
+from ffcore.local.loss import ReadoutLoss, by_positions, scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
-from ffcore.local.passes import Pass, Record
+from ffcore.local.passes import Pass, Record, reaching
 from ffcore.local.plan import Place, planned, refuse_shared
 from ffcore.local.returned import evidence_of, wrong_views
 from ffcore.local.route import Route
 from ffcore.local.rules import Gradient
 from ffcore.private import hook_tables
+from ffcore.tasks import as_task
 
 
 class LocalNetwork(nn.Module):
@@ -41,7 +43,7 @@ class LocalNetwork(nn.Module):
     Args:
         body: the module; it may call a block more than once in a pass.
         shape: shape of one input sample.
-        classes: number of classes K.
+        task: what the targets are; a number of classes K for the classification of samples.
         readouts: readouts by name; each is wrapped in a local block.
         superclass_of: (K,) super-class of each class, or None.
         example: (R, *shape) rows for the dry run, for bodies that cannot run on zeros, such as embeddings.
@@ -61,8 +63,8 @@ class LocalNetwork(nn.Module):
     def __init__(
         self,
         body: nn.Module,
-        shape: Sequence[int],
-        classes: int,
+        shape: Any,
+        task: Task | int,
         readouts: Mapping[str, Readout] | None = None,
         superclass_of: Tensor | None = None,
         example: Any = None,
@@ -70,11 +72,15 @@ class LocalNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.body = body
-        self.classes = classes
+        self.task = as_task(task)
+        self.classes = self.task.columns
         self.superclass_of = superclass_of
-        self.shape = tuple(shape)
+        self.shape = shape if isinstance(shape, Mapping) else tuple(shape)
         self.readout_blocks = nn.ModuleDict(
-            {name: LocalBlock(r, loss=ReadoutLoss(), name=name) for name, r in (readouts or {}).items()}
+            {
+                name: LocalBlock(by_positions(r, self.task.features), loss=ReadoutLoss(), name=name)
+                for name, r in (readouts or {}).items()
+            }
         )
         self.optimizers: BlockOptimizers | None = None
         self.record: Record | None = None
@@ -82,19 +88,19 @@ class LocalNetwork(nn.Module):
         self.finite = False
         self.route: Route | None = None
         x = self._zeros() if example is None else example
-        every = explore(self, self.stages, x, classes, superclass_of)
+        every = explore(self, self.stages, x, self.task, superclass_of)
         refuse_shared(every)
         found = {block: seen for block, seen in every.items() if block.name not in heads}
         self._heads = {block.name: block for block in every if block.name in heads}
-        set_up(found, {*self.readout_blocks, *self._heads}, classes, superclass_of)
+        set_up(found, {*self.readout_blocks, *self._heads}, self.task, superclass_of)
         self._blocks = tuple(found)
         self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         inside = self.in_circuits.union(*(block.modules() for block in every))
         self._plain = tuple(  # modules outside the blocks that have buffers, such as batch norm
             part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
         )
-        self.taps = set_up_readouts(self._readouts, found, classes, superclass_of)
-        set_up_heads(self._heads, every, classes)
+        self.taps = set_up_readouts(self._readouts, found, self.task, superclass_of)
+        set_up_heads(self._heads, every, self.task)
         self._plan: dict[nn.Module, Place] = {}
         self._windows, self._hooks = cast("tuple[range, ...]", ()), cast("tuple[Any, ...]", ())
         self._first, self._stop, self._bare_end = 0, len(self.stages), False
@@ -257,7 +263,8 @@ class LocalNetwork(nn.Module):
         """
         seen = self._calls(views)
         reads = {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
-        return [_read(seen[block], reads.get(block)) for block in self._blocks if block in seen]
+        made = [_read(seen[block], reads.get(block)) for block in self._blocks if block in seen]
+        return made if self.task.features is None else same_positions(made)
 
     def trace(self, views: Views) -> list[list[Tensor]]:
         """Run one pass without learning; return the evidence of every call, by block."""
@@ -321,7 +328,7 @@ class LocalNetwork(nn.Module):
                 here.run(self.stages, views.x)
             elif not self.route.read(self, here, handoffs):
                 return {}
-        logits = {name: handoffs[head] for name, head in self._heads.items()}
+        logits = {name: scores_of(handoffs[head], head.features) for name, head in self._heads.items()}
         here = self._pass(views, self.observers if learn else (), plan)
         read = {
             name: here.block(readout, *(handoffs[b] for b in self.taps[name]))
@@ -340,18 +347,9 @@ class LocalNetwork(nn.Module):
         for index, stage in enumerate(self.stages):
             for box in stage.modules():
                 if isinstance(box, BoxStage):
-                    inputs = partial(self._reaching, box, passes)
+                    inputs = partial(reaching, self.stages, box, passes)
                     fitted = box.fit_if_due(epoch, index < self._first, inputs) or fitted
         return fitted
-
-    def _reaching(self, box: BoxStage, passes: Callable[[], Iterable[Views]]) -> Iterator[Tensor]:
-        """Yield the inputs of a box, one pass each."""
-        for views in passes():
-            try:
-                with torch.no_grad(), box.catching():
-                    Pass(views).run(self.stages, views.x)
-            except ReachedError as reached:
-                yield reached.x
 
     def _pass(
         self,
@@ -363,6 +361,8 @@ class LocalNetwork(nn.Module):
         """Return a pass that measures goodness, and in which the blocks of the plan learn."""
         if not isinstance(views, Views):
             raise wrong_views(views)
+        if plan and self.task.features is not None and views.y is not None:
+            views = replace(views, targets=int((views.y != IGNORED).sum()))
         return Pass(
             views,
             observers,

@@ -13,7 +13,7 @@ The memory of a window's activations is free before the next window begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -24,6 +24,7 @@ from ffcore.interfaces import Block, Circuit, Observer, Out, Views, ranks
 from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
+from ffcore.local.box import BoxStage, ReachedError
 from ffcore.local.current import under_way
 from ffcore.local.plan import Place, Plan
 from ffcore.local.residual import Residual
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ffcore.local.block_optimizer import BlockOptimizer
 
 Record = Callable[[Block, Mapping[str, Tensor], int], None]
-"""Receives a block, the detached terms of its loss (means over samples), and the number of samples."""
+"""Receives a block, the detached terms of its loss (means over targets), and the number of targets."""
 
 
 class Pass:
@@ -105,7 +106,7 @@ class Pass:
             elif isinstance(stage, Circuit):
                 x = stage(x, self.views)
             else:
-                x = _called(stage, x)
+                x = called(stage, x)
         return x
 
     def block(self, block: LocalBlock, *inputs: Tensor, last: bool = False) -> Tensor:
@@ -162,7 +163,8 @@ class Pass:
         blocks = [window[0][0]] if len(window) == 1 else list(dict.fromkeys(block for block, _, _ in window))
         if self.finite:
             _refuse_non_finite(window, terms)
-        idle, samples = ranks().idle, self.views.sizes[0]
+        views = self.views
+        idle, samples = ranks().idle, views.sizes[0] if views.targets is None else views.targets
         for block in blocks:
             if (optimizer := self.optimizers.get(block.name)) is not None:
                 optimizer.update(0 if idle else samples)
@@ -181,8 +183,20 @@ class Pass:
             upstream[slot : slot + 1] = [out.goodness.detach()]
 
 
-def _called(stage: nn.Module, x: Any) -> Any:
-    """Call a module with an input of one or several tensors."""
+def reaching(
+    stages: Sequence[nn.Module], box: BoxStage, passes: Callable[[], Iterable[Views]]
+) -> Iterator[Tensor]:
+    """Yield the inputs of a black box, one pass each."""
+    for views in passes():
+        try:
+            with torch.no_grad(), box.catching():
+                Pass(views).run(stages, views.x)
+        except ReachedError as reached:
+            yield reached.x
+
+
+def called(stage: nn.Module, x: Any) -> Any:
+    """Call a module with an input of one or several tensors: as arguments, or keyword arguments."""
     if isinstance(x, Mapping):
         return stage(**x)
     return stage(*x) if isinstance(x, tuple) else stage(x)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.blame import reported, title
 from ffcore.errors import FOREIGN, UserError, a, at_path, closest, expect, shortened
-from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout, Source
+from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout, Source, Task
 from ffcore.interfaces.contribution import NEEDS
 from ffcore.interfaces.structure import tensors
 from ffcore.local.box import BoxStage
@@ -24,6 +24,7 @@ from ffcore.local.network import LocalNetwork
 from ffcore.local.returned import described
 from ffcore.local.rules import Gradient
 from ffcore.parts import part
+from ffcore.tasks import Classification
 
 Stage = nn.Module | Callable[[Tensor], Any]
 """A module, or a function from rows to rows that becomes a black box."""
@@ -33,7 +34,7 @@ def local_network(
     body: nn.Module | Sequence[Stage],
     algorithm: Algorithm,
     example: Any,
-    classes: int | None,
+    task: Task,
     readouts: Mapping[str, Readout],
     superclass_of: Tensor | None,
     heads: Collection[str],
@@ -45,20 +46,23 @@ def local_network(
         raise UserError(f"example: should be a few samples (N, *shape), such as x[:2]: {error}") from error
     if len(counts) != 1 or not min(counts):
         raise UserError(f"example: should be a few samples; its tensors have {sorted(counts)} rows")
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-        raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
     _refuse_text(heads)
     expect("body", body, (nn.Module, Sequence), "a module, or a list of modules and functions")
     if superclass_of is not None:
-        right = f"a tensor ({classes},) of int64"
+        right = f"a tensor ({task.columns},) of int64"
         expect("superclass_of", superclass_of, Tensor, right)
-        if superclass_of.shape != (classes,) or superclass_of.dtype != torch.int64:
+        if superclass_of.shape != (task.columns,) or superclass_of.dtype != torch.int64:
             raise UserError(f"superclass_of: should be {right}, not {described(superclass_of)}")
     with at_path("algorithm"):
         first = next(tensors(example))
         context = Context(
-            tuple(first.shape[1:]), classes, superclass_of=superclass_of, readouts=(*readouts, *heads)
+            tuple(first.shape[1:]),
+            task.columns,
+            task=task,
+            superclass_of=superclass_of,
+            readouts=(*readouts, *heads),
         )
+        refuse_targets(algorithm, task)
         in_shape = set_up_algorithm(algorithm, context)
         algorithm.to(first.device)
         try:
@@ -72,7 +76,7 @@ def local_network(
             raise UserError(f"readouts: the name {name!r} should be letters, digits, _ and -")
     module = body if isinstance(body, nn.Module) else nn.Sequential(*_stages(body))
     try:
-        local = LocalNetwork(module, in_shape, classes, readouts, superclass_of, seen, heads)
+        local = LocalNetwork(module, in_shape, task, readouts, superclass_of, seen, heads)
         for name in heads:
             if name not in local.readouts:
                 raise UserError(f"heads: there is no block {name!r}{closest(name, local.learners)}")
@@ -81,6 +85,52 @@ def local_network(
         raise
     except FOREIGN as error:
         raise UserError(f"the network does not take inputs of shape {in_shape}: {reported(error)}") from error
+
+
+def refuse_targets(algorithm: Algorithm, task: Task) -> None:
+    """Raise if an algorithm cannot learn a task.
+
+    Raises:
+        ValueError: with the targets that it can learn from.
+    """
+    name, what = type(algorithm).__name__, type(task).__name__
+    if task.target not in algorithm.reads:
+        known = " or ".join(sorted(algorithm.reads))
+        raise ValueError(f"{name} learns from targets of the sort {known}, not from those of the task {what}")
+    if task.features is not None and not algorithm.positions:
+        raise ValueError(f"{name} learns one class a sample, not one a position as in the task {what}")
+
+
+def refuse_sums(contribution: LayerContribution, task: Task, sources: int) -> None:
+    """Raise if a contribution does not average the evidence of real numbers.
+
+    Raises:
+        ValueError: with contributions that do.
+    """
+    if task.target != "values":
+        return
+    made = contribution.combine(torch.ones(sources, 1, task.columns))
+    if not torch.allclose(made, torch.ones_like(made)):
+        raise ValueError(
+            f"{title(contribution)} does not average the predictions of the {sources} sources; for real "
+            "numbers use last, mean or readout"
+        )
+
+
+def task_of(task: Any, classes: Any) -> Task:
+    """Return the task of a network from the arguments of its constructor.
+
+    Raises:
+        UserError: when both or neither are given, or one is wrong.
+    """
+    if task is not None:
+        if classes is not None:
+            raise UserError("classes: the task has its own number of classes; leave classes or task out")
+        made: Task = part("task", task)
+        return made
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
+        raise UserError(f"classes: should be the number of classes, a positive integer, not {classes!r}")
+    return Classification(classes)
 
 
 def _refuse_text(heads: Any) -> None:

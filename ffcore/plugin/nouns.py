@@ -97,6 +97,7 @@ NOUNS: dict[str, Noun] = {
         _noun("rule", f"{_CONTRACTS}:LearningRule", "how a block learns from its loss"),
         _noun("blackbox", f"{_CONTRACTS}:BlackBox", "anything callable between blocks", plural="blackboxes"),
         _noun("algorithm", f"{_CONTRACTS}:Algorithm", "views of a batch, and class scores"),
+        _noun("task", f"{_CONTRACTS}:Task", "what the targets are, and how predictions are measured"),
         _noun("optimizer", "", "what steps a block's parameters", supplied="params"),
         _noun(
             "lr_schedule",
@@ -107,7 +108,7 @@ NOUNS: dict[str, Noun] = {
         _noun(
             "dataset",
             "ffcore.data.images:Dataset",
-            "labelled images",
+            "samples with their targets",
             reserved="batch_size validation split_seed standardise augment groups",
         ),
         _noun("augmentation", f"{_CONTRACTS}:Augmentation", "small changes to samples"),

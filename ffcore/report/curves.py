@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ffcore.report.colours import colours_of
@@ -16,20 +17,26 @@ if TYPE_CHECKING:
 
 def learning_curves(run: RunRecord) -> Section | None:
     """Returns the section with validation error and losses over epochs; None if the run has neither."""
-    draws = [draw for draw, has in ((draw_error, has_error(run)), (draw_losses, has_losses(run))) if has]
+    draws = [draw for draw, has in ((curve_of(run), has_error(run)), (draw_losses, has_losses(run))) if has]
     if not draws:
         return None
     figure = new_figure(WIDE if len(draws) > 1 else 4.8, 3.1)
     for place, draw in enumerate(draws):
         draw(figure.add_subplot(1, len(draws), place + 1), run)
     shared_legend(figure, figure.axes, list(colours_of(run)), loc="outside upper right")
-    caption = "Validation error and loss of each block over epochs; colours get lighter with depth."
+    what = run.get("task", "headline") or "error"
+    caption = f"Validation {what} and loss of each block over epochs; colours get lighter with depth."
     return Section("Learning curves", "", [Picture("curves", figure, caption)])
 
 
 def has_error(run: RunRecord) -> bool:
-    """Whether the run has validation accuracies."""
-    return len(run.series("val_accuracy")[0]) > 0
+    """Whether the run has validation accuracies, or headlines of another task."""
+    return len(run.series(f"val_{run.get('task', 'headline') or 'accuracy'}")[0]) > 0
+
+
+def curve_of(run: RunRecord) -> Callable[[Axes, RunRecord], None]:
+    """Returns the function that draws the validation error, or the headline of another task."""
+    return draw_headline if run.get("task") else draw_error
 
 
 def has_losses(run: RunRecord) -> bool:
@@ -65,6 +72,28 @@ def draw_error(ax: Axes, run: RunRecord) -> None:
     epoch_axis(ax)
     ax.set_ylabel("error (%)")
     ax.set_title("Validation error")
+
+
+def draw_headline(ax: Axes, run: RunRecord) -> None:
+    """Draw the headline of a task on validation data, of every source and combined, and of the test."""
+    headline = run.get("task", "headline")
+    colours = colours_of(run)
+    sources = [name for name in colours if len(run.series(f"val/{name}")[0])]
+    seen: list[float] = []
+    lines = [(name, f"val/{name}", colours[name], 1.1) for name in (sources if len(sources) > 1 else [])]
+    lines.append(("combined" if len(sources) > 1 else "validation", f"val_{headline}", INK, 1.8))
+    for label, column, colour, width in lines:
+        epochs, values = run.series(column)
+        ax.plot(epochs, values, color=colour, label=label, lw=width, **mark(len(epochs)))
+        seen += values.tolist()
+    test, at = run.get("test", headline), run.get("epoch_selected")
+    if test is not None and at is not None:
+        ax.plot([at], [test], "D", color=INK, mfc="white", ms=5, label="test")
+        seen.append(test)
+    fit_scale(ax, seen)
+    epoch_axis(ax)
+    ax.set_ylabel(headline)
+    ax.set_title(f"Validation {headline}")
 
 
 def draw_losses(ax: Axes, run: RunRecord) -> None:

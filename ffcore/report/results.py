@@ -7,60 +7,26 @@ results["test"]["accuracy"]        # the same value by key
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NoReturn, Self, get_type_hints
+from typing import Any, ClassVar, NoReturn, Self, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    GetCoreSchemaHandler,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from ffcore.errors import UserError
 from ffcore.files import CONFIG, RESULTS, SUMMARY
 from ffcore.reading import read_json
+from ffcore.report.values import Counts, Percent, PerSource, Real, Seconds, Shape, Share, Whole
 
 __all__ = ["Accuracies", "Block", "DataSummary", "Paper", "Record", "Results", "Source"]
 
 FORMAT = 1
 """Version of the results, metrics and arrays of a run; a newer version cannot be read."""
-
-# Strict: a string is not a number, and a boolean is not one either.
-Whole = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(strict=True, ge=0, lt=1e15)]
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
-
-
-def _without_null(accuracies: Any, info: ValidationInfo) -> Any:
-    """Returns the accuracies that were measured: older runs have null for the others."""
-    if info.context and isinstance(accuracies, Mapping):
-        return {name: value for name, value in accuracies.items() if value is not None}
-    return accuracies
-
-
-PerSource = Annotated[Mapping[str, Share], BeforeValidator(_without_null)]
-
-
-def _square(rows: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    if any(len(row) != len(rows) for row in rows):
-        raise ValueError("its rows and columns should be the classes")
-    return rows
-
-
-Counts = Annotated[
-    tuple[tuple[Annotated[int, Field(strict=True, ge=0, lt=2**53)], ...], ...], AfterValidator(_square)
-]
 
 
 class Record(dict[str, Any]):
@@ -122,22 +88,38 @@ class Record(dict[str, Any]):
 class Accuracies(Record):
     """Metrics of the selected weights on one split.
 
+    Another task than the classification of samples has its own measures in place of the first three, such as
+    "r2" in `measures`, and `per_block`.
+
     Attributes:
         accuracy: from the combined evidence of all sources, as a fraction.
         error: 100 · (1 − accuracy), in percent.
         per_block_accuracy: from each single block or readout, by name.
         confusion: counts of samples; rows are true classes, columns are predicted classes.
+        per_block: of another task, its headline from each single block or readout, by name.
     """
+
+    of_classes: ClassVar[tuple[str, ...]] = ("accuracy", "error", "per_block_accuracy")
 
     accuracy: Share
     error: Percent
     per_block_accuracy: PerSource
     confusion: Counts = ()
+    per_block: Mapping[str, Real | None] = dataclasses.field(default_factory=dict)
+
+    def __init__(self, content: Mapping[str, Any], *, partial: bool = False) -> None:
+        # results of another task have per_block, and no accuracy of samples
+        super().__init__(content, partial=partial or "per_block" in content)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.of_classes:
+            raise AttributeError(f"the results of this task have no {name}; they have {', '.join(self)}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def measures(self) -> dict[str, float | None]:
-        """The algorithm's own metrics by name; None for a metric that was not finite."""
-        known = _fields(type(self))
+        """Measures of the task and metrics of the algorithm by name; None for one that was not finite."""
+        known = ("per_block", "confusion") if "per_block" in self else tuple(_fields(type(self)))
         return {name: value for name, value in self.items() if name not in known}
 
 
@@ -200,7 +182,7 @@ class DataSummary(Record):
     """
 
     name: str
-    shape: tuple[Whole, ...] = ()
+    shape: Shape = ()
     classes: tuple[str, ...] = ()
     train: Whole = 0
     validation: Whole = 0
@@ -248,6 +230,7 @@ class Results(Record):
         sources: sources of evidence.
         contribution: kind of the layer contribution, which combines evidence.
         data: the data set.
+        task: name, headline and whether smaller headlines are better; None for the classification of samples.
         split: size, origin and seed of the validation split.
         paper: the result of the paper; None if the recipe has none.
         concluded: single numbers that the algorithm computed from the trained network.
@@ -282,6 +265,7 @@ class Results(Record):
     sources: tuple[Source, ...] = ()
     contribution: str | None = None
     data: DataSummary | None = None
+    task: Mapping[str, Any] | None = None
     split: Mapping[str, Any] | None = None
     paper: Paper | None = None
     concluded: Mapping[str, Real] | None = None
@@ -360,7 +344,10 @@ def _file(path: Path) -> Path:
 def _fields(kind: type[Record]) -> dict[str, tuple[TypeAdapter[Any], bool]]:
     """Returns the validator of each field, and whether it is required. Cached: adapters are slow to make."""
     hints = get_type_hints(kind, include_extras=True)
-    return {one.name: (TypeAdapter(hints[one.name]), one.default is MISSING) for one in fields(kind)}  # type: ignore[arg-type]
+    return {
+        one.name: (TypeAdapter(hints[one.name]), one.default is MISSING and one.default_factory is MISSING)
+        for one in fields(kind)  # type: ignore[arg-type]
+    }
 
 
 def _problem(name: str, error: ValidationError) -> str:

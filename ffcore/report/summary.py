@@ -14,6 +14,7 @@ from ffcore.report.text import (
     literal,
     markdown_table,
     memory,
+    number,
     percent,
     plain,
     plural,
@@ -30,7 +31,23 @@ def summary(run: RunRecord) -> Section:
     return Section("Summary", "\n\n".join(part for part in parts if part))
 
 
+def _of_task(run: RunRecord) -> str:
+    """Return the measures of a task other than the classification of samples."""
+    rows = [
+        (name, number(value), number(run.get("val", name)))
+        for name, value in (run.get("test") or {}).items()
+        if name != "per_block" and not isinstance(value, list)
+    ]
+    per_block = run.get("test", "per_block") or {}
+    headline = run.get("task", "headline")
+    rows += [(f"{headline} of {literal(name)}", number(value), NOTHING) for name, value in per_block.items()]
+    rows.append(("epochs", count(run.get("epochs")), NOTHING))
+    return markdown_table(("", "test", "validation"), rows)
+
+
 def _result(run: RunRecord) -> str:
+    if run.get("task"):
+        return _of_task(run)
     accuracy, samples = run.get("test", "accuracy"), run.get("data", "test")
     margin = ""
     if accuracy is not None and samples:

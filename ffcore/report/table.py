@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ffcore.report.record import deep
-from ffcore.report.text import NOTHING, clock, count, duration, error, memory, percent, plain, short
+from ffcore.report.text import NOTHING, clock, count, duration, error, memory, number, percent, plain, short
 
 Results = Mapping[str, Any]
 
@@ -55,6 +55,8 @@ def _title(results: Results) -> Text:
 
 
 def _quality(results: Results, paper: Results) -> Rows:
+    if task := results.get("task"):
+        return _of_task(results, task)
     test, val = deep(results, "test", "accuracy"), deep(results, "val", "accuracy")
     of_paper = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
     rows = [
@@ -64,7 +66,25 @@ def _quality(results: Results, paper: Results) -> Rows:
     return rows if val is None else [*rows, ("validation accuracy", percent(val), "")]
 
 
+def _of_task(results: Results, task: Results) -> Rows:
+    """Return the measures of a task other than the classification of samples."""
+    test = results.get("test") or {}
+    rows = [
+        (f"test {name}", number(value), "")
+        for name, value in test.items()
+        if name != "per_block" and not isinstance(value, list)
+    ]
+    val = deep(results, "val", str(task.get("headline")))
+    return rows if val is None else [*rows, (f"validation {task.get('headline')}", number(val), "")]
+
+
 def _sources(results: Results) -> Rows:
+    if task := results.get("task"):
+        own = deep(results, "test", "per_block") or {}
+        headline = task.get("headline")
+        return (
+            [(f"test {headline} of {name}", number(v), "") for name, v in own.items()] if len(own) > 1 else []
+        )
     accuracies = deep(results, "test", "per_block_accuracy") or {}
     if len(accuracies) < 2:
         return []
@@ -145,13 +165,20 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
     return table
 
 
+def _headline(run: Results, split: str) -> str:
+    """Return the error, or the headline of another task."""
+    if task := run.get("task"):
+        return number(deep(run, split, str(task.get("headline"))))
+    return _bare(error(deep(run, split, "accuracy")))
+
+
 def _metrics(run: Results) -> dict[str, str]:
     paper = deep(run, "paper", "test_error")
     return {
         "seed": str(run.get("seed", NOTHING)),
-        "test": _bare(error(deep(run, "test", "accuracy"))),
+        "test": _headline(run, "test"),
         "paper": _bare(percent(None if paper is None else paper / 100)),
-        "val.": _bare(error(deep(run, "val", "accuracy"))),
+        "val.": _headline(run, "val"),
         "epochs": count(run.get("epochs")),
         "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),

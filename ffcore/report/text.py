@@ -112,6 +112,15 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,.0f}"
 
 
+def number(value: float | None) -> str:
+    """Formats a measure with four digits.
+
+    >>> number(0.95312), number(17.3), number(None)
+    ('0.9531', '17.3', '–')
+    """
+    return NOTHING if value is None else f"{value:.4g}"
+
+
 def short(number: float | None) -> str:
     """Formats a large number with two or three digits and a unit.
 

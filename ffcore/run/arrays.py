@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ffcore.blame import reported, written_at
+from ffcore.build.form import Form
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, shortened, typed
@@ -37,12 +38,16 @@ def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Cal
     """
     module.eval()
     parts: dict[str, Callable[[], Arrays]] = {
-        "receptive fields": lambda: _receptive(module, data.images.shape),
         "goodness": lambda: (
             _goodness(module, data.loader(data.val, device, None), complain) if data.val else {}
         ),
-        "misclassified samples": lambda: _examples(module, data.loader(data.images.test, device, None), data),
     }
+    if Form.of(data.images).plain:
+        parts["receptive fields"] = lambda: _receptive(module, data.images.shape)
+        if data.images.task is None:
+            parts["misclassified samples"] = lambda: _examples(
+                module, data.loader(data.images.test, device, None), data
+            )
     arrays: Arrays = {}
     with precision(data.recipe, device):
         for name, measured in parts.items():
@@ -137,7 +142,7 @@ def energies(module: ForwardOnly, loader: DeviceLoader, most: int = 2000) -> dic
         for block, goodness in zip(blocks, network.goodness(views), strict=True):
             for role in views.roles[:2]:  # the positive and the negative view, if the algorithm makes both
                 collected.setdefault(block.name, {}).setdefault(role, []).append(views.of(goodness, role))
-        seen += len(batch.x)
+        seen += len(batch.index)
         if seen >= most:
             break
     return {b: {role: torch.cat(parts)[:most] for role, parts in of.items()} for b, of in collected.items()}

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ffcore import files
 from ffcore.blame import foreign_places
 from ffcore.engine.history import History
+from ffcore.engine.measures import score
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, a, everywhere, one_line, shortened
 from ffcore.run import stored
@@ -122,7 +123,7 @@ class Checkpoints(Checkpoint):
         assert isinstance(pl_module, ForwardOnly)
         assert pl_module.val_metrics is not None
         self._validated = trainer.global_step
-        accuracy = float(pl_module.val_metrics["accuracy"])
+        accuracy = score(pl_module.net.task, pl_module.val_metrics)
         if self.best is None or accuracy > self.best:
             self.best = accuracy
             self._write(trainer, self.folder / BEST)

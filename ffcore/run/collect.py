@@ -15,7 +15,8 @@ from ffcore.recipe.schema import Recipe
 from ffcore.report.results import FORMAT
 from ffcore.run import environment
 from ffcore.run.data import Data
-from ffcore.run.evaluate import accuracies
+from ffcore.run.evaluate import results_of_split
+from ffcore.tasks import Classification
 
 
 def results_of(
@@ -79,6 +80,7 @@ def results_of(
         "samples_per_s": round(history.samples / max(history.seconds, 1e-9), 1),
         "peak_memory": spent["peak_memory"],
         "data": data.describe(),
+        **_task(module),
         "split": {
             "validation": {
                 "from": "train",
@@ -91,6 +93,14 @@ def results_of(
         "concluded": dict(concluded),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }
+
+
+def _task(module: ForwardOnly) -> dict[str, Any]:
+    """Returns the task and its headline; nothing for the classification of samples."""
+    task = module.net.task
+    if type(task) is Classification:
+        return {}
+    return {"task": {"name": type(task).__name__, "headline": task.headline, "lower": task.lower}}
 
 
 def _blocks(module: ForwardOnly, cost_of: Mapping[str, BlockCost | None]) -> list[dict[str, Any]]:
@@ -123,4 +133,5 @@ def _accuracies(module: ForwardOnly, measured: dict[str, Any] | None) -> dict[st
     names = [source.name for source in module.sources]
     # JSON has no NaN: a metric that is not finite is stored as null.
     own = {name: mean if math.isfinite(mean) else None for name, mean in measured["measures"].items()}
-    return {**accuracies(measured, names), **own, "confusion": measured["confusion"]}
+    confusion = {"confusion": measured["confusion"]} if "confusion" in measured else {}
+    return {**results_of_split(measured, names), **own, **confusion}

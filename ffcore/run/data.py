@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ffcore.build.components import make
+from ffcore.build.form import Form
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
@@ -32,8 +33,15 @@ class Data:
     recipe: Recipe
 
     def statistics(self) -> Statistics:
-        """Returns the class counts and the range of the training samples, scaled and standardised."""
-        x, counts = self.train.x, np.bincount(self.train.y, minlength=self.images.num_classes)
+        """Returns the class counts and the range of the training samples, scaled and standardised.
+
+        Counts are those of single classes a sample, and ranges those of one float or byte input; else zero.
+        """
+        x, counts = self.train.x, np.zeros(self.images.num_classes, dtype=np.int64)
+        if self.images.task is None:
+            counts = np.bincount(self.train.y, minlength=self.images.num_classes)
+        if not isinstance(x, np.ndarray):
+            return Statistics(tuple(counts.tolist()), 0.0, 0.0, self.mean, self.std)
         channels = list(zip(self.mean, self.std, strict=True))
         ends = [float((end * self.images.scale - m) / s) for end in (x.min(), x.max()) for m, s in channels]
         return Statistics(tuple(counts.tolist()), min(ends), max(ends), self.mean, self.std)
@@ -56,6 +64,8 @@ class Data:
                 train, val = cut(images.train, config.validation, config.split_seed)
         except UserError as error:
             raise UserError(f"data.validation: {error}") from error
+        if config.standardise and not (isinstance(train.x, np.ndarray) and train.x.dtype != np.int64):
+            raise UserError("data.standardise: samples are not one array of floats or bytes; set it to false")
         # Only from the training samples: statistics of validation or test samples must not reach the inputs.
         mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
         return cls(images, train, val, mean, std, recipe)
@@ -93,7 +103,7 @@ class Data:
         """Returns the description of the data set in ``results.json``."""
         return {
             "name": self.images.name,
-            "shape": list(self.images.shape),
+            "shape": Form.of(self.images).dump()["shape"],
             "classes": list(self.images.classes),
             "train": len(self.train),
             "validation": len(self.val) if self.val is not None else 0,
@@ -105,9 +115,8 @@ class Data:
         """Returns the description of the data set in checkpoints, for predictors and resuming."""
         return {
             "name": self.images.name,
-            "shape": list(self.images.shape),
+            **Form.of(self.images).dump(),
             "classes": list(self.images.classes),
-            "groups": None if self.images.superclasses is None else list(self.images.superclasses),
             "scale": self.images.scale,
             "mean": list(self.mean),
             "std": list(self.std),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ from typing import Any
 import torch
 
 from ffcore import files
+from ffcore.build.form import Form
 from ffcore.data.images import Split
-from ffcore.engine.metrics import Accuracy, Measures
+from ffcore.engine.measures import measures_of
+from ffcore.engine.metrics import Measures
 from ffcore.errors import RunError, UserError
 from ffcore.recipe.load import load as load_recipe
 from ffcore.run.data import Data, differing
@@ -44,6 +47,11 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
             )
     predictor = Predictor(run_dir)
     data = open_data(predictor, overrides)
+    form = Form.of(data.images)
+    own = predictor.form
+    if type(form.task) is not type(own.task) or (form.dtype != own.dtype and not (form.plain and own.plain)):
+        now, then = (f"{type(each.task).__name__} of {each.dtype}" for each in (form, own))
+        raise UserError(f"data: {now}; the run was trained on {then}")
     if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
         raise UserError(
             f"data: {data.images.num_classes} classes of {data.images.shape}; the run was trained on "
@@ -51,19 +59,19 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
         )
     chosen = choose(data, split)
     names = [source.name for source in predictor.module.sources]
-    accuracy = Accuracy(len(names), len(predictor.classes))
+    measured = measures_of(predictor.form.task, len(names))
     measures = Measures()
     for number, batch in enumerate(data.loader(chosen, torch.device("cpu"), None)):
-        accuracy.update(*predictor.measure(batch.x), batch.y)
+        measured.update(*predictor.measure(batch.x), batch.y)
         measures.update(predictor.metrics(batch, number), len(batch.y))
     try:
-        metrics = accuracy.metrics()
+        metrics = measured.metrics()
     except RunError as error:  # an evaluation writes no file, so the exit code is 2
         raise UserError(f"{run_dir}: {error}") from error
     return {
         "split": split,
         "samples": len(chosen),
-        **accuracies(metrics, names),
+        **results_of_split(metrics, names),
         "measures": measures.metrics(),
     }
 
@@ -101,10 +109,22 @@ def choose(data: Data, split: str) -> Split:
     return chosen
 
 
-def accuracies(metrics: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
-    """Returns ``accuracy``, ``error`` in percent and ``per_block_accuracy`` from `Accuracy.metrics`."""
+def results_of_split(metrics: Mapping[str, Any], sources: Sequence[str]) -> dict[str, Any]:
+    """Returns the results of one split, of the metrics of `measures_of`.
+
+    Of classes ``accuracy``, ``error`` in percent and ``per_block_accuracy``; of another task its measures and
+    ``per_block``, the headline of each source. A measure that is not defined is None: JSON has no NaN.
+    """
+    per_source = zip(sources, metrics["per_source"], strict=True)
+    if "confusion" not in metrics:
+        own = {name: _json(metrics[name]) for name in metrics if name not in ("per_source", "measures")}
+        return {**own, "per_block": {name: _json(value) for name, value in per_source}}
     return {
         "accuracy": metrics["accuracy"],
         "error": round(100 * (1 - metrics["accuracy"]), 4),
-        "per_block_accuracy": dict(zip(sources, metrics["per_source"], strict=True)),
+        "per_block_accuracy": dict(per_source),
     }
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None

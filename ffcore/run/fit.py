@@ -6,21 +6,21 @@ N samples; K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from pydantic import ValidationError
 from rich.console import Console
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ffcore.build.given import objects_of
 from ffcore.data.arrays import InMemory
+from ffcore.data.given import Held, Samples, read
+from ffcore.data.images import Dataset, Split
 from ffcore.errors import UserError, expect
+from ffcore.interfaces import Task
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.schema import Recipe
@@ -28,9 +28,7 @@ from ffcore.recipe.tree import Tree
 from ffcore.run.finished import Run
 from ffcore.run.resume import resume as run_resume
 from ffcore.run.train import train
-
-Samples = tuple[Any, Any] | DataLoader[Any] | Dataset[Any]
-"""A pair of arrays or tensors (x, y), or a torch data set or loader of such pairs."""
+from ffcore.tasks import Classification
 
 
 def fit(
@@ -69,8 +67,9 @@ def fit(
 
     Args:
         net: made by `ffcore.Network`, `ffcore.localize` or `ffcore.from_recipe`.
-        train_data: the training samples, (N, *shape) floats or bytes, with int classes (N,). Loaders and
-            data sets are read once, into memory: give random augmentations as ``augment``.
+        train_data: the training samples, (N, *shape) floats, bytes or integers such as tokens, or a tuple or
+            mapping of these, with int classes (N,) or the targets of the network's task. Loaders and data
+            sets are read once, into memory: give random augmentations as ``augment``.
         val: the validation samples; None: a share of the training samples, see ``validation``.
         test: the test samples, which nothing is selected on; None: the metrics called "test" are those of
             ``val``, and ``trainer={"select": "best"}`` is an error.
@@ -103,11 +102,11 @@ def fit(
         )
     expect("trainer", trainer or {}, Mapping, "a mapping of options")
     expect("augment", augment, Sequence, "a list of augmentations")
-    parts = {"train": _arrays("train", train_data)}
+    parts = {"train": read("train", train_data, net.task)}
     if val is not None:
-        parts["val"] = _arrays("val", val)
+        parts["val"] = read("val", val, net.task)
     if test is not None:
-        parts["test"] = _arrays("test", test)
+        parts["test"] = read("test", test, net.task)
     if val is None and test is None:
         parts["train"], parts["val"] = _cut(parts["train"], validation, net.seed)
     recipe = _recipe(
@@ -133,7 +132,7 @@ def fit(
         raise UserError(
             "trainer.select: 'best' selects on val; give test samples, which nothing is selected on"
         )
-    data = _data(parts, net.classes, classes, name)
+    data = _data(parts, net.task, classes, name)
     folder = Path(run_dir) if run_dir is not None else None
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
     how: dict[str, Any] = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
@@ -151,62 +150,33 @@ def _recipe(content: dict[str, Any]) -> Recipe:
         raise RecipeError.from_validation(error, Tree(content, {(): "fit"})) from None
 
 
-def _data(
-    parts: Mapping[str, tuple[Any, Any]], count: int, names: Sequence[str] | None, name: str
-) -> InMemory:
+def _data(parts: Mapping[str, Split], task: Task, names: Sequence[str] | None, name: str) -> Dataset:
+    count = task.columns
     if isinstance(names, str) or not isinstance(names, Iterable | None):
         raise UserError(f"classes: should be a list of {count} names, not {names!r}")
     known = list(names) if names is not None else [str(k) for k in range(count)]
     if len(known) != count:
         raise UserError(f"classes: {len(known)} names, but the network has {count} classes")
-    test = parts.get("test", parts.get("val"))
+    train, val, test = parts["train"], parts.get("val"), parts.get("test", parts.get("val"))
     assert test is not None, "val or test was given, or val was split off"
-    x_val, y_val = parts.get("val", (None, None))
-    return InMemory(*parts["train"], *test, x_val=x_val, y_val=y_val, classes=known, name=name)
-
-
-def _arrays(what: str, data: Samples) -> tuple[Any, Any]:
-    """Returns samples and classes as arrays, read into memory."""
-    if isinstance(data, tuple | list) and len(data) == 2:
-        x, y = (np.asarray(t.detach().cpu() if isinstance(t, Tensor) else t) for t in data)
-    elif isinstance(data, DataLoader):
-        x, y = _joined(what, iter(data), torch.cat)
-    elif isinstance(data, Dataset) and hasattr(data, "__len__"):
-        x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack)
-    else:
-        raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
-    if not x.ndim or y.shape[:1] != x.shape[:1]:
-        raise UserError(
-            f"{what}: samples {x.shape} and classes {y.shape}; one class for each sample is needed"
+    plain = isinstance(train.x, np.ndarray) and train.x.dtype != np.int64
+    if plain and type(task) is Classification:
+        x_val, y_val = (None, None) if val is None else (val.x, val.y)
+        return InMemory(
+            *(train.x, train.y, test.x, test.y), x_val=x_val, y_val=y_val, classes=known, name=name
         )
-    if x.dtype == np.float64:
-        x = x.astype(np.float32)
-    if x.dtype not in (np.uint8, np.float32):
-        raise UserError(
-            f"{what}: samples are {x.dtype}; a run takes floats or bytes. For others use ffcore.ForwardOnly"
-        )
-    return x, y
+    return Held(train, test, task, tuple(map(str, known)), name, val)
 
 
-def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor]) -> tuple[Any, Any]:
-    loaded = list(pairs)
-    if not loaded or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in loaded):
-        raise UserError(f"{what}: should give pairs (x, y)")
-    columns = ([torch.as_tensor(pair[i]) for pair in loaded] for i in range(2))
-    x, y = (join(column).cpu().numpy() for column in columns)
-    return x, y
-
-
-def _cut(pair: tuple[Any, Any], share: float, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+def _cut(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Split a random share of the samples off for validation. Returns (training, validation)."""
-    x, y = pair
     expect("validation", share, (int, float), "a number between 0 and 1")
-    count = round(share * len(x)) if math.isfinite(share) else 0
-    if not 0 < count < len(x):
+    count = round(share * len(split)) if math.isfinite(share) else 0
+    if not 0 < count < len(split):
         raise UserError(
-            f"validation: {share} of {len(x)} samples leaves no samples for training or validation; give val"
+            f"validation: {share} of {len(split)} samples leaves no samples for training or validation; give "
+            "val"
         )
     # A resumed run makes this split again: it must depend on the seed alone.
-    order = np.random.default_rng(seed).permutation(len(x))
-    kept, learned = order[:count], order[count:]
-    return (x[learned], y[learned]), (x[kept], y[kept])
+    order = np.random.default_rng(seed).permutation(len(split))
+    return split.take(order[count:]), split.take(order[:count])

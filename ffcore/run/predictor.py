@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ffcore import files
-from ffcore.build.assemble import assemble
+from ffcore.build.assemble import assembled_for
+from ffcore.build.form import Form
 from ffcore.build.given import refuse_misfit
 from ffcore.build.names import of_existing_run
-from ffcore.data.images import Split
+from ffcore.data.images import Split, arrays
 from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
@@ -27,10 +28,11 @@ from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
 from ffcore.run.recorded import recipe_of, recorded
-from ffcore.run.samples import class_numbers, stored, warn_scaled
+from ffcore.run.samples import class_numbers, stored, stored_as, warn_scaled
 from ffcore.run.stored import load_weights
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
+from ffcore.tasks import Classification
 
 __all__ = ["Predictor"]
 
@@ -86,18 +88,18 @@ class Predictor:
         state = read(file)
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
-        self.shape = tuple(meta["shape"])
+        self.form = Form.read(meta)
+        self.shape = self.form.shape
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
         self._scale: float = meta["scale"]
         self.provenance: dict[str, str] = meta.get("provenance") or {}
-        built_for = self.shape, len(self.classes)
         if net is None:
             with of_existing_run():
-                self.module: ForwardOnly = assemble(self.recipe, *built_for, meta.get("groups"))
+                self.module: ForwardOnly = assembled_for(self.recipe, self.form)
         else:
-            refuse_misfit(net, *built_for)
+            refuse_misfit(net, self.form)
             self.module = ForwardOnly(net, torch.optim.SGD)  # the optimiser is required, but never used
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
@@ -152,7 +154,7 @@ class Predictor:
     def predict(self, x: Any) -> NDArray[np.int64]: ...
 
     def predict(self, x: Any) -> Tensor | NDArray[Any]:
-        """Returns the predicted class indices (N,), int64.
+        """Returns the predicted class indices (N,), int64; of another task see `Network.predict`.
 
         Args:
             x: samples as for `scores`.
@@ -163,7 +165,7 @@ class Predictor:
         Raises:
             UserError: as for `scores`.
         """
-        return _like(x, self._scores(x).argmax(1))
+        return _like(x, self.module.net.task.predict(self._scores(x)))
 
     @overload
     def predict_proba(self, x: Tensor) -> Tensor: ...
@@ -187,7 +189,7 @@ class Predictor:
         Raises:
             UserError: as for `scores`.
         """
-        return _like(x, self._scores(x).softmax(1))
+        return _like(x, self.module.net.task.probabilities(self._scores(x)))
 
     def score(self, x: Any, y: Any) -> float:
         """Returns the mean accuracy, as a fraction.
@@ -199,6 +201,10 @@ class Predictor:
         Raises:
             UserError: as for `scores`; or there are no samples, or ``y`` does not fit.
         """
+        if type(self.form.task) is not Classification:
+            raise UserError(
+                f"score: is the accuracy of classes; use ffcore.evaluate for the task {self.form.task}"
+            )
         predicted = self._scores(x).argmax(1).numpy()
         expected = class_numbers(y, self.classes)
         if len(predicted) != len(expected):
@@ -250,11 +256,15 @@ class Predictor:
             UserError: as for `scores`, or x and y differ in length.
         """
         dtype = next(self.module.network.parameters()).dtype
-        samples = stored(x, self.shape, dtype)
-        warn_scaled(samples, self._scale)
-        classes = np.zeros(len(samples), dtype=np.int64) if y is None else y
-        if len(classes) != len(samples):
-            raise UserError(f"x has {len(samples)} samples, but y has {len(classes)} classes")
+        if self.form.plain:
+            samples = stored(x, self.shape, dtype)
+            warn_scaled(samples, self._scale)
+        else:
+            samples = stored_as(x, self.form.shape, self.form.dtype)
+        count = len(next(arrays(samples)))
+        classes = np.zeros(count, dtype=np.int64) if y is None else y
+        if len(classes) != count:
+            raise UserError(f"x has {count} samples, but y has {len(classes)} classes")
         return DeviceLoader(
             Split(samples, classes),
             scale=self._scale,

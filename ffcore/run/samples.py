@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ffcore.data.given import of_targets
 from ffcore.errors import UserError, a, closest, one_line
+from ffcore.interfaces import Task
 
 
 def stored(x: Any, shape: Sequence[int], dtype: torch.dtype) -> NDArray[Any]:
@@ -126,3 +128,41 @@ def _array(values: Any, name: str) -> NDArray[Any]:
         right = "an array, a tensor or a list with an entry for each sample"
         raise UserError(f"{name}: should be {right}, not {a(type(values).__name__)}")
     return made
+
+
+def stored_as(x: Any, shape: Any, dtype: Any) -> Any:
+    """Returns samples of tokens or of several inputs, in the structure of their shapes.
+
+    Args:
+        x: (N, *shape) arrays or tensors, in a tuple or mapping for several inputs.
+        shape: shape of one sample, or a tuple or mapping of shapes.
+        dtype: name of the type of a sample, in the same structure.
+
+    Raises:
+        UserError: the structure, a shape or a type does not fit.
+    """
+    if isinstance(dtype, Mapping):
+        if not isinstance(x, Mapping) or x.keys() != dtype.keys():
+            raise UserError(f"x: should be a mapping with {', '.join(dtype)}")
+        return {name: stored_as(x[name], shape[name], each) for name, each in dtype.items()}
+    if isinstance(dtype, tuple | list):
+        if not isinstance(x, tuple | list) or len(x) != len(dtype):
+            raise UserError(f"x: should be a tuple of {len(dtype)} arrays")
+        return tuple(stored_as(*each) for each in zip(x, shape, dtype, strict=True))
+    given = _array(x, "x")
+    if given.shape[1:] != tuple(shape):
+        raise UserError(f"x: samples of shape {given.shape[1:]}, but the run was trained on {tuple(shape)}")
+    if dtype in ("int64", "bool") and given.dtype.kind not in "iub":
+        raise UserError(f"x: samples should be {dtype}, not {given.dtype}")
+    return given.astype(dtype)
+
+
+def targets(y: Any, task: Task) -> NDArray[Any]:
+    """Returns the targets of a task other than the classification of samples, as they are stored.
+
+    Raises:
+        UserError: they do not fit the task.
+    """
+    given = of_targets(_array(y, "y"), task)
+    task.refuse(torch.from_numpy(np.ascontiguousarray(given)), len(given))
+    return given

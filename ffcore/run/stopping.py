@@ -14,6 +14,7 @@ from typing import Any
 import lightning as L
 
 from ffcore.blame import by_user, foreign_places
+from ffcore.engine.measures import score
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError
 from ffcore.interfaces import ALONE
@@ -128,7 +129,7 @@ class Stop(L.Callback):
         assert isinstance(pl_module, ForwardOnly)
         self._validating = False
         assert pl_module.val_metrics is not None
-        accuracy = float(pl_module.val_metrics["accuracy"])
+        accuracy = score(pl_module.net.task, pl_module.val_metrics)
         self._waited = 0 if accuracy > self._best else self._waited + 1
         self._best = max(self._best, accuracy)
         if self.patience is not None and self._waited >= self.patience:

@@ -20,7 +20,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, a, one_line, typed
 from ffcore.files import CONFIG
 from ffcore.reading import opened
-from ffcore.report.results import Real, Seconds, Whole
+from ffcore.report.values import Real, Seconds, Whole
 
 MOST_VALUES = 2**31
 """Largest number of values of one sample, and of classes: larger ones would ask for terabytes of weights."""
@@ -52,11 +52,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
 
 
+Sides = tuple[Annotated[Whole, Field(ge=1)], ...]
+Shape = Sides | tuple[Sides, ...] | dict[str, Sides]
+"""Shape of one sample; of several inputs a tuple or mapping of shapes."""
+
+
 class DataMeta(_Part):
     """The data set of a run; see `ffcore.run.data.Data.meta`."""
 
     name: str
-    shape: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)]
+    shape: Annotated[Shape, Field(min_length=1)]
+    dtype: Any = None
+    task: dict[str, Any] | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_VALUES)]
     groups: tuple[Whole, ...] | None = None
     scale: Real
@@ -66,19 +73,21 @@ class DataMeta(_Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if math.prod(self.shape) > MOST_VALUES:
+        several = list(self.shape.values()) if isinstance(self.shape, dict) else list(self.shape)
+        sides: Any = several if several and isinstance(several[0], tuple) else [self.shape]
+        if sum(map(math.prod, sides)) > MOST_VALUES:
             raise ValueError(f"a sample of shape {self.shape} is too large")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, self.shape[0]):
-                raise ValueError(f"{name} should have 1 or {self.shape[0]} values, not {len(values)}")
+            if len(values) not in (1, sides[0][0]):
+                raise ValueError(f"{name} should have 1 or {sides[0][0]} values, not {len(values)}")
         if self.groups is not None and len(self.groups) != len(self.classes):
             raise ValueError(f"groups should have {len(self.classes)} values, not {len(self.groups)}")
         return self
 
 
 class _Measured(_Part):
-    accuracy: Annotated[float, Field(ge=0, le=1)]
-    per_source: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    per_source: tuple[float, ...]
     measures: dict[str, float] = {}
     confusion: tuple[tuple[Whole, ...], ...] = ()
 

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from ffcore import files
 from ffcore.blame import blaming
-from ffcore.build.assemble import assemble
+from ffcore.build.assemble import assembled_for
+from ffcore.build.form import Form
 from ffcore.build.given import around
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
@@ -179,11 +180,9 @@ class Job:
             raise UserError("trainer.patience: needs a validation split, but data.validation is 0")
         images = data.images
         if net is None:
-            module = assemble(
-                recipe, images.shape, images.num_classes, images.superclasses, data.statistics()
-            )
+            module = assembled_for(recipe, Form.of(images), data.statistics())
         else:
-            module = around(net, recipe, images.shape, images.num_classes, data.statistics())
+            module = around(net, recipe, Form.of(images), data.statistics())
         join.refuse_network(recipe, module)
         made_callbacks.check(module, data.val is not None)
         if recipe.trainer.precision == "64-true":
@@ -200,7 +199,9 @@ class Job:
             UserError: they differ.
         """
         now = self.data.meta()
-        for key in ("shape", "classes", "provenance"):
+        for key in ("shape", "dtype", "task", "classes", "provenance"):
+            if key not in meta and key in ("dtype", "task"):  # of older runs
+                continue
             # files that have moved may have other names: their checksums identify them
             same = (
                 differing(meta.get(key) or {}, now[key]) is None

@@ -119,7 +119,9 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
 
 def _used(noun: str) -> list[str]:
     """Return the checks that need a constructed component."""
-    no_module = noun in {"dataset", "network", "optimizer", "lr_schedule"} or not NOUNS[noun].has_options
+    no_module = (
+        noun in {"dataset", "network", "optimizer", "lr_schedule", "task"} or not NOUNS[noun].has_options
+    )
     return [*checks.named(noun), *([] if no_module else checks.named("module"))]
 
 

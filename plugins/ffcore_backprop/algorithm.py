@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ffcore.interfaces import Algorithm, Batch, Network, Views
+from ffcore.interfaces import Algorithm, Batch, Network, Task, Views
+from ffcore.interfaces.task import Target
 from ffcore.options import BelowOne
+from ffcore_std.pointwise import output_layer
 
 
 class Backprop(Algorithm):
@@ -20,23 +22,32 @@ class Backprop(Algorithm):
         label_smoothing: share of the target that is distributed over all classes.
     """
 
+    reads: ClassVar[frozenset[Target]] = frozenset({"class", "labels", "values"})
+    positions: ClassVar[bool] = True
     schedule: ClassVar[str] = "one-window"
     block: ClassVar[Mapping[str, Any]] = {"goodness": None, "objective": None, "penalties": {}}
 
     def __init__(self, pool: bool = False, label_smoothing: BelowOne = 0.0) -> None:
         super().__init__()
-        # The builder replaces "classes" below by K.
-        body = {"kind": "pooled-dense"} if pool else {"kind": "dense", "activation": "identity"}
-        self.head: Mapping[str, Any] | None = {
-            **body,
-            "name": "head",
-            "units": "classes",
-            "block": {
-                "goodness": {"kind": "logits"},
-                "objective": {"kind": "cross-entropy", "label_smoothing": label_smoothing},
-                "handoff": {"kind": "identity"},
-            },
-        }
+        self.pool = pool
+        self.label_smoothing = label_smoothing
+
+    def head_for(self, task: Task | None) -> Mapping[str, Any] | None:
+        """Return the linear head.
+
+        Raises:
+            ValueError: when an option does not fit the task.
+        """
+        smoothing = {"label_smoothing": self.label_smoothing}
+        if task is not None and task.target != "class":
+            if self.label_smoothing:
+                raise ValueError("label_smoothing: is for classes; leave it out")
+            smoothing = {}
+        if self.pool and task is not None and task.features is not None:
+            raise ValueError("pool: every position has a target; set it to false")
+        layer = output_layer(task, {"handoff": {"kind": "identity"}}, **smoothing)
+        pooled = {"kind": "pooled-dense", "units": "classes", "block": layer["block"]}
+        return {**(pooled if self.pool else layer), "name": "head"}
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return the samples as one view."""

@@ -1,6 +1,7 @@
 """Label codes, which write a class into an input.
 
     overlay:  x_k ← s·[k = y] for the first K features
+    prefix:   K further features s·[k = y] before the others
     channels: K further channels, s·[k = y] everywhere
     fourier:  x ← x + s·cos(2π (u_y i/H + v_y j/W) + φ_y)
 
@@ -14,6 +15,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ffcore.interfaces import Context, LabelCode, LabelledInput
 from ffcore.options import Positive
@@ -88,6 +90,24 @@ class Overlay(_OneHot):
         length = square.sqrt_().clamp_min_(1e-8)
         unit = math.sqrt(flat.shape[1]) if self.normalise == "rms" else 1.0
         return LabelledInput(base, code, (unit / length).unsqueeze(1))
+
+
+class Prefix(Overlay):
+    """Puts the one-hot class before the features, and replaces none; for tables. An image becomes a row.
+
+    Args:
+        strength: value of the class's feature; the others are 0.
+        normalise: as for `Overlay`.
+    """
+
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """Make the codes."""
+        _OneHot.setup(self, context)
+        return (context.classes + math.prod(context.shape),)
+
+    def join(self, x: Tensor, code: Tensor) -> LabelledInput:
+        """Return V·N labelled rows, (N, *shape) and (V·N, K) → (V·N, K + D)."""
+        return super().join(F.pad(x.flatten(1), (code.shape[1], 0)), code)
 
 
 class _WholeImage(_OneHot):

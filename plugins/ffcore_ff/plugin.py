@@ -33,6 +33,7 @@ def ffcore_register(registry: Registrar) -> None:
 
     registry.label("channels", "ffcore_ff.labels:Channels")
     registry.label("fourier", "ffcore_ff.labels:Fourier")
+    registry.label("prefix", "ffcore_ff.labels:Prefix")
     registry.label("overlay", "ffcore_ff.labels:Overlay")
 
     registry.negative("wrong-label", "ffcore_ff.negatives:WrongLabel")

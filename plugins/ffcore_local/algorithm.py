@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from ffcore.interfaces import Algorithm, Batch, Network, Views
+from ffcore.interfaces import Algorithm, Batch, Network, Task, Views
+from ffcore.interfaces.task import Target
+from ffcore_std.pointwise import output_layer
 
 
 class LocalErrors(Algorithm):
@@ -19,24 +21,20 @@ class LocalErrors(Algorithm):
             the paper. Without it the heads alone predict.
     """
 
+    reads: ClassVar[frozenset[Target]] = frozenset({"class", "labels", "values"})
+    positions: ClassVar[bool] = True
+
     def __init__(self, output: bool = True) -> None:
         super().__init__()
-        # The builder replaces "classes" by K. The recipe's penalties and rule are for hidden blocks.
-        layer: Mapping[str, Any] = {
-            "kind": "dense",
-            "name": "output",
-            "units": "classes",
-            "activation": "identity",
-            "init": "uniform",
-            "block": {
-                "goodness": "logits",
-                "objective": "cross-entropy",
-                "penalties": {},
-                "handoff": None,
-                "rule": None,
-            },
-        }
-        self.head = layer if output else None
+        self.output = output
+
+    def head_for(self, task: Task | None) -> Mapping[str, Any] | None:
+        """Return the output layer. The recipe's penalties and rule are for hidden blocks."""
+        if not self.output:
+            return None
+        layer = output_layer(task, {"penalties": {}, "handoff": None, "rule": None})
+        init = {"init": "uniform"} if layer["kind"] == "dense" else {}
+        return {**layer, **init, "name": "output"}
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return the samples as one view."""

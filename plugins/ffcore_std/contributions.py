@@ -53,6 +53,18 @@ class Sum(_Selected):
         self.chosen = _blocks(context.sources)
 
 
+class Mean(_Selected):
+    """Mean of the evidence of all blocks; for real numbers, the mean of their predictions."""
+
+    def setup(self, context: Context) -> None:
+        """Choose all blocks."""
+        self.chosen = _blocks(context.sources)
+
+    def combine(self, scores: Tensor) -> Tensor:
+        """(L, N, K) → (N, K)."""
+        return scores[self.chosen].mean(0)
+
+
 class SkipFirst(_Selected):
     """Sum over all blocks except the first (Hinton 2022, section 3.3).
 

@@ -1,8 +1,12 @@
 """Objectives on goodness of form "class".
 
-    L = −(w/N) Σ_n ln softmax(g_n)_{y_n}
+    cross-entropy         L = −(w/N) Σ_n ln softmax(g_n)_{y_n}
+    binary-cross-entropy  L = −(w/NK) Σ_nk y_nk ln σ(g_nk) + (1 − y_nk) ln(1 − σ(g_nk))
+    squared-error         L = (w/NK) Σ_nk (g_nk − y_nk)²
+    huber                 L = (w/NK) Σ_nk  d²/2 where d = |g_nk − y_nk| ≤ δ, else δ (d − δ/2)
 
-N samples; R rows; K columns of goodness; w the weight; y_n the column of the true class of sample n.
+N samples; R rows; K columns of goodness; w the weight; y_n the target of sample n: the column of its true
+class, K labels or K real numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Objective, Views
 from ffcore.interfaces.goodness import Form
-from ffcore.options import BelowOne, NonNegative
+from ffcore.interfaces.task import Target
+from ffcore.options import BelowOne, NonNegative, Positive
 
 
 class CrossEntropy(Objective):
@@ -52,3 +57,71 @@ class CrossEntropy(Objective):
         )
         first.mul_(self.weight / n) if self.weight != 1 else first.div_(n)
         return self(goodness, views), up
+
+
+class BinaryCrossEntropy(Objective):
+    """Binary cross-entropy of every label, for samples with several labels. A mean over samples and labels.
+
+    Args:
+        weight: w, beside penalties.
+    """
+
+    accepts: ClassVar[Form] = "class"
+    reads: ClassVar[frozenset[Target]] = frozenset({"labels"})
+
+    def __init__(self, weight: NonNegative = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, K) → a scalar."""
+        first = goodness[: views.samples]
+        return self.weight * F.binary_cross_entropy_with_logits(first, _numbers(views, first))
+
+
+class SquaredError(Objective):
+    """Mean squared error of real numbers, over samples and columns.
+
+    Args:
+        weight: w, beside penalties.
+    """
+
+    accepts: ClassVar[Form] = "class"
+    reads: ClassVar[frozenset[Target]] = frozenset({"values"})
+
+    def __init__(self, weight: NonNegative = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, K) → a scalar."""
+        first = goodness[: views.samples]
+        return self.weight * F.mse_loss(first, _numbers(views, first))
+
+
+class Huber(Objective):
+    """Huber loss of real numbers: squared for small errors, linear for large ones, as of outliers.
+
+    Args:
+        delta: δ, the error from which on it is linear, in the units of the targets.
+        weight: w, beside penalties.
+    """
+
+    accepts: ClassVar[Form] = "class"
+    reads: ClassVar[frozenset[Target]] = frozenset({"values"})
+
+    def __init__(self, delta: Positive = 1.0, weight: NonNegative = 1.0) -> None:
+        super().__init__()
+        self.delta = delta
+        self.weight = weight
+
+    def forward(self, goodness: Tensor, views: Views) -> Tensor:
+        """(R, K) → a scalar."""
+        first = goodness[: views.samples]
+        return self.weight * F.huber_loss(first, _numbers(views, first), delta=self.delta)
+
+
+def _numbers(views: Views, like: Tensor) -> Tensor:
+    """Return the targets in the shape and dtype of the goodness; (N,) becomes (N, 1)."""
+    assert views.y is not None, "the task has targets"
+    return views.y.view_as(like).to(like.dtype)

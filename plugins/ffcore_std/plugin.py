@@ -13,6 +13,7 @@ from ffcore.plugin.registrar import Registrar
 def ffcore_register(registry: Registrar) -> None:
     """See `ffcore.plugin.hookspecs.ffcore_register`."""
     registry.body("dense", "ffcore_std.bodies:Dense")
+    registry.body("pointwise", "ffcore_std.pointwise:Pointwise")
     registry.body("locally-connected", "ffcore_std.locally_connected:LocallyConnected")
 
     registry.handoff("identity", "ffcore_std.handoffs:Identity")
@@ -20,9 +21,13 @@ def ffcore_register(registry: Registrar) -> None:
     registry.goodness("logits", "ffcore_std.goodness:Logits")
 
     registry.objective("cross-entropy", "ffcore_std.objectives:CrossEntropy")
+    registry.objective("binary-cross-entropy", "ffcore_std.objectives:BinaryCrossEntropy")
+    registry.objective("squared-error", "ffcore_std.objectives:SquaredError")
+    registry.objective("huber", "ffcore_std.objectives:Huber")
 
     registry.contribution("sum", "ffcore_std.contributions:Sum")
     registry.contribution("skip-first", "ffcore_std.contributions:SkipFirst")
+    registry.contribution("mean", "ffcore_std.contributions:Mean")
     registry.contribution("last", "ffcore_std.contributions:Last")
     registry.contribution("readout", "ffcore_std.contributions:FromReadout")
 
@@ -36,6 +41,12 @@ def ffcore_register(registry: Registrar) -> None:
     registry.schedule("greedy", "ffcore_std.schedules:Greedy")
     registry.schedule("interleaved", "ffcore_std.schedules:Interleaved")
     registry.schedule("overlapping", "ffcore_std.schedules:Overlapping")
+
+    registry.task("classification", "ffcore.tasks.classification:Classification")
+    registry.task("token-classification", "ffcore.tasks.classification:TokenClassification")
+    registry.task("pixel-classification", "ffcore.tasks.classification:PixelClassification")
+    registry.task("multi-label", "ffcore.tasks.numbers:MultiLabel")
+    registry.task("regression", "ffcore.tasks.numbers:Regression")
 
     _training(registry)
     _data(registry)
@@ -90,6 +101,9 @@ def _data(registry: Registrar) -> None:
     registry.dataset("given", "ffcore.data.arrays:Given")
     registry.dataset("arrays", "ffcore.data.arrays:Arrays")
     registry.dataset("image-folder", "ffcore.data.folder:ImageFolder")
+    registry.dataset("table", "ffcore.data.table:Table")
+    registry.dataset("text", "ffcore.data.text:Text")
+    registry.dataset("python", "ffcore.data.python:PythonData")
 
     registry.augmentation("shift", "ffcore_std.augmentations:Shift")
     registry.augmentation("flip", "ffcore_std.augmentations:Flip")

@@ -23,6 +23,11 @@ def test_every_example_has_a_test():
         "own_model",
         "own_lightning",
         "one_step",
+        "gpt",
+        "unet",
+        "gru",
+        "regression",
+        "graph",
     }
 
 
@@ -41,6 +46,15 @@ def test_a_step_by_hand_shows_three_blocks(capsys):
     steps = load("one_step").main()
     assert [step.block for step in steps] == ["dense1", "dense2", "dense3"]
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("gpt", 0.98), ("unet", 0.85), ("gru", 0.9), ("regression", 0.95), ("graph", 0.9)]
+)
+def test_other_targets_and_inputs_are_learned(name, least, capsys):
+    with torch.random.fork_rng():
+        assert load(name).main() > least
+    assert capsys.readouterr().out
 
 
 def test_a_model_of_another_package_learns(capsys):

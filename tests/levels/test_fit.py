@@ -140,7 +140,7 @@ BAD = {
     "a line of the trainer": ({"trainer": {"epochs": 3}}, "trainer.epochs"),
     "samples of another shape": ({"test": (np.zeros((4, 63), np.float32), np.zeros(4, int))}, "63"),
     "no pair": ({"test": np.zeros((4, 64))}, "test: should be a pair"),
-    "tokens": ({"test": (np.zeros((4, 64), int), np.zeros(4, int))}, "samples are int64"),
+    "tokens": ({"test": (np.zeros((4, 64), int), np.zeros(4, int))}, "x_test is int64"),
     "classes of text": ({"test": (np.zeros((4, 64), np.float32), ["a"] * 4)}, "y_test is"),
 }
 

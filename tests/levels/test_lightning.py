@@ -214,7 +214,10 @@ def test_a_localized_model_is_trained_and_given_back(tmp_path):
 BAD = {
     "a tensor alone": (torch.zeros(4, 64), "a batch should be a pair"),
     "three tensors": ((torch.zeros(4, 64),) * 3, "not (tuple|list) of Tensor, Tensor, Tensor"),
-    "classes of floats": ((torch.zeros(4, 64), torch.zeros(4)), "y should be their 4 classes"),
+    "classes of floats": (
+        (torch.zeros(4, 64), torch.zeros(4)),
+        r"should be an int64 tensor \(4,\) of classes",
+    ),
     "a mapping without y": ({"x": torch.zeros(4, 64)}, "not a mapping with 'x'"),
 }
 

@@ -64,6 +64,7 @@ def ffcore_register(registry):
     registry.schedule("greedy", Nothing)
     registry.readout("softmax", Nothing)
     registry.rule("ridge", Nothing)
+    registry.task("classification", Nothing)
     registry.blackbox("worker", Nothing)
     registry.algorithm("forward-forward", FF)
     for name in ("adam", "adamw", "rmsprop", "sgd"):

@@ -23,6 +23,7 @@ from ffcore.testing.checks import (
     networks,
     rules,
     schedules,
+    tasks,
 )
 from ffcore.testing.example import Example
 
@@ -41,6 +42,7 @@ _MODULES = (
     networks,
     rules,
     schedules,
+    tasks,
 )
 
 

@@ -13,7 +13,8 @@ from ffcore.interfaces import ClosedForm, Component, LabelledInput
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import N, Placed, numbers, place
 
-SHAPES = ((12,), (4, 8, 8))
+SHAPES = ((12,), (4, 8, 8), (5, 8))
+"""A row of features, an image, and a sequence of vectors; modules that take none of them get tokens."""
 
 
 def place_body(example: Example, seed: int = 0) -> Placed:
@@ -97,6 +98,8 @@ def check_handoff_leaves_its_input_alone(example: Example) -> None:
 
 def _labelled(body: nn.Module, x: Tensor) -> Iterator[LabelledInput]:
     """Yield three views of ``x`` with label codes, without and with a scale."""
+    if not x.is_floating_point():
+        return
     base, code = x.clone(), numbers(3 * N, 3, seed=1, dtype=x.dtype)
     base.view(N, -1)[:, :3] = 0
     yield LabelledInput(base, code)
@@ -120,8 +123,11 @@ def _placed(example: Example, seed: int = 0) -> Iterator[tuple[nn.Module, Tensor
     A module refuses a shape by an exception that the builder turns into a UserError.
     """
     taken, refused = 0, ""
-    for shape in SHAPES:
-        x = numbers(N, *shape)
+    floats = [numbers(N, *shape) for shape in SHAPES]
+    for x in (*floats, torch.arange(5 * N).view(N, 5) % 3):
+        shape = tuple(x.shape[1:])
+        if taken and not x.is_floating_point():
+            continue
         try:
             module: nn.Module = example.make(in_shape=shape, seed=seed)
             module.eval()
@@ -129,7 +135,7 @@ def _placed(example: Example, seed: int = 0) -> Iterator[tuple[nn.Module, Tensor
                 with torch.no_grad():
                     module.setup(place(tuple(_parts(module(x))[0].shape[1:])))
             module(x)
-        except (UserError, ValueError, RuntimeError) as error:
+        except (UserError, ValueError, RuntimeError, IndexError) as error:
             refused = str(error)
             continue
         taken += 1

@@ -97,12 +97,15 @@ def _heard(example: Example, seed: int = 0) -> tuple[Objective, Tensor, Views]:
     objective.eval()
     columns = (K,) if objective.accepts == "class" else ()
     for views in (pair(numbers(2 * N, FEATURES)), single(numbers(N, FEATURES))):
+        # K labels or real numbers a sample, for an objective that reads them
+        y = views.y if "class" in objective.reads else (numbers(N, K, seed=4) > 0).float()
+        read = replace(views, y=y)
         goodness = numbers(views.x.shape[0], *columns, seed=1)
         try:
-            objective(goodness, views)
+            objective(goodness, read)
         except KeyError:  # it reads a view of another name
             continue
-        return objective, goodness, views
+        return objective, goodness, read
     raise AssertionError("reads views that are neither 'positive' and 'negative' nor 'all'")
 
 

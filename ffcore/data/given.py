@@ -1,0 +1,200 @@
+"""Samples and targets that a program gives: arrays, tensors, torch data sets, loaders and data modules.
+
+N samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from ffcore.data.images import Dataset, ImageSet, Split, arrays
+from ffcore.data.split import permutation, stratified
+from ffcore.errors import UserError
+from ffcore.interfaces import Task
+from ffcore.interfaces.structure import mapped
+from ffcore.tasks import Classification
+
+Samples = Any
+"""A pair of arrays or tensors (x, y), or a torch data set or loader of such pairs."""
+
+
+def read(what: str, data: Samples, task: Task) -> Split:
+    """Return samples and targets, read into memory.
+
+    Args:
+        what: a name for messages, such as "train".
+        data: a pair (x, y), or a torch data set or loader of such pairs.
+        task: what the targets are.
+
+    Raises:
+        UserError: it is something else, or types or lengths do not fit.
+    """
+    if isinstance(data, tuple | list) and len(data) == 2:
+        x, y = mapped(data[0], _array), _array(data[1])
+    elif isinstance(data, DataLoader):
+        x, y = _joined(what, iter(data), torch.cat)
+    elif isinstance(data, TorchDataset) and hasattr(data, "__len__"):
+        x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack)
+    else:
+        raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
+    x = mapped(x, lambda each: _of_samples(what, each))
+    y = of_targets(y, task)
+    for each in arrays(x):
+        if not each.ndim or y.shape[:1] != each.shape[:1]:
+            sort = "classes" if type(task) is Classification else "targets"
+            raise UserError(
+                f"{what}: samples {each.shape} and {sort} {y.shape}; one for each sample is needed"
+            )
+    return Split(x, y)
+
+
+class Held(Dataset):
+    """Splits in memory, with any task.
+
+    Args:
+        train: training samples.
+        test: test samples.
+        task: what the targets are.
+        classes: names of the K classes, labels or values; None for their indices.
+        name: name of the data set.
+        val: validation samples; None to split them off the training samples.
+    """
+
+    def __init__(
+        self,
+        train: Split,
+        test: Split,
+        task: Task,
+        classes: tuple[str, ...] | None = None,
+        name: str = "arrays",
+        val: Split | None = None,
+    ) -> None:
+        self.train, self.test, self.val = train, test, val
+        self.task, self.classes, self.name = task, classes, name
+
+    def load(self) -> ImageSet:
+        """Return the data set, with the checksums of its arrays."""
+        parts = {"train": self.train, "test": self.test} | ({} if self.val is None else {"val": self.val})
+        return ImageSet(
+            name=self.name,
+            train=self.train,
+            test=self.test,
+            classes=self.classes or tuple(str(k) for k in range(self.task.columns)),
+            scale=1 / 255 if _is_bytes(self.train.x) else 1.0,
+            provenance={
+                f"{axis}_{name}": _checksum(a) for name, part in parts.items() for axis, a in _axes(part)
+            },
+            val=self.val,
+            task=None if type(self.task) is Classification else self.task,
+        )
+
+
+def divided(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """Split a random share of the samples off. Returns (the others, the share), in stored order.
+
+    Raises:
+        UserError: when nothing would be left on a side.
+    """
+    count = round(share * len(split))
+    if not 0 < count < len(split):
+        raise UserError(f"test_fraction={share} of {len(split)} samples leaves an empty split")
+    order = permutation(len(split), seed)
+    return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
+
+
+def by_class(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    """Split a random share of each class off; see `divided`."""
+    count = round(share * len(split))
+    if not 0 < count < len(split):
+        raise UserError(f"test_fraction={share} of {len(split)} samples leaves an empty split")
+    return stratified(split, count, seed)
+
+
+def _array(value: Any) -> np.ndarray:
+    return np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+
+
+def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor]) -> tuple[Any, Any]:
+    loaded = list(pairs)
+    if not loaded or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in loaded):
+        raise UserError(f"{what}: should give pairs (x, y)")
+    return tuple(_columns([pair[i] for pair in loaded], join) for i in range(2))
+
+
+def _columns(column: list[Any], join: Callable[[Any], Tensor]) -> Any:
+    """Join the parts of a column, which may be tuples or mappings of tensors."""
+    if isinstance(column[0], Mapping):
+        return {name: _columns([each[name] for each in column], join) for name in column[0]}
+    if isinstance(column[0], tuple):
+        return tuple(_columns([each[i] for each in column], join) for i in range(len(column[0])))
+    return join([torch.as_tensor(each) for each in column]).cpu().numpy()
+
+
+def _of_samples(what: str, x: np.ndarray) -> np.ndarray:
+    if x.dtype == np.float64:
+        return x.astype(np.float32)
+    if x.dtype.kind in "iu" and x.dtype != np.uint8:
+        return x.astype(np.int64)
+    if x.dtype not in (np.uint8, np.float32, np.bool_):
+        raise UserError(f"{what}: samples are {x.dtype}; a run takes floats, bytes or integers")
+    return x
+
+
+def of_targets(y: np.ndarray, task: Task) -> np.ndarray:
+    """Return targets as they are stored: float32 real numbers, int64 classes and labels."""
+    if task.target == "values" and y.dtype.kind in "iuf":
+        return y.astype(np.float32)
+    return y.astype(np.int64) if y.dtype.kind in "iub" else y
+
+
+def _is_bytes(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == np.uint8
+
+
+def _axes(split: Split) -> list[tuple[str, np.ndarray]]:
+    several = list(arrays(split.x))
+    names = ["x"] if len(several) == 1 else [f"x{i}" for i in range(len(several))]
+    return [*zip(names, several, strict=True), ("y", split.y)]
+
+
+def _checksum(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+Scale = Literal["none", "inputs", "all"]
+"""What to standardise column by column: nothing, the inputs, or inputs and real-valued targets."""
+
+
+def scaled(parts: Mapping[str, Split], how: Scale, task: Task) -> dict[str, Split]:
+    """Subtract the mean of each column's training samples and divide by their standard deviation.
+
+    Args:
+        parts: the splits, by name, with "train".
+        how: "inputs": float inputs (N, ...), each feature apart; "all": also targets of real numbers.
+        task: what the targets are.
+
+    Raises:
+        UserError: when inputs are not one array of floats.
+    """
+    if how == "none":
+        return dict(parts)
+    train = parts["train"]
+    if not isinstance(train.x, np.ndarray) or train.x.dtype != np.float32:
+        raise UserError("scale: inputs are not one array of floats; set it to none")
+    x = _standardiser(train.x)
+    y = _standardiser(train.y) if how == "all" and task.target == "values" else lambda values: values
+    return {name: Split(x(split.x), y(split.y)) for name, split in parts.items()}
+
+
+def _standardiser(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    std = np.where(std > 0, std, 1.0)
+    return lambda values: ((values - mean) / std).astype(np.float32)

@@ -1,0 +1,178 @@
+"""Tables: CSV and Parquet files with a column of targets, read by pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ffcore.data.digest import sha256
+from ffcore.data.given import Held, Scale, by_class, divided, scaled
+from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.errors import UserError, closest, first_line
+from ffcore.interfaces import Task
+from ffcore.options import FilePath, Natural
+from ffcore.reading import expanded
+from ffcore.tasks import Classification, MultiLabel, Regression
+
+Missing = Literal["error", "mean", "drop"]
+
+
+class Table(Dataset):
+    """A table with a row for each sample: ``.csv``, ``.tsv`` or ``.parquet``.
+
+    Needs ``pip install ffcore[tables]``.
+
+    Columns of numbers are inputs as they are. A column of text or truth values becomes one input for each
+    of its values (one-hot), in sorted order of those of the training rows.
+
+    Args:
+        path: the file.
+        target: name of the column of targets; several for several numbers or labels.
+        task: what the targets are: "classes" of text or integers, "values" of real numbers, or "labels" of
+            zeros and ones.
+        columns: names of the columns of inputs; null: all others.
+        missing: what to do with an empty cell: "error", "mean" of the column's training rows in its place, or
+            "drop" its row. A row without a target is dropped with both.
+        scale: what is standardised, column by column, with the training rows' mean and standard deviation:
+            "none", "inputs", or "all", which is the inputs and targets of real numbers; their measures are
+            then in standard deviations.
+        test_fraction: share of the rows that becomes the test split.
+        seed: seed of that split.
+    """
+
+    def __init__(
+        self,
+        path: FilePath,
+        target: str | Sequence[str],
+        task: Literal["classes", "values", "labels"] = "classes",
+        columns: Sequence[str] | None = None,
+        missing: Missing = "error",
+        scale: Scale = "inputs",
+        test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+        seed: Natural = 0,
+    ) -> None:
+        self.path = path
+        self.targets = [target] if isinstance(target, str) else list(target)
+        self.task = task
+        self.columns = columns
+        self.missing = missing
+        self.scale: Scale = scale
+        self.test_fraction = test_fraction
+        self.seed = seed
+
+    def load(self) -> ImageSet:
+        """Read the table.
+
+        Raises:
+            UserError: the file is missing or no table, a column is missing, or cells do not fit.
+        """
+        path = expanded(self.path)
+        if not path.exists():
+            raise UserError(f"{path}: no such file; set data.path to a table")
+        table = _read(path)
+        inputs = list(self.columns) if self.columns is not None else None
+        for name in (*self.targets, *(inputs or ())):
+            if name not in table.columns:
+                raise UserError(f"{path}: there is no column {name!r}{closest(name, list(table.columns))}")
+        inputs = inputs or [name for name in table.columns if name not in self.targets]
+        if not inputs or (shared := set(inputs) & set(self.targets)):
+            what = f"{min(shared)!r} is an input and a target" if inputs else "there is no column of inputs"
+            raise UserError(f"{path}: {what}")
+        table = self._without_gaps(path, table[[*inputs, *self.targets]])
+        y, task, names = self._of_targets(path, table[self.targets])
+        rows = Split(np.arange(len(table)), y)
+        cut = by_class if isinstance(task, Classification) else divided
+        train, test = cut(rows, self.test_fraction, self.seed)
+        x = self._of_inputs(path, table[inputs], train.x)
+        parts = {name: Split(x[part.x], part.y) for name, part in (("train", train), ("test", test))}
+        parts = scaled(parts, self.scale, task)
+        held = Held(parts["train"], parts["test"], task, names, path.stem).load()
+        return replace(held, provenance={path.name: sha256(path)})
+
+    def _without_gaps(self, path: Any, table: Any) -> Any:
+        empty = table.isna()
+        if not empty.to_numpy().any():
+            return table
+        if self.missing == "error":
+            row, column = (int(i) for i in np.argwhere(empty.to_numpy())[0])
+            raise UserError(
+                f"{path}: {int(empty.to_numpy().sum())} cells are empty, the first in row {row + 1}, column "
+                f"{table.columns[column]!r}; set data.missing to mean or drop"
+            )
+        kept = table.dropna(subset=None if self.missing == "drop" else self.targets)
+        if not len(kept):
+            raise UserError(f"{path}: every row has an empty cell")
+        return kept.reset_index(drop=True)
+
+    def _of_targets(self, path: Any, table: Any) -> tuple[np.ndarray, Task, tuple[str, ...]]:
+        if self.task == "classes":
+            if len(self.targets) > 1:
+                raise UserError(
+                    f"{path}: target: classes are one column; for several use task: labels or values"
+                )
+            column = table[self.targets[0]]
+            if column.dtype.kind == "f" and not (column == column.round()).all():
+                raise UserError(
+                    f"{path}: column {self.targets[0]!r} has fractions; for real numbers set data.task to "
+                    "values"
+                )
+            names = sorted(column.unique(), key=lambda value: (isinstance(value, str), value))
+            if len(names) < 2:
+                raise UserError(f"{path}: column {self.targets[0]!r} has one class only")
+            index = {name: k for k, name in enumerate(names)}
+            return column.map(index).to_numpy(np.int64), Classification(len(names)), tuple(map(str, names))
+        try:
+            y = table.to_numpy(np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: columns {self.targets} should be numbers: {first_line(error)}"
+            ) from error
+        if self.task == "values":
+            return y, Regression(y.shape[1]), tuple(self.targets)
+        return y.astype(np.int64), MultiLabel(y.shape[1]), tuple(self.targets)
+
+    def _of_inputs(self, path: Any, table: Any, train: np.ndarray) -> np.ndarray:
+        parts = []
+        for name in table.columns:
+            column = table[name]
+            if column.dtype.kind in "iuf":
+                values = column.to_numpy(np.float64)[:, None]
+                mean = np.nanmean(values[train])
+                values = np.where(np.isnan(values), mean, values)
+            else:
+                kinds = sorted(map(str, column.iloc[train].dropna().unique()))
+                if len(kinds) > _MOST_KINDS:
+                    raise UserError(
+                        f"{path}: column {name!r} has {len(kinds)} different texts; leave it out of columns, "
+                        "or make numbers of it"
+                    )
+                text = column.astype(object).where(column.notna(), None)
+                values = np.stack([np.array([str(v) == kind for v in text]) for kind in kinds], axis=1)
+            parts.append(values.astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+
+_MOST_KINDS = 200
+"""Different texts of a column, each of which becomes an input."""
+
+
+def _read(path: Any) -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError("tables are read by pandas: pip install 'ffcore[tables]'") from error
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return pandas.read_parquet(path)
+        if suffix in (".csv", ".tsv"):
+            return pandas.read_csv(path, sep="\t" if suffix == ".tsv" else ",")
+    except ImportError as error:
+        raise UserError("Parquet files are read by pyarrow: pip install 'ffcore[tables]'") from error
+    except Exception as error:  # of pandas' parsers, which have classes of their own
+        raise UserError(f"{path}: not a table: {first_line(error)}") from error
+    raise UserError(f"{path}: should be a .csv, .tsv or .parquet file")

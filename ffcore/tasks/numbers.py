@@ -1,0 +1,111 @@
+"""Several labels a sample, and real numbers.
+
+N samples; n rows that are measured; K labels or values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.errors import UserError
+from ffcore.interfaces.task import Target, Task
+from ffcore.options import Size
+from ffcore.tasks.classification import given
+
+
+class MultiLabel(Task):
+    """Any number of labels a sample: y (N, K) of zeros and ones.
+
+    Args:
+        labels: number of labels K.
+    """
+
+    target: ClassVar[Target] = "labels"
+    headline: ClassVar[str] = "average_precision"
+
+    def __init__(self, labels: Size) -> None:
+        self.labels = self.columns = labels
+
+    def refuse(self, y: Any, samples: int, values: bool = True) -> None:
+        """See `Task.refuse`."""
+        right = f"a tensor ({samples}, {self.columns}) of zeros and ones"
+        if not isinstance(y, Tensor) or y.shape != (samples, self.columns) or y.is_complex():
+            raise UserError(f"y: should be {right}, not {given(y)}")
+        if values and not ((y == 0) | (y == 1)).all():
+            raise UserError(f"y: has values other than 0 and 1; it should be {right}")
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """(N, K) → (N, K) int64 of zeros and ones: whether the score is positive."""
+        return (scores > 0).long()
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return the logistic function of each score."""
+        return scores.sigmoid()
+
+    def loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Return the mean binary cross-entropy of all labels."""
+        return F.binary_cross_entropy_with_logits(scores, y.to(scores.dtype))
+
+    def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Task.rows`; labels become integers, which torchmetrics needs."""
+        return scores, y.long()
+
+    def measures(self) -> Mapping[str, Any]:
+        """Mean over the labels of average precision and of F1."""
+        from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
+
+        return {
+            "average_precision": MultilabelAveragePrecision(self.columns, sync_on_compute=False),
+            "f1": MultilabelF1Score(self.columns, sync_on_compute=False),
+        }
+
+
+class Regression(Task):
+    """Real numbers: y (N, K) floats; (N,) for one value.
+
+    The scores are in the units of y. Standardise targets of very different scale.
+
+    Args:
+        values: numbers K of a sample.
+    """
+
+    target: ClassVar[Target] = "values"
+    headline: ClassVar[str] = "r2"
+
+    def __init__(self, values: Size = 1) -> None:
+        self.values = self.columns = values
+
+    def refuse(self, y: Any, samples: int, values: bool = True) -> None:
+        """See `Task.refuse`."""
+        shapes = [(samples, self.columns)] + ([(samples,)] if self.columns == 1 else [])
+        if not isinstance(y, Tensor) or not y.is_floating_point() or tuple(y.shape) not in shapes:
+            right = " or ".join(map(str, shapes))
+            raise UserError(f"y: should be floats {right}, not {given(y)}")
+        if values and not y.isfinite().all():
+            raise UserError("y: has values that are not finite (NaN or infinite)")
+
+    def predict(self, scores: Tensor) -> Tensor:
+        """(N, K) → (N, K): the scores themselves."""
+        return scores
+
+    def loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Return the mean squared error."""
+        return F.mse_loss(scores, y.view_as(scores).to(scores.dtype))
+
+    def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Task.rows`; y (N,) becomes (N, 1)."""
+        return scores, y.view_as(scores)
+
+    def measures(self) -> Mapping[str, Any]:
+        """R² as a mean over the values, the mean absolute error and the root of the mean squared error."""
+        from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+
+        return {
+            "r2": R2Score(sync_on_compute=False),
+            "mae": MeanAbsoluteError(sync_on_compute=False),
+            "rmse": MeanSquaredError(squared=False, sync_on_compute=False),
+        }

@@ -1,0 +1,1 @@
+"""Bodies for sequences: embeddings, attention, recurrent layers and one-dimensional convolutions."""

@@ -1,0 +1,170 @@
+"""Tables, texts, and what a function of the user returns."""
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from ffcore.data.python import PythonData
+from ffcore.data.text import Text
+from ffcore.errors import UserError
+from ffcore.tasks import MultiLabel, Regression, TokenClassification
+
+pandas = pytest.importorskip("pandas", reason="an optional part")
+from ffcore.data.table import Table  # noqa: E402
+
+X, Y = np.arange(40, dtype=np.float64).reshape(10, 4), np.arange(10) % 2
+
+
+def tensors():
+    return TensorDataset(torch.tensor(X), torch.tensor(Y))
+
+
+class Module(L.LightningDataModule):
+    def train_dataloader(self):
+        return DataLoader(tensors(), batch_size=3)
+
+    def test_dataloader(self):
+        return DataLoader(tensors(), batch_size=4)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (X, Y),
+        lambda: {"train": (X, Y), "test": (torch.tensor(X), torch.tensor(Y))},
+        lambda: {"train": tensors(), "test": DataLoader(tensors(), batch_size=3)},
+        Module,
+    ],
+    ids=["a pair", "a mapping of pairs", "data sets and loaders", "a data module"],
+)
+def test_a_function_may_return_anything_that_holds_samples(make):
+    loaded = PythonData(make).load()
+    assert loaded.classes == ("0", "1")
+    assert loaded.train.x.dtype == np.float32
+    assert len(loaded.test) == (2 if make() is not None and isinstance(make(), tuple) else 10)
+    assert loaded.task is None
+
+
+def test_columns_are_scaled_by_the_training_samples():
+    y = 100.0 * np.arange(10)
+    data = PythonData(lambda: (X, y), task=Regression(1), scale="all").load()
+    torch.testing.assert_close(data.train.x.mean(0), np.zeros(4, np.float32), atol=1e-6, rtol=0)
+    torch.testing.assert_close(data.train.x.std(0), np.ones(4, np.float32))
+    torch.testing.assert_close(data.train.y.std(), np.float32(1))
+    assert abs(float(data.test.x.mean())) > 0.01
+
+
+def test_tokens_and_several_inputs_keep_their_types():
+    tokens, mask = np.arange(20).reshape(10, 2), np.ones((10, 2), dtype=bool)
+    data = PythonData(lambda: ((tokens, mask), Y)).load()
+    assert data.dtype == ("int64", "bool")
+    assert data.shape == ((2,), (2,))
+    data = PythonData(lambda: ({"tokens": tokens}, np.zeros((10, 2))), task=MultiLabel(2)).load()
+    assert data.shape == {"tokens": (2,)}
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (lambda: 1 / 0, {}, "raised ZeroDivisionError"),
+        (lambda: {"test": (X, Y)}, {}, "no training split"),
+        (lambda: (X, Y / 2), {}, "set data.task"),
+        (lambda: (X, Y[:5]), {}, "one for each sample is needed"),
+        (lambda: (X, Y), {"task": Regression(2)}, "should be floats"),
+        (lambda: (X, np.full(10, np.nan)), {"task": Regression(1)}, "not finite"),
+        (lambda: (np.array([["a"]] * 10), Y), {}, "floats, bytes or integers"),
+        (lambda: {"train": (X, Y), "val": (X, Y + 1)}, {}, "a class of the other splits is 2"),
+        (lambda: (X.astype(int), Y), {"scale": "inputs"}, "not one array of floats"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, options, message):
+    with pytest.raises(UserError, match=message):
+        PythonData(make, **options).load()
+
+
+def test_windows_of_training_and_test_text_do_not_overlap(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("".join(chr(97 + i % 26) for i in range(1000)), encoding="utf-8")
+    data = Text(str(path), length=10, stride=5).load()
+    assert isinstance(data.task, TokenClassification)
+    assert len(data.classes) == 26
+    assert (data.train.y[:, :-1] == data.train.x[:, 1:]).all()
+    assert data.train.x[1].tolist() == list(range(5, 15))
+    assert len(data.train) == (800 - 10 + 4) // 5  # the others are those of validation and test
+    assert len(data.val) == 9
+    assert len(data.test) == 9  # the last of a window's tokens has no next one
+    assert Text(str(path), tokens="bytes").load().task.columns == 256
+
+
+def test_the_text_that_is_shipped_is_ascii():
+    data = Text().load()
+    assert 50 < len(data.classes) < 80
+    assert data.train.x.max() < 128
+    assert list(data.provenance) == ["documents.txt"]
+
+
+def test_a_text_that_is_too_short_is_refused(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("short", encoding="utf-8")
+    with pytest.raises(UserError, match="too few"):
+        Text(str(path)).load()
+    path.write_bytes(b"\xff" * 1000)
+    with pytest.raises(UserError, match="not in UTF-8; use tokens: bytes"):
+        Text(str(path)).load()
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text):
+        path = tmp_path / "table.csv"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+ROWS = "age,city,kind\n" + "".join(f"{20 + i},{'ab'[i % 2]},{'xyz'[i % 3]}\n" for i in range(30))
+
+
+def test_text_columns_become_one_input_for_each_value(table):
+    data = Table(table(ROWS), "kind", scale="none").load()
+    assert data.classes == ("x", "y", "z")
+    assert data.shape == (3,)
+    assert set(np.unique(data.train.x[:, 1:]).tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(data.train.x[:, 1:].sum(1), np.ones(24, np.float32))
+
+
+def test_numbers_and_labels_may_be_several_columns(table):
+    rows = "a,b,c\n" + "".join(f"{i},{i % 2},{(i // 2) % 2}\n" for i in range(20))
+    data = Table(table(rows), ["b", "c"], task="values").load()
+    assert data.task.columns == 2
+    data = Table(table(rows), ["b", "c"], task="labels").load()
+    assert data.classes == ("b", "c")
+    assert data.train.y.dtype == np.int64
+
+
+def test_empty_cells_are_an_error_or_replaced_or_dropped(table):
+    rows = ROWS.replace("25,", ",")
+    with pytest.raises(UserError, match="1 cells are empty, the first in row 6, column 'age'"):
+        Table(table(rows), "kind").load()
+    assert len(Table(table(rows), "kind", missing="drop").load().train) == 23
+    kept = Table(table(rows), "kind", missing="mean", scale="none").load()
+    assert len(kept.train) + len(kept.test) == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (ROWS, {"target": "kinds"}, "no column 'kinds'; did you mean 'kind'"),
+        (ROWS, {"target": "kind", "columns": ["kind"]}, "is an input and a target"),
+        (ROWS, {"target": "city", "task": "values"}, "should be numbers"),
+        ("a,b\n" + "1.5,2\n2.5,3\n" * 9, {"target": "a"}, "has fractions"),
+        ("a,b\n" + "1,2\n" * 9, {"target": "a"}, "one class only"),
+        ("", {"target": "a"}, "not a table"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(table, text, options, message):
+    with pytest.raises(UserError, match=message):
+        Table(table(text), **options).load()

@@ -1,0 +1,273 @@
+"""Targets that are not one class a sample: tokens, pixels, labels, real numbers."""
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import ffcore
+from ffcore.errors import UserError
+from ffcore.tasks import MultiLabel, PixelClassification, Regression, TokenClassification
+
+VOCABULARY, T, D = 5, 4, 6
+
+
+def tokens(n=8, padded=True):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(VOCABULARY, (n, T), generator=generator)
+    y = (x + 1) % VOCABULARY
+    if padded:
+        y[:2, 1:] = -100
+    return x, y
+
+
+class Embedded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token, self.layer = nn.Embedding(VOCABULARY, D), nn.Linear(D, D)
+
+    def forward(self, x):
+        return torch.tanh(self.layer(self.token(x)))
+
+
+def token_network(**more):
+    torch.manual_seed(1)
+    head = {"kind": "linear-head", "init": "uniform"}
+    blocks = [
+        ffcore.LocalBlock(body, head, objective="cross-entropy")
+        for body in (Embedded(), nn.Sequential(nn.Linear(D, D), nn.Tanh()))
+    ]
+    more = {"algorithm": "local-errors", "task": TokenClassification(VOCABULARY), **more}
+    return ffcore.Network(blocks, example=tokens()[0][:2], **more)
+
+
+def test_positions_without_a_target_have_no_loss():
+    net, (x, y) = token_network(), tokens()
+    block = net.blocks[0]
+    h = block.body(x)
+    logits = block.goodness.linear(h)
+    wanted = F.cross_entropy(logits.flatten(0, 1), y.flatten())  # ignores −100
+    (right,) = torch.autograd.grad(wanted, block.body.layer.weight)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=1.0)
+    before = block.body.layer.weight.detach().clone()
+    losses = net.learn(x, y, optimizers)
+    torch.testing.assert_close(losses["block1"], wanted.detach())
+    torch.testing.assert_close(before - block.body.layer.weight, right)
+
+
+def test_accumulated_batches_count_their_targets():
+    x, y = tokens()  # the first two samples have one target, the others four
+    whole, parts = token_network(), token_network()
+    whole.learn(x, y, ffcore.optimizers(whole, torch.optim.SGD, lr=1.0))
+    optimizers = ffcore.optimizers(parts, torch.optim.SGD, lr=1.0, accumulate=2)
+    for some in (slice(0, 3), slice(3, 8)):
+        parts.learn(x[some], y[some], optimizers)
+    for own, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+
+
+def test_a_batch_without_a_target_changes_nothing():
+    net, (x, y) = token_network(), tokens()
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=1.0)
+    before = [p.detach().clone() for p in net.parameters()]
+    losses = net.learn(x, torch.full_like(y, -100), optimizers)
+    assert [float(loss) for loss in losses.values()] == [0.0, 0.0]
+    assert all(torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
+
+
+def test_tokens_are_predicted_and_measured_by_position():
+    net, (x, y) = token_network(), tokens(64)
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=3e-2)
+    for _ in range(60):
+        net.learn(x, y, optimizers)
+    assert net.predict(x).shape == (64, T)
+    assert net.evidence(x).shape == (2, 64, T, VOCABULARY)
+    torch.testing.assert_close(net.predict_proba(x).sum(-1), torch.ones(64, T))
+    measured = ffcore.evaluate(net, (x, y))
+    kept = y != -100
+    wanted = F.cross_entropy(net.scores(x)[kept], y[kept])
+    assert measured.measures["cross_entropy"] == pytest.approx(float(wanted), rel=1e-4)
+    assert measured.measures["perplexity"] == pytest.approx(float(wanted.exp()), rel=1e-4)
+    assert measured.accuracy == pytest.approx(float((net.predict(x) == y)[kept].float().mean()))
+    assert measured.accuracy > 0.95
+    assert list(measured.per_block) == ["block1", "block2"]
+
+
+def test_a_readout_reads_every_position():
+    net, (x, y) = token_network(readouts={"probe": "softmax"}, contribution="readout"), tokens()
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=3e-2)
+    first = float(net.learn(x, y, optimizers)["probe"])
+    assert first == pytest.approx(float(torch.tensor(VOCABULARY).log()))  # weights of zero
+    for _ in range(60):
+        last = float(net.learn(x, y, optimizers)["probe"])
+    assert last < 0.5 * first
+    assert net.predict(x).shape == (8, T)
+
+
+def test_blocks_of_another_resolution_are_judged_at_their_own_pixels():
+    x, y = torch.rand(6, 1, 8, 8), torch.randint(3, (6, 8, 8))
+    y[0] = -100
+    small = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(4, 4, 1))
+    blocks = [
+        ffcore.LocalBlock(body, {"kind": "linear-head", "init": "uniform"}, objective="cross-entropy")
+        for body in (nn.Conv2d(1, 4, 3, padding=1), small)
+    ]
+    net = ffcore.Network(blocks, "local-errors", x[:2], task=PixelClassification(3), contribution="sum")
+    assert net.evidence(x).shape == (2, 6, 8, 8, 3)
+    with torch.no_grad():
+        h = small(blocks[0].body(x))
+        logits = F.interpolate(blocks[1].goodness.linear(h.movedim(1, -1)).movedim(-1, 1), scale_factor=2)
+    losses = net.learn(x, y, ffcore.optimizers(net, torch.optim.SGD, lr=1e-3))
+    torch.testing.assert_close(losses["block2"], F.cross_entropy(logits, y))
+    assert set(ffcore.evaluate(net, (x, y)).measures) == {"iou", "accuracy"}
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 1)])
+def test_real_numbers_are_predicted_in_their_own_units(shape):
+    x = torch.randn(40, 3)
+    y = (x @ torch.tensor([1.0, 2.0, -1.0]) + 5).reshape(shape)
+    block = ffcore.LocalBlock(nn.Linear(3, 8), "linear-head", objective="squared-error")
+    net = ffcore.Network([block], "local-errors", x[:2], task="regression")
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=5e-2)
+    for _ in range(200):
+        losses = net.learn(x, y, optimizers)
+    made = net.predict(x)
+    assert made.shape == (40, 1)
+    assert float(losses["block1"]) < 0.1
+    measured = ffcore.evaluate(net, (x, y)).measures
+    error = (made - y.view(40, 1)).square().sum()
+    total = (y - y.mean()).square().sum()
+    assert measured["r2"] == pytest.approx(float(1 - error / total), rel=1e-4)
+    assert measured["mae"] == pytest.approx(float((made - y.view(40, 1)).abs().mean()), rel=1e-4)
+    with pytest.raises(UserError, match="predict_proba"):
+        net.predict_proba(x)
+    with pytest.raises(AttributeError, match="has no accuracy; it has r2, mae, rmse"):
+        _ = ffcore.evaluate(net, (x, y)).accuracy
+
+
+def test_several_labels_are_learned_apart():
+    x = torch.randn(80, 4)
+    y = (x[:, :3] > 0).long()
+    block = ffcore.LocalBlock(
+        nn.Sequential(nn.Linear(4, 16), nn.ReLU()), "linear-head", objective="binary-cross-entropy"
+    )
+    net = ffcore.Network([block], "local-errors", x[:2], task=MultiLabel(3))
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=3e-2)
+    for _ in range(100):
+        net.learn(x, y, optimizers)
+    assert (net.predict(x) == y).float().mean() > 0.95
+    measured = ffcore.evaluate(net, (x, y)).measures
+    assert list(measured) == ["average_precision", "f1"]
+    assert measured["average_precision"] > 0.97
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_lightning_logs_the_measures_of_the_task(tmp_path):
+    x, y = tokens(32)
+    module = ffcore.ForwardOnly(token_network(), torch.optim.Adam, lr=3e-2)
+    trainer = L.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    loader = DataLoader(TensorDataset(x, y), batch_size=8)
+    trainer.fit(module, loader, loader)
+    logged = trainer.callback_metrics
+    assert {"val_perplexity", "val_cross_entropy", "val_accuracy", "train_loss"} <= set(logged)
+    torch.testing.assert_close(logged["val_perplexity"].log(), logged["val_cross_entropy"])
+
+
+def head(objective="cross-entropy", body=None, **more):
+    return ffcore.LocalBlock(body or nn.Linear(3, 4), "linear-head", objective=objective, **more)
+
+
+def network(block, **how):
+    return ffcore.Network([block], **{"algorithm": "local-errors", "example": torch.rand(4, 3), **how})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: network(head(), task="regression"), "reads targets of the sort class"),
+        (lambda: network(head("squared-error"), classes=3), "reads targets of the sort values"),
+        (lambda: network(head(), task=TokenClassification(3)), r"\(4,\) has no positions"),
+        (lambda: network(head(), task=TokenClassification(3), classes=3), "leave classes or task out"),
+        (lambda: network(head(), task="sorting"), "task"),
+        (lambda: network(head()), "classes: should be the number of classes"),
+        (
+            lambda: network(
+                head("squared-error"), task=Regression(2), readouts={"r": "softmax"}, contribution="mean"
+            ),
+            None,
+        ),
+        (
+            lambda: ffcore.Network(
+                [ffcore.LocalBlock(nn.Linear(3, 4), "sum-squares", objective="logistic")],
+                "forward-forward",
+                torch.rand(4, 3),
+                task="regression",
+            ),
+            "ForwardForward learns from targets of the sort class",
+        ),
+        (
+            lambda: ffcore.Network(
+                [head("squared-error"), head("squared-error", nn.Linear(4, 4))],
+                "local-errors",
+                torch.rand(4, 3),
+                task="regression",
+                contribution="sum",
+            ),
+            "does not average the predictions of the 2 sources",
+        ),
+        (
+            lambda: network(
+                head("binary-cross-entropy", penalties={"sim": "similarity"}), task=MultiLabel(2)
+            ),
+            "needs one class a sample",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_the_task_are_refused(make, message):
+    if message is None:
+        make()
+        return
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("task", "objective", "y", "message"),
+    [
+        (Regression(1), "squared-error", torch.zeros(4, 2), "should be floats"),
+        (Regression(2), "squared-error", torch.zeros(4), "should be floats"),
+        (Regression(1), "squared-error", torch.tensor([1.0, float("nan"), 0, 0]), "not finite"),
+        (Regression(1), "squared-error", torch.zeros(4, dtype=torch.int64), "should be floats"),
+        (MultiLabel(2), "binary-cross-entropy", torch.full((4, 2), 2), "values other than 0 and 1"),
+        (MultiLabel(2), "binary-cross-entropy", torch.zeros(4), "zeros and ones"),
+    ],
+)
+def test_targets_that_do_not_fit_the_task_are_refused(task, objective, y, message):
+    net = network(head(objective), task=task)
+    with pytest.raises(UserError, match=message):
+        net.learn(torch.rand(4, 3), y, ffcore.optimizers(net, torch.optim.SGD, lr=1e-2))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (torch.zeros(8, dtype=torch.int64), "positions"),
+        (torch.zeros(8, T), "int64"),
+        (torch.full((8, T), VOCABULARY), "classes run from 5 to 5"),
+        (torch.zeros(8, T + 1, dtype=torch.int64), "only images are resized"),
+    ],
+)
+def test_targets_of_tokens_are_checked(y, message):
+    net = token_network()
+    with pytest.raises(UserError, match=message):
+        net.learn(tokens()[0], y, ffcore.optimizers(net, torch.optim.SGD, lr=1e-2))

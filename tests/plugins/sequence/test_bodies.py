@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from ffcore_sequence.bodies import GRU, Attention, Conv1d, Embedding
+from ffcore_std.pointwise import Pointwise
+
+
+def test_an_embedding_adds_vectors_of_token_and_position():
+    body = Embedding((3,), tokens=5, units=4)
+    h = body(torch.tensor([[4, 0, 4]]))
+    torch.testing.assert_close(h[0, 2] - h[0, 0], body.position[2] - body.position[0])
+    torch.testing.assert_close(h[0, 1], body.token.weight[0] + body.position[1])
+
+
+def test_attention_is_that_of_torch():
+    body, x = Attention((6, 8), heads=2, factor=3, causal=True), torch.randn(4, 6, 8)
+    other = nn.TransformerEncoderLayer(
+        8, 2, 24, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    other.self_attn.in_proj_weight, other.self_attn.in_proj_bias = body.queries.weight, body.queries.bias
+    other.self_attn.out_proj, other.linear1, other.linear2 = body.out, body.up, body.down
+    other.norm1, other.norm2 = body.first, body.second
+    mask = nn.Transformer.generate_square_subsequent_mask(6)
+    torch.testing.assert_close(body(x), other(x, mask, is_causal=True), rtol=1e-5, atol=1e-5)
+
+
+def test_a_causal_block_does_not_see_later_tokens():
+    body, x = Attention((6, 8), heads=2, causal=True), torch.randn(4, 6, 8)
+    other = x.clone()
+    other[:, 4:] *= -1
+    torch.testing.assert_close(body(x)[:, :4], body(other)[:, :4])
+    free = Attention((6, 8), heads=2)
+    assert (free(x)[:, :4] - free(other)[:, :4]).abs().max() > 1e-3
+
+
+def test_outputs_of_sequences_have_a_row_for_each_token():
+    x = torch.randn(2, 6, 8)
+    assert GRU((6, 8), 5)(x).shape == (2, 6, 5)
+    assert Conv1d((6, 8), 5)(x).shape == (2, 6, 5)
+    assert Conv1d((6, 8), 5, stride=2)(x).shape == (2, 3, 5)
+    assert Pointwise((6, 8), 5)(x).shape == (2, 6, 5)
+    assert Pointwise((6, 8), 5, features=0)(x).shape == (2, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Embedding((3, 4), 5, 6), "needs sequences of tokens"),
+        (lambda: Attention((6, 8), heads=3), "3 do not divide the 8 features"),
+        (lambda: Attention((6,)), "needs tokens"),
+        (lambda: GRU((6,), 3), "needs sequences"),
+        (lambda: Conv1d((6, 8), 3, kernel=2), "is even"),
+        (lambda: Pointwise((6,), 3), "has no positions"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
