@@ -8,12 +8,12 @@ import click
 
 from ffcore.cli.console import print_table
 from ffcore.run import directory
-from ffcore.run.sweep import COLUMNS, Sweep, remarks, rows
+from ffcore.run.sweep import Sweep, remarks, rows
 
 
 def print_sweep(sweep: Sweep) -> None:
     """Print the table of a sweep, a line for every failed run, and the path of the summary."""
-    print_table(COLUMNS, rows(sweep))
+    print_table(sweep.columns, rows(sweep))
     for remark in remarks(sweep):
         click.echo(remark)
     click.echo(f"summary   {sweep.folder / 'summary.md'}")

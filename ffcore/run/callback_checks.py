@@ -158,11 +158,12 @@ def _monitors(callback: Any, given: Given) -> str | None:
     if isinstance(callback, shipped.ModelCheckpoint) and name in (None, "epoch", "step"):
         return None
     after_epoch = _after_epoch(given)
-    known = [*(["val_accuracy"] if given.validated else []), *after_epoch]
+    validated = [f"val_{measure}" for measure in given.module.measuring.logged]
+    known = [*(validated if given.validated else []), *after_epoch]
     if name not in known:
         logged = any(map(_may_log, given.others)) or getattr(callback, "strict", True) is False
         reason = f"which a run does not log{closest(str(name), known)}"
-        if name == "val_accuracy":
+        if name in validated:
             reason = "but data.validation is 0"
         return None if logged else f"monitors {name!r}, {reason}"
     option, early = ("check_on_train_epoch_end", True)

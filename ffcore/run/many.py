@@ -17,7 +17,7 @@ from typing import Any
 
 from ffcore.files import CONFIG, remove_drafts
 from ffcore.recipe.text import parse
-from ffcore.report.text import duration, error
+from ffcore.report.text import duration, error, number
 from ffcore.run import directory
 from ffcore.run.grid import SweepRun
 from ffcore.run.sweep import INTERRUPTED, Sweep
@@ -168,7 +168,9 @@ def _end(sweep: Sweep, run: SweepRun, status: int, began: int) -> None:
 def _outcome(sweep: Sweep, run: SweepRun) -> str:
     state, metrics = sweep.state(run), sweep.metrics(run)
     if state == "done":
-        return f"done in {duration(metrics['wall_s'])}, validation error {error(metrics['val_accuracy'])}"
+        value = number(metrics["val"]) if "val" in metrics else error(metrics["val_accuracy"])
+        what = "error" if sweep.task is None else sweep.task["headline"]
+        return f"done in {duration(metrics['wall_s'])}, validation {what} {value}"
     return f"failed: {run.error}" if state == "failed" else state
 
 

@@ -15,11 +15,10 @@ from ffcore.errors import UserError
 from ffcore.files import RESULTS, SUMMARY
 from ffcore.reading import read_json
 from ffcore.report.results import read_results
-from ffcore.report.text import NOTHING, clock, count, error, markdown_table
+from ffcore.report.text import NOTHING, clock, count, markdown_table
 from ffcore.run import directory
 from ffcore.run.grid import SweepRun
 
-COLUMNS = ("run", "test error %", "val. error %", "epochs", "time")
 INTERRUPTED = 130
 """Exit status of a run that was interrupted and wrote a checkpoint."""
 FORMAT = 1
@@ -133,14 +132,34 @@ class Sweep:
             raise UserError(f"{path}: damaged: {error}; delete it to resume the run") from error
 
     def metrics(self, run: SweepRun) -> dict[str, Any]:
-        """Returns the metrics of a run for the summary; all None if the run is not finished."""
+        """Returns the metrics of a run for the summary; all None if the run is not finished.
+
+        A task other than the classification of samples has its headline as "test" and "val".
+        """
         results = self.results(run) or {}
-        return {
-            "test_error": (results.get("test") or {}).get("error"),
-            "val_accuracy": (results.get("val") or {}).get("accuracy"),
+        test, val = results.get("test") or {}, results.get("val") or {}
+        metrics = {
+            "test_error": test.get("error"),
+            "val_accuracy": val.get("accuracy"),
             "epochs": results.get("epochs"),
             "wall_s": results.get("wall_s"),
         }
+        if (task := results.get("task")) is not None:
+            name = task["headline"]
+            metrics |= {"val_accuracy": None, "test": test.get(name), "val": val.get(name)}
+        return metrics
+
+    @property
+    def task(self) -> dict[str, Any] | None:
+        """The task of the finished runs, with its headline; None for the classification of samples."""
+        found = ((self.results(run) or {}).get("task") for run in self.runs)
+        return next((task for task in found if task is not None), None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The head of the table of `rows`."""
+        what = "error %" if self.task is None else self.task["headline"]
+        return ("run", f"test {what}", f"val. {what}", "epochs", "time")
 
     def state(self, run: SweepRun) -> str:
         """Returns the state of a run: not started, unfinished, stopped, done, interrupted or failed."""
@@ -177,7 +196,7 @@ class Sweep:
     def write(self) -> None:
         """Write ``summary.json`` and ``summary.md``."""
         directory.write_json(self.folder / SUMMARY, summary(self))
-        parts = [f"# {self.recipe}: {len(self.runs)} runs", markdown_table(COLUMNS, rows(self))]
+        parts = [f"# {self.recipe}: {len(self.runs)} runs", markdown_table(self.columns, rows(self))]
         parts += [*remarks(self), *([f"    {self.command}"] if self.command is not None else [])]
         directory.write_text(self.folder / "summary.md", "\n\n".join(parts) + "\n")
 
@@ -210,6 +229,11 @@ def summary(sweep: Sweep) -> dict[str, Any]:
                 "n": sum(sweep.results(run) is not None for run in runs),
                 "test_error": _mean_std(_values(sweep, runs, "test_error")),
                 "val_accuracy": _mean_std(_values(sweep, runs, "val_accuracy")),
+                **(
+                    {name: _mean_std(_values(sweep, runs, name)) for name in ("test", "val")}
+                    if sweep.task is not None
+                    else {}
+                ),
             }
             for point, runs in sweep.points().items()
         ],
@@ -217,29 +241,31 @@ def summary(sweep: Sweep) -> dict[str, Any]:
 
 
 def best_point(sweep: Sweep) -> tuple[str, ...] | None:
-    """Returns the point of the grid with the highest mean validation accuracy; test results are not used."""
+    """Returns the point of the grid with the best mean on validation data; test results are not used."""
+    task = sweep.task
+    name, sign = ("val_accuracy", 1) if task is None else ("val", -1 if task["lower"] else 1)
     means = {
-        point: statistics.fmean(values)
+        point: sign * statistics.fmean(values)
         for point, runs in sweep.points().items()
-        if (values := _values(sweep, runs, "val_accuracy"))
+        if (values := _values(sweep, runs, name))
     }
     return max(means, key=lambda point: means[point]) if len(means) > 1 else None
 
 
 def rows(sweep: Sweep) -> list[list[str]]:
-    """Returns the rows of the table with `COLUMNS`: runs in the order of the grid, and means over seeds."""
+    """Returns the rows under `Sweep.columns`: runs in the order of the grid, and means over seeds."""
     made: list[list[str]] = []
-    best = best_point(sweep)
+    best, digits = best_point(sweep), 2 if sweep.task is None else 4
     for point, runs in sweep.points().items():
         mark = " (best val.)" if point == best else ""
         for run in runs:
             name = run.name if len(runs) > 1 else f"{run.name}{mark}"
             made.append([name, *_cells(sweep, run)])
-        errors = _values(sweep, runs, "test_error")
-        if len(runs) > 1 and errors:
-            val = [100 * (1 - accuracy) for accuracy in _values(sweep, runs, "val_accuracy")]
-            of = f"{' '.join(point)}: mean of {len(errors)}".removeprefix(": ")
-            made.append([f"{of}{mark}", _plus_minus(errors), _plus_minus(val), "", ""])
+        tests, vals = _shown(sweep, runs)
+        if len(runs) > 1 and tests:
+            of = f"{' '.join(point)}: mean of {len(tests)}".removeprefix(": ")
+            means = [_plus_minus(values, digits) for values in (tests, vals)]
+            made.append([f"{of}{mark}", *means, "", ""])
     return made
 
 
@@ -253,7 +279,7 @@ def remarks(sweep: Sweep) -> list[str]:
 
 
 def _values(sweep: Sweep, runs: Iterable[SweepRun], key: str) -> list[float]:
-    values = (sweep.metrics(run)[key] for run in runs)
+    values = (sweep.metrics(run).get(key) for run in runs)
     return [value for value in values if value is not None]
 
 
@@ -261,8 +287,18 @@ def _cells(sweep: Sweep, run: SweepRun) -> list[str]:
     if sweep.results(run) is None:
         return [sweep.state(run), *[NOTHING] * 3]
     metrics = sweep.metrics(run)
-    errors = [_plus_minus(_values(sweep, [run], "test_error")), error(metrics["val_accuracy"])]
-    return [*(cell.removesuffix(" %") for cell in errors), count(metrics["epochs"]), clock(metrics["wall_s"])]
+    digits = 2 if sweep.task is None else 4
+    shown = [_plus_minus(values, digits) for values in _shown(sweep, [run])]
+    return [*shown, count(metrics["epochs"]), clock(metrics["wall_s"])]
+
+
+def _shown(sweep: Sweep, runs: Iterable[SweepRun]) -> tuple[list[float], list[float]]:
+    """Returns test and validation values of finished runs: errors in percent, or the headline of a task."""
+    runs = list(runs)
+    if sweep.task is not None:
+        return _values(sweep, runs, "test"), _values(sweep, runs, "val")
+    accuracies = _values(sweep, runs, "val_accuracy")
+    return _values(sweep, runs, "test_error"), [100 * (1 - accuracy) for accuracy in accuracies]
 
 
 def _mean_std(values: Sequence[float]) -> dict[str, float | None]:
@@ -270,6 +306,8 @@ def _mean_std(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "std": statistics.stdev(values) if len(values) > 1 else None}
 
 
-def _plus_minus(values: Sequence[float]) -> str:
+def _plus_minus(values: Sequence[float], digits: int = 2) -> str:
     mean, std = _mean_std(values).values()
-    return NOTHING if mean is None else f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    if mean is None:
+        return NOTHING
+    return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} ± {std:.{digits}f}"

@@ -19,6 +19,7 @@ from ffcore.cli.main import main
 from ffcore.data.arrays import InMemory
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Circuit, Goodness, Items, LayerContribution
+from ffcore.local.given import formats_named
 
 SMALL = {"trainer": {"max_epochs": 1, "threads": 1}, "network": [{"kind": "dense", "units": 9}] * 2}
 
@@ -367,7 +368,7 @@ def test_other_errors_of_a_model_are_not_changed(error, dtype):
     net = parts()
     with (
         pytest.raises(RuntimeError, match="of the model") as caught,
-        net._formats_named(torch.ones(3, 20, dtype=dtype)),
+        formats_named(torch.ones(3, 20, dtype=dtype), net.local),
     ):
         raise error
     assert type(caught.value) is type(error)
