@@ -354,7 +354,7 @@ class Network(nn.Module):
         scores = self.contribution.combine(evidence)
         if not isinstance(scores, Tensor) or scores.shape != evidence.shape[1:]:
             raise wrong_scores(scores, tuple(evidence.shape[1:]))
-        return scores.view(shape) if len(shape) > 2 else scores
+        return scores.reshape(shape) if len(shape) > 2 else scores
 
     def predict(self, x: Any) -> Tensor:
         """Return the predictions: classes (N, *P) or labels (N, K), int64, or values (N, K)."""

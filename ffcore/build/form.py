@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from ffcore.blame import reported
 from ffcore.data.images import ImageSet
-from ffcore.errors import FOREIGN, UserError
+from ffcore.errors import UserError
 from ffcore.interfaces import Task
-from ffcore.plugin.targets import load_target
+from ffcore.parts import part
+from ffcore.plugin.manager import current
 from ffcore.tasks import Classification
+from ffcore.trust import trusted
 
 _ROWS = 2
 
@@ -51,36 +52,56 @@ class Form:
 
     def dump(self) -> dict[str, Any]:
         """Return the form as values of a checkpoint."""
-        kind = type(self.task)
-        task = {"kind": f"{kind.__module__}:{kind.__qualname__}", **self.task.options()}
         return {
             "shape": _lists(self.shape),
             "dtype": self.dtype,
-            "task": task,
+            "task": _dumped(self.task),
             "groups": None if self.superclasses is None else list(self.superclasses),
         }
 
     @classmethod
-    def read(cls, stored: Mapping[str, Any]) -> Form:
+    def read(cls, stored: Mapping[str, Any], task: Task | None = None) -> Form:
         """Return the form that a checkpoint holds; older ones have the classification of one float tensor.
+
+        Args:
+            stored: values from `dump`.
+            task: the task of a network that is given; None to make the stored one again.
 
         Raises:
             UserError: when the task cannot be made again.
         """
-        task = dict(stored.get("task") or {})
-        made: Any = Classification(len(stored["classes"]))
-        if task:
-            target = task.pop("kind")
-            made = load_target(target)
-            if not (isinstance(made, type) and issubclass(made, Task)):
-                raise UserError(f"task: {target} is not an ffcore.interfaces.Task")
-            try:
-                made = made(**task)
-            except FOREIGN as error:
-                raise UserError(f"task: {target} cannot be made again: {reported(error)}") from error
+        known = stored.get("task")
+        if known is None:
+            task = Classification(len(stored["classes"]))
+        elif task is None:
+            task = _made(known)
         groups = stored.get("groups")
         shape = _tuples(stored["shape"])
-        return cls(shape, made, stored.get("dtype") or "float32", None if groups is None else tuple(groups))
+        return cls(shape, task, stored.get("dtype") or "float32", None if groups is None else tuple(groups))
+
+
+def _dumped(task: Task) -> dict[str, Any] | None:
+    """Return kind and options of a task; None for the classification of samples."""
+    kind = type(task)
+    if kind is Classification:
+        return None
+    target = f"{kind.__module__}:{kind.__qualname__}"
+    entries = current().registry.entries("task")
+    names = (entry.name for entry in entries if entry.target in (target, kind))
+    return {"kind": next(names, target), **task.options()}
+
+
+def _made(stored: Mapping[str, Any]) -> Task:
+    kind = stored.get("kind")
+    registered = {entry.name for entry in current().registry.entries("task")}
+    # a checkpoint must not choose a module to import
+    if kind not in registered and not trusted():
+        raise UserError(
+            f"task: the checkpoint's {kind!r} is not a registered task; install its plugin, or give the "
+            "network of the run as net="
+        )
+    made: Task = part("task", dict(stored))
+    return made
 
 
 def _zeros(shape: Any, dtype: Any) -> Any:

@@ -37,14 +37,9 @@ def read(what: str, data: Samples, task: Task) -> Split:
     Raises:
         UserError: it is something else, or types or lengths do not fit.
     """
-    if isinstance(data, tuple | list) and len(data) == 2:
-        x, y = mapped(data[0], _array), _array(data[1])
-    elif isinstance(data, DataLoader):
-        x, y = _joined(what, iter(data), torch.cat)
-    elif isinstance(data, TorchDataset) and hasattr(data, "__len__"):
-        x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack)
-    else:
-        raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a loader that shuffles, or a set with random views, gives the same every time
+        x, y = _read(what, data)
     x = mapped(x, lambda each: _of_samples(what, each))
     y = of_targets(y, task)
     for each in arrays(x):
@@ -54,6 +49,18 @@ def read(what: str, data: Samples, task: Task) -> Split:
                 f"{what}: samples {each.shape} and {sort} {y.shape}; one for each sample is needed"
             )
     return Split(x, y)
+
+
+def _read(what: str, data: Samples) -> tuple[Any, np.ndarray]:
+    if isinstance(data, tuple | list) and len(data) == 2:
+        x, y = mapped(data[0], _array), _array(data[1])
+    elif isinstance(data, DataLoader):
+        x, y = _joined(what, iter(data), torch.cat)
+    elif isinstance(data, TorchDataset) and hasattr(data, "__len__"):
+        x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack)
+    else:
+        raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
+    return x, y
 
 
 class Held(Dataset):

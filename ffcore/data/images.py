@@ -185,8 +185,9 @@ def _check(what: str, split: Split, classes: int, task: Task | None) -> None:
     known = (np.uint8, np.float32, np.int64)
     several = not isinstance(split.x, np.ndarray)
     for x in arrays(split.x):
-        if x.dtype not in (*known, np.bool_) or (x.dtype == np.bool_ and not several):
-            raise UserError(f"{what}: samples are {x.dtype}; they must be uint8, float32 or int64")
+        if x.dtype not in (*known, np.bool_) or (x.dtype == (np.uint8 if several else np.bool_)):
+            right = "float32, int64 or bool" if several else "uint8, float32 or int64"
+            raise UserError(f"{what}: samples are {x.dtype}; they must be {right}")
         if len(x) != len(y):
             raise UserError(f"{what}: {len(x)} samples but {len(y)} labels")
         if len(x) == 0:

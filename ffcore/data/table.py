@@ -27,7 +27,7 @@ class Table(Dataset):
     Needs ``pip install ffcore[tables]``.
 
     Columns of numbers are inputs as they are. A column of text or truth values becomes one input for each
-    of its values (one-hot), in sorted order of those of the training rows.
+    of its values (one-hot), in sorted order of those outside the test split.
 
     Args:
         path: the file.
@@ -35,9 +35,10 @@ class Table(Dataset):
         task: what the targets are: "classes" of text or integers, "values" of real numbers, or "labels" of
             zeros and ones.
         columns: names of the columns of inputs; null: all others.
-        missing: what to do with an empty cell: "error", "mean" of the column's training rows in its place, or
+        missing: what to do with an empty cell: "error", "mean" of the column outside the test split, or
             "drop" its row. A row without a target is dropped with both.
-        scale: what is standardised, column by column, with the training rows' mean and standard deviation:
+        scale: what is standardised, column by column, with mean and standard deviation of all rows
+            but those of the test split:
             "none", "inputs", or "all", which is the inputs and targets of real numbers; their measures are
             then in standard deviations.
         test_fraction: share of the rows that becomes the test split.
@@ -133,6 +134,8 @@ class Table(Dataset):
             ) from error
         if self.task == "values":
             return y, Regression(y.shape[1]), tuple(self.targets)
+        if not np.isin(y, (0, 1)).all():
+            raise UserError(f"{path}: columns {self.targets} should have zeros and ones only")
         return y.astype(np.int64), MultiLabel(y.shape[1]), tuple(self.targets)
 
     def _of_inputs(self, path: Any, table: Any, train: np.ndarray) -> np.ndarray:
@@ -141,17 +144,22 @@ class Table(Dataset):
             column = table[name]
             if column.dtype.kind in "iuf":
                 values = column.to_numpy(np.float64)[:, None]
+                if np.isnan(values[train]).all():
+                    raise UserError(f"{path}: column {name!r} is empty outside the test split; leave it out")
                 mean = np.nanmean(values[train])
                 values = np.where(np.isnan(values), mean, values)
             else:
                 kinds = sorted(map(str, column.iloc[train].dropna().unique()))
+                if not kinds:
+                    raise UserError(f"{path}: column {name!r} is empty outside the test split; leave it out")
                 if len(kinds) > _MOST_KINDS:
                     raise UserError(
                         f"{path}: column {name!r} has {len(kinds)} different texts; leave it out of columns, "
                         "or make numbers of it"
                     )
-                text = column.astype(object).where(column.notna(), None)
-                values = np.stack([np.array([str(v) == kind for v in text]) for kind in kinds], axis=1)
+                values = (
+                    column.astype(str).to_numpy()[:, None] == np.array(kinds)
+                ) & column.notna().to_numpy()[:, None]
             parts.append(values.astype(np.float32))
         return np.concatenate(parts, axis=1)
 

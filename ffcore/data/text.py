@@ -73,6 +73,10 @@ class Text(Dataset):
             names = tuple(sorted(set(text)))
             index = {character: k for k, character in enumerate(names)}
             ids = np.array([index[character] for character in text], dtype=np.int64)
+        if not self.val_fraction and self.stride < self.length:
+            raise UserError(
+                "val_fraction: 0 lets windows of training and validation overlap; use stride: null"
+            )
         sizes = [round(share * len(ids)) for share in (self.val_fraction, self.test_fraction)]
         ends = [len(ids) - sum(sizes), len(ids) - sizes[1]]
         parts = [ids[: ends[0]], ids[ends[0] : ends[1]], ids[ends[1] :]]

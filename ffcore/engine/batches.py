@@ -41,7 +41,7 @@ def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False)
         raise UserError(f"a batch should be two tensors (x, y), not {_what((x, y))}") from error
     if task.target == "class" and not y.is_floating_point():
         y = y.long()
-    if not n or len(y) != n:
+    if not n or not y.dim() or len(y) != n:
         raise UserError(
             f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} targets"
         )

@@ -40,24 +40,27 @@ class TaskMeasures:
         self._undefined = 0
 
     def _new(self) -> dict[str, Metric]:
-        return dict(self.task.measures())
+        made = dict(self.task.measures())
+        for measure in made.values():
+            measure.set_dtype(torch.float64)  # sums of squares of large targets lose their digits in float32
+        return made
 
     def update(self, evidence: Tensor, combined: Tensor, y: Tensor) -> None:
         """Add a batch: evidence (L, N, *P, K), combined scores (N, *P, K) and targets on one device."""
-        rows, targets = self.task.rows(combined, y)
+        rows, targets = self._rows(combined, y)
         if not len(rows):
             return
         self._undefined += int(rows.isnan().any(-1).sum())
         if self._undefined:
             return
         for metric in self._combined.values():
-            metric.to(rows.device).update(rows.float(), targets)
+            metric.to(rows.device).update(rows, targets)
         for metric, of_source in zip(self._sources, evidence, strict=True):
             metric.to(rows.device).update(*self._rows(of_source, y))
 
     def _rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         rows, targets = self.task.rows(scores, y)
-        return rows.float(), targets
+        return self.task.measured(rows).double(), targets.double() if targets.is_floating_point() else targets
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """Return the measures over all ranks as numbers, and ``per_source``, the headline of each source.
@@ -93,7 +96,10 @@ def _value(metric: Metric, ranks: Ranks) -> float:
     with warnings.catch_warnings():
         # of a label without a positive sample, and the like: the value is then NaN, or leaves the label out
         warnings.simplefilter("ignore", UserWarning)
-        return float(torch.as_tensor(metric.compute()))
+        try:
+            return float(torch.as_tensor(metric.compute()))
+        except ValueError:  # R² of one sample
+            return math.nan
 
 
 def _merged(metric: Metric, parts: Sequence[tuple[int, Mapping[str, Any]]]) -> Metric:

@@ -94,7 +94,7 @@ class Meter:
                     of_block |= dict(zip(self._roles[name], pair, strict=True))
                     of_block["separation"] = pair[0] - pair[1]
                 else:
-                    of_block[what] = float(total) / self._samples[name]
+                    of_block[what] = float(total) / max(1, self._samples[name])  # 0: no target so far
         return metrics
 
     def divergence(self, ranks: Ranks = ALONE) -> Divergence | None:

@@ -19,7 +19,7 @@ from ffcore.interfaces.context import Context
 from ffcore.interfaces.goodness import Form
 from ffcore.interfaces.network import Network, Source
 from ffcore.interfaces.structure import rows
-from ffcore.interfaces.task import Target, Task
+from ffcore.interfaces.task import Target, Task, same_positions
 from ffcore.interfaces.views import Views
 
 
@@ -104,6 +104,8 @@ class Algorithm(Component):
         evidence = _listed(self.evidence(x, net), type(self).evidence)
         if tuple(net.readouts):
             evidence += net.read(self.neutral(x)).values()
+        if evidence and evidence[0].dim() > 2:  # readouts of blocks with other positions
+            evidence = same_positions(evidence)
         # Autocast may give sources different dtypes, which stack refuses.
         return torch.stack(_of_one_type(evidence, x))
 

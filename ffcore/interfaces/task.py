@@ -54,6 +54,10 @@ class Task(ABC):
     columns: int
     features: int | None = None
 
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in self.options().items())
+        return f"{type(self).__name__}({given})"
+
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments, which are attributes of the same names."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
@@ -89,10 +93,14 @@ class Task(ABC):
 
     @abstractmethod
     def measures(self) -> Mapping[str, Any]:
-        """Return new torchmetrics by name. Each is updated with scores (n, K) and their targets.
+        """Return new torchmetrics by name. Each is updated with `measured` rows (n, K) and their targets.
 
         The headline is one of them. Positions are rows, and ignored ones are left out.
         """
+
+    def measured(self, rows: Tensor) -> Tensor:
+        """Return what the measures read of rows of scores (n, K): the scores themselves."""
+        return rows
 
     def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows that are measured: scores (N, *P, K), y → (n, K), targets of these rows."""
@@ -114,7 +122,7 @@ def positioned(judge: Callable[[Tensor], Tensor], activity: Tensor, features: in
     by_row = activity if features == -1 else activity.movedim(features + 1, -1)
     made = judge(by_row.flatten(0, -2))
     fits = isinstance(made, Tensor) and made.dim() == 2 and len(made) == by_row.shape[:-1].numel()
-    return made.view(*by_row.shape[:-1], made.shape[-1]) if fits else made  # the caller checks the shape
+    return made.reshape(*by_row.shape[:-1], made.shape[-1]) if fits else made  # the caller checks the shape
 
 
 def resized(scores: Tensor, y: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class BlockOptimizer:
             return
         arriving, self._arriving = self._arriving, None
         flat = arriving()
-        flat = flat[:-1].div_(flat[-1])  # the last element is the number of samples
+        flat = flat[:-1].div_(flat[-1].clamp_min(1))  # the last element is the number of samples or targets
         learning = [p for p, learns in zip(self.parameters, self._learn, strict=True) if learns]
         for parameter, part in zip(learning, torch.split(flat, [p.numel() for p in learning]), strict=True):
             parameter.grad = part.view_as(parameter).to(parameter.dtype)
@@ -170,7 +170,7 @@ class BlockOptimizer:
         sums, self._sums = self._sums, [None] * len(self.parameters)
         if self.ranks.world == 1:
             for parameter, total in zip(self.parameters, sums, strict=True):
-                parameter.grad = None if total is None else total.div_(self.samples)
+                parameter.grad = None if total is None else total.div_(max(1, self.samples))
             self._apply()
         else:
             own = [total for total in sums if total is not None]

@@ -29,6 +29,7 @@ from ffcore.interfaces import (
 from ffcore.interfaces.task import by_position
 from ffcore.local.own import belongs
 from ffcore.parts import part
+from ffcore.tasks import Classification
 
 _METRICS = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
 
@@ -83,7 +84,7 @@ class HeadLoss(LocalLoss):
     """The loss of the task, for a block whose activity is the scores: class logits (N, K).
 
     Attributes:
-        task: what the targets are; the network sets it.
+        task: what the targets are; the network sets it. None: classes.
     """
 
     task: Task | None = None
@@ -94,9 +95,8 @@ class HeadLoss(LocalLoss):
         Raises:
             UserError: when the activity does not have two dimensions.
         """
-        task = self.task
+        task = self.task or Classification(out.activity.shape[-1])
         assert views.y is not None, "a head learns from targets"
-        assert task is not None, "the network sets the task"
         scores = scores_of(out.activity, block.features)
         if scores.dim() != 2 and block.features is None:
             raise UserError(
@@ -179,7 +179,7 @@ class ReadoutByPosition(Readout):
                 f"readout: reads blocks with positions {shapes}; set taps to blocks with the same"
             )
         made: Tensor = self.readout(*(each.flatten(0, -2) for each in rows))
-        return made.view(*places, made.shape[-1])
+        return made.reshape(*places, made.shape[-1])
 
     def loss(self, logits: Tensor, views: Views) -> Tensor:
         """Return the readout's loss of the positions with a target."""

@@ -88,7 +88,7 @@ class Predictor:
         state = read(file)
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
-        self.form = Form.read(meta)
+        self.form = Form.read(meta, None if net is None else net.task)
         self.shape = self.form.shape
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))

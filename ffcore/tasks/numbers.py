@@ -54,6 +54,10 @@ class MultiLabel(Task):
         """See `Task.rows`; labels become integers, which torchmetrics needs."""
         return scores, y.long()
 
+    def measured(self, rows: Tensor) -> Tensor:
+        """Return probabilities: torchmetrics makes them only if a score of the batch is outside [0, 1]."""
+        return rows.sigmoid()
+
     def measures(self) -> Mapping[str, Any]:
         """Mean over the labels of average precision and of F1."""
         from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score

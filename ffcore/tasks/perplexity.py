@@ -24,5 +24,5 @@ class CrossEntropy(Perplexity):
     """Mean cross-entropy of rows in nats, of scores (n, K) and their classes (n,)."""
 
     def compute(self) -> Tensor:
-        """Return the mean."""
-        return super().compute().log()
+        """Return the mean: the logarithm of the perplexity would overflow."""
+        return self.total_log_probs / self.count

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import lightning as L
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import ffcore
+from ffcore.build.form import Form
 from ffcore.engine.measures import TaskMeasures, score
 from ffcore.errors import RunError, UserError
 from ffcore.tasks import MultiLabel, Regression, TokenClassification
@@ -184,3 +186,54 @@ class Pair:
 
     def objects(self, own):
         return next(self._values)
+
+
+def test_r2_of_large_targets_keeps_its_digits():
+    y = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0)) + 1e5
+    made = y + 0.5 * torch.randn(1000, 1, generator=torch.Generator().manual_seed(1))
+    measures = TaskMeasures(Regression(1), 1)
+    for some in (slice(0, 400), slice(400, 1000)):
+        measures.update(made[None, some], made[some], y[some])
+    total, error = (y - y.double().mean()).square().sum(), (made - y).double().square().sum()
+    assert measures.metrics()["r2"] == pytest.approx(float(1 - error / total), abs=1e-5)
+
+
+def test_r2_of_one_sample_is_not_defined():
+    measures = TaskMeasures(Regression(1), 1)
+    measures.update(torch.ones(1, 1, 1), torch.ones(1, 1), torch.ones(1, 1))
+    assert np.isnan(measures.metrics()["r2"])
+
+
+def test_measures_of_labels_do_not_depend_on_the_batches():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(40, 2, generator=generator)  # all of them positive: every label is predicted
+    y = torch.randint(2, (40, 2), generator=generator)
+    whole, single = TaskMeasures(MultiLabel(2), 1), TaskMeasures(MultiLabel(2), 1)
+    whole.update(scores[None], scores, y)
+    for i in range(40):
+        single.update(scores[None, i : i + 1], scores[i : i + 1], y[i : i + 1])
+    assert whole.metrics() == single.metrics()
+    predicted = MultiLabel(2).predict(scores)
+    hits, many = (predicted * y).sum(0), predicted.sum(0) + y.sum(0)
+    assert whole.metrics()["f1"] == pytest.approx(float((2 * hits / many).mean()))
+
+
+def test_cross_entropy_of_confident_mistakes_is_finite():
+    measures = TaskMeasures(TokenClassification(2), 1)
+    scores = torch.tensor([[[200.0, 0.0]]])
+    measures.update(scores[None], scores, torch.tensor([[1]]))
+    assert measures.metrics()["cross_entropy"] == pytest.approx(200.0)
+
+
+def test_a_checkpoint_does_not_choose_a_module_to_import(tmp_path):
+    run = fit(regression(), numbers(), tmp_path / "run", epochs=1)
+    for file in (run.path / "checkpoints").iterdir():
+        state = torch.load(file, weights_only=True)
+        assert state["ffcore"]["data"]["task"] == {"kind": "regression", "values": 1}
+        state["ffcore"]["data"]["task"] = {"kind": "this:Task"}
+        torch.save(state, file)
+    ffcore.load(run.path, net=regression())
+    form = {"shape": [4], "classes": ["0"], "task": {"kind": "this:Task"}}
+    with pytest.raises(UserError, match="'this:Task' is not a registered task"):
+        Form.read(form)
+    assert "this" not in sys.modules

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from ffcore_local.bodies import ConvBatchNorm, DenseBatchNorm
 from ffcore_local.handoffs import ChannelDropout
 from ffcore_local.networks import VGG8b, VGG11b
+from ffcore_resnet import weight_gradient
 
 
 def test_a_convolution_is_pooled_then_normalised_then_activated():
@@ -39,7 +40,9 @@ def test_the_networks_have_the_layers_of_the_paper():
     assert widths == [256, 256, 256, 512, "M", 512, 1024, "M", 1024, 1024, "M", 1024, "M"]
 
 
-def test_small_maps_in_bfloat16_have_the_gradients_of_autograd():
+def test_small_maps_in_bfloat16_have_the_gradients_of_autograd(monkeypatch):
+    product, calls = weight_gradient._by_product, []
+    monkeypatch.setattr(weight_gradient, "_by_product", lambda *args: calls.append(args) or product(*args))
     body = ConvBatchNorm((6, 8, 8), 5, stride=2)
     x = torch.randn(7, 6, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
     up = torch.randn(7, 5, 4, 4)
@@ -48,6 +51,7 @@ def test_small_maps_in_bfloat16_have_the_gradients_of_autograd():
         made = torch.autograd.grad((body(x) * up).sum(), parameters)
         activity = body.activation.function(body.norm(body.conv(x)))
         wanted = torch.autograd.grad((activity * up).sum(), parameters)
+    assert len(calls) == 1
     assert made[1].is_contiguous(memory_format=torch.channels_last)
     for own, right in zip(made, wanted, strict=True):
         assert (own - right).norm() <= 0.01 * right.norm()
