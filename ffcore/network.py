@@ -92,6 +92,7 @@ class Network(nn.Module):
     Attributes:
         local: the blocks and readouts, and passes through them.
         batches: number of batches learned by `learn`; part of the ``state_dict``.
+        floats: whether it was built for floats only: integers are then refused.
         records: functions that `learn` calls with a block, the terms of its loss and the number of samples.
         autocast: dtype of mixed precision, such as ``torch.bfloat16``; None for full precision.
 
@@ -116,6 +117,7 @@ class Network(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.floats = False
         expect("seed", seed, int, "an integer")
         expect("readouts", readouts or {}, Mapping, "a mapping from names to readouts")
         self.algorithm: Algorithm = part("algorithm", algorithm)
@@ -129,6 +131,7 @@ class Network(nn.Module):
             target = task_of(task, classes)
             self.local = local_network(body, self.algorithm, example, target, made, superclass_of, heads)
             self.shape = shapes(example)
+            self.floats = all(t.is_floating_point() for t in tensors(example))
         self.schedule: Schedule = part("schedule", schedule or self.algorithm.schedule)
         self.task: Task = self.local.task
         self.contribution: LayerContribution = part("contribution", contribution or self.task.contribution)
@@ -303,7 +306,7 @@ class Network(nn.Module):
         Raises:
             UserError: when x and y do not fit each other or the network.
         """
-        refuse_samples(x, self.shape)
+        refuse_samples(x, self.shape, self.floats)
         n, device = rows(x), next(tensors(x)).device
         # On a GPU a check of values waits for the device: only in the first step.
         self.task.refuse(y, n, values=device.type == "cpu" or not number)
@@ -315,7 +318,7 @@ class Network(nn.Module):
 
     def evidence(self, x: Any) -> Tensor:
         """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, *P, K)."""
-        refuse_samples(x, self.shape)
+        refuse_samples(x, self.shape, self.floats)
         first = next(tensors(x))
         with torch.no_grad(), evaluating(self), self._autocast(first.device), formats_named(x, self.local):
             return self.measure(x)

@@ -84,7 +84,7 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
                     f"{type(algorithm).__name__} writes labels into samples, which works for floats only, "
                     f"not for {form.dtype}"
                 )
-            x = torch.zeros(2, *in_shape) if form.plain else form.zeros()
+            x = torch.zeros(2, *in_shape) if form.plain else form.example()
         builder = NetworkBuilder(recipe, algorithm, x, task, context.superclass_of)
         network = builder.build()
         _freeze(network, recipe.start)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from ffcore.data.images import ImageSet
+from ffcore.data.images import ImageSet, arrays
 from ffcore.errors import UserError
 from ffcore.interfaces import Task
+from ffcore.interfaces.structure import mapped
 from ffcore.parts import part
 from ffcore.plugin.manager import current
 from ffcore.tasks import Classification
@@ -29,26 +31,32 @@ class Form:
         dtype: name of the stored type of a sample, in the structure of ``shape``: floats and bytes become
             floats, "int64" and "bool" stay.
         superclasses: super-class of each class, or None.
+        largest: largest integer of the training samples: a dry run then meets a vocabulary that is too small.
     """
 
     shape: Any
     task: Task
     dtype: Any = "float32"
     superclasses: tuple[int, ...] | None = None
+    largest: int = 0
 
     @classmethod
     def of(cls, images: ImageSet) -> Form:
         """Return the form of a data set."""
-        return cls(images.shape, images.target, images.dtype, images.superclasses)
+        whole = [x for x in arrays(images.train.x) if x.dtype == np.int64]
+        largest = max((int(x.max()) for x in whole), default=0)
+        return cls(images.shape, images.target, images.dtype, images.superclasses, largest)
 
     @property
     def plain(self) -> bool:
         """Whether a sample is one tensor of floats."""
         return isinstance(self.dtype, str) and self.dtype not in ("int64", "bool")
 
-    def zeros(self) -> Any:
-        """Return a few samples of zeros, for dry runs."""
-        return _zeros(self.shape, self.dtype)
+    def example(self) -> Any:
+        """Return a few samples for dry runs: floats of 0, integers of the largest value."""
+        return mapped(
+            _zeros(self.shape, self.dtype), lambda t: t + self.largest if t.dtype == torch.int64 else t
+        )
 
     def dump(self) -> dict[str, Any]:
         """Return the form as values of a checkpoint."""

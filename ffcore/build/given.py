@@ -81,6 +81,8 @@ def refuse_misfit(net: Network, form: Form) -> None:
     if type(net.task) is not type(form.task):
         own, given = type(net.task).__name__, type(form.task).__name__
         raise UserError(f"data: the task of the data is {given}; the network was built for {own}")
+    if net.floats and not form.plain:
+        raise UserError(f"data: samples are {form.dtype}; the network was built for floats: x.float()")
     if net.shape != shape or net.classes != classes:
         raise UserError(
             f"data: {classes} classes of samples {shape}; the network was built for {net.classes} of "

@@ -17,10 +17,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ffcore.data.images import Dataset, ImageSet, Split, arrays
 from ffcore.data.split import permutation, stratified
-from ffcore.errors import UserError
+from ffcore.errors import UserError, first_line
 from ffcore.interfaces import Task
 from ffcore.interfaces.structure import mapped
 from ffcore.tasks import Classification
+
+Scale = Literal["none", "inputs", "all"]
+"""What to standardise column by column: nothing, the inputs, or inputs and real-valued targets."""
 
 Samples = Any
 """A pair of arrays or tensors (x, y), or a torch data set or loader of such pairs."""
@@ -39,7 +42,14 @@ def read(what: str, data: Samples, task: Task) -> Split:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a loader that shuffles, or a set with random views, gives the same every time
-        x, y = _read(what, data)
+        try:
+            x, y = _read(what, data)
+        except (RuntimeError, ValueError, TypeError) as error:  # lengths that differ, texts
+            line = first_line(error)
+            raise UserError(
+                f"{what}: samples or targets are not numbers of equal shapes: {line}; pad sequences to one "
+                "length"
+            ) from error
     x = mapped(x, lambda each: _of_samples(what, each))
     y = of_targets(y, task)
     for each in arrays(x):
@@ -73,6 +83,7 @@ class Held(Dataset):
         classes: names of the K classes, labels or values; None for their indices.
         name: name of the data set.
         val: validation samples; None to split them off the training samples.
+        scale: what a run standardises column by column.
     """
 
     def __init__(
@@ -83,7 +94,9 @@ class Held(Dataset):
         classes: tuple[str, ...] | None = None,
         name: str = "arrays",
         val: Split | None = None,
+        scale: Scale = "none",
     ) -> None:
+        self.scale: Scale = scale
         self.train, self.test, self.val = train, test, val
         self.task, self.classes, self.name = task, classes, name
 
@@ -101,6 +114,7 @@ class Held(Dataset):
             },
             val=self.val,
             task=None if type(self.task) is Classification else self.task,
+            by_column=self.scale,
         )
 
 
@@ -132,7 +146,9 @@ def _array(value: Any) -> np.ndarray:
 def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor]) -> tuple[Any, Any]:
     loaded = list(pairs)
     if not loaded or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in loaded):
-        raise UserError(f"{what}: should give pairs (x, y)")
+        given = type(loaded[0]).__name__ if loaded else "nothing"
+        more = f" of {len(loaded[0])}" if loaded and isinstance(loaded[0], tuple | list | dict) else ""
+        raise UserError(f"{what}: should give pairs (x, y), not {given}{more}")
     return tuple(_columns([pair[i] for pair in loaded], join) for i in range(2))
 
 
@@ -140,7 +156,7 @@ def _columns(column: list[Any], join: Callable[[Any], Tensor]) -> Any:
     """Join the parts of a column, which may be tuples or mappings of tensors."""
     if isinstance(column[0], Mapping):
         return {name: _columns([each[name] for each in column], join) for name in column[0]}
-    if isinstance(column[0], tuple):
+    if isinstance(column[0], tuple | list):  # a loader collates tuples into lists
         return tuple(_columns([each[i] for each in column], join) for i in range(len(column[0])))
     return join([torch.as_tensor(each) for each in column]).cpu().numpy()
 
@@ -157,7 +173,9 @@ def _of_samples(what: str, x: np.ndarray) -> np.ndarray:
 
 def of_targets(y: np.ndarray, task: Task) -> np.ndarray:
     """Return targets as they are stored: float32 real numbers, int64 classes and labels."""
-    if task.target == "values" and y.dtype.kind in "iuf":
+    if task.target == "values":
+        if y.dtype.kind not in "iuf":
+            raise UserError(f"y: should be real numbers, not {y.dtype}")
         return y.astype(np.float32)
     return y.astype(np.int64) if y.dtype.kind in "iub" else y
 
@@ -174,34 +192,3 @@ def _axes(split: Split) -> list[tuple[str, np.ndarray]]:
 
 def _checksum(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-Scale = Literal["none", "inputs", "all"]
-"""What to standardise column by column: nothing, the inputs, or inputs and real-valued targets."""
-
-
-def scaled(parts: Mapping[str, Split], how: Scale, task: Task) -> dict[str, Split]:
-    """Subtract the mean of each column's training samples and divide by their standard deviation.
-
-    Args:
-        parts: the splits, by name, with "train".
-        how: "inputs": float inputs (N, ...), each feature apart; "all": also targets of real numbers.
-        task: what the targets are.
-
-    Raises:
-        UserError: when inputs are not one array of floats.
-    """
-    if how == "none":
-        return dict(parts)
-    train = parts["train"]
-    if not isinstance(train.x, np.ndarray) or train.x.dtype != np.float32:
-        raise UserError("scale: inputs are not one array of floats; set it to none")
-    x = _standardiser(train.x)
-    y = _standardiser(train.y) if how == "all" and task.target == "values" else lambda values: values
-    return {name: Split(x(split.x), y(split.y)) for name, split in parts.items()}
-
-
-def _standardiser(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-    std = np.where(std > 0, std, 1.0)
-    return lambda values: ((values - mean) / std).astype(np.float32)

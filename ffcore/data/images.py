@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -78,6 +78,8 @@ class ImageSet:
         superclasses: (K,) super-class of each class, from 0; None if the data set has no super-classes.
         val: validation samples; None to split them off the training samples.
         task: what the targets are; None for the classification of samples.
+        by_column: what is standardised column by column, for samples (N, D): "none", "inputs", or "all",
+            which is also targets of real numbers.
 
     Raises:
         UserError: a split is empty, labels do not fit the samples or the classes, splits differ in shape or
@@ -93,6 +95,7 @@ class ImageSet:
     superclasses: tuple[int, ...] | None = None
     val: Split | None = None
     task: Task | None = None
+    by_column: Literal["none", "inputs", "all"] = "none"
 
     def __post_init__(self) -> None:
         expect(f"{self.name}, scale", self.scale, (int, float, np.floating), "a positive number")
@@ -111,6 +114,8 @@ class ImageSet:
                 f"{self.name}: the task has {self.task.columns} columns, but classes has "
                 f"{self.num_classes} names"
             )
+        if self.by_column != "none" and (not isinstance(self.train.x, np.ndarray) or self.train.x.ndim != 2):
+            raise UserError(f"{self.name}: scale: samples are not rows of features (N, D); set it to none")
         _check(f"{self.name}, train", self.train, self.num_classes, self.task)
         _check(f"{self.name}, test", self.test, self.num_classes, self.task)
         # validation first: `ffcore.fit` without test samples gives the same samples as both

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ffcore.blame import reported
 from ffcore.data.arrays import InMemory
-from ffcore.data.given import Held, Scale, by_class, divided, read, scaled
+from ffcore.data.given import Held, Scale, by_class, divided, read
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces import Task
@@ -35,9 +35,9 @@ class PythonData(Dataset):
         target: the function, ``module:function``.
         options: its keyword arguments.
         task: what the targets are; null: one class a sample.
-        scale: what is standardised column by column with the training samples' mean and standard deviation:
-            "none", "inputs", or "all", which is the inputs and targets of real numbers; their measures are
-            then in standard deviations.
+        scale: what a run standardises column by column, with mean and standard deviation of the training
+            samples (N, D): "none", "inputs", or "all", which is also targets of real numbers. Predictors take
+            and return stored values.
         test_fraction: share of the training samples that becomes the test split if there is none.
         seed: seed of that split.
     """
@@ -105,8 +105,7 @@ class PythonData(Dataset):
                     f"{int(train.y.max())}; name all classes in 'classes'"
                 )
             task = Classification(max(1, count) if names is None else len(names))
-        splits = scaled(splits, self.scale, task)
-        return Held(splits["train"], splits["test"], task, names, name, splits.get("val")).load()
+        return Held(splits["train"], splits["test"], task, names, name, splits.get("val"), self.scale).load()
 
 
 def _parts(name: str, made: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ffcore.data.digest import sha256
-from ffcore.data.given import Held, Scale, by_class, divided, scaled
+from ffcore.data.given import Held, Scale, by_class, divided
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError, closest, first_line
 from ffcore.interfaces import Task
@@ -37,10 +37,9 @@ class Table(Dataset):
         columns: names of the columns of inputs; null: all others.
         missing: what to do with an empty cell: "error", "mean" of the column outside the test split, or
             "drop" its row. A row without a target is dropped with both.
-        scale: what is standardised, column by column, with mean and standard deviation of all rows
-            but those of the test split:
-            "none", "inputs", or "all", which is the inputs and targets of real numbers; their measures are
-            then in standard deviations.
+        scale: what a run standardises column by column, with mean and standard deviation of the training
+            rows: "none", "inputs", or "all", which is also targets of real numbers. Predictors take and
+            return stored values.
         test_fraction: share of the rows that becomes the test split.
         seed: seed of that split.
     """
@@ -90,8 +89,7 @@ class Table(Dataset):
         train, test = cut(rows, self.test_fraction, self.seed)
         x = self._of_inputs(path, table[inputs], train.x)
         parts = {name: Split(x[part.x], part.y) for name, part in (("train", train), ("test", test))}
-        parts = scaled(parts, self.scale, task)
-        held = Held(parts["train"], parts["test"], task, names, path.stem).load()
+        held = Held(parts["train"], parts["test"], task, names, path.stem, scale=self.scale).load()
         return replace(held, provenance={path.name: sha256(path)})
 
     def _without_gaps(self, path: Any, table: Any) -> Any:

@@ -93,14 +93,18 @@ class Task(ABC):
 
     @abstractmethod
     def measures(self) -> Mapping[str, Any]:
-        """Return new torchmetrics by name. Each is updated with `measured` rows (n, K) and their targets.
+        """Return new torchmetrics by name. Each is updated with what `measured` returns for rows.
 
         The headline is one of them. Positions are rows, and ignored ones are left out.
         """
 
-    def measured(self, rows: Tensor) -> Tensor:
-        """Return what the measures read of rows of scores (n, K): the scores themselves."""
-        return rows
+    def standardised(self, y: Tensor) -> Tensor:
+        """Return targets as losses read them: the targets themselves."""
+        return y
+
+    def measured(self, rows: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the measures read of scores (n, K) and their targets: both themselves."""
+        return rows, y
 
     def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows that are measured: scores (N, *P, K), y → (n, K), targets of these rows."""

@@ -44,6 +44,14 @@ _ATTRIBUTES: dict[str, tuple[type | tuple[type, ...], str]] = {
 """Types of the attributes of algorithms, and their names for messages."""
 
 
+_OBJECTIVES = {
+    "class": "use one such as cross-entropy",
+    "labels": "use one such as binary-cross-entropy",
+    "values": "use one such as squared-error or huber",
+}
+"""What to do about an objective that does not read the targets of a task."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity.
@@ -274,7 +282,7 @@ def _refuse_targets(block: LocalBlock, task: Task) -> None:
         read = " or ".join(sorted(objective.reads))
         raise UserError(
             f"objective: block {block.name}: {title(objective)} reads targets of the sort {read}; those of "
-            f"the task {what} are {task.target}"
+            f"the task {what} are {task.target}: {_OBJECTIVES[task.target]}"
         )
     for name, penalty in block.loss.penalties.items():
         if cast(Penalty, penalty).reads_classes and (task.target != "class" or task.features is not None):

@@ -13,8 +13,8 @@ from ffcore.errors import RunError, UserError, first_line
 from ffcore.interfaces.structure import shapes, tensors
 
 
-def refuse_samples(x: Any, shape: Any) -> None:
-    """Raise if samples (N, *shape) are not dense real tensors with the shape of the network.
+def refuse_samples(x: Any, shape: Any, floats: bool = False) -> None:
+    """Raise if samples (N, *shape) are not dense real tensors with the network's shape, or not ``floats``.
 
     Raises:
         UserError: with what was given.
@@ -27,6 +27,8 @@ def refuse_samples(x: Any, shape: Any) -> None:
         raise UserError(f"x: {error}") from error
     if any(t.is_complex() or t.layout != torch.strided for t in tensors(x)):
         raise UserError("x: should be dense real numbers, not complex or sparse ones")
+    if floats and (kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}):
+        raise UserError(f"x: samples are {min(kinds)}; the network was built for floats: x.float()")
     if len(counts) != 1 or shapes(x) != shape or not min(counts):
         count = min(counts, default=0)
         raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")

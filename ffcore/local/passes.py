@@ -199,7 +199,7 @@ def called(stage: nn.Module, x: Any) -> Any:
     """Call a module with an input of one or several tensors: as arguments, or keyword arguments."""
     if isinstance(x, Mapping):
         return stage(**x)
-    return stage(*x) if isinstance(x, tuple) else stage(x)
+    return stage(*x) if isinstance(x, tuple | list) else stage(x)
 
 
 def _detached(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError, expect
-from ffcore.interfaces import ALONE, Ranks, Statistics
+from ffcore.interfaces import ALONE, Ranks, Statistics, Task
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
+from ffcore.tasks import Regression
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Data:
         return Statistics(tuple(counts.tolist()), min(ends), max(ends), self.mean, self.std)
 
     @classmethod
-    def open(cls, recipe: Recipe, dataset: Dataset | None = None) -> Data:
+    def open(cls, recipe: Recipe, dataset: Dataset | None = None, task: Task | None = None) -> Data:
         """Read the data set of the recipe, or ``dataset`` instead of it.
+
+        ``task`` is that of a trained network, whose targets are standardised as in its training.
 
         Raises:
             UserError: files are missing or damaged, or the validation split does not fit.
@@ -68,6 +71,10 @@ class Data:
             raise UserError("data.standardise: samples are not one array of floats or bytes; set it to false")
         # Only from the training samples: statistics of validation or test samples must not reach the inputs.
         mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
+        if images.by_column != "none":
+            mean, std = _of_columns(train.x)
+        if images.by_column == "all" and images.target.target == "values":
+            images, train, val = _standardised(images, train, val, task)
         return cls(images, train, val, mean, std, recipe)
 
     def loader(
@@ -122,6 +129,35 @@ class Data:
             "std": list(self.std),
             "provenance": dict(self.images.provenance),
         }
+
+
+def _of_columns(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each column; the deviation of a constant column is 1."""
+    mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+
+
+def _standardised(
+    images: ImageSet, train: Split, val: Split | None, task: Task | None
+) -> tuple[ImageSet, Split, Split | None]:
+    """Return the data set with standardised targets of real numbers, and its task with their statistics."""
+    known = task if isinstance(task, Regression) else None
+    if known is None:
+        columns = images.target.columns
+        mean, std = _of_columns(train.y.reshape(-1, columns))
+        known = Regression(columns, mean, std)
+
+    def scaled(split: Split) -> Split:
+        return Split(split.x, known.standardised(torch.from_numpy(split.y)).numpy())
+
+    whole = replace(
+        images,
+        train=scaled(images.train),
+        test=scaled(images.test),
+        val=None if images.val is None else scaled(images.val),
+        task=known,
+    )
+    return whole, scaled(train), None if val is None else scaled(val)
 
 
 def with_given_data(recipe: Recipe, name: str) -> Recipe:

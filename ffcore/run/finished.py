@@ -13,7 +13,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.reading import read_text
 from ffcore.recipe.objects import records
 from ffcore.recipe.text import parse
-from ffcore.report.text import count, duration, percent
+from ffcore.report.text import count, duration, number, percent
 from ffcore.run.predictor import Predictor
 from ffcore.run.results import Results
 from ffcore.trust import trusting
@@ -63,15 +63,26 @@ class Run:
         )
         return f"<table><tbody>{rows}</tbody></table>"
 
+    def _quality(self) -> Iterator[tuple[str, str]]:
+        test, val = self.results.test, self.results.val
+        if (task := self.results.task) is not None:
+            headline = task["headline"]
+            for name, value in test.measures.items():
+                yield f"test {name}", number(value)
+            if val is not None:
+                yield f"validation {headline}", number(val.measures.get(headline))
+            return
+        yield "test accuracy", percent(test.accuracy)
+        if val is not None:
+            yield "validation accuracy", percent(val.accuracy)
+        if len(per_source := test.per_block_accuracy) > 1:
+            for name, accuracy in per_source.items():
+                yield f"test accuracy of {name}", percent(accuracy)
+
     def _rows(self) -> Iterator[tuple[str, str]]:
         results = self.results
         yield "run", f"{results.recipe}, seed {results.seed}"
-        yield "test accuracy", percent(results.test.accuracy)
-        if results.val is not None:
-            yield "validation accuracy", percent(results.val.accuracy)
-        if len(per_source := results.test.per_block_accuracy) > 1:
-            for name, accuracy in per_source.items():
-                yield f"test accuracy of {name}", percent(accuracy)
+        yield from self._quality()
         selected = results.epoch_selected
         chosen = f", weights of epoch {selected}" if selected not in (None, results.epochs) else ""
         yield "epochs", f"{count(results.epochs)}{chosen}"

@@ -24,6 +24,7 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch
+from ffcore.interfaces.structure import tensors
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
@@ -113,7 +114,7 @@ class Predictor:
         Args:
             inputs: (N, *shape) from a loader: scaled, and standardised if the recipe has ``standardise``.
         """
-        with precision(self.recipe, inputs.device):
+        with precision(self.recipe, next(tensors(inputs)).device):
             evidence = self.module.net.measure(inputs)
             return evidence, self.module.net.combine(evidence)
 
@@ -121,7 +122,7 @@ class Predictor:
     def metrics(self, batch: Batch, number: int) -> Mapping[str, Tensor]:
         """Returns the algorithm's own metrics of a batch, in the run's precision; see `Algorithm.measure`."""
         self.module.seed_measuring(batch, number)
-        with precision(self.recipe, batch.x.device):
+        with precision(self.recipe, batch.index.device):
             return self.module.algorithm.measure(batch, self.module.network)
 
     @overload

@@ -31,6 +31,7 @@ from ffcore.run.data import Data
 from ffcore.run.evaluate import choose, open_data
 from ffcore.run.predictor import Predictor
 from ffcore.run.trainer import precision
+from ffcore.tasks import Classification
 
 SAMPLES = 10_000
 """Default number of training samples that probes are fitted on."""
@@ -80,6 +81,8 @@ def probe(
     """
     _check(overrides)
     predictor = Predictor(run_dir)
+    if type(predictor.form.task) is not Classification:
+        raise UserError(f"--probe: probes need one class a sample, not the task {predictor.form.task}")
     data = open_data(predictor, overrides)
     if data.images.shape != predictor.shape:
         raise UserError(f"data: samples of {data.images.shape}; the run was trained on {predictor.shape}")

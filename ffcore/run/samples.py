@@ -164,5 +164,6 @@ def targets(y: Any, task: Task) -> NDArray[Any]:
         UserError: they do not fit the task.
     """
     given = of_targets(_array(y, "y"), task)
-    task.refuse(torch.from_numpy(np.ascontiguousarray(given)), len(given))
-    return given
+    y = torch.from_numpy(np.ascontiguousarray(given))
+    task.refuse(y, len(given))
+    return task.standardised(y).numpy()

@@ -73,7 +73,7 @@ class _ByPosition(Classification):
         if values:
             known = y[y != IGNORED]
             if len(known):
-                _refuse_classes(known, self.columns)
+                _refuse_classes(known, self.columns, ignores=True)
 
 
 class TokenClassification(_ByPosition):
@@ -144,8 +144,9 @@ def given(y: Any) -> str:
     return f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
 
 
-def _refuse_classes(y: Tensor, classes: int) -> None:
+def _refuse_classes(y: Tensor, classes: int, ignores: bool = False) -> None:
     """Raise if classes are not 0..K−1; y is not empty."""
     low, high = int(y.min()), int(y.max())
     if not 0 <= low <= high < classes:
-        raise UserError(f"y: classes run from {low} to {high}; they should be 0 to {classes - 1}")
+        ignored = f", or {IGNORED} for none" if ignores else ""
+        raise UserError(f"y: classes run from {low} to {high}; they should be 0 to {classes - 1}{ignored}")

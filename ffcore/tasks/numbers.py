@@ -5,7 +5,7 @@ N samples; n rows that are measured; K labels or values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -50,13 +50,9 @@ class MultiLabel(Task):
         """Return the mean binary cross-entropy of all labels."""
         return F.binary_cross_entropy_with_logits(scores, y.to(scores.dtype))
 
-    def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Task.rows`; labels become integers, which torchmetrics needs."""
-        return scores, y.long()
-
-    def measured(self, rows: Tensor) -> Tensor:
+    def measured(self, rows: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities: torchmetrics makes them only if a score of the batch is outside [0, 1]."""
-        return rows.sigmoid()
+        return rows.sigmoid(), y.long()
 
     def measures(self) -> Mapping[str, Any]:
         """Mean over the labels of average precision and of F1."""
@@ -71,17 +67,27 @@ class MultiLabel(Task):
 class Regression(Task):
     """Real numbers: y (N, K) floats; (N,) for one value.
 
-    The scores are in the units of y. Standardise targets of very different scale.
+    With ``mean`` and ``std`` losses read (y − mean)/std, as data sets with ``scale: all`` give it;
+    predictions and measures are in the units of y.
 
     Args:
         values: numbers K of a sample.
+        mean: mean of each value; None for 0.
+        std: standard deviation of each value; None for 1.
     """
 
     target: ClassVar[Target] = "values"
     headline: ClassVar[str] = "r2"
 
-    def __init__(self, values: Size = 1) -> None:
+    def __init__(
+        self, values: Size = 1, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> None:
         self.values = self.columns = values
+        self.mean = None if mean is None else list(mean)
+        self.std = None if std is None else list(std)
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if numbers is not None and len(numbers) != values:
+                raise ValueError(f"{name}: {len(numbers)} numbers for {values} values")
 
     def refuse(self, y: Any, samples: int, values: bool = True) -> None:
         """See `Task.refuse`."""
@@ -93,8 +99,24 @@ class Regression(Task):
             raise UserError("y: has values that are not finite (NaN or infinite)")
 
     def predict(self, scores: Tensor) -> Tensor:
-        """(N, K) → (N, K): the scores themselves."""
-        return scores
+        """(N, K) → (N, K): the scores in the units of y."""
+        return self._in_units(scores)
+
+    def standardised(self, y: Tensor) -> Tensor:
+        """Return (y − mean)/std."""
+        if self.mean is None or self.std is None:
+            return y
+        y = y.view(-1, self.columns)
+        return (y - y.new_tensor(self.mean)) / y.new_tensor(self.std)
+
+    def measured(self, rows: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both in the units of y."""
+        return self._in_units(rows), self._in_units(y)
+
+    def _in_units(self, values: Tensor) -> Tensor:
+        if self.mean is None or self.std is None:
+            return values
+        return values * values.new_tensor(self.std) + values.new_tensor(self.mean)
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return the mean squared error."""

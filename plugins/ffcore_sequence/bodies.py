@@ -23,8 +23,8 @@ class Embedding(nn.Module):
 
     Args:
         in_shape: (T,) of one sample of tokens; the builder supplies it.
-        tokens: size of the vocabulary; a token is 0 … tokens − 1.
         units: features U of a vector.
+        tokens: size of the vocabulary; a token is 0 … tokens − 1. More than the data have does no harm.
         positions: whether to add P.
 
     Raises:
@@ -33,7 +33,9 @@ class Embedding(nn.Module):
 
     examples = ({"tokens": 7, "units": 4},)
 
-    def __init__(self, in_shape: tuple[int, ...], tokens: Size, units: Size, positions: bool = True) -> None:
+    def __init__(
+        self, in_shape: tuple[int, ...], units: Size, tokens: Size = 256, positions: bool = True
+    ) -> None:
         super().__init__()
         if len(in_shape) != 1:
             raise ValueError(f"embedding: needs sequences of tokens (T,), not samples of shape {in_shape}")
@@ -43,7 +45,14 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T) int64 → (R, T, U)."""
-        made: Tensor = self.token(x.long())
+        try:
+            made: Tensor = self.token(x.long())
+        except IndexError as error:
+            most, size = int(x.max()), self.token.num_embeddings
+            raise ValueError(
+                f"embedding: tokens run from {int(x.min())} to {most}, but tokens is {size}; they should be "
+                f"0 to {size - 1}"
+            ) from error
         return made if self.position is None else made + self.position[: x.shape[1]]
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+import ffcore
 from ffcore.data.python import PythonData
 from ffcore.data.text import Text
 from ffcore.errors import UserError
@@ -47,13 +48,22 @@ def test_a_function_may_return_anything_that_holds_samples(make):
     assert loaded.task is None
 
 
-def test_columns_are_scaled_by_the_training_samples():
-    y = 100.0 * np.arange(10)
-    data = PythonData(lambda: (X, y), task=Regression(1), scale="all").load()
-    torch.testing.assert_close(data.train.x.mean(0), np.zeros(4, np.float32), atol=1e-6, rtol=0)
-    torch.testing.assert_close(data.train.x.std(0), np.ones(4, np.float32))
-    torch.testing.assert_close(data.train.y.std(), np.float32(1))
-    assert abs(float(data.test.x.mean())) > 0.01
+def test_predictors_take_and_return_stored_values(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3)) * [1, 100, 0.01] + [0, 1000, 5]
+    y = 1e4 * ((x - x.mean(0)) / x.std(0) @ np.array([1.0, -2.0, 0.5])) + 1e6
+    run = ffcore.train(
+        "tables/diabetes-regression",
+        run_dir=tmp_path / "run",
+        report=False,
+        data=PythonData(lambda: (x, y), task=Regression(1), scale="all"),
+    )
+    assert run.results.test.measures["r2"] > 0.95
+    assert 10 < run.results.test.measures["mae"] < 1e4
+    made = run.predictor().predict(x)[:, 0]
+    assert 1 - ((made - y) ** 2).mean() / y.var() > 0.95
+    assert ffcore.evaluate(run.path, (x, y)).measures["r2"] > 0.95
+    assert "test r2" in repr(run)
 
 
 def test_tokens_and_several_inputs_keep_their_types():
@@ -75,8 +85,10 @@ def test_tokens_and_several_inputs_keep_their_types():
         (lambda: (X, Y), {"task": Regression(2)}, "should be floats"),
         (lambda: (X, np.full(10, np.nan)), {"task": Regression(1)}, "not finite"),
         (lambda: (np.array([["a"]] * 10), Y), {}, "floats, bytes or integers"),
+        (lambda: (X, np.array(["a"] * 10)), {"task": Regression(1)}, "should be real numbers"),
+        (lambda: [(torch.zeros(i), 0) for i in range(3)], {}, "split'|pairs|numbers"),
         (lambda: {"train": (X, Y), "val": (X, Y + 1)}, {}, "a class of the other splits is 2"),
-        (lambda: (X.astype(int), Y), {"scale": "inputs"}, "not one array of floats"),
+        (lambda: (X.reshape(10, 2, 2), Y), {"scale": "inputs"}, "not rows of features"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, options, message):

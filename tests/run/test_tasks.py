@@ -229,7 +229,12 @@ def test_a_checkpoint_does_not_choose_a_module_to_import(tmp_path):
     run = fit(regression(), numbers(), tmp_path / "run", epochs=1)
     for file in (run.path / "checkpoints").iterdir():
         state = torch.load(file, weights_only=True)
-        assert state["ffcore"]["data"]["task"] == {"kind": "regression", "values": 1}
+        assert state["ffcore"]["data"]["task"] == {
+            "kind": "regression",
+            "values": 1,
+            "mean": None,
+            "std": None,
+        }
         state["ffcore"]["data"]["task"] = {"kind": "this:Task"}
         torch.save(state, file)
     ffcore.load(run.path, net=regression())

@@ -13,6 +13,11 @@ def test_an_embedding_adds_vectors_of_token_and_position():
     torch.testing.assert_close(h[0, 1], body.token.weight[0] + body.position[1])
 
 
+def test_a_token_outside_the_vocabulary_is_named():
+    with pytest.raises(ValueError, match="run from 0 to 5, but tokens is 5; they should be 0 to 4"):
+        Embedding((2,), tokens=5, units=4)(torch.tensor([[0, 5]]))
+
+
 def test_attention_is_that_of_torch():
     body, x = Attention((6, 8), heads=2, factor=3, causal=True), torch.randn(4, 6, 8)
     other = nn.TransformerEncoderLayer(
@@ -46,7 +51,7 @@ def test_outputs_of_sequences_have_a_row_for_each_token():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Embedding((3, 4), 5, 6), "needs sequences of tokens"),
+        (lambda: Embedding((3, 4), 6, 5), "needs sequences of tokens"),
         (lambda: Attention((6, 8), heads=3), "3 do not divide the 8 features"),
         (lambda: Attention((6,)), "needs tokens"),
         (lambda: GRU((6,), 3), "needs sequences"),
