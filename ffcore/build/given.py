@@ -11,6 +11,7 @@ from ffcore.build.optimizers import check_optimizer, lr_factor, makers
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Augmentation, Context, Statistics
+from ffcore.interfaces.structure import tensors
 from ffcore.local.optimizers import Make
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
@@ -81,7 +82,7 @@ def refuse_misfit(net: Network, form: Form) -> None:
     if type(net.task) is not type(form.task):
         own, given = type(net.task).__name__, type(form.task).__name__
         raise UserError(f"data: the task of the data is {given}; the network was built for {own}")
-    if net.floats and not form.plain:
+    if net.floats and not all(t.is_floating_point() for t in tensors(form.example())):
         raise UserError(f"data: samples are {form.dtype}; the network was built for floats: x.float()")
     if net.shape != shape or net.classes != classes:
         raise UserError(

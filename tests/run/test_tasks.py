@@ -242,3 +242,25 @@ def test_a_checkpoint_does_not_choose_a_module_to_import(tmp_path):
     with pytest.raises(UserError, match="'this:Task' is not a registered task"):
         Form.read(form)
     assert "this" not in sys.modules
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        body = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+        self.block = ffcore.LocalBlock(body, "linear-head", objective="cross-entropy")
+
+    def forward(self, x, mask):
+        return self.block(x * mask)
+
+
+def test_several_inputs_are_trained_and_predicted(tmp_path):
+    x, mask, y = torch.randn(60, 4), torch.ones(60, 4), torch.arange(60) % 3
+    nets = [ffcore.Network(Masked(), "local-errors", (x, mask), classes=3) for _ in range(2)]
+    run = fit(nets[0], ((x, mask), y), tmp_path / "run", epochs=1)
+    made = run.predictor().predict((x, mask))
+    predictor = ffcore.load(run.path, net=nets[1])
+    assert (predictor.predict((x.numpy(), mask.numpy())) == made).all()
+    with pytest.raises(UserError, match="the network was built for floats"):
+        fit(nets[0], ((x, mask.long()), y), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
