@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 OF_A_WHEEL = ("plugin", "recipe", "typing", "test_rooms.py")
 ONE_OF_EACH = (
     *("digits/ff", "digits/pff", "digits/channel", "digits/blackbox-sklearn", "digits/backprop"),
-    *("digits/predsim", "cifar10/channel-resnet17"),
+    *("digits/predsim", "cifar10/channel-resnet17", "text/characters-local"),
 )
 
 

@@ -54,7 +54,7 @@ def describe(recipe: Recipe) -> Table:
     for stage in network.boxes:
         stage.box.close()
     total = sum(p.numel() for p in network.parameters())
-    inputs = _shape(form.shape) if form.plain else str(form.shape)
+    inputs = _shape(form.shape) if isinstance(form.dtype, str) else str(form.shape)
     what = "classes" if form.task.target == "class" else form.task.target
     table.caption = f"input {inputs}, {form.task.columns} {what}, {total:,} parameters"
     table.caption_justify = "left"
