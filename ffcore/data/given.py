@@ -124,19 +124,21 @@ def divided(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         UserError: when nothing would be left on a side.
     """
-    count = round(share * len(split))
-    if not 0 < count < len(split):
-        raise UserError(f"test_fraction={share} of {len(split)} samples leaves an empty split")
+    count = _count(split, share)
     order = permutation(len(split), seed)
     return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
 
 
 def by_class(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Split a random share of each class off; see `divided`."""
+    return stratified(split, _count(split, share), seed)
+
+
+def _count(split: Split, share: float) -> int:
     count = round(share * len(split))
     if not 0 < count < len(split):
         raise UserError(f"test_fraction={share} of {len(split)} samples leaves an empty split")
-    return stratified(split, count, seed)
+    return count
 
 
 def _array(value: Any) -> np.ndarray:
