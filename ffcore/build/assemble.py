@@ -79,12 +79,9 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
             in_shape = set_up_algorithm(algorithm, context)
             if form.plain:
                 refuse(math.prod(in_shape) * 8, f"an input of shape {in_shape}, from its setup,")
-            elif algorithm.hypotheses or in_shape != form.shape:
-                raise ValueError(
-                    f"{type(algorithm).__name__} writes labels into samples, which works for floats only, "
-                    f"not for {form.dtype}"
-                )
-            x = torch.zeros(2, *in_shape) if form.plain else form.example()
+                x = torch.zeros(2, *in_shape)
+            else:
+                x = algorithm.neutral(form.example()).x
         builder = NetworkBuilder(recipe, algorithm, x, task, context.superclass_of)
         network = builder.build()
         _freeze(network, recipe.start)

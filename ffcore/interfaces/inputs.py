@@ -41,7 +41,13 @@ class Augmentation(Component):
 
 
 class LabelCode(Component):
-    """Writes a class into an input."""
+    """Writes a class into an input.
+
+    Attributes:
+        reads_tokens: whether samples are sequences of integers (T,), not floats.
+    """
+
+    reads_tokens: ClassVar[bool] = False
 
     def setup(self, context: Context) -> tuple[int, ...]:
         """Make the codes. Called before the other methods.

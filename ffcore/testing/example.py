@@ -6,8 +6,9 @@ of their class, or with values chosen from bounds and choices::
     class Dense(nn.Module):
         examples = ({"units": 8}, {"units": 4, "bias": False})
 
-Examples of a component with defaults are used in addition to the defaults. Two more attributes are read:
-``example_recipe``, parts of the recipe of the check, and ``example_needs``, an optional package.
+Examples of a component with defaults are used in addition to the defaults. Three more attributes are read:
+``example_recipe``, parts of the recipe of the check, ``example_needs``, an optional package, and of negatives
+``example_shape``, the shape of the samples in place of that of an image.
 """
 
 from __future__ import annotations

@@ -2,23 +2,25 @@
 
     overlay:  x_k ← s·[k = y] for the first K features
     prefix:   K further features s·[k = y] before the others
+    token:    a further token V + y before the others; V + K is neutral
     channels: K further channels, s·[k = y] everywhere
     fourier:  x ← x + s·cos(2π (u_y i/H + v_y j/W) + φ_y)
 
-N samples; V views; K classes; D input features; y the class; s the strength.
+N samples; V views (of `token`: size of the vocabulary); K classes; D input features; y the class; s the
+strength.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.interfaces import Context, LabelCode, LabelledInput
-from ffcore.options import Positive
+from ffcore.options import Positive, Size
 from ffcore_ff.handoffs import l2, rms
 
 Normalise = Literal["rms", "l2", "none"]
@@ -112,6 +114,43 @@ class Prefix(Overlay):
         return super().join(F.pad(x.flatten(1), (code.shape[1], 0)), code)
 
 
+class Token(_OneHot):
+    """Puts the class before the tokens as a token of its own, x ← (V + y, x_1, …, x_T).
+
+    The neutral token is V + K, so that an embedding needs V + K + 1 tokens.
+
+    Args:
+        tokens: size V of the vocabulary of the samples.
+    """
+
+    reads_tokens: ClassVar[bool] = True
+    examples = ({"tokens": 10},)
+
+    def __init__(self, tokens: Size = 256) -> None:
+        super().__init__(normalise="none")
+        self.tokens = tokens
+
+    def setup(self, context: Context) -> tuple[int, ...]:
+        """(T,) → (T + 1,).
+
+        Raises:
+            ValueError: when a sample is not a sequence of tokens.
+        """
+        if len(context.shape) != 1:
+            raise ValueError(f"labels token: needs tokens (T,), samples have shape {context.shape}")
+        (length,) = super().setup(context)
+        return (length + 1,)
+
+    def join(self, x: Tensor, code: Tensor) -> Tensor:
+        """(N, T) and (V·N, K) → (V·N, T + 1)."""
+        if x.is_floating_point():
+            raise ValueError(f"labels token: samples are {x.dtype}; tokens are integers")
+        largest, label = code.max(1)
+        label = torch.where(largest == 1, label, code.shape[1])  # the neutral code has no 1
+        repeated = x.repeat(code.shape[0] // x.shape[0], 1)
+        return torch.cat([(self.tokens + label).to(x.dtype).unsqueeze(1), repeated], dim=1)
+
+
 class _WholeImage(_OneHot):
     def setup(self, context: Context) -> tuple[int, ...]:
         """Make the codes.
@@ -124,26 +163,49 @@ class _WholeImage(_OneHot):
         return super().setup(context)
 
 
-class Channels(_WholeImage):
-    """Appends K constant channels, the one-hot class of each pixel.
+class Channels(_OneHot):
+    """Appends K constant channels, the one-hot class of each position.
 
-    For convolutional bodies, which then get the label at every position.
+    For convolutional bodies, attention and recurrent layers, which then get the label at every position of
+    an image (C, H, W), a signal (C, T) or a sequence (T, C).
 
     Args:
         strength: value of the class's channel; the others are 0.
         normalise: normalisation of the labelled input: "rms", "l2" or "none".
+        dim: the dimension of a sample that holds the channels: 0, or -1 for sequences (T, C).
     """
 
+    examples = ({"dim": -1},)
+
+    def __init__(
+        self, strength: Positive = 1.0, normalise: Normalise = "rms", dim: Literal[0, -1] = 0
+    ) -> None:
+        super().__init__(strength, normalise)
+        self.dim = dim
+
     def setup(self, context: Context) -> tuple[int, ...]:
-        """(C, H, W) → (C + K, H, W)."""
-        channels, height, width = super().setup(context)
-        return channels + context.classes, height, width
+        """(C, *positions) → (C + K, *positions).
+
+        Raises:
+            ValueError: when a sample has no positions.
+        """
+        sides = [*super().setup(context)]
+        if len(sides) < 2:
+            raise ValueError(f"labels channels: samples of shape {context.shape} have no positions")
+        sides[self.dim] += context.classes
+        return tuple(sides)
 
     def join(self, x: Tensor, code: Tensor) -> Tensor:
-        """(N, C, H, W) and (V·N, K) → (V·N, C + K, H, W)."""
-        planes = code.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        images = x.repeat(code.shape[0] // x.shape[0], 1, 1, 1)
-        return normalised(torch.cat([images, planes], dim=1), self.normalise)
+        """(N, C, *positions) and (V·N, K) → (V·N, C + K, *positions)."""
+        copies = x.repeat(code.shape[0] // x.shape[0], *[1] * (x.dim() - 1)).movedim(self._channels, 1)
+        planes = code.to(x.dtype).view(*code.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *copies.shape[2:])
+        joined = torch.cat([copies, planes], dim=1).movedim(1, self._channels)
+        return normalised(joined, self.normalise)
+
+    @property
+    def _channels(self) -> int:
+        """The dimension of the channels in a batch."""
+        return 1 if self.dim == 0 else -1
 
 
 class Fourier(_WholeImage):

@@ -25,13 +25,15 @@ from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers
 
 SHAPE = (1, 8, 8)  # that of scikit-learn's digits, for components that need a data set
+TOKENS = (8,)
 MANY = 400
 CLASSES = (2, 3, 5, 10, 12)
 
 
 def place_label(example: Example, seed: int = 0) -> Placed:
-    """Set up a label code for small images of K classes."""
-    label, x = _label(example, seed), _images(N)
+    """Set up a label code for small samples of K classes."""
+    label = _label(example, seed)
+    x = _samples(label, N)
     return Placed(label, lambda: dense(label.join(x, label.code(torch.arange(N) % K, N))))
 
 
@@ -108,7 +110,7 @@ def check_label_neutral_favours_no_class(example: Example) -> None:
 def check_label_join_gives_a_row_a_code(example: Example) -> None:
     """`join` returns V·N rows of the shape from `setup`, view by view, and does not work in place."""
     label, shape = _set_up(example)
-    x, hypothesis = _images(N), torch.arange(K).repeat_interleave(N)
+    x, hypothesis = _samples(label, N), torch.arange(K).repeat_interleave(N)
     before, codes = x.clone(), label.code(hypothesis, K * N)
     joined = label.join(x, codes)
     assert tuple(joined.shape) == (K * N, *shape), f"joined to {tuple(joined.shape)}, not {(K * N, *shape)}"
@@ -121,16 +123,16 @@ def check_label_join_gives_a_row_a_code(example: Example) -> None:
 
 def check_label_join_tells_classes_apart(example: Example) -> None:
     """The same sample with two labels gives two different inputs."""
-    label, x = _label(example), _images(1)
-    rows = dense(label.join(x, label.code(torch.arange(K), K))).flatten(1)
+    label = _label(example)
+    rows = dense(label.join(_samples(label, 1), label.code(torch.arange(K), K))).flatten(1).float()
     assert (torch.cdist(rows, rows) + torch.eye(K) > 1e-6).all(), "two labels give the same input"
 
 
 def check_label_base_leaves_room_for_the_code(example: Example) -> None:
     """The base of a `LabelledInput` is zero at the features of the code."""
-    label, x = _label(example), _images(N)
+    label = _label(example)
     codes = label.code(torch.arange(N) % K, N)
-    joined = label.join(x, codes)
+    joined = label.join(_samples(label, N), codes)
     if isinstance(joined, LabelledInput):
         room = joined.base.flatten(1)[:, : joined.code.shape[1]]
         assert not room.any(), "the base is not zero at the features of the code"
@@ -146,7 +148,7 @@ def check_negative_never_labels_a_sample_with_its_own_class(example: Example) ->
         for seed in range(5):
             for probs in (None, certain):
                 x, wrong = _drawn(negative, y, classes, seed, probs)
-                assert x.shape == (MANY, *SHAPE), f"negative samples are {tuple(x.shape)}"
+                assert x.shape[1:] == _shape(negative), f"negative samples are {tuple(x.shape)}"
                 if wrong is not None:
                     assert wrong.shape == y.shape, f"hypotheses have shape {tuple(wrong.shape)}"
                     assert ((wrong >= 0) & (wrong < classes)).all(), "a hypothesis is not a class"
@@ -170,7 +172,7 @@ def check_negative_draws_the_same_on_one_rank_and_two(example: Example) -> None:
     negative = _prepared(example.make(), K)
     if negative.couples_samples:
         return
-    x, y = _images(N), torch.arange(N) % K
+    x, y = _images(N, _shape(negative)), torch.arange(N) % K
     probs = numbers(N, K).softmax(1)
     whole = negative(x, y, lambda: probs, BatchRNG(1, 2, 0, N, N))
     for first, rows in ((0, 2), (2, N - 2)):
@@ -185,7 +187,7 @@ def check_negative_draws_the_same_on_one_rank_and_two(example: Example) -> None:
 def check_negative_leaves_its_input_alone(example: Example) -> None:
     """The positive samples are not changed in place."""
     negative = _prepared(example.make(), K)
-    x, y = _images(N), torch.arange(N) % K
+    x, y = _images(N, _shape(negative)), torch.arange(N) % K
     before = x.clone(), y.clone()
     negative(x, y, lambda: torch.full((N, K), 1 / K), BatchRNG(0, 0, 0, N, N))
     assert_close((x, y), before, rtol=0, atol=0, msg="the positive samples have changed")
@@ -198,18 +200,28 @@ def _label(example: Example, seed: int = 0) -> LabelCode:
 def _set_up(example: Example, seed: int = 0) -> tuple[LabelCode, tuple[int, ...]]:
     """Return a label code and the shape of a labelled input."""
     label: LabelCode = example.make(seed=seed)
-    shape: Any = label.setup(Context(SHAPE, K))
+    shape: Any = label.setup(Context(TOKENS if label.reads_tokens else SHAPE, K))
     assert isinstance(shape, tuple), f"setup returns {shape!r}, not the shape of a labelled input"
     return label.eval(), shape
 
 
-def _images(n: int) -> Tensor:
-    return numbers(n, *SHAPE).abs()
+def _samples(label: LabelCode, n: int) -> Tensor:
+    """Return samples that the label code reads: images, or tokens 0 … 9."""
+    return (numbers(n, *TOKENS).abs() * 4).long() % 10 if label.reads_tokens else _images(n)
+
+
+def _shape(negative: NegativeData) -> tuple[int, ...]:
+    """Return the shape of the samples of a check: images, or the ``example_shape`` of the class."""
+    return tuple(getattr(negative, "example_shape", SHAPE))
+
+
+def _images(n: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    return numbers(n, *shape).abs()
 
 
 def _prepared(negative: Any, classes: int) -> NegativeData:
     assert isinstance(negative, NegativeData)
-    negative.setup(Context(SHAPE, classes))
+    negative.setup(Context(_shape(negative), classes))
     return negative
 
 
@@ -219,6 +231,6 @@ def _drawn(
     n = len(y)
     even = torch.full((n, classes), 1 / classes)
     made: tuple[Tensor, Tensor | None] = negative(
-        _images(n), y, lambda: even if probs is None else probs, BatchRNG(seed, 0, 0, n, n)
+        _images(n, _shape(negative)), y, lambda: even if probs is None else probs, BatchRNG(seed, 0, 0, n, n)
     )
     return made

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ffcore.interfaces import Context
-from ffcore_ff.labels import Channels, Fourier, Overlay
+from ffcore_ff.labels import Channels, Fourier, Overlay, Token
 
 K = 3
 X = torch.arange(1.0, 13.0).view(2, 1, 2, 3)  # two images of six pixels
@@ -76,3 +76,26 @@ def test_a_wave_is_laid_over_every_channel():
 def test_too_many_classes_for_the_waves_are_refused():
     with pytest.raises(ValueError, match="pixels have only"):
         Fourier().setup(Context((1, 3, 3), 30))
+
+
+def test_channels_of_signals_and_of_sequences():
+    signals, sequences = Channels(normalise="none"), Channels(normalise="none", dim=-1)
+    assert signals.setup(Context((2, 5), 3)) == (5, 5)
+    assert sequences.setup(Context((5, 2), 3)) == (5, 5)
+    x, code = torch.rand(2, 2, 5), signals.code(torch.tensor([0, 2]), 2)
+    rows = signals.join(x, code)
+    assert torch.equal(rows[:, 2:, 4], torch.tensor([[1.0, 0, 0], [0, 0, 1]]))
+    assert torch.equal(sequences.join(x.transpose(1, 2), code), rows.transpose(1, 2))
+    with pytest.raises(ValueError, match="have no positions"):
+        Channels().setup(Context((5,), 3))
+
+
+def test_a_label_is_a_token_after_the_vocabulary():
+    label = Token(tokens=10)
+    assert label.setup(Context((3,), K)) == (4,)
+    x = torch.tensor([[4, 5, 6], [7, 8, 9]])
+    rows = label.join(x, label.code(torch.tensor([0, 2, 1, 1]), 4))
+    assert rows.tolist() == [[10, 4, 5, 6], [12, 7, 8, 9], [11, 4, 5, 6], [11, 7, 8, 9]]
+    assert label.join(x, label.code(None, 2))[:, 0].tolist() == [13, 13]
+    with pytest.raises(ValueError, match="tokens are integers"):
+        label.join(x.float(), label.code(None, 2))
