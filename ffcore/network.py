@@ -30,6 +30,7 @@ from ffcore.interfaces import (
 )
 from ffcore.interfaces.batch_rng import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
+from ffcore.interfaces.task import targets_of
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.given import formats_named, refuse_samples
 from ffcore.local.modes import evaluating
@@ -41,6 +42,7 @@ from ffcore.local.stages import (
     local_network,
     refuse_misfits,
     refuse_needs,
+    refuse_no_evidence,
     refuse_sums,
     sources_of,
     task_of,
@@ -122,8 +124,7 @@ class Network(nn.Module):
         expect("readouts", readouts or {}, Mapping, "a mapping from names to readouts")
         self.algorithm: Algorithm = part("algorithm", algorithm)
         if isinstance(body, LocalNetwork):
-            self.local = body
-            self.shape = tuple(shape) if shape is not None else body.shape
+            self.local, self.shape = body, body.shape if shape is None else tuple(shape)
         else:
             made = {
                 name: part("readout", each, f"readouts.{name}") for name, each in (readouts or {}).items()
@@ -163,10 +164,11 @@ class Network(nn.Module):
             readouts=self.local.readouts,
             sources=self.sources,
         )
-        with at_path("contribution"):
-            self.contribution.setup(context)
-            refuse_needs(self.contribution)
-            refuse_sums(self.contribution, self.task, len(self.sources))
+        if self.sources or self.task.target != "none":
+            with at_path("contribution"):
+                self.contribution.setup(context)
+                refuse_needs(self.contribution)
+                refuse_sums(self.contribution, self.task, len(self.sources))
         with at_path("schedule"):
             self.schedule.setup(context)
         self._advancing = self._advanced_parts()
@@ -195,7 +197,7 @@ class Network(nn.Module):
     def learn(
         self,
         x: Any,
-        y: Tensor,
+        y: Tensor | None,
         optimizers: BlockOptimizers | None = None,
         *,
         progress: Progress | None = None,
@@ -207,7 +209,7 @@ class Network(nn.Module):
 
         Args:
             x: (N, *shape) samples.
-            y: the targets: (N,) int64 classes, or those of the task.
+            y: the targets: (N,) int64 classes, or those of the task; None for a task without targets.
             optimizers: made by `ffcore.optimizers`; None: those of the previous call.
             progress: the progress of the run, for schedules and components that change with time; None: the
                 first of one epoch.
@@ -294,7 +296,7 @@ class Network(nn.Module):
 
         return self.local.fit_boxes(epoch, views)
 
-    def batch(self, x: Any, y: Tensor, seed: int, number: int) -> Batch:
+    def batch(self, x: Any, y: Tensor | None, seed: int, number: int) -> Batch:
         """Return a batch with its random numbers.
 
         Args:
@@ -308,6 +310,7 @@ class Network(nn.Module):
         """
         refuse_samples(x, self.shape, self.floats)
         n, device = rows(x), next(tensors(x)).device
+        y = targets_of(self.task, y, next(tensors(x)))
         # On a GPU a check of values waits for the device: only in the first step.
         self.task.refuse(y, n, values=device.type == "cpu" or not number)
         batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
@@ -334,11 +337,14 @@ class Network(nn.Module):
 
         P are the positions in a task by position. Of classes, the largest score is the prediction.
         """
+        refuse_no_evidence(self.sources)
         with torch.no_grad():
             return self.combine(self.evidence(x))
 
     def measure(self, x: Any) -> Tensor:
         """Return the evidence (L, N, *P, K) in the current mode, with the current state of autograd."""
+        if not self.sources:
+            return torch.zeros(0, rows(x), self.classes)
         evidence = self.algorithm.scores(x, self.local)
         shape = (len(self.sources), rows(x), self.classes)
         if self.task.features is None:
@@ -351,6 +357,8 @@ class Network(nn.Module):
 
     def combine(self, evidence: Tensor) -> Tensor:
         """Return the scores of a contribution, (L, N, *P, K) → (N, *P, K)."""
+        if not len(evidence):
+            return evidence.sum(0)
         shape = evidence.shape[1:]
         if evidence.dim() > 3:  # every position is a row
             evidence = evidence.flatten(1, -2)

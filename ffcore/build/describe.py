@@ -8,9 +8,10 @@ from ffcore.blame import blaming
 from ffcore.build.assemble import assembled_for
 from ffcore.build.components import make
 from ffcore.build.form import Form
+from ffcore.build.transform import as_in
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
-from ffcore.local import BoxStage, GoodnessLoss, LocalBlock
+from ffcore.local import BoxStage, LocalBlock, PenaltyLoss
 from ffcore.local.costs import costs
 from ffcore.recipe.schema import Recipe
 from ffcore.tasks import Classification
@@ -24,9 +25,9 @@ def describe(recipe: Recipe) -> Table:
     """
     with blaming(UserError):
         dataset: Dataset = make(recipe.data.dataset, "data")
-        known = dataset.peek()
+        known = dataset.peek() if recipe.data.transform is None else None
         if known is None or (dataset.has_superclasses and recipe.data.groups is None):
-            form = Form.of(dataset.load())
+            form = Form.of(as_in(recipe, dataset.load()))
         else:
             form = Form(known[0], Classification(known[1]))
         network = assembled_for(recipe, form).network
@@ -72,7 +73,6 @@ def _count(block: LocalBlock) -> int:
 def _loss(block: LocalBlock) -> str:
     if block.loss is None:
         return "–"
-    if not isinstance(block.loss, GoodnessLoss):
+    if not isinstance(block.loss, PenaltyLoss):
         return type(block.loss).__name__
-    parts = (block.loss.objective, *block.loss.penalties.values())
-    return " + ".join(type(part).__name__ for part in parts)
+    return " + ".join(type(part).__name__ for part in block.loss.parts)

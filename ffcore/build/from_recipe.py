@@ -45,7 +45,7 @@ def from_recipe(
     resolved = loaded(recipe, overrides)
     if shape is None or classes is None:
         with blaming(UserError):
-            known = make(resolved.data.dataset, "data").peek()
+            known = make(resolved.data.dataset, "data").peek() if resolved.data.transform is None else None
         if known is None:
             raise UserError(
                 f"shape, classes: give both; the data of {resolved.name} have to be read to know them"

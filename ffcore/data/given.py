@@ -43,7 +43,7 @@ def read(what: str, data: Samples, task: Task) -> Split:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a loader that shuffles, or a set with random views, gives the same every time
         try:
-            x, y = _read(what, data)
+            x, y = _read(what, data, unlabelled=task.target == "none")
         except (RuntimeError, ValueError, TypeError) as error:  # lengths that differ, texts
             line = first_line(error)
             raise UserError(
@@ -51,7 +51,7 @@ def read(what: str, data: Samples, task: Task) -> Split:
                 "length"
             ) from error
     x = mapped(x, lambda each: _of_samples(what, each))
-    y = of_targets(y, task)
+    y = of_targets(y, task, len(next(arrays(x))))
     for each in arrays(x):
         if not each.ndim or y.shape[:1] != each.shape[:1]:
             sort = "classes" if type(task) is Classification else "targets"
@@ -61,13 +61,15 @@ def read(what: str, data: Samples, task: Task) -> Split:
     return Split(x, y)
 
 
-def _read(what: str, data: Samples) -> tuple[Any, np.ndarray]:
-    if isinstance(data, tuple | list) and len(data) == 2:
-        x, y = mapped(data[0], _array), _array(data[1])
+def _read(what: str, data: Samples, unlabelled: bool) -> tuple[Any, Any]:
+    if unlabelled and isinstance(data, np.ndarray | Tensor | Mapping):
+        x, y = mapped(data, _array), None
+    elif isinstance(data, tuple | list) and len(data) == 2:
+        x, y = mapped(data[0], _array), None if unlabelled else _array(data[1])
     elif isinstance(data, DataLoader):
-        x, y = _joined(what, iter(data), torch.cat)
+        x, y = _joined(what, iter(data), torch.cat, unlabelled)
     elif isinstance(data, TorchDataset) and hasattr(data, "__len__"):
-        x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack)
+        x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack, unlabelled)
     else:
         raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
     return x, y
@@ -145,8 +147,11 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
 
 
-def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor]) -> tuple[Any, Any]:
+def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor], unlabelled: bool) -> tuple[Any, Any]:
     loaded = list(pairs)
+    if unlabelled and loaded:
+        alone = [pair[0] if isinstance(pair, tuple | list) else pair for pair in loaded]
+        return _columns(alone, join), None
     if not loaded or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in loaded):
         given = type(loaded[0]).__name__ if loaded else "nothing"
         more = f" of {len(loaded[0])}" if loaded and isinstance(loaded[0], tuple | list | dict) else ""
@@ -173,8 +178,10 @@ def _of_samples(what: str, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def of_targets(y: np.ndarray, task: Task) -> np.ndarray:
-    """Return targets as they are stored: float32 real numbers, int64 classes and labels."""
+def of_targets(y: np.ndarray | None, task: Task, samples: int) -> np.ndarray:
+    """Return targets as they are stored: float32 real numbers, int64 classes and labels; (N, 0) of none."""
+    if y is None or task.target == "none":
+        return np.zeros((samples, 0), dtype=np.float32)
     if task.target == "values":
         if y.dtype.kind not in "iuf":
             raise UserError(f"y: should be real numbers, not {y.dtype}")

@@ -10,14 +10,15 @@ from torch import Tensor
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Ranks, Task
-from ffcore.interfaces.structure import rows
+from ffcore.interfaces.structure import rows, tensors
 
 
 def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False) -> Batch:
     """Return a `Batch` for a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
 
     Args:
-        given: x is (N, *shape), y the targets of the task, such as (N,) classes.
+        given: x is (N, *shape), y the targets of the task, such as (N,) classes. Without targets also x
+            alone; a y is then not used.
         ranks: the ranks that share each batch; the global batch has their rows in the order of the ranks.
         task: what the targets are.
         first_of_epoch: check the values of y on a GPU too, which waits for the device.
@@ -27,6 +28,8 @@ def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False)
     """
     if isinstance(given, Batch):
         return given
+    if task.target == "none":
+        given = _without_targets(given)
     if isinstance(given, Mapping) and {"x", "y"} <= given.keys():
         x, y = given["x"], given["y"]
     elif isinstance(given, tuple | list) and len(given) == 2:
@@ -50,6 +53,18 @@ def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False)
     first = sum(sizes[: ranks.rank])
     index = torch.arange(first, first + n, device=y.device)
     return Batch(x, y, index, first, sum(sizes))
+
+
+def _without_targets(given: Any) -> Any:
+    """Return a pair (x, y) with the empty y of a task without targets, of a batch of any form."""
+    if isinstance(given, Mapping) and "x" in given:
+        given = given["x"]
+    elif isinstance(given, tuple | list) and 1 <= len(given) <= 2:
+        given = given[0]
+    try:
+        return given, next(tensors(given)).new_empty(rows(given), 0, dtype=torch.float32)
+    except (TypeError, StopIteration) as error:
+        raise UserError(f"a batch should be samples x, or a pair (x, y), not {_what(given)}") from error
 
 
 def _what(given: Any) -> str:

@@ -16,7 +16,8 @@ from torchmetrics import Metric
 
 from ffcore.engine.metrics import Accuracy
 from ffcore.errors import RunError
-from ffcore.interfaces import ALONE, Ranks, Task
+from ffcore.interfaces import ALONE, Batch, Ranks, Task, shared_by
+from ffcore.network import Network
 from ffcore.tasks import Classification
 
 
@@ -26,17 +27,23 @@ class TaskMeasures:
     Args:
         task: the task.
         sources: number of sources L.
+
+    Attributes:
+        names: names of the measures; without targets that of the headline, which is measured of the network.
     """
 
     def __init__(self, task: Task, sources: int) -> None:
         self.task = task
+        self.names = [*task.measures()] or [task.headline]
         self.sources = sources
         self.reset()
 
     def reset(self) -> None:
         """Forget all batches."""
         self._combined = self._new()
-        self._sources: list[Metric] = [self._new()[self.task.headline] for _ in range(self.sources)]
+        self._sources: list[Metric] = []
+        if self._combined:
+            self._sources = [self._new()[self.task.headline] for _ in range(self.sources)]
         self._undefined = 0
 
     def _new(self) -> dict[str, Metric]:
@@ -55,8 +62,9 @@ class TaskMeasures:
             return
         for metric in self._combined.values():
             metric.to(rows.device).update(rows, targets)
-        for metric, of_source in zip(self._sources, evidence, strict=True):
-            metric.to(rows.device).update(*self._rows(of_source, y))
+        if self._sources:
+            for metric, of_source in zip(self._sources, evidence, strict=True):
+                metric.to(rows.device).update(*self._rows(of_source, y))
 
     def _rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         rows, targets = self.task.rows(scores, y)
@@ -71,12 +79,27 @@ class TaskMeasures:
         if undefined := sum(ranks.objects(self._undefined)):
             raise RunError(f"the scores of {undefined} samples or positions are NaN, so nothing is predicted")
         made: dict[str, Any] = {name: _value(m, ranks) for name, m in self._combined.items()}
-        return {**made, "per_source": [_value(metric, ranks) for metric in self._sources]}
+        of_sources = [_value(metric, ranks) for metric in self._sources]
+        return {**made, "per_source": of_sources or [math.nan] * self.sources}
 
 
 def measures_of(task: Task, sources: int) -> Accuracy | TaskMeasures:
     """Return the measures of a task. The classification of samples has counts that do not wait for a GPU."""
     return Accuracy(sources, task.columns) if type(task) is Classification else TaskMeasures(task, sources)
+
+
+def own_measures(net: Network, batch: Batch, shared: Ranks = ALONE) -> Mapping[str, Tensor]:
+    """Return the algorithm's own metrics of the samples, (N,) by name; without targets also ``loss``.
+
+    The loss is the mean over the blocks of the local loss of the batch.
+    """
+    own = net.algorithm.measure(batch, net.local)
+    if net.task.target != "none":
+        return own
+    with shared_by(shared):
+        losses = net.local.losses(net.algorithm.views(batch, net.local))
+    loss = sum(losses.values(), torch.zeros((), device=batch.index.device)) / max(1, len(losses))
+    return {**own, net.task.headline: loss.expand(len(batch.index))}
 
 
 def score(task: Task, metrics: Mapping[str, Any]) -> float:

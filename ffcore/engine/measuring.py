@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.engine.measures import measures_of
+from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.interfaces import Batch, Idle, Ranks, shared_by
 from ffcore.network import Network
@@ -28,19 +28,21 @@ class Measuring(nn.Module):
     def __init__(self, net: Network) -> None:
         super().__init__()
         self.counts = measures_of(net.task, len(net.sources))
-        self.logged = ["accuracy"] if isinstance(self.counts, Accuracy) else list(net.task.measures())
+        self.logged = ["accuracy"] if isinstance(self.counts, Accuracy) else self.counts.names
         self._measures = Measures()
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
 
     def add(self, net: Network, batch: Batch, group: Ranks, needs: frozenset[str]) -> None:
         """Add a batch. If ``needs`` has validation values, the evidence is combined after the split."""
-        if needs.isdisjoint(("val.loss", "val.scores")):
-            if batch.counts:
-                self._count(net, self._evidence(net, batch), batch.y)
-            return
         shared = group if batch.counts else Idle(group)
-        evidence = self._evidence(net, batch).transpose(0, 1)
+        if needs.isdisjoint(("val.loss", "val.scores")):
+            if batch.counts or net.task.target == "none":  # losses may couple the samples of all ranks
+                evidence = self._evidence(net, batch, shared)
+                if batch.counts:
+                    self._count(net, evidence, batch.y)
+            return
+        evidence = self._evidence(net, batch, shared).transpose(0, 1)
         self._seen.append((shared.rows(evidence).transpose(0, 1), shared.rows(batch.y)))
         if "val.loss" in needs:
             with shared_by(shared):
@@ -52,7 +54,9 @@ class Measuring(nn.Module):
         """Return the metrics of the split over all ranks, and reset."""
         if self._seen:
             self._observe(net, group)
-        metrics = {**self.counts.metrics(group), "measures": self._measures.metrics(group)}
+        own = self._measures.metrics(group)
+        of_network = {name: own.pop(name) for name in self.logged if name in own}
+        metrics = {**self.counts.metrics(group), **of_network, "measures": own}
         self.counts.reset()
         self._measures = Measures()
         return metrics
@@ -74,11 +78,12 @@ class Measuring(nn.Module):
             self._count(net, scores, y)
         self._seen, self._losses = [], {}
 
-    def _evidence(self, net: Network, batch: Batch) -> Tensor:
+    def _evidence(self, net: Network, batch: Batch, shared: Ranks) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
         evidence = net.measure(batch.x)
+        own = own_measures(net, batch, shared)
         if batch.counts:
-            self._measures.update(net.algorithm.measure(batch, net.local), len(batch.index))
+            self._measures.update(own, len(batch.index))
         return evidence
 
     def _count(self, net: Network, evidence: Tensor, y: Tensor) -> None:

@@ -47,11 +47,15 @@ class Meter:
         self._finite: Tensor | None = None  # (slots,) number of steps after which the sum was finite
 
     def record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
-        """Add the terms of a block's loss, which are means over ``samples``."""
+        """Add the terms of a block's loss, which are means over ``samples``.
+
+        The objective, or the first term without one, is the block's "loss".
+        """
         name = cast(LocalBlock, block).name
         self._samples[name] = self._samples.get(name, 0) + samples
+        main = "objective" if "objective" in terms else next(iter(terms), None)
         for term, value in terms.items():
-            if term == "objective":
+            if term == main:
                 self._loss(name, value).add_(value.detach(), alpha=samples)
             else:
                 self._add(name, term, value.detach(), samples)

@@ -25,7 +25,8 @@ class Objective(Component):
     gathered over ranks, and the loss does not depend on the number of ranks.
 
     Attributes:
-        reads: the sorts of targets that it reads, of `ffcore.interfaces.task.Target`.
+        reads: the sorts of targets that it reads, of `ffcore.interfaces.task.Target`; with "none" it needs no
+            targets, and takes every task.
         column_of: (K,) index of the goodness column of each class; None: class k has column k. The network
             sets it before it calls `setup`.
     """
@@ -65,12 +66,14 @@ class Penalty(Component):
     """A further term of a block's loss: entropy, orthogonality, peer normalisation.
 
     Set ``reads_handoff`` if the term depends on ``out.handoff``; the handoff then has a graph. Set
-    ``reads_classes`` if it reads ``views.y`` as classes (N,): the network then refuses other tasks.
+    ``reads_classes`` if it reads ``views.y`` as classes (N,): the network then refuses other tasks. Set
+    ``teaches`` if a block may learn from the term alone, without an objective.
     """
 
     couples_samples: ClassVar[bool] = False
     reads_handoff: ClassVar[bool] = False
     reads_classes: ClassVar[bool] = False
+    teaches: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:

@@ -5,6 +5,7 @@
     by position           (N, *P) classes, or −100      (N, *P, K)        argmax_k at every position
     labels                (N, K) zeros and ones         (N, K)            score > 0
     values                (N, K) real numbers           (N, K)            the scores
+    none                  None, stored as (N, 0)        (N, 1)            the scores
 
 N samples; K columns: classes, labels or values; P the positions of a sample: (T,) tokens or (H, W) pixels.
 
@@ -21,14 +22,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.errors import UserError
 from ffcore.interfaces.views import Views
 
-Target = Literal["class", "labels", "values"]
-"""What a target is: one of K classes, any number of K labels, or K real numbers."""
+Target = Literal["class", "labels", "values", "none"]
+"""What a target is: one of K classes, any number of K labels, K real numbers, or nothing."""
 
 IGNORED = -100
 """Target of a position without a class; torch's cross-entropy ignores the same value."""
@@ -39,7 +41,7 @@ class Task(ABC):
 
     Attributes:
         target: what the targets are.
-        headline: the measure by which weights are compared and selected.
+        headline: the measure by which weights are compared and selected; without targets "loss".
         lower: whether smaller values of the headline are better.
         contribution: kind of the layer contribution if none is given.
         columns: number of columns K of scores.
@@ -95,7 +97,8 @@ class Task(ABC):
     def measures(self) -> Mapping[str, Any]:
         """Return new torchmetrics by name. Each is updated with what `measured` returns for rows.
 
-        The headline is one of them. Positions are rows, and ignored ones are left out.
+        The headline is one of them, unless there are no targets. Positions are rows, and ignored ones are
+        left out.
         """
 
     def standardised(self, y: Tensor) -> Tensor:
@@ -113,6 +116,11 @@ class Task(ABC):
         flat, targets = resized(scores, y).flatten(0, -2), y.flatten()
         kept = targets != IGNORED
         return flat[kept], targets[kept]
+
+
+def targets_of(task: Task, y: Any, x: Tensor) -> Any:
+    """Return targets as a batch holds them: of a task without targets an empty tensor (N, 0)."""
+    return x.new_empty(x.shape[0], 0, dtype=torch.float32) if task.target == "none" else y
 
 
 def positioned(judge: Callable[[Tensor], Tensor], activity: Tensor, features: int) -> Tensor:

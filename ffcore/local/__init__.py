@@ -5,7 +5,7 @@ from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage
 from ffcore.local.closed_form import ClosedFormGradient
 from ffcore.local.current import current
-from ffcore.local.loss import GoodnessLoss, HeadLoss, ReadoutLoss
+from ffcore.local.loss import GoodnessLoss, HeadLoss, PenaltyLoss, ReadoutLoss
 from ffcore.local.network import LocalNetwork
 from ffcore.local.optimizers import BlockOptimizers, block_optimizers
 from ffcore.local.passes import Pass
@@ -24,6 +24,7 @@ __all__ = [
     "LocalBlock",
     "LocalNetwork",
     "Pass",
+    "PenaltyLoss",
     "Place",
     "ReadoutLoss",
     "Residual",

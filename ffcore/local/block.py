@@ -35,7 +35,7 @@ from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.task import positioned
 from ffcore.local.coupled import coupled
 from ffcore.local.current import current
-from ffcore.local.loss import GoodnessLoss, goodness_loss
+from ffcore.local.loss import GoodnessLoss, PenaltyLoss, goodness_loss
 from ffcore.local.modes import evaluating
 from ffcore.local.returned import (
     can_follow,
@@ -156,11 +156,14 @@ class LocalBlock(nn.Module):
         return terms
 
     def objective(self, out: Out, views: Views) -> Tensor | None:
-        """Return the objective's term without the penalties; None without an objective."""
+        """Return the objective's term without the penalties; without an objective their sum, or None."""
         alone = self.loss is not None and not self.loss.couples_samples
         if type(self.loss) is GoodnessLoss and alone and out.goodness is not None:
             return self.loss.of_goodness(out.goodness, views, self)
-        return self.losses(out, views).get("objective")
+        terms = self.losses(out, views)
+        if type(self.loss) is PenaltyLoss:
+            return torch.stack([*terms.values()]).sum()
+        return terms.get("objective")
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile body, goodness and handoff together, with these arguments of `torch.compile`.

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.interfaces import Out, Views
 from ffcore.local.block import LocalBlock
-from ffcore.local.loss import GoodnessLoss
+from ffcore.local.loss import PenaltyLoss
 from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
 
@@ -104,8 +104,8 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
 def _heads(block: LocalBlock) -> list[nn.Module]:
     """Return the parts of a block's goodness and loss that have parameters."""
     parts: list[nn.Module] = [] if block.goodness is None else [block.goodness]
-    if isinstance(block.loss, GoodnessLoss):
-        parts += [block.loss.objective, *block.loss.penalties.values()]
+    if isinstance(block.loss, PenaltyLoss):
+        parts += block.loss.parts
     elif block.loss is not None:
         parts.append(block.loss)
     return [part for part in parts if next(part.parameters(), None) is not None]
@@ -115,10 +115,11 @@ def _run_head(block: LocalBlock, out: Out, views: Views) -> None:
     """Run the goodness, and the penalties with parameters."""
     if block.goodness is not None:
         out.goodness = block.judge(out.activity)
-    if isinstance(block.loss, GoodnessLoss):
-        for part in _heads(block):
-            if part is not block.goodness and part is not block.loss.objective:
-                part(out, block, views)
+    if isinstance(block.loss, PenaltyLoss):
+        heads = _heads(block)
+        for penalty in block.loss.penalties.values():
+            if penalty in heads:
+                penalty(out, block, views)
 
 
 class _Counter:

@@ -32,7 +32,7 @@ from ffcore.interfaces import (
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
 from ffcore.local.box import BoxStage
-from ffcore.local.loss import GoodnessLoss, HeadLoss, scores_of
+from ffcore.local.loss import HeadLoss, PenaltyLoss, scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
 
@@ -48,6 +48,7 @@ _OBJECTIVES = {
     "class": "use one such as cross-entropy",
     "labels": "use one such as binary-cross-entropy",
     "values": "use one such as squared-error or huber",
+    "none": "use one that needs no targets, such as logistic",
 }
 """What to do about an objective that does not read the targets of a task."""
 
@@ -145,7 +146,7 @@ def set_up(
             handoff_shape=found[block].handoff,
             rank=sum(judging[:depth]),
             ranks=sum(judging),
-            auxiliary=block.loss is not None and type(block.loss) is not GoodnessLoss,
+            auxiliary=block.loss is not None and not isinstance(block.loss, PenaltyLoss),
         )
         _set_up_block(block, context, found[block].activity)
 
@@ -161,6 +162,8 @@ def set_up_readouts(
     Raises:
         UserError: when a readout does not return names of blocks.
     """
+    if readouts and task.target == "none":
+        raise UserError(f"readouts.{next(iter(readouts))}: learns from targets, but the task has none")
     blocks = {block.name: block for block in found}
     features = tuple(block.info for block in found if block.info is not None)
     taps = {}
@@ -275,10 +278,12 @@ def _refuse_targets(block: LocalBlock, task: Task) -> None:
     Raises:
         UserError: with the objective or the penalty.
     """
-    if not isinstance(block.loss, GoodnessLoss):
+    if isinstance(block.loss, HeadLoss) and task.target == "none":
+        raise UserError(f"head {block.name}: learns from targets, but the task has none")
+    if not isinstance(block.loss, PenaltyLoss):
         return
-    objective, what = block.loss.objective, type(task).__name__
-    if task.target not in objective.reads:
+    what, objective = type(task).__name__, getattr(block.loss, "objective", None)
+    if objective is not None and not {task.target, "none"} & objective.reads:
         read = " or ".join(sorted(objective.reads))
         raise UserError(
             f"objective: block {block.name}: {title(objective)} reads targets of the sort {read}; those of "
@@ -307,9 +312,9 @@ def _set_up_loss(loss: LocalLoss, context: Context) -> None:
     for part in loss.modules():
         if isinstance(part, Objective):
             part.column_of = context.column_of
-    if isinstance(loss, GoodnessLoss):
-        for term in (loss.objective, *loss.penalties.values()):
-            cast(Component, term).setup(context)
+    if isinstance(loss, PenaltyLoss):
+        for term in loss.parts:
+            term.setup(context)
     loss.setup(context)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import (
     Block,
+    Component,
     Context,
     Goodness,
     LocalLoss,
@@ -34,7 +35,35 @@ from ffcore.tasks import Classification
 _METRICS = frozenset({"objective", "loss", "goodness", "positive", "negative", "separation"})
 
 
-class GoodnessLoss(LocalLoss):
+class PenaltyLoss(LocalLoss):
+    """Σ penalties, each term under its name: a block that learns without an objective.
+
+    Args:
+        penalties: terms by name, with their weights applied.
+    """
+
+    def __init__(self, penalties: Mapping[str, Penalty]) -> None:
+        super().__init__()
+        self._hold(penalties)
+
+    def _hold(self, penalties: Mapping[str, Penalty]) -> None:
+        if taken := _METRICS.intersection(penalties):
+            raise ValueError(f"penalties: {min(taken)!r} is the name of another metric of every block")
+        self.penalties = nn.ModuleDict(dict(penalties))
+        self.reads_handoff = any(p.reads_handoff for p in penalties.values())
+        self.couples_samples = any(p.couples_samples for p in penalties.values())
+
+    @property
+    def parts(self) -> list[Component]:
+        """The components whose terms it sums, in their order."""
+        return [cast(Component, penalty) for penalty in self.penalties.values()]
+
+    def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
+        """Return the terms in the order of the recipe."""
+        return {name: penalty(out, block, views) for name, penalty in self.penalties.items()}
+
+
+class GoodnessLoss(PenaltyLoss):
     """``objective(goodness) + Σ penalties``, each term under its name.
 
     Args:
@@ -43,23 +72,21 @@ class GoodnessLoss(LocalLoss):
     """
 
     def __init__(self, objective: Objective, penalties: Mapping[str, Penalty] | None = None) -> None:
-        super().__init__()
-        if taken := _METRICS.intersection(penalties or {}):
-            raise ValueError(f"penalties: {min(taken)!r} is the name of another metric of every block")
-        self.objective = objective
-        self.penalties = nn.ModuleDict(dict(penalties or {}))
-        self.reads_handoff = any(p.reads_handoff for p in (penalties or {}).values())
-        self.couples_samples = objective.couples_samples or any(
-            p.couples_samples for p in (penalties or {}).values()
-        )
+        LocalLoss.__init__(self)
+        self.objective = objective  # before the penalties: the order of a block's parameters
+        self._hold(penalties or {})
+        self.couples_samples |= objective.couples_samples
+
+    @property
+    def parts(self) -> list[Component]:
+        """The objective, then the penalties."""
+        return [self.objective, *super().parts]
 
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """Return the objective's term first, then the penalties in the order of the recipe."""
         assert out.goodness is not None, "an objective needs a goodness; the builder has checked it"
-        terms = {"objective": self.of_goodness(out.goodness, views, block)}
-        for name, penalty in self.penalties.items():
-            terms[name] = penalty(out, block, views)
-        return terms
+        objective = self.of_goodness(out.goodness, views, block)
+        return {"objective": objective, **super().forward(out, block, views)}
 
     def of_goodness(self, goodness: Tensor, views: Views, block: Block) -> Tensor:
         """Return the objective's term; in a task by position its rows are the positions with a target."""
@@ -115,17 +142,19 @@ def goodness_loss(
     goodness: Goodness | None,
     objective: Objective | str | Mapping[str, Any] | None,
     penalties: Mapping[str, Any] | None,
-) -> GoodnessLoss | None:
-    """Return the loss of a goodness, from objects or kinds; None without an objective.
+) -> PenaltyLoss | None:
+    """Return the loss of a goodness, from objects or kinds; None without an objective and penalties.
 
     Raises:
-        UserError: when an objective has no goodness or one of the wrong form, or penalties are given without
-            an objective.
+        UserError: when an objective has no goodness or one of the wrong form, or penalties that do not teach
+            are given without an objective.
     """
+    expect("penalties", penalties or {}, Mapping, "a mapping from names to penalties")
+    terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
     if objective is None:
-        if penalties:
+        if terms and not any(cast(Penalty, term).teaches for term in terms.values()):
             raise UserError("penalties: a block without an objective does not learn from them")
-        return None
+        return PenaltyLoss(terms) if terms else None
     made: Objective = part("objective", objective)
     if goodness is None:
         raise UserError(f"goodness: objective {type(made).__name__} needs a goodness")
@@ -134,8 +163,6 @@ def goodness_loss(
             f"objective: {type(made).__name__} reads goodness of form {made.accepts!r}, but "
             f"{type(goodness).__name__} gives form {goodness.form!r}"
         )
-    expect("penalties", penalties or {}, Mapping, "a mapping from names to penalties")
-    terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
     try:
         return GoodnessLoss(made, terms)
     except ValueError as error:

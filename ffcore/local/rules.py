@@ -10,7 +10,7 @@ from torch import Tensor
 from ffcore.errors import UserError
 from ffcore.interfaces import LearningRule, Out, Views
 from ffcore.interfaces.rule import Call
-from ffcore.local.loss import GoodnessLoss
+from ffcore.local.loss import PenaltyLoss
 
 
 class Gradient(LearningRule):
@@ -60,7 +60,7 @@ def _without_graph(block: Any, out: Out) -> str:
         part = block.body if name == "activity" else block.goodness
         if made is not None and not made.requires_grad:
             return f"the {name} that {type(part).__name__} returned"
-    parts = block.loss.children() if type(block.loss) is GoodnessLoss else ()
+    parts = block.loss.children() if isinstance(block.loss, PenaltyLoss) else ()
     return f"the loss that {type(next(iter(parts), block.loss)).__name__} returned"
 
 

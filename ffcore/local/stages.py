@@ -190,6 +190,16 @@ def sources_of(algorithm: Algorithm, local: LocalNetwork) -> tuple[Source, ...]:
     return tuple(sources)
 
 
+def refuse_no_evidence(sources: Sequence[Source]) -> None:
+    """Raise if no block gives evidence, as in a task without targets for blocks without a goodness.
+
+    Raises:
+        UserError: nothing can be predicted.
+    """
+    if not sources:
+        raise UserError("nothing is predicted: no block gives evidence, and there is no readout")
+
+
 def refuse_misfits(algorithm: Algorithm, contribution: LayerContribution, local: LocalNetwork) -> None:
     """Raise if an algorithm cannot read the goodness of a block, or has parameters, which would not learn.
 

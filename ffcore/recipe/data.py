@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from ffcore.options import MOST, Count, Natural, Seed
-from ffcore.recipe.spec import Kind, Spec
+from ffcore.recipe.spec import Function, Kind, Spec
 from ffcore.recipe.strict import Flat
 
 
@@ -38,6 +38,11 @@ class DataConfig(Flat):
     split_seed: Seed = Field(default=0, description="seed of the split into training and validation")
     augment: list[Annotated[Spec, Kind("augmentation")]] = Field(
         default=[], description="augmentations of the training samples, applied in order"
+    )
+    transform: Annotated[Any, Function()] | None = Field(
+        default=None,
+        description="module:function that changes all samples when they are read, before augmentations and "
+        "labels: from a tensor (N, *shape) to a tensor (N, *shape')",
     )
     groups: list[Natural] | None = Field(
         default=None,

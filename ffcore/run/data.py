@@ -11,6 +11,7 @@ import torch
 
 from ffcore.build.components import make
 from ffcore.build.form import Form
+from ffcore.build.transform import as_in
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
@@ -24,7 +25,10 @@ from ffcore.tasks import Regression
 
 @dataclass(frozen=True)
 class Data:
-    """A data set with its validation split, and mean and standard deviation for standardisation."""
+    """A data set with its validation split, and mean and standard deviation for standardisation.
+
+    ``stored`` describes samples before the recipe's transform: shape, dtype and scale; None without one.
+    """
 
     images: ImageSet
     train: Split
@@ -32,6 +36,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     recipe: Recipe
+    stored: Mapping[str, Any] | None = None
 
     def statistics(self) -> Statistics:
         """Returns the class counts and the range of the training samples, scaled and standardised.
@@ -61,6 +66,11 @@ class Data:
         expect("data", source, Dataset, "an instance of ffcore.data.images.Dataset")
         images = source.load()
         expect(f"data: the result of {type(source).__name__}.load", images, ImageSet, "an ImageSet")
+        stored = None
+        if config.transform is not None:
+            before = Form.of(images).dump()
+            stored = {"shape": before["shape"], "dtype": before["dtype"], "scale": images.scale}
+            images = as_in(recipe, images)
         try:
             train, val = images.train, images.val
             if val is None:
@@ -75,7 +85,7 @@ class Data:
             mean, std = _of_columns(train.x)
         if images.by_column == "all" and images.target.target == "values":
             images, train, val = _standardised(images, train, val, task)
-        return cls(images, train, val, mean, std, recipe)
+        return cls(images, train, val, mean, std, recipe, stored)
 
     def loader(
         self, split: Split, device: torch.device, epoch: Callable[[], int] | None, group: Ranks = ALONE
@@ -128,6 +138,7 @@ class Data:
             "mean": list(self.mean),
             "std": list(self.std),
             "provenance": dict(self.images.provenance),
+            **({} if self.stored is None else {"stored": dict(self.stored)}),
         }
 
 

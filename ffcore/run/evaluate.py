@@ -52,10 +52,10 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     if type(form.task) is not type(own.task) or (form.dtype != own.dtype and not (form.plain and own.plain)):
         now, then = (f"{type(each.task).__name__} of {each.dtype}" for each in (form, own))
         raise UserError(f"data: {now}; the run was trained on {then}")
-    if data.images.shape != predictor.shape or data.images.num_classes != len(predictor.classes):
+    if data.images.shape != own.shape or data.images.num_classes != len(predictor.classes):
         raise UserError(
             f"data: {data.images.num_classes} classes of {data.images.shape}; the run was trained on "
-            f"{len(predictor.classes)} of {predictor.shape}"
+            f"{len(predictor.classes)} of {own.shape}"
         )
     chosen = choose(data, split)
     names = [source.name for source in predictor.module.sources]

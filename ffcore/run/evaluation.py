@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffcore.engine.measures import measures_of
-from ffcore.engine.metrics import Accuracy
+from ffcore.engine.measures import measures_of, own_measures
+from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import Task
 from ffcore.interfaces.structure import mapped, rows
+from ffcore.local.modes import evaluating
 from ffcore.network import Network
 from ffcore.run.evaluate import open_data
 from ffcore.run.finished import Run
@@ -100,34 +101,48 @@ def evaluate(
         own = open_data(predictor, ())
         batches: Iterable[Any] = own.loader(own.images.test, torch.device("cpu"), None)
     else:
-        classes = type(predictor.form.task) is Classification
-        y = class_numbers(data[1], predictor.classes) if classes else targets(data[1], predictor.form.task)
+        classes, own_task = type(predictor.form.task) is Classification, predictor.form.task
+        y = class_numbers(data[1], predictor.classes) if classes else None
+        if not classes and own_task.target != "none":
+            y = targets(data[1], own_task)
         batches = predictor.loader(data[0], y)
     names = [source.name for source in predictor.module.sources]
-    measured = ((*predictor.measure(batch.x), batch.y) for batch in batches)
-    return _counted(names, predictor.module.net.task, measured)
+    task = predictor.module.net.task
+    measured = (
+        (*predictor.measure(batch.x), batch.y, predictor.metrics(batch, i) if task.target == "none" else {})
+        for i, batch in enumerate(batches)
+    )
+    return _counted(names, task, measured)
 
 
-def _of_network(net: Network, x: Any, y: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+_Measured = tuple[Tensor, Tensor, Tensor, Mapping[str, Tensor]]
+"""Evidence, combined scores, targets, and measures of the network itself, of one batch."""
+
+
+def _of_network(net: Network, x: Any, y: Tensor | None) -> Iterable[_Measured]:
     net.batch(x, y, 0, 0)  # only to raise for samples or classes that do not fit
-    for first in range(0, rows(x), _AT_ONCE):
-        part = slice(first, first + _AT_ONCE)
-        evidence = net.evidence(mapped(x, itemgetter(part)))
-        yield evidence, net.combine(evidence), y[part]
+    for number, first in enumerate(range(0, rows(x), _AT_ONCE)):
+        some = itemgetter(slice(first, first + _AT_ONCE))
+        batch = net.batch(mapped(x, some), None if y is None else some(y), 0, number)
+        evidence = net.evidence(batch.x)
+        own: Mapping[str, Tensor] = {}
+        if net.task.target == "none":
+            with torch.no_grad(), evaluating(net):
+                own = own_measures(net, batch)
+        yield evidence, net.combine(evidence), batch.y, own
 
 
-def _counted(
-    names: Sequence[str], task: Task, batches: Iterable[tuple[Tensor, Tensor, Tensor]]
-) -> Evaluation:
-    measured, count = measures_of(task, len(names)), 0
-    for evidence, combined, y in batches:
+def _counted(names: Sequence[str], task: Task, batches: Iterable[_Measured]) -> Evaluation:
+    measured, of_network, count = measures_of(task, len(names)), Measures(), 0
+    for evidence, combined, y, own in batches:
         if isinstance(measured, Accuracy):
             measured.to(y.device)
         measured.update(evidence, combined, y)
+        of_network.update(own, len(y))
         count += len(y)
     if not count:
         raise UserError("data: has no samples; the accuracy is not defined")
     metrics = measured.metrics()
     per_block = dict(zip(names, metrics.pop("per_source"), strict=True))
     confusion = tuple(tuple(row) for row in metrics.pop("confusion", ()))
-    return Evaluation(count, metrics, per_block, confusion)
+    return Evaluation(count, {**metrics, **of_network.metrics()}, per_block, confusion)

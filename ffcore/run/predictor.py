@@ -19,12 +19,17 @@ from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
 from ffcore.build.given import refuse_misfit
 from ffcore.build.names import of_existing_run
+from ffcore.build.transform import transform_of
+from ffcore.data.given import of_targets
 from ffcore.data.images import Split, arrays
 from ffcore.data.loader import DeviceLoader
+from ffcore.data.transform import apply
+from ffcore.engine.measures import own_measures
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch
 from ffcore.interfaces.structure import tensors
+from ffcore.local.stages import refuse_no_evidence
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
@@ -90,7 +95,12 @@ class Predictor:
         meta: dict[str, Any] = state["ffcore"]["data"]
         self.data: str = meta["name"]
         self.form = Form.read(meta, None if net is None else net.task)
-        self.shape = self.form.shape
+        # of the samples that the user gives, before the recipe's transform
+        given = meta.get("stored") or {}
+        self._given = Form.read({**meta, **given}, self.form.task)
+        self._given_scale: float = given.get("scale", meta["scale"])
+        self._transform = transform_of(self.recipe)
+        self.shape = self._given.shape
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
@@ -123,7 +133,7 @@ class Predictor:
         """Returns the algorithm's own metrics of a batch, in the run's precision; see `Algorithm.measure`."""
         self.module.seed_measuring(batch, number)
         with precision(self.recipe, batch.index.device):
-            return self.module.algorithm.measure(batch, self.module.network)
+            return own_measures(self.module.net, batch)
 
     @overload
     def scores(self, x: Tensor) -> Tensor: ...
@@ -246,24 +256,22 @@ class Predictor:
             requires_fit=False,
         )
 
-    def loader(self, x: Any, y: NDArray[np.int64] | None = None) -> DeviceLoader:
+    def loader(self, x: Any, y: NDArray[Any] | None = None) -> DeviceLoader:
         """Returns a loader whose inputs are scaled and standardised exactly as in training.
 
         Args:
             x: samples as for `scores`.
-            y: (N,) class indices; zeros if None.
+            y: (N,) class indices, or targets of another task; None: zeros, or no targets.
 
         Raises:
             UserError: as for `scores`, or x and y differ in length.
         """
         dtype = next(self.module.network.parameters()).dtype
-        if self.form.plain:
-            samples = stored(x, self.shape, dtype)
-            warn_scaled(samples, self._scale)
-        else:
-            samples = stored_as(x, self.form.shape, self.form.dtype)
+        samples = self._as_stored(x, dtype)
+        if self._transform is not None:
+            samples = apply(self._transform, samples, self._given_scale)
         count = len(next(arrays(samples)))
-        classes = np.zeros(count, dtype=np.int64) if y is None else y
+        classes = of_targets(np.zeros(count, dtype=np.int64), self.form.task, count) if y is None else y
         if len(classes) != count:
             raise UserError(f"x has {count} samples, but y has {len(classes)} classes")
         return DeviceLoader(
@@ -276,8 +284,16 @@ class Predictor:
             std=self.std,
         )
 
+    def _as_stored(self, x: Any, dtype: torch.dtype) -> Any:
+        if not self._given.plain:
+            return stored_as(x, self.shape, self._given.dtype)
+        samples = stored(x, self.shape, dtype)
+        warn_scaled(samples, self._given_scale)
+        return samples
+
     @own_settings(warn=False)
     def _scores(self, x: Any) -> Tensor:
+        refuse_no_evidence(self.module.net.sources)
         loader = self.loader(x)
         if not loader.samples:
             return torch.zeros(0, len(self.classes), dtype=next(self.module.network.parameters()).dtype)

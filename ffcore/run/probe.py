@@ -84,8 +84,10 @@ def probe(
     if type(predictor.form.task) is not Classification:
         raise UserError(f"--probe: probes need one class a sample, not the task {predictor.form.task}")
     data = open_data(predictor, overrides)
-    if data.images.shape != predictor.shape:
-        raise UserError(f"data: samples of {data.images.shape}; the run was trained on {predictor.shape}")
+    if data.images.shape != predictor.form.shape:
+        raise UserError(
+            f"data: samples of {data.images.shape}; the run was trained on {predictor.form.shape}"
+        )
     measured = choose(data, split)
     learn, choice = (data.train, data.val) if data.val is not None else cut(data.train, 0.1, 0)
     assert choice is not None, "the validation split, or a tenth of the training split"

@@ -163,7 +163,7 @@ def targets(y: Any, task: Task) -> NDArray[Any]:
     Raises:
         UserError: they do not fit the task.
     """
-    given = of_targets(_array(y, "y"), task)
+    given = of_targets(_array(y, "y"), task, len(y))
     y = torch.from_numpy(np.ascontiguousarray(given))
     task.refuse(y, len(given))
     return task.standardised(y).numpy()

@@ -2,6 +2,7 @@
 
 from ffcore.tasks.classification import Classification, PixelClassification, TokenClassification, as_task
 from ffcore.tasks.numbers import MultiLabel, Regression
+from ffcore.tasks.unsupervised import Unsupervised
 
 __all__ = [
     "Classification",
@@ -9,5 +10,6 @@ __all__ = [
     "PixelClassification",
     "Regression",
     "TokenClassification",
+    "Unsupervised",
     "as_task",
 ]

@@ -59,6 +59,7 @@ class Contrast(Penalty):
     couples_samples: ClassVar[bool] = True
     reads_classes: ClassVar[bool] = True
     reads_handoff: ClassVar[bool] = True
+    teaches: ClassVar[bool] = True
     projection: nn.Sequential
     temperature: Tensor
 

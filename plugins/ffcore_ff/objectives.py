@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Context, Objective, Views
 from ffcore.interfaces.goodness import Form
+from ffcore.interfaces.task import Target
 from ffcore.options import Positive
 
 
@@ -34,6 +35,7 @@ class Logistic(Objective):
     """
 
     accepts: ClassVar[Form] = "energy"
+    reads: ClassVar[frozenset[Target]] = frozenset({"none"})
     examples = ({"threshold": 2.0, "temperature": 3.0},)
 
     def __init__(self, threshold: float | Literal["units"] = "units", temperature: Positive = 1.0) -> None:
@@ -86,6 +88,7 @@ class SymBa(Objective):
     """
 
     accepts: ClassVar[Form] = "energy"
+    reads: ClassVar[frozenset[Target]] = frozenset({"none"})
 
     def __init__(self, alpha: Positive = 4.0) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from ffcore.plugin.registrar import Registrar
 def ffcore_register(registry: Registrar) -> None:
     """See `ffcore.plugin.hookspecs.ffcore_register`."""
     registry.algorithm("local-errors", "ffcore_local.algorithm:LocalErrors")
+    registry.algorithm("two-views", "ffcore_local.two_views:TwoViews")
 
     registry.body("conv-bn", "ffcore_local.bodies:ConvBatchNorm")
     registry.body("dense-bn", "ffcore_local.bodies:DenseBatchNorm")
@@ -28,6 +29,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.objective("likelihood", "ffcore_local.codes:Likelihood")
 
     registry.penalty("similarity", "ffcore_local.similarity:Similarity")
+    registry.penalty("nt-xent", "ffcore_local.contrastive:NTXent")
 
     registry.handoff("channel-dropout", "ffcore_local.handoffs:ChannelDropout")
 

@@ -44,6 +44,7 @@ class Similarity(Penalty):
     """
 
     couples_samples: ClassVar[bool] = True
+    teaches: ClassVar[bool] = True
     reads_classes: ClassVar[bool] = True
     examples = ({"kernel": None}, {"kernel": 1, "weight": 0.5})
     learned: Tensor

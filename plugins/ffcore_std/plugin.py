@@ -47,6 +47,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.task("pixel-classification", "ffcore.tasks.classification:PixelClassification")
     registry.task("multi-label", "ffcore.tasks.numbers:MultiLabel")
     registry.task("regression", "ffcore.tasks.numbers:Regression")
+    registry.task("none", "ffcore.tasks.unsupervised:Unsupervised")
 
     _training(registry)
     _data(registry)
@@ -110,4 +111,6 @@ def _data(registry: Registrar) -> None:
     registry.augmentation("resized-crop", "ffcore_std.augmentations:ResizedCrop")
     registry.augmentation("cutout", "ffcore_std.augmentations:Cutout")
     registry.augmentation("colour-jitter", "ffcore_std.augmentations_colour:ColourJitter")
+    registry.augmentation("noise", "ffcore_std.augmentations_any:Noise")
+    registry.augmentation("mask", "ffcore_std.augmentations_any:Mask")
     registry.augmentation("grey", "ffcore_std.augmentations_colour:Grey")

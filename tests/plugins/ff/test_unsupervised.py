@@ -53,7 +53,7 @@ def test_the_readout_is_the_only_evidence():
         ({"readouts": {}}, "add one under `readouts`"),
         (
             {"algorithm": {"kind": "forward-forward-unsupervised", "negatives": "wrong-label"}},
-            "must be images",
+            "must be samples",
         ),
         ({"algorithm": {"kind": "forward-forward", "negatives": "hybrid"}}, "have no hypothesis"),
     ],

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from ffcore.interfaces import BatchRNG, Context
 from ffcore_std.augmentations import Cutout, Flip, ResizedCrop, Shift
+from ffcore_std.augmentations_any import Mask, Noise
 
 ALL = [Shift(2), Shift(2, "reflect"), Flip(), ResizedCrop(), Cutout(3, 0.7)]
 NAMES = ["shift", "shift, reflected", "flip", "resized-crop", "cutout"]
@@ -150,3 +151,20 @@ def test_vectors_are_refused(augmentation):
 def test_a_share_without_rows_is_no_trouble():
     for augmentation in ALL:
         assert augmentation(images(0), BatchRNG(1, 0, 3, 0, 3)).shape == (0, 2, 5, 6)
+
+
+def test_noise_has_its_scale():
+    x = torch.ones(200, 50)
+    noise = Noise(scale=0.5)(x, BatchRNG(1, 0, 0, 200, 200)) - x
+    assert abs(float(noise.std()) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((50,), 0), ((50, 3), 0), ((3, 50), -1)])
+def test_masked_positions_are_replaced_whole(shape, dim):
+    x = torch.ones(200, *shape).long()
+    made = Mask(share=0.3, value=9, dim=dim)(x, BatchRNG(1, 0, 0, 200, 200))
+    hidden = made == 9
+    assert made.dtype == torch.int64
+    assert abs(float(hidden.float().mean()) - 0.3) < 0.02
+    of_position = hidden.float().mean([1] if shape == (3, 50) else [2]) if len(shape) == 2 else hidden.float()
+    assert set(of_position.unique().tolist()) == {0.0, 1.0}

@@ -1,0 +1,86 @@
+"""Contrast of two views of a batch, on the activity of a block.
+
+    z = f/|f|,  f = P · mean over positions of h                              (2N, D)
+    L = −(1/2N) Σ_i ln [exp(z_i·z_i'/T) / Σ_{k≠i} exp(z_i·z_k/T)]
+
+N samples; 2N rows, the first views before the second ones; i' the other view of row i's sample; P a linear
+projection that learns with the block, or the identity; T the temperature.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ffcore.interfaces import Block, Context, Out, Penalty, Views
+from ffcore.options import NonNegative, Positive, Size
+
+
+def nt_xent(z: Tensor, temperature: float) -> Tensor:
+    """Return the normalised temperature-scaled cross-entropy of 2N rows of length 1; see the module.
+
+    >>> z = torch.eye(2).repeat(2, 1)  # two samples, both views of each are equal
+    >>> round(float(nt_xent(z, 1.0)), 4), round(math.log(1 + 2 / math.e), 4)
+    (0.5514, 0.5514)
+    """
+    n = len(z) // 2
+    own = torch.eye(2 * n, dtype=torch.bool, device=z.device)
+    similar = (z @ z.T / temperature).masked_fill(own, -math.inf)
+    other = torch.arange(2 * n, device=z.device).roll(n)
+    return F.cross_entropy(similar, other)
+
+
+class NTXent(Penalty):
+    """Contrast of the two views of every sample with the views of all others of the batch.
+
+    SimCLR's loss (Chen et al. 2020, arXiv:2002.05709) on the activity of every block, as in greedy
+    self-supervised learning (Löwe et al. 2019, arXiv:1905.11786; Xiong et al. 2020, arXiv:2008.01342). It
+    needs two views of each sample, as of the algorithm `two-views`. The term of a single sample is 0.
+
+    Args:
+        weight: factor of the term.
+        temperature: T.
+        width: D, features of the projection P; null: no projection.
+        dim: the dimension of an activity that holds its features: 0 for images (C, H, W) and signals (C, T),
+            -1 for tokens (T, D). The mean is over the others.
+    """
+
+    couples_samples: ClassVar[bool] = True
+    teaches: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        weight: NonNegative = 1.0,
+        temperature: Positive = 0.5,
+        width: Size | None = 64,
+        dim: Literal[0, -1] = 0,
+    ) -> None:
+        super().__init__()
+        self.weight, self.temperature = weight, temperature
+        self.width, self.dim = width, dim
+        self.projection: nn.Module = nn.Identity()
+
+    def setup(self, context: Context) -> None:
+        """Make the projection."""
+        if self.width is not None:
+            self.projection = nn.Linear(context.shape[self.dim], self.width, bias=False)
+
+    def forward(self, out: Out, block: Block, views: Views) -> Tensor:
+        """Return the weighted term.
+
+        Raises:
+            ValueError: when there are other views.
+        """
+        if len(views.sizes) != 2 or views.sizes[0] != views.sizes[1]:
+            given = ", ".join(views.roles)
+            raise ValueError(f"penalty nt-xent: needs two views of each sample, as of two-views, not {given}")
+        h = out.activity
+        features = h.movedim(1 if self.dim == 0 else -1, -1).flatten(1, -2).mean(1) if h.dim() > 2 else h
+        # Autocast would round the similarities of nearly equal rows.
+        with torch.autocast(h.device.type, enabled=False):
+            made = self.projection(features.to(torch.promote_types(features.dtype, torch.float32)))
+            return self.weight * nt_xent(F.normalize(made, dim=1), self.temperature)

@@ -1,0 +1,77 @@
+import csv
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ffcore
+from ffcore.errors import UserError
+from ffcore_local.contrastive import nt_xent
+
+PARTS = {
+    "algorithm": {"kind": "two-views", "augment": [{"kind": "shift", "pixels": 1}]},
+    "block": {"goodness": None, "objective": None, "penalties": {"pair": "nt-xent"}, "handoff": "rms"},
+    "trainer": {"max_epochs": 3, "threads": 1, "bar": False},
+    "network": [{"kind": "conv", "channels": 16, "kernel": 3}, {"kind": "conv", "channels": 32, "kernel": 3}],
+}
+
+
+def test_the_loss_by_hand():
+    z = nn.functional.normalize(torch.tensor([[1.0, 0], [0, 1], [1, 1], [-1, 2]]), dim=1)
+    total = 0.0
+    for i, other in enumerate([2, 3, 0, 1]):
+        shares = [math.exp(float(z[i] @ z[k]) / 0.2) for k in range(4) if k != i]
+        total -= math.log(math.exp(float(z[i] @ z[other]) / 0.2) / sum(shares))
+    assert float(nt_xent(z, 0.2)) == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_both_views_are_augmented_with_other_numbers():
+    net = ffcore.from_recipe("digits/ff-unsupervised", shape=(1, 8, 8), classes=10, **PARTS)
+    x = torch.rand(20, 1, 8, 8)
+    batch = net.batch(x, torch.arange(20) % 10, 0, 0)
+    views = net.algorithm.views(batch, net.local)
+    assert views.roles == ("first", "second")
+    first, second = views.x.split(20)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, x)
+
+
+def test_blocks_learn_without_labels_and_a_readout_reads_them(tmp_path):
+    run = ffcore.train("digits/ff-unsupervised", run_dir=tmp_path / "run", **PARTS)
+    assert run.results["test"]["accuracy"] > 0.8
+    loss = [
+        epoch["conv2/loss"] for epoch in csv.DictReader((run.path / "metrics.csv").read_text().splitlines())
+    ]
+    assert float(loss[-1]) < float(loss[0])
+
+
+def test_a_run_without_targets(tmp_path):
+    data = {
+        "kind": "python",
+        "target": "sklearn.datasets:load_digits",
+        "options": {"return_X_y": True},
+        "task": "none",
+        "scale": "all",
+    }
+    parts = {**PARTS, "network": [{"kind": "dense", "units": 64}], "data": data, "readouts": {}}
+    run = ffcore.train(
+        "digits/ff-unsupervised", run_dir=tmp_path / "run", **parts, **{"algorithm.augment": []}
+    )
+    assert run.results["test"]["loss"] < 5
+    with pytest.raises(UserError, match="nothing is predicted"):
+        run.predictor().predict(np.zeros((2, 64)))
+
+
+def test_blocks_without_targets_need_a_readout():
+    with pytest.raises(UserError, match="add one under `readouts`, or set the task to none"):
+        ffcore.from_recipe("digits/ff-unsupervised", shape=(1, 8, 8), classes=10, **PARTS, readouts={})
+
+
+def test_other_views_are_refused():
+    block = ffcore.LocalBlock(nn.Linear(4, 3), "linear-head", penalties={"pair": "nt-xent"})
+    net = ffcore.Network([block], "local-errors", example=torch.rand(2, 4), classes=3)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    with pytest.raises(ValueError, match="nt-xent: needs two views of each sample, as of two-views, not all"):
+        net.learn(torch.rand(4, 4), torch.arange(4) % 3, optimizers)
