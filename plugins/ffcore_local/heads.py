@@ -98,6 +98,7 @@ class Pooled(nn.Module):
         features: largest number of features of an image; None: all pixels.
         grid: number of cells of a side, in place of ``features``.
         dim: the dimension of a sample that holds the features of a token; the others are averaged.
+        padding: whether tokens whose features are all zero are left out of the mean.
 
     Raises:
         ValueError: when it does not fit the shape.
@@ -106,12 +107,17 @@ class Pooled(nn.Module):
     average: Tensor | None
 
     def __init__(
-        self, shape: tuple[int, ...], features: int | None, grid: int | None, dim: int | None
+        self,
+        shape: tuple[int, ...],
+        features: int | None,
+        grid: int | None,
+        dim: int | None,
+        padding: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("average", None, persistent=False)
         self.grid: tuple[int, int] | None = None
-        self.dim = feature_dim(shape, dim)
+        self.dim, self.padding = feature_dim(shape, dim), padding
         if self.dim is not None:
             self.features = shape[self.dim]
         elif len(shape) == 1:
@@ -128,6 +134,9 @@ class Pooled(nn.Module):
         """(R, *shape) → (R, F); the features of an image are ordered by cell, then channel."""
         if self.dim is not None:
             others = [d + 1 for d in range(x.dim() - 1) if d != self.dim]
+            if self.padding and others:
+                real = (x != 0).any(self.dim + 1, keepdim=True)
+                return x.sum(others) / real.sum(others).clamp(min=1)
             return x.mean(others) if others else x
         if self.grid is None:
             return x
@@ -160,6 +169,8 @@ class LinearHead(Goodness):
         dim: for an activity of tokens, the dimension that holds the features: -1 for (T, D).
         power: 2: the features are means of squares over the cells; 1: means of the activity. ASGE uses
             squares and a fixed head (arXiv:2509.12394).
+        padding: with ``dim``, whether tokens whose features are all zero are padding, which the mean over the
+            tokens leaves out.
 
     Raises:
         ValueError: when a fixed head would start at zero.
@@ -178,11 +189,12 @@ class LinearHead(Goodness):
         bias: bool = True,
         dim: Annotated[int, Field(ge=-8, le=8)] | None = None,
         power: Literal[1, 2] = 1,
+        padding: bool = False,
     ) -> None:
         super().__init__()
         if fixed and init == "zero":
             raise ValueError("init: a fixed head of zeros teaches nothing; use init: he or uniform")
-        self.options = (features if grid is None else None, grid, dim)
+        self.options = (features if grid is None else None, grid, dim, padding)
         self.init = init
         self.fixed = fixed
         self.bias = bias

@@ -6,6 +6,9 @@
     gru            h_t of a gated recurrent unit, from h_0 = 0
     conv-1d        h = f(W ∗ x + b) along the sequence
 
+Sequences of different lengths are padded. The embedding of a padding token is a vector of zeros. With
+``padding`` the other bodies take such vectors for padding: they do not attend to them, and leave them zero.
+
 R rows; T tokens; D features in, U out; x (R, T) tokens or (R, T, D); images (R, C, H, W).
 """
 
@@ -14,8 +17,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ffcore.options import BelowOne, Size
+from ffcore.options import BelowOne, Natural, Size
 from ffcore_std.activations import ACTIVATIONS, ActivationName
+
+
+def real(x: Tensor) -> Tensor:
+    """Return which tokens are not padding, a vector of zeros: (R, T, D) → (R, T) booleans."""
+    return (x != 0).any(-1)
 
 
 class Embedding(nn.Module):
@@ -26,19 +34,28 @@ class Embedding(nn.Module):
         units: features U of a vector.
         tokens: size of the vocabulary; a token is 0 … tokens − 1. More than the data have does no harm.
         positions: whether to add P.
+        padding: the token that fills sequences up to one length: its vector is zero. null: none.
 
     Raises:
-        ValueError: when a sample is not a sequence of tokens.
+        ValueError: when a sample is not a sequence of tokens, or the padding is no token.
     """
 
-    examples = ({"tokens": 7, "units": 4},)
+    examples = ({"tokens": 7, "units": 4}, {"tokens": 7, "units": 4, "padding": 0})
 
     def __init__(
-        self, in_shape: tuple[int, ...], units: Size, tokens: Size = 256, positions: bool = True
+        self,
+        in_shape: tuple[int, ...],
+        units: Size,
+        tokens: Size = 256,
+        positions: bool = True,
+        padding: Natural | None = None,
     ) -> None:
         super().__init__()
         if len(in_shape) != 1:
             raise ValueError(f"embedding: needs sequences of tokens (T,), not samples of shape {in_shape}")
+        if padding is not None and padding >= tokens:
+            raise ValueError(f"padding: {padding} is not one of the {tokens} tokens 0 to {tokens - 1}")
+        self.padding = padding
         self.token = nn.Embedding(tokens, units)
         self.position = nn.Parameter(0.02 * torch.randn(in_shape[0], units)) if positions else None
         nn.init.normal_(self.token.weight, std=0.02 if positions else 1.0)
@@ -53,7 +70,9 @@ class Embedding(nn.Module):
                 f"embedding: tokens run from {int(x.min())} to {most}, but tokens is {size}; they should be "
                 f"0 to {size - 1}"
             ) from error
-        return made if self.position is None else made + self.position[: x.shape[1]]
+        if self.position is not None:
+            made = made + self.position[: x.shape[1]]
+        return made if self.padding is None else made * (x != self.padding).unsqueeze(-1)
 
 
 class Patches(nn.Module):
@@ -97,12 +116,13 @@ class Attention(nn.Module):
         factor: hidden units of the second part, as a multiple of D.
         causal: whether a token sees itself and those before it only, as in a language model.
         dropout: probability that a value of each part is set to 0 in training.
+        padding: whether vectors of zeros are padding.
 
     Raises:
         ValueError: when a sample is not (T, D), or the heads do not divide D.
     """
 
-    examples = ({"heads": 1}, {"heads": 1, "causal": True, "factor": 2})
+    examples = ({"heads": 1}, {"heads": 1, "causal": True, "factor": 2}, {"heads": 1, "padding": True})
 
     def __init__(
         self,
@@ -111,6 +131,7 @@ class Attention(nn.Module):
         factor: Size = 4,
         causal: bool = False,
         dropout: BelowOne = 0.0,
+        padding: bool = False,
     ) -> None:
         super().__init__()
         if len(in_shape) != 2:
@@ -118,20 +139,27 @@ class Attention(nn.Module):
         width = in_shape[1]
         if width % heads:
             raise ValueError(f"heads: {heads} do not divide the {width} features of a token")
-        self.heads, self.causal, self.dropout = heads, causal, dropout
+        self.heads, self.causal, self.dropout, self.padding = heads, causal, dropout, padding
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
         self.queries, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, factor * width), nn.Linear(factor * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, D) → (R, T, D)."""
-        x = x + self._dropped(self._attend(self.first(x)))
-        return x + self._dropped(self.down(nn.functional.gelu(self.up(self.second(x)))))
+        kept = real(x) if self.padding else None
+        x = x + self._dropped(self._attend(self.first(x), kept))
+        x = x + self._dropped(self.down(nn.functional.gelu(self.up(self.second(x)))))
+        return x if kept is None else x * kept.unsqueeze(-1)
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, kept: Tensor | None) -> Tensor:
         r, t, d = x.shape
         q, k, v = self.queries(x).view(r, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        made = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        mask = None
+        if kept is not None:  # (R, 1, T, T); a token always sees itself, since a softmax of nothing is NaN
+            mask = (kept[:, None, None] | torch.eye(t, dtype=torch.bool, device=x.device)).expand(r, 1, t, t)
+            mask = mask.tril() if self.causal else mask
+        causal = self.causal and mask is None
+        made = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         mixed: Tensor = self.out(made.transpose(1, 2).reshape(r, t, d))
         return mixed
 
@@ -145,23 +173,25 @@ class GRU(nn.Module):
     Args:
         in_shape: (T, D) of one sample; the builder supplies it.
         units: features U of an output.
+        padding: whether vectors of zeros are padding; it comes after the other tokens.
 
     Raises:
         ValueError: when a sample is not (T, D).
     """
 
-    examples = ({"units": 3},)
+    examples = ({"units": 3}, {"units": 3, "padding": True})
 
-    def __init__(self, in_shape: tuple[int, ...], units: Size) -> None:
+    def __init__(self, in_shape: tuple[int, ...], units: Size, padding: bool = False) -> None:
         super().__init__()
         if len(in_shape) != 2:
             raise ValueError(f"gru: needs sequences (T, D), not samples of shape {in_shape}")
+        self.padding = padding
         self.gru = nn.GRU(in_shape[1], units, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, D) → (R, T, U)."""
         made: Tensor = self.gru(x)[0]
-        return made
+        return made * real(x).unsqueeze(-1) if self.padding else made
 
 
 class Conv1d(nn.Module):
@@ -173,12 +203,13 @@ class Conv1d(nn.Module):
         kernel: tokens of a filter, odd.
         stride: distance between two places of a filter.
         activation: f: relu, leaky-relu, relu-pass-through, tanh or identity.
+        padding: whether vectors of zeros are padding.
 
     Raises:
         ValueError: when a sample is not (T, D), or the kernel is even.
     """
 
-    examples = ({"units": 3},)
+    examples = ({"units": 3}, {"units": 3, "stride": 2, "padding": True})
 
     def __init__(
         self,
@@ -187,6 +218,7 @@ class Conv1d(nn.Module):
         kernel: Size = 3,
         stride: Size = 1,
         activation: ActivationName = "relu",
+        padding: bool = False,
     ) -> None:
         super().__init__()
         if len(in_shape) != 2:
@@ -195,7 +227,9 @@ class Conv1d(nn.Module):
             raise ValueError(f"kernel: {kernel} is even; the padding needs an odd one")
         self.conv = nn.Conv1d(in_shape[1], units, kernel, stride, kernel // 2)
         self.activation = ACTIVATIONS[activation]
+        self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, D) → (R, ⌈T / stride⌉, U)."""
-        return self.activation.function(self.conv(x.transpose(1, 2)).transpose(1, 2))
+        made = self.activation.function(self.conv(x.transpose(1, 2)).transpose(1, 2))
+        return made * real(x)[:, :: self.stride].unsqueeze(-1) if self.padding else made

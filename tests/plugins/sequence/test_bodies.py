@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from ffcore.interfaces import Context
+from ffcore_local.heads import LinearHead
 from ffcore_sequence.bodies import GRU, Attention, Conv1d, Embedding
 from ffcore_std.pointwise import Pointwise
 
@@ -62,3 +64,32 @@ def test_outputs_of_sequences_have_a_row_for_each_token():
 def test_shapes_that_do_not_fit_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_changes_nothing_at_the_other_tokens(causal):
+    """A short sequence alone gives the same vectors, and the same scores, as with padding behind it."""
+    torch.manual_seed(0)
+    embedding = Embedding((8,), units=8, tokens=10, padding=0)
+    bodies = [
+        Attention((8, 8), heads=2, causal=causal, padding=True),
+        GRU((8, 8), units=6, padding=True),
+        Conv1d((8, 6), units=5, padding=True),
+    ]
+    head = LinearHead(dim=-1, init="uniform", padding=True)
+    head.setup(Context((8, 5), 3))
+    tokens = torch.randint(1, 10, (4, 5))
+    padded = torch.nn.functional.pad(tokens, (0, 3))
+    alone, behind = embedding(tokens), embedding(padded)
+    for body in bodies:
+        alone, behind = body(alone), body(behind)
+        torch.testing.assert_close(behind[:, :5], alone)
+        assert not behind[:, 5:].any()
+    torch.testing.assert_close(head(behind), head(alone))
+    assert embedding(torch.zeros(1, 8).long()).abs().max() == 0
+    assert bodies[0](torch.zeros(2, 8, 8)).isfinite().all()
+
+
+def test_a_padding_outside_the_vocabulary_is_refused():
+    with pytest.raises(ValueError, match="padding: 10 is not one of the 10 tokens 0 to 9"):
+        Embedding((8,), units=8, tokens=10, padding=10)
