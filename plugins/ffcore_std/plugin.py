@@ -104,6 +104,7 @@ def _data(registry: Registrar) -> None:
     registry.dataset("image-folder", "ffcore.data.folder:ImageFolder")
     registry.dataset("table", "ffcore.data.table:Table")
     registry.dataset("text", "ffcore.data.text:Text")
+    registry.dataset("huggingface", "ffcore.data.huggingface:HuggingFace")
     registry.dataset("python", "ffcore.data.python:PythonData")
 
     registry.augmentation("shift", "ffcore_std.augmentations:Shift")

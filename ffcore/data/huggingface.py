@@ -1,0 +1,182 @@
+"""Data sets of Hugging Face's library `datasets`, from a directory that its ``save_to_disk`` has written.
+
+N samples; T tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from ffcore.data.digest import sha256
+from ffcore.data.given import Scale
+from ffcore.data.images import Dataset, ImageSet
+from ffcore.data.python import PythonData
+from ffcore.errors import UserError, closest, first_line
+from ffcore.interfaces import Task
+from ffcore.interfaces.task import IGNORED
+from ffcore.options import ByName, FilePath, Natural, Size
+from ffcore.parts import part
+from ffcore.reading import expanded
+
+_SPLITS = {"train": "train", "validation": "val", "val": "val", "valid": "val", "dev": "val", "test": "test"}
+
+
+class HuggingFace(Dataset):
+    """A data set on disk, or a dictionary of the splits train, validation and test.
+
+    Needs ``pip install ffcore[huggingface]``. Columns may hold numbers, lists of numbers, images or texts. A
+    text becomes the tokens byte + 1, so that 0 is free for padding (257 tokens). Lists of integers and texts
+    of different lengths are padded. Several columns of numbers become one row (N, D).
+
+    Args:
+        path: the directory.
+        inputs: name of the column of inputs, or several.
+        target: name of the column of targets; several for several numbers or labels; null for the task none.
+        task: what the targets are; null: one class a sample, of integers or texts.
+        length: T; longer sequences are cut; null: that of the longest one of all splits.
+        padding: the token that fills shorter sequences; targets of such positions are −100.
+        scale: what a run standardises column by column; see `PythonData`.
+        test_fraction: share of the training samples that becomes the test split if there is none.
+        seed: seed of that split.
+    """
+
+    def __init__(
+        self,
+        path: FilePath,
+        inputs: str | Sequence[str],
+        target: str | Sequence[str] | None,
+        task: Task | ByName | None = None,
+        length: Size | None = None,
+        padding: Natural = 0,
+        scale: Scale = "none",
+        test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+        seed: Natural = 0,
+    ) -> None:
+        self.path = path
+        self.inputs = [inputs] if isinstance(inputs, str) else list(inputs)
+        self.targets = [target] if isinstance(target, str) else list(target or ())
+        self.task: Task | None = None if task is None else part("task", task)
+        self.length, self.padding = length, padding
+        self.scale: Scale = scale
+        self.test_fraction, self.seed = test_fraction, seed
+
+    def load(self) -> ImageSet:
+        """Read the data set.
+
+        Raises:
+            UserError: the directory is missing or holds something else, a column is missing, or values do not
+                fit.
+        """
+        path = expanded(self.path)
+        splits = _read(path)
+        length = self.length or max(self._longest(split) for split in splits.values()) or None
+        names, parts = None, {}
+        for name, split in splits.items():
+            x, y, known = self._columns(f"{path}, {name}", split, length, names)
+            names = names or known
+            parts[name] = (x, y)
+        made = PythonData(
+            lambda: {**parts, "classes": names},
+            task=self.task,
+            scale=self.scale,
+            test_fraction=self.test_fraction,
+            seed=self.seed,
+        ).load()
+        files = sorted(path.rglob("*.arrow"))
+        provenance = {file.relative_to(path).as_posix(): sha256(file) for file in files}
+        return replace(made, name=path.name, provenance=provenance)
+
+    def _longest(self, split: Any) -> int:
+        """Return the length of the longest sequence of the inputs; 0 if there are none."""
+        columns = [split[name][:] for name in self.inputs if name in split.column_names]
+        of_text = [len(v.encode()) for c in columns for v in c if isinstance(v, str)]
+        return max(of_text + [len(v) for c in columns for v in c if _is_tokens(v)], default=0)
+
+    def _columns(
+        self, what: str, split: Any, length: int | None, names: Sequence[str] | None
+    ) -> tuple[Any, Any, Sequence[str] | None]:
+        """Return samples, targets, and names of the classes if the data set has them."""
+        for name in (*self.inputs, *self.targets):
+            if name not in split.column_names:
+                raise UserError(f"{what}: there is no column {name!r}{closest(name, split.column_names)}")
+        columns = [self._array(what, name, split[name][:], length, self.padding) for name in self.inputs]
+        x = _side_by_side(what, self.inputs, columns)
+        if not self.targets:
+            return x, None, None
+        feature = split.features[self.targets[0]]
+        given = split[self.targets[0]][:]
+        if len(self.targets) == 1 and all(isinstance(value, str) for value in given):
+            known = list(names) if names is not None else sorted(set(given))
+            index = {name: k for k, name in enumerate(known)}
+            for value in given:
+                if value not in index:
+                    raise UserError(f"{what}: the class {value!r} does not occur in train")
+            return x, np.array([index[value] for value in given]), known
+        targets = [self._array(what, name, split[name][:], length, IGNORED) for name in self.targets]
+        return x, _side_by_side(what, self.targets, targets), getattr(feature, "names", None)
+
+    def _array(self, what: str, name: str, values: list[Any], length: int | None, fill: int) -> np.ndarray:
+        """Return a column as an array, with sequences of tokens padded to one length."""
+        if any(value is None for value in values):
+            row = next(i for i, value in enumerate(values) if value is None)
+            raise UserError(f"{what}: row {row} of column {name!r} is empty")
+        if values and isinstance(values[0], str):
+            values = [[byte + 1 for byte in value.encode()] for value in values]
+        if values and all(map(_is_tokens, values)) and length is not None:
+            table = np.full((len(values), length), fill, dtype=np.int64)
+            for row, tokens in enumerate(values):
+                if not len(tokens):
+                    raise UserError(f"{what}: row {row} of column {name!r} has no tokens")
+                table[row, : len(tokens)] = tokens[:length]
+            return table
+        if values and hasattr(values[0], "convert"):  # an image of Pillow
+            values = [_pixels(value) for value in values]
+        try:
+            return np.asarray(values)
+        except ValueError as error:  # of different lengths
+            line = first_line(error)
+            raise UserError(f"{what}: values of column {name!r} have different shapes: {line}") from error
+
+
+def _is_tokens(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, int) for each in value)
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """Return an image (C, H, W) of bytes, grey or in three colours."""
+    made = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"), dtype=np.uint8)
+    return made[None] if made.ndim == 2 else made.transpose(2, 0, 1)
+
+
+def _side_by_side(what: str, names: Sequence[str], columns: list[np.ndarray]) -> np.ndarray:
+    if len(columns) == 1:
+        return columns[0]
+    for name, column in zip(names, columns, strict=True):
+        if column.ndim != 1 or column.dtype.kind not in "iufb":
+            raise UserError(f"{what}: several columns make one row of numbers, but {name!r} is no number")
+    return np.stack([column.astype(np.float32) for column in columns], axis=1)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the splits by our names."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError("such data sets are read by datasets: pip install 'ffcore[huggingface]'") from error
+    if not path.is_dir():
+        raise UserError(f"{path}: no such directory; set data.path to one that save_to_disk has written")
+    try:
+        made = datasets.load_from_disk(str(path))
+    except Exception as error:  # of several libraries, with classes of their own
+        raise UserError(f"{path}: not a data set of save_to_disk: {first_line(error)}") from error
+    splits = made if isinstance(made, datasets.DatasetDict) else {"train": made}
+    known = {_SPLITS[name]: split for name, split in splits.items() if name in _SPLITS}
+    if "train" not in known:
+        raise UserError(f"{path}: there is no split train, only {', '.join(splits)}")
+    return known
