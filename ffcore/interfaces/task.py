@@ -101,6 +101,16 @@ class Task(ABC):
         left out.
         """
 
+    def shown(self, scores: Callable[[Tensor], Tensor], x: Any, y: Tensor) -> Mapping[str, Tensor]:
+        """Return arrays for the report of a trained network, by name; the default is none.
+
+        Args:
+            scores: the network, from samples to combined scores.
+            x: (N, *shape) test samples.
+            y: their targets.
+        """
+        return {}
+
     def standardised(self, y: Tensor) -> Tensor:
         """Return targets as losses read them: the targets themselves."""
         return y

@@ -42,6 +42,7 @@ def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Cal
             _goodness(module, data.loader(data.val, device, None), complain) if data.val else {}
         ),
     }
+    parts["test samples of the task"] = lambda: _of_task(module, data, device)
     if Form.of(data.images).plain:
         parts["receptive fields"] = lambda: _receptive(module, data.images.shape)
         if data.images.task is None:
@@ -56,6 +57,13 @@ def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Cal
             except FOREIGN as error:
                 complain(f"{name} are left out of the report: {typed(error, 200)}")
     return arrays | _of_components(module, complain)
+
+
+def _of_task(module: ForwardOnly, data: Data, device: torch.device) -> Arrays:
+    """Returns what the task shows of the test samples."""
+    batch = next(iter(data.loader(data.images.test, device, None)))
+    made = module.net.task.shown(module.scores, batch.x, batch.y)
+    return {_name(name): _same_dtype(value) for name, value in made.items()}
 
 
 def conclude(

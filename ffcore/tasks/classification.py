@@ -5,7 +5,7 @@ N samples; n rows that are measured; K classes; P the positions of a sample.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,6 +15,10 @@ from torch.nn import functional as F
 from ffcore.errors import UserError
 from ffcore.interfaces.task import IGNORED, Target, Task
 from ffcore.options import Size
+from ffcore.tasks.generation import continued
+
+_GIVEN, _NEW, _TEMPERATURE = 16, 200, 0.8
+"""Given and new tokens of a continuation in the report, and its temperature."""
 
 
 class Classification(Task):
@@ -105,6 +109,18 @@ class TokenClassification(_ByPosition):
             "cross_entropy": CrossEntropy(),
             "accuracy": MulticlassAccuracy(self.columns, average="micro", sync_on_compute=False),
         }
+
+    def shown(self, scores: Callable[[Tensor], Tensor], x: Any, y: Tensor) -> Mapping[str, Tensor]:
+        """Return continuations of two test samples, if the targets are the next tokens.
+
+        ``continued/tokens`` (2, 16 + 200) begins with 16 given ones, the array ``continued/given``.
+        """
+        is_tokens = isinstance(x, Tensor) and x.dtype == torch.int64 and x.shape == y.shape
+        if not is_tokens or not torch.equal(x[:, 1:], y[:, :-1]):
+            return {}
+        given = x[:: max(1, len(x) // 2)][:2, :_GIVEN]
+        tokens = continued(scores, given, _NEW, x.shape[1], _TEMPERATURE)
+        return {"continued/tokens": tokens, "continued/given": torch.tensor(given.shape[1])}
 
 
 class PixelClassification(_ByPosition):

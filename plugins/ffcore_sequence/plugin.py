@@ -17,3 +17,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.body("attention", "ffcore_sequence.bodies:Attention")
     registry.body("gru", "ffcore_sequence.bodies:GRU")
     registry.body("conv-1d", "ffcore_sequence.bodies:Conv1d")
+
+    registry.report_section("samples", "ffcore_sequence.report:continuations")
+
+    registry.command("continue", "ffcore_sequence.command:command")
