@@ -70,6 +70,7 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_a_plugin_imports_contracts_and_what_reports_are_made_of() -> None:
     allowed = {
         "interfaces",
+        "tasks",
         "plugin",
         "options",
         "blame",
