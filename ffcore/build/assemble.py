@@ -22,6 +22,7 @@ from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.stages import refuse_targets
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.spec import Kind
 from ffcore.recipe.start import StartConfig
 from ffcore.tasks import Classification
 
@@ -86,7 +87,8 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
         network = builder.build()
         _freeze(network, recipe.start)
         schedule: Schedule = make(recipe.schedule or own_schedule(algorithm), "schedule")
-        contribution: LayerContribution = make(recipe.contribution, "contribution")
+        combining = recipe.contribution or Kind("contribution").validate(task.contribution)
+        contribution: LayerContribution = make(combining, "contribution")
         augmentations = augmentations_of(recipe, context)
     if not network.learning:
         _refuse_idle_blocks(network)

@@ -72,10 +72,10 @@ class Recipe(Strict):
     lr_schedule: LRSchedule = Field(
         default={"kind": "constant"}, validate_default=True, description="how the learning rate changes"
     )
-    contribution: Annotated[Spec, Kind("contribution")] = Field(
-        default={"kind": "sum"},
-        validate_default=True,
-        description="how the evidence of the sources is combined",
+    contribution: Annotated[Spec, Kind("contribution")] | None = Field(
+        default=None,
+        description="combines the evidence of blocks and readouts; null: that of the task, such as sum for "
+        "classes",
     )
     trainer: TrainerConfig = Field(
         default=TrainerConfig(), description="length, devices and precision of the training"

@@ -69,7 +69,9 @@ def results_of(
         "blocks": _blocks(module, cost_of),
         "sources": [{"name": s.name, "kind": s.role} for s in module.sources],
         "start": state["ffcore"].get("start"),
-        "contribution": recipe.contribution.kind,
+        "contribution": (
+            module.net.task.contribution if recipe.contribution is None else recipe.contribution.kind
+        ),
         "epochs": state["ffcore"]["epochs"],
         "steps": state["global_step"],
         "resumed_after_steps": history.resumed,

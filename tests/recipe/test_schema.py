@@ -37,7 +37,7 @@ def test_every_field_is_described(model: type[BaseModel]):
 def test_the_smallest_recipe_has_defaults_for_all_other_keys(fake):
     recipe = Recipe(**least())
     assert (recipe.optimizer.kind, recipe.lr_schedule.kind) == ("adam", "constant")
-    assert (recipe.contribution.kind, recipe.schedule) == ("sum", None)
+    assert (recipe.contribution, recipe.schedule) == (None, None)
     assert (recipe.data.batch_size, recipe.trainer.max_epochs) == (100, 20)
 
 
@@ -52,6 +52,7 @@ def test_data_is_flat_in_and_out(fake):
         "split_seed": 0,
         "standardise": False,
         "augment": [],
+        "transform": None,
         "groups": None,
     }
 
