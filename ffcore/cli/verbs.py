@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file."),
     "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
     "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),
+    "predict": Verb("ffcore.cli.predict:command", "Predict the samples of a file with a finished run."),
     "report": Verb("ffcore.cli.report:command", "Write the report of a run again, or compare runs."),
 }
 

@@ -18,6 +18,7 @@ from ffcore.errors import UserError, expect
 from ffcore.reading import is_text
 
 if TYPE_CHECKING:
+    from ffcore.data.encoding import Encoding
     from ffcore.interfaces import Task
 
 __all__ = ["Dataset", "ImageSet", "Split"]
@@ -80,6 +81,7 @@ class ImageSet:
         task: what the targets are; None for the classification of samples.
         by_column: what is standardised column by column, for samples (N, D): "none", "inputs", or "all",
             which is also targets of real numbers.
+        encoding: how the columns of a table became inputs; None for other data.
 
     Raises:
         UserError: a split is empty, labels do not fit the samples or the classes, splits differ in shape or
@@ -96,6 +98,7 @@ class ImageSet:
     val: Split | None = None
     task: Task | None = None
     by_column: Literal["none", "inputs", "all"] = "none"
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         expect(f"{self.name}, scale", self.scale, (int, float, np.floating), "a positive number")
@@ -170,6 +173,10 @@ class Dataset(ABC):
     def peek(self) -> tuple[tuple[int, ...], int] | None:
         """Returns shape of one sample and number of classes, if both are known without reading files."""
         return None
+
+    def encoded_as(self, encoding: Encoding) -> Dataset:
+        """Returns a reader that encodes a table as in the training of a run; other data sets do not change."""
+        return self
 
     @abstractmethod
     def load(self) -> ImageSet:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ffcore.data.digest import sha256
+from ffcore.data.encoding import Encoding, Missing, as_text
 from ffcore.data.given import Held, Scale, by_class, divided
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError, closest, first_line
@@ -17,8 +20,6 @@ from ffcore.interfaces import Task
 from ffcore.options import FilePath, Natural
 from ffcore.reading import expanded
 from ffcore.tasks import Classification, MultiLabel, Regression
-
-Missing = Literal["error", "mean", "drop"]
 
 
 class Table(Dataset):
@@ -63,6 +64,7 @@ class Table(Dataset):
         self.scale: Scale = scale
         self.test_fraction = test_fraction
         self.seed = seed
+        self.encoding: Encoding | None = None
 
     def load(self) -> ImageSet:
         """Read the table.
@@ -71,26 +73,45 @@ class Table(Dataset):
             UserError: the file is missing or no table, a column is missing, or cells do not fit.
         """
         path = expanded(self.path)
-        if not path.exists():
-            raise UserError(f"{path}: no such file; set data.path to a table")
-        table = _read(path)
-        inputs = list(self.columns) if self.columns is not None else None
-        for name in (*self.targets, *(inputs or ())):
-            if name not in table.columns:
-                raise UserError(f"{path}: there is no column {name!r}{closest(name, list(table.columns))}")
-        inputs = inputs or [name for name in table.columns if name not in self.targets]
-        if not inputs or (shared := set(inputs) & set(self.targets)):
-            what = f"{min(shared)!r} is an input and a target" if inputs else "there is no column of inputs"
-            raise UserError(f"{path}: {what}")
+        table = read_table(path)
+        inputs = self._inputs(path, table)
         table = self._without_gaps(path, table[[*inputs, *self.targets]])
         y, task, names = self._of_targets(path, table[self.targets])
         rows = Split(np.arange(len(table)), y)
         cut = by_class if isinstance(task, Classification) else divided
         train, test = cut(rows, self.test_fraction, self.seed)
-        x = self._of_inputs(path, table[inputs], train.x)
+        encoding = self.encoding or Encoding.fit(
+            path,
+            table[inputs].iloc[train.x],
+            self.targets,
+            names if isinstance(task, Classification) else None,
+            self.missing,
+        )
+        x = encoding.encoded(path, table, "zeros" if self.encoding is None else "error")
         parts = {name: Split(x[part.x], part.y) for name, part in (("train", train), ("test", test))}
         held = Held(parts["train"], parts["test"], task, names, path.stem, scale=self.scale).load()
-        return replace(held, provenance={path.name: sha256(path)})
+        return replace(held, provenance={path.name: sha256(path)}, encoding=encoding)
+
+    def encoded_as(self, encoding: Encoding) -> Table:
+        """Return a reader of the same file with the columns, values and classes of a run's training."""
+        made = copy.copy(self)
+        made.encoding = encoding
+        return made
+
+    def _inputs(self, path: Any, table: Any) -> list[str]:
+        """Return the names of the columns of inputs."""
+        if self.encoding is not None:
+            self.encoding.refuse_columns(path, table, [*self.encoding.inputs, *self.targets])
+            return list(self.encoding.inputs)
+        given = list(self.columns) if self.columns is not None else None
+        for name in (*self.targets, *(given or ())):
+            if name not in table.columns:
+                raise UserError(f"{path}: there is no column {name!r}{closest(name, list(table.columns))}")
+        inputs = given or [name for name in table.columns if name not in self.targets]
+        if not inputs or (shared := set(inputs) & set(self.targets)):
+            what = f"{min(shared)!r} is an input and a target" if inputs else "there is no column of inputs"
+            raise UserError(f"{path}: {what}")
+        return inputs
 
     def _without_gaps(self, path: Any, table: Any) -> Any:
         empty = table.isna()
@@ -119,11 +140,15 @@ class Table(Dataset):
                     f"{path}: column {self.targets[0]!r} has fractions; for real numbers set data.task to "
                     "values"
                 )
+            if self.encoding is not None and self.encoding.classes is not None:
+                known = self.encoding.classes
+                return self.encoding.classes_of(path, column), Classification(len(known)), known
             names = sorted(column.unique(), key=lambda value: (isinstance(value, str), value))
             if len(names) < 2:
                 raise UserError(f"{path}: column {self.targets[0]!r} has one class only")
             index = {name: k for k, name in enumerate(names)}
-            return column.map(index).to_numpy(np.int64), Classification(len(names)), tuple(map(str, names))
+            texts = tuple(map(as_text, names))
+            return column.map(index).to_numpy(np.int64), Classification(len(names)), texts
         try:
             y = table.to_numpy(np.float32)
         except (TypeError, ValueError) as error:
@@ -136,37 +161,15 @@ class Table(Dataset):
             raise UserError(f"{path}: columns {self.targets} should have zeros and ones only")
         return y.astype(np.int64), MultiLabel(y.shape[1]), tuple(self.targets)
 
-    def _of_inputs(self, path: Any, table: Any, train: np.ndarray) -> np.ndarray:
-        parts = []
-        for name in table.columns:
-            column = table[name]
-            if column.dtype.kind in "iuf":
-                values = column.to_numpy(np.float64)[:, None]
-                if np.isnan(values[train]).all():
-                    raise UserError(f"{path}: column {name!r} is empty outside the test split; leave it out")
-                mean = np.nanmean(values[train])
-                values = np.where(np.isnan(values), mean, values)
-            else:
-                kinds = sorted(map(str, column.iloc[train].dropna().unique()))
-                if not kinds:
-                    raise UserError(f"{path}: column {name!r} is empty outside the test split; leave it out")
-                if len(kinds) > _MOST_KINDS:
-                    raise UserError(
-                        f"{path}: column {name!r} has {len(kinds)} different texts; leave it out of columns, "
-                        "or make numbers of it"
-                    )
-                values = (
-                    column.astype(str).to_numpy()[:, None] == np.array(kinds)
-                ) & column.notna().to_numpy()[:, None]
-            parts.append(values.astype(np.float32))
-        return np.concatenate(parts, axis=1)
 
+def read_table(path: Path) -> Any:
+    """Return a table as a pandas data frame.
 
-_MOST_KINDS = 200
-"""Different texts of a column, each of which becomes an input."""
-
-
-def _read(path: Any) -> Any:
+    Raises:
+        UserError: the file is missing or no table, or pandas is not installed.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; set data.path to a table")
     try:
         import pandas
     except ImportError as error:

@@ -12,6 +12,7 @@ import torch
 from ffcore.build.components import make
 from ffcore.build.form import Form
 from ffcore.build.transform import as_in
+from ffcore.data.encoding import Encoding
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
@@ -53,10 +54,17 @@ class Data:
         return Statistics(tuple(counts.tolist()), min(ends), max(ends), self.mean, self.std)
 
     @classmethod
-    def open(cls, recipe: Recipe, dataset: Dataset | None = None, task: Task | None = None) -> Data:
+    def open(
+        cls,
+        recipe: Recipe,
+        dataset: Dataset | None = None,
+        task: Task | None = None,
+        encoding: Encoding | None = None,
+    ) -> Data:
         """Read the data set of the recipe, or ``dataset`` instead of it.
 
-        ``task`` is that of a trained network, whose targets are standardised as in its training.
+        ``task`` and ``encoding`` are those of a trained network: targets are standardised, and the columns of
+        a table encoded, as in its training.
 
         Raises:
             UserError: files are missing or damaged, or the validation split does not fit.
@@ -64,7 +72,7 @@ class Data:
         config = recipe.data
         source = dataset if dataset is not None else make(config.dataset, "data")
         expect("data", source, Dataset, "an instance of ffcore.data.images.Dataset")
-        images = source.load()
+        images = (source if encoding is None else source.encoded_as(encoding)).load()
         expect(f"data: the result of {type(source).__name__}.load", images, ImageSet, "an ImageSet")
         stored = None
         if config.transform is not None:
@@ -139,6 +147,7 @@ class Data:
             "std": list(self.std),
             "provenance": dict(self.images.provenance),
             **({} if self.stored is None else {"stored": dict(self.stored)}),
+            **({} if self.images.encoding is None else {"encoding": self.images.encoding.dump()}),
         }
 
 

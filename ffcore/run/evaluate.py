@@ -81,7 +81,7 @@ def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
     recipe = predictor.recipe
     if overrides:
         recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
-    data = Data.open(recipe, task=predictor.form.task)
+    data = Data.open(recipe, task=predictor.form.task, encoding=predictor.encoding)
     changed = differing(_files(predictor.provenance), _files(data.images.provenance))
     if changed is not None and not overrides:
         warnings.warn(

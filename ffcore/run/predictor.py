@@ -20,6 +20,7 @@ from ffcore.build.form import Form
 from ffcore.build.given import refuse_misfit
 from ffcore.build.names import of_existing_run
 from ffcore.build.transform import transform_of
+from ffcore.data.encoding import Encoding
 from ffcore.data.given import of_targets
 from ffcore.data.images import Split, arrays
 from ffcore.data.loader import DeviceLoader
@@ -60,6 +61,7 @@ class Predictor:
         mean: subtracted from scaled inputs; one value per channel, or one for all.
         std: divides the inputs afterwards; one value per channel, or one for all.
         provenance: checksum of each file of the data set, by name.
+        encoding: how the columns of a table become inputs; None for other data.
 
     Args:
         run_dir: the run directory.
@@ -101,6 +103,8 @@ class Predictor:
         self._given_scale: float = given.get("scale", meta["scale"])
         self._transform = transform_of(self.recipe)
         self.shape = self._given.shape
+        stored_encoding = meta.get("encoding")
+        self.encoding = None if stored_encoding is None else Encoding.read(stored_encoding)
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
@@ -147,7 +151,8 @@ class Predictor:
         Args:
             x: (N, *shape) array, tensor or nested list of stored values: bytes as in the data set (0 to 255;
                 0 to 16 for scikit-learn's digits), or floats for a data set of floats. A channel axis of
-                size 1 may be left out, and samples may be flat.
+                size 1 may be left out, and samples may be flat. For a run on a table also a pandas data frame
+                with its columns of inputs.
 
         Returns:
             A tensor on the device of ``x`` if that is a tensor, otherwise an array.
@@ -285,6 +290,10 @@ class Predictor:
         )
 
     def _as_stored(self, x: Any, dtype: torch.dtype) -> Any:
+        if hasattr(x, "columns") and hasattr(x, "iloc"):  # a data frame
+            if self.encoding is None:
+                raise UserError("x: a table, but the run was trained on arrays; give x.to_numpy()")
+            x = self.encoding.encoded("x", x)
         if not self._given.plain:
             return stored_as(x, self.shape, self._given.dtype)
         samples = stored(x, self.shape, dtype)

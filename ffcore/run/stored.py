@@ -70,6 +70,8 @@ class DataMeta(_Part):
     mean: Annotated[tuple[Real, ...], Field(min_length=1)]
     std: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)]
     provenance: dict[str, str] = {}
+    stored: dict[str, Any] | None = None
+    encoding: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,0 +1,32 @@
+"""``ffcore predict``: predictions of a run for the samples of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ffcore.cli.folder import Folder
+
+
+@click.command(name="predict")
+@click.argument("run_dir", type=Folder())
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="file to write, .csv or .npy  [default: print CSV]"
+)
+def command(run_dir: Path, file: Path, out: Path | None) -> None:
+    """Predict the samples in FILE with the run in RUN_DIR.
+
+    For a run on a table FILE is a table with the same columns of inputs, in any order; targets are not
+    needed. For other runs it is an array of samples, as they are stored: .npy, or x in .npz. The output has
+    a line for each sample. A file that exists is not overwritten.
+    """
+    from ffcore.run.predictions import predictions, write
+
+    made = predictions(run_dir, file)
+    if out is not None:
+        write(made, out)
+        click.echo(str(out))
+        return
+    click.echo(made.csv(), nl=False)

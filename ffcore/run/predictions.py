@@ -1,0 +1,104 @@
+"""Predictions of a run for the samples of a file. N samples."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ffcore.data.table import read_table
+from ffcore.errors import UserError
+from ffcore.files import write_whole
+from ffcore.reading import expanded, read_arrays
+from ffcore.run.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of the samples of a file.
+
+    Attributes:
+        values: (N,) classes as indices; or (N, K) labels or values, or an array of more dimensions.
+        names: names of the columns: "prediction" for classes.
+        classes: names of the classes, for predictions that are classes.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    classes: tuple[str, ...] | None
+
+    def csv(self) -> str:
+        """Return a header and a line for each sample.
+
+        Raises:
+            UserError: a sample has several positions.
+        """
+        if self.values.ndim > 2 or (self.classes is not None and self.values.ndim > 1):
+            raise UserError(
+                f"predictions of shape {self.values.shape} are no table; write them with --out FILE.npy"
+            )
+        file = io.StringIO()
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(self.names)
+        for row in self.values:
+            table.writerow([self.classes[int(row)]] if self.classes is not None else row.tolist())
+        return file.getvalue()
+
+
+def predictions(run_dir: Path, file: Path) -> Predictions:
+    """Return the predictions of a run for a file.
+
+    Args:
+        run_dir: the run directory.
+        file: a table for a run on a table; else samples as they are stored, ``.npy`` or ``x`` in ``.npz``.
+
+    Raises:
+        UserError: the file or the run cannot be read, or they do not fit.
+    """
+    predictor = Predictor(run_dir)
+    path = expanded(file)
+    if predictor.encoding is not None:
+        made = predictor.predict(predictor.encoding.encoded(path, read_table(path)))
+    else:
+        made = predictor.predict(_samples(path))
+    task = predictor.form.task
+    classes = predictor.classes if task.target == "class" else None
+    names = ("prediction",) if classes is not None else predictor.classes
+    return Predictions(np.asarray(made), names, classes)
+
+
+def write(made: Predictions, out: Path) -> None:
+    """Write predictions to a .csv or .npy file, complete or not at all.
+
+    Raises:
+        UserError: the file exists, or has another ending.
+    """
+    if out.exists():
+        raise UserError(f"--out {out}: exists already")
+    if out.suffix == ".csv":
+        text = made.csv()
+        write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
+    elif out.suffix == ".npy":
+        write_whole(out, lambda path: _save(path, made.values))
+    else:
+        raise UserError(f"--out {out}: should end in .csv or .npy")
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    with path.open("wb") as file:  # with a name, NumPy would append ``.npy`` to it
+        np.save(file, values, allow_pickle=False)
+
+
+def _samples(path: Path) -> Any:
+    if path.suffix == ".npy":
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read as an array: {error}") from error
+    if path.suffix == ".npz":
+        return read_arrays(path, ("x",))["x"]
+    raise UserError(f"{path}: should be .npy, or .npz with an array x")
