@@ -175,7 +175,7 @@ class Dataset(ABC):
         return None
 
     def encoded_as(self, encoding: Encoding) -> Dataset:
-        """Returns a reader that encodes a table as in the training of a run; other data sets do not change."""
+        """Returns a reader that encodes a table as in a run's training; other data sets do not change."""
         return self
 
     @abstractmethod
