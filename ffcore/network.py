@@ -94,7 +94,7 @@ class Network(nn.Module):
     Attributes:
         local: the blocks and readouts, and passes through them.
         batches: number of batches learned by `learn`; part of the ``state_dict``.
-        floats: whether it was built for floats only: integers are then refused.
+        floats: whether it was built for floats only: integers are then refused; None if not known.
         records: functions that `learn` calls with a block, the terms of its loss and the number of samples.
         autocast: dtype of mixed precision, such as ``torch.bfloat16``; None for full precision.
 
@@ -119,7 +119,7 @@ class Network(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.floats = False
+        self.floats: bool | None = None
         expect("seed", seed, int, "an integer")
         expect("readouts", readouts or {}, Mapping, "a mapping from names to readouts")
         self.algorithm: Algorithm = part("algorithm", algorithm)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ffcore.data.images import ImageSet, arrays
 from ffcore.errors import UserError
@@ -31,7 +32,8 @@ class Form:
         dtype: name of the stored type of a sample, in the structure of ``shape``: floats and bytes become
             floats, "int64" and "bool" stay.
         superclasses: super-class of each class, or None.
-        largest: largest integer of the training samples: a dry run then meets a vocabulary that is too small.
+        largest: largest integer of all samples: a dry run then meets a vocabulary that is too small.
+        smallest: smallest integer of all samples, for tokens below 0.
     """
 
     shape: Any
@@ -39,13 +41,16 @@ class Form:
     dtype: Any = "float32"
     superclasses: tuple[int, ...] | None = None
     largest: int = 0
+    smallest: int = 0
 
     @classmethod
     def of(cls, images: ImageSet) -> Form:
         """Return the form of a data set."""
-        whole = [x for x in arrays(images.train.x) if x.dtype == np.int64]
+        splits = [split for split in (images.train, images.val, images.test) if split is not None]
+        whole = [x for split in splits for x in arrays(split.x) if x.dtype == np.int64]
         largest = max((int(x.max()) for x in whole), default=0)
-        return cls(images.shape, images.target, images.dtype, images.superclasses, largest)
+        smallest = min((int(x.min()) for x in whole), default=0)
+        return cls(images.shape, images.target, images.dtype, images.superclasses, largest, smallest)
 
     @property
     def plain(self) -> bool:
@@ -53,10 +58,13 @@ class Form:
         return isinstance(self.dtype, str) and self.dtype not in ("int64", "bool")
 
     def example(self) -> Any:
-        """Return a few samples for dry runs: floats of 0, integers of the largest value."""
-        return mapped(
-            _zeros(self.shape, self.dtype), lambda t: t + self.largest if t.dtype == torch.int64 else t
-        )
+        """Return two samples for dry runs: floats of 0, integers of the largest and of the smallest value."""
+        return mapped(_zeros(self.shape, self.dtype), self._ends)
+
+    def _ends(self, t: Tensor) -> Tensor:
+        if t.dtype == torch.int64:
+            t[0], t[1] = self.largest, self.smallest
+        return t
 
     def dump(self) -> dict[str, Any]:
         """Return the form as values of a checkpoint."""

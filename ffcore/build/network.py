@@ -329,7 +329,8 @@ class NetworkBuilder:
         if name := item.name or (given.name if isinstance(given, LocalBlock) else ""):
             many = isinstance(item, BlockItem | ResidualItem) and item.repeat > 1
             return f"{name}{copy + 1}" if many else name
-        kind = item.kind.lower()  # the class name of a module from Python
+        # the class name of a module from Python, or of a target such as torch.nn:Linear
+        kind = item.kind.replace(":", ".").rpartition(".")[2].lower()
         while True:  # a named network may have taken some of the names
             self._numbers[kind] = self._numbers.get(kind, 0) + 1
             name = f"{kind}{self._numbers[kind]}"

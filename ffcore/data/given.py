@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from ffcore.data.images import Dataset, ImageSet, Split, arrays
 from ffcore.data.split import permutation, stratified
@@ -34,7 +33,8 @@ def read(what: str, data: Samples, task: Task) -> Split:
 
     Args:
         what: a name for messages, such as "train".
-        data: a pair (x, y), or a torch data set or loader of such pairs.
+        data: a pair (x, y), or a torch data set or loader of such pairs or of mappings with "x" and "y", or
+            another object with a length and items. Without targets x alone will do.
         task: what the targets are.
 
     Raises:
@@ -44,6 +44,8 @@ def read(what: str, data: Samples, task: Task) -> Split:
         torch.manual_seed(0)  # a loader that shuffles, or a set with random views, gives the same every time
         try:
             x, y = _read(what, data, unlabelled=task.target == "none")
+        except UserError:
+            raise
         except (RuntimeError, ValueError, TypeError) as error:  # lengths that differ, texts
             line = first_line(error)
             raise UserError(
@@ -65,14 +67,27 @@ def _read(what: str, data: Samples, unlabelled: bool) -> tuple[Any, Any]:
     if unlabelled and isinstance(data, np.ndarray | Tensor | Mapping):
         x, y = mapped(data, _array), None
     elif isinstance(data, tuple | list) and len(data) == 2:
-        x, y = mapped(data[0], _array), None if unlabelled else _array(data[1])
+        x = _array(data[0]) if _nested(data[0]) else mapped(data[0], _array)
+        y = None if unlabelled else _array(data[1])
     elif isinstance(data, DataLoader):
         x, y = _joined(what, iter(data), torch.cat, unlabelled)
-    elif isinstance(data, TorchDataset) and hasattr(data, "__len__"):
+    elif _has_items(data):
         x, y = _joined(what, (data[i] for i in range(len(data))), torch.stack, unlabelled)
     else:
-        raise UserError(f"{what}: should be a pair (x, y), a loader or a data set, not {type(data).__name__}")
+        given = f"{len(data)} parts" if isinstance(data, tuple | list) else type(data).__name__
+        raise UserError(f"{what}: should be a pair (x, y), a loader or a data set with a length, not {given}")
     return x, y
+
+
+def _nested(x: Any) -> bool:
+    """Return whether samples are a list of numbers or of lists, not of arrays."""
+    return isinstance(x, list) and bool(x) and isinstance(x[0], list | int | float)
+
+
+def _has_items(data: Any) -> bool:
+    """Return whether data are a data set with a length and items, of torch or of another library."""
+    plain = isinstance(data, tuple | list | Mapping | str | np.ndarray | Tensor)
+    return not plain and hasattr(data, "__len__") and hasattr(data, "__getitem__")
 
 
 class Held(Dataset):
@@ -148,15 +163,24 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _joined(what: str, pairs: Any, join: Callable[[Any], Tensor], unlabelled: bool) -> tuple[Any, Any]:
-    loaded = list(pairs)
+    loaded = [_pair(each, unlabelled) for each in pairs]
     if unlabelled and loaded:
         alone = [pair[0] if isinstance(pair, tuple | list) else pair for pair in loaded]
         return _columns(alone, join), None
     if not loaded or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in loaded):
         given = type(loaded[0]).__name__ if loaded else "nothing"
-        more = f" of {len(loaded[0])}" if loaded and isinstance(loaded[0], tuple | list | dict) else ""
-        raise UserError(f"{what}: should give pairs (x, y), not {given}{more}")
+        more = f" of {len(loaded[0])}" if loaded and isinstance(loaded[0], tuple | list) else ""
+        if loaded and isinstance(loaded[0], Mapping):
+            more = f" with {', '.join(map(str, loaded[0]))}"
+        raise UserError(f"{what}: should give pairs (x, y), or mappings with x and y, not {given}{more}")
     return tuple(_columns([pair[i] for pair in loaded], join) for i in range(2))
+
+
+def _pair(given: Any, unlabelled: bool) -> Any:
+    """Return a pair of a mapping with "x" and "y"; x alone will do without targets."""
+    if isinstance(given, Mapping) and "x" in given and (unlabelled or "y" in given):
+        return (given["x"], given.get("y"))
+    return given
 
 
 def _columns(column: list[Any], join: Callable[[Any], Tensor]) -> Any:

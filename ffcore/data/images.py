@@ -220,6 +220,10 @@ def _check(what: str, split: Split, classes: int, task: Task | None) -> None:
 def _check_targets(what: str, y: np.ndarray, task: Task) -> None:
     import torch  # imported here: the readers of images need none
 
+    from ffcore.interfaces.task import IGNORED
+
+    if task.features is not None and y.size and (y == IGNORED).all():
+        raise UserError(f"{what}: no position has a target: all are {IGNORED}")
     try:
         task.refuse(torch.from_numpy(np.require(y, requirements=["C", "W"])), len(y))
     except (UserError, TypeError) as error:  # TypeError: torch has no such dtype, as of text

@@ -78,6 +78,9 @@ class PythonData(Dataset):
         classes = parts.pop("classes", None)
         task = self.task or Classification(1)  # the number of classes is not needed to read
         splits = {split: read(f"{name}, {split}", data, task) for split, data in parts.items()}
+        for split, read_split in splits.items():
+            if not len(read_split):
+                raise UserError(f"{name}, {split}: no samples")
         return self._whole(name, splits, classes)
 
     def _whole(self, name: str, splits: dict[str, Split], classes: Any) -> ImageSet:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ffcore.errors import RunError, UserError, first_line
 from ffcore.interfaces.structure import shapes, tensors
 
 
-def refuse_samples(x: Any, shape: Any, floats: bool = False) -> None:
-    """Raise if samples (N, *shape) are not dense real tensors with the network's shape, or not ``floats``.
+def refuse_samples(x: Any, shape: Any, floats: bool | None = None) -> None:
+    """Raise if samples (N, *shape) are not dense real tensors of the network's shape, or not ``floats``.
+
+    Samples that are not one tensor of floats need the same number of dimensions only.
 
     Raises:
         UserError: with what was given.
@@ -29,9 +31,20 @@ def refuse_samples(x: Any, shape: Any, floats: bool = False) -> None:
         raise UserError("x: should be dense real numbers, not complex or sparse ones")
     if floats and (kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}):
         raise UserError(f"x: samples are {min(kinds)}; the network was built for floats: x.float()")
-    if len(counts) != 1 or shapes(x) != shape or not min(counts):
+    # tokens, and the parts of several inputs, may have another length than those of the example
+    fixed = floats is not False and isinstance(x, Tensor)
+    fits = shapes(x) == shape if fixed else _ranks(shapes(x)) == _ranks(shape)
+    if len(counts) != 1 or not fits or not min(counts):
         count = min(counts, default=0)
         raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")
+
+
+def _ranks(shape: Any) -> Any:
+    """Return the number of dimensions of each input, in the structure of the shapes."""
+    if isinstance(shape, Mapping):
+        return {name: _ranks(each) for name, each in shape.items()}
+    several = any(isinstance(each, tuple | list | Mapping) for each in shape)
+    return tuple(map(_ranks, shape)) if several else len(shape)
 
 
 @contextmanager

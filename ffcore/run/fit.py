@@ -21,6 +21,7 @@ from ffcore.data.given import Held, Samples, read
 from ffcore.data.images import Dataset, Split
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import Task
+from ffcore.interfaces.structure import mapped
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.schema import Recipe
@@ -107,6 +108,8 @@ def fit(
         parts["val"] = read("val", val, net.task)
     if test is not None:
         parts["test"] = read("test", test, net.task)
+    if net.floats is False:  # bytes are tokens then: a loader would scale them to 0 … 1
+        parts = {name: Split(_whole_numbers(part.x), part.y) for name, part in parts.items()}
     if val is None and test is None:
         parts["train"], parts["val"] = _cut(parts["train"], validation, net.seed)
     recipe = _recipe(
@@ -141,6 +144,10 @@ def fit(
     if folder is None:
         raise UserError("resume: give the run directory as run_dir")
     return run_resume(folder, **how, net=net)
+
+
+def _whole_numbers(x: Any) -> Any:
+    return mapped(x, lambda each: each.astype(np.int64) if each.dtype == np.uint8 else each)
 
 
 def _recipe(content: dict[str, Any]) -> Recipe:

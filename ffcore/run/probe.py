@@ -83,6 +83,8 @@ def probe(
     predictor = Predictor(run_dir)
     if type(predictor.form.task) is not Classification:
         raise UserError(f"--probe: probes need one class a sample, not the task {predictor.form.task}")
+    if not predictor.form.plain:
+        raise UserError(f"--probe: probes need one input of floats, not {predictor.form.dtype}")
     data = open_data(predictor, overrides)
     if data.images.shape != predictor.form.shape:
         raise UserError(

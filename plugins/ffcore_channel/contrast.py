@@ -82,6 +82,11 @@ class Contrast(Penalty):
 
     def setup(self, context: Context) -> None:
         """Make the projection, for a handoff of the activity's shape."""
+        if len(context.shape) not in (1, 3):
+            raise ValueError(
+                f"penalty contrast: block {context.name} has activity {context.shape}; it needs rows (U,) or "
+                "images (C, H, W)"
+            )
         channels, *sides = context.shape
         most = 4 if channels <= 100 else 2 if channels <= 400 else 1
         self.places = tuple(min(most, side) for side in sides)

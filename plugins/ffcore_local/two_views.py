@@ -64,6 +64,8 @@ class TwoViews(Algorithm):
     def views(self, batch: Batch, net: Network) -> Views:
         """Return N first views, then N second views."""
         n = len(batch.index)
+        if not isinstance(batch.x, Tensor):
+            raise ValueError("two-views: samples should be one tensor, not several inputs")
         pair = torch.cat([self._augmented(batch), self._augmented(batch)])
         return Views(pair, ("first", "second"), (n, n), y=batch.y, rng=batch.random())
 

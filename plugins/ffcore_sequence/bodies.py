@@ -62,6 +62,13 @@ class Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T) int64 → (R, T, U)."""
+        if x.is_floating_point():
+            raise ValueError(
+                "embedding: tokens are integers, not floats; bytes of a data set are scaled to 0 … 1: store "
+                "tokens as int64"
+            )
+        if self.position is not None and x.shape[1] > len(self.position):
+            raise ValueError(f"embedding: {x.shape[1]} tokens, but it has {len(self.position)} positions")
         try:
             made: Tensor = self.token(x.long())
         except IndexError as error:

@@ -11,6 +11,7 @@ from ffcore.data.python import PythonData
 from ffcore.data.text import Text
 from ffcore.errors import UserError
 from ffcore.tasks import MultiLabel, Regression, TokenClassification
+from ffcore_sequence.bodies import Embedding
 
 pandas = pytest.importorskip("pandas", reason="an optional part")
 from ffcore.data.table import Table  # noqa: E402
@@ -86,7 +87,7 @@ def test_tokens_and_several_inputs_keep_their_types():
         (lambda: (X, np.full(10, np.nan)), {"task": Regression(1)}, "not finite"),
         (lambda: (np.array([["a"]] * 10), Y), {}, "floats, bytes or integers"),
         (lambda: (X, np.array(["a"] * 10)), {"task": Regression(1)}, "should be real numbers"),
-        (lambda: [(torch.zeros(i), 0) for i in range(3)], {}, "split'|pairs|numbers"),
+        (lambda: [(torch.zeros(i), 0) for i in range(3)], {}, "split'|pair|numbers"),
         (lambda: {"train": (X, Y), "val": (X, Y + 1)}, {}, "a class of the other splits is 2"),
         (lambda: (X.reshape(10, 2, 2), Y), {"scale": "inputs"}, "not rows of features"),
     ],
@@ -180,3 +181,65 @@ def test_empty_cells_are_an_error_or_replaced_or_dropped(table):
 def test_tables_that_do_not_fit_are_refused(table, text, options, message):
     with pytest.raises(UserError, match=message):
         Table(table(text), **options).load()
+
+
+class Items:
+    """A data set of another library: a length and items, which are mappings."""
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return {"x": X[i], "y": int(Y[i])}
+
+
+@pytest.mark.parametrize(
+    "make", [Items, lambda: DataLoader(Items(), batch_size=3), lambda: (X.tolist(), Y.tolist())]
+)
+def test_mappings_and_lists_are_samples_too(make):
+    loaded = PythonData(make).load()
+    assert loaded.train.x.shape == (8, 4)
+    assert sorted([*loaded.train.y, *loaded.test.y]) == sorted(Y.tolist())
+
+
+def test_mappings_without_x_and_y_are_named():
+    rows = [{"text": 1, "label": 0}] * 4
+    with pytest.raises(UserError, match="mappings with x and y, not dict with text, label"):
+        PythonData(lambda: DataLoader(rows, batch_size=2)).load()
+
+
+def test_splits_without_samples_or_targets_are_refused():
+    with pytest.raises(UserError, match="val: no samples"):
+        PythonData(lambda: {"train": (X, Y), "val": (X[:0], Y[:0])}).load()
+    tokens = np.zeros((4, 3), dtype=np.int64)
+    parts = {"train": (tokens, tokens), "val": (tokens, tokens - 100), "test": (tokens, tokens)}
+    with pytest.raises(UserError, match="validation: no position has a target: all are -100"):
+        PythonData(lambda: parts, task=TokenClassification(2)).load()
+
+
+@pytest.mark.parametrize(("token", "message"), [(-1, "run from -1 to"), (30, "run from 0 to 30")])
+def test_tokens_outside_the_vocabulary_are_found_before_training(tmp_path, token, message):
+    x = np.arange(40).reshape(10, 4) % 20
+    x[3, 2] = token
+    with pytest.raises(UserError, match=message):
+        ffcore.train(
+            "sequences/first-token",
+            run_dir=tmp_path / "run",
+            data=PythonData(lambda: (x, Y)),
+            network=[{"kind": "embedding", "units": 8, "tokens": 20}],
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_bytes_as_tokens_are_not_scaled(tmp_path):
+    x = (np.arange(80).reshape(20, 4) % 7).astype(np.uint8)
+    y = x[:, 0].astype(int) % 2
+    torch.manual_seed(0)
+    head = {"kind": "linear-head", "dim": -1}
+    block = ffcore.LocalBlock(Embedding((4,), 8, 7), head, objective="cross-entropy")
+    net = ffcore.Network([block], "local-errors", example=torch.tensor(x[:2]).long(), classes=2)
+    run = ffcore.fit(net, (x, y), epochs=1, run_dir=tmp_path / "run", report=False)
+    scores = run.predictor().scores(x.astype(np.int64))
+    assert len(np.unique(scores, axis=0)) > 1
+    with pytest.raises(ValueError, match="bytes of a data set are scaled"):
+        block.body(torch.tensor(x / 255))

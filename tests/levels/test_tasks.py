@@ -281,3 +281,18 @@ def test_targets_of_tokens_are_checked(y, message):
     net = token_network()
     with pytest.raises(UserError, match=message):
         net.learn(tokens()[0], y, ffcore.optimizers(net, torch.optim.SGD, lr=1e-2))
+
+
+def test_sequences_may_have_another_length_than_the_example():
+    """Tokens, and several inputs, are padded batch by batch; a single tensor of floats keeps its shape."""
+    body = ffcore.LocalBlock(nn.Embedding(5, 8), "linear-head", objective="cross-entropy")
+    net = ffcore.Network(
+        [body], "local-errors", example=torch.zeros(2, 7).long(), task=TokenClassification(5)
+    )
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    for length in (3, 9):
+        x = torch.randint(5, (4, length))
+        net.learn(x, x, optimizers)
+        assert net.predict(x).shape == (4, length)
+    with pytest.raises(UserError, match=r"2 samples of shape \(3, 2\); the network was built for \(7,\)"):
+        net.predict(torch.zeros(2, 3, 2).long())
