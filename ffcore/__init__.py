@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ffcore.build.from_recipe import from_recipe
     from ffcore.build.localize import delocalize, localize
-    from ffcore.by_hand import one_step
+    from ffcore.by_hand import activities, one_step
     from ffcore.engine.module import ForwardOnly
     from ffcore.local import LocalBlock
     from ffcore.local.optimizers import block_optimizers as optimizers
@@ -23,6 +23,7 @@ _LAZY = {
     "ForwardOnly": "ffcore.engine.module:ForwardOnly",
     "LocalBlock": "ffcore.local:LocalBlock",
     "Network": "ffcore.network:Network",
+    "activities": "ffcore.by_hand:activities",
     "delocalize": "ffcore.build.localize:delocalize",
     "evaluate": "ffcore.run.evaluation:evaluate",
     "fit": "ffcore.run.fit:fit",
@@ -37,6 +38,7 @@ __all__ = [
     "ForwardOnly",
     "LocalBlock",
     "Network",
+    "activities",
     "add_plugin",
     "delocalize",
     "evaluate",

@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import BatchRNG, Block, NegativeData, Out, Progress, Views
+from ffcore.interfaces.structure import tensors
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
+from ffcore.local.given import refuse_samples
+from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.returned import described
 from ffcore.network import Network
@@ -194,6 +197,37 @@ class _Around:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+
+def activities(net: Network, x: Any) -> dict[str, Tensor]:
+    """Return the activity of every block in evaluation mode, detached: features for other methods.
+
+    The input favours no class. For a block that runs several times it is the activity of the last call.
+
+    >>> import torch, ffcore
+    >>> net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=10)
+    >>> {name: tuple(h.shape) for name, h in ffcore.activities(net, torch.rand(4, 1, 8, 8)).items()}
+    {'dense1': (4, 500), 'dense2': (4, 500), 'dense3': (4, 500)}
+
+    Args:
+        net: the network.
+        x: (N, *shape) samples, as for `Network.learn`.
+
+    Returns:
+        (N, *activity) by the block's name, in the order of the calls.
+
+    Raises:
+        UserError: when x does not fit the network.
+    """
+    refuse_samples(x, net.shape, net.floats)
+    made: dict[str, Tensor] = {}
+
+    def note(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
+        made[block.name] = out.activity.detach()
+
+    with torch.no_grad(), evaluating(net), net.mixed(next(tensors(x)).device):
+        net.local.observe(net.algorithm.neutral(x), note)
+    return made
 
 
 class _Given(NegativeData):

@@ -136,8 +136,7 @@ class Network(nn.Module):
         self.schedule: Schedule = part("schedule", schedule or self.algorithm.schedule)
         self.task: Task = self.local.task
         self.contribution: LayerContribution = part("contribution", contribution or self.task.contribution)
-        self.seed = seed
-        self.batches = 0
+        self.seed, self.batches = seed, 0
         self.records: list[Record] = []
         self._losses: dict[str, list[Tensor]] = {}
         self.recorder = self._record  # one object: setting a module's attribute is slow
@@ -239,7 +238,7 @@ class Network(nn.Module):
         if local.record is not self.recorder:
             local.record, local.finite = self.recorder, True
         losses.clear()
-        with self._autocast(batch.index.device), formats_named(x, self.local):
+        with self.mixed(batch.index.device), formats_named(x, self.local):
             self.algorithm.learn(batch, local)
         local.end_batch()
         self.batches += 1
@@ -323,10 +322,11 @@ class Network(nn.Module):
         """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, *P, K)."""
         refuse_samples(x, self.shape, self.floats)
         first = next(tensors(x))
-        with torch.no_grad(), evaluating(self), self._autocast(first.device), formats_named(x, self.local):
+        with torch.no_grad(), evaluating(self), self.mixed(first.device), formats_named(x, self.local):
             return self.measure(x)
 
-    def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+    def mixed(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context of the network's mixed precision."""
         if self.autocast is None:
             return nullcontext()
         # Blocks step within the pass, so autocast must not cache casts of their weights.

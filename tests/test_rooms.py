@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
         "network",
+        "by_hand",
         "ranks",
         "build",
         "engine",

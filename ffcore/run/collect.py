@@ -88,13 +88,21 @@ def results_of(
                 "from": "train",
                 "count": len(data.val) if data.val is not None else 0,
                 "seed": recipe.data.split_seed,
-            }
+            },
+            **({"test": {"from": "validation"}} if _tested_on_validation(data) else {}),
         },
         "val": _accuracies(module, val),
         "test": _accuracies(module, module.test_metrics),
         "concluded": dict(concluded),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }
+
+
+def _tested_on_validation(data: Data) -> bool:
+    """Returns whether the test samples are those of the validation: `ffcore.fit` without test samples."""
+    sums = data.images.provenance
+    pairs = [(sums.get(f"{axis}_val"), sums.get(f"{axis}_test")) for axis in ("x", "x0", "y")]
+    return any(val is not None for val, _ in pairs) and all(val == test for val, test in pairs)
 
 
 def _task(module: ForwardOnly) -> dict[str, Any]:

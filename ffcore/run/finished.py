@@ -65,6 +65,8 @@ class Run:
 
     def _quality(self) -> Iterator[tuple[str, str]]:
         test, val = self.results.test, self.results.val
+        if self.results.get("split", {}).get("test"):  # the test samples are those of the validation
+            yield "no test split", "what is called test was measured on validation samples"
         if (task := self.results.task) is not None:
             headline = task["headline"]
             for name, value in test.measures.items():

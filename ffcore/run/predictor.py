@@ -20,6 +20,7 @@ from ffcore.build.form import Form
 from ffcore.build.given import refuse_misfit
 from ffcore.build.names import of_existing_run
 from ffcore.build.transform import transform_of
+from ffcore.by_hand import activities
 from ffcore.data.encoding import Encoding
 from ffcore.data.given import of_targets
 from ffcore.data.images import Split, arrays
@@ -131,6 +132,23 @@ class Predictor:
         with precision(self.recipe, next(tensors(inputs)).device):
             evidence = self.module.net.measure(inputs)
             return evidence, self.module.net.combine(evidence)
+
+    def activities(self, x: Any) -> dict[str, NDArray[Any]]:
+        """Returns the activity of every block, (N, *activity) by name; see `ffcore.activities`.
+
+        Args:
+            x: samples as for `scores`.
+
+        Raises:
+            UserError: as for `scores`.
+        """
+        parts: dict[str, list[Tensor]] = {}
+        for batch in self.loader(x):
+            with precision(self.recipe, batch.index.device):
+                made = activities(self.module.net, batch.x)
+            for name, activity in made.items():
+                parts.setdefault(name, []).append(activity.float())
+        return {name: torch.cat(of_block).numpy() for name, of_block in parts.items()}
 
     @torch.no_grad()
     def metrics(self, batch: Batch, number: int) -> Mapping[str, Tensor]:

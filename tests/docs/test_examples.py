@@ -24,6 +24,7 @@ def test_every_example_has_a_test():
         "own_lightning",
         "one_step",
         "gpt",
+        "masked_tokens",
         "unet",
         "gru",
         "regression",
@@ -49,7 +50,15 @@ def test_a_step_by_hand_shows_three_blocks(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("gpt", 0.98), ("unet", 0.85), ("gru", 0.9), ("regression", 0.95), ("graph", 0.9)]
+    ("name", "least"),
+    [
+        ("gpt", 0.98),
+        ("unet", 0.85),
+        ("gru", 0.9),
+        ("masked_tokens", 0.9),
+        ("regression", 0.95),
+        ("graph", 0.9),
+    ],
 )
 def test_other_targets_and_inputs_are_learned(name, least, capsys):
     with torch.random.fork_rng():

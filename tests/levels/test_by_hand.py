@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -95,3 +96,17 @@ def test_a_network_of_a_recipe_has_its_precision():
 def test_a_shape_that_only_the_data_know_is_asked_for(tmp_path):
     with pytest.raises(UserError, match="shape, classes: give both"):
         ffcore.from_recipe("digits/ff", data={"kind": "arrays", "path": str(tmp_path / "x.npz")})
+
+
+def test_activities_are_those_of_the_blocks_in_evaluation(tmp_path):
+    short = {"trainer.max_epochs": 1}
+    run = ffcore.train("digits/ff-unsupervised", run_dir=tmp_path / "run", report=False, **short)
+    x = np.random.default_rng(0).integers(17, size=(30, 1, 8, 8)).astype(np.uint8)
+    predictor = run.predictor()
+    made = predictor.activities(x)
+    assert {name: h.shape for name, h in made.items()} == {f"dense{k}": (30, 500) for k in (1, 2, 3)}
+    first = predictor.module.network.blocks[0]
+    inputs = predictor.module.algorithm.neutral(torch.tensor(x / 16, dtype=torch.float32)).x
+    np.testing.assert_allclose(made["dense1"], first.body(inputs).detach(), rtol=1e-4, atol=1e-5)
+    alone = ffcore.activities(predictor.module.net, torch.tensor(x / 16, dtype=torch.float32))
+    np.testing.assert_allclose(made["dense3"], alone["dense3"], rtol=1e-4, atol=1e-5)
