@@ -30,10 +30,11 @@ def kept(run: Path) -> dict[str, Any]:
         raise SystemExit(f"{run}: no command made it")
     command = re.sub(r"data\.root=\S+", "data.root=DIR", results["command"])
     results["command"] = re.sub(r" (--run-dir \S+|trainer\.bar=false)", "", command)
+    measure = f"val_{(results.get('task') or {}).get('headline', 'accuracy')}"
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("val_accuracy")]
+        rows = [row for row in csv.DictReader(file) if row.get(measure)]
     results["curve"] = [
-        [int(row["epoch"]), float(row["seconds"]), round(float(row["val_accuracy"]), 6)] for row in rows
+        [int(row["epoch"]), float(row["seconds"]), round(float(row[measure]), 6)] for row in rows
     ]
     results["settings"] = settings(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     return results

@@ -138,6 +138,16 @@ class Runs:
         """Returns the errors in percent."""
         return [float(run[split]["error"]) for run in self.runs]
 
+    @property
+    def headline(self) -> str | None:
+        """The measure of another task than the classification of samples; None for that."""
+        task = self.runs[0].get("task")
+        return None if task is None else str(task["headline"])
+
+    def headlines(self, split: str = "test") -> list[float]:
+        """Returns the headlines of another task."""
+        return [float(run[split][self.headline]) for run in self.runs]
+
     def alone(self, source: str) -> list[float]:
         """Returns the test errors of one source of evidence in percent."""
         return [100 * (1 - run["test"]["per_block_accuracy"][source]) for run in self.runs]

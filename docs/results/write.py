@@ -99,7 +99,9 @@ class Page:
     """The page; sources of papers' test errors are numbered in order of first use."""
 
     def __init__(self) -> None:
-        self.groups = runs()
+        self.all = runs()
+        self.groups = [group for group in self.all if group.headline is None]
+        self.others = [group for group in self.all if group.headline is not None]
         self.sources: list[str] = []
         self.deviations = deviations()
         self.commands: list[str] = []
@@ -108,7 +110,7 @@ class Page:
         """Returns the runs of the unchanged recipe with the given number of epochs, or with the most."""
         candidates = [
             group
-            for group in self.groups
+            for group in self.all
             if group.variant == name and not group.changed and epochs in (None, group["epochs"])
         ]
         return max(candidates, key=lambda group: int(group["epochs"]), default=None)
@@ -176,6 +178,30 @@ class Page:
         for family in FAMILIES:
             own = [group for group in groups if family_of(group.name) == family]
             text += f"### {family}\n\n{self.table(own)}\n" if own else ""
+        return text
+
+    def tasks(self) -> str:
+        """Returns the table of runs whose targets are not one class a sample."""
+        text = head(
+            "recipe | measure | test: | validation: | epochs: | seeds | learning: | parameters: | commit"
+        )
+        for group in self.others:
+            twin = group.name in twins().values()
+            values = [f"{percent(group.headlines(split), 3)}" for split in ("test", "val")]
+            text += line(
+                [
+                    f"↳ by backprop: {group.label}" if twin else group.label,
+                    str(group.headline),
+                    f"**{values[0]}**" if group.complete else values[0],
+                    values[1],
+                    self.epochs(group),
+                    group.seeds,
+                    duration(group.fastest["train_s"]),
+                    f"{group['parameters']:,}",
+                    ", ".join(re.sub(r"(\w{7})\w*", r"\1", commit) for commit in group.commits),
+                ]
+            )
+            self.commands += [f"ffcore {run['command'].removeprefix('ffcore ')}" for run in group.runs]
         return text
 
     def costs(self) -> str:
@@ -316,7 +342,8 @@ not, which favours `cifar10/channel-small`. This machine does not report energy.
         rows = [group for group in self.groups if group.name not in followed]
         first = self.families([group for group in rows if group.paper])
         second = self.families([group for group in rows if not group.paper])
-        costs, missing, surprises = self.costs(), self.missing(), self.surprises()
+        tasks, costs = self.tasks(), self.costs()
+        missing, surprises = self.missing(), self.surprises()
         sources = "".join(f"{i}. {source}\n" for i, source in enumerate(self.sources, 1))
         commands = "\n".join(self.commands)
         return f"""{INTRODUCTION}
@@ -332,6 +359,12 @@ Not run, or not to the end (we had no GPU for the larger ones):
 ## Other recipes
 
 {second}
+## Other targets
+
+Tokens, pixels, labels and real numbers: the measure that selects weights, of lower perplexity and of higher R²
+the better. Bold if the recipe ran with all its epochs.
+
+{tasks}
 {costs}## What surprised us
 
 {surprises}

@@ -10,7 +10,8 @@ import lightning as L
 import torch
 import torch.distributed as dist
 
-from ffcore.build.assemble import assemble
+from ffcore.build.assemble import assembled_for
+from ffcore.build.form import Form
 from ffcore.interfaces import ALONE
 from ffcore.ranks.drift import Drift
 from ffcore.ranks.group import Group
@@ -32,7 +33,7 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
     """Returns a module that has learned ``steps`` steps of a recipe, without a run directory."""
     recipe = load(recipe, overrides)
     data = Data.open(recipe)
-    module = assemble(recipe, data.images.shape, data.images.num_classes, statistics=data.statistics())
+    module = assembled_for(recipe, Form.of(data.images), data.statistics())
     if recipe.trainer.precision == "64-true":
         module.double()
     before(module)
