@@ -296,3 +296,25 @@ def test_sequences_may_have_another_length_than_the_example():
         assert net.predict(x).shape == (4, length)
     with pytest.raises(UserError, match=r"2 samples of shape \(3, 2\); the network was built for \(7,\)"):
         net.predict(torch.zeros(2, 3, 2).long())
+
+
+@pytest.mark.parametrize("box", [[], [{"kind": "blackbox", "box": {"kind": "sign"}}]], ids=["blocks", "a box"])
+def test_a_cache_of_finished_blocks_changes_nothing_for_tokens(tmp_path, box):
+    item = {"kind": "attention", "heads": 2}
+    options = {
+        "network": [{"kind": "embedding", "units": 16, "tokens": 8}, *box, item, item],
+        "data": {"options": {"samples": 200}},
+        "trainer": {"max_epochs": 6, "threads": 1, "bar": False},
+    }
+    runs = [
+        ffcore.train(
+            "sequences/first-token",
+            run_dir=tmp_path / str(cache),
+            report=False,
+            schedule={"kind": "greedy", "cache": cache},
+            **options,
+        )
+        for cache in (False, True)
+    ]
+    one, other = (run.module.state_dict() for run in runs)
+    assert all(torch.equal(one[name], other[name]) for name in one if isinstance(one[name], torch.Tensor))
