@@ -361,8 +361,8 @@ Not run, or not to the end (we had no GPU for the larger ones):
 {second}
 ## Other targets
 
-Tokens, pixels, labels and real numbers: the measure that selects weights, of lower perplexity and of higher R²
-the better. Bold if the recipe ran with all its epochs.
+Tokens, pixels, labels and real numbers: the measure that selects weights. A lower perplexity and a higher R²
+are better. Bold if the recipe ran with all its epochs.
 
 {tasks}
 {costs}## What surprised us

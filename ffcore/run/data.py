@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +94,8 @@ class Data:
             mean, std = _of_columns(train.x)
         if images.by_column == "all" and images.target.target == "values":
             images, train, val = _standardised(images, train, val, task)
+        if images.target.target == "values":
+            _warn_of_scales(train.y.reshape(len(train), -1), images.classes)
         return cls(images, train, val, mean, std, recipe, stored)
 
     def loader(
@@ -149,6 +152,26 @@ class Data:
             **({} if self.stored is None else {"stored": dict(self.stored)}),
             **({} if self.images.encoding is None else {"encoding": self.images.encoding.dump()}),
         }
+
+
+_WIDE, _FAR = 100.0, 30.0
+"""Standard deviation of a target, and ratio of two of them, from which on a run warns."""
+
+
+def _warn_of_scales(y: np.ndarray, names: Sequence[str]) -> None:
+    """Warn if targets are large, or if one value decides the loss of all."""
+    std = y.std(0, dtype=np.float64)
+    low, high = int(std.argmin()), int(std.argmax())
+    if std[high] <= _WIDE and std[high] <= _FAR * max(std[low], 1e-12):
+        return
+    what = f"of {names[high]!r} have the standard deviation {std[high]:.3g}"
+    if low != high:
+        what += f", those of {names[low]!r} {std[low]:.3g}"
+    warnings.warn(
+        f"data: targets {what}; losses are those of the largest: standardise them, with data.scale: all, or "
+        "before ffcore.fit",
+        stacklevel=4,
+    )
 
 
 def _of_columns(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

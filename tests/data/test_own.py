@@ -243,3 +243,23 @@ def test_bytes_as_tokens_are_not_scaled(tmp_path):
     assert len(np.unique(scores, axis=0)) > 1
     with pytest.raises(ValueError, match="bytes of a data set are scaled"):
         block.body(torch.tensor(x / 255))
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ([1e6, 1], "targets of '0' have the standard deviation .*e.06, those of '1'"),
+        ([500], "targets of '0' have the standard deviation"),
+    ],
+)
+def test_targets_of_very_different_scale_are_warned_of(tmp_path, factors, message):
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    y = (x[:, : len(factors)] * factors).astype(np.float32)
+    torch.manual_seed(0)
+    block = ffcore.LocalBlock(torch.nn.Linear(3, 8), "linear-head", objective="squared-error")
+    task = Regression(len(factors))
+    net = ffcore.Network([block], "local-errors", example=torch.tensor(x[:2]), task=task)
+    with pytest.warns(UserWarning, match=message):
+        ffcore.fit(
+            net, (x, y), epochs=1, run_dir=tmp_path / "run", report=False, lr_schedule=lambda a, b: 1e-9
+        )

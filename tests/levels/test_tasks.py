@@ -298,7 +298,9 @@ def test_sequences_may_have_another_length_than_the_example():
         net.predict(torch.zeros(2, 3, 2).long())
 
 
-@pytest.mark.parametrize("box", [[], [{"kind": "blackbox", "box": {"kind": "sign"}}]], ids=["blocks", "a box"])
+@pytest.mark.parametrize(
+    "box", [[], [{"kind": "blackbox", "box": {"kind": "sign"}}]], ids=["blocks", "a box"]
+)
 def test_a_cache_of_finished_blocks_changes_nothing_for_tokens(tmp_path, box):
     item = {"kind": "attention", "heads": 2}
     options = {
