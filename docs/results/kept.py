@@ -106,8 +106,9 @@ class Runs:
 
     @property
     def paper(self) -> dict[str, Any] | None:
-        """The test error of the paper, from the current recipe, if it applies to these runs."""
-        return self.recipe.paper.model_dump() if self["paper"] and self.recipe.paper else None
+        """The test error of the paper, from the current recipe, if it applies to these runs and data."""
+        other = any(word.startswith("data.") for word in self.overrides)
+        return self.recipe.paper.model_dump() if self["paper"] and self.recipe.paper and not other else None
 
     @cached_property
     def changed(self) -> list[str]:

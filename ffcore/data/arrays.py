@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.labels import are_names, indexed
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, expect, first_line
 from ffcore.options import FilePath, Natural
@@ -25,8 +26,8 @@ from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays, size
 
 __all__ = ["Arrays", "InMemory"]
 
-REQUIRED = ("x_train", "y_train")
-OPTIONAL = ("x_test", "y_test", "classes")
+REQUIRED: tuple[str, ...] = ("x_train", "y_train")
+OPTIONAL = ("x_test", "y_test", "x_val", "y_val", "classes")
 
 
 class InMemory(Dataset):
@@ -75,6 +76,7 @@ class InMemory(Dataset):
         Raises:
             UserError: an array has the wrong type or shape, or non-finite values.
         """
+        self._number_names()
         train = self._split("train", *self.train)
         if (self.test[0] is None) != (self.test[1] is None):
             raise UserError(f"{self.name}: give both x_test and y_test, or neither")
@@ -103,6 +105,17 @@ class InMemory(Dataset):
             },
             val=val,
         )
+
+    def _number_names(self) -> None:
+        """Replace classes that are texts by their indices."""
+        given = {"train": self.train, "test": self.test, "val": self.val}
+        labels = {
+            part: _array(f"{self.name}: y_{part}", y) for part, (_, y) in given.items() if y is not None
+        }
+        if "train" not in labels or not are_names(labels["train"]):
+            return
+        indices, self.classes = indexed(self.name, labels, self.classes)
+        self.train, self.test, self.val = ((x, indices.get(part, y)) for part, (x, y) in given.items())
 
     def _split(self, part: str, x: Any, y: Any) -> Split:
         samples = _samples(f"{self.name}: x_{part}", x)
@@ -151,7 +164,9 @@ class InMemory(Dataset):
 
 
 class Arrays(Dataset):
-    """An .npz file with x_train, y_train and, optionally, x_test, y_test and classes; see `InMemory`.
+    """An .npz file with x_train, y_train and, optionally, the same of val and test, and classes.
+
+    See `InMemory`. Classes may be texts.
 
     Args:
         path: path of the file.
@@ -165,6 +180,7 @@ class Arrays(Dataset):
         self.path = path
         self.test_fraction = test_fraction
         self.seed = seed
+        self.required = REQUIRED
 
     def load(self) -> ImageSet:
         """Read the file.
@@ -180,14 +196,19 @@ class Arrays(Dataset):
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path}: not an .npz file; numpy.savez writes them")
         stored = names_of_arrays(path)
-        if missing := [key for key in REQUIRED if key not in stored]:
+        if missing := [key for key in self.required if key not in stored]:
             raise UserError(f"{path}: has no {' and no '.join(missing)}; it has {', '.join(stored)}")
         known = read_arrays(path, REQUIRED + OPTIONAL)  # others may be of any type: they are not read
         # the path as name, so that errors name the file; the name of the data set replaces it below
-        loaded = InMemory(**known, test_fraction=self.test_fraction, seed=self.seed, name=str(path)).load()
+        loaded = self._of_arrays(str(path), known)
         # names that UTF-8 cannot store would not get into the results
         stem, file = (os.fsencode(text).decode(errors="replace") for text in (path.stem, path.name))
         return replace(loaded, name=stem, provenance={file: sha256(path)})
+
+    def _of_arrays(self, name: str, known: Mapping[str, Any]) -> ImageSet:
+        """Return the data set of the arrays of a file."""
+        how: dict[str, Any] = {"test_fraction": self.test_fraction, "seed": self.seed}
+        return InMemory(**known, **how, name=name).load()
 
 
 def _names(data: str, classes: Any) -> tuple[str, ...]:

@@ -184,7 +184,11 @@ def _pair(given: Any, unlabelled: bool) -> Any:
 
 
 def _columns(column: list[Any], join: Callable[[Any], Tensor]) -> Any:
-    """Join the parts of a column, which may be tuples or mappings of tensors."""
+    """Join the parts of a column, which may be tuples or mappings of tensors, or texts."""
+    if isinstance(column[0], str):
+        return np.array(column)
+    if isinstance(column[0], tuple | list) and column[0] and isinstance(column[0][0], str):
+        return np.array([text for batch in column for text in batch])
     if isinstance(column[0], Mapping):
         return {name: _columns([each[name] for each in column], join) for name in column[0]}
     if isinstance(column[0], tuple | list):  # a loader collates tuples into lists

@@ -78,7 +78,7 @@ class HuggingFace(Dataset):
         length = self.length or max(self._longest(split) for split in splits.values()) or None
         names, parts = None, {}
         for name, split in splits.items():
-            x, y, known = self._columns(f"{path}, {name}", split, length, names)
+            x, y, known = self._columns(f"{path}, {name}", split, length)
             names = names or known
             parts[name] = (x, y)
         made = PythonData(
@@ -98,9 +98,7 @@ class HuggingFace(Dataset):
         of_text = [len(v.encode()) for c in columns for v in c if isinstance(v, str)]
         return max(of_text + [len(v) for c in columns for v in c if _is_tokens(v)], default=0)
 
-    def _columns(
-        self, what: str, split: Any, length: int | None, names: Sequence[str] | None
-    ) -> tuple[Any, Any, Sequence[str] | None]:
+    def _columns(self, what: str, split: Any, length: int | None) -> tuple[Any, Any, Sequence[str] | None]:
         """Return samples, targets, and names of the classes if the data set has them."""
         for name in (*self.inputs, *self.targets):
             if name not in split.column_names:
@@ -109,15 +107,9 @@ class HuggingFace(Dataset):
         x = _side_by_side(what, self.inputs, columns)
         if not self.targets:
             return x, None, None
-        feature = split.features[self.targets[0]]
-        given = split[self.targets[0]][:]
+        feature, given = split.features[self.targets[0]], split[self.targets[0]][:]
         if len(self.targets) == 1 and all(isinstance(value, str) for value in given):
-            known = list(names) if names is not None else sorted(set(given))
-            index = {name: k for k, name in enumerate(known)}
-            for value in given:
-                if value not in index:
-                    raise UserError(f"{what}: the class {value!r} does not occur in train")
-            return x, np.array([index[value] for value in given]), known
+            return x, np.array(given), None
         targets = [self._array(what, name, split[name][:], length, IGNORED) for name in self.targets]
         return x, _side_by_side(what, self.targets, targets), getattr(feature, "names", None)
 

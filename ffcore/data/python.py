@@ -12,6 +12,7 @@ from ffcore.blame import reported
 from ffcore.data.arrays import InMemory
 from ffcore.data.given import Held, Scale, by_class, divided, read
 from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.labels import are_names, indexed
 from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces import Task
 from ffcore.options import ByName, FunctionTarget, Natural
@@ -29,7 +30,7 @@ class PythonData(Dataset):
     The function returns a pair (x, y), a mapping with "train" and perhaps "val", "test" and "classes", a
     LightningDataModule, or an `ffcore.data.images.ImageSet`. A split is a pair (x, y), or a torch data set or
     loader of such pairs; it is read once, into memory. x is an array of floats, bytes or integers (N, ...)
-    or a tuple or mapping of such.
+    or a tuple or mapping of such. Classes may be texts: they are then numbered in sorted order.
 
     Args:
         target: the function, ``module:function``.
@@ -84,6 +85,9 @@ class PythonData(Dataset):
         return self._whole(name, splits, classes)
 
     def _whole(self, name: str, splits: dict[str, Split], classes: Any) -> ImageSet:
+        if self.task is None and are_names(splits["train"].y):
+            labels, classes = indexed(name, {split: part.y for split, part in splits.items()}, classes)
+            splits = {split: Split(part.x, labels[split]) for split, part in splits.items()}
         train = splits["train"]
         if self.task is None and (train.y.ndim != 1 or train.y.dtype != np.int64):
             given = f"{train.y.dtype} {train.y.shape}"

@@ -100,7 +100,7 @@ def _data(registry: Registrar) -> None:
     registry.dataset("cifar100", "ffcore.data.cifar:Cifar100")
     registry.dataset("tiny-imagenet", "ffcore.data.tiny_imagenet:TinyImageNet")
     registry.dataset("given", "ffcore.data.arrays:Given")
-    registry.dataset("arrays", "ffcore.data.arrays:Arrays")
+    registry.dataset("arrays", "ffcore.data.task_arrays:TaskArrays")
     registry.dataset("image-folder", "ffcore.data.folder:ImageFolder")
     registry.dataset("table", "ffcore.data.table:Table")
     registry.dataset("text", "ffcore.data.text:Text")

@@ -83,7 +83,7 @@ def test_columns_that_do_not_fit_are_refused(tmp_path, columns, options, message
 
 def test_a_class_only_in_the_test_split_is_refused(tmp_path):
     train, test = {"x": [1.0, 2.0], "y": ["a", "b"]}, {"x": [1.0], "y": ["c"]}
-    with pytest.raises(UserError, match="the class 'c' does not occur in train"):
+    with pytest.raises(UserError, match="the class 'c' of sample 0 does not occur in train"):
         HuggingFace(saved(tmp_path / "set", {"train": train, "test": test}), "x", "y").load()
 
 

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
 from ffcore.data.python import PythonData
+from ffcore.data.task_arrays import TaskArrays
 from ffcore.data.text import Text
 from ffcore.errors import UserError
 from ffcore.tasks import MultiLabel, Regression, TokenClassification
@@ -263,3 +264,46 @@ def test_targets_of_very_different_scale_are_warned_of(tmp_path, factors, messag
         ffcore.fit(
             net, (x, y), epochs=1, run_dir=tmp_path / "run", report=False, lr_schedule=lambda a, b: 1e-9
         )
+
+
+NAMES = np.array(["yes", "no"])[Y]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (X, NAMES),
+        lambda: (X, list(NAMES)),
+        lambda: (X, pandas.Series(NAMES)),
+        lambda: DataLoader([(x, str(y)) for x, y in zip(X, NAMES, strict=True)], batch_size=3),
+    ],
+    ids=["array", "list", "series", "loader"],
+)
+def test_classes_may_be_texts(make):
+    loaded = PythonData(make).load()
+    assert loaded.classes == ("no", "yes")
+    assert sorted([*loaded.train.y, *loaded.test.y]) == [0] * 5 + [1] * 5
+
+
+def test_texts_that_train_does_not_have_are_named():
+    parts = {"train": (X, NAMES), "test": (X, np.where(NAMES == "no", "not", NAMES))}
+    with pytest.raises(UserError, match="test: the class 'not' of sample 1 does not occur in train; did you"):
+        PythonData(lambda: parts).load()
+
+
+@pytest.mark.parametrize(
+    ("y", "options", "columns"),
+    [
+        (NAMES, {}, 2),
+        (X[:, :2] / 3, {"task": {"kind": "regression", "values": 2}, "scale": "all"}, 2),
+        (X[:, :3] > 15, {"task": {"kind": "multi-label", "labels": 3}}, 3),
+        (None, {"task": "none"}, 1),
+    ],
+    ids=["texts", "numbers", "labels", "nothing"],
+)
+def test_npz_files_hold_any_targets(tmp_path, y, options, columns):
+    arrays = {"x_train": X} if y is None else {"x_train": X, "y_train": y}
+    np.savez(tmp_path / "data.npz", **arrays)
+    loaded = TaskArrays(tmp_path / "data.npz", **options).load()
+    assert (loaded.name, loaded.num_classes, len(loaded.train), len(loaded.test)) == ("data", columns, 8, 2)
+    assert list(loaded.provenance) == ["data.npz"]
