@@ -238,7 +238,7 @@ class Network(nn.Module):
         if local.record is not self.recorder:
             local.record, local.finite = self.recorder, True
         losses.clear()
-        with self.mixed(batch.index.device), formats_named(x, self.local):
+        with self.mixed(batch.index.device), formats_named(x, self):
             self.algorithm.learn(batch, local)
         local.end_batch()
         self.batches += 1
@@ -322,7 +322,7 @@ class Network(nn.Module):
         """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, *P, K)."""
         refuse_samples(x, self.shape, self.floats)
         first = next(tensors(x))
-        with torch.no_grad(), evaluating(self), self.mixed(first.device), formats_named(x, self.local):
+        with torch.no_grad(), evaluating(self), self.mixed(first.device), formats_named(x, self):
             return self.measure(x)
 
     def mixed(self, device: torch.device) -> AbstractContextManager[Any]:

@@ -22,8 +22,10 @@ def command(run_dir: Path, file: Path, out: Path | None) -> None:
     needed. For other runs it is an array of samples, as they are stored: .npy, or x in .npz. The output has
     a line for each sample. A file that exists is not overwritten.
     """
-    from ffcore.run.predictions import predictions, write
+    from ffcore.run.predictions import predictions, refuse_file, write
 
+    if out is not None:
+        refuse_file(out)
     made = predictions(run_dir, file)
     if out is not None:
         write(made, out)

@@ -8,6 +8,8 @@ N rows; D inputs.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -18,6 +20,9 @@ from ffcore.errors import UserError, closest
 
 Missing = Literal["error", "mean", "drop"]
 """What to do with an empty cell."""
+
+Unknown = Literal["error", "warn", "zeros"]
+"""What to do with a text that does not occur in training."""
 
 MOST_VALUES = 200
 """Different texts of a column, each of which becomes an input."""
@@ -109,18 +114,29 @@ class Encoding:
             if name not in known:
                 raise UserError(f"{what}: there is no column {name!r}{closest(name, known)}")
 
-    def encoded(self, what: Any, table: Any, unknown: Literal["error", "zeros"] = "error") -> np.ndarray:
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Names of the columns of text, which a reader must not take for numbers."""
+        truth = {"True", "False"}
+        return tuple(each.name for each in self.columns if each.values and not truth.issuperset(each.values))
+
+    def encoded(
+        self, what: Any, table: Any, unknown: Literal["error", "warn", "zeros"] = "error"
+    ) -> np.ndarray:
         """Return the inputs of a table, (N, D) float32.
 
         Args:
             what: a name for messages.
             table: a pandas data frame that has the columns, in any order, perhaps with others.
             unknown: what to do with a text that does not occur in training: "error", or "zeros" in all inputs
-                of its column.
+                of its column; "warn" warns of it.
 
         Raises:
-            UserError: a column is missing, or a cell does not fit.
+            UserError: a column is missing or occurs twice, or a cell does not fit.
         """
+        table = table.rename(columns=str)
+        if (double := table.columns[table.columns.duplicated()]).size:
+            raise UserError(f"{what}: the column {double[0]!r} occurs twice")
         self.refuse_columns(what, table, self.inputs)
         return np.concatenate(
             [self._of(what, each, table[each.name], unknown) for each in self.columns], axis=1
@@ -131,15 +147,20 @@ class Encoding:
         if empty.any() and self.missing != "mean":
             raise UserError(f"{what}: row {_first(empty)}, column {column.name!r}, is empty")
         if column.values is not None:
-            texts = cells.astype(str).to_numpy()
-            known = texts[:, None] == np.array(column.values)
+            texts = np.array(
+                ["" if gap else as_text(v) for v, gap in zip(cells, empty, strict=True)], dtype=object
+            )
+            known = texts[:, None] == np.array(column.values, dtype=object)
             strange = ~known.any(1) & ~empty
-            if strange.any() and unknown == "error":
+            if strange.any() and unknown != "zeros":
                 values = ", ".join(map(repr, column.values[:12]))
-                raise UserError(
+                message = (
                     f"{what}: row {_first(strange)}, column {column.name!r}: {texts[strange][0]!r} does not "
                     f"occur in training; the values are {values}"
                 )
+                if unknown == "error":
+                    raise UserError(message)
+                warnings.warn(f"{message}; the inputs of this column are 0", stacklevel=2)
             made: np.ndarray = (known & ~empty[:, None]).astype(np.float32)
             return made
         try:
@@ -173,7 +194,8 @@ def as_text(value: Any) -> str:
     >>> as_text(2.0), as_text("a")
     ('2', 'a')
     """
-    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+    whole = isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value)
+    return str(int(value)) if whole else str(value)
 
 
 def _fitted(what: Any, name: str, cells: Any) -> Column:
@@ -181,7 +203,7 @@ def _fitted(what: Any, name: str, cells: Any) -> Column:
         raise UserError(f"{what}: column {name!r} is empty outside the test split; leave it out")
     if cells.dtype.kind in "iuf":
         return Column(name, mean=float(np.nanmean(cells.to_numpy(np.float64))))
-    values = tuple(sorted(map(str, cells.dropna().unique())))
+    values = tuple(sorted(set(map(as_text, cells.dropna()))))
     if len(values) > MOST_VALUES:
         raise UserError(
             f"{what}: column {name!r} has {len(values)} different texts; leave it out of columns, or make "

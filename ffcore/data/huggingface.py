@@ -81,8 +81,13 @@ class HuggingFace(Dataset):
             x, y, known = self._columns(f"{path}, {name}", split, length)
             names = names or known
             parts[name] = (x, y)
+
+        def columns() -> dict[str, Any]:
+            return {**parts, "classes": names}
+
+        columns.__name__ = str(path)  # in messages
         made = PythonData(
-            lambda: {**parts, "classes": names},
+            columns,
             task=self.task,
             scale=self.scale,
             test_fraction=self.test_fraction,
@@ -94,7 +99,8 @@ class HuggingFace(Dataset):
 
     def _longest(self, split: Any) -> int:
         """Return the length of the longest sequence of the inputs; 0 if there are none."""
-        columns = [split[name][:] for name in self.inputs if name in split.column_names]
+        names = [name for name in self.inputs if name in split.column_names and len(split)]
+        columns = [split[name][:] for name in names if isinstance(split[name][0], str | list)]
         of_text = [len(v.encode()) for c in columns for v in c if isinstance(v, str)]
         return max(of_text + [len(v) for c in columns for v in c if _is_tokens(v)], default=0)
 
@@ -110,7 +116,11 @@ class HuggingFace(Dataset):
         feature, given = split.features[self.targets[0]], split[self.targets[0]][:]
         if len(self.targets) == 1 and all(isinstance(value, str) for value in given):
             return x, np.array(given), None
-        targets = [self._array(what, name, split[name][:], length, IGNORED) for name in self.targets]
+        by_position = self.task is not None and self.task.features is not None
+        targets = [
+            self._array(what, name, split[name][:], length if by_position else None, IGNORED)
+            for name in self.targets
+        ]
         return x, _side_by_side(what, self.targets, targets), getattr(feature, "names", None)
 
     def _array(self, what: str, name: str, values: list[Any], length: int | None, fill: int) -> np.ndarray:

@@ -73,7 +73,7 @@ class Table(Dataset):
             UserError: the file is missing or no table, a column is missing, or cells do not fit.
         """
         path = expanded(self.path)
-        table = read_table(path)
+        table = read_table(path, () if self.encoding is None else self.encoding.texts)
         inputs = self._inputs(path, table)
         table = self._without_gaps(path, table[[*inputs, *self.targets]])
         y, task, names = self._of_targets(path, table[self.targets])
@@ -87,7 +87,7 @@ class Table(Dataset):
             names if isinstance(task, Classification) else None,
             self.missing,
         )
-        x = encoding.encoded(path, table, "zeros" if self.encoding is None else "error")
+        x = encoding.encoded(path, table, "zeros" if self.encoding is None else "warn")
         parts = {name: Split(x[part.x], part.y) for name, part in (("train", train), ("test", test))}
         held = Held(parts["train"], parts["test"], task, names, path.stem, scale=self.scale).load()
         return replace(held, provenance={path.name: sha256(path)}, encoding=encoding)
@@ -162,8 +162,12 @@ class Table(Dataset):
         return y.astype(np.int64), MultiLabel(y.shape[1]), tuple(self.targets)
 
 
-def read_table(path: Path) -> Any:
+def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
     """Return a table as a pandas data frame.
+
+    Args:
+        path: the file.
+        texts: names of columns of text, which are not converted even if all their cells are numbers.
 
     Raises:
         UserError: the file is missing or no table, or pandas is not installed.
@@ -179,7 +183,9 @@ def read_table(path: Path) -> Any:
         if suffix == ".parquet":
             return pandas.read_parquet(path)
         if suffix in (".csv", ".tsv"):
-            return pandas.read_csv(path, sep="\t" if suffix == ".tsv" else ",")
+            return pandas.read_csv(
+                path, sep="\t" if suffix == ".tsv" else ",", dtype=dict.fromkeys(texts, str)
+            )
     except ImportError as error:
         raise UserError("Parquet files are read by pyarrow: pip install 'ffcore[tables]'") from error
     except Exception as error:  # of pandas' parsers, which have classes of their own

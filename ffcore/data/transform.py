@@ -22,7 +22,7 @@ from ffcore.errors import FOREIGN, UserError
 _AT_ONCE = 1000
 
 Transform = Callable[[Any], Any]
-"""From samples to samples, tensors (N, *shape) → (N, *shape'), without random numbers."""
+"""From samples to samples, tensors (N, *shape) → (N, *shape'), each sample by itself."""
 
 
 def transformed(images: ImageSet, function: Transform) -> ImageSet:
@@ -35,18 +35,36 @@ def transformed(images: ImageSet, function: Transform) -> ImageSet:
     def changed(split: Split) -> Split:
         return Split(apply(function, split.x, images.scale), split.y)
 
+    _refuse_coupled(function, images.train.take(np.arange(min(2, len(images.train)))).x, images.scale)
     val = None if images.val is None else changed(images.val)
     return replace(images, train=changed(images.train), test=changed(images.test), val=val, scale=1.0)
+
+
+def _refuse_coupled(function: Transform, x: Any, scale: float) -> None:
+    """Raise if the function changes a sample in another way when it is alone.
+
+    Raises:
+        UserError: predictions of single samples would differ from those of a batch.
+    """
+    pair = [*arrays(apply(function, x, scale))]
+    alone = [*arrays(apply(function, mapped(x, lambda each: each[:1]), scale))]
+    for whole, single in zip(pair, alone, strict=True):
+        if whole[:1].shape != single.shape or not np.allclose(whole[:1], single, rtol=1e-4, atol=1e-5):
+            name = getattr(function, "__name__", type(function).__name__)
+            raise UserError(
+                f"data.transform: {name} changes a sample in another way when it is alone; it should read "
+                "each sample by itself, without random numbers"
+            )
 
 
 def apply(function: Transform, x: Any, scale: float) -> Any:
     """Return the function's result for arrays of samples.
 
     Args:
-        function: gets tensors: bytes become floats times ``scale``, others are unchanged. Samples of several
-            inputs are a tuple or mapping of tensors.
+        function: gets tensors: bytes and floats times ``scale``, others unchanged. Samples of several inputs
+            are a tuple or mapping of tensors.
         x: an array (N, *shape), or a tuple or mapping of arrays.
-        scale: factor of bytes.
+        scale: factor of stored values.
 
     Raises:
         UserError: the function raises, or returns something else than samples.
@@ -66,7 +84,8 @@ def apply(function: Transform, x: Any, scale: float) -> Any:
 
 def _tensor(x: np.ndarray, scale: float) -> Tensor:
     made = torch.from_numpy(np.ascontiguousarray(x))
-    return made * scale if x.dtype == np.uint8 else made
+    scaled = x.dtype.kind == "f" or x.dtype == np.uint8
+    return made * scale if scaled and scale != 1 else made.clone()  # the function may work in place
 
 
 def _array(name: str, made: Any, rows: int) -> np.ndarray:

@@ -51,7 +51,7 @@ class Cache:
         self._upstream = 0
         self._roles: tuple[str, ...] = ()
         for number, batch in enumerate(loader.in_order()):
-            n = len(batch.x)
+            n = len(batch.index)
             # the number of finished stages is mixed in: each stage of a greedy schedule has new views
             batch.seed(seed, mix(network.finished, number))
             views = network.enter(algorithm.views(batch, network))
@@ -62,7 +62,7 @@ class Cache:
                 )
             self._roles, self._upstream = views.roles, len(views.upstream)
             for name, rows in _tensors(views).items():
-                by_view = rows.view(-1, n, *rows.shape[1:])
+                by_view = rows.view(len(rows) // n, n, *rows.shape[1:])  # rows may be empty tensors
                 if name not in self._kept:
                     size = (len(by_view), loader.samples, *rows.shape[1:])
                     self._kept[name] = torch.empty(size, dtype=rows.dtype, device=rows.device)

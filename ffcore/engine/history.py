@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,6 @@ def _validation(module: L.LightningModule) -> dict[str, Any]:
     measures = module.val_metrics["measures"].items()
     return {
         **{f"val_{name}": module.val_metrics[name] for name in module.measuring.logged},
-        **{f"val/{source.name}": share for source, share in hits},
+        **{f"val/{source.name}": share for source, share in hits if not math.isnan(share)},
         **{f"val/{name}": mean for name, mean in measures},
     }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
+from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Idle, Ranks, shared_by
 from ffcore.network import Network
 
@@ -55,7 +56,9 @@ class Measuring(nn.Module):
         if self._seen:
             self._observe(net, group)
         own = self._measures.metrics(group)
-        of_network = {name: own.pop(name) for name in self.logged if name in own}
+        of_network = {}
+        if net.task.target == "none":
+            of_network = {name: own.pop(name) for name in self.logged if name in own}
         metrics = {**self.counts.metrics(group), **of_network, "measures": own}
         self.counts.reset()
         self._measures = Measures()
@@ -82,6 +85,8 @@ class Measuring(nn.Module):
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
         evidence = net.measure(batch.x)
         own = own_measures(net, batch, shared)
+        if net.task.target != "none" and (clash := sorted(own.keys() & set(self.logged))):
+            raise UserError(f"{clash[0]!r} is a measure of the task; the algorithm's own needs another name")
         if batch.counts:
             self._measures.update(own, len(batch.index))
         return evidence

@@ -49,13 +49,16 @@ class Meter:
     def record(self, block: Block, terms: Mapping[str, Tensor], samples: int) -> None:
         """Add the terms of a block's loss, which are means over ``samples``.
 
-        The objective, or the first term without one, is the block's "loss".
+        The objective, or without one the sum of the terms, is the block's "loss".
         """
         name = cast(LocalBlock, block).name
         self._samples[name] = self._samples.get(name, 0) + samples
-        main = "objective" if "objective" in terms else next(iter(terms), None)
+        if terms and "objective" not in terms:
+            self._loss(name, next(iter(terms.values()))).add_(
+                torch.stack([*terms.values()]).detach().sum(), alpha=samples
+            )
         for term, value in terms.items():
-            if term == main:
+            if term == "objective":
                 self._loss(name, value).add_(value.detach(), alpha=samples)
             else:
                 self._add(name, term, value.detach(), samples)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ffcore.errors import RunError, UserError, first_line
 from ffcore.interfaces.structure import shapes, tensors
@@ -48,8 +48,11 @@ def _ranks(shape: Any) -> Any:
 
 
 @contextmanager
-def formats_named(x: Any, network: nn.Module) -> Iterator[None]:
-    """Raise a clear UserError if samples and weights have different float dtypes or devices."""
+def formats_named(x: Any, network: Any) -> Iterator[None]:
+    """Raise a clear UserError if samples and weights have different float dtypes or devices.
+
+    Also if samples of another length than the example's do not fit the network.
+    """
     try:
         yield
     except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
@@ -63,7 +66,10 @@ def formats_named(x: Any, network: nn.Module) -> Iterator[None]:
         if weights and floats <= weights:
             given, wanted, right = devices, homes, "x.to(device) or net.to(device)"
         if not wanted or given <= wanted:
-            raise
+            if shapes(x) == network.shape:
+                raise
+            built = f"the network was built for {network.shape}"
+            raise UserError(f"x: samples of shape {shapes(x)}; {built}: {first_line(error)}") from error
         samples, own = (", ".join(sorted(map(str, each))) for each in (given, wanted))
         raise UserError(
             f"x: samples are {samples}, weights {own}; convert one of them, {right}: {first_line(error)}"

@@ -151,6 +151,8 @@ def goodness_loss(
     """
     expect("penalties", penalties or {}, Mapping, "a mapping from names to penalties")
     terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
+    if taken := _METRICS.intersection(terms):
+        raise UserError(f"penalties: {min(taken)!r} is the name of another metric of every block")
     if objective is None:
         if terms and not any(cast(Penalty, term).teaches for term in terms.values()):
             raise UserError("penalties: a block without an objective does not learn from them")

@@ -91,7 +91,7 @@ class Data:
         # Only from the training samples: statistics of validation or test samples must not reach the inputs.
         mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
         if images.by_column != "none":
-            mean, std = _of_columns(train.x)
+            mean, std = _of_columns(train.x, images.scale)
         if images.by_column == "all" and images.target.target == "values":
             images, train, val = _standardised(images, train, val, task)
         if images.target.target == "values":
@@ -161,8 +161,8 @@ _WIDE, _FAR = 100.0, 30.0
 def _warn_of_scales(y: np.ndarray, names: Sequence[str]) -> None:
     """Warn if targets are large, or if one value decides the loss of all."""
     std = y.std(0, dtype=np.float64)
-    low, high = int(std.argmin()), int(std.argmax())
-    if std[high] <= _WIDE and std[high] <= _FAR * max(std[low], 1e-12):
+    low, high = int(np.where(std > 0, std, np.inf).argmin()), int(std.argmax())  # a constant does not count
+    if std[high] <= _WIDE and std[high] <= _FAR * std[low]:
         return
     what = f"of {names[high]!r} have the standard deviation {std[high]:.3g}"
     if low != high:
@@ -174,9 +174,9 @@ def _warn_of_scales(y: np.ndarray, names: Sequence[str]) -> None:
     )
 
 
-def _of_columns(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each column; the deviation of a constant column is 1."""
-    mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+def _of_columns(values: np.ndarray, scale: float = 1.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each scaled column; the deviation of a constant column is 1."""
+    mean, std = scale * values.mean(0, dtype=np.float64), scale * values.std(0, dtype=np.float64)
     return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
 

@@ -118,7 +118,9 @@ def results_of_split(metrics: Mapping[str, Any], sources: Sequence[str]) -> dict
     per_source = zip(sources, metrics["per_source"], strict=True)
     if "confusion" not in metrics:
         own = {name: _json(metrics[name]) for name in metrics if name not in ("per_source", "measures")}
-        return {**own, "per_block": {name: _json(value) for name, value in per_source}}
+        of_blocks = {name: _json(value) for name, value in per_source}
+        undefined = all(value is None for value in of_blocks.values())  # as without targets
+        return {**own, "per_block": {} if undefined else of_blocks}
     return {
         "accuracy": metrics["accuracy"],
         "error": round(100 * (1 - metrics["accuracy"]), 4),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
@@ -29,11 +30,13 @@ class Run:
         path: the run directory.
         results: the content of its ``results.json``.
         module: the trained module.
+        transform: the function of ``data.transform`` if it was given from Python.
     """
 
     path: Path
     results: Results
     module: ForwardOnly = field(compare=False)
+    transform: Any = field(default=None, compare=False)
 
     def predictor(self, checkpoint: str | None = None) -> Predictor:
         """Returns a predictor with the trained network on the CPU, as ``ffcore.load(run.path)`` does.
@@ -48,7 +51,8 @@ class Run:
         # ``config.yaml`` only describes objects made in Python; this process still has them
         net = copy.deepcopy(self.module.net) if any(records(recorded)) else None
         with trusting():  # this process has written the checkpoint
-            return Predictor(self.path, checkpoint, net=net)
+            objects = {} if self.transform is None else {"data.transform": self.transform}
+            return Predictor(self.path, checkpoint, objects, net)
 
     def __repr__(self) -> str:
         rows = list(self._rows())

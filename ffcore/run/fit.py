@@ -21,7 +21,6 @@ from ffcore.data.given import Held, Samples, read
 from ffcore.data.images import Dataset, Split
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import Task
-from ffcore.interfaces.structure import mapped
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.schema import Recipe
@@ -147,7 +146,7 @@ def fit(
 
 
 def _whole_numbers(x: Any) -> Any:
-    return mapped(x, lambda each: each.astype(np.int64) if each.dtype == np.uint8 else each)
+    return x.astype(np.int64) if isinstance(x, np.ndarray) and x.dtype == np.uint8 else x
 
 
 def _recipe(content: dict[str, Any]) -> Recipe:

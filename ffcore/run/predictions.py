@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ffcore.data.encoding import Encoding
 from ffcore.data.table import read_table
 from ffcore.errors import UserError
 from ffcore.files import write_whole
@@ -62,7 +63,7 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
     predictor = Predictor(run_dir)
     path = expanded(file)
     if predictor.encoding is not None:
-        made = predictor.predict(predictor.encoding.encoded(path, read_table(path)))
+        made = predictor.predict(_encoded(predictor.encoding, path))
     else:
         made = predictor.predict(_samples(path))
     task = predictor.form.task
@@ -71,26 +72,41 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
     return Predictions(np.asarray(made), names, classes)
 
 
+def refuse_file(out: Path) -> None:
+    """Raise if predictions cannot be written to a file.
+
+    Raises:
+        UserError: it exists, has another ending, or its directory does not exist.
+    """
+    if out.suffix not in (".csv", ".npy"):
+        raise UserError(f"--out {out}: should end in .csv or .npy")
+    if out.exists():
+        raise UserError(f"--out {out}: exists already")
+    if not out.parent.is_dir():
+        raise UserError(f"--out {out}: the directory {out.parent} does not exist")
+
+
 def write(made: Predictions, out: Path) -> None:
     """Write predictions to a .csv or .npy file, complete or not at all.
 
     Raises:
-        UserError: the file exists, or has another ending.
+        UserError: as for `refuse_file`, or predictions are no table.
     """
-    if out.exists():
-        raise UserError(f"--out {out}: exists already")
-    if out.suffix == ".csv":
-        text = made.csv()
-        write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
-    elif out.suffix == ".npy":
+    refuse_file(out)
+    if out.suffix == ".npy":
         write_whole(out, lambda path: _save(path, made.values))
-    else:
-        raise UserError(f"--out {out}: should end in .csv or .npy")
+        return
+    text = made.csv()
+    write_whole(out, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _save(path: Path, values: np.ndarray) -> None:
     with path.open("wb") as file:  # with a name, NumPy would append ``.npy`` to it
         np.save(file, values, allow_pickle=False)
+
+
+def _encoded(encoding: Encoding, path: Path) -> np.ndarray:
+    return encoding.encoded(path, read_table(path, encoding.texts))
 
 
 def _samples(path: Path) -> Any:

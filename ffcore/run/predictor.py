@@ -102,7 +102,8 @@ class Predictor:
         given = meta.get("stored") or {}
         self._given = Form.read({**meta, **given}, self.form.task)
         self._given_scale: float = given.get("scale", meta["scale"])
-        self._transform = transform_of(self.recipe)
+        given_transform = (objects or {}).get("data.transform")
+        self._transform = given_transform or transform_of(self.recipe)
         self.shape = self._given.shape
         stored_encoding = meta.get("encoding")
         self.encoding = None if stored_encoding is None else Encoding.read(stored_encoding)
@@ -291,7 +292,7 @@ class Predictor:
         """
         dtype = next(self.module.network.parameters()).dtype
         samples = self._as_stored(x, dtype)
-        if self._transform is not None:
+        if self._transform is not None and len(next(arrays(samples))):
             samples = apply(self._transform, samples, self._given_scale)
         count = len(next(arrays(samples)))
         classes = of_targets(np.zeros(count, dtype=np.int64), self.form.task, count) if y is None else y
@@ -308,9 +309,7 @@ class Predictor:
         )
 
     def _as_stored(self, x: Any, dtype: torch.dtype) -> Any:
-        if hasattr(x, "columns") and hasattr(x, "iloc"):  # a data frame
-            if self.encoding is None:
-                raise UserError("x: a table, but the run was trained on arrays; give x.to_numpy()")
+        if self.encoding is not None and hasattr(x, "columns") and hasattr(x, "iloc"):  # a data frame
             x = self.encoding.encoded("x", x)
         if not self._given.plain:
             return stored_as(x, self.shape, self._given.dtype)

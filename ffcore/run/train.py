@@ -247,7 +247,8 @@ class Job:
                     write_report(path, reporter(console))
                 except FOREIGN as error:  # the run is finished: a picture must not make it fail
                     reporter(console)(f"{path}: the report is left out: {typed(error, 200)}")
-            return Run(path, Results(shared), self.module)
+            given = self.recipe.data.transform
+            return Run(path, Results(shared), self.module, given if callable(given) else None)
 
     @contextmanager
     def _boxes_closed(self) -> Iterator[None]:

@@ -129,6 +129,7 @@ class Token(_OneHot):
     def __init__(self, tokens: Size = 256) -> None:
         super().__init__(normalise="none")
         self.tokens = tokens
+        self._checked = False
 
     def setup(self, context: Context) -> tuple[int, ...]:
         """(T,) → (T + 1,).
@@ -145,8 +146,16 @@ class Token(_OneHot):
         """(N, T) and (V·N, K) → (V·N, T + 1)."""
         if x.is_floating_point():
             raise ValueError(f"labels token: samples are {x.dtype}; tokens are integers")
-        largest, label = code.max(1)
-        label = torch.where(largest == 1, label, code.shape[1])  # the neutral code has no 1
+        if not self._checked:  # the first samples are those of the dry run, with the largest token
+            largest = int(x.max())
+            if largest >= self.tokens:
+                raise ValueError(
+                    f"labels token: tokens run to {largest}, but tokens is {self.tokens}: the labels begin "
+                    f"there; set it to {largest + 1} or more"
+                )
+            self._checked = True
+        height, label = code.max(1)
+        label = torch.where(height == 1, label, code.shape[1])  # the neutral code has no 1
         repeated = x.repeat(code.shape[0] // x.shape[0], 1)
         return torch.cat([(self.tokens + label).to(x.dtype).unsqueeze(1), repeated], dim=1)
 

@@ -54,7 +54,8 @@ class Corrupted(_WithPositions):
 
     Every position keeps its distribution, only the relations between positions are lost (Bahri et al. 2022,
     SCARF, arXiv:2106.15147, for tables; ELECTRA, Clark et al. 2020, arXiv:2003.10555, takes the other tokens
-    from a model). At least one position comes from the other sample.
+    from a model). At least one position comes from another sample; where columns have few values, it may be
+    equal all the same, so that some negatives are the positives.
 
     Args:
         share: probability p of a position.

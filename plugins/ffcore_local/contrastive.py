@@ -1,6 +1,6 @@
 """Contrast of two views of a batch, on the activity of a block.
 
-    z = f/|f|,  f = P · mean over positions of h                              (2N, D)
+    z = f / √(|f|² + 10⁻⁶ D),  f = P · mean over positions of h               (2N, D)
     L = −(1/2N) Σ_i ln [exp(z_i·z_i'/T) / Σ_{k≠i} exp(z_i·z_k/T)]
 
 N samples; 2N rows, the first views before the second ones; i' the other view of row i's sample; P a linear
@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
 from ffcore.options import NonNegative, Positive, Size
+from ffcore_local.heads import feature_dim
+
+_EPS = 1e-6
 
 
 def nt_xent(z: Tensor, temperature: float) -> Tensor:
@@ -45,8 +48,11 @@ class NTXent(Penalty):
         weight: factor of the term.
         temperature: T.
         width: D, features of the projection P; null: no projection.
-        dim: the dimension of an activity that holds its features: 0 for images (C, H, W) and signals (C, T),
-            -1 for tokens (T, D). The mean is over the others.
+        dim: the dimension of an activity that holds its features: 0 for signals (C, T), -1 for tokens (T, D);
+            null for rows (U,) and images (C, H, W). The mean is over the others.
+
+    Raises:
+        ValueError: when the features of an activity are not known without ``dim``.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -57,7 +63,7 @@ class NTXent(Penalty):
         weight: NonNegative = 1.0,
         temperature: Positive = 0.5,
         width: Size | None = 64,
-        dim: Literal[0, -1] = 0,
+        dim: Literal[0, -1] | None = None,
     ) -> None:
         super().__init__()
         self.weight, self.temperature = weight, temperature
@@ -66,8 +72,12 @@ class NTXent(Penalty):
 
     def setup(self, context: Context) -> None:
         """Make the projection."""
+        try:
+            self.features = feature_dim(context.shape, self.dim) or 0
+        except ValueError as error:
+            raise ValueError(f"penalty nt-xent: block {context.name}: {error}") from error
         if self.width is not None:
-            self.projection = nn.Linear(context.shape[self.dim], self.width, bias=False)
+            self.projection = nn.Linear(context.shape[self.features], self.width, bias=False)
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """Return the weighted term.
@@ -79,8 +89,10 @@ class NTXent(Penalty):
             given = ", ".join(views.roles)
             raise ValueError(f"penalty nt-xent: needs two views of each sample, as of two-views, not {given}")
         h = out.activity
-        features = h.movedim(1 if self.dim == 0 else -1, -1).flatten(1, -2).mean(1) if h.dim() > 2 else h
+        features = h.movedim(self.features + 1, -1).flatten(1, -2).mean(1) if h.dim() > 2 else h
         # Autocast would round the similarities of nearly equal rows.
         with torch.autocast(h.device.type, enabled=False):
             made = self.projection(features.to(torch.promote_types(features.dtype, torch.float32)))
-            return self.weight * nt_xent(F.normalize(made, dim=1), self.temperature)
+            # not F.normalize, whose gradient at a row of zeros is 10¹²
+            length = (made.square().sum(1, keepdim=True) + _EPS * made.shape[1]).sqrt()
+            return self.weight * nt_xent(made / length, self.temperature)

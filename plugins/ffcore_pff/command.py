@@ -44,8 +44,10 @@ def command(
     predictor = ffcore.load(run_dir)
     circuit, mixture = _generator(run_dir, predictor)
     asked = _class(label, predictor.classes) if label is not None else None
-    if not no_picture and not is_image(predictor.shape):
-        raise UserError(f"{run_dir}: samples of shape {predictor.shape} are not images; use --no-picture")
+    if not no_picture and not is_image(predictor.form.shape):
+        raise UserError(
+            f"{run_dir}: samples of shape {predictor.form.shape} are not images; use --no-picture"
+        )
     which = "all" if asked is None else re.sub(r"[^\w-]", "_", predictor.classes[asked])
     name = f"samples-{which}-seed{seed}-n{count}"
     folder = out if out is not None else run_dir / "samples"

@@ -7,7 +7,8 @@
     conv-1d        h = f(W ∗ x + b) along the sequence
 
 Sequences of different lengths are padded. The embedding of a padding token is a vector of zeros. With
-``padding`` the other bodies take such vectors for padding: they do not attend to them, and leave them zero.
+``padding`` the other bodies take such vectors for padding: they do not attend to them, and leave them zero. A
+token whose vector becomes zero by an activation is padding for the bodies after it.
 
 R rows; T tokens; D features in, U out; x (R, T) tokens or (R, T, D); images (R, C, H, W).
 """

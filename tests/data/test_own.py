@@ -307,3 +307,18 @@ def test_npz_files_hold_any_targets(tmp_path, y, options, columns):
     loaded = TaskArrays(tmp_path / "data.npz", **options).load()
     assert (loaded.name, loaded.num_classes, len(loaded.train), len(loaded.test)) == ("data", columns, 8, 2)
     assert list(loaded.provenance) == ["data.npz"]
+
+
+def test_bytes_are_standardised_as_the_loader_scales_them(tmp_path):
+    x = np.random.default_rng(0).integers(0, 255, (200, 5)).astype(np.uint8)
+    y = x[:, :1].astype(np.float64)
+    run = ffcore.train(
+        "tables/diabetes-regression",
+        run_dir=tmp_path / "run",
+        data=PythonData(lambda: (x, y), task=Regression(1), scale="all"),
+        report=False,
+        **{"trainer.max_epochs": 1},
+    )
+    inputs = torch.cat([batch.x for batch in run.predictor().loader(x)])
+    torch.testing.assert_close(inputs.mean(0), torch.zeros(5), atol=0.3, rtol=0)
+    torch.testing.assert_close(inputs.std(0), torch.ones(5), atol=0.2, rtol=0)

@@ -51,7 +51,7 @@ def test_a_run_on_transformed_samples_equals_one_on_samples_changed_beforehand(t
         ("changes:fails", "data.transform: fails raised RuntimeError: no such band"),
         (
             "changes:loses",
-            r"data.transform: loses returned \(999, 1, 8, 8\); it should be",
+            r"data.transform: loses returned \(1, 1, 8, 8\); it should be",
         ),
         ("changes:none", "data.transform: 'changes:none' cannot be imported"),
         ("math:pi", "data.transform: 'math:pi' should be a function"),
@@ -72,3 +72,36 @@ def test_a_function_from_python_is_given_again_to_load(tmp_path):
         ffcore.load(run.path)
     loaded = ffcore.load(run.path, **{"data.transform": lambda x: x.flatten(1)})
     assert loaded.predict(x).shape == (3,)
+
+
+def test_floats_and_bytes_are_scaled_alike(tmp_path):
+    run = ffcore.train(
+        "digits/ff",
+        run_dir=tmp_path / "run",
+        **SHORT,
+        **{"data.transform": lambda x: x * x, "data.standardise": True},
+    )
+    x = ffcore.data.digits.Digits().load().test.x[:50]
+    predictor = run.predictor()
+    np.testing.assert_allclose(predictor.scores(x), predictor.scores(x.astype(np.float32)), rtol=1e-4)
+
+
+def test_a_function_that_works_in_place_does_not_change_the_arrays_of_the_user(tmp_path):
+    x = np.random.default_rng(0).random((60, 12), dtype=np.float32)
+    before, data = x.copy(), InMemory(x, np.arange(60) % 3)
+    transform = {"data.transform": lambda x: x.mul_(2)}
+    runs = [
+        ffcore.train("digits/ff", run_dir=tmp_path / name, data=data, report=False, **SHORT, **transform)
+        for name in "ab"
+    ]
+    assert np.array_equal(x, before)
+    assert len(runs[0].predictor().predict(x[:0])) == 0  # no samples, no call
+    one, other = (run.predictor().scores(x[:5]) for run in runs)
+    assert np.array_equal(one, other)
+
+
+def test_functions_that_couple_samples_are_refused(tmp_path):
+    with pytest.raises(UserError, match="changes a sample in another way when it is alone"):
+        ffcore.train(
+            "digits/ff", run_dir=tmp_path / "run", **SHORT, **{"data.transform": lambda x: x - x.mean(0)}
+        )

@@ -5,8 +5,10 @@ import pytest
 
 import ffcore
 from ffcore.cli.main import main
+from ffcore.data.python import PythonData
 from ffcore.errors import UserError
 from ffcore.run.evaluate import evaluate
+from ffcore.run.predictions import predictions
 
 pandas = pytest.importorskip("pandas", reason="an optional part")
 
@@ -105,5 +107,55 @@ def test_the_command_reads_arrays_of_other_runs(tmp_path, capsys):
     for file in ("x.npy", "x.npz"):
         assert main(["predict", str(run.path), str(tmp_path / file)]) == 0
         assert capsys.readouterr().out.splitlines()[1:] == [str(k) for k in run.predictor().predict(x)]
-    with pytest.raises(UserError, match="a table, but the run was trained on arrays"):
-        run.predictor().predict(pandas.DataFrame({"a": [1.0]}))
+    frame = pandas.DataFrame(x.reshape(5, 64).astype(float))  # of a run on arrays it is an array
+    assert np.array_equal(run.predictor().predict(frame), run.predictor().predict(x))
+
+
+def codes(rows, **more):
+    return pandas.DataFrame({"code": [["01", "7", "A"][i % 3] for i in range(rows)], "kind": "", **more})
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path):
+    table = codes(60).assign(kind=lambda t: t["code"].map({"01": "a", "7": "b", "A": "c"}))
+    table.to_csv(tmp_path / "codes.csv", index=False)
+    run = ffcore.train(
+        "tables/breast-cancer-ff",
+        run_dir=tmp_path / "run",
+        data={"kind": "table", "path": str(tmp_path / "codes.csv"), "target": "kind"},
+        algorithm={"kind": "local-errors"},
+        network=[{"kind": "dense", "units": 16}],
+        block={"goodness": "linear-head", "objective": "cross-entropy"},
+        contribution="last",
+        optimizer={"kind": "adam", "lr": 0.05},
+        report=False,
+    )
+    alone = pandas.DataFrame({"code": ["01", "7"]})
+    alone.to_csv(tmp_path / "new.csv", index=False)
+    made = predictions(run.path, tmp_path / "new.csv")
+    assert [made.classes[k] for k in made.values] == ["a", "b"]
+    assert run.predictor().predict(alone).tolist() == made.values.tolist()
+    with pytest.raises(UserError, match="the column 'code' occurs twice"):
+        run.predictor().predict(pandas.concat([alone, alone], axis=1))
+
+
+def test_a_text_that_only_the_test_split_has_does_not_stop_the_evaluation(tmp_path):
+    table = people(100)
+    rows = PythonData(lambda: (np.arange(100)[:, None], table["kind"].to_numpy())).load().test.x[:, 0]
+    table.loc[int(rows[0]), "city"] = "Zug"
+    table.to_csv(tmp_path / "people.csv", index=False)
+    data = {"kind": "table", "path": str(tmp_path / "people.csv"), "target": "kind"}
+    options = {"algorithm": {"labels": "prefix"}, "trainer": {"max_epochs": 1, "threads": 1}}
+    run = ffcore.train(
+        "tables/breast-cancer-ff", run_dir=tmp_path / "run", data=data, report=False, **options
+    )
+    with pytest.warns(
+        UserWarning, match="'Zug' does not occur in training; .* the inputs of this column are 0"
+    ):
+        measured = evaluate(run.path)
+    assert measured["accuracy"] == run.results["test"]["accuracy"]
+
+
+def test_a_file_that_cannot_be_written_is_found_before_predicting(run, tmp_path, capsys):
+    for out, message in (("none/x.csv", "does not exist"), ("x.txt", "should end in .csv or .npy")):
+        assert main(["predict", str(run.path), "missing.csv", "--out", str(tmp_path / out)]) == 2
+        assert message in capsys.readouterr().err

@@ -99,3 +99,12 @@ def test_a_label_is_a_token_after_the_vocabulary():
     assert label.join(x, label.code(None, 2))[:, 0].tolist() == [13, 13]
     with pytest.raises(ValueError, match="tokens are integers"):
         label.join(x.float(), label.code(None, 2))
+
+
+def test_label_tokens_that_samples_have_are_refused():
+    label = Token(tokens=5)
+    label.setup(Context((3,), K))
+    with pytest.raises(
+        ValueError, match="tokens run to 9, but tokens is 5: the labels begin there; set it to 10"
+    ):
+        label.join(torch.tensor([[4, 9, 0]]), label.code(None, 1))

@@ -8,7 +8,8 @@ from torch import nn
 
 import ffcore
 from ffcore.errors import UserError
-from ffcore_local.contrastive import nt_xent
+from ffcore.interfaces import Context, Out, Views
+from ffcore_local.contrastive import NTXent, nt_xent
 
 PARTS = {
     "algorithm": {"kind": "two-views", "augment": [{"kind": "shift", "pixels": 1}]},
@@ -75,3 +76,49 @@ def test_other_views_are_refused():
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
     with pytest.raises(ValueError, match="nt-xent: needs two views of each sample, as of two-views, not all"):
         net.learn(torch.rand(4, 4), torch.arange(4) % 3, optimizers)
+
+
+def test_a_row_of_zeros_has_a_small_gradient():
+    """As of a fully masked row: the gradient of a plain normalisation would be 10¹²."""
+    penalty = NTXent(width=None)
+    penalty.setup(Context((5,), 3))
+    h = torch.zeros(8, 5).requires_grad_()
+    views = Views(h, ("first", "second"), (4, 4))
+    penalty(Out(h, h, None), None, views).backward()
+    assert h.grad.abs().max() < 1e4
+
+
+def test_tokens_need_their_dimension():
+    with pytest.raises(ValueError, match=r"block block1: an activity .* may be tokens or channels; set dim"):
+        NTXent().setup(Context((5, 16), 3, name="block1"))
+    penalty = NTXent(dim=-1)
+    penalty.setup(Context((5, 16), 3))
+    assert penalty.projection.in_features == 16
+
+
+def test_the_loss_of_a_block_is_the_sum_of_its_penalties(tmp_path):
+    more = {"block.penalties": {"pair": "nt-xent", "sharp": {"kind": "nt-xent", "temperature": 0.1}}}
+    run = ffcore.train("digits/ff-unsupervised", run_dir=tmp_path / "run", report=False, **PARTS, **more)
+    last = [*csv.DictReader((run.path / "metrics.csv").read_text().splitlines())][-1]
+    terms = float(last["conv1/pair"]) + float(last["conv1/sharp"])
+    assert float(last["conv1/loss"]) == pytest.approx(terms, rel=1e-5)
+
+
+def test_a_cache_of_finished_blocks_works_without_targets(tmp_path):
+    data = {"kind": "python", "target": "sklearn.datasets:load_digits", "task": "none", "scale": "inputs"}
+    data["options"] = {"return_X_y": True}
+    parts = {**PARTS, "network": [{"kind": "dense", "units": 20, "repeat": 2}], "data": data, "readouts": {}}
+    parts["algorithm"] = {"kind": "forward-forward-unsupervised", "negatives": "corrupted"}
+    parts["block"] = {"goodness": "mean-squares", "objective": "symba"}
+    parts["contribution"] = "mean"
+    run = ffcore.train(
+        "digits/ff-unsupervised",
+        run_dir=tmp_path / "run",
+        report=False,
+        **{
+            **parts,
+            "trainer": {"max_epochs": 4, "threads": 1},
+            "schedule": {"kind": "greedy", "cache": True},
+        },
+    )
+    assert np.isfinite(run.results["test"]["loss"])
