@@ -20,6 +20,6 @@ def test_an_algorithm_cannot_replace_a_measure_of_the_task(tmp_path):
     block = ffcore.LocalBlock(torch.nn.Linear(3, 8), "linear-head", objective="squared-error")
     net = ffcore.Network([block], Boasting(output=False), example=x[:2], task=Regression(1))
     with pytest.raises(
-        UserError, match="'r2' is a measure of the task; the algorithm's own needs another name"
+        RunError, match="'r2' is a measure of the task; the algorithm's own needs another name"
     ):
         ffcore.fit(net, (x, y), epochs=1, run_dir=tmp_path / "run", report=False)
