@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import ffcore
+from ffcore.errors import RunError
 from ffcore.tasks import Regression
 from ffcore_local.algorithm import LocalErrors
 
