@@ -130,7 +130,7 @@ NOUNS: dict[str, Noun] = {
             "",
             "a verb of the command line",
             has_options=False,
-            taken="ls show plugins schema validate cp run eval report",
+            taken="ls show plugins schema validate cp run eval predict report",
         ),
     )
 }
