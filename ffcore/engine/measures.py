@@ -68,7 +68,8 @@ class TaskMeasures:
 
     def _rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         rows, targets = self.task.rows(scores, y)
-        return self.task.measured(rows.double(), targets.double() if targets.is_floating_point() else targets)
+        rows, targets = rows.double(), targets.double() if targets.is_floating_point() else targets
+        return self.task.measured(rows.contiguous(), targets.contiguous())  # torchmetrics makes views of them
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """Return the measures over all ranks as numbers, and ``per_source``, the headline of each source.

@@ -106,7 +106,7 @@ class Regression(Task):
         """Return (y − mean)/std."""
         if self.mean is None or self.std is None:
             return y
-        y = y.view(-1, self.columns)
+        y = y.reshape(-1, self.columns)
         return (y - y.new_tensor(self.mean)) / y.new_tensor(self.std)
 
     def measured(self, rows: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,11 +120,11 @@ class Regression(Task):
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return the mean squared error."""
-        return F.mse_loss(scores, y.view_as(scores).to(scores.dtype))
+        return F.mse_loss(scores, y.reshape(scores.shape).to(scores.dtype))
 
     def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """See `Task.rows`; y (N,) becomes (N, 1)."""
-        return scores, y.view_as(scores)
+        return scores, y.reshape(scores.shape)
 
     def measures(self) -> Mapping[str, Any]:
         """R² as a mean over the values, the mean absolute error and the root of the mean squared error."""

@@ -320,3 +320,10 @@ def test_a_cache_of_finished_blocks_changes_nothing_for_tokens(tmp_path, box):
     ]
     one, other = (run.module.state_dict() for run in runs)
     assert all(torch.equal(one[name], other[name]) for name in one if isinstance(one[name], torch.Tensor))
+
+
+def test_targets_need_not_be_contiguous():
+    x, y = torch.rand(20, 3), torch.rand(2, 20).T
+    block = ffcore.LocalBlock(nn.Linear(3, 8), "linear-head", objective="squared-error")
+    net = ffcore.Network([block], "local-errors", example=x[:2], task=Regression(2))
+    assert ffcore.evaluate(net, (x, y)).measures["rmse"] > 0
