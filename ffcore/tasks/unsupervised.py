@@ -27,7 +27,7 @@ class Unsupervised(Task):
 
     def refuse(self, y: Any, samples: int, values: bool = True) -> None:
         """See `Task.refuse`."""
-        if not isinstance(y, Tensor) or y.shape != (samples, 0):
+        if not isinstance(y, Tensor) or y.shape != (samples, 0) or y.is_complex():
             raise UserError(f"y: should be None, or an empty tensor ({samples}, 0), not {given(y)}")
 
     def predict(self, scores: Tensor) -> Tensor:
