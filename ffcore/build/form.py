@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ffcore.data.images import ImageSet, arrays
+from ffcore.data.images import ImageSet
 from ffcore.errors import UserError
 from ffcore.interfaces import Task
 from ffcore.interfaces.structure import mapped
@@ -46,10 +45,7 @@ class Form:
     @classmethod
     def of(cls, images: ImageSet) -> Form:
         """Return the form of a data set."""
-        splits = [split for split in (images.train, images.val, images.test) if split is not None]
-        whole = [x for split in splits for x in arrays(split.x) if x.dtype == np.int64]
-        largest = max((int(x.max()) for x in whole), default=0)
-        smallest = min((int(x.min()) for x in whole), default=0)
+        smallest, largest = images.ends
         return cls(images.shape, images.target, images.dtype, images.superclasses, largest, smallest)
 
     @property

@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -148,6 +149,14 @@ class ImageSet:
     def dtype(self) -> Any:
         """Name of the stored type of a sample, such as "uint8"; a tuple or mapping of several inputs."""
         return mapped(self.train.x, lambda each: each.dtype.name)
+
+    @cached_property
+    def ends(self) -> tuple[int, int]:
+        """The smallest and the largest integer of all samples, such as tokens; 0 where there are none."""
+        splits = [split for split in (self.train, self.val, self.test) if split is not None]
+        whole = [x for split in splits for x in arrays(split.x) if x.dtype == np.int64]
+        smallest = min((int(x.min()) for x in whole), default=0)
+        return smallest, max((int(x.max()) for x in whole), default=0)
 
     @property
     def target(self) -> Task:

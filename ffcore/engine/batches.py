@@ -11,6 +11,7 @@ from torch import Tensor
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Ranks, Task
 from ffcore.interfaces.structure import rows, tensors
+from ffcore.interfaces.task import targets_of
 
 
 def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False) -> Batch:
@@ -29,7 +30,7 @@ def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False)
     if isinstance(given, Batch):
         return given
     if task.target == "none":
-        given = _without_targets(given)
+        given = _without_targets(given, task)
     if isinstance(given, Mapping) and {"x", "y"} <= given.keys():
         x, y = given["x"], given["y"]
     elif isinstance(given, tuple | list) and len(given) == 2:
@@ -55,14 +56,14 @@ def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False)
     return Batch(x, y, index, first, sum(sizes))
 
 
-def _without_targets(given: Any) -> Any:
+def _without_targets(given: Any, task: Task) -> Any:
     """Return a pair (x, y) with the empty y of a task without targets, of a batch of any form."""
     if isinstance(given, Mapping) and "x" in given:
         given = given["x"]
     elif isinstance(given, tuple | list) and 1 <= len(given) <= 2:
         given = given[0]
     try:
-        return given, next(tensors(given)).new_empty(rows(given), 0, dtype=torch.float32)
+        return given, targets_of(task, None, next(tensors(given)))
     except (TypeError, StopIteration) as error:
         raise UserError(f"a batch should be samples x, or a pair (x, y), not {_what(given)}") from error
 

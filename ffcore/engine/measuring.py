@@ -30,6 +30,9 @@ class Measuring(nn.Module):
         super().__init__()
         self.counts = measures_of(net.task, len(net.sources))
         self.logged = ["accuracy"] if isinstance(self.counts, Accuracy) else self.counts.names
+        # an algorithm's own metrics may not have these names
+        other = not isinstance(self.counts, Accuracy) and net.task.target != "none"
+        self._reserved = frozenset(self.logged if other else ())
         self._measures = Measures()
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
@@ -85,8 +88,7 @@ class Measuring(nn.Module):
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
         evidence = net.measure(batch.x)
         own = own_measures(net, batch, shared)
-        known = set() if isinstance(self.counts, Accuracy) or net.task.target == "none" else set(self.logged)
-        if clash := sorted(own.keys() & known):
+        if clash := sorted(own.keys() & self._reserved):
             raise UserError(f"{clash[0]!r} is a measure of the task; the algorithm's own needs another name")
         if batch.counts:
             self._measures.update(own, len(batch.index))

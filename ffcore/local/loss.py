@@ -48,7 +48,7 @@ class PenaltyLoss(LocalLoss):
 
     def _hold(self, penalties: Mapping[str, Penalty]) -> None:
         if taken := _METRICS.intersection(penalties):
-            raise ValueError(f"penalties: {min(taken)!r} is the name of another metric of every block")
+            raise UserError(f"penalties: {min(taken)!r} is the name of another metric of every block")
         self.penalties = nn.ModuleDict(dict(penalties))
         self.reads_handoff = any(p.reads_handoff for p in penalties.values())
         self.couples_samples = any(p.couples_samples for p in penalties.values())
@@ -151,8 +151,6 @@ def goodness_loss(
     """
     expect("penalties", penalties or {}, Mapping, "a mapping from names to penalties")
     terms = {name: part("penalty", each, f"penalties.{name}") for name, each in (penalties or {}).items()}
-    if taken := _METRICS.intersection(terms):
-        raise UserError(f"penalties: {min(taken)!r} is the name of another metric of every block")
     if objective is None:
         if terms and not any(cast(Penalty, term).teaches for term in terms.values()):
             raise UserError("penalties: a block without an objective does not learn from them")
@@ -165,10 +163,7 @@ def goodness_loss(
             f"objective: {type(made).__name__} reads goodness of form {made.accepts!r}, but "
             f"{type(goodness).__name__} gives form {goodness.form!r}"
         )
-    try:
-        return GoodnessLoss(made, terms)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return GoodnessLoss(made, terms)
 
 
 class ReadoutLoss(LocalLoss):

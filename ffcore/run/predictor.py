@@ -100,7 +100,7 @@ class Predictor:
         self.form = Form.read(meta, None if net is None else net.task)
         # of the samples that the user gives, before the recipe's transform
         given = meta.get("stored") or {}
-        self._given = Form.read({**meta, **given}, self.form.task)
+        self._given = Form.read({**meta, **given}, self.form.task) if given else self.form
         self._given_scale: float = given.get("scale", meta["scale"])
         given_transform = (objects or {}).get("data.transform")
         self._transform = given_transform or transform_of(self.recipe)
