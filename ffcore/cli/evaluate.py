@@ -16,7 +16,9 @@ from ffcore.report.text import number, plain
 @click.command(name="eval")
 @click.argument("run_dir", type=Folder())
 @click.argument("overrides", nargs=-1)
-@click.option("--split", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["test", "val", "train", "all"]), default="test", show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.option("--probe", is_flag=True, help="fit probes on the features of each block")
 @click.option(
@@ -36,12 +38,17 @@ def command(
     neighbours: int | None,
     samples: int | None,
 ) -> None:
-    """Evaluate the run in RUN_DIR on its data, or on other files given by OVERRIDES such as data.root=DIR."""
+    """Evaluate the run in RUN_DIR on its data, or on other files given by OVERRIDES such as data.root=DIR.
+
+    A file without splits is divided as in training: for all of its samples use --split all.
+    """
     # Only given options are passed on: the defaults are those of `probe`.
     given = {"neighbours": neighbours, "samples": samples}
     options = {name: value for name, value in given.items() if value is not None}
     if options and not probe:
         raise UserError(f"--{next(iter(options))} needs --probe")
+    if probe and split == "all":
+        raise UserError("--split all: probes are fitted on training samples; give test, val or train")
     metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))

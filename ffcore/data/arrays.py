@@ -91,7 +91,7 @@ class InMemory(Dataset):
         )
         classes = self._class_names(list(parts.values()))
         if test is None:
-            train, test = stratified(train, self._test_count(len(train)), self.seed)
+            train, test = stratified(train, self._test_count(len(train)), self.seed, own=True)
         return ImageSet(
             name=self.name,
             train=train,
@@ -104,6 +104,7 @@ class InMemory(Dataset):
                 for axis, a in (("x", split.x), ("y", split.y))
             },
             val=val,
+            own=True,
         )
 
     def _number_names(self) -> None:

@@ -132,6 +132,7 @@ class Held(Dataset):
             val=self.val,
             task=None if type(self.task) is Classification else self.task,
             by_column=self.scale,
+            own=True,
         )
 
 
@@ -142,13 +143,13 @@ def divided(split: Split, share: float, seed: int) -> tuple[Split, Split]:
         UserError: when nothing would be left on a side.
     """
     count = _count(split, share)
-    order = permutation(len(split), seed)
+    order = permutation(len(split), seed, own=True)
     return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
 
 
 def by_class(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Split a random share of each class off; see `divided`."""
-    return stratified(split, _count(split, share), seed)
+    return stratified(split, _count(split, share), seed, own=True)
 
 
 def _count(split: Split, share: float) -> int:

@@ -5,6 +5,7 @@ N samples; T tokens of a sequence.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 from pydantic import Field
 
 from ffcore.data.digest import sha256
+from ffcore.data.encoding import Encoding
 from ffcore.data.given import Scale
 from ffcore.data.images import Dataset, ImageSet
 from ffcore.data.python import PythonData
+from ffcore.data.text_encoding import TextEncoding, padded, tokens_of
 from ffcore.errors import UserError, closest, first_line
 from ffcore.interfaces import Task
 from ffcore.interfaces.task import IGNORED
@@ -65,6 +68,7 @@ class HuggingFace(Dataset):
         self.length, self.padding = length, padding
         self.scale: Scale = scale
         self.test_fraction, self.seed = test_fraction, seed
+        self.classes: tuple[str, ...] | None = None
 
     def load(self) -> ImageSet:
         """Read the data set.
@@ -75,19 +79,25 @@ class HuggingFace(Dataset):
         """
         path = expanded(self.path)
         splits = _read(path)
-        length = self.length or max(self._longest(split) for split in splits.values()) or None
-        names, parts = None, {}
-        for name, split in splits.items():
-            x, y, known = self._columns(f"{path}, {name}", split, length)
-            names = names or known
-            parts[name] = (x, y)
+        read = {name: self._columns(f"{path}, {name}", split) for name, split in splits.items()}
+        of_inputs = [column[name] for column in read.values() for name in self.inputs]
+        length = self.length or max(map(_longest, of_inputs)) or None
+        parts = {
+            name: (
+                self._inputs(f"{path}, {name}", columns, length),
+                self._targets(f"{path}, {name}", columns, length, splits[name]),
+            )
+            for name, columns in read.items()
+        }
+        feature = splits["train"].features[self.targets[0]] if self.targets else None
+        classes = self.classes or getattr(feature, "names", None)
 
-        def columns() -> dict[str, Any]:
-            return {**parts, "classes": names}
+        def of_splits() -> dict[str, Any]:
+            return {**parts, "classes": classes}
 
-        columns.__name__ = str(path)  # in messages
+        of_splits.__name__ = str(path)  # in messages
         made = PythonData(
-            columns,
+            of_splits,
             task=self.task,
             scale=self.scale,
             test_fraction=self.test_fraction,
@@ -95,55 +105,76 @@ class HuggingFace(Dataset):
         ).load()
         files = sorted(path.rglob("*.arrow"))
         provenance = {file.relative_to(path).as_posix(): sha256(file) for file in files}
-        return replace(made, name=path.name, provenance=provenance)
+        encoding = None
+        if length is not None and _are_texts(splits["train"][self.inputs[0]][:1]):
+            of_classes = made.classes if made.task is None else None
+            encoding = TextEncoding(self.inputs[0], length, self.padding, of_classes)
+        return replace(made, name=path.name, provenance=provenance, encoding=encoding)
 
-    def _longest(self, split: Any) -> int:
-        """Return the length of the longest sequence of the inputs; 0 if there are none."""
-        names = [name for name in self.inputs if name in split.column_names and len(split)]
-        columns = [split[name][:] for name in names if isinstance(split[name][0], str | list)]
-        of_text = [len(v.encode()) for c in columns for v in c if isinstance(v, str)]
-        return max(of_text + [len(v) for c in columns for v in c if _is_tokens(v)], default=0)
+    def encoded_as(self, encoding: Encoding) -> HuggingFace:
+        """Return a reader of the same directory with the length and classes of a run's training."""
+        made = copy.copy(self)
+        if isinstance(encoding, TextEncoding):
+            made.length, made.padding, made.classes = encoding.length, encoding.padding, encoding.classes
+        return made
 
-    def _columns(self, what: str, split: Any, length: int | None) -> tuple[Any, Any, Sequence[str] | None]:
-        """Return samples, targets, and names of the classes if the data set has them."""
+    def _columns(self, what: str, split: Any) -> dict[str, list[Any]]:
+        """Return the columns as lists; inputs of text as lists of tokens."""
         for name in (*self.inputs, *self.targets):
             if name not in split.column_names:
                 raise UserError(f"{what}: there is no column {name!r}{closest(name, split.column_names)}")
-        columns = [self._array(what, name, split[name][:], length, self.padding) for name in self.inputs]
-        x = _side_by_side(what, self.inputs, columns)
+        columns = {name: split[name][:] for name in (*self.inputs, *self.targets)}
+        for name, values in columns.items():
+            if any(value is None for value in values):
+                row = next(i for i, value in enumerate(values) if value is None)
+                raise UserError(f"{what}: row {row} of column {name!r} is empty")
+        texts = [name for name in self.inputs if _are_texts(columns[name])]
+        return columns | {name: [tokens_of(text) for text in columns[name]] for name in texts}
+
+    def _inputs(self, what: str, columns: dict[str, list[Any]], length: int | None) -> np.ndarray:
+        made = [_array(what, name, columns[name], length, self.padding) for name in self.inputs]
+        return _side_by_side(what, self.inputs, made)
+
+    def _targets(
+        self, what: str, columns: dict[str, list[Any]], length: int | None, split: Any
+    ) -> np.ndarray | None:
+        """Return the targets; classes are texts if they have to be those of a run's training."""
         if not self.targets:
-            return x, None, None
-        feature, given = split.features[self.targets[0]], split[self.targets[0]][:]
-        if len(self.targets) == 1 and all(isinstance(value, str) for value in given):
-            return x, np.array(given), None
+            return None
+        first = columns[self.targets[0]]
+        if len(self.targets) == 1 and _are_texts(first):
+            return np.array(first)
+        names = getattr(split.features[self.targets[0]], "names", None)
+        if self.classes is not None and names and min(first) >= 0:
+            return np.array(names)[first]
         by_position = self.task is not None and self.task.features is not None
-        targets = [
-            self._array(what, name, split[name][:], length if by_position else None, IGNORED)
+        made = [
+            _array(what, name, columns[name], length if by_position else None, IGNORED)
             for name in self.targets
         ]
-        return x, _side_by_side(what, self.targets, targets), getattr(feature, "names", None)
+        return _side_by_side(what, self.targets, made)
 
-    def _array(self, what: str, name: str, values: list[Any], length: int | None, fill: int) -> np.ndarray:
-        """Return a column as an array, with sequences of tokens padded to one length."""
-        if any(value is None for value in values):
-            row = next(i for i, value in enumerate(values) if value is None)
-            raise UserError(f"{what}: row {row} of column {name!r} is empty")
-        if values and isinstance(values[0], str):
-            values = [[byte + 1 for byte in value.encode()] for value in values]
-        if values and all(map(_is_tokens, values)) and length is not None:
-            table = np.full((len(values), length), fill, dtype=np.int64)
-            for row, tokens in enumerate(values):
-                if not len(tokens):
-                    raise UserError(f"{what}: row {row} of column {name!r} has no tokens")
-                table[row, : len(tokens)] = tokens[:length]
-            return table
-        if values and hasattr(values[0], "convert"):  # an image of Pillow
-            values = [_pixels(value) for value in values]
-        try:
-            return np.asarray(values)
-        except ValueError as error:  # of different lengths
-            line = first_line(error)
-            raise UserError(f"{what}: values of column {name!r} have different shapes: {line}") from error
+
+def _array(what: str, name: str, values: list[Any], length: int | None, fill: int) -> np.ndarray:
+    """Return a column as an array, with sequences of tokens padded to one length."""
+    if values and all(map(_is_tokens, values)) and length is not None:
+        return padded(f"{what}, column {name!r}", values, length, fill)
+    if values and hasattr(values[0], "convert"):  # an image of Pillow
+        values = [_pixels(value) for value in values]
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # of different lengths
+        line = first_line(error)
+        raise UserError(f"{what}: values of column {name!r} have different shapes: {line}") from error
+
+
+def _longest(values: list[Any]) -> int:
+    """Return the length of the longest sequence of tokens of a column; 0 if there are none."""
+    return max((len(value) for value in values if _is_tokens(value)), default=0)
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, str) for value in values)
 
 
 def _is_tokens(value: Any) -> bool:

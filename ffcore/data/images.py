@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -44,6 +44,20 @@ class Split:
     def take(self, index: np.ndarray) -> Split:
         """Returns a copy of the samples at the positions `index` (n,)."""
         return Split(mapped(self.x, lambda each: each[index]), self.y[index])
+
+    @classmethod
+    def joined(cls, splits: Sequence[Split]) -> Split:
+        """Returns the samples of all splits, one after the other."""
+        return cls(_joined([split.x for split in splits]), np.concatenate([split.y for split in splits]))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, Mapping):
+        return {name: _joined([part[name] for part in parts]) for name in first}
+    if isinstance(first, tuple | list):
+        return tuple(_joined(each) for each in zip(*parts, strict=True))
+    return np.concatenate(parts)
 
 
 def mapped(x: Any, change: Callable[[np.ndarray], Any]) -> Any:
@@ -82,7 +96,8 @@ class ImageSet:
         task: what the targets are; None for the classification of samples.
         by_column: what is standardised column by column, for samples (N, D): "none", "inputs", or "all",
             which is also targets of real numbers.
-        encoding: how the columns of a table became inputs; None for other data.
+        encoding: how a table or texts became inputs; None for other data.
+        own: whether samples are the user's own; see `ffcore.data.split.permutation`.
 
     Raises:
         UserError: a split is empty, labels do not fit the samples or the classes, splits differ in shape or
@@ -100,6 +115,7 @@ class ImageSet:
     task: Task | None = None
     by_column: Literal["none", "inputs", "all"] = "none"
     encoding: Encoding | None = None
+    own: bool = False
 
     def __post_init__(self) -> None:
         expect(f"{self.name}, scale", self.scale, (int, float, np.floating), "a positive number")
@@ -184,7 +200,7 @@ class Dataset(ABC):
         return None
 
     def encoded_as(self, encoding: Encoding) -> Dataset:
-        """Returns a reader that encodes a table as in a run's training; other data sets do not change."""
+        """Returns a reader that encodes samples as in a run's training; of arrays the same one."""
         return self
 
     @abstractmethod

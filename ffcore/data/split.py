@@ -11,19 +11,31 @@ import numpy as np
 from ffcore.data.images import Split
 from ffcore.errors import UserError
 
-
-def permutation(n: int, seed: int) -> np.ndarray:
-    """Returns a random order of 0..n-1 by a seed, (n,) int64."""
-    return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
+_OWN = int.from_bytes(b"ffcore")
 
 
-def cut(split: Split, validation: int | float, seed: int) -> tuple[Split, Split | None]:
+def permutation(n: int, seed: int, own: bool = False) -> np.ndarray:
+    """Returns a random order of 0..n-1 by a seed, (n,) int64.
+
+    Args:
+        n: number of samples.
+        seed: seed of the order.
+        own: whether samples are the user's own. They may have been made with ``np.random.default_rng(seed)``,
+            whose raw numbers are those of the order of published data sets: sorted by them, the first
+            samples would be those of the smallest values.
+    """
+    source = np.random.PCG64([seed, _OWN] if own else seed)
+    return np.argsort(source.random_raw(n), kind="stable")
+
+
+def cut(split: Split, validation: int | float, seed: int, own: bool = False) -> tuple[Split, Split | None]:
     """Split off random samples for validation, not stratified by class.
 
     Args:
         split: N samples.
         validation: a number of samples (int; 0 for none), or a fraction between 0 and 1.
         seed: seed of the choice, which depends on it and on N.
+        own: see `permutation`.
 
     Returns:
         Training and validation samples, each in their stored order; None for validation 0.
@@ -34,22 +46,23 @@ def cut(split: Split, validation: int | float, seed: int) -> tuple[Split, Split 
     if validation == 0:
         return split, None
     count = _count(len(split), validation)
-    order = permutation(len(split), seed)
+    order = permutation(len(split), seed, own)
     return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
 
 
-def stratified(split: Split, count: int, seed: int) -> tuple[Split, Split]:
+def stratified(split: Split, count: int, seed: int, own: bool = False) -> tuple[Split, Split]:
     """Split off `count` random samples, stratified by class to within one sample.
 
     Args:
         split: N samples.
         count: number of samples to split off, 0 < count < N.
         seed: seed of the choice, which depends on it and on the labels.
+        own: see `permutation`.
 
     Returns:
         The remaining samples and the samples split off, each in stored order.
     """
-    order = permutation(len(split), seed)
+    order = permutation(len(split), seed, own)
     by_class = order[np.argsort(split.y[order], kind="stable")]
     # Take every (N / count)-th of the samples sorted by class: each class then has its share.
     picked = by_class[(np.arange(count) * len(split)) // count]

@@ -5,21 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ffcore.data.digest import sha256
-from ffcore.data.encoding import Encoding, Missing, as_text
+from ffcore.data.encoding import Encoding
 from ffcore.data.given import Held, Scale, by_class, divided
 from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.table_encoding import Missing, TableEncoding, as_text, refuse_slips
+from ffcore.data.table_file import read_table
 from ffcore.errors import UserError, closest, first_line
 from ffcore.interfaces import Task
 from ffcore.options import FilePath, Natural
 from ffcore.reading import expanded
-from ffcore.tasks import Classification, MultiLabel, Regression
+from ffcore.tasks import Classification, MultiLabel, Regression, Unsupervised
 
 
 class Table(Dataset):
@@ -32,9 +33,9 @@ class Table(Dataset):
 
     Args:
         path: the file.
-        target: name of the column of targets; several for several numbers or labels.
-        task: what the targets are: "classes" of text or integers, "values" of real numbers, or "labels" of
-            zeros and ones.
+        target: name of the column of targets; several for several numbers or labels; null for the task none.
+        task: what the targets are: "classification", classes of text or integers; "regression", real
+            numbers; "multi-label", zeros and ones; "none".
         columns: names of the columns of inputs; null: all others.
         missing: what to do with an empty cell: "error", "mean" of the column outside the test split, or
             "drop" its row. A row without a target is dropped with both.
@@ -48,8 +49,8 @@ class Table(Dataset):
     def __init__(
         self,
         path: FilePath,
-        target: str | Sequence[str],
-        task: Literal["classes", "values", "labels"] = "classes",
+        target: str | Sequence[str] | None = None,
+        task: Literal["classification", "regression", "multi-label", "none"] = "classification",
         columns: Sequence[str] | None = None,
         missing: Missing = "error",
         scale: Scale = "inputs",
@@ -57,14 +58,17 @@ class Table(Dataset):
         seed: Natural = 0,
     ) -> None:
         self.path = path
-        self.targets = [target] if isinstance(target, str) else list(target)
+        self.targets = [target] if isinstance(target, str) else list(target or ())
+        if bool(self.targets) == (task == "none"):
+            name = "name the column of targets, or set task to none"
+            raise ValueError(f"target: {'the task none has no targets' if self.targets else name}")
         self.task = task
         self.columns = columns
         self.missing = missing
         self.scale: Scale = scale
         self.test_fraction = test_fraction
         self.seed = seed
-        self.encoding: Encoding | None = None
+        self.encoding: TableEncoding | None = None
 
     def load(self) -> ImageSet:
         """Read the table.
@@ -75,12 +79,14 @@ class Table(Dataset):
         path = expanded(self.path)
         table = read_table(path, () if self.encoding is None else self.encoding.texts)
         inputs = self._inputs(path, table)
+        if self.encoding is None:
+            refuse_slips(path, table[inputs])
         table = self._without_gaps(path, table[[*inputs, *self.targets]])
         y, task, names = self._of_targets(path, table[self.targets])
         rows = Split(np.arange(len(table)), y)
         cut = by_class if isinstance(task, Classification) else divided
         train, test = cut(rows, self.test_fraction, self.seed)
-        encoding = self.encoding or Encoding.fit(
+        encoding = self.encoding or TableEncoding.fit(
             path,
             table[inputs].iloc[train.x],
             self.targets,
@@ -95,7 +101,8 @@ class Table(Dataset):
     def encoded_as(self, encoding: Encoding) -> Table:
         """Return a reader of the same file with the columns, values and classes of a run's training."""
         made = copy.copy(self)
-        made.encoding = encoding
+        if isinstance(encoding, TableEncoding):
+            made.encoding = encoding
         return made
 
     def _inputs(self, path: Any, table: Any) -> list[str]:
@@ -128,17 +135,19 @@ class Table(Dataset):
             raise UserError(f"{path}: every row has an empty cell")
         return kept.reset_index(drop=True)
 
-    def _of_targets(self, path: Any, table: Any) -> tuple[np.ndarray, Task, tuple[str, ...]]:
-        if self.task == "classes":
+    def _of_targets(self, path: Any, table: Any) -> tuple[np.ndarray, Task, tuple[str, ...] | None]:
+        if self.task == "none":
+            return np.zeros((len(table), 0), np.float32), Unsupervised(), None
+        if self.task == "classification":
             if len(self.targets) > 1:
                 raise UserError(
-                    f"{path}: target: classes are one column; for several use task: labels or values"
+                    f"{path}: target: classes are one column; for several use task: multi-label or regression"
                 )
             column = table[self.targets[0]]
             if column.dtype.kind == "f" and not (column == column.round()).all():
                 raise UserError(
                     f"{path}: column {self.targets[0]!r} has fractions; for real numbers set data.task to "
-                    "values"
+                    "regression"
                 )
             if self.encoding is not None and self.encoding.classes is not None:
                 known = self.encoding.classes
@@ -155,39 +164,8 @@ class Table(Dataset):
             raise UserError(
                 f"{path}: columns {self.targets} should be numbers: {first_line(error)}"
             ) from error
-        if self.task == "values":
+        if self.task == "regression":
             return y, Regression(y.shape[1]), tuple(self.targets)
         if not np.isin(y, (0, 1)).all():
             raise UserError(f"{path}: columns {self.targets} should have zeros and ones only")
         return y.astype(np.int64), MultiLabel(y.shape[1]), tuple(self.targets)
-
-
-def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
-    """Return a table as a pandas data frame.
-
-    Args:
-        path: the file.
-        texts: names of columns of text, which are not converted even if all their cells are numbers.
-
-    Raises:
-        UserError: the file is missing or no table, or pandas is not installed.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: no such file; set data.path to a table")
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError("tables are read by pandas: pip install 'ffcore[tables]'") from error
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            return pandas.read_parquet(path)
-        if suffix in (".csv", ".tsv"):
-            return pandas.read_csv(
-                path, sep="\t" if suffix == ".tsv" else ",", dtype=dict.fromkeys(texts, str)
-            )
-    except ImportError as error:
-        raise UserError("Parquet files are read by pyarrow: pip install 'ffcore[tables]'") from error
-    except Exception as error:  # of pandas' parsers, which have classes of their own
-        raise UserError(f"{path}: not a table: {first_line(error)}") from error
-    raise UserError(f"{path}: should be a .csv, .tsv or .parquet file")

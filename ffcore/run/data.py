@@ -13,6 +13,7 @@ import torch
 from ffcore.build.components import make
 from ffcore.build.form import Form
 from ffcore.build.transform import as_in
+from ffcore.data import encodings
 from ffcore.data.encoding import Encoding
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.loader import DeviceLoader
@@ -83,7 +84,7 @@ class Data:
         try:
             train, val = images.train, images.val
             if val is None:
-                train, val = cut(images.train, config.validation, config.split_seed)
+                train, val = cut(images.train, config.validation, config.split_seed, images.own)
         except UserError as error:
             raise UserError(f"data.validation: {error}") from error
         if config.standardise and not (isinstance(train.x, np.ndarray) and train.x.dtype != np.int64):
@@ -150,7 +151,7 @@ class Data:
             "std": list(self.std),
             "provenance": dict(self.images.provenance),
             **({} if self.stored is None else {"stored": dict(self.stored)}),
-            **({} if self.images.encoding is None else {"encoding": self.images.encoding.dump()}),
+            **({} if self.images.encoding is None else {"encoding": encodings.dumped(self.images.encoding)}),
         }
 
 

@@ -30,7 +30,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
 
     Args:
         run_dir: the run directory.
-        split: "test", "val" or "train".
+        split: "test", "val", "train", or "all" samples.
         overrides: of the ``data`` part of the run's recipe, such as ``data.root=…``.
 
     Returns:
@@ -98,11 +98,13 @@ def _files(provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 def choose(data: Data, split: str) -> Split:
-    """Returns the split "test", "val" or "train".
+    """Returns the split "test", "val" or "train", or "all" samples of them.
 
     Raises:
         UserError: the run has no validation split.
     """
+    if split == "all":
+        return Split.joined([part for part in (data.train, data.val, data.images.test) if part is not None])
     chosen = {"test": data.images.test, "val": data.val, "train": data.train}[split]
     if chosen is None:
         raise UserError("the run has no validation split; use --split test or train")

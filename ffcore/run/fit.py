@@ -19,6 +19,7 @@ from ffcore.build.given import objects_of
 from ffcore.data.arrays import InMemory
 from ffcore.data.given import Held, Samples, read
 from ffcore.data.images import Dataset, Split
+from ffcore.data.split import permutation
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import Task
 from ffcore.network import Network
@@ -184,5 +185,5 @@ def _cut(split: Split, share: float, seed: int) -> tuple[Split, Split]:
             "val"
         )
     # A resumed run makes this split again: it must depend on the seed alone.
-    order = np.random.default_rng(seed).permutation(len(split))
+    order = permutation(len(split), seed, own=True)
     return split.take(order[count:]), split.take(order[:count])

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ffcore.data.encoding import Encoding
-from ffcore.data.table import read_table
 from ffcore.errors import UserError
 from ffcore.files import write_whole
 from ffcore.reading import expanded, read_arrays
@@ -55,15 +53,16 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
 
     Args:
         run_dir: the run directory.
-        file: a table for a run on a table; else samples as they are stored, ``.npy`` or ``x`` in ``.npz``.
+        file: a table for a run on a table; for one on texts a table, or a ``.txt`` file with a text in each
+            line; else samples as they are stored, ``.npy`` or ``x`` in ``.npz``.
 
     Raises:
         UserError: the file or the run cannot be read, or they do not fit.
     """
     predictor = Predictor(run_dir)
     path = expanded(file)
-    if predictor.encoding is not None:
-        made = predictor.predict(_encoded(predictor.encoding, path))
+    if predictor.encoding is not None and path.suffix not in (".npy", ".npz"):
+        made = predictor.predict(predictor.encoding.of_file(path))
     else:
         made = predictor.predict(_samples(path))
     task = predictor.form.task
@@ -103,10 +102,6 @@ def write(made: Predictions, out: Path) -> None:
 def _save(path: Path, values: np.ndarray) -> None:
     with path.open("wb") as file:  # with a name, NumPy would append ``.npy`` to it
         np.save(file, values, allow_pickle=False)
-
-
-def _encoded(encoding: Encoding, path: Path) -> np.ndarray:
-    return encoding.encoded(path, read_table(path, encoding.texts))
 
 
 def _samples(path: Path) -> Any:

@@ -21,7 +21,7 @@ from ffcore.build.given import refuse_misfit
 from ffcore.build.names import of_existing_run
 from ffcore.build.transform import transform_of
 from ffcore.by_hand import activities
-from ffcore.data.encoding import Encoding
+from ffcore.data import encodings
 from ffcore.data.given import of_targets
 from ffcore.data.images import Split, arrays
 from ffcore.data.loader import DeviceLoader
@@ -62,7 +62,7 @@ class Predictor:
         mean: subtracted from scaled inputs; one value per channel, or one for all.
         std: divides the inputs afterwards; one value per channel, or one for all.
         provenance: checksum of each file of the data set, by name.
-        encoding: how the columns of a table become inputs; None for other data.
+        encoding: how a table or texts become inputs; None for other data.
 
     Args:
         run_dir: the run directory.
@@ -105,8 +105,7 @@ class Predictor:
         given_transform = (objects or {}).get("data.transform")
         self._transform = given_transform or transform_of(self.recipe)
         self.shape = self._given.shape
-        stored_encoding = meta.get("encoding")
-        self.encoding = None if stored_encoding is None else Encoding.read(stored_encoding)
+        self.encoding = encodings.read(meta.get("encoding"))
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
@@ -171,7 +170,7 @@ class Predictor:
             x: (N, *shape) array, tensor or nested list of stored values: bytes as in the data set (0 to 255;
                 0 to 16 for scikit-learn's digits), or floats for a data set of floats. A channel axis of
                 size 1 may be left out, and samples may be flat. For a run on a table also a pandas data frame
-                with its columns of inputs.
+                with its columns of inputs; for one on texts a list of texts.
 
         Returns:
             A tensor on the device of ``x`` if that is a tensor, otherwise an array.
@@ -309,7 +308,7 @@ class Predictor:
         )
 
     def _as_stored(self, x: Any, dtype: torch.dtype) -> Any:
-        if self.encoding is not None and hasattr(x, "columns") and hasattr(x, "iloc"):  # a data frame
+        if self.encoding is not None and self.encoding.takes(x):
             x = self.encoding.encoded("x", x)
         if not self._given.plain:
             return stored_as(x, self.shape, self._given.dtype)

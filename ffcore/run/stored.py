@@ -16,6 +16,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from ffcore.data import encodings
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, a, one_line, typed
 from ffcore.files import CONFIG
@@ -57,6 +58,14 @@ Shape = Sides | tuple[Sides, ...] | dict[str, Sides]
 """Shape of one sample; of several inputs a tuple or mapping of shapes."""
 
 
+class _BeforeTransform(_Part):
+    """Samples before the recipe's transform."""
+
+    shape: Annotated[Shape, Field(min_length=1)]
+    dtype: Any = None
+    scale: Real
+
+
 class DataMeta(_Part):
     """The data set of a run; see `ffcore.run.data.Data.meta`."""
 
@@ -70,8 +79,8 @@ class DataMeta(_Part):
     mean: Annotated[tuple[Real, ...], Field(min_length=1)]
     std: Annotated[tuple[Annotated[Real, Field(gt=0)], ...], Field(min_length=1)]
     provenance: dict[str, str] = {}
-    stored: dict[str, Any] | None = None
-    encoding: dict[str, Any] | None = None
+    stored: _BeforeTransform | None = None
+    encoding: encodings.Stored | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

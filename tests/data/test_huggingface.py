@@ -6,6 +6,8 @@ import pytest
 import ffcore
 from ffcore.data.huggingface import HuggingFace
 from ffcore.errors import UserError
+from ffcore.run.evaluate import evaluate
+from ffcore.run.predictions import predictions
 
 datasets = pytest.importorskip("datasets")
 datasets.disable_progress_bars()
@@ -69,7 +71,7 @@ def test_images_keep_their_bytes(tmp_path):
     ("columns", "options", "message"),
     [
         ({"x": [1.0, 2.0], "y": [0, 1]}, {"inputs": "z", "target": "y"}, "there is no column 'z'"),
-        ({"x": [[1], []], "y": [0, 1]}, {"inputs": "x", "target": "y"}, "row 1 of column 'x' has no tokens"),
+        ({"x": [[1], []], "y": [0, 1]}, {"inputs": "x", "target": "y"}, "column 'x': row 1 has no tokens"),
         ({"x": [1.0, None], "y": [0, 1]}, {"inputs": "x", "target": "y"}, "row 1 of column 'x' is empty"),
         ({"x": [[1.0], [1.0, 2.0]], "y": [0, 1]}, {"inputs": "x", "target": "y"}, "have different shapes"),
         ({"x": [1.0, 2.0], "y": [0.5, 1]}, {"inputs": "x", "target": "y"}, "set data.task"),
@@ -117,3 +119,19 @@ def test_a_recipe_learns_from_texts_of_different_lengths(tmp_path):
     (tmp_path / "words.yaml").write_text(json.dumps(recipe))
     run = ffcore.train(tmp_path / "words.yaml", run_dir=tmp_path / "run")
     assert run.results["test"]["accuracy"] > 0.9
+
+    (tmp_path / "new.txt").write_text("good day\nbad, a text longer than all others\n", encoding="utf-8")
+    made = predictions(run.path, tmp_path / "new.txt")
+    assert [made.classes[k] for k in made.values] == ["up", "down"]
+    assert run.predictor().predict(["good day"]).tolist() == made.values[:1].tolist()
+    (tmp_path / "new.csv").write_text("id,text\n1,good day\n2,bad\n", encoding="utf-8")
+    assert predictions(run.path, tmp_path / "new.csv").values.tolist() == made.values.tolist()
+
+    other = {"text": ["very good", "bad, a text longer than all others"] * 9, "label": [1, 0] * 9}
+    features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["down", "up"])}
+    of_others = saved(tmp_path / "other", {"train": other}, features)
+    more = (f"data.path={of_others}", "data.target=label")
+    assert evaluate(run.path, "all", more) | {"measures": 0} == {
+        **{"split": "all", "samples": 18, "accuracy": 1.0, "error": 0.0, "measures": 0},
+        "per_block_accuracy": {"embedding1": 1.0, "attention1": 1.0},
+    }

@@ -11,7 +11,7 @@ from ffcore.data.python import PythonData
 from ffcore.data.task_arrays import TaskArrays
 from ffcore.data.text import Text
 from ffcore.errors import UserError
-from ffcore.tasks import MultiLabel, Regression, TokenClassification
+from ffcore.tasks import MultiLabel, Regression, TokenClassification, Unsupervised
 from ffcore_sequence.bodies import Embedding
 
 pandas = pytest.importorskip("pandas", reason="an optional part")
@@ -152,9 +152,9 @@ def test_text_columns_become_one_input_for_each_value(table):
 
 def test_numbers_and_labels_may_be_several_columns(table):
     rows = "a,b,c\n" + "".join(f"{i},{i % 2},{(i // 2) % 2}\n" for i in range(20))
-    data = Table(table(rows), ["b", "c"], task="values").load()
+    data = Table(table(rows), ["b", "c"], task="regression").load()
     assert data.task.columns == 2
-    data = Table(table(rows), ["b", "c"], task="labels").load()
+    data = Table(table(rows), ["b", "c"], task="multi-label").load()
     assert data.classes == ("b", "c")
     assert data.train.y.dtype == np.int64
 
@@ -173,15 +173,25 @@ def test_empty_cells_are_an_error_or_replaced_or_dropped(table):
     [
         (ROWS, {"target": "kinds"}, "no column 'kinds'; did you mean 'kind'"),
         (ROWS, {"target": "kind", "columns": ["kind"]}, "is an input and a target"),
-        (ROWS, {"target": "city", "task": "values"}, "should be numbers"),
+        (ROWS, {"target": "city", "task": "regression"}, "should be numbers"),
         ("a,b\n" + "1.5,2\n2.5,3\n" * 9, {"target": "a"}, "has fractions"),
         ("a,b\n" + "1,2\n" * 9, {"target": "a"}, "one class only"),
         ("", {"target": "a"}, "not a table"),
+        (ROWS.replace(",", ";"), {"target": "kind"}, "has one column, 'age;city;kind'; cells"),
+        (ROWS.replace("27,", "?,"), {"target": "kind"}, r"row 8, column 'age': '\?' is not a number"),
+        (ROWS, {}, "name the column of targets, or set task to none"),
+        (ROWS, {"target": "kind", "task": "none"}, "the task none has no targets"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(table, text, options, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises((UserError, ValueError), match=message):
         Table(table(text), **options).load()
+
+
+def test_a_table_may_have_no_targets(table):
+    data = Table(table(ROWS), task="none", columns=["age"]).load()
+    assert isinstance(data.task, Unsupervised)
+    assert data.train.y.shape == (24, 0)
 
 
 class Items:

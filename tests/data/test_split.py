@@ -52,6 +52,14 @@ def test_a_stratified_split_has_each_class_in_proportion(count: int) -> None:
 
 def test_the_order_is_the_same_on_every_machine() -> None:
     assert permutation(8, seed=0).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
+    assert permutation(8, seed=0, own=True).tolist() == [5, 2, 3, 0, 6, 7, 1, 4]
+
+
+def test_the_split_of_made_samples_does_not_follow_their_values() -> None:
+    x = np.random.default_rng(0).random(1000)  # the raw numbers of the order of published data
+    assert (np.diff(x[permutation(1000, seed=0)]) >= 0).all()
+    chosen = x[permutation(1000, seed=0, own=True)[:200]]
+    assert abs(chosen.mean() - 0.5) < 0.07  # 3.4 standard deviations of the mean of 200 uniform numbers
 
 
 def test_statistics_agree_with_numpy_per_channel() -> None:

@@ -1,0 +1,51 @@
+"""Files of tables: CSV and Parquet, read by pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ffcore.errors import UserError, first_line
+
+
+def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
+    """Return a table as a pandas data frame.
+
+    Args:
+        path: the file.
+        texts: names of columns of text, which are not converted even if all their cells are numbers.
+
+    Raises:
+        UserError: the file is missing or no table, or pandas is not installed.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; it should be a table")
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError("tables are read by pandas: pip install 'ffcore[tables]'") from error
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return pandas.read_parquet(path)
+        if suffix in (".csv", ".tsv"):
+            made = pandas.read_csv(
+                path, sep="\t" if suffix == ".tsv" else ",", dtype=dict.fromkeys(texts, str)
+            )
+            _refuse_separator(path, list(map(str, made.columns)))
+            return made
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError("Parquet files are read by pyarrow: pip install 'ffcore[tables]'") from error
+    except Exception as error:  # of pandas' parsers, which have classes of their own
+        raise UserError(f"{path}: not a table: {first_line(error)}") from error
+    raise UserError(f"{path}: should be a .csv, .tsv or .parquet file")
+
+
+def _refuse_separator(path: Path, names: list[str]) -> None:
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise UserError(
+            f"{path}: has one column, {names[0]!r}; cells of .csv are separated by commas, of .tsv by tabs"
+        )
