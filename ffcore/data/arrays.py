@@ -245,8 +245,10 @@ def _samples(what: str, value: Any) -> np.ndarray:
         if x.shape[1] > 4 >= x.shape[3]:  # images have at most 4 channels
             raise UserError(_TRANSPOSE.format(what=what, shape=x.shape))
         return x
+    tokens = "; for tokens set data.task" if x.dtype.kind in "iu" else ""
     raise UserError(
-        f"{what} is {x.dtype} {x.shape}; it must be uint8 (N, H, W) or (N, C, H, W), or floats (N, ...)"
+        f"{what} is {x.dtype} {x.shape}; it must be uint8 (N, H, W) or (N, C, H, W), or floats (N, "
+        f"...){tokens}"
     )
 
 

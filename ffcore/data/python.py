@@ -102,8 +102,9 @@ class PythonData(Dataset):
             return InMemory(
                 *pairs["train"], *pairs["test"], classes=classes, name=name, x_val=x_val, y_val=y_val
             ).load()
-        names = None if classes is None else tuple(map(str, classes))
         task = self.task
+        unlabelled = task is not None and task.target == "none"
+        names = None if classes is None or unlabelled else tuple(map(str, classes))
         if task is None:
             count = max(int(part.y.max()) for part in splits.values()) + 1
             if names is None and count > int(train.y.max()) + 1:

@@ -90,9 +90,9 @@ def measures_of(task: Task, sources: int) -> Accuracy | TaskMeasures:
 
 
 def own_measures(net: Network, batch: Batch, shared: Ranks = ALONE) -> Mapping[str, Tensor]:
-    """Return the algorithm's own metrics of the samples, (N,) by name; without targets also ``loss``.
+    """Return the algorithm's own metrics of the samples, (N,) by name; without targets also losses.
 
-    The loss is the mean over the blocks of the local loss of the batch.
+    Those are ``loss/NAME``, the local loss of every block, and ``loss``, their mean.
     """
     own = net.algorithm.measure(batch, net.local)
     if net.task.target != "none":
@@ -100,7 +100,9 @@ def own_measures(net: Network, batch: Batch, shared: Ranks = ALONE) -> Mapping[s
     with shared_by(shared):
         losses = net.local.losses(net.algorithm.views(batch, net.local))
     loss = sum(losses.values(), torch.zeros((), device=batch.index.device)) / max(1, len(losses))
-    return {**own, net.task.headline: loss.expand(len(batch.index))}
+    headline = net.task.headline
+    of_all = {headline: loss, **{f"{headline}/{name}": each for name, each in losses.items()}}
+    return {**own, **{name: each.expand(len(batch.index)) for name, each in of_all.items()}}
 
 
 def score(task: Task, metrics: Mapping[str, Any]) -> float:

@@ -66,13 +66,15 @@ class Penalty(Component):
     """A further term of a block's loss: entropy, orthogonality, peer normalisation.
 
     Set ``reads_handoff`` if the term depends on ``out.handoff``; the handoff then has a graph. Set
-    ``reads_classes`` if it reads ``views.y`` as classes (N,): the network then refuses other tasks. Set
-    ``teaches`` if a block may learn from the term alone, without an objective.
+    ``reads_classes`` if it reads ``views.y`` as classes (N,): the network then refuses other tasks; also
+    ``reads_positions`` if it takes a class at every position too, (N, *P). Set ``teaches`` if a block may
+    learn from the term alone, without an objective.
     """
 
     couples_samples: ClassVar[bool] = False
     reads_handoff: ClassVar[bool] = False
     reads_classes: ClassVar[bool] = False
+    reads_positions: ClassVar[bool] = False
     teaches: ClassVar[bool] = False
 
     @abstractmethod

@@ -290,7 +290,8 @@ def _refuse_targets(block: LocalBlock, task: Task) -> None:
             f"the task {what} are {task.target}: {_OBJECTIVES[task.target]}"
         )
     for name, penalty in block.loss.penalties.items():
-        if cast(Penalty, penalty).reads_classes and (task.target != "class" or task.features is not None):
+        single = task.features is None or cast(Penalty, penalty).reads_positions
+        if cast(Penalty, penalty).reads_classes and (task.target != "class" or not single):
             raise UserError(
                 f"penalties.{name}: block {block.name}: {title(penalty)} needs one class a sample; those of "
                 f"the task {what} are others"

@@ -156,13 +156,21 @@ class Data:
 
 
 _WIDE, _FAR = 100.0, 30.0
-"""Standard deviation of a target, and ratio of two of them, from which on a run warns."""
+"""Standard deviation of a target, and ratio of two of them or of its mean to it, above which a run warns."""
 
 
 def _warn_of_scales(y: np.ndarray, names: Sequence[str]) -> None:
     """Warn if targets are large, or if one value decides the loss of all."""
     std = y.std(0, dtype=np.float64)
     low, high = int(np.where(std > 0, std, np.inf).argmin()), int(std.argmax())  # a constant does not count
+    mean = np.abs(y.mean(0, dtype=np.float64))
+    far = int((mean - _FAR * std).argmax())
+    if mean[far] > max(_FAR * std[far], _FAR):
+        warnings.warn(
+            f"data: targets of {names[far]!r} have the mean {mean[far]:.3g}, but a standard deviation of "
+            f"{std[far]:.3g}: standardise them, with data.scale: all, or before ffcore.fit",
+            stacklevel=4,
+        )
     if std[high] <= _WIDE and std[high] <= _FAR * std[low]:
         return
     what = f"of {names[high]!r} have the standard deviation {std[high]:.3g}"

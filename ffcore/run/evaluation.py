@@ -67,9 +67,7 @@ class Evaluation:
         return self.per_block
 
 
-def evaluate(
-    what: Network | Predictor | Run | str | os.PathLike[str], data: tuple[Any, Any] | None = None
-) -> Evaluation:
+def evaluate(what: Network | Predictor | Run | str | os.PathLike[str], data: Any = None) -> Evaluation:
     """Returns the measures of a network or of a finished run: from all evidence, and from each source.
 
     >>> import torch, ffcore
@@ -81,11 +79,14 @@ def evaluate(
         what: a network, a predictor, a run, or a run directory.
         data: samples x (N, *shape) and classes y (N,), or the targets of another task. For a network:
             tensors, as for its training. For a run: arrays or tensors of stored values, as in its data set;
-            classes may be names. None: the test split of the run.
+            classes may be names. For a network without targets x alone will do. None: the test split of the
+            run.
 
     Raises:
             UserError: the samples do not fit, there are no samples, or ``data`` is None for a network.
     """
+    if isinstance(what, Network) and what.task.target == "none" and isinstance(data, Tensor):
+        data = (data, None)
     if data is not None and not (isinstance(data, tuple | list) and len(data) == 2):
         raise UserError("data: should be a pair (x, y) of samples and classes")
     if isinstance(what, Network):

@@ -61,6 +61,8 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
     """
     predictor = Predictor(run_dir)
     path = expanded(file)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
     if predictor.encoding is not None and path.suffix not in (".npy", ".npz"):
         made = predictor.predict(predictor.encoding.of_file(path))
     else:

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Context, LayerContribution
+from ffcore.interfaces import Context, LayerContribution, Task
+from ffcore.tasks import Classification
 from ffcore_std.contributions import blocks_with_evidence
 
 
@@ -38,10 +39,10 @@ class _Weighted(LayerContribution):
         return 1 / blocks
 
     def combine(self, scores: Tensor) -> Tensor:
-        """(L, N, K) → (N, K)."""
+        """(L, N, *P, K) → (N, *P, K)."""
         weights = self.weights.to(scores.dtype)
         # the evidence of a diverged block is non-finite, and NaN times a weight of 0 is NaN
-        counting = scores.where(weights.view(-1, 1, 1) > 0, 0)
+        counting = scores.where(weights.view(-1, *[1] * (scores.dim() - 1)) > 0, 0)
         combined: Tensor = torch.tensordot(weights, counting, 1)
         return combined
 
@@ -84,7 +85,7 @@ class LossWeighted(_Weighted):
 class BestRange(_Weighted):
     """Sum over the range of blocks with the best validation accuracy (SIP).
 
-    DeeperForward, ICLR 2025. Of equally accurate ranges it takes the widest, since more layers vary less, and
+    Of several labels, or of classes by position, it is the share of correct ones. DeeperForward, ICLR 2025. Of equally accurate ranges it takes the widest, since more layers vary less, and
     of these the first. Before the first validation it uses all blocks.
     """
 
@@ -95,9 +96,12 @@ class BestRange(_Weighted):
         """Find the blocks.
 
         Raises:
-            ValueError: when no block has a goodness.
+            ValueError: when no block has a goodness, or nothing is predicted.
         """
         super().setup(context)
+        self.task = context.task or Classification(context.classes)
+        if self.task.target == "none":
+            raise ValueError("best-range: without targets there is no accuracy; use mean")
         self.register_buffer("range", torch.tensor([0, len(self.blocks) - 1]))
 
     def _equal(self, blocks: int) -> float:
@@ -107,20 +111,21 @@ class BestRange(_Weighted):
         """Choose the best range."""
         if split != "val" or scores is None or y is None:
             return
-        hits = _hits(scores[self.blocks], y)
+        hits = _hits(scores[self.blocks], y, self.task)
         start, end = max(hits, key=lambda pair: (hits[pair], pair[1] - pair[0], -pair[0]))
         self.range.copy_(torch.tensor([start, end]))
         self.weights.zero_()
         self.weights[self.blocks[start : end + 1]] = 1
 
 
-def _hits(evidence: Tensor, y: Tensor) -> dict[tuple[int, int], int]:
-    """Return the number of correct predictions of each range (first, last), for evidence (L, N, K)."""
+def _hits(evidence: Tensor, y: Tensor, task: Task) -> dict[tuple[int, int], int]:
+    """Return the number of correct predictions of each range (first, last), for evidence (L, N, *P, K)."""
     # the counts stay tensors until the end: one transfer from the device for all of them
     counts = {}
     for start in range(len(evidence)):
         total = torch.zeros_like(evidence[0])
         for end in range(start, len(evidence)):
             total += evidence[end]
-            counts[start, end] = (total.argmax(1) == y).sum()
+            rows, targets = task.rows(total, y)
+            counts[start, end] = (task.predict(rows) == targets).sum()
     return dict(zip(counts, torch.stack(list(counts.values())).tolist(), strict=True))

@@ -10,7 +10,8 @@ R rows; U units of a row, over all its dimensions; h (R, *shape); G (R,).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -53,17 +54,37 @@ class SumSquares(Goodness):
 
 
 class MeanSquares(Goodness):
-    """Mean of squared activities, G = (1/U) Σ_j h_j²; usual threshold 2."""
+    """Mean of squared activities, G = (1/U) Σ_j h_j²; usual threshold 2.
+
+    >>> MeanSquares(padding=True)(torch.tensor([[[1.0, 3.0], [0.0, 0.0]]])).item()
+    5.0
+
+    Args:
+        padding: for tokens (T, D), whether vectors of zeros are left out of the mean: U is then D times the
+            number of the others.
+    """
 
     form: ClassVar[Form] = "energy"
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = ({}, {"padding": True})
+
+    def __init__(self, padding: bool = False) -> None:
+        super().__init__()
+        self.padding = padding
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R,)."""
-        return sum_squares(activity) / activity[0].numel()
+        return sum_squares(activity) / self._units(activity)
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
         """Return 2 h/U · up."""
-        return activity * _along_rows(2 / activity[0].numel() * up, activity)
+        return activity * _along_rows(2 / self._units(activity) * up, activity)
+
+    def _units(self, activity: Tensor) -> int | Tensor:
+        """Return U, or (R,) numbers."""
+        if not self.padding:
+            return activity[0].numel()
+        real = (activity != 0).any(-1).flatten(1).sum(1)
+        return activity.shape[-1] * real.clamp_min(1)
 
 
 class NegativeSumSquares(Goodness):

@@ -2,12 +2,14 @@
 
     rms: z = h / (√(Σ_j h_j²/U) + ε);  l2: z = h / (√(Σ_j h_j²) + ε)
 
-R rows; U units of a row; h, z (R, *shape).
+R rows; U units of a row, or of one vector along a dimension; h, z (R, *shape).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,15 +41,23 @@ class RMS(nn.Module):
 
     Args:
         eps: added to the divisor, so that a row of zeros remains zero.
+        dim: the dimension of one activity along which each vector is divided by its own: -1 for tokens
+            (T, D), where padding must not count, 0 for the channels of each pixel. null: all of the row.
     """
 
-    def __init__(self, eps: NonNegative = 1e-8) -> None:
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = ({}, {"dim": -1}, {"dim": 0})
+
+    def __init__(self, eps: NonNegative = 1e-8, dim: Literal[-1, 0] | None = None) -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.dim = eps, dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
-        return rms(x, self.eps)
+        if self.dim is None:
+            return rms(x, self.eps)
+        along = -1 if self.dim == -1 else 1
+        length: Tensor = torch.linalg.vector_norm(x, dim=along, keepdim=True)
+        return x / (length / math.sqrt(x.shape[along]) + self.eps)
 
 
 class L2(nn.Module):

@@ -3,6 +3,8 @@
     corrupted:  x_j ← x'_j with probability p, x' another sample of the batch
     reordered:  x ← x in a random order of its positions
 
+With a token for padding, positions that hold it, or whose other sample has it, do not change.
+
 N samples; T positions of a sample, tokens or columns of a table; p the share.
 """
 
@@ -16,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ffcore.interfaces import BatchRNG, Context, NegativeData
+from ffcore.options import Natural
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -27,18 +30,21 @@ class _WithPositions(NegativeData):
     hypotheses: ClassVar[bool] = False
     example_shape = (8,)
     dim: int
+    padding: int | None
 
     def setup(self, context: Context) -> None:
         """Check that a sample has several positions.
 
         Raises:
-            ValueError: when there is nothing to change.
+            ValueError: when there is nothing to change, or samples with padding are not tokens.
         """
         shape = context.shape
         if not -len(shape) <= self.dim < len(shape) or shape[self.dim] < 2:
             raise ValueError(
                 f"dim: samples of shape {shape} have no two positions along dimension {self.dim}"
             )
+        if self.padding is not None and len(shape) != 1:
+            raise ValueError(f"padding: is for samples of tokens (T,), not {shape}")
         self.positions = shape[self.dim]
         self.along = self.dim % len(shape) + 1  # the dimension of a batch
 
@@ -60,24 +66,35 @@ class Corrupted(_WithPositions):
     Args:
         share: probability p of a position.
         dim: the dimension of a sample that counts its positions: 0 for tokens (T,) and (T, D), -1 for (D, T).
+        padding: the token (T,) that fills sequences up to one length; null: none. Then a sample may stay as
+            it is.
     """
 
     couples_samples: ClassVar[bool] = True
 
-    def __init__(self, share: Annotated[float, Field(gt=0, le=1)] = 0.3, dim: Literal[0, -1] = 0) -> None:
+    def __init__(
+        self,
+        share: Annotated[float, Field(gt=0, le=1)] = 0.3,
+        dim: Literal[0, -1] = 0,
+        padding: Natural | None = None,
+    ) -> None:
         super().__init__()
-        self.share, self.dim = share, dim
+        self.share, self.dim, self.padding = share, dim, padding
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Return corrupted samples without hypotheses."""
         n = len(x)
         chance = rng.uniform("corrupted", self.positions)
+        if self.padding is not None:
+            chance = chance.masked_fill(x == self.padding, 2.0)
         # the lowest chance is always below the threshold
         changed = chance <= chance.amin(1, keepdim=True).clamp_min(self.share)
         # each position from another sample, at a distance of 1 … n − 1, so that it is never the sample itself
         step = 1 + rng.integers("partner", max(1, n - 1), self.positions)
         partner = (torch.arange(n, device=x.device).unsqueeze(1) + step) % n
         others = x.gather(0, self._at_positions(partner, x).expand_as(x))
+        if self.padding is not None:
+            changed &= (x != self.padding) & (others != self.padding)
         return torch.where(self._at_positions(changed, x), others, x), None
 
 
@@ -86,13 +103,20 @@ class Reordered(_WithPositions):
 
     Args:
         dim: the dimension of a sample that counts its positions: 0 for tokens (T,) and (T, D), -1 for (D, T).
+        padding: the token (T,) that fills sequences up to one length and stays in its place; null: none.
     """
 
-    def __init__(self, dim: Literal[0, -1] = 0) -> None:
+    def __init__(self, dim: Literal[0, -1] = 0, padding: Natural | None = None) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim, self.padding = dim, padding
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Return reordered samples without hypotheses."""
-        order = rng.uniform("order", self.positions).argsort(1)
+        keys = rng.uniform("order", self.positions)
+        if self.padding is not None:
+            filled = x == self.padding
+            # the i-th place that is no padding gets the i-th token of a random order
+            places, order = filled.int().argsort(dim=1, stable=True), keys.masked_fill(filled, 2.0).argsort(1)
+            return torch.empty_like(x).scatter(1, places, x.gather(1, order)), None
+        order = keys.argsort(1)
         return x.gather(self.along, self._at_positions(order, x).expand_as(x)), None

@@ -26,10 +26,14 @@ class SumOfSoftmax(LayerContribution):
         """Choose the blocks.
 
         Raises:
-            ValueError: when no block has a goodness.
+            ValueError: when no block has a goodness, or targets are not one of K classes.
         """
         self.blocks = blocks_with_evidence(context)
+        if context.task is not None and context.task.target != "class":
+            raise ValueError(
+                f"sum-of-softmax: is for one of K classes, not the task {context.task}; use mean or last"
+            )
 
     def combine(self, scores: Tensor) -> Tensor:
-        """(L, N, K) → (N, K)."""
-        return torch.softmax(scores[self.blocks], 2).sum(0)
+        """(L, N, *P, K) → (N, *P, K)."""
+        return torch.softmax(scores[self.blocks], -1).sum(0)

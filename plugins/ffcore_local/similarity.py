@@ -8,6 +8,10 @@
     L     = w · mean_nm (S_nm − T_nm)²
 
 N samples; C channels; K classes; w the weight. T is the same expression S of the one-hot targets.
+
+In a task by position the positions that have a class are the samples: with tokens (N, T, C) or pixels
+(N, C, H, W), u is the feature vector (C,) of a position, or C u with a learned map. Of more than 1,024
+positions in a batch every second, third, … one is taken.
 """
 
 from __future__ import annotations
@@ -20,9 +24,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
+from ffcore.interfaces.task import by_position
 from ffcore.options import NonNegative
 
 _EPS = 1e-8
+_POSITIONS = 1024
+"""Most positions that are compared with each other: their similarities are 4 MB in float32."""
 
 
 class Similarity(Penalty):
@@ -46,6 +53,7 @@ class Similarity(Penalty):
     couples_samples: ClassVar[bool] = True
     teaches: ClassVar[bool] = True
     reads_classes: ClassVar[bool] = True
+    reads_positions: ClassVar[bool] = True
     examples = ({"kernel": None}, {"kernel": 1, "weight": 0.5})
     learned: Tensor
 
@@ -55,6 +63,7 @@ class Similarity(Penalty):
         self.kernel = kernel
         self.map: nn.Module | None = None
         self.between = 0.0
+        self.features: int | None = None
         # True after a batch of several samples: then a batch of one is the last of an epoch.
         self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
 
@@ -70,10 +79,11 @@ class Similarity(Penalty):
                 "two classes or more"
             )
         self.between = -1 / (context.classes - 1)
-        channels = context.shape[0]
+        self.features = None if context.task is None else context.task.features
+        channels = context.shape[self.features or 0]
         if self.kernel is None:
             return
-        if len(context.shape) == 1:
+        if len(context.shape) == 1 or self.features is not None:
             self.map = nn.Linear(channels, channels, bias=False)
         elif len(context.shape) == 3:
             layer = nn.Conv2d(channels, channels, self.kernel, padding=self.kernel // 2, bias=False)
@@ -91,9 +101,11 @@ class Similarity(Penalty):
             ValueError: when the batches have one sample.
         """
         assert views.y is not None, "classes are learned from labelled samples"
-        h = out.activity[: views.samples]
-        if views.samples < 2:
-            if not self.learned:
+        h, y = out.activity[: views.samples], views.y
+        if self.features is not None:
+            h, y = _of_positions(h, views, self.features)
+        if len(h) < 2:
+            if not self.learned and self.features is None:
                 raise ValueError(
                     "penalty similarity: a batch of one sample has no pairs; use a larger batch_size"
                 )
@@ -101,9 +113,17 @@ class Similarity(Penalty):
         if self.training:
             self.learned.fill_(True)
         z = h if self.map is None else self.map(h)
-        same = views.y.unsqueeze(1) == views.y
+        same = y.unsqueeze(1) == y
         target = torch.where(same, 1.0, self.between).to(torch.promote_types(z.dtype, torch.float32))
         return self.weight * (similarity(z) - target).square().mean()
+
+
+def _of_positions(h: Tensor, views: Views, features: int) -> tuple[Tensor, Tensor]:
+    """Return the activity and class of positions that have one, (n, C) and (n,); see the module."""
+    rows, of_rows = by_position(h if features == -1 else h.movedim(1, -1), views)
+    assert of_rows.y is not None, "a task by position has targets"
+    every = -(-len(rows) // _POSITIONS) or 1
+    return rows[::every], of_rows.y[::every]
 
 
 class _Deviation(torch.autograd.Function):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ffcore.interfaces import Context, Source
+from ffcore.tasks import MultiLabel, TokenClassification
 from ffcore_channel.contributions import BestRange, LossWeighted
 
 BLOCKS = [Source("a", "block"), Source("b", "block"), Source("c", "block")]
@@ -11,8 +12,8 @@ READOUT = Source("soft", "readout")
 NAN = math.nan
 
 
-def attending(contribution, sources=(*BLOCKS, READOUT)):
-    contribution.setup(Context((1,), 2, sources=tuple(sources)))
+def attending(contribution, sources=(*BLOCKS, READOUT), task=None):
+    contribution.setup(Context((1,), 2, sources=tuple(sources), task=task))
     return contribution
 
 
@@ -89,6 +90,20 @@ def test_of_equally_good_ranges_the_widest_counts_and_of_those_the_first():
     assert made.range.tolist() == [0, 2]
     made.observe("val", None, torch.stack([right, 5 * wrong, right, right]), y)
     assert made.range.tolist() == [0, 0]
+
+
+def test_the_best_range_of_positions_and_of_labels():
+    y = torch.tensor([[0, 1], [1, -100]])  # the first block is right everywhere, the others never
+    right, wrong = one_hot(0, 1, 1, 0).view(2, 2, 2), 5 * one_hot(1, 0, 0, 1).view(2, 2, 2)
+    made = attending(BestRange(), task=TokenClassification(2))
+    made.observe("val", None, torch.stack([right, wrong, wrong, wrong]), y)
+    assert made.weights.tolist() == [1, 0, 0, 0]
+    assert torch.equal(made.combine(torch.stack([right, wrong, wrong, wrong])), right)
+    labels = torch.tensor([[1, 1], [0, 1]])
+    made = attending(BestRange(), task=MultiLabel(2))
+    scores = 2.0 * labels - 1
+    made.observe("val", None, torch.stack([-9 * scores, scores, scores, -9 * scores]), labels)
+    assert made.weights.tolist() == [0, 1, 1, 0]
 
 
 def test_readouts_between_blocks_do_not_disturb_the_range():

@@ -10,6 +10,15 @@ def test_rms_makes_the_squares_sum_to_the_number_of_units():
         torch.testing.assert_close(z.square().flatten(1).sum(1), torch.full((5,), float(units)))
 
 
+def test_rms_of_each_vector_does_not_depend_on_padding():
+    tokens = torch.randn(2, 3, 4)
+    padded = torch.cat([tokens, torch.zeros(2, 5, 4)], dim=1)
+    z = RMS(dim=-1)(padded)
+    torch.testing.assert_close(z[:, :3], RMS()(tokens.flatten(0, 1)).view(2, 3, 4))
+    assert not z[:, 3:].any()
+    torch.testing.assert_close(RMS(dim=0)(padded.transpose(1, 2)), z.transpose(1, 2))
+
+
 def test_rms_takes_off_no_mean():
     torch.testing.assert_close(RMS()(torch.tensor([[3.0, 3.0]])), torch.tensor([[1.0, 1.0]]))
 

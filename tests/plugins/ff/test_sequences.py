@@ -39,6 +39,20 @@ def test_reordered_samples_hold_the_same_tokens():
     assert (x != X).any(1).all()
 
 
+@pytest.mark.parametrize("negative", [Corrupted(0.9, padding=0), Reordered(padding=0)])
+def test_padding_stays_where_it_is(negative):
+    x = X + 1
+    x[:, 7:] = 0
+    x[::2, :2] = 0
+    changed = made(negative, x)
+    assert torch.equal(changed == 0, x == 0)
+    assert (changed != x).any(1).float().mean() > 0.9
+    if isinstance(negative, Reordered):
+        assert torch.equal(changed.sort(1).values, x.sort(1).values)
+    with pytest.raises(ValueError, match=r"padding: is for samples of tokens \(T,\), not \(5, 2\)"):
+        negative.setup(Context((5, 2), K))
+
+
 @pytest.mark.parametrize("negative", [Corrupted, Reordered])
 def test_vectors_are_moved_whole(negative):
     """A position of (T, D) or (D, T) keeps its D values together."""

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ffcore.interfaces import Context, Out, Views
+from ffcore.tasks import PixelClassification, TokenClassification
 from ffcore_local.similarity import Similarity, deviations, similarity
 
 
@@ -10,9 +11,9 @@ def views(y):
     return Views(torch.zeros(len(y), 1), ("all",), (len(y),), y=y)
 
 
-def bound(shape, classes=2, **options):
+def bound(shape, classes=2, task=None, **options):
     made = Similarity(**options)
-    made.setup(Context(shape, classes, name="conv1"))
+    made.setup(Context(shape, classes, name="conv1", task=task))
     return made
 
 
@@ -31,6 +32,17 @@ def test_the_target_is_the_similarity_of_one_hot_vectors():
     penalty = bound((3,), classes=3, weight=1.0, kernel=None)
     h = torch.nn.functional.one_hot(y, 3).float()
     torch.testing.assert_close(penalty(Out(h, h, None), None, views(y.tolist())), torch.tensor(0.0))
+
+
+def test_positions_with_a_class_are_compared_as_samples():
+    h, y = torch.randn(2, 3, 4), torch.tensor([[0, 1, -100], [1, -100, 0]])
+    tokens = bound((3, 4), weight=1.0, kernel=None, task=TokenClassification(2))
+    rows, of_rows = h[y != -100], y[y != -100]
+    alone = bound((4,), weight=1.0, kernel=None)(Out(rows, rows, None), None, views(of_rows.tolist()))
+    assert torch.equal(tokens(Out(h, h, None), None, views(y.tolist())), alone)
+    pixels = bound((4, 3, 1), weight=1.0, kernel=None, task=PixelClassification(2))
+    image = h.transpose(1, 2).unsqueeze(3)
+    assert torch.equal(pixels(Out(image, image, None), None, views(y.unsqueeze(2).tolist())), alone)
 
 
 def test_images_are_compared_by_the_deviation_of_each_channel():
