@@ -33,6 +33,7 @@ class Measuring(nn.Module):
         # an algorithm's own metrics may not have these names
         other = not isinstance(self.counts, Accuracy) and net.task.target != "none"
         self._reserved = frozenset(self.logged if other else ())
+        self._couples = any(b.goodness is not None and b.goodness.couples_samples for b in net.blocks)
         self._measures = Measures()
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
@@ -41,7 +42,8 @@ class Measuring(nn.Module):
         """Add a batch. If ``needs`` has validation values, the evidence is combined after the split."""
         shared = group if batch.counts else Idle(group)
         if needs.isdisjoint(("val.loss", "val.scores")):
-            if batch.counts or net.task.target == "none":  # losses may couple the samples of all ranks
+            # losses and goodness may couple the samples of all ranks
+            if batch.counts or net.task.target == "none" or self._couples:
                 evidence = self._evidence(net, batch, shared)
                 if batch.counts:
                     self._count(net, evidence, batch.y)
@@ -86,7 +88,8 @@ class Measuring(nn.Module):
 
     def _evidence(self, net: Network, batch: Batch, shared: Ranks) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
-        evidence = net.measure(batch.x)
+        with shared_by(shared):
+            evidence = net.measure(batch.x)
         own = own_measures(net, batch, shared)
         if clash := sorted(own.keys() & self._reserved):
             raise UserError(f"{clash[0]!r} is a measure of the task; the algorithm's own needs another name")

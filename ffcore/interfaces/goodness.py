@@ -20,9 +20,16 @@ class Goodness(Component):
     columns if classes share a column. Then ``column_of`` (K,) is the column of each class. `setup` makes it,
     and objectives find it in their `Context`. In a task by position every position is a row, and its activity
     is (D,).
+
+    A goodness that compares rows of a pass sets ``reads_views`` and has a second argument:
+    ``forward(activity, views=None)``. It must take any views, such as one view "all" without targets. Tasks
+    by position refuse it. If the goodness of one sample depends on other samples of the batch, set
+    ``couples_samples`` too: it is then computed from the rows of all ranks.
     """
 
     form: ClassVar[Form] = "energy"
+    reads_views: ClassVar[bool] = False
+    couples_samples: ClassVar[bool] = False
     column_of: Tensor | None
 
     def __init__(self) -> None:

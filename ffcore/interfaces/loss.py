@@ -66,6 +66,7 @@ class Penalty(Component):
     """A further term of a block's loss: entropy, orthogonality, peer normalisation.
 
     Set ``reads_handoff`` if the term depends on ``out.handoff``; the handoff then has a graph. Set
+    ``reads_inputs`` if it reads ``out.inputs`` and couples samples: they are then gathered over ranks. Set
     ``reads_classes`` if it reads ``views.y`` as classes (N,): the network then refuses other tasks; also
     ``reads_positions`` if it takes a class at every position too, (N, *P). Set ``teaches`` if a block may
     learn from the term alone, without an objective.
@@ -73,6 +74,7 @@ class Penalty(Component):
 
     couples_samples: ClassVar[bool] = False
     reads_handoff: ClassVar[bool] = False
+    reads_inputs: ClassVar[bool] = False
     reads_classes: ClassVar[bool] = False
     reads_positions: ClassVar[bool] = False
     teaches: ClassVar[bool] = False
@@ -83,10 +85,14 @@ class Penalty(Component):
 
 
 class LocalLoss(Component):
-    """All terms of a block's local loss. Most plugins need only an `Objective` or a `Penalty`."""
+    """All terms of a block's local loss. Most plugins need only an `Objective` or a `Penalty`.
+
+    The flags are those of `Penalty`.
+    """
 
     couples_samples: bool = False
     reads_handoff: bool = False
+    reads_inputs: bool = False
 
     @abstractmethod
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:

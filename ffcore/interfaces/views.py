@@ -176,22 +176,29 @@ class Out:
         activity: see below.
         handoff: a tensor, or a function that computes it when it is first read.
         goodness: see below.
+        inputs: see below.
 
     Attributes:
         activity: (R, *shape) output of the body, input of the goodness.
         handoff: (R, *shape') input of later blocks.
         goodness: (R,) energies or (R, K) class goodness; None for a block without a goodness.
+        inputs: (R, *shape) inputs of the body.
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass.
     """
 
-    __slots__ = ("_handoff", "activity", "goodness", "upstream")
+    __slots__ = ("_handoff", "activity", "goodness", "inputs", "upstream")
 
     def __init__(
-        self, activity: Tensor, handoff: Tensor | Callable[[], Tensor], goodness: Tensor | None
+        self,
+        activity: Tensor,
+        handoff: Tensor | Callable[[], Tensor],
+        goodness: Tensor | None,
+        inputs: tuple[Tensor, ...] = (),
     ) -> None:
         self.activity = activity
         self._handoff = handoff
         self.goodness = goodness
+        self.inputs = inputs
         self.upstream: tuple[Tensor, ...] = ()
 
     @property

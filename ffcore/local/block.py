@@ -33,7 +33,7 @@ from ffcore.interfaces import (
 )
 from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.task import positioned
-from ffcore.local.coupled import coupled
+from ffcore.local.coupled import coupled, judged
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, PenaltyLoss, goodness_loss
 from ffcore.local.modes import evaluating
@@ -141,13 +141,19 @@ class LocalBlock(nn.Module):
         """The parameters that require grad."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    @property
+    def couples_samples(self) -> bool:
+        """Whether the loss of a sample depends on other samples of the batch."""
+        of_loss = self.loss is not None and self.loss.couples_samples
+        return of_loss or (self.goodness is not None and self.goodness.couples_samples)
+
     def losses(self, out: Out, views: Views) -> dict[str, Tensor]:
         """Return the terms of the local loss, by name; empty without a loss."""
         if self.loss is None:
             return {}
         if len(out.upstream) != len(views.upstream):  # later blocks of the window have run since
             views = replace(views, upstream=list(out.upstream))
-        if self.loss.couples_samples and (group := ranks()).world > 1:
+        if self.couples_samples and (group := ranks()).world > 1:
             terms = coupled(self.loss, out, self, views, group)
         else:
             terms = self.loss(out, self, views)
@@ -157,8 +163,7 @@ class LocalBlock(nn.Module):
 
     def objective(self, out: Out, views: Views) -> Tensor | None:
         """Return the objective's term without the penalties; without an objective their sum, or None."""
-        alone = self.loss is not None and not self.loss.couples_samples
-        if type(self.loss) is GoodnessLoss and alone and out.goodness is not None:
+        if type(self.loss) is GoodnessLoss and not self.couples_samples and out.goodness is not None:
             return self.loss.of_goodness(out.goodness, views, self)
         terms = self.losses(out, views)
         if type(self.loss) is PenaltyLoss:
@@ -207,17 +212,21 @@ class LocalBlock(nn.Module):
             # A body that multiplies its parts reads the layer's weight and would skip the layer's hooks.
             inputs = tuple(map(dense, inputs))
         attached = handoff == "attached"
+        if measured and self.goodness is not None and self.goodness.reads_views:
+            out = self.make(inputs, views, handoff=handoff, measured=False)
+            out.goodness = self.judge(out.activity, views)
+            return out
         if self._how_to_compile is None:
             if handoff == "unused" and not sizes:
                 activity, handed = self._run_body(inputs)
                 goodness = self.judge(activity) if measured else None
                 # computed only if an observer reads it
-                return Out(activity, partial(self._lazy_handoff, handed), goodness)
-            return Out(*self._made(inputs, sizes, attached, measured))
+                return Out(activity, partial(self._lazy_handoff, handed), goodness, inputs)
+            return Out(*self._made(inputs, sizes, attached, measured), inputs)
         if self._compiled is None:
             args, kwargs = self._how_to_compile
             self._compiled = torch.compile(self._made, *args, **kwargs)
-        return Out(*self._compiled(inputs, sizes, attached, measured))
+        return Out(*self._compiled(inputs, sizes, attached, measured), inputs)
 
     @torch.no_grad()
     def _lazy_handoff(self, handed: Tensor) -> Tensor:
@@ -239,13 +248,21 @@ class LocalBlock(nn.Module):
         handoff = torch.cat([self._hand_over(h if attached else h.detach()) for _, h in pairs])
         return activity, handoff, goodness
 
-    def judge(self, activity: Tensor) -> Tensor | None:
-        """Return the goodness of an activity; None for a block without a goodness."""
+    def judge(self, activity: Tensor, views: Views | None = None) -> Tensor | None:
+        """Return the goodness of an activity; None for a block without a goodness.
+
+        Args:
+            activity: (R, *shape).
+            views: the views of the pass; None: one view of all rows.
+        """
         if self.goodness is None:
             return None
         goodness: Any
         rows, dims = activity.shape[0], 1 if self.goodness.form == "energy" else 2
-        if self.features is None:
+        if self.goodness.reads_views:
+            whole = views or Views(activity, ("all",), (rows,))
+            goodness = judged(self.goodness, activity, whole, ranks())
+        elif self.features is None:
             goodness = self.goodness(activity)
         else:
             goodness, dims = positioned(self.goodness, activity, self.features), activity.dim()

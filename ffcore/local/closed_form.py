@@ -55,12 +55,14 @@ class ClosedFormGradient(Gradient):
         if block.hooked or any(map(is_parametrized, block.body.modules())):
             return None
         # closed forms give no gradients for parameters of the loss itself
-        fixed = not loss.couples_samples and next(loss.parameters(), None) is None
+        fixed = not block.couples_samples and next(loss.parameters(), None) is None
         if goodness is None and fixed and belongs(loss, "with_derivative"):
             return cls("loss")
         by_goodness = (
             goodness is not None
             and block.features is None
+            and not goodness.reads_views
+            and not block.couples_samples
             and belongs(goodness, "vjp")
             and next(goodness.parameters(), None) is None
             and type(loss) is GoodnessLoss
@@ -80,7 +82,7 @@ class ClosedFormGradient(Gradient):
             cast(Tensor, out.goodness).requires_grad_()
         elif self.begins == "activity":
             out.activity.requires_grad_()
-            out.goodness = cast(LocalBlock, block).judge(out.activity)
+            out.goodness = cast(LocalBlock, block).judge(out.activity, views)
         return out
 
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:

@@ -114,7 +114,7 @@ def _heads(block: LocalBlock) -> list[nn.Module]:
 def _run_head(block: LocalBlock, out: Out, views: Views) -> None:
     """Run the goodness, and the penalties with parameters."""
     if block.goodness is not None:
-        out.goodness = block.judge(out.activity)
+        out.goodness = block.judge(out.activity, views)
     if isinstance(block.loss, PenaltyLoss):
         heads = _heads(block)
         for penalty in block.loss.penalties.values():

@@ -1,4 +1,4 @@
-"""Losses that couple the samples of a batch, when several ranks share the batch.
+"""Losses and goodness that couple the samples of a batch, when several ranks share the batch.
 
 Every rank computes the loss L of the global batch. With n rows of N on this rank:
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, LocalLoss, Out, Ranks, Views, dense
+from ffcore.interfaces import Block, Goodness, LocalLoss, Out, Ranks, Views, dense
 
 
 def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks) -> dict[str, Tensor]:
@@ -23,39 +23,82 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     The gradient of a parameter of the loss itself needs no factor, since every rank computes it from all
     rows.
     """
-    own_sizes = [0 if group.idle else size for size in views.sizes]
-    # rows of each view on each rank; exchanged once, and used for all tensors below
-    counts = list(zip(*group.objects(own_sizes), strict=True))
-    sizes = [sum(of_view) for of_view in counts]
-    factor = sizes[0] / views.samples
+    shared = _Shared(views, group)
+    activity = shared.rows(out.activity)
+    handoff = activity if out.handoff is out.activity else shared.rows(out.handoff)
+    inputs = tuple(map(shared.rows, out.inputs)) if loss.reads_inputs else ()
+    whole = Out(activity, handoff, None, inputs)
+    whole.upstream = tuple(shared.rows(t) for t in out.upstream)
+    seen = shared.views(whole.upstream)
+    if out.goodness is not None and block.goodness is not None:
+        couples = block.goodness.couples_samples
+        whole.goodness = block.goodness(activity, seen) if couples else shared.rows(out.goodness)
+    terms: dict[str, Tensor] = loss(whole, block, seen)
+    return terms
 
-    def rows(t: Tensor) -> Tensor:
-        own = t
+
+def judged(goodness: Goodness, activity: Tensor, views: Views, group: Ranks) -> Tensor:
+    """Return the goodness of this rank's rows, of one that reads the views.
+
+    One that couples samples is computed from the rows of all ranks, without a graph: its loss couples them
+    too, and computes it again.
+    """
+    if group.world == 1 or not goodness.couples_samples:
+        own: Tensor = goodness(activity, views)
+        return own
+    with torch.no_grad():
+        shared = _Shared(views, group)
+        whole = goodness(shared.rows(activity), shared.views(tuple(map(shared.rows, views.upstream))))
+        # an idle rank has taken part; the goodness of its placeholder does not count
+        return goodness(activity, views) if group.idle else shared.own(whole)
+
+
+class _Shared:
+    """The rows of a batch on all ranks.
+
+    Args:
+        views: the views of this rank.
+        group: the ranks.
+    """
+
+    def __init__(self, views: Views, group: Ranks) -> None:
+        self._views, self._group = views, group
+        own = [0 if group.idle else size for size in views.sizes]
+        # rows of each view on each rank; exchanged once, and used for all tensors
+        self._counts = list(zip(*group.objects(own), strict=True))
+        self._sizes = tuple(sum(of_view) for of_view in self._counts)
+        self._factor = self._sizes[0] / views.samples
+
+    def rows(self, t: Tensor) -> Tensor:
+        """Return the rows of all ranks, view by view; the own ones keep their graph."""
+        views, own, factor = self._views, t, self._factor
         if t.requires_grad:
             own = t.view_as(t)  # a hook on t itself would also scale its other gradients
             own.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
         if len(t) != sum(views.sizes):  # one row per sample, not per row of the views
-            return group.rows(own, counts[0])
-        parts = zip(torch.split(own, list(views.sizes)), counts, strict=True)
-        return torch.cat([group.rows(of_view, of_ranks) for of_view, of_ranks in parts])
+            return self._group.rows(own, self._counts[0])
+        parts = zip(torch.split(own, list(views.sizes)), self._counts, strict=True)
+        return torch.cat([self._group.rows(of_view, of_ranks) for of_view, of_ranks in parts])
 
-    goodness = None if out.goodness is None else rows(out.goodness)
-    shared = out.handoff is out.activity
-    activity = rows(out.activity)
-    whole = Out(activity, activity if shared else rows(out.handoff), goodness)
-    whole.upstream = tuple(rows(t) for t in out.upstream)
-    seen = replace(
-        views,
-        x=rows(dense(views.x)),
-        sizes=tuple(sizes),
-        y=None if views.y is None else rows(views.y),
-        hypothesis=None if views.hypothesis is None else rows(views.hypothesis),
-        extra={
-            name: rows(t) if len(t) in (views.samples, sum(views.sizes)) else t
-            for name, t in views.extra.items()
-        },
-        upstream=list(whole.upstream),
-        rng=None,
-    )
-    terms: dict[str, Tensor] = loss(whole, block, seen)
-    return terms
+    def own(self, t: Tensor) -> Tensor:
+        """Return this rank's rows of those of all ranks."""
+        rank = self._group.rank
+        parts = zip(torch.split(t, list(self._sizes)), self._counts, strict=True)
+        return torch.cat([of_view.narrow(0, sum(n[:rank]), n[rank]) for of_view, n in parts])
+
+    def views(self, upstream: tuple[Tensor, ...]) -> Views:
+        """Return the views of the global batch."""
+        views = self._views
+        return replace(
+            views,
+            x=self.rows(dense(views.x)),
+            sizes=self._sizes,
+            y=None if views.y is None else self.rows(views.y),
+            hypothesis=None if views.hypothesis is None else self.rows(views.hypothesis),
+            extra={
+                name: self.rows(t) if len(t) in (views.samples, sum(views.sizes)) else t
+                for name, t in views.extra.items()
+            },
+            upstream=list(upstream),
+            rng=None,
+        )

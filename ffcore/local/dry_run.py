@@ -240,7 +240,7 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
             if isinstance(part, Component):
                 part.setup(context)
         if block.goodness is not None:
-            block.goodness.setup(_of_rows(context, block.features))
+            block.goodness.setup(_of_rows(context, block.features, block.goodness.reads_views))
     block.to(activity.device)  # parameters made in setup: a localized model may be on a GPU already
     if block.goodness is not None:
         context = replace(
@@ -256,14 +256,16 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
         block.loss.to(activity.device)
 
 
-def _of_rows(context: Context, features: int | None) -> Context:
+def _of_rows(context: Context, features: int | None, reads_views: bool) -> Context:
     """Return the context of a goodness, whose rows are positions in a task by position.
 
     Raises:
-        ValueError: when an activity has no positions.
+        ValueError: when an activity has no positions, or the goodness reads the views.
     """
     if features is None:
         return context
+    if reads_views:
+        raise ValueError("its goodness compares rows of a pass; in a task by position use another one")
     if len(context.shape) < 2:
         raise ValueError(
             f"its activity {context.shape} has no positions, but every position has a target: use bodies "

@@ -51,6 +51,7 @@ class PenaltyLoss(LocalLoss):
             raise UserError(f"penalties: {min(taken)!r} is the name of another metric of every block")
         self.penalties = nn.ModuleDict(dict(penalties))
         self.reads_handoff = any(p.reads_handoff for p in penalties.values())
+        self.reads_inputs = any(p.reads_inputs for p in penalties.values())
         self.couples_samples = any(p.couples_samples for p in penalties.values())
 
     @property

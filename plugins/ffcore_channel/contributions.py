@@ -85,7 +85,9 @@ class LossWeighted(_Weighted):
 class BestRange(_Weighted):
     """Sum over the range of blocks with the best validation accuracy (SIP).
 
-    Of several labels, or of classes by position, it is the share of correct ones. DeeperForward, ICLR 2025. Of equally accurate ranges it takes the widest, since more layers vary less, and
+    Of several labels, or of classes by position, it is the share of correct ones.
+
+    DeeperForward, ICLR 2025. Of equally accurate ranges it takes the widest, since more layers vary less, and
     of these the first. Before the first validation it uses all blocks.
     """
 

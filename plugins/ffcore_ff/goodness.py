@@ -83,8 +83,8 @@ class MeanSquares(Goodness):
         """Return U, or (R,) numbers."""
         if not self.padding:
             return activity[0].numel()
-        real = (activity != 0).any(-1).flatten(1).sum(1)
-        return activity.shape[-1] * real.clamp_min(1)
+        real = (activity != 0).any(-1).view(activity.shape[0], -1).sum(1)
+        return (activity.shape[-1] * real.clamp_min(1)).to(torch.promote_types(activity.dtype, torch.float32))
 
 
 class NegativeSumSquares(Goodness):

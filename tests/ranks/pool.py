@@ -90,6 +90,7 @@ def serve(rank, port, address):
 
     spec = importlib.util.spec_from_file_location("ranks_work", Path(__file__).with_name("work.py"))
     known = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = known  # recipes may name its classes
     spec.loader.exec_module(known)
     torch.set_num_threads(1)
     # a file as rendezvous: another program may have taken a free port in the meantime

@@ -30,6 +30,11 @@ SMALL = {
         ["block.penalties.contrast={kind: contrast, width: 8}"],
         0.1,
     ),
+    "goodness that couples samples": (
+        "digits/ff",
+        ["network.0.units=40", "block.goodness=ranks_work:Among"],
+        0.01,
+    ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
-from ffcore.interfaces import ALONE
+from ffcore.interfaces import ALONE, Goodness
 from ffcore.ranks.drift import Drift
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
@@ -23,6 +23,16 @@ from ffcore.run import train
 from ffcore.run.data import Data
 from ffcore.run.resume import resume
 from ffcore.run.trainer import apart
+
+
+class Among(Goodness):
+    """Energy of a row beside its products with all rows of the batch: G_r = h_r² − (Σ_s h_r·h_s)/(2R)."""
+
+    reads_views = couples_samples = True
+
+    def forward(self, activity, views=None):
+        products = activity @ activity.T
+        return products.diagonal() - products.mean(1) / 2
 
 
 def group():

@@ -124,7 +124,7 @@ class Unsaid(Penalty):
 
 CAUGHT = [
     ("goodness", WrongFactor, "vjp equals autograd", "vjp is not autograd's"),
-    ("goodness", OfTheBatch, "of a row depends on that row alone", "not close"),
+    ("goodness", OfTheBatch, "of a row depends on that row alone", "set couples_samples"),
     ("goodness", OneNumber, "one number a row", r"is \(\), not \(6,\)"),
     ("goodness", VectorsOnly, "one number a row", r"is \(6, 3, 3\), not \(6,\)"),
     ("goodness", Deaf, "lets a gradient through", "zero everywhere"),
