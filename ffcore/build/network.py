@@ -60,6 +60,8 @@ from ffcore.recipe.tree import Tree
 MOST_ITEMS = 1000
 """Maximum number of items of a named network, as of ``repeat``."""
 
+_NO_LOSS: dict[str, Any] = {"goodness": None, "objective": None, "penalties": {}, "loss": None}
+
 _COMPILERS = (os.environ.get("CXX"), "g++", "clang++", "c++", "cl")
 
 
@@ -223,9 +225,7 @@ class NetworkBuilder:
             mine = merged(config, own) if own is not None else config
             if loss is not None:
                 self.heads.append(name)
-                mine = mine.model_copy(
-                    update={"goodness": None, "objective": None, "penalties": {}, "handoff": None}
-                )
+                mine = mine.model_copy(update={**_NO_LOSS, "handoff": None})
                 if self.recipe.readout_optimizer is not None:
                     mine = mine.model_copy(update={"optimizer": self.recipe.readout_optimizer})
             handoff = None
@@ -265,9 +265,9 @@ class NetworkBuilder:
             self._taken.add(full)
             mine = merged(config, own)
             if loss is not None:
-                if set_ := own.model_fields_set & {"goodness", "objective", "penalties"}:
+                if set_ := own.model_fields_set & _NO_LOSS.keys():
                     raise UserError(f"{where}.{min(set_)}: the block {name} has a loss of its own")
-                mine = mine.model_copy(update={"goodness": None, "objective": None, "penalties": {}})
+                mine = mine.model_copy(update=_NO_LOSS)
             return self._local(body, full, where, mine, loss)
 
         shape = shapes(self._x)

@@ -71,6 +71,7 @@ class LocalBlock(nn.Module):
             place, since the goodness may still need the activity.
         rule: how the block learns; a gradient step if None.
         per_view: run body and handoff separately on each view, so that batch statistics are those of a view.
+            Always so for a body with ``reads_role``, which gets the role of the view as a keyword argument.
         name: the block's name in tables and messages; numbered by its network if empty.
         objective: the loss of the goodness. This and the parts above may be given by their kind, such as
             "logistic", or as ``{"kind": "logistic", "threshold": 2.0}``.
@@ -114,7 +115,8 @@ class LocalBlock(nn.Module):
         self.handoff: nn.Module = nn.Identity() if handoff is None else part("handoff", handoff)
         refuse_uncallable(self.handoff, "handoff")
         self.rule: LearningRule = Gradient() if rule is None else part("rule", rule)
-        self.per_view = per_view
+        self._reads_role = bool(getattr(self.body, "reads_role", False))
+        self.per_view = per_view or self._reads_role
         self.name = name
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._compiled: Callable[..., _Made] | None = None
@@ -206,7 +208,8 @@ class LocalBlock(nn.Module):
         measured: bool = True,
     ) -> Out:
         """See `ffcore.interfaces.Block.make`. Runs the compiled function if the block is compiled."""
-        sizes = views.sizes if self.per_view and len(views.sizes) > 1 else ()
+        sizes = views.sizes if self.per_view and (len(views.sizes) > 1 or self._reads_role) else ()
+        roles = views.roles if self._reads_role else ()
         if sizes or self.hooked or not getattr(self.body, "takes_labelled_input", False):
             # A body unaware of `LabelledInput` could write into a view of it; the write would be lost.
             # A body that multiplies its parts reads the layer's weight and would skip the layer's hooks.
@@ -222,11 +225,11 @@ class LocalBlock(nn.Module):
                 goodness = self.judge(activity) if measured else None
                 # computed only if an observer reads it
                 return Out(activity, partial(self._lazy_handoff, handed), goodness, inputs)
-            return Out(*self._made(inputs, sizes, attached, measured), inputs)
+            return Out(*self._made(inputs, sizes, roles, attached, measured), inputs)
         if self._compiled is None:
             args, kwargs = self._how_to_compile
             self._compiled = torch.compile(self._made, *args, **kwargs)
-        return Out(*self._compiled(inputs, sizes, attached, measured), inputs)
+        return Out(*self._compiled(inputs, sizes, roles, attached, measured), inputs)
 
     @torch.no_grad()
     def _lazy_handoff(self, handed: Tensor) -> Tensor:
@@ -234,7 +237,12 @@ class LocalBlock(nn.Module):
         return self._hand_over(handed.detach())
 
     def _made(
-        self, inputs: tuple[Tensor, ...], sizes: tuple[int, ...], attached: bool, measured: bool
+        self,
+        inputs: tuple[Tensor, ...],
+        sizes: tuple[int, ...],
+        roles: tuple[str, ...],
+        attached: bool,
+        measured: bool,
     ) -> _Made:
         """Return activity, handoff and goodness, the last only if ``measured``."""
         if not sizes:
@@ -242,7 +250,8 @@ class LocalBlock(nn.Module):
             goodness = self.judge(activity) if measured else None
             return activity, self._hand_over(handed if attached else handed.detach()), goodness
         by_view = zip(*(torch.split(x, list(sizes)) for x in inputs), strict=True)
-        pairs = [self._run_body(rows) for rows in by_view]
+        named = roles or (None,) * len(sizes)
+        pairs = [self._run_body(rows, role) for rows, role in zip(by_view, named, strict=True)]
         activity = torch.cat([activity for activity, _ in pairs])
         goodness = self.judge(activity) if measured else None
         handoff = torch.cat([self._hand_over(h if attached else h.detach()) for _, h in pairs])
@@ -271,9 +280,9 @@ class LocalBlock(nn.Module):
             raise wrong_goodness(self, rows, goodness)
         return cast(Tensor, goodness)
 
-    def _run_body(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _run_body(self, inputs: tuple[Tensor, ...], role: str | None = None) -> tuple[Tensor, Tensor]:
         """Return the activity and the input of the handoff."""
-        made = self.body(*inputs)
+        made = self.body(*inputs) if role is None else self.body(*inputs, role=role)
         activity, handed = made if isinstance(made, tuple) and len(made) == 2 else (made, made)
         # of several inputs one may be a mask without rows, or have a row for several rows of another
         rows = inputs[0].shape[0] if len(inputs) == 1 else None

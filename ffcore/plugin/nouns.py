@@ -66,6 +66,7 @@ NOUNS: dict[str, Noun] = {
         _noun("goodness", f"{_CONTRACTS}:Goodness", "how good a block finds an activity", plural="goodness"),
         _noun("objective", f"{_CONTRACTS}:Objective", "the local loss made of goodness"),
         _noun("penalty", f"{_CONTRACTS}:Penalty", "a term added to a local loss", plural="penalties"),
+        _noun("loss", f"{_CONTRACTS}:LocalLoss", "a whole local loss of a block", plural="losses"),
         _noun("negative", f"{_CONTRACTS}:NegativeData", "where negative samples come from"),
         _noun("label", f"{_CONTRACTS}:LabelCode", "how a class is written into an input"),
         _noun("handoff", "torch.nn:Module", "what a block passes to the next one"),

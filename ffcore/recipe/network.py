@@ -41,6 +41,9 @@ class BlockConfig(Strict):
     penalties: Annotated[dict[Name, Annotated[Spec, Kind("penalty")]], NullIsEmpty] = Field(
         default={}, description="further terms of the local loss, by names of your own"
     )
+    loss: Annotated[Spec, Kind("loss")] | None = Field(
+        default=None, description="the whole local loss, in place of objective and penalties"
+    )
     handoff: Annotated[Spec, Kind("handoff")] | None = Field(
         default=None, description="function of the activity that gives the input of the next block"
     )
@@ -63,8 +66,16 @@ class BlockConfig(Strict):
 
 
 def merged(defaults: BlockConfig, override: BlockConfig) -> BlockConfig:
-    """Returns ``defaults`` with the fields that ``override`` sets, also those set to null."""
-    return defaults.model_copy(update={name: getattr(override, name) for name in override.model_fields_set})
+    """Returns ``defaults`` with the fields that ``override`` sets, also those set to null.
+
+    A loss replaces objective and penalties, and an objective the loss.
+    """
+    fields: dict[str, Any] = {name: getattr(override, name) for name in override.model_fields_set}
+    if fields.get("loss") is not None:
+        fields = {"objective": None, "penalties": {}, **fields}
+    elif "objective" in fields:
+        fields = {"loss": None, **fields}
+    return defaults.model_copy(update=fields)
 
 
 class BlockItem(Flat):

@@ -52,6 +52,7 @@ def ffcore_register(registry):
     registry.goodness("mean-squares", Nothing)
     registry.objective("logistic", Logistic)
     registry.penalty("peer-norm", Nothing)
+    registry.loss("whole", Nothing)
     registry.augmentation("shift", Nothing)
     registry.negative("wrong-label", Nothing)
     registry.label("overlay", Overlay)

@@ -35,6 +35,7 @@ SMALL = {
         ["network.0.units=40", "block.goodness=ranks_work:Among"],
         0.01,
     ),
+    "signal propagation": ("digits/sigprop", ["network.0.body.units=40", "network.1.units=40"], 0.01),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none

@@ -205,7 +205,7 @@ def test_an_option_cannot_have_a_reserved_name():
 def test_a_component_may_be_named_by_its_target():
     from ffcore.recipe.spec import Kind
 
-    spec = Kind("goodness").validate("ffcore_ff.goodness:MeanSquares")
-    assert spec.dump() == {"kind": "ffcore_ff.goodness:MeanSquares"}
+    spec = Kind("goodness").validate("ffcore_ff.goodness:SumSquares")
+    assert spec.dump() == {"kind": "ffcore_ff.goodness:SumSquares"}
     spec = Kind("objective").validate({"kind": "ffcore_ff.objectives:Logistic", "threshold": 2})
     assert spec.options.threshold == 2.0

@@ -46,7 +46,9 @@ def check_body_makes_a_gradient_for_its_parameters(example: Example) -> None:
     for body, x in _placed(example):
         trainable = {name: p for name, p in body.named_parameters() if p.requires_grad}
         if trainable:
-            loss = _parts(body(x))[0].square().sum()
+            roles = ("all", *getattr(body, "example_roles", ())) if getattr(body, "reads_role", False) else ()
+            made = [body(x, role=role) for role in roles] or [body(x)]
+            loss = torch.stack([_parts(each)[0].square().sum() for each in made]).sum()
             gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True)
             idle = [name for name, gradient in zip(trainable, gradients, strict=True) if gradient is None]
             assert not idle, f"the activity does not depend on {', '.join(idle)}"

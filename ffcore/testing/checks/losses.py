@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from ffcore.build.components import make
-from ffcore.interfaces import Objective, Out, Penalty, Views
+from ffcore.interfaces import LocalLoss, Objective, Out, Penalty, Views
 from ffcore.local import LocalBlock
 from ffcore.recipe.spec import Kind
 from ffcore.testing.example import Example
@@ -26,6 +26,27 @@ def place_penalty(example: Example, seed: int = 0) -> Placed:
     """Set up a penalty for a block of eight units."""
     penalty, block = _placed(example, seed)
     return Placed(penalty, lambda: _term(penalty, block))
+
+
+def place_loss(example: Example, seed: int = 0) -> Placed:
+    """Set up a loss for a block of eight units."""
+    loss, block, views = _whole(example, seed)
+    return Placed(loss, lambda: torch.stack([*_terms(loss, block, views).values()]).sum())
+
+
+def check_loss_terms_are_scalars_with_a_graph(example: Example) -> None:
+    """The terms are finite scalars, and their sum has a gradient that is finite and not zero."""
+    loss, block, views = _whole(example)
+    terms = _terms(loss, block, views)
+    assert terms, "it has no terms"
+    for name, term in terms.items():
+        assert term.shape == (), f"{name} has the shape {tuple(term.shape)}; it should be a scalar"
+        assert term.isfinite(), f"{name} is {term.item()}"
+    parameters = [p for part in (block, loss) for p in part.parameters()]
+    total = torch.stack([*terms.values()]).sum()
+    gradients = torch.autograd.grad(total, parameters, materialize_grads=True)
+    assert all(gradient.isfinite().all() for gradient in gradients), "the gradient is not finite"
+    assert any(gradient.abs().sum() > 0 for gradient in gradients), "the gradient is zero everywhere"
 
 
 def check_objective_accepts_a_form_of_goodness(example: Example) -> None:
@@ -88,6 +109,26 @@ def check_penalty_is_a_scalar_with_a_graph(example: Example) -> None:
         "the term has no gradient, so it has no effect "
         "(one that reads out.handoff needs reads_handoff = True)"
     )
+
+
+def _whole(example: Example, seed: int = 0) -> tuple[LocalLoss, LocalBlock, Views]:
+    """Return a loss, a block with the goodness of the class's ``example_recipe``, and views of its roles."""
+    block, context = network("class").blocks[0], place((8,))
+    wanted = example.recipe.get("block", {}).get("goodness")
+    block.goodness = None if wanted is None else make(Kind("goodness").validate(wanted), "block.goodness")
+    if block.goodness is not None:
+        block.goodness.setup(context)
+    loss: LocalLoss = example.make(seed=seed)
+    loss.setup(replace(context, goodness=block.goodness))
+    further = tuple(getattr(block.goodness, "example_roles", ()))
+    x = numbers(N + K * len(further), FEATURES)
+    views = Views(x, ("all", *further), (N, *(K for _ in further)), y=torch.arange(N) % K)
+    return loss, block, views
+
+
+def _terms(loss: LocalLoss, block: LocalBlock, views: Views) -> dict[str, Tensor]:
+    made: dict[str, Tensor] = loss(block.make((views.x,), views), block, views)
+    return made
 
 
 def _heard(example: Example, seed: int = 0) -> tuple[Objective, Tensor, Views]:

@@ -33,6 +33,7 @@ PLACES: dict[str, Callable[[Example, int], Placed]] = {
     "goodness": goodness.place_goodness,
     "handoff": layers.place_handoff,
     "label": inputs.place_label,
+    "loss": losses.place_loss,
     "negative": inputs.place_negative,
     "objective": losses.place_objective,
     "penalty": losses.place_penalty,

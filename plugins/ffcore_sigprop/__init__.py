@@ -1,0 +1,1 @@
+"""Signal propagation: targets travel through the same layers as the samples."""
