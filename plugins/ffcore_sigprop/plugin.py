@@ -14,5 +14,6 @@ def ffcore_register(registry: Registrar) -> None:
     """See `ffcore.plugin.hookspecs.ffcore_register`."""
     registry.algorithm("signal-propagation", "ffcore_sigprop.algorithm:SignalPropagation")
     registry.body("signal-input", "ffcore_sigprop.entry:SignalInput")
+    registry.body("conv-instance-norm", "ffcore_sigprop.bodies:ConvInstanceNorm")
     registry.goodness("signal-similarity", "ffcore_sigprop.similarity:SignalSimilarity")
     registry.loss("signal", "ffcore_sigprop.loss:SignalLoss")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ffcore.interfaces import Context, Goodness, Views
@@ -36,5 +37,7 @@ class SignalSimilarity(Goodness):
         """(R, C, *) → (R, K)."""
         if views is None or "targets" not in views.roles:
             return activity.new_zeros(len(activity), self.classes)
-        rows = activity.flatten(1)
+        # in memory order: a channels-last activity would be copied
+        last = activity.dim() == 4 and activity.is_contiguous(memory_format=torch.channels_last)
+        rows = (activity.movedim(1, -1) if last else activity).flatten(1)
         return rows @ views.of(rows, "targets").T / math.prod(activity.shape[2:])
