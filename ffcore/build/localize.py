@@ -71,7 +71,7 @@ def localize(
             ``model(x)`` classifies.
         readouts: classifiers on the handoffs of blocks, under names that you choose.
         contribution: combines the evidence of several sources into one score per class; None: that of the
-            task.
+            head, or of the task without one.
         schedule: chooses which blocks learn in each step; None: the algorithm's default.
         superclass_of: (K,) super-class of each class, or None.
         seed: seed of all random numbers that the algorithm uses during learning.
@@ -111,6 +111,7 @@ def localize(
             blocks[name] = _through_block(model.get_submodule(name), name, own)
         if head is not None:
             blocks[head] = _through_block(model.get_submodule(head), head, {"loss": HeadLoss()})
+            contribution = contribution or {"kind": "readout", "name": block_name(head)}
         net = Network(
             model,
             algorithm,

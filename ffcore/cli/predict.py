@@ -20,8 +20,9 @@ def command(run_dir: Path, file: Path, out: Path | None) -> None:
 
     For a run on a table FILE is a table with the same columns of inputs, in any order; targets are not
     needed. For a run on texts of Hugging Face it is a table with their column, or a .txt file with a text
-    in each line. For other runs it is an array of samples, as they are stored: .npy, or x in .npz. The
-    output has a line for each sample. A file that exists is not overwritten.
+    in each line. For other runs it is an array of samples, as they are stored: .npy, or x in .npz;
+    several inputs are x0, x1, … or have their names. The output has a line for each sample. A
+    file that exists is not overwritten.
     """
     from ffcore.run.predictions import predictions, refuse_file, write
 

@@ -162,7 +162,9 @@ class TableEncoding(Encoding):
         try:
             numbers = cells.to_numpy(np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
-            raise UserError(f"{what}: column {column.name!r} should be numbers, as in training") from error
+            row, text = next((i, t) for i, t in enumerate(map(as_text, cells)) if not _is_number(t))
+            where = f"row {row + 1}, column {column.name!r}"
+            raise UserError(f"{what}: {where}: {text!r} is not a number, as in training") from error
         filled: np.ndarray = np.where(np.isnan(numbers), column.mean or 0.0, numbers)
         return filled[:, None].astype(np.float32)
 

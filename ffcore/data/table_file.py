@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,17 @@ def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
         if suffix == ".parquet":
             return pandas.read_parquet(path)
         if suffix in (".csv", ".tsv"):
-            made = pandas.read_csv(
-                path, sep="\t" if suffix == ".tsv" else ",", dtype=dict.fromkeys(texts, str)
-            )
+            sep, types = "\t" if suffix == ".tsv" else ",", dict.fromkeys(texts, str)
+            with warnings.catch_warnings():
+                # without index_col pandas would shift the columns of rows that are too long
+                warnings.simplefilter("error", pandas.errors.ParserWarning)
+                made = pandas.read_csv(path, sep=sep, dtype=types, index_col=False)
             _refuse_separator(path, list(map(str, made.columns)))
             return made
     except UserError:
         raise
+    except pandas.errors.ParserWarning as error:
+        raise UserError(f"{path}: rows have more cells than the header has names") from error
     except ImportError as error:
         raise UserError("Parquet files are read by pyarrow: pip install 'ffcore[tables]'") from error
     except Exception as error:  # of pandas' parsers, which have classes of their own

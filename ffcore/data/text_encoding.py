@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
 from ffcore.data.encoding import Encoding
 from ffcore.data.table_file import read_table
@@ -39,11 +40,17 @@ class TextEncoding(Encoding):
     kind: Literal["text"] = "text"
 
     def takes(self, x: Any) -> bool:
-        """Return whether samples are texts: a list or an array of them."""
-        return isinstance(x, list | tuple | np.ndarray) and len(x) > 0 and isinstance(x[0], str)
+        """Return whether samples are texts: a list, an array or a column of them, or a table with theirs."""
+        if hasattr(x, "columns") or hasattr(x, "column_names"):
+            return self.column in list(getattr(x, "columns", None) or x.column_names)
+        if isinstance(x, str | bytes) or not hasattr(x, "__len__") or isinstance(x, Tensor):
+            return False
+        return all(isinstance(text, str) for text in x)
 
-    def encoded(self, what: Any, x: Sequence[str]) -> np.ndarray:
+    def encoded(self, what: Any, x: Any) -> np.ndarray:
         """Return the tokens of texts, (N, T) int64; see `Encoding.encoded`."""
+        if hasattr(x, "columns") or hasattr(x, "column_names"):
+            x = x[self.column]
         for row, text in enumerate(x):
             if not isinstance(text, str):
                 raise UserError(f"{what}: row {row} is {type(text).__name__}, not text")
@@ -53,9 +60,12 @@ class TextEncoding(Encoding):
         """Return the tokens of the lines of a .txt file, or of the column of a table."""
         if path.suffix == ".txt":
             try:
-                return self.encoded(path, path.read_text(encoding="utf-8").splitlines())
+                lines = path.read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"{path}: cannot be read as text: {error}") from error
+            if "" in lines:
+                raise UserError(f"{path}: line {lines.index('') + 1} is empty; every line is a text")
+            return self.encoded(path, lines)
         table = read_table(path, (self.column,))
         if self.column not in table.columns:
             names = list(map(str, table.columns))

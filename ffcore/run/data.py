@@ -76,6 +76,8 @@ class Data:
         expect("data", source, Dataset, "an instance of ffcore.data.images.Dataset")
         images = (source if encoding is None else source.encoded_as(encoding)).load()
         expect(f"data: the result of {type(source).__name__}.load", images, ImageSet, "an ImageSet")
+        if images.target.target == "class" and images.num_classes < 2:
+            raise UserError(f"data: {images.name} has one class only; there is nothing to classify")
         stored = None
         if config.transform is not None:
             before = Form.of(images).dump()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
     Args:
         run_dir: the run directory.
         file: a table for a run on a table; for one on texts a table, or a ``.txt`` file with a text in each
-            line; else samples as they are stored, ``.npy`` or ``x`` in ``.npz``.
+            line; else samples as they are stored, ``.npy`` or ``x`` in ``.npz``; several inputs in ``.npz``
+            under their names, or x0, x1, …
 
     Raises:
         UserError: the file or the run cannot be read, or they do not fit.
@@ -66,7 +68,7 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
     if predictor.encoding is not None and path.suffix not in (".npy", ".npz"):
         made = predictor.predict(predictor.encoding.of_file(path))
     else:
-        made = predictor.predict(_samples(path))
+        made = predictor.predict(_samples(path, predictor.form.dtype))
     task = predictor.form.task
     classes = predictor.classes if task.target == "class" else None
     names = ("prediction",) if classes is not None else predictor.classes
@@ -106,7 +108,17 @@ def _save(path: Path, values: np.ndarray) -> None:
         np.save(file, values, allow_pickle=False)
 
 
-def _samples(path: Path) -> Any:
+def _samples(path: Path, dtype: Any) -> Any:
+    """Return the samples of a file, in the structure of the run's ``dtype``."""
+    names = [*dtype] if isinstance(dtype, Mapping) else []
+    names = [f"x{i}" for i in range(len(dtype))] if isinstance(dtype, tuple | list) else names
+    if names and path.suffix == ".npz":
+        read = read_arrays(path, tuple(names))
+        if missing := [name for name in names if name not in read]:
+            raise UserError(
+                f"{path}: there is no array {missing[0]!r}; the run has the inputs {', '.join(names)}"
+            )
+        return read if isinstance(dtype, Mapping) else tuple(read[name] for name in names)
     if path.suffix == ".npy":
         try:
             return np.load(path, allow_pickle=False)

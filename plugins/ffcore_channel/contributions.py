@@ -85,10 +85,9 @@ class LossWeighted(_Weighted):
 class BestRange(_Weighted):
     """Sum over the range of blocks with the best validation accuracy (SIP).
 
-    Of several labels, or of classes by position, it is the share of correct ones.
-
-    DeeperForward, ICLR 2025. Of equally accurate ranges it takes the widest, since more layers vary less, and
-    of these the first. Before the first validation it uses all blocks.
+    DeeperForward, ICLR 2025. In another task than the classification of samples the headline takes the place
+    of accuracy. Of equally good ranges it takes the widest, since more layers vary less, and of these the
+    first. Before the first validation it uses all blocks.
     """
 
     needs = frozenset({"val.scores"})
@@ -113,21 +112,35 @@ class BestRange(_Weighted):
         """Choose the best range."""
         if split != "val" or scores is None or y is None:
             return
-        hits = _hits(scores[self.blocks], y, self.task)
-        start, end = max(hits, key=lambda pair: (hits[pair], pair[1] - pair[0], -pair[0]))
+        found = _qualities(scores[self.blocks], y, self.task)
+        start, end = max(found, key=lambda pair: (found[pair], pair[1] - pair[0], -pair[0]))
         self.range.copy_(torch.tensor([start, end]))
         self.weights.zero_()
         self.weights[self.blocks[start : end + 1]] = 1
 
 
-def _hits(evidence: Tensor, y: Tensor, task: Task) -> dict[tuple[int, int], int]:
-    """Return the number of correct predictions of each range (first, last), for evidence (L, N, *P, K)."""
-    # the counts stay tensors until the end: one transfer from the device for all of them
-    counts = {}
+def _qualities(evidence: Tensor, y: Tensor, task: Task) -> dict[tuple[int, int], float]:
+    """Return how good the predictions of each range (first, last) are, for evidence (L, N, *P, K).
+
+    Of one class a sample it is the number of correct ones, of another task its headline, with its sign
+    changed if lower is better.
+    """
+    found: dict[tuple[int, int], Tensor] = {}
     for start in range(len(evidence)):
         total = torch.zeros_like(evidence[0])
         for end in range(start, len(evidence)):
             total += evidence[end]
-            rows, targets = task.rows(total, y)
-            counts[start, end] = (task.predict(rows) == targets).sum()
-    return dict(zip(counts, torch.stack(list(counts.values())).tolist(), strict=True))
+            found[start, end] = _quality(total, y, task)
+    # tensors until here: one transfer from the device for all of them
+    return dict(zip(found, torch.stack([*found.values()]).tolist(), strict=True))
+
+
+def _quality(scores: Tensor, y: Tensor, task: Task) -> Tensor:
+    if type(task) is Classification:
+        return (scores.argmax(1) == y).sum()
+    measure = task.measures()[task.headline].to(scores.device)
+    measure.set_dtype(torch.float64)
+    rows, targets = task.rows(scores, y)
+    measure.update(*task.measured(rows.double(), targets))
+    value: Tensor = measure.compute()
+    return (-value if task.lower else value).nan_to_num(nan=-torch.inf)

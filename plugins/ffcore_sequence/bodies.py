@@ -15,6 +15,8 @@ R rows; T tokens; D features in, U out; x (R, T) tokens or (R, T, D); images (R,
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -208,16 +210,18 @@ class Conv1d(nn.Module):
     Args:
         in_shape: (T, D) of one sample; the builder supplies it.
         units: output features U.
-        kernel: tokens of a filter, odd.
+        kernel: tokens of a filter, odd, at most T.
         stride: distance between two places of a filter.
         activation: f: relu, leaky-relu, relu-pass-through, tanh or identity.
         padding: whether vectors of zeros are padding.
+        dim: the dimension of a sample that holds the features: -1 for (T, D), 0 for signals (D, T). The
+            output has them last.
 
     Raises:
-        ValueError: when a sample is not (T, D), or the kernel is even.
+        ValueError: when a sample is not (T, D), or the kernel is even or longer than T.
     """
 
-    examples = ({"units": 3}, {"units": 3, "stride": 2, "padding": True})
+    examples = ({"units": 3}, {"units": 3, "stride": 2, "padding": True}, {"units": 3, "dim": 0})
 
     def __init__(
         self,
@@ -227,17 +231,26 @@ class Conv1d(nn.Module):
         stride: Size = 1,
         activation: ActivationName = "relu",
         padding: bool = False,
+        dim: Literal[-1, 0] = -1,
     ) -> None:
         super().__init__()
         if len(in_shape) != 2:
             raise ValueError(f"conv-1d: needs sequences (T, D), not samples of shape {in_shape}")
         if not kernel % 2:
             raise ValueError(f"kernel: {kernel} is even; the padding needs an odd one")
-        self.conv = nn.Conv1d(in_shape[1], units, kernel, stride, kernel // 2)
+        tokens, features = in_shape if dim == -1 else in_shape[::-1]
+        if kernel > tokens:
+            other = "dim: 0" if dim == -1 else "dim: -1"
+            raise ValueError(
+                f"conv-1d: a sequence of {tokens} tokens with {features} features is shorter than kernel: "
+                f"{kernel}; if samples lie the other way, set {other}"
+            )
+        self.conv = nn.Conv1d(features, units, kernel, stride, kernel // 2)
         self.activation = ACTIVATIONS[activation]
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding, self.dim = stride, padding, dim
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, D) → (R, ⌈T / stride⌉, U)."""
+        x = x if self.dim == -1 else x.transpose(1, 2)
         made = self.activation.function(self.conv(x.transpose(1, 2)).transpose(1, 2))
         return made * real(x)[:, :: self.stride].unsqueeze(-1) if self.padding else made

@@ -7,11 +7,13 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
+from ffcore.data.given import Held
+from ffcore.data.images import Split
 from ffcore.data.python import PythonData
 from ffcore.data.task_arrays import TaskArrays
 from ffcore.data.text import Text
 from ffcore.errors import UserError
-from ffcore.tasks import MultiLabel, Regression, TokenClassification, Unsupervised
+from ffcore.tasks import Classification, MultiLabel, Regression, TokenClassification, Unsupervised
 from ffcore_sequence.bodies import Embedding
 
 pandas = pytest.importorskip("pandas", reason="an optional part")
@@ -179,6 +181,7 @@ def test_empty_cells_are_an_error_or_replaced_or_dropped(table):
         ("", {"target": "a"}, "not a table"),
         (ROWS.replace(",", ";"), {"target": "kind"}, "has one column, 'age;city;kind'; cells"),
         (ROWS.replace("27,", "?,"), {"target": "kind"}, r"row 8, column 'age': '\?' is not a number"),
+        ("a,b\n" + "1,2,0,5\n" * 9, {"target": "b"}, "rows have more cells than the header has names"),
         (ROWS, {}, "name the column of targets, or set task to none"),
         (ROWS, {"target": "kind", "task": "none"}, "the task none has no targets"),
     ],
@@ -332,3 +335,10 @@ def test_bytes_are_standardised_as_the_loader_scales_them(tmp_path):
     inputs = torch.cat([batch.x for batch in run.predictor().loader(x)])
     torch.testing.assert_close(inputs.mean(0), torch.zeros(5), atol=0.3, rtol=0)
     torch.testing.assert_close(inputs.std(0), torch.ones(5), atol=0.2, rtol=0)
+
+
+def test_one_class_only_is_refused(tmp_path):
+    one = Split(X.astype(np.float32), 0 * Y)
+    data = Held(one, one, Classification(1))
+    with pytest.raises(UserError, match="has one class only; there is nothing to classify"):
+        ffcore.train("digits/ff", run_dir=tmp_path / "run", data=data)

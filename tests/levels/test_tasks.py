@@ -3,11 +3,13 @@
 import lightning as L
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
+from ffcore.engine.measures import measures_of
 from ffcore.errors import UserError
 from ffcore.tasks import MultiLabel, PixelClassification, Regression, TokenClassification
 
@@ -327,3 +329,12 @@ def test_targets_need_not_be_contiguous():
     block = ffcore.LocalBlock(nn.Linear(3, 8), "linear-head", objective="squared-error")
     net = ffcore.Network([block], "local-errors", example=x[:2], task=Regression(2))
     assert ffcore.evaluate(net, (x, y)).measures["rmse"] > 0
+
+
+def test_average_precision_ranks_large_logits_too():
+    y = torch.randint(0, 2, (400, 2), generator=torch.Generator().manual_seed(0))
+    scores = 20 + 10 * (torch.randn(400, 2, generator=torch.Generator().manual_seed(1)) + y)
+    measures = measures_of(MultiLabel(2), 1)
+    measures.update(scores[None], scores, y)
+    right = average_precision_score(y, scores)
+    assert measures.metrics()["average_precision"] == pytest.approx(right, abs=1e-6)

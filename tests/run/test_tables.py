@@ -66,7 +66,7 @@ def test_empty_cells_become_the_mean_of_training(run):
             "'Zurich' does not occur in training; the values are 'Bern', 'Lima'",
         ),
         (lambda t: t.rename(columns={"age": "AGE"}), "there is no column 'age'"),
-        (lambda t: t.assign(age="old"), "column 'age' should be numbers, as in training"),
+        (lambda t: t.assign(age="old"), "row 1, column 'age': 'old' is not a number, as in training"),
     ],
 )
 def test_other_columns_and_values_are_refused(run, change, message):

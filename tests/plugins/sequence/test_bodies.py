@@ -93,3 +93,12 @@ def test_padding_changes_nothing_at_the_other_tokens(causal):
 def test_a_padding_outside_the_vocabulary_is_refused():
     with pytest.raises(ValueError, match="padding: 10 is not one of the 10 tokens 0 to 9"):
         Embedding((8,), units=8, tokens=10, padding=10)
+
+
+def test_a_convolution_reads_signals_with_their_features_first():
+    x = torch.randn(4, 2, 9)
+    signals, tokens = Conv1d((2, 9), units=5, dim=0), Conv1d((9, 2), units=5)
+    tokens.load_state_dict(signals.state_dict())
+    torch.testing.assert_close(signals(x), tokens(x.transpose(1, 2)))
+    with pytest.raises(ValueError, match="a sequence of 2 tokens with 9 features is shorter than kernel: 3"):
+        Conv1d((2, 9), units=5)
