@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
+from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.task import Task
 from ffcore.interfaces.views import Views
 
@@ -46,6 +47,10 @@ class Readout(Component):
     @abstractmethod
     def forward(self, *activities: Tensor) -> Tensor:
         """Return class logits (R, K) from the handoffs of the chosen blocks, (R, *shape) each."""
+
+    def rule(self) -> LearningRule | None:
+        """Return a rule of its own, by which it learns in place of the gradient of its loss."""
+        return None
 
     def loss(self, logits: Tensor, views: Views) -> Tensor:
         """Return the readout's loss, that of the task: cross-entropy of logits (N, K) with true classes."""

@@ -188,6 +188,7 @@ def set_up_readouts(
             )
         taps[name] = tuple(blocks[tap] for tap in chosen)
         readout.info = place
+        readout.rule.setup(place)
     return taps
 
 

@@ -76,11 +76,9 @@ class LocalNetwork(nn.Module):
         self.classes = self.task.columns
         self.superclass_of = superclass_of
         self.shape = shape if isinstance(shape, Mapping) else tuple(shape)
+        made = {name: by_positions(r, self.task.features) for name, r in (readouts or {}).items()}
         self.readout_blocks = nn.ModuleDict(
-            {
-                name: LocalBlock(by_positions(r, self.task.features), loss=ReadoutLoss(), name=name)
-                for name, r in (readouts or {}).items()
-            }
+            {n: LocalBlock(r, loss=ReadoutLoss(), rule=r.rule(), name=n) for n, r in made.items()}
         )
         self.optimizers: BlockOptimizers | None = None
         self.record: Record | None = None

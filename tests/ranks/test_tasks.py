@@ -46,8 +46,19 @@ def test_two_ranks_make_the_same_steps_as_one(pool, work, recipe, overrides, lr)
 
 @pytest.mark.parametrize(
     ("recipe", "overrides"),
-    [CASES[name][:2] for name in ("tokens", "real numbers", "no targets, other rows as negatives")],
-    ids=["tokens", "real numbers", "no targets"],
+    [
+        *(CASES[name][:2] for name in ("tokens", "real numbers", "no targets, other rows as negatives")),
+        (
+            "digits/forward-projection",
+            [
+                "network=[{kind: dense, units: 10, activation: identity}]",
+                "block={goodness: logits, rule: ridge}",
+                "schedule=joint",
+                "data.batch_size=68",
+            ],
+        ),
+    ],
+    ids=["tokens", "real numbers", "no targets", "closed forms"],
 )
 def test_two_ranks_measure_the_same_as_one(pool, work, tmp_path, recipe, overrides):
     here = [*overrides, "trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=1"]

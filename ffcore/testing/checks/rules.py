@@ -31,7 +31,8 @@ def check_rule_moves_every_block(example: Example) -> None:
     """Every block learns, with energies or class goodness. The rule may refuse one form by a ValueError."""
     for net, _ in _learned(example.make()):
         # The same seed gives the initial weights again.
-        before = network(net.blocks[0].goodness.form).blocks  # type: ignore[union-attr]
+        form = net.blocks[0].goodness.form  # type: ignore[union-attr]
+        before = network(form, units=_units(example.make())).blocks
         for block, fresh in zip(net.blocks, before, strict=True):
             pairs = list(zip(block.parameters(), fresh.parameters(), strict=True))
             assert any((now != then).any() for now, then in pairs), f"{block.name} has not learned"
@@ -49,12 +50,17 @@ def check_rule_reports_detached_losses_of_every_block(example: Example) -> None:
                 assert not term.requires_grad, f"{name} has a graph"
 
 
+def _units(rule: LearningRule) -> int:
+    """Return the units of the layers: K for a rule that solves for the classes."""
+    return getattr(rule, "example_units", None) or 8
+
+
 def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, Mapping[str, Tensor]]]]]:
     """Return a network for each form of goodness that the rule accepts, after an epoch of three batches."""
     taken = []
     refused = ""
     for form in FORMS:
-        net = network(form, rule)
+        net = network(form, rule, _units(rule))
         record: list[tuple[Block, Mapping[str, Tensor]]] = []
         net.record = lambda block, terms, samples, record=record: record.append((block, terms))
         try:

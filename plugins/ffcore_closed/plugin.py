@@ -1,0 +1,17 @@
+"""Closed forms.
+
+Names and targets; the options are read from the constructors. Does not import torch.
+"""
+
+from __future__ import annotations
+
+from ffcore.plugin import hookimpl
+from ffcore.plugin.registrar import Registrar
+
+
+@hookimpl
+def ffcore_register(registry: Registrar) -> None:
+    """See `ffcore.plugin.hookspecs.ffcore_register`."""
+    registry.rule("ridge", "ffcore_closed.ridge:Ridge")
+    registry.rule("forward-projection", "ffcore_closed.projection:ForwardProjection")
+    registry.readout("ridge", "ffcore_closed.readout:RidgeReadout")

@@ -1,0 +1,72 @@
+"""Forward projection: hidden layers in closed form, from random projections of samples and labels.
+
+    z = sign(x Q) + sign(U_y)                 targets of the layer before its activation
+    [W b]ᵀ = (A + λ I)⁻¹ B                    see `ffcore_closed.ridge`
+
+x (n, D) rows that the weight multiplies; Q (D, units) and U (K, units) standard normal, fixed; z (n, units).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ffcore.interfaces import Context, Views
+from ffcore.options import NonNegative
+from ffcore_closed.ridge import Ridge
+
+
+class ForwardProjection(Ridge):
+    """Solves for a hidden layer in one pass, without a backward pass and without a loss.
+
+    O'Shea and Rajendran 2026, arXiv:2501.16476. The targets of a layer are a random code of its own inputs
+    plus a random code of the class; of a convolution those of every patch. Use it with the schedule `greedy`
+    and an epoch for each layer, and `ridge` for the output layer.
+
+    Args:
+        strength: λ.
+
+    Raises:
+        UserError: as for `Ridge`.
+        ValueError: when targets are not classes.
+    """
+
+    example_units: ClassVar[int | None] = None
+    seed: Tensor
+
+    def __init__(self, strength: NonNegative = 10.0) -> None:
+        super().__init__(strength)
+        # of torch's random numbers, which a recipe seeds; stored, so that Q and U are drawn again
+        self.register_buffer("seed", torch.randint(2**31, ()))
+        self.depth = 0
+        self._codes: tuple[Tensor, Tensor] | None = None
+
+    def setup(self, context: Context) -> None:
+        """Keep the depth: copies of a rule draw other codes in other blocks.
+
+        Raises:
+            ValueError: when targets are not classes.
+        """
+        super().setup(context)
+        if self.sort != "class":
+            raise ValueError(f"rule forward-projection: codes classes, not the targets of {context.task}")
+        self.depth = context.depth
+
+    def targets(self, x: Tensor, units: int, views: Views) -> Tensor:
+        """See `Ridge.targets`."""
+        y = views.y
+        assert y is not None, "checked in setup"
+        of_samples, of_classes = self._drawn(x, units)
+        codes = of_classes[y].repeat_interleave(len(x) // len(y), dim=0)
+        return torch.sign(x @ of_samples) + codes
+
+    def _drawn(self, x: Tensor, units: int) -> tuple[Tensor, Tensor]:
+        """Return Q and the signs of U."""
+        if self._codes is None or self._codes[0].device != x.device:
+            rng = torch.Generator().manual_seed(int(self.seed) + self.depth)
+            q = torch.randn(x.shape[1], units, generator=rng, dtype=x.dtype)
+            u = torch.randn(self.classes, units, generator=rng, dtype=x.dtype)
+            self._codes = q.to(x.device), u.sign().to(x.device)
+        return self._codes

@@ -1,0 +1,159 @@
+"""Ridge regression of a layer's targets, from sums over an epoch.
+
+    A = Σ xᵀx,  B = Σ xᵀz          over the rows of all batches and ranks; x with a 1 for the bias
+    [W b]ᵀ = (A + λ I)⁻¹ B
+
+x (n, D) rows of a batch that the weight multiplies, z (n, U) their targets; A (D', D'), B (D', U) in float64,
+D' = D + 1 with a bias; λ the strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Block, Context, LearningRule, Out, Ranks, Views, dense, ranks
+from ffcore.interfaces.affine import Layer, columns, inputs_of, layer_of, set_weight
+from ffcore.interfaces.network import Handoff
+from ffcore.interfaces.rule import Call
+from ffcore.options import NonNegative
+
+
+class Ridge(LearningRule):
+    """Solves for the weights of a block's affine layer at the end of an epoch.
+
+    The targets are 2y − 1 for one-hot classes and for labels, and y for real numbers. One epoch is enough: a
+    second one gives the same weights. There is no loss, no optimiser and no gradient; metrics of an epoch
+    show what has been solved from its validation on.
+
+    Args:
+        strength: λ, the same for every number of samples.
+        of: the layer that is solved for: that of the "body", or of the "goodness", such as a linear head on
+            a body that stays as it is.
+
+    Raises:
+        UserError: when the part does not have one affine layer, its units are not the targets, or the sums
+            cannot be solved, as with λ = 0 and fewer samples than values.
+        ValueError: when every position has a target, or there are none.
+    """
+
+    example_units: ClassVar[int | None] = 4
+
+    def __init__(self, strength: NonNegative = 1.0, of: Literal["body", "goodness"] = "body") -> None:
+        super().__init__()
+        self.strength, self.of = strength, of
+        self._inputs: list[Tensor] = []
+        self._sums: tuple[Tensor, Tensor, int] | None = None
+        self.sort = "class"
+
+    def setup(self, context: Context) -> None:
+        """See `ffcore.interfaces.Component.setup`.
+
+        Raises:
+            ValueError: when every position has a target, or there are none.
+        """
+        if context.task is not None:
+            self.sort = context.task.target
+            if context.task.features is not None or self.sort == "none":
+                raise ValueError(f"rule {type(self).__name__}: needs one target a sample, not {context.task}")
+        self.classes = context.classes
+
+    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
+        """Run the block without a graph, and note the inputs of its layer."""
+        with torch.no_grad(), inputs_of(self._layer(block)) as seen:
+            out = block.make(tuple(map(dense, inputs)), views, handoff=handoff)
+        self._inputs += seen
+        return out
+
+    @torch.no_grad()
+    def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
+        """Add the samples of the batch to the sums; see `ffcore.interfaces.LearningRule.learn`.
+
+        Raises:
+            UserError: when the window has several blocks.
+        """
+        seen, self._inputs = self._inputs, []
+        if len(window) != 1 or len(seen) != 1:
+            raise UserError(f"rule {type(self).__name__}: needs windows of one block that runs once")
+        if not ranks().idle:
+            ((block, _, _),) = window
+            layer = self._layer(block)
+            x = columns(layer, seen[0][: views.samples]).double()
+            z = self.targets(x, layer.weight.shape[0], views).double()
+            if layer.bias is not None:
+                x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+            before = self._sums or (
+                x.new_zeros(x.shape[1], x.shape[1]),
+                x.new_zeros(x.shape[1], z.shape[1]),
+                0,
+            )
+            self._sums = (before[0].addmm_(x.T, x), before[1].addmm_(x.T, z), before[2] + len(x))
+        return [{}]
+
+    def targets(self, x: Tensor, units: int, views: Views) -> Tensor:
+        """Return the targets of rows, (n, D) and the number of units U → (n, U).
+
+        Raises:
+            UserError: when the layer does not have a unit for each column of the targets.
+        """
+        y = views.y
+        assert y is not None, "checked in setup"
+        if self.sort == "class":
+            y = 2 * nn.functional.one_hot(y, self.classes) - 1
+        elif self.sort == "labels":
+            y = 2 * y - 1
+        z = y.reshape(len(y), -1).to(x.dtype)
+        if z.shape[1] != units:
+            raise UserError(f"rule ridge: the layer has {units} units, but there are {z.shape[1]} targets")
+        return z.repeat_interleave(len(x) // len(z), dim=0)
+
+    def finish(self, block: Block, ranks: Ranks) -> None:
+        """Solve for the weights of the epoch's samples, and forget them."""
+        mine, self._sums = self._sums, None
+        sizes = ranks.objects((0, 0, 0) if mine is None else (*mine[1].shape, mine[2]))
+        count = sum(of_rank[2] for of_rank in sizes)
+        if not count:
+            return
+        layer = self._layer(block)
+        values, units, _ = max(sizes)
+        made = layer.weight.new_zeros(values, values + units, dtype=torch.float64)
+        mine = mine or (made[:, :values], made[:, values:], 0)  # of a rank without samples
+        a, b = ranks.sum(mine[0].contiguous()), ranks.sum(mine[1].contiguous())
+        if not self.strength and count < len(a):
+            raise UserError(
+                f"block {block.name}: rule {type(self).__name__}: {count} rows do not determine {len(a)} "
+                "weights of a unit; use strength > 0, or more samples"
+            )
+        a.diagonal().add_(self.strength)
+        factor, failed = torch.linalg.cholesky_ex(a)
+        if failed:
+            raise UserError(
+                f"block {block.name}: rule {type(self).__name__}: the sums are singular or non-finite; use a "
+                f"larger strength than {self.strength:g}"
+            )
+        solved = torch.cholesky_solve(b, factor).T.to(layer.weight.dtype)
+        if layer.bias is None:
+            set_weight(layer, solved, None)
+        else:
+            set_weight(layer, solved[:, :-1], solved[:, -1])
+
+    def _layer(self, block: Block) -> Layer:
+        part = block.body if self.of == "body" else block.goodness
+        try:
+            return layer_of(part if part is not None else nn.Identity())
+        except ValueError as error:
+            raise UserError(f"block {block.name}: rule {type(self).__name__}: {error}") from error
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the sums of an epoch that has not ended, for checkpoints."""
+        if self._sums is None:
+            return {}
+        return dict(zip(("a", "b", "count"), self._sums, strict=True))
+
+    def set_extra_state(self, state: Any) -> None:
+        """Set the sums, to copies: they grow in place."""
+        self._sums = (state["a"].clone(), state["b"].clone(), state["count"]) if state else None
