@@ -22,6 +22,7 @@ from ffcore.interfaces.readout import Readout
 from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.schedule import Schedule
 from ffcore.interfaces.task import Task
+from ffcore.interfaces.unlabelled import Unlabelled
 from ffcore.interfaces.views import LabelledInput, Out, Views, dense
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Source",
     "Statistics",
     "Task",
+    "Unlabelled",
     "Views",
     "dense",
     "ranks",

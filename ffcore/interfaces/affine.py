@@ -75,14 +75,14 @@ def inputs_gradient(layer: Layer, x: Tensor, up: Tensor) -> Tensor:
 
 
 @contextmanager
-def inputs_of(layer: Layer) -> Iterator[list[Tensor]]:
-    """Within the context, note the inputs of every call of a layer, detached."""
-    seen: list[Tensor] = []
+def calls_of(layer: Layer) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Within the context, note the input and the output of every call of a layer, detached."""
+    seen: list[tuple[Tensor, Tensor]] = []
 
-    def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        seen.append(args[0].detach())
+    def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((args[0].detach(), output.detach()))
 
-    hook = layer.register_forward_pre_hook(note)
+    hook = layer.register_forward_hook(note)
     try:
         yield seen
     finally:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Context, LearningRule, Out, Ranks, Views, dense, ranks
-from ffcore.interfaces.affine import Layer, columns, inputs_of, layer_of, set_weight
+from ffcore.interfaces.affine import Layer, calls_of, columns, layer_of, set_weight
 from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call
 from ffcore.options import NonNegative
@@ -64,9 +64,9 @@ class Ridge(LearningRule):
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Run the block without a graph, and note the inputs of its layer."""
-        with torch.no_grad(), inputs_of(self._layer(block)) as seen:
+        with torch.no_grad(), calls_of(self._layer(block)) as seen:
             out = block.make(tuple(map(dense, inputs)), views, handoff=handoff)
-        self._inputs += seen
+        self._inputs += [x for x, _ in seen]
         return out
 
     @torch.no_grad()

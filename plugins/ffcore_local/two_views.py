@@ -8,14 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ffcore.interfaces import Algorithm, Augmentation, Batch, Context, Network, Source, Views
-from ffcore.interfaces.goodness import Form
-from ffcore.interfaces.task import Target
+from ffcore.interfaces import Augmentation, Batch, Context, Network, Unlabelled, Views
 from ffcore.options import ByName
 from ffcore.parts import part
 
 
-class TwoViews(Algorithm):
+class TwoViews(Unlabelled):
     """Makes two views of every sample, "first" and "second", each augmented with random numbers of its own.
 
     For losses that compare the views, such as the penalty `nt-xent`; a block needs no goodness and no
@@ -26,8 +24,6 @@ class TwoViews(Algorithm):
         augment: augmentations, applied in order.
     """
 
-    accepts: ClassVar[frozenset[Form]] = frozenset({"energy", "class"})
-    reads: ClassVar[frozenset[Target]] = frozenset({"class", "labels", "values", "none"})
     examples = ({"augment": ["noise"]},)
     example_recipe: ClassVar[Mapping[str, Any]] = {
         "block": {"penalties": {"pair": "nt-xent"}, "handoff": "rms"},
@@ -45,21 +41,9 @@ class TwoViews(Algorithm):
         Raises:
             ValueError: when there are targets, but no readout that learns them.
         """
-        if not context.readouts and (context.task is None or context.task.target != "none"):
-            raise ValueError(
-                "only a readout learns targets: add one under `readouts`, or set the task to none"
-            )
         for augmentation in self.augment:
             augmentation.setup(context)  # type: ignore[operator]
-        return context.shape
-
-    def sources(self, net: Network) -> tuple[Source, ...]:
-        """Return the readouts."""
-        return tuple(source for source in net.sources if source.role == "readout")
-
-    def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
-        """Return an empty list, since blocks give no evidence."""
-        return []
+        return super().setup(context)
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return N first views, then N second views."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import inspect
 from itertools import zip_longest
 
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
+
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
 from ffcore.plugin.signature import imported_signature, source_signature
@@ -42,6 +45,24 @@ def check_entry_options_are_described(example: Example) -> None:
         return
     undescribed = [name for name, o in described(options_of(example.entry)).items() if not o.description]
     assert not undescribed, f"options without a description: {', '.join(undescribed)}"
+
+
+def check_entry_defaults_are_valid(example: Example) -> None:
+    """A plain default has the type and the bounds of its option; otherwise recipes could not set it."""
+    entry = example.entry
+    if not NOUNS[entry.noun].has_options or _of_torch(entry):
+        return
+    for argument in entry.signature().arguments:
+        annotation = recipe_type(argument.annotation)
+        if annotation is None or not isinstance(argument.default, str | int | float):
+            continue
+        try:
+            TypeAdapter(annotation).validate_python(argument.default)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise AssertionError(f"{argument.name}: the default {argument.default!r}: {reason}") from error
+        except PydanticSchemaGenerationError:  # a type that no recipe writes
+            continue
 
 
 def _of_torch(entry: Entry) -> bool:
