@@ -220,14 +220,9 @@ def activities(net: Network, x: Any) -> dict[str, Tensor]:
         UserError: when x does not fit the network.
     """
     refuse_samples(x, net.shape, net.floats)
-    made: dict[str, Tensor] = {}
-
-    def note(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-        made[block.name] = out.activity.detach()
-
     with torch.no_grad(), evaluating(net), net.mixed(next(tensors(x)).device):
-        net.local.observe(net.algorithm.neutral(x), note)
-    return made
+        made = net.local.outputs(net.algorithm.neutral(x))
+    return {name: out.activity.detach() for name, out in made.items()}
 
 
 class _Given(NegativeData):

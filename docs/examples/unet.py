@@ -70,7 +70,6 @@ def main(epochs: int = 20) -> float:
         algorithm="local-errors",
         goodness="linear-head",
         objective="cross-entropy",
-        contribution="readout",
     )
     optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-2)
     model.train()

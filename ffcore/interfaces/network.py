@@ -5,7 +5,7 @@ R rows = all views of a batch; K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -102,6 +102,12 @@ class Network(Protocol):
 
         For a block that runs several times it is the mean over `Circuit.reads` in a circuit, and that of the
         last call elsewhere.
+        """
+
+    def outputs(self, views: Views) -> Mapping[str, Out]:
+        """Run one pass without learning; return the output of every block, of its last call, by name.
+
+        For algorithms that compare activities: similarities, centroids, neighbours, or two passes.
         """
 
     def trace(self, views: Views) -> list[list[Tensor]]:

@@ -281,15 +281,19 @@ class LocalNetwork(nn.Module):
 
     def losses(self, views: Views) -> dict[str, Tensor]:
         """Run one pass without learning; return each block's objective (without penalties), by name."""
-        objectives: dict[str, Tensor] = {}
+        found: dict[str, Tensor | None] = {}
 
         def measure(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-            objective = cast(LocalBlock, block).objective(out, views)
-            if objective is not None:
-                objectives[block.name] = objective
+            found[block.name] = cast(LocalBlock, block).objective(out, views)
 
         self.observe(views, measure)
-        return objectives
+        return {name: objective for name, objective in found.items() if objective is not None}
+
+    def outputs(self, views: Views) -> dict[str, Out]:
+        """See `ffcore.interfaces.Network.outputs`."""
+        made: dict[str, Out] = {}
+        self.observe(views, lambda block, _, out, __: made.__setitem__(block.name, out))
+        return made
 
     def observe(self, views: Views, *observers: Observer) -> Any:
         """Run one pass without learning, with these observers; return the output of the last stage."""
@@ -356,7 +360,7 @@ class LocalNetwork(nn.Module):
         plan: Mapping[nn.Module, Place] | None = None,
         upstream: Sequence[Tensor] = (),
     ) -> Pass:
-        """Return a pass that measures goodness, and in which the blocks of the plan learn."""
+        """Return a pass that measures goodness; the blocks of the plan learn."""
         if not isinstance(views, Views):
             raise wrong_views(views)
         if plan and self.task.features is not None and views.y is not None:
@@ -377,17 +381,16 @@ class LocalNetwork(nn.Module):
         return self.optimizers.blocks if self.optimizers is not None else {}
 
     def _require_optimizers(self, plan: Mapping[nn.Module, Place]) -> None:
-        known = self._by_name
         for part, place in plan.items():
             block = cast(LocalBlock, part)
-            if block.name not in known and isinstance(place.rule, Gradient) and block.trainable:
+            if block.name not in self._by_name and isinstance(place.rule, Gradient) and block.trainable:
                 raise UserError(
                     f"block {block.name} has no optimiser, so it cannot learn; make optimisers with "
                     "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and pass them to net.learn"
                 )
 
     def _zeros(self) -> Tensor:
-        like = next((p for p in self.body.parameters()), torch.zeros(()))
+        like = next(self.body.parameters(), torch.zeros(()))
         return torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
 
 

@@ -10,7 +10,7 @@ Examples of a component with defaults are used in addition to the defaults. Thre
 ``example_recipe``, parts of the recipe of the check, ``example_needs``, an optional package, of negatives
 ``example_shape``, the shape of the samples in place of that of an image, and of goodness that reads the views
 and bodies that read the role ``example_roles``, views of K rows beside the samples, and of rules
-``example_units``, the units of both layers.
+``example_units``, the units of both layers, and ``example_views(views, net)``, what a pass learns from.
 """
 
 from __future__ import annotations

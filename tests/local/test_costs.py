@@ -65,11 +65,18 @@ def test_pooled_heads_of_vgg8b_are_not_reported():
     assert large_heads(costs(net.local)) == []
 
 
-@pytest.mark.parametrize("recipe", ["digits/ff", "digits/channel", "digits/ff-recurrent", "digits/pff"])
-def test_results_have_the_costs_of_every_block(recipe, tmp_path):
-    run = ffcore.train(
-        recipe, run_dir=tmp_path / "run", trainer={"max_epochs": 1, "bar": False}, report=False
-    )
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        ("digits/ff", {}),
+        ("digits/channel", {}),
+        ("digits/ff-recurrent", {"network.0.units": [40, 40]}),
+        ("digits/pff", {"network.0.units": [40, 40]}),
+    ],
+)
+def test_results_have_the_costs_of_every_block(recipe, options, tmp_path):
+    how = {"trainer": {"max_epochs": 1, "bar": False}, "report": False, **options}
+    run = ffcore.train(recipe, run_dir=tmp_path / "run", **how)
     for block in run.results.blocks:
         assert block.parameters == 0 or block.multiplications > 0
     heads = {block.name: block.head_parameters for block in run.results.blocks if block.head_parameters}

@@ -66,7 +66,9 @@ def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, M
         try:
             for step in range(3):
                 x = numbers(2 * N, FEATURES, seed=step)
-                net.learn(pair(x) if form == "energy" else single(x))
+                views = pair(x) if form == "energy" else single(x)
+                prepared = getattr(rule, "example_views", None)
+                net.learn(views if prepared is None else prepared(views, net))
             for block in net.blocks:
                 block.rule.finish(block, ALONE)
         except ValueError as error:

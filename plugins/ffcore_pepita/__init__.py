@@ -1,0 +1,1 @@
+"""PEPITA: the error enters with the input of a second forward pass."""
