@@ -24,7 +24,7 @@ from ffcore_pepita.rule import FIRST
 class Pepita(Algorithm):
     """Learns from the difference of two forward passes, without a backward pass.
 
-    Dellaferrera and Kreiman 2022, arXiv:2201.11865. A linear output layer predicts. Its error, projected by a
+    Dellaferrera and Kreiman 2022, arXiv:2201.11665. A linear output layer predicts. Its error, projected by a
     fixed random matrix, is added to the input of a second pass. Hidden blocks learn by the rule `pepita`,
     from both of their activities, and the output layer by the cross-entropy of the second pass.
 

@@ -24,7 +24,7 @@ FIRST = "first/"
 
 
 class PepitaRule(LearningRule):
-    """Error-driven Hebbian update, from the activities of two passes (arXiv:2201.11865, equation 5).
+    """Error-driven Hebbian update, from the activities of two passes (arXiv:2201.11665, equation 5).
 
     The block's optimiser steps with it as with a gradient; the authors use momentum 0.9. A bias does not
     learn. Only the algorithm `pepita` makes the first pass.
