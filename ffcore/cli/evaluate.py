@@ -47,8 +47,6 @@ def command(
     options = {name: value for name, value in given.items() if value is not None}
     if options and not probe:
         raise UserError(f"--{next(iter(options))} needs --probe")
-    if probe and split == "all":
-        raise UserError("--split all: probes are fitted on training samples; give test, val or train")
     metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))

@@ -10,12 +10,13 @@ from typing import Any
 from ffcore.errors import UserError, first_line
 
 
-def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
+def read_table(path: Path, texts: Sequence[str] = (), empty: bool = True) -> Any:
     """Return a table as a pandas data frame.
 
     Args:
         path: the file.
         texts: names of columns of text, which are not converted even if all their cells are numbers.
+        empty: whether cells such as NA count as empty.
 
     Raises:
         UserError: the file is missing or no table, or pandas is not installed.
@@ -35,7 +36,7 @@ def read_table(path: Path, texts: Sequence[str] = ()) -> Any:
             with warnings.catch_warnings():
                 # without index_col pandas would shift the columns of rows that are too long
                 warnings.simplefilter("error", pandas.errors.ParserWarning)
-                made = pandas.read_csv(path, sep=sep, dtype=types, index_col=False)
+                made = pandas.read_csv(path, sep=sep, dtype=types, index_col=False, keep_default_na=empty)
             _refuse_separator(path, list(map(str, made.columns)))
             return made
     except UserError:

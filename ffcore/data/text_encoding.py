@@ -42,7 +42,7 @@ class TextEncoding(Encoding):
     def takes(self, x: Any) -> bool:
         """Return whether samples are texts: a list, an array or a column of them, or a table with theirs."""
         if hasattr(x, "columns") or hasattr(x, "column_names"):
-            return self.column in list(getattr(x, "columns", None) or x.column_names)
+            return self.column in list(x.column_names if hasattr(x, "column_names") else x.columns)
         if isinstance(x, str | bytes) or not hasattr(x, "__len__") or isinstance(x, Tensor):
             return False
         return all(isinstance(text, str) for text in x)
@@ -58,15 +58,15 @@ class TextEncoding(Encoding):
 
     def of_file(self, path: Path) -> np.ndarray:
         """Return the tokens of the lines of a .txt file, or of the column of a table."""
-        if path.suffix == ".txt":
+        if path.suffix.lower() == ".txt":
             try:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"{path}: cannot be read as text: {error}") from error
             if "" in lines:
                 raise UserError(f"{path}: line {lines.index('') + 1} is empty; every line is a text")
             return self.encoded(path, lines)
-        table = read_table(path, (self.column,))
+        table = read_table(path, (self.column,), empty=False)
         if self.column not in table.columns:
             names = list(map(str, table.columns))
             raise UserError(f"{path}: there is no column {self.column!r}{closest(self.column, names)}")

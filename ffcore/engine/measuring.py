@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch, Idle, Ranks, shared_by
+from ffcore.interfaces import ALONE, Batch, Idle, Ranks, shared_by
 from ffcore.network import Network
 
 
@@ -88,7 +88,7 @@ class Measuring(nn.Module):
 
     def _evidence(self, net: Network, batch: Batch, shared: Ranks) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
-        with shared_by(shared):
+        with shared_by(shared if self._couples else ALONE):  # else idle ranks take no part
             evidence = net.measure(batch.x)
         own = own_measures(net, batch, shared)
         if clash := sorted(own.keys() & self._reserved):

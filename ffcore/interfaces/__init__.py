@@ -15,6 +15,7 @@ from ffcore.interfaces.contribution import LayerContribution
 from ffcore.interfaces.goodness import Goodness
 from ffcore.interfaces.inputs import Augmentation, LabelCode, NegativeData
 from ffcore.interfaces.items import Items
+from ffcore.interfaces.layer_rule import LayerRule
 from ffcore.interfaces.loss import LocalLoss, Objective, Penalty
 from ffcore.interfaces.network import Block, Network, Observer, Source
 from ffcore.interfaces.ranks import ALONE, Idle, Ranks, ranks, shared_by
@@ -43,6 +44,7 @@ __all__ = [
     "LabelCode",
     "LabelledInput",
     "LayerContribution",
+    "LayerRule",
     "LearningRule",
     "LocalLoss",
     "MakeBlock",

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input
 
 Layer = nn.Linear | nn.Conv2d
 """A layer of torch with the weight W and perhaps the bias b."""
@@ -26,8 +25,8 @@ def layer_of(part: nn.Module) -> Layer:
     Linear(in_features=4, out_features=3, bias=True)
 
     Raises:
-        ValueError: when it has none or several, or a convolution that is grouped, dilated or not padded with
-            zeros.
+        ValueError: when it has none or several, a convolution that is grouped or not padded by numbers of
+            zeros, or one whose weight is computed, as by pruning and weight norm.
     """
     layers = [module for module in part.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     if len(layers) != 1:
@@ -39,6 +38,8 @@ def layer_of(part: nn.Module) -> Layer:
     plain = isinstance(layer, nn.Linear) or (layer.groups, layer.padding_mode) == (1, "zeros")
     if not plain or (isinstance(layer, nn.Conv2d) and isinstance(layer.padding, str)):
         raise ValueError(f"{type(part).__name__}: {layer} is not a plain convolution; the rule needs one")
+    if "weight" not in dict(layer.named_parameters(recurse=False)):
+        raise ValueError(f"{type(part).__name__}: the weight of {layer} is computed, so it cannot be set")
     return layer
 
 
@@ -64,25 +65,11 @@ def set_weight(layer: Layer, weight: Tensor, bias: Tensor | None) -> None:
         layer.bias.copy_(bias)
 
 
-@torch.no_grad()
-def inputs_gradient(layer: Layer, x: Tensor, up: Tensor) -> Tensor:
-    """Return ∂L/∂x of ∂L/∂a, in the shapes of the layer's input x and output a."""
-    if isinstance(layer, nn.Linear):
-        return up @ layer.weight
-    how = (layer.stride, layer.padding, layer.dilation)
-    made: Tensor = conv2d_input(x.shape, layer.weight, up, *how)  # type: ignore[no-untyped-call]
-    return made
-
-
 @contextmanager
-def calls_of(layer: Layer) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Within the context, note the input and the output of every call of a layer, detached."""
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        seen.append((args[0].detach(), output.detach()))
-
-    hook = layer.register_forward_hook(note)
+def inputs_of(layer: Layer) -> Iterator[list[Tensor]]:
+    """Within the context, note the input of every call of a layer, detached."""
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
     try:
         yield seen
     finally:

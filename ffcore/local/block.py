@@ -116,6 +116,10 @@ class LocalBlock(nn.Module):
         refuse_uncallable(self.handoff, "handoff")
         self.rule: LearningRule = Gradient() if rule is None else part("rule", rule)
         self._reads_role = bool(getattr(self.body, "reads_role", False))
+        for part_of_body in () if self._reads_role else self.body.modules():
+            if getattr(part_of_body, "reads_role", False):
+                name_of = type(part_of_body).__name__
+                raise UserError(f"body: {name_of} reads the role of its rows; it has to be the body itself")
         self.per_view = per_view or self._reads_role
         self.name = name
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
@@ -142,6 +146,11 @@ class LocalBlock(nn.Module):
     def trainable(self) -> list[nn.Parameter]:
         """The parameters that require grad."""
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._how_to_compile is not None
 
     @property
     def couples_samples(self) -> bool:

@@ -89,7 +89,11 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
             handoff = block.handoff(activity) if block.loss is not None else activity
             head = _Counter(seen)
             with head:
-                _run_head(block, Out(activity, handoff, None), Views(inputs[0], ("all",), (_ROWS,), y=y))
+                _run_head(
+                    block,
+                    Out(activity, handoff, None, tuple(inputs)),
+                    Views(inputs[0], ("all",), (_ROWS,), y=y),
+                )
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):

@@ -1,6 +1,6 @@
 """Losses and goodness that couple the samples of a batch, when several ranks share the batch.
 
-Every rank computes the loss L of the global batch. With n rows of N on this rank:
+Every rank computes the loss L of the global batch. With n samples, or targets, of N on this rank:
 
     gradient used here = N/n · dL/d(own rows)
 
@@ -67,7 +67,9 @@ class _Shared:
         # rows of each view on each rank; exchanged once, and used for all tensors
         self._counts = list(zip(*group.objects(own), strict=True))
         self._sizes = tuple(sum(of_view) for of_view in self._counts)
-        self._factor = self._sizes[0] / views.samples
+        # as `BlockOptimizer` weights ranks: by samples, or by targets in a task by position
+        weight = 0 if group.idle else views.samples if views.targets is None else views.targets
+        self._factor = sum(group.objects(weight)) / max(1, weight)
 
     def rows(self, t: Tensor) -> Tensor:
         """Return the rows of all ranks, view by view; the own ones keep their graph."""

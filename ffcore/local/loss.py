@@ -19,6 +19,7 @@ from ffcore.interfaces import (
     Component,
     Context,
     Goodness,
+    LearningRule,
     LocalLoss,
     Objective,
     Out,
@@ -205,6 +206,10 @@ class ReadoutByPosition(Readout):
             )
         made: Tensor = self.readout(*(each.flatten(0, -2) for each in rows))
         return made.reshape(*places, made.shape[-1])
+
+    def rule(self) -> LearningRule | None:
+        """Return the readout's rule."""
+        return self.readout.rule()
 
     def loss(self, logits: Tensor, views: Views) -> Tensor:
         """Return the readout's loss of the positions with a target."""

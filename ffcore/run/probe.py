@@ -80,6 +80,8 @@ def probe(
         UserError: the run or its data cannot be read, or do not fit.
     """
     _check(overrides)
+    if split == "all":
+        raise UserError("--split all: probes are fitted on training samples; give test, val or train")
     predictor = Predictor(run_dir)
     if type(predictor.form.task) is not Classification:
         raise UserError(f"--probe: probes need one class a sample, not the task {predictor.form.task}")

@@ -41,7 +41,7 @@ class ForwardProjection(Ridge):
         # of torch's random numbers, which a recipe seeds; stored, so that Q and U are drawn again
         self.register_buffer("seed", torch.randint(2**31, ()))
         self.depth = 0
-        self._codes: tuple[Tensor, Tensor] | None = None
+        self._codes: tuple[int, Tensor, Tensor] | None = None
 
     def setup(self, context: Context) -> None:
         """Keep the depth: copies of a rule draw other codes in other blocks.
@@ -64,9 +64,10 @@ class ForwardProjection(Ridge):
 
     def _drawn(self, x: Tensor, units: int) -> tuple[Tensor, Tensor]:
         """Return Q and the signs of U."""
-        if self._codes is None or self._codes[0].device != x.device:
-            rng = torch.Generator().manual_seed(int(self.seed) + self.depth)
+        seed = int(self.seed) + self.depth
+        if self._codes is None or self._codes[0] != seed or self._codes[1].device != x.device:
+            rng = torch.Generator().manual_seed(seed)
             q = torch.randn(x.shape[1], units, generator=rng, dtype=x.dtype)
             u = torch.randn(self.classes, units, generator=rng, dtype=x.dtype)
-            self._codes = q.to(x.device), u.sign().to(x.device)
-        return self._codes
+            self._codes = seed, q.to(x.device), u.sign().to(x.device)
+        return self._codes[1:]

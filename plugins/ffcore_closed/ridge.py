@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Context, LearningRule, Out, Ranks, Views, dense, ranks
-from ffcore.interfaces.affine import Layer, calls_of, columns, layer_of, set_weight
-from ffcore.interfaces.network import Handoff
+from ffcore.interfaces import Block, Context, LayerRule, Ranks, Views, ranks
+from ffcore.interfaces.affine import columns, set_weight
 from ffcore.interfaces.rule import Call
 from ffcore.options import NonNegative
 
 
-class Ridge(LearningRule):
+class Ridge(LayerRule):
     """Solves for the weights of a block's affine layer at the end of an epoch.
 
     The targets are 2y − 1 for one-hot classes and for labels, and y for real numbers. One epoch is enough: a
@@ -44,9 +43,8 @@ class Ridge(LearningRule):
     example_units: ClassVar[int | None] = 4
 
     def __init__(self, strength: NonNegative = 1.0, of: Literal["body", "goodness"] = "body") -> None:
-        super().__init__()
-        self.strength, self.of = strength, of
-        self._inputs: list[Tensor] = []
+        super().__init__(of)
+        self.strength = strength
         self._sums: tuple[Tensor, Tensor, int] | None = None
         self.sort = "class"
 
@@ -62,36 +60,22 @@ class Ridge(LearningRule):
                 raise ValueError(f"rule {type(self).__name__}: needs one target a sample, not {context.task}")
         self.classes = context.classes
 
-    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Run the block without a graph, and note the inputs of its layer."""
-        with torch.no_grad(), calls_of(self._layer(block)) as seen:
-            out = block.make(tuple(map(dense, inputs)), views, handoff=handoff)
-        self._inputs += [x for x, _ in seen]
-        return out
-
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
-        """Add the samples of the batch to the sums; see `ffcore.interfaces.LearningRule.learn`.
-
-        Raises:
-            UserError: when the window has several blocks.
-        """
-        seen, self._inputs = self._inputs, []
-        if len(window) != 1 or len(seen) != 1:
-            raise UserError(f"rule {type(self).__name__}: needs windows of one block that runs once")
-        if not ranks().idle:
-            ((block, _, _),) = window
-            layer = self._layer(block)
-            x = columns(layer, seen[0][: views.samples]).double()
-            z = self.targets(x, layer.weight.shape[0], views).double()
-            if layer.bias is not None:
-                x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
-            before = self._sums or (
-                x.new_zeros(x.shape[1], x.shape[1]),
-                x.new_zeros(x.shape[1], z.shape[1]),
-                0,
-            )
-            self._sums = (before[0].addmm_(x.T, x), before[1].addmm_(x.T, z), before[2] + len(x))
+        """Add the samples of the batch to the sums; see `ffcore.interfaces.LearningRule.learn`."""
+        x_of_layer, layer = self.noted(window, views)[: views.samples], self.layer(window[0][0])
+        x = columns(layer, x_of_layer).double()
+        z = self.targets(x, layer.weight.shape[0], views).double()
+        if layer.bias is not None:
+            x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+        group = ranks()
+        # every rank keeps the sums of all: any of them can be stored, and resumed by another number of ranks
+        count = sum(group.objects(0 if group.idle else len(x)))
+        made = (group.sum(x.T @ x), group.sum(x.T @ z), count)
+        if self._sums is not None:
+            a, b, before = self._sums
+            made = (made[0] + a.to(x.device), made[1] + b.to(x.device), count + before)
+        self._sums = made
         return [{}]
 
     def targets(self, x: Tensor, units: int, views: Views) -> Tensor:
@@ -108,21 +92,16 @@ class Ridge(LearningRule):
             y = 2 * y - 1
         z = y.reshape(len(y), -1).to(x.dtype)
         if z.shape[1] != units:
-            raise UserError(f"rule ridge: the layer has {units} units, but there are {z.shape[1]} targets")
+            raise UserError(
+                f"rule {type(self).__name__}: the layer has {units} units, but there are {z.shape[1]} targets"
+            )
         return z.repeat_interleave(len(x) // len(z), dim=0)
 
     def finish(self, block: Block, ranks: Ranks) -> None:
         """Solve for the weights of the epoch's samples, and forget them."""
-        mine, self._sums = self._sums, None
-        sizes = ranks.objects((0, 0, 0) if mine is None else (*mine[1].shape, mine[2]))
-        count = sum(of_rank[2] for of_rank in sizes)
-        if not count:
+        if self._sums is None:
             return
-        layer = self._layer(block)
-        values, units, _ = max(sizes)
-        made = layer.weight.new_zeros(values, values + units, dtype=torch.float64)
-        mine = mine or (made[:, :values], made[:, values:], 0)  # of a rank without samples
-        a, b = ranks.sum(mine[0].contiguous()), ranks.sum(mine[1].contiguous())
+        (a, b, count), self._sums, layer = self._sums, None, self.layer(block)
         if not self.strength and count < len(a):
             raise UserError(
                 f"block {block.name}: rule {type(self).__name__}: {count} rows do not determine {len(a)} "
@@ -140,13 +119,6 @@ class Ridge(LearningRule):
             set_weight(layer, solved, None)
         else:
             set_weight(layer, solved[:, :-1], solved[:, -1])
-
-    def _layer(self, block: Block) -> Layer:
-        part = block.body if self.of == "body" else block.goodness
-        try:
-            return layer_of(part if part is not None else nn.Identity())
-        except ValueError as error:
-            raise UserError(f"block {block.name}: rule {type(self).__name__}: {error}") from error
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the sums of an epoch that has not ended, for checkpoints."""

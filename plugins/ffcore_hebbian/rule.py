@@ -15,15 +15,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ffcore.errors import UserError
-from ffcore.interfaces import Block, LearningRule, Out, Views, dense, ranks
-from ffcore.interfaces.affine import Layer, calls_of, columns, layer_of
-from ffcore.interfaces.network import Handoff
+from ffcore.interfaces import LayerRule, Views, ranks
+from ffcore.interfaces.affine import columns
 from ffcore.interfaces.rule import Call
 from ffcore.options import Positive
 
 
-class SoftHebb(LearningRule):
+class SoftHebb(LayerRule):
     """Hebbian learning of a layer's weights from its inputs, without labels, a loss or a gradient.
 
     Journé, Garcia Rodriguez, Guo and Moraitis 2023, arXiv:2209.11883, the formulas of the authors' code. All
@@ -40,30 +38,13 @@ class SoftHebb(LearningRule):
     def __init__(self, rate: Positive = 0.01, temperature: Positive = 1.0) -> None:
         super().__init__()
         self.rate, self.temperature = rate, temperature
-        self._calls: list[tuple[Tensor, Tensor]] = []
-
-    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Run the block without a graph, and note the input and the output of its layer."""
-        with torch.no_grad(), calls_of(_layer(block)) as seen:
-            out = block.make(tuple(map(dense, inputs)), views, handoff=handoff)
-        self._calls += seen
-        return out
 
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
-        """Change the weights; see `ffcore.interfaces.LearningRule.learn`.
-
-        Raises:
-            UserError: when the window has several blocks.
-        """
-        seen, self._calls = self._calls, []
-        if len(window) != 1 or len(seen) != 1:
-            raise UserError("rule soft-hebb: needs windows of one block that runs once")
-        ((block, _, _),) = window
-        layer, (x, u) = _layer(block), seen[0]
-        patches = columns(layer, x[: views.samples])
-        rows = u[: views.samples].movedim(1, -1).flatten(0, -2)
-        weight = layer.weight.flatten(1)
+        """Change the weights; see `ffcore.interfaces.LearningRule.learn`."""
+        x, layer = self.noted(window, views)[: views.samples], self.layer(window[0][0])
+        patches, weight = columns(layer, x), layer.weight.flatten(1)
+        rows = patches @ weight.T
         change = update(weight, patches, rows, 1 / self.temperature)
         change /= change.abs().max().clamp_min(torch.finfo(change.dtype).tiny)
         lengths = weight.norm(dim=1, keepdim=True)
@@ -85,10 +66,3 @@ def update(weight: Tensor, x: Tensor, u: Tensor, sharpness: float) -> Tensor:
     y = (-y).scatter(1, winners, y.gather(1, winners))
     group = ranks()
     return group.sum(y.T @ x) - group.sum((y * u).sum(0)).unsqueeze(1) * weight
-
-
-def _layer(block: Block) -> Layer:
-    try:
-        return layer_of(block.body)
-    except ValueError as error:
-        raise UserError(f"block {block.name}: rule soft-hebb: {error}") from error

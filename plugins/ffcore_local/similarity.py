@@ -16,6 +16,7 @@ positions in a batch every second, third, … one is taken.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -122,7 +123,9 @@ def _of_positions(h: Tensor, views: Views, features: int) -> tuple[Tensor, Tenso
     """Return the activity and class of positions that have one, (n, C) and (n,); see the module."""
     rows, of_rows = by_position(h if features == -1 else h.movedim(1, -1), views)
     assert of_rows.y is not None, "a task by position has targets"
-    every = -(-len(rows) // _POSITIONS) or 1
+    every, positions = -(-len(rows) // _POSITIONS) or 1, h[0].numel() // rows.shape[-1]
+    while math.gcd(every, positions) > 1:  # else the same positions of all samples
+        every += 1
     return rows[::every], of_rows.y[::every]
 
 

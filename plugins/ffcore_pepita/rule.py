@@ -14,16 +14,15 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, LearningRule, Network, Out, Views, dense
-from ffcore.interfaces.affine import Layer, calls_of, columns, layer_of
-from ffcore.interfaces.network import Handoff
+from ffcore.interfaces import LayerRule, Network, Views
+from ffcore.interfaces.affine import columns
 from ffcore.interfaces.rule import Call
 
 FIRST = "first/"
 """Before the name of a block: its activity in the first pass, in ``Views.extra``."""
 
 
-class PepitaRule(LearningRule):
+class PepitaRule(LayerRule):
     """Error-driven Hebbian update, from the activities of two passes (arXiv:2201.11665, equation 5).
 
     The block's optimiser steps with it as with a gradient; the authors use momentum 0.9. A bias does not
@@ -33,40 +32,28 @@ class PepitaRule(LearningRule):
         UserError: when the body does not have one affine layer, or the first pass is missing.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._calls: list[tuple[Tensor, Tensor]] = []
-
     @staticmethod
     def example_views(views: Views, net: Network) -> Views:
         """Return the views of a second pass, for the conformance kit."""
         first = {FIRST + name: out.activity for name, out in net.outputs(views).items()}
         return replace(views, x=views.x + 0.1, upstream=[], extra=first)
 
-    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Run the block without a graph, and note the input of its layer."""
-        with torch.no_grad(), calls_of(_layer(block)) as seen:
-            out = block.make(tuple(map(dense, inputs)), views, handoff=handoff)
-        self._calls = seen
-        return out
-
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
         """Set ``.grad`` of the weight; see `ffcore.interfaces.LearningRule.learn`.
 
         Raises:
-            UserError: when the window has several blocks, or there was no first pass.
+            UserError: when there was no first pass, or the body pools.
         """
-        seen, self._calls = self._calls, []
-        if len(window) != 1 or len(seen) != 1:
-            raise UserError("rule pepita: needs windows of one block that runs once")
+        read = self.noted(window, views)
         ((block, _, out),) = window
         first = views.extra.get(FIRST + block.name)
         if first is None:
             raise UserError(
                 f"block {block.name}: rule pepita: there is no first pass; use the algorithm pepita"
             )
-        layer, x = _layer(block), columns(_layer(block), seen[0][0])
+        layer = self.layer(block)
+        x = columns(layer, read)
         difference = (first - out.activity).movedim(1, -1).flatten(0, -2)
         if len(difference) != len(x):
             raise UserError(
@@ -75,10 +62,3 @@ class PepitaRule(LearningRule):
         gradient = (difference.T @ x / len(x)).view_as(layer.weight)
         layer.weight.grad = gradient if layer.weight.grad is None else layer.weight.grad + gradient
         return [{}]
-
-
-def _layer(block: Block) -> Layer:
-    try:
-        return layer_of(block.body)
-    except ValueError as error:
-        raise UserError(f"block {block.name}: rule pepita: {error}") from error

@@ -45,13 +45,21 @@ class SignalInput(Component):
         self.generator = nn.Sequential()
 
     def setup(self, context: Context) -> None:
-        """Make the generator for the shape of the activity."""
+        """Make the generator for the shape of the activity.
+
+        Raises:
+            ValueError: when the block is not the first.
+        """
+        if context.depth:
+            raise ValueError("body signal-input: targets enter at the first block; use another body here")
         if isinstance(self.body, Component):
             self.body.setup(context)
         self.classes, self.shape = context.classes, context.shape
         values = math.prod(context.shape)
         linear = nn.Linear(context.classes, values, bias=False)
         self.generator = nn.Sequential(linear, nn.LayerNorm(values), nn.ReLU())
+        if (of_body := next(self.body.parameters(), None)) is not None:
+            self.generator.to(of_body.dtype)
         self.generator.requires_grad_(self.targets == "learned")
 
     def forward(self, x: Tensor, role: str = "all") -> Tensor:

@@ -66,15 +66,21 @@ class SignalLoss(LocalLoss):
         """Return one term, "objective"."""
         assert out.goodness is not None, "set up with a goodness"
         assert views.y is not None, "classes are learned from labelled samples"
-        s = out.goodness[: views.samples]
+        # bfloat16 would make equal what is not, and count to 256
+        with torch.autocast(out.goodness.device.type, enabled=False):
+            return {"objective": self.weight * self._of(out, views, views.y)}
+
+    def _of(self, out: Out, views: Views, y: Tensor) -> Tensor:
+        assert out.goodness is not None
+        s = _full(out.goodness[: views.samples])
         if self.version == "v1":
-            return {"objective": self.weight * F.cross_entropy(s, views.y)}
-        counts = torch.bincount(views.y, minlength=self.classes).to(s.dtype)
+            return F.cross_entropy(s, y)
+        counts = torch.bincount(y, minlength=self.classes).to(s.dtype)
         # every rank has the same targets: the first K of the view are all
-        targets = views.of(out.inputs[0].detach(), "targets")[: self.classes].flatten(1)
-        weights = self._marked(targets.to(s.dtype) @ targets.T.to(s.dtype), counts)[views.y]
+        targets = views.of(out.inputs[0].detach(), "targets")[: self.classes].flatten(1).to(s.dtype)
+        weights = self._marked(targets @ targets.T, counts)[y]
         of_all = torch.logsumexp(s + counts.log(), 1, keepdim=True)  # a class without samples has −∞
-        return {"objective": self.weight * (weights * (of_all - s)).sum(1).mean()}
+        return (weights * (of_all - s)).sum(1).mean()
 
     def _marked(self, similar: Tensor, counts: Tensor) -> Tensor:
         """Return w (K, K) of a sample of each class, of T⁰ (K, K) and the counts (K,)."""
@@ -88,3 +94,7 @@ class SignalLoss(LocalLoss):
         before = sorted_counts.cumsum(1) - sorted_counts
         taken = (self.top - before).clamp_min(0).minimum(sorted_counts)
         return torch.zeros_like(similar).scatter(1, order, taken)
+
+
+def _full(t: Tensor) -> Tensor:
+    return t.to(torch.promote_types(t.dtype, torch.float32))

@@ -192,4 +192,4 @@ def _term(penalty: Penalty, block: LocalBlock) -> Tensor:
     assert block.goodness is not None
     activity = block.body(x)
     handoff = activity if penalty.reads_handoff else activity.detach()
-    return penalty(Out(activity, handoff, block.goodness(activity)), block, pair(x))  # type: ignore[no-any-return]
+    return penalty(Out(activity, handoff, block.goodness(activity), (x,)), block, pair(x))  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from torch import nn
 
 import ffcore
 from ffcore.errors import UserError
-from ffcore.interfaces.affine import columns, inputs_gradient, layer_of
+from ffcore.interfaces.affine import columns, layer_of
 from ffcore.tasks import MultiLabel, Regression, TokenClassification
 from ffcore_closed.projection import ForwardProjection
 from ffcore_closed.readout import RidgeReadout
@@ -94,7 +94,7 @@ def test_a_head_and_a_readout_are_solved_for():
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(4, 5), nn.Conv2d(3, 5, 3, stride=2, padding=1)])
-def test_columns_and_the_inputs_gradient_are_those_of_the_layer(layer):
+def test_columns_are_what_the_weight_multiplies(layer):
     x = torch.randn(6, 4) if isinstance(layer, nn.Linear) else torch.randn(6, 3, 8, 8)
     x.requires_grad_()
     made = layer(x)
@@ -102,8 +102,6 @@ def test_columns_and_the_inputs_gradient_are_those_of_the_layer(layer):
     torch.testing.assert_close(
         rows, made if made.dim() == 2 else made.flatten(2).transpose(1, 2).flatten(0, 1)
     )
-    up = torch.randn_like(made)
-    torch.testing.assert_close(inputs_gradient(layer, x, up), torch.autograd.grad(made, x, up)[0])
 
 
 def test_what_has_no_closed_form_is_refused():
@@ -136,3 +134,39 @@ def test_copies_of_a_rule_draw_other_codes_in_other_blocks():
     net = ffcore.Network([*blocks, last], {"kind": "local-errors", "output": False}, example=X[:2], classes=K)
     first, second = (block.rule._drawn(X, D)[0] for block in net.local.blocks[:2])
     assert not torch.equal(first, second)
+
+
+def test_codes_follow_the_seed_of_a_loaded_state():
+    one, other = (network(ForwardProjection(), units=16) for _ in range(2))
+    for net in (one, other):
+        solved(net, Y)
+    other.local.load_state_dict(one.local.state_dict())
+    weights = [solved(net, Y).local.blocks[0].body.weight.detach() for net in (one, other)]
+    torch.testing.assert_close(*weights)
+
+
+class Rows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(D, K)
+
+    def forward(self, x):
+        return self.layer(x.reshape(-1, D)).reshape(len(x), -1)
+
+
+def test_what_hides_the_inputs_of_a_layer_is_refused():
+    block = ffcore.LocalBlock(Rows(), rule=Ridge())
+    last = ffcore.LocalBlock(nn.Linear(2 * K, K), "logits", objective="cross-entropy")
+    x = torch.cat([X, X], dim=1)
+    algorithm = {"kind": "local-errors", "output": False}
+    net = ffcore.Network([block, last], algorithm, example=x[:2], classes=K)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=1.0)
+    with pytest.raises(UserError, match=f"rule Ridge: its layer reads {2 * N} rows of a pass of {N}"):
+        net.learn(x, Y, optimizers)
+    compiled = network(Ridge())
+    compiled.local.blocks[0].compile(backend="eager")
+    with pytest.raises(UserError, match="the block must not be compiled"):
+        solved(compiled, Y)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="is computed, so it cannot be set"):
+        layer_of(normed)

@@ -67,7 +67,7 @@ def test_the_initial_weights_have_the_expected_length():
 
 def test_a_body_without_one_layer_is_refused():
     net = network(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 4)))
-    with pytest.raises(UserError, match="block block1: rule soft-hebb: Sequential has 2 linear layers"):
+    with pytest.raises(UserError, match="block block1: rule SoftHebb: Sequential has 2 linear layers"):
         net.learn(
             torch.randn(4, 1, 8, 8), torch.arange(4) % 3, ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
         )
