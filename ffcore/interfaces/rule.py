@@ -23,6 +23,8 @@ Call = tuple[Block, tuple[Tensor, ...], Out]
 class LearningRule(Component):
     """How the blocks of a window learn. The default is a gradient step on the sum of their losses.
 
+    A window learns by the rule of its last block.
+
     The pass calls `run` for each block of the window, then `learn` once. Then the block optimisers step with
     the gradients in ``.grad``. A rule that changes parameters itself leaves ``.grad`` empty.
     """

@@ -76,12 +76,6 @@ def planned(
             names = ", ".join(block.name for block in sharing)
             raise UserError(f"blocks of a circuit learn one by one, but {names} share a window")
         rule = sharing[-1].rule
-        for other in sharing[:-1]:
-            if type(other.rule) is not Gradient and type(other.rule) is not type(rule):
-                unused = f"its rule {type(other.rule).__name__} would not be used"
-                raise UserError(
-                    f"block {other.name}: {unused} in a window with {sharing[-1].name}; use windows of one block"
-                )
         if len(sharing) == 1:
             # the same gradients without autograd's graph, if the parts have closed forms
             rule = ClosedFormGradient.serving(sharing[0]) or rule

@@ -32,6 +32,9 @@ class PepitaRule(LayerRule):
         UserError: when the body does not have one affine layer, or the first pass is missing.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     @staticmethod
     def example_views(views: Views, net: Network) -> Views:
         """Return the views of a second pass, for the conformance kit."""
