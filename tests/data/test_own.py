@@ -340,5 +340,5 @@ def test_bytes_are_standardised_as_the_loader_scales_them(tmp_path):
 def test_one_class_only_is_refused(tmp_path):
     one = Split(X.astype(np.float32), 0 * Y)
     data = Held(one, one, Classification(1))
-    with pytest.raises(UserError, match="has one class only; there is nothing to classify"):
+    with pytest.raises(UserError, match="has one class only; classification needs at least 2 classes"):
         ffcore.train("digits/ff", run_dir=tmp_path / "run", data=data)
