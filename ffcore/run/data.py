@@ -77,7 +77,9 @@ class Data:
         images = (source if encoding is None else source.encoded_as(encoding)).load()
         expect(f"data: the result of {type(source).__name__}.load", images, ImageSet, "an ImageSet")
         if images.target.target == "class" and images.num_classes < 2:
-            raise UserError(f"data: {images.name} has one class only; classification needs at least 2 classes")
+            raise UserError(
+                f"data: {images.name} has one class only; classification needs at least 2 classes"
+            )
         stored = None
         if config.transform is not None:
             before = Form.of(images).dump()
