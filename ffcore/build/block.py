@@ -42,15 +42,11 @@ def local_block(
         )
         if spec is not None and (loss is None or noun != "objective")
     }
-    if loss is None and config.loss is not None:
-        loss = make(config.loss, f"{where}.loss")
-        if config.objective is not None or config.penalties:
-            other = "penalties" if config.objective is None else "objective"
-            raise UserError(f"{where}.loss: replaces the objective and its penalties; remove loss or {other}")
-    elif loss is None:
+    if loss is None:
         for penalty in config.penalties:
             refuse_reserved(penalty, f"{where}.penalties.{penalty}", block=False)
         parts["penalties"] = {n: make(spec, f"{where}.penalties.{n}") for n, spec in config.penalties.items()}
+        loss = None if config.loss is None else make(config.loss, f"{where}.loss")
     try:
         return LocalBlock(body, loss=loss, handoff=handoff, per_view=config.per_view, name=name, **parts)
     except UserError as error:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ffcore.data.images import Dataset, ImageSet, Split, arrays
-from ffcore.data.split import permutation, stratified
+from ffcore.data.split import parted, stratified
 from ffcore.errors import UserError, first_line
 from ffcore.interfaces import Task
 from ffcore.interfaces.structure import mapped
@@ -142,9 +142,7 @@ def divided(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         UserError: when nothing would be left on a side.
     """
-    count = _count(split, share)
-    order = permutation(len(split), seed, own=True)
-    return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
+    return parted(split, _count(split, share), seed, own=True)
 
 
 def by_class(split: Split, share: float, seed: int) -> tuple[Split, Split]:

@@ -19,8 +19,9 @@ from ffcore.data.encoding import Encoding
 from ffcore.data.given import Scale
 from ffcore.data.images import Dataset, ImageSet
 from ffcore.data.python import PythonData
+from ffcore.data.table_file import refuse_columns
 from ffcore.data.text_encoding import TextEncoding, padded, tokens_of
-from ffcore.errors import UserError, closest, first_line
+from ffcore.errors import UserError, first_line
 from ffcore.interfaces import Task
 from ffcore.interfaces.task import IGNORED
 from ffcore.options import ByName, FilePath, Natural, Size
@@ -120,9 +121,7 @@ class HuggingFace(Dataset):
 
     def _columns(self, what: str, split: Any) -> dict[str, list[Any]]:
         """Return the columns as lists; inputs of text as lists of tokens."""
-        for name in (*self.inputs, *self.targets):
-            if name not in split.column_names:
-                raise UserError(f"{what}: there is no column {name!r}{closest(name, split.column_names)}")
+        refuse_columns(what, split.column_names, [*self.inputs, *self.targets])
         columns = {name: split[name][:] for name in (*self.inputs, *self.targets)}
         for name, values in columns.items():
             if any(value is None for value in values):

@@ -45,7 +45,11 @@ def cut(split: Split, validation: int | float, seed: int, own: bool = False) -> 
     """
     if validation == 0:
         return split, None
-    count = _count(len(split), validation)
+    return parted(split, _count(len(split), validation), seed, own)
+
+
+def parted(split: Split, count: int, seed: int, own: bool = False) -> tuple[Split, Split]:
+    """Split off `count` random samples. Returns (the others, the `count`), each in stored order."""
     order = permutation(len(split), seed, own)
     return split.take(np.sort(order[count:])), split.take(np.sort(order[:count]))
 

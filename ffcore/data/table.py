@@ -15,8 +15,8 @@ from ffcore.data.encoding import Encoding
 from ffcore.data.given import Held, Scale, by_class, divided
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.table_encoding import Missing, TableEncoding, as_text, refuse_slips
-from ffcore.data.table_file import read_table
-from ffcore.errors import UserError, closest, first_line
+from ffcore.data.table_file import read_table, refuse_columns
+from ffcore.errors import UserError, first_line
 from ffcore.interfaces import Task
 from ffcore.options import FilePath, Natural
 from ffcore.reading import expanded
@@ -108,12 +108,10 @@ class Table(Dataset):
     def _inputs(self, path: Any, table: Any) -> list[str]:
         """Return the names of the columns of inputs."""
         if self.encoding is not None:
-            self.encoding.refuse_columns(path, table, [*self.encoding.inputs, *self.targets])
+            refuse_columns(path, table.columns, [*self.encoding.inputs, *self.targets])
             return list(self.encoding.inputs)
         given = list(self.columns) if self.columns is not None else None
-        for name in (*self.targets, *(given or ())):
-            if name not in table.columns:
-                raise UserError(f"{path}: there is no column {name!r}{closest(name, list(table.columns))}")
+        refuse_columns(path, table.columns, [*self.targets, *(given or ())])
         inputs = given or [name for name in table.columns if name not in self.targets]
         if not inputs or (shared := set(inputs) & set(self.targets)):
             what = f"{min(shared)!r} is an input and a target" if inputs else "there is no column of inputs"

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ffcore.data.encoding import Encoding
-from ffcore.data.table_file import read_table
-from ffcore.errors import UserError, closest
+from ffcore.data.table_file import read_table, refuse_columns
+from ffcore.errors import UserError
 
 Missing = Literal["error", "mean", "drop"]
 """What to do with an empty cell."""
@@ -99,17 +99,6 @@ class TableEncoding(Encoding):
         """Names of the columns of inputs."""
         return tuple(column.name for column in self.columns)
 
-    def refuse_columns(self, what: Any, table: Any, names: Sequence[str]) -> None:
-        """Raise if a table lacks columns.
-
-        Raises:
-            UserError: with the name that is missing, and the closest one.
-        """
-        known = [str(name) for name in table.columns]
-        for name in names:
-            if name not in known:
-                raise UserError(f"{what}: there is no column {name!r}{closest(name, known)}")
-
     @property
     def texts(self) -> tuple[str, ...]:
         """Names of the columns of text, which a reader must not take for numbers."""
@@ -133,7 +122,7 @@ class TableEncoding(Encoding):
         table = table.rename(columns=str)
         if (double := table.columns[table.columns.duplicated()]).size:
             raise UserError(f"{what}: the column {double[0]!r} occurs twice")
-        self.refuse_columns(what, table, self.inputs)
+        refuse_columns(what, table.columns, self.inputs)
         return np.concatenate(
             [self._of(what, each, table[each.name], unknown) for each in self.columns], axis=1
         )

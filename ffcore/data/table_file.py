@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffcore.errors import UserError, first_line
+from ffcore.errors import UserError, closest, first_line
 
 
 def read_table(path: Path, texts: Sequence[str] = (), empty: bool = True) -> Any:
@@ -48,6 +48,23 @@ def read_table(path: Path, texts: Sequence[str] = (), empty: bool = True) -> Any
     except Exception as error:  # of pandas' parsers, which have classes of their own
         raise UserError(f"{path}: not a table: {first_line(error)}") from error
     raise UserError(f"{path}: should be a .csv, .tsv or .parquet file")
+
+
+def refuse_columns(what: Any, known: Iterable[Any], names: Sequence[str]) -> None:
+    """Raise if a table lacks columns.
+
+    Args:
+        what: a name for messages, such as the path of the file.
+        known: names of the columns that there are.
+        names: names of the columns that are needed.
+
+    Raises:
+        UserError: with the name that is missing, and the closest one.
+    """
+    there = list(map(str, known))
+    for name in names:
+        if name not in there:
+            raise UserError(f"{what}: there is no column {name!r}{closest(name, there)}")
 
 
 def _refuse_separator(path: Path, names: list[str]) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from ffcore.data.encoding import Encoding
-from ffcore.data.table_file import read_table
-from ffcore.errors import UserError, closest
+from ffcore.data.table_file import read_table, refuse_columns
+from ffcore.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class TextEncoding(Encoding):
 
     def takes(self, x: Any) -> bool:
         """Return whether samples are texts: a list, an array or a column of them, or a table with theirs."""
-        if hasattr(x, "columns") or hasattr(x, "column_names"):
-            return self.column in list(x.column_names if hasattr(x, "column_names") else x.columns)
+        if (names := _columns_of(x)) is not None:
+            return self.column in names
         if isinstance(x, str | bytes) or not hasattr(x, "__len__") or isinstance(x, Tensor):
             return False
         return all(isinstance(text, str) for text in x)
 
     def encoded(self, what: Any, x: Any) -> np.ndarray:
         """Return the tokens of texts, (N, T) int64; see `Encoding.encoded`."""
-        if hasattr(x, "columns") or hasattr(x, "column_names"):
+        if _columns_of(x) is not None:
             x = x[self.column]
         for row, text in enumerate(x):
             if not isinstance(text, str):
@@ -67,10 +67,14 @@ class TextEncoding(Encoding):
                 raise UserError(f"{path}: line {lines.index('') + 1} is empty; every line is a text")
             return self.encoded(path, lines)
         table = read_table(path, (self.column,), empty=False)
-        if self.column not in table.columns:
-            names = list(map(str, table.columns))
-            raise UserError(f"{path}: there is no column {self.column!r}{closest(self.column, names)}")
+        refuse_columns(path, table.columns, [self.column])
         return self.encoded(path, table[self.column].tolist())
+
+
+def _columns_of(x: Any) -> list[Any] | None:
+    """Return the names of the columns of a table of pandas or of Hugging Face; None for anything else."""
+    names = getattr(x, "column_names", getattr(x, "columns", None))
+    return None if names is None else list(names)
 
 
 def tokens_of(text: str) -> list[int]:

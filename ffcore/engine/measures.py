@@ -40,21 +40,15 @@ class TaskMeasures:
 
     def reset(self) -> None:
         """Forget all batches."""
-        self._combined = self._new()
+        self._combined = self.task.precise_measures()
         self._sources: list[Metric] = []
         if self._combined:
-            self._sources = [self._new()[self.task.headline] for _ in range(self.sources)]
+            self._sources = [self.task.precise_measures()[self.task.headline] for _ in range(self.sources)]
         self._undefined = 0
-
-    def _new(self) -> dict[str, Metric]:
-        made = dict(self.task.measures())
-        for measure in made.values():
-            measure.set_dtype(torch.float64)  # sums of squares of large targets lose their digits in float32
-        return made
 
     def update(self, evidence: Tensor, combined: Tensor, y: Tensor) -> None:
         """Add a batch: evidence (L, N, *P, K), combined scores (N, *P, K) and targets on one device."""
-        rows, targets = self._rows(combined, y)
+        rows, targets = self.task.measurable(combined, y)
         if not len(rows):
             return
         self._undefined += int(rows.isnan().any(-1).sum())
@@ -64,12 +58,7 @@ class TaskMeasures:
             metric.to(rows.device).update(rows, targets)
         if self._sources:
             for metric, of_source in zip(self._sources, evidence, strict=True):
-                metric.to(rows.device).update(*self._rows(of_source, y))
-
-    def _rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        rows, targets = self.task.rows(scores, y)
-        rows, targets = rows.double(), targets.double() if targets.is_floating_point() else targets
-        return self.task.measured(rows.contiguous(), targets.contiguous())  # torchmetrics makes views of them
+                metric.to(rows.device).update(*self.task.measurable(of_source, y))
 
     def metrics(self, ranks: Ranks = ALONE) -> dict[str, Any]:
         """Return the measures over all ranks as numbers, and ``per_source``, the headline of each source.

@@ -27,7 +27,7 @@ class LayerRule(LearningRule):
     def __init__(self, of: Literal["body", "goodness"] = "body") -> None:
         super().__init__()
         self.of = of
-        self._inputs: list[Tensor] = []
+        self._noted: tuple[Layer, list[Tensor]] | None = None  # of the call between `run` and `learn`
 
     def layer(self, block: Block) -> Layer:
         """Return the layer.
@@ -48,19 +48,21 @@ class LayerRule(LearningRule):
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Run the block, and note the input of its layer."""
-        with torch.no_grad(), inputs_of(self.layer(block)) as seen:
+        layer = self.layer(block)
+        with torch.no_grad(), inputs_of(layer) as seen:
             out = block.make(tuple(map(dense, inputs)), views, handoff=handoff)
-        self._inputs = seen
+        self._noted = layer, seen
         return out
 
-    def noted(self, window: Sequence[Call], views: Views) -> Tensor:
-        """Return the input of the layer, (R, …), and forget it.
+    def noted(self, window: Sequence[Call], views: Views) -> tuple[Layer, Tensor]:
+        """Return the layer and its input, (R, …), and forget them.
 
         Raises:
             UserError: when the window has several blocks, the layer has run several times, or it does not
                 read a row for each row of the pass.
         """
-        seen, self._inputs = self._inputs, []
+        assert self._noted is not None, "a pass calls run first"
+        (layer, seen), self._noted = self._noted, None
         where = f"block {window[-1][0].name}: rule {type(self).__name__}"
         if len(window) != 1:
             raise UserError(f"{where}: learns in windows of one block, not of {len(window)}")
@@ -72,4 +74,4 @@ class LayerRule(LearningRule):
         if len(seen[0]) != rows:
             given = f"its layer reads {len(seen[0])} rows of a pass of {rows}"
             raise UserError(f"{where}: {given}; keep a row for each sample")
-        return seen[0]
+        return layer, seen[0]

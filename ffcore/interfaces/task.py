@@ -119,6 +119,19 @@ class Task(ABC):
         """Return what the measures read of scores (n, K) and their targets: both themselves."""
         return rows, y
 
+    def precise_measures(self) -> dict[str, Any]:
+        """Return new measures in float64: sums of squares of large targets lose their digits in float32."""
+        made = dict(self.measures())
+        for measure in made.values():
+            measure.set_dtype(torch.float64)
+        return made
+
+    def measurable(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `precise_measures` are updated with, of scores (N, *P, K) and targets."""
+        rows, targets = self.rows(scores, y)
+        rows, targets = rows.double(), targets.double() if targets.is_floating_point() else targets
+        return self.measured(rows.contiguous(), targets.contiguous())  # torchmetrics makes views of them
+
     def rows(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows that are measured: scores (N, *P, K), y → (n, K), targets of these rows."""
         if self.features is None:

@@ -63,13 +63,13 @@ class _Shared:
 
     def __init__(self, views: Views, group: Ranks) -> None:
         self._views, self._group = views, group
-        own = [0 if group.idle else size for size in views.sizes]
-        # rows of each view on each rank; exchanged once, and used for all tensors
-        self._counts = list(zip(*group.objects(own), strict=True))
-        self._sizes = tuple(sum(of_view) for of_view in self._counts)
         # as `BlockOptimizer` weights ranks: by samples, or by targets in a task by position
-        weight = 0 if group.idle else views.samples if views.targets is None else views.targets
-        self._factor = sum(group.objects(weight)) / max(1, weight)
+        weight = views.samples if views.targets is None else views.targets
+        own = [0] * (1 + len(views.sizes)) if group.idle else [weight, *views.sizes]
+        # the weight, and rows of each view, on each rank; exchanged once, and used for all tensors
+        weights, *self._counts = zip(*group.objects(own), strict=True)
+        self._sizes = tuple(sum(of_view) for of_view in self._counts)
+        self._factor = sum(weights) / max(1, own[0])
 
     def rows(self, t: Tensor) -> Tensor:
         """Return the rows of all ranks, view by view; the own ones keep their graph."""

@@ -292,7 +292,7 @@ class LocalNetwork(nn.Module):
     def outputs(self, views: Views) -> dict[str, Out]:
         """See `ffcore.interfaces.Network.outputs`."""
         made: dict[str, Out] = {}
-        self.observe(views, lambda block, _, out, __: made.__setitem__(block.name, out))
+        self.observe(views, lambda block, _, out, __: made.update({block.name: out}))
         return made
 
     def observe(self, views: Views, *observers: Observer) -> Any:
@@ -381,17 +381,17 @@ class LocalNetwork(nn.Module):
         return self.optimizers.blocks if self.optimizers is not None else {}
 
     def _require_optimizers(self, plan: Mapping[nn.Module, Place]) -> None:
+        known = self._by_name
         for part, place in plan.items():
             block = cast(LocalBlock, part)
-            if block.name not in self._by_name and isinstance(place.rule, Gradient) and block.trainable:
+            if block.name not in known and isinstance(place.rule, Gradient) and block.trainable:
                 raise UserError(
                     f"block {block.name} has no optimiser, so it cannot learn; make optimisers with "
                     "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and pass them to net.learn"
                 )
 
     def _zeros(self) -> Tensor:
-        like = next(self.body.parameters(), torch.zeros(()))
-        return torch.zeros(2, *self.shape, dtype=like.dtype, device=like.device)
+        return next(self.body.parameters(), torch.zeros(())).new_zeros(2, *self.shape)
 
 
 def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:

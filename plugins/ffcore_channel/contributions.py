@@ -138,9 +138,7 @@ def _qualities(evidence: Tensor, y: Tensor, task: Task) -> dict[tuple[int, int],
 def _quality(scores: Tensor, y: Tensor, task: Task) -> Tensor:
     if type(task) is Classification:
         return (scores.argmax(1) == y).sum()
-    measure = task.measures()[task.headline].to(scores.device)
-    measure.set_dtype(torch.float64)
-    rows, targets = task.rows(scores, y)
-    measure.update(*task.measured(rows.double(), targets))
+    measure = task.precise_measures()[task.headline].to(scores.device)
+    measure.update(*task.measurable(scores, y))
     value: Tensor = measure.compute()
     return (-value if task.lower else value).nan_to_num(nan=-torch.inf)

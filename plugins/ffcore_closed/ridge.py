@@ -63,8 +63,8 @@ class Ridge(LayerRule):
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
         """Add the samples of the batch to the sums; see `ffcore.interfaces.LearningRule.learn`."""
-        x_of_layer, layer = self.noted(window, views)[: views.samples], self.layer(window[0][0])
-        x = columns(layer, x_of_layer).double()
+        layer, read = self.noted(window, views)
+        x = columns(layer, read[: views.samples]).double()
         z = self.targets(x, layer.weight.shape[0], views).double()
         if layer.bias is not None:
             x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
@@ -127,5 +127,5 @@ class Ridge(LayerRule):
         return dict(zip(("a", "b", "count"), self._sums, strict=True))
 
     def set_extra_state(self, state: Any) -> None:
-        """Set the sums, to copies: they grow in place."""
+        """Set the sums, to copies: `finish` changes them in place."""
         self._sums = (state["a"].clone(), state["b"].clone(), state["count"]) if state else None

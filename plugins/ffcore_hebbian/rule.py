@@ -42,8 +42,8 @@ class SoftHebb(LayerRule):
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
         """Change the weights; see `ffcore.interfaces.LearningRule.learn`."""
-        x, layer = self.noted(window, views)[: views.samples], self.layer(window[0][0])
-        patches, weight = columns(layer, x), layer.weight.flatten(1)
+        layer, read = self.noted(window, views)
+        patches, weight = columns(layer, read[: views.samples]), layer.weight.flatten(1)
         rows = patches @ weight.T
         change = update(weight, patches, rows, 1 / self.temperature)
         change /= change.abs().max().clamp_min(torch.finfo(change.dtype).tiny)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ffcore.interfaces import Algorithm, Batch, Context, Network, Task, Views
 from ffcore.options import Positive
 from ffcore_pepita.rule import FIRST
+from ffcore_std.pointwise import output_layer
 
 
 class Pepita(Algorithm):
@@ -54,9 +55,8 @@ class Pepita(Algorithm):
 
     def head_for(self, task: Task | None) -> Mapping[str, Any] | None:
         """Return the output layer."""
-        block = {"goodness": "logits", "objective": "cross-entropy", "rule": None, "handoff": None}
-        layer = {"kind": "dense", "units": "classes", "activation": "identity", "bias": False}
-        return {**layer, "init": "uniform", "name": "output", "block": block}
+        layer = output_layer(task, {"rule": None, "handoff": None})
+        return {**layer, "bias": False, "init": "uniform", "name": "output"}
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Run the first pass; return the modulated samples with its activities in ``extra``."""

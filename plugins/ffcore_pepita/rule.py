@@ -48,14 +48,13 @@ class PepitaRule(LayerRule):
         Raises:
             UserError: when there was no first pass, or the body pools.
         """
-        read = self.noted(window, views)
+        layer, read = self.noted(window, views)
         ((block, _, out),) = window
         first = views.extra.get(FIRST + block.name)
         if first is None:
             raise UserError(
                 f"block {block.name}: rule pepita: there is no first pass; use the algorithm pepita"
             )
-        layer = self.layer(block)
         x = columns(layer, read)
         difference = (first - out.activity).movedim(1, -1).flatten(0, -2)
         if len(difference) != len(x):
