@@ -101,7 +101,7 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
         seed=recipe.seed,
     )
     if schedule.cache:
-        _refuse_to_cache(recipe, algorithm, network)
+        _refuse_to_cache(recipe, algorithm, net)
     epochs = recipe.trainer.max_epochs
     _refuse_idle_fits(network, schedule, epochs)
     with at_path("schedule"):  # the checks above have planned other epochs
@@ -136,11 +136,15 @@ def _refuse_idle_blocks(network: LocalNetwork) -> None:
         raise UserError("start.freeze: nothing is left to learn; leave a block out of it, or add a readout")
 
 
-def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork) -> None:
+def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, net: Network) -> None:
     """Raise if a cache would give wrong results, because views change or other passes are needed."""
+    network, epochs = net.local, recipe.trainer.max_epochs
+    last = net.schedule.windows(Progress(epochs - 1, 0, epochs), len(network.learning))
     reasons = {
         "data.augment changes samples in every epoch": bool(recipe.data.augment),
-        "readouts learn from all blocks": bool(network.readouts),
+        "readouts learn from all blocks, and some of these learn until the last epoch": bool(
+            network.readouts and last
+        ),
         f"{recipe.algorithm.kind}: {algorithm.whole_network}": bool(algorithm.whole_network),
         "blocks of a circuit run several times a batch": bool(network.circuits),
     }

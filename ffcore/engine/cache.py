@@ -1,4 +1,4 @@
-"""A cache of the finished blocks' outputs on the training set.
+"""Caches of what finished blocks make of the training set: the next block's inputs, what readouts read.
 
 N samples in the training split; n of them in a batch; V views.
 """
@@ -6,13 +6,13 @@ N samples in the training split; n of them in a batch; V views.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Batch, Views, dense
+from ffcore.interfaces import Algorithm, Batch, Block, Views, dense
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local import LocalNetwork
 
@@ -79,6 +79,52 @@ class Cache:
             hypothesis=rows.get("hypothesis"),
             upstream=[rows[f"upstream {i}"] for i in range(self._upstream)],
         )
+
+
+class ReadoutCache:
+    """The handoffs that readouts read, of every training sample, once no block learns.
+
+    Pass them to ``network.read(…, tapped=…)``. The cache stores N rows of each of them on the network's
+    device.
+
+    Args:
+        network: the network.
+        algorithm: makes the neutral view.
+        loader: loader of the training split.
+    """
+
+    def __init__(self, network: LocalNetwork, algorithm: Algorithm, loader: Loader) -> None:
+        self._kept: dict[Block, Tensor] = {}
+        for batch in loader.in_order():
+            for block, rows in network.tapped(algorithm.neutral(batch.x)).items():
+                if block not in self._kept:
+                    self._kept[block] = rows.new_empty(loader.samples, *rows.shape[1:])
+                self._kept[block][batch.index] = rows
+
+    def handoffs(self, batch: Batch) -> dict[Block, Tensor]:
+        """Return the stored handoffs of a batch's samples."""
+        return {block: kept[batch.index] for block, kept in self._kept.items()}
+
+
+def filled(
+    network: LocalNetwork, algorithm: Algorithm, loader: Any, seed: int
+) -> Cache | ReadoutCache | None:
+    """Return a cache for the network's current plan, or None if there is nothing to store yet.
+
+    With readouts, which read all blocks, that is until no block learns.
+
+    Raises:
+        UserError: when the loader has no order.
+    """
+    reads = bool(network.readouts)
+    learns = any(network.place(block) is not None for block in network.blocks)
+    if learns if reads else not network.finished:
+        return None
+    if not hasattr(loader, "in_order"):
+        raise UserError("schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false")
+    if reads:
+        return ReadoutCache(network, algorithm, loader)
+    return Cache(network, algorithm, loader, seed)
 
 
 def _tensors(views: Views) -> dict[str, Tensor]:

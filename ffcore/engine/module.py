@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ffcore.blame import explain
 from ffcore.engine.batches import as_batch
-from ffcore.engine.cache import Cache, Loader
+from ffcore.engine.cache import Cache, ReadoutCache, filled
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
@@ -82,9 +82,10 @@ class ForwardOnly(L.LightningModule):
         super().__init__()
         if not isinstance(net, Network):
             raise UserError(f"net: should be an ffcore.Network, not a {type(net).__name__}")
-        if net.schedule.cache and (net.local.readouts or augmentations or net.local.circuits):
+        heads = net.local.readouts[len(net.local.readout_blocks) :]
+        if net.schedule.cache and (heads or augmentations or net.local.circuits):
             raise UserError(
-                "schedule.cache: does not work with readouts, augmentations or circuits; set it to false"
+                "schedule.cache: does not work with heads, augmentations or circuits; set it to false"
             )
         right = "a torch optimiser class, a function of parameters, a mapping, or ffcore.optimizers(…)"
         given = isinstance(optimizers, BlockOptimizers)
@@ -112,7 +113,7 @@ class ForwardOnly(L.LightningModule):
         self.sources = net.sources
         self.measuring = Measuring(net)
         self._boxes = net.local.boxes
-        self._cache: Cache | None = None
+        self._cache: Cache | ReadoutCache | None = None
         self._advancing = [a for a in augmentations if type(a).advance is not Component.advance]
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
         self._factor: float | None = None  # unknown, since a loaded checkpoint has rates that are scaled
@@ -172,8 +173,11 @@ class ForwardOnly(L.LightningModule):
         group = self.distribution.learning
         _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.index.device)
         with shared_by(group if batch.counts else Idle(group)):
-            if self._cache is not None:
+            if isinstance(self._cache, Cache):
                 self.network.learn(self._cache.views(batch), entered=True)
+            elif self._cache is not None:
+                views = self.algorithm.neutral(batch.x, batch.y)
+                self.network.read(views, learn=True, tapped=self._cache.handoffs(batch))
             else:
                 self.algorithm.learn(batch, self.network)
         if self.accumulate > 1 or group.world > 1:
@@ -234,13 +238,8 @@ class ForwardOnly(L.LightningModule):
             augmentation.advance(progress)
         if batch_idx == 0 and self._boxes and self._fit_boxes(progress.epoch):
             self._cache = None  # a fitted box changes the outputs of the finished stages
-        if self._cache is None and self.net.schedule.cache and self.network.finished:
-            loader = cast(Loader, self.trainer.train_dataloader)
-            if not hasattr(loader, "in_order"):
-                raise UserError(
-                    "schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false"
-                )
-            self._cache = Cache(self.network, self.algorithm, loader, self.seed)
+        if self._cache is None and self.net.schedule.cache:
+            self._cache = filled(self.network, self.algorithm, self.trainer.train_dataloader, self.seed)
         factor = self.lr_factor(
             progress.epoch + batch_idx / self.trainer.num_training_batches, progress.epochs
         )

@@ -13,6 +13,7 @@ class Schedule(Component):
     Attributes:
         cache: store the input of the first learning block for every training sample, so that the blocks
             before it need not run again. The views of each sample are then fixed until the windows change.
+            With readouts, the handoffs that these read are stored, once no block learns.
     """
 
     cache: bool = False

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -25,7 +24,7 @@ from ffcore.local.dry_run import explore, set_up, set_up_heads, set_up_readouts
 from ffcore.local.loss import ReadoutLoss, by_positions, scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import BlockOptimizers
-from ffcore.local.passes import Pass, Record, reaching
+from ffcore.local.passes import Pass, Record, fit_due
 from ffcore.local.plan import Place, planned, refuse_shared
 from ffcore.local.returned import evidence_of, wrong_views
 from ffcore.local.route import Route
@@ -53,6 +52,7 @@ class LocalNetwork(nn.Module):
         optimizers: the block optimisers; see `ffcore.local.block_optimizers`.
         observers: called after every block of a pass that learns.
         record: receives the terms of each block's loss.
+        circuits: the stages that are circuits.
         finite: whether to raise on non-finite losses before any weight changes. This waits for the device.
         route: places the stages on several ranks; None if all run in this process.
 
@@ -92,7 +92,7 @@ class LocalNetwork(nn.Module):
         self._heads = {block.name: block for block in every if block.name in heads}
         set_up(found, {*self.readout_blocks, *self._heads}, self.task, superclass_of)
         self._blocks = tuple(found)
-        self._circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
+        self.circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         inside = self.in_circuits.union(*(block.modules() for block in every))
         self._plain = tuple(  # modules outside the blocks that have buffers, such as batch norm
             part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
@@ -123,14 +123,9 @@ class LocalNetwork(nn.Module):
         return tuple(self.body) if type(self.body) is nn.Sequential else (self.body,)
 
     @property
-    def circuits(self) -> tuple[Circuit, ...]:
-        """The stages that are circuits."""
-        return self._circuits
-
-    @property
     def in_circuits(self) -> set[nn.Module]:
         """All modules inside circuits."""
-        return {part for circuit in self._circuits for part in circuit.modules()}
+        return {part for circuit in self.circuits for part in circuit.modules()}
 
     @property
     def boxes(self) -> tuple[BoxStage, ...]:
@@ -231,7 +226,7 @@ class LocalNetwork(nn.Module):
         self._require_optimizers(self._plan)
         if any(self._hooks):  # a layer has been pruned since the last step
             self.refresh()
-        views = replace(views, learns=True) if self._circuits else views
+        views = replace(views, learns=True) if self.circuits else views
         here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
         if self.route is None:
             here.bare_end = self._bare_end
@@ -300,7 +295,15 @@ class LocalNetwork(nn.Module):
         with torch.no_grad():
             return self._pass(views, observers).run(self.stages, views.x)
 
-    def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
+    def tapped(self, views: Views) -> dict[Block, Tensor]:
+        """Run one pass without learning; return the handoffs that the readouts read."""
+        with evaluating(*self._plain):
+            made = self.outputs(views)
+        return {block: made[block.name].handoff for blocks in self.taps.values() for block in blocks}
+
+    def read(
+        self, views: Views, *, learn: bool = False, tapped: Mapping[Block, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Run one pass in which the blocks do not learn; return (R, K) logits of every readout and head.
 
         A readout reads handoffs after the pass. A head is a block of the body, and learns during the pass.
@@ -308,11 +311,12 @@ class LocalNetwork(nn.Module):
         Args:
             views: usually one neutral view.
             learn: whether the readouts learn from ``views.y``. The logits are those before the update.
+            tapped: the handoffs that readouts read, if they are known; the blocks then do not run.
 
         Raises:
             UserError: when ``learn`` is True and the readouts have no optimisers.
         """
-        handoffs: dict[Block, Tensor] = {}
+        handoffs: dict[Block, Tensor] = dict(tapped or {})
 
         def tap(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
             handoffs[block] = out.handoff.detach()
@@ -326,10 +330,11 @@ class LocalNetwork(nn.Module):
         with torch.no_grad(), evaluating(*self._plain):
             here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
-            if self.route is None or not learn:
+            if learn and self.route is not None:
+                if not self.route.read(self, here, handoffs):
+                    return {}
+            elif tapped is None:
                 here.run(self.stages, views.x)
-            elif not self.route.read(self, here, handoffs):
-                return {}
         logits = {name: scores_of(handoffs[head], head.features) for name, head in self._heads.items()}
         here = self._pass(views, self.observers if learn else (), plan)
         read = {
@@ -345,13 +350,7 @@ class LocalNetwork(nn.Module):
             epoch: number of epochs learned so far.
             passes: returns a new iterable of the views that blocks learn from, with each call.
         """
-        fitted = False
-        for index, stage in enumerate(self.stages):
-            for box in stage.modules():
-                if isinstance(box, BoxStage):
-                    inputs = partial(reaching, self.stages, box, passes)
-                    fitted = box.fit_if_due(epoch, index < self._first, inputs) or fitted
-        return fitted
+        return fit_due(self.stages, self._first, epoch, passes)
 
     def _pass(
         self,
@@ -381,10 +380,9 @@ class LocalNetwork(nn.Module):
         return self.optimizers.blocks if self.optimizers is not None else {}
 
     def _require_optimizers(self, plan: Mapping[nn.Module, Place]) -> None:
-        known = self._by_name
         for part, place in plan.items():
             block = cast(LocalBlock, part)
-            if block.name not in known and isinstance(place.rule, Gradient) and block.trainable:
+            if block.name not in self._by_name and isinstance(place.rule, Gradient) and block.trainable:
                 raise UserError(
                     f"block {block.name} has no optimiser, so it cannot learn; make optimisers with "
                     "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and pass them to net.learn"
@@ -396,5 +394,5 @@ class LocalNetwork(nn.Module):
 
 def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:
     """Return the mean over the calls in ``reads``; that of the last call without ``reads``."""
-    chosen = calls[reads.start : reads.stop] if reads is not None else ()
-    return torch.stack(tuple(chosen)).mean(0) if chosen else calls[-1]
+    chosen = tuple(calls[reads.start : reads.stop]) if reads is not None else ()
+    return torch.stack(chosen).mean(0) if chosen else calls[-1]

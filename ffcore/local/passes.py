@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -193,6 +194,19 @@ def reaching(
                 Pass(views).run(stages, views.x)
         except ReachedError as reached:
             yield reached.x
+
+
+def fit_due(
+    stages: Sequence[nn.Module], finished: int, epoch: int, passes: Callable[[], Iterable[Views]]
+) -> bool:
+    """Fit the black boxes that are due, in order; return whether any was; see `LocalNetwork.fit_boxes`."""
+    fitted = False
+    for index, stage in enumerate(stages):
+        for box in stage.modules():
+            if isinstance(box, BoxStage):
+                inputs = partial(reaching, stages, box, passes)
+                fitted = box.fit_if_due(epoch, index < finished, inputs) or fitted
+    return fitted
 
 
 def called(stage: nn.Module, x: Any) -> Any:

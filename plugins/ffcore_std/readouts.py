@@ -11,9 +11,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ffcore.errors import closest
 from ffcore.interfaces import Context, Readout
+from ffcore.options import BelowOne
 
 
 class Softmax(Readout):
@@ -25,13 +27,15 @@ class Softmax(Readout):
     Args:
         taps: names of the blocks to read. None: all blocks that use the recipe's loss, except the first of
             them if there are several.
+        dropout: share of the inputs that are zero in a learning step.
     """
 
     linear: nn.Linear
 
-    def __init__(self, taps: tuple[str, ...] | None = None) -> None:
+    def __init__(self, taps: tuple[str, ...] | None = None, dropout: BelowOne = 0.0) -> None:
         super().__init__()
         self.taps = taps
+        self.dropout = dropout
 
     def setup(self, context: Context) -> tuple[str, ...]:
         """See `ffcore.interfaces.Readout.setup`.
@@ -58,4 +62,7 @@ class Softmax(Readout):
 
     def forward(self, *activities: Tensor) -> Tensor:
         """Return the logits, (R, *shape) each → (R, K)."""
-        return self.linear(torch.cat([a.flatten(1) for a in activities], dim=1))  # type: ignore[no-any-return]
+        x = torch.cat([a.flatten(1) for a in activities], dim=1)
+        if self.dropout and self.training:
+            x = F.dropout(x, self.dropout)
+        return self.linear(x)  # type: ignore[no-any-return]

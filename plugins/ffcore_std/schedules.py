@@ -80,12 +80,15 @@ class Interleaved(Schedule):
 
     Args:
         spans: (first, end) epoch of each block, from 0; the end is excluded.
+        cache: store the outputs of the finished blocks for all training samples, on the training device: with
+            readouts, those that readouts read, once no block learns.
     """
 
     examples = ({"spans": [[0, 2], [1, 3]]},)
 
-    def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, spans: Sequence[tuple[int, int]], cache: bool = False) -> None:
         super().__init__()
+        self.cache = cache
         self.spans = [(int(start), int(end)) for start, end in spans]
         for start, end in self.spans:
             if not 0 <= start < end:

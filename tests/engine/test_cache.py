@@ -85,7 +85,7 @@ def test_with_the_same_views_a_cache_changes_nothing(module, loader):
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"readouts": {"softmax": "softmax"}}, "readouts"),
+        ({"readouts": {"softmax": "softmax"}}, "readouts learn from all blocks, and some"),
         ({"data": {"kind": "digits", "augment": ["shift"]}}, "data.augment"),
     ],
 )
@@ -101,3 +101,32 @@ def test_the_cache_has_new_random_numbers_for_every_block(module, fit, loader):
         made.network.plan([range(learning, learning + 1)])
         hypotheses.append(Cache(made.network, made.algorithm, train, seed=1)._kept["hypothesis"][1])
     assert not torch.equal(*hypotheses)
+
+
+READS = {
+    "algorithm": "forward-forward-unsupervised",
+    "readouts": {"softmax": {"kind": "softmax", "taps": ["dense1", "dense2"]}},
+    "trainer": {"max_epochs": 3},
+}
+
+
+def interleaved(cache):
+    return {"kind": "interleaved", "spans": [[0, 1], [0, 1]], "cache": cache}
+
+
+def test_readouts_learn_from_stored_handoffs_once_no_block_learns(module, fit, loader):
+    made, train = module(schedule=interleaved(True), **READS), loader()
+    count = calls(made)
+    fit(made, train, epochs=3)
+    batches = len(train)
+    # in the first epoch a pass to learn and one for the readouts, then one to fill the cache
+    assert list(count.values()) == [2 * batches + batches] * 2
+
+
+def test_readouts_learn_the_same_with_and_without_a_cache(module, fit, loader):
+    learned = []
+    for cache in (True, False):
+        made = module(schedule=interleaved(cache), **READS)
+        fit(made, loader(), epochs=3)
+        learned.append(made.network.state_dict())
+    torch.testing.assert_close(*learned)

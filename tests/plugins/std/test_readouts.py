@@ -30,6 +30,16 @@ def test_starts_from_an_even_distribution():
     torch.testing.assert_close(logits.softmax(1), torch.full((6, 5), 0.2))
 
 
+def test_dropout_hides_a_share_of_the_inputs_in_learning_only():
+    readout = Softmax(dropout=0.5)
+    readout.setup(reading(BLOCKS[0]))
+    torch.nn.init.ones_(readout.linear.weight)
+    logits = readout(torch.ones(1000, 4))
+    assert logits.mean().item() == pytest.approx(4, abs=0.2)
+    assert set(logits.unique().tolist()) == {0, 2, 4, 6, 8}
+    assert readout.eval()(torch.ones(3, 4)).unique().tolist() == [4]
+
+
 def test_an_only_block_is_read():
     assert Softmax().setup(reading(BLOCKS[0])) == ("a",)
 
