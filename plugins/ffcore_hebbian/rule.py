@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ffcore.interfaces import LayerRule, Views, ranks
 from ffcore.interfaces.affine import columns
@@ -61,7 +62,8 @@ def update(weight: Tensor, x: Tensor, u: Tensor, sharpness: float) -> Tensor:
         u: (n, U) = x Wᵀ.
         sharpness: τ.
     """
-    y = torch.softmax(sharpness * u, dim=1)
+    # products with subnormal numbers take ten times as long on some processors
+    y = F.threshold(torch.softmax(sharpness * u, dim=1), 1e-30, 0.0)
     winners = u.argmax(1, keepdim=True)
     y = (-y).scatter(1, winners, y.gather(1, winners))
     group = ranks()
