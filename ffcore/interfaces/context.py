@@ -62,7 +62,7 @@ class Context:
         rank: parts of a block: index of the block among the blocks with a goodness. A block without one has
             the index of the next block with one.
         ranks: parts of a block: number of blocks with a goodness.
-        auxiliary: parts of a block: whether the block has its own loss in place of the recipe's. The default
+        auxiliary: parts of a block: whether the block only serves others, as its loss states. The default
             choice of readouts leaves it out.
         goodness: losses, objectives, penalties: the block's goodness, set up.
         unit_goodness: losses, objectives, penalties: the block's goodness of an activity of ones: the number

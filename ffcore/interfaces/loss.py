@@ -87,9 +87,11 @@ class Penalty(Component):
 class LocalLoss(Component):
     """All terms of a block's local loss. Most plugins need only an `Objective` or a `Penalty`.
 
-    The flags are those of `Penalty`.
+    The flags are those of `Penalty`. Set ``auxiliary`` if the block serves other blocks of a circuit and
+    makes no features of its own, such as a generator: readouts leave it out by default, and probes too.
     """
 
+    auxiliary: ClassVar[bool] = False
     couples_samples: bool = False
     reads_handoff: bool = False
     reads_inputs: bool = False

@@ -146,7 +146,7 @@ def set_up(
             handoff_shape=found[block].handoff,
             rank=sum(judging[:depth]),
             ranks=sum(judging),
-            auxiliary=block.loss is not None and not isinstance(block.loss, PenaltyLoss),
+            auxiliary=block.loss is not None and block.loss.auxiliary,
         )
         _set_up_block(block, context, found[block].activity)
 

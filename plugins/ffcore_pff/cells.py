@@ -8,6 +8,8 @@ R rows; U units; G groups of g units; L (G, g, g); e (R, below).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +98,8 @@ class Predicting(nn.Module):
 class PredictionError(LocalLoss):
     """The local loss of a `Predicting` block: Σ e², a mean over rows."""
 
+    auxiliary: ClassVar[bool] = True
+
     def forward(self, out: Out, block: Block, views: Views) -> dict[str, Tensor]:
         """Return one term, "objective"."""
         return {"objective": out.activity.square().sum(1).mean()}
@@ -114,6 +118,8 @@ class LabelLoss(LocalLoss):
     Args:
         strength: s, the value of the clamped label.
     """
+
+    auxiliary: ClassVar[bool] = True
 
     def __init__(self, strength: float) -> None:
         super().__init__()
