@@ -9,8 +9,9 @@ of their class, or with values chosen from bounds and choices::
 Examples of a component with defaults are used in addition to the defaults. Three more attributes are read:
 ``example_recipe``, parts of the recipe of the check, ``example_needs``, an optional package, of negatives
 ``example_shape``, the shape of the samples in place of that of an image, and of goodness that reads the views
-and bodies that read the role ``example_roles``, views of K rows beside the samples, and of rules
-``example_units``, the units of both layers, and ``example_views(views, net)``, what a pass learns from.
+and bodies that read the role ``example_roles``, views of K rows beside the samples, of losses
+``example_views(views)``, with what the algorithm adds to them, and of rules ``example_units``, the units of
+both layers, and ``example_views(views, net)``, what a pass learns from.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.options import Fraction, Natural, Positive, Size
+from ffcore_hebbian.self_contrastive import triangle
 from ffcore_resnet.convolution import refuse_other_than_images
 
 
@@ -72,7 +73,7 @@ class TriangleConv(nn.Module):
         """(R, C, H, W) → (R, U, H / pool, W / pool)."""
         x = F.pad(self.norm(x), [self.edge] * 4, mode="reflect") if self.edge else self.norm(x)
         u = self.conv(x)
-        h = F.relu(u - u.mean(1, keepdim=True)).pow(self.power)
+        h = triangle(u).pow(self.power)
         if self.pool == 1 and not self.overlap:
             return h
         pooled = F.max_pool2d if self.pooling == "max" else F.avg_pool2d

@@ -14,4 +14,7 @@ def ffcore_register(registry: Registrar) -> None:
     """See `ffcore.plugin.hookspecs.ffcore_register`."""
     registry.algorithm("hebbian", "ffcore_hebbian.algorithm:Hebbian")
     registry.body("triangle-conv", "ffcore_hebbian.bodies:TriangleConv")
+    registry.algorithm("self-contrastive", "ffcore_hebbian.self_contrastive:SelfContrastive")
+    registry.loss("self-contrastive", "ffcore_hebbian.self_contrastive:SelfContrastiveLoss")
+    registry.handoff("triangle", "ffcore_hebbian.self_contrastive:Triangle")
     registry.rule("soft-hebb", "ffcore_hebbian.rule:SoftHebb")

@@ -36,6 +36,17 @@ SMALL = {
         0.01,
     ),
     "signal propagation": ("digits/sigprop", ["network.0.body.units=40", "network.1.units=40"], 0.01),
+    "pairs of samples": (
+        "digits/scff",
+        [
+            "network.1.units=40",
+            "network.3.units=40",
+            "schedule=joint",
+            "readouts.linear.dropout=0",
+            "readout_optimizer={kind: sgd, lr: 0.003}",
+        ],
+        0.003,
+    ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none

@@ -123,7 +123,8 @@ def _whole(example: Example, seed: int = 0) -> tuple[LocalLoss, LocalBlock, View
     further = tuple(getattr(block.goodness, "example_roles", ()))
     x = numbers(N + K * len(further), FEATURES)
     views = Views(x, ("all", *further), (N, *(K for _ in further)), y=torch.arange(N) % K)
-    return loss, block, views
+    prepared = getattr(loss, "example_views", None)
+    return loss, block, views if prepared is None else prepared(views)
 
 
 def _terms(loss: LocalLoss, block: LocalBlock, views: Views) -> dict[str, Tensor]:
