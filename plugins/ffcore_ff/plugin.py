@@ -15,6 +15,8 @@ def ffcore_register(registry: Registrar) -> None:
     registry.algorithm("forward-forward-unsupervised", "ffcore_ff.unsupervised:Unsupervised")
     registry.algorithm("forward-forward", "ffcore_ff.algorithm:ForwardForward")
 
+    registry.algorithm("layer-collaboration", "ffcore_ff.collaboration:LayerCollaboration")
+
     registry.circuit("recurrent", "ffcore_ff.recurrent:Recurrent")
 
     registry.goodness("sum-squares", "ffcore_ff.goodness:SumSquares")
@@ -26,6 +28,10 @@ def ffcore_register(registry: Registrar) -> None:
     registry.objective("logistic", "ffcore_ff.objectives:Logistic")
     registry.objective("symba", "ffcore_ff.objectives:SymBa")
 
+    registry.objective("collaborative", "ffcore_ff.collaboration:Collaborative")
+
+    registry.body("label-channel", "ffcore_ff.patterns:LabelChannel")
+
     registry.penalty("peer-normalisation", "ffcore_ff.penalties:PeerNormalisation")
 
     registry.handoff("rms", "ffcore_ff.handoffs:RMS")
@@ -35,6 +41,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.label("fourier", "ffcore_ff.labels:Fourier")
     registry.label("prefix", "ffcore_ff.labels:Prefix")
     registry.label("token", "ffcore_ff.labels:Token")
+    registry.label("pattern", "ffcore_ff.patterns:Pattern")
     registry.label("overlay", "ffcore_ff.labels:Overlay")
 
     registry.negative("wrong-label", "ffcore_ff.negatives:WrongLabel")
