@@ -8,11 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from ffcore.data.digest import sha256
-from ffcore.data.download import data_home, fetch_folder
+from ffcore.data.download import find_folder
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError
 from ffcore.options import FilePath
-from ffcore.reading import expanded, read_bytes, read_text
+from ffcore.reading import read_bytes, read_text
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 SHAPE = (3, 32, 32)
@@ -57,7 +57,16 @@ class Cifar(Dataset):
         Raises:
             UserError: a file is missing, damaged, or could not be downloaded.
         """
-        folder = self._find(expanded(self.root) if self.root else data_home())
+        folder = find_folder(
+            self.name,
+            self._files,
+            self.folder,
+            self.root,
+            self.download,
+            self.archive,
+            MIRRORS,
+            self.checksum,
+        )
         classes = self._class_names(folder / self.names)
         train = np.concatenate([self._read(folder / file) for file in self.train])
         test = self._read(folder / self.test)
@@ -76,24 +85,6 @@ class Cifar(Dataset):
     @property
     def _files(self) -> tuple[str, ...]:
         return (*self.train, self.test, self.names)
-
-    def _find(self, root: Path) -> Path:
-        home = root / self.folder
-        for folder in (home, root):
-            missing = [file for file in self._files if not (folder / file).is_file()]
-            if not missing:
-                return folder
-            if len(missing) < len(self._files):
-                raise UserError(
-                    f"{self.name}: no {' and no '.join(missing)} in {folder}, which has other files "
-                    f"of the data set; put all files of {self.archive} there, or remove the others"
-                )
-        if not self.download:
-            raise UserError(
-                f"{self.name}: no {self._files[0]} in {home} or {root}; "
-                "set data.root=DIRECTORY to the directory of the files, or data.download=true"
-            )
-        return fetch_folder(self.archive, MIRRORS, self.checksum, home)
 
     def _class_names(self, path: Path) -> tuple[str, ...]:
         names = tuple(read_text(path).split())

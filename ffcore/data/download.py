@@ -69,6 +69,49 @@ def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Pat
     )
 
 
+def find_folder(
+    name: str,
+    files: Sequence[str],
+    folder: str,
+    root: str | Path | None,
+    download: bool,
+    archive: str,
+    mirrors: Sequence[str],
+    checksum: str,
+) -> Path:
+    """Return the directory with all files of a data set: ROOT/FOLDER, ROOT, or the one that was downloaded.
+
+    Args:
+        name: name of the data set, for messages.
+        files: names of the files.
+        folder: FOLDER.
+        root: ROOT; None: `data_home`.
+        download: whether to download the archive if there is no file at all.
+        archive: as for `fetch_folder`, and so the arguments after it.
+        mirrors: see there.
+        checksum: see there.
+
+    Raises:
+        UserError: some files are missing, or all of them and they could not be downloaded.
+    """
+    base = expanded(root) if root else data_home()
+    for place in (base / folder, base):
+        missing = [file for file in files if not (place / file).is_file()]
+        if not missing:
+            return place
+        if len(missing) < len(files):
+            raise UserError(
+                f"{name}: no {' and no '.join(missing)} in {place}, which has other files of the data set; "
+                f"put all files of {archive} there, or remove the others"
+            )
+    if not download:
+        raise UserError(
+            f"{name}: no {files[0]} in {base / folder} or {base}; set data.root=DIRECTORY to the directory of "
+            "the files, or data.download=true"
+        )
+    return fetch_folder(archive, mirrors, checksum, base / folder)
+
+
 def fetch_folder(archive: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Path:
     """Download a tar archive and unpack the directory in it; the archive is removed afterwards.
 

@@ -98,6 +98,7 @@ def _data(registry: Registrar) -> None:
     registry.dataset("kmnist", "ffcore.data.mnist:KMnist")
     registry.dataset("cifar10", "ffcore.data.cifar:Cifar10")
     registry.dataset("cifar100", "ffcore.data.cifar:Cifar100")
+    registry.dataset("stl10", "ffcore.data.stl10:Stl10")
     registry.dataset("tiny-imagenet", "ffcore.data.tiny_imagenet:TinyImageNet")
     registry.dataset("given", "ffcore.data.arrays:Given")
     registry.dataset("arrays", "ffcore.data.task_arrays:TaskArrays")
