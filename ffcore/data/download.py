@@ -106,8 +106,8 @@ def find_folder(
             )
     if not download:
         raise UserError(
-            f"{name}: no {files[0]} in {base / folder} or {base}; set data.root=DIRECTORY to the directory of "
-            "the files, or data.download=true"
+            f"{name}: no {files[0]} in {base / folder} or {base}; set data.root=DIRECTORY to the directory "
+            "of the files, or data.download=true"
         )
     return fetch_folder(archive, mirrors, checksum, base / folder)
 

@@ -30,6 +30,7 @@ def ffcore_register(registry: Registrar) -> None:
 
     registry.penalty("similarity", "ffcore_local.similarity:Similarity")
     registry.penalty("nt-xent", "ffcore_local.contrastive:NTXent")
+    registry.penalty("margin-contrast", "ffcore_local.contrastive:MarginContrast")
 
     registry.handoff("channel-dropout", "ffcore_local.handoffs:ChannelDropout")
 

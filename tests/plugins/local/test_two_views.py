@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import ffcore
 from ffcore.errors import UserError
 from ffcore.interfaces import Context, Out, Views
-from ffcore_local.contrastive import NTXent, nt_xent
+from ffcore_local.contrastive import MarginContrast, NTXent, margin_contrast, nt_xent
 
 PARTS = {
     "algorithm": {"kind": "two-views", "augment": [{"kind": "shift", "pixels": 1}]},
@@ -122,3 +123,26 @@ def test_a_cache_of_finished_blocks_works_without_targets(tmp_path):
         },
     )
     assert np.isfinite(run.results["test"]["loss"])
+
+
+def test_margin_contrast_pair_by_pair():
+    z = F.normalize(torch.randn(6, 4, dtype=torch.float64), dim=1)
+    y, temperature, margin = [0, 1, 0, 0, 1, 2], 0.3, 0.25
+    total = 0.0
+    for i in range(6):
+        s = [min(float(z[i] @ z[k]) + margin, 1) if y[k] == y[i] else float(z[i] @ z[k]) for k in range(6)]
+        below = sum(math.exp(s[k] / temperature) for k in range(6) if k != i)
+        friends = [p for p in range(6) if p != i and y[p] == y[i]]
+        for p in friends:
+            total -= math.log(math.exp(s[p] / temperature) / below) / len(friends)
+    made = margin_contrast(z, torch.tensor(y), temperature, margin)
+    assert float(made) == pytest.approx(total / 6, rel=1e-12)
+
+
+def test_the_margin_falls_with_depth():
+    margins = []
+    for depth in range(4):
+        penalty = MarginContrast()
+        penalty.setup(Context((8,), 3, name="block", depth=depth, blocks=4))
+        margins.append(penalty.margin)
+    assert margins == pytest.approx([0.4, 0.3, 0.2, 0.1])
