@@ -24,6 +24,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.objective("binary-cross-entropy", "ffcore_std.objectives:BinaryCrossEntropy")
     registry.objective("squared-error", "ffcore_std.objectives:SquaredError")
     registry.objective("huber", "ffcore_std.objectives:Huber")
+    registry.objective("weighted", "ffcore_std.weighted:Weighted")
 
     registry.contribution("sum", "ffcore_std.contributions:Sum")
     registry.contribution("skip-first", "ffcore_std.contributions:SkipFirst")

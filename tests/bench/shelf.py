@@ -3,11 +3,11 @@
     python tests/bench/shelf.py --data mnist --root DIR [--minutes 10] [METHOD ...]
     python tests/bench/shelf.py --write docs/shelf.md
 
-A method is a recipe with its own settings, on MNIST without augmentation. It learns for as many epochs as fit
-into the given minutes of one core; its learning-rate schedule is complete. The number of epochs comes from a run
-of one epoch. A method with a number of epochs of its own, such as a closed form, runs as its recipe says. Times
-are those of the processor, so that other work on the machine changes them little. One run a method, seed 1, in a
-process of its own; the rows are kept in docs/results/shelf.json.
+A method is a recipe with its own settings, on MNIST without augmentation. It learns for as many epochs as
+fit into the given minutes of one core; its learning-rate schedule is complete. The number of epochs comes
+from a run of one epoch. A method with a number of epochs of its own, such as a closed form, runs as its
+recipe says. Times are those of the processor, so that other work on the machine changes them little. One run
+a method, seed 1, in a process of its own; the rows are kept in docs/results/shelf.json.
 """
 
 from __future__ import annotations
