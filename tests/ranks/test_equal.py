@@ -47,6 +47,15 @@ SMALL = {
         ],
         0.003,
     ),
+    "noprop": (
+        "digits/noprop",
+        [
+            "network.0.steps=3",
+            "network.0.image=[{kind: conv, channels: 8, bias: true}, {kind: dense, units: 20}]",
+            "network.0.layer={kind: dense, units: 20}",
+        ],
+        0.1,
+    ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none
