@@ -35,6 +35,11 @@ SMALL = {
         ["network.0.units=40", "block.goodness=ranks_work:Among"],
         0.01,
     ),
+    "goodness with running means of a pass": (
+        "digits/ff",
+        ["network.0.units=40", "block.goodness=predictive-coding"],
+        0.01,
+    ),
     "signal propagation": ("digits/sigprop", ["network.0.body.units=40", "network.1.units=40"], 0.01),
     "pairs of samples": (
         "digits/scff",

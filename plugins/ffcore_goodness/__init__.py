@@ -1,0 +1,1 @@
+"""Goodness functions of "In Search of Goodness"."""
