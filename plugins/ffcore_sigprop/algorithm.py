@@ -8,14 +8,17 @@ N samples; K classes; e_k the one-hot vector of class k.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.interfaces import Algorithm, Batch, Context, Network, Task, Views
 from ffcore_std.pointwise import output_layer
+
+BATCH_NORM = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 class SignalPropagation(Algorithm):
@@ -54,6 +57,18 @@ class SignalPropagation(Algorithm):
             )
         self.classes = context.classes
         return context.shape
+
+    def connect(self, net: Network) -> None:
+        """Warn of batch norm, which does not treat the rows of samples and targets alike."""
+        for block in net.blocks:
+            if any(isinstance(part, BATCH_NORM) for part in cast(nn.Module, block).modules()):
+                warnings.warn(
+                    f"signal-propagation: block {block.name} has batch norm, whose running statistics mix "
+                    "samples and targets: validation differs from learning; use a norm of each sample, such "
+                    "as conv-instance-norm",
+                    stacklevel=2,
+                )
+                return
 
     def head_for(self, task: Task | None) -> Mapping[str, Any] | None:
         """Return the output layer. The recipe's loss and rule are for hidden blocks."""

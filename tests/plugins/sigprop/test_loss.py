@@ -107,3 +107,10 @@ def test_the_loss_needs_class_goodness():
     block = ffcore.LocalBlock(nn.Linear(12, 5), "sum-squares", loss=SignalLoss())
     with pytest.raises(UserError, match="needs the goodness signal-similarity"):
         ffcore.Network([block], "signal-propagation", example=torch.randn(2, 12), classes=10)
+
+
+def test_batch_norm_is_warned_of():
+    body = nn.Sequential(nn.Linear(12, 5), nn.BatchNorm1d(5))
+    block = ffcore.LocalBlock(body, SignalSimilarity(), loss=SignalLoss(), name="layer")
+    with pytest.warns(UserWarning, match="block layer has batch norm, whose running statistics mix"):
+        ffcore.Network([block], "signal-propagation", example=torch.randn(2, 12), classes=10)
