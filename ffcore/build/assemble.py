@@ -14,6 +14,7 @@ from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.memory import refuse
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
+from ffcore.engine.cache import refuse_unused
 from ffcore.engine.module import SEEDING, ForwardOnly
 from ffcore.errors import UserError, at_path, closest
 from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, Schedule, Statistics
@@ -138,13 +139,10 @@ def _refuse_idle_blocks(network: LocalNetwork) -> None:
 
 def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, net: Network) -> None:
     """Raise if a cache would give wrong results, because views change or other passes are needed."""
-    network, epochs = net.local, recipe.trainer.max_epochs
-    last = net.schedule.windows(Progress(epochs - 1, 0, epochs), len(network.learning))
+    refuse_unused(net, recipe.trainer.max_epochs)
+    network = net.local
     reasons = {
         "data.augment changes samples in every epoch": bool(recipe.data.augment),
-        "readouts learn from all blocks, and some of these learn until the last epoch": bool(
-            network.readouts and last
-        ),
         f"{recipe.algorithm.kind}: {algorithm.whole_network}": bool(algorithm.whole_network),
         "blocks of a circuit run several times a batch": bool(network.circuits),
     }

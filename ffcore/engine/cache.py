@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Algorithm, Batch, Block, Views, dense
+from ffcore.interfaces import Algorithm, Batch, Block, Progress, Views, dense
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local import LocalNetwork
+from ffcore.network import Network
 
 
 class Loader(Protocol):
@@ -104,6 +105,16 @@ class ReadoutCache:
     def handoffs(self, batch: Batch) -> dict[Block, Tensor]:
         """Return the stored handoffs of a batch's samples."""
         return {block: kept[batch.index] for block, kept in self._kept.items()}
+
+
+def refuse_unused(net: Network, epochs: int) -> None:
+    """Raise `UserError` if a cache is wanted that readouts would never read: some block always learns."""
+    last = Progress(max(0, epochs - 1), 0, epochs)
+    if net.schedule.cache and net.local.readouts and net.schedule.windows(last, len(net.local.learning)):
+        raise UserError(
+            "schedule.cache: readouts learn from all blocks, and some of these learn until the last epoch; "
+            "set it to false"
+        )
 
 
 def filled(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ffcore.blame import explain
 from ffcore.engine.batches import as_batch
-from ffcore.engine.cache import Cache, ReadoutCache, filled
+from ffcore.engine.cache import Cache, ReadoutCache, filled, refuse_unused
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
@@ -213,7 +213,8 @@ class ForwardOnly(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Reset the meter for the new epoch."""
-        self.network.refresh()  # a callback may have pruned layers at the end of the epoch before
+        if self.network.refresh():  # a callback may have pruned layers at the end of the epoch before
+            self._cache = None
         self.meter.reset(self.global_step)
 
     def on_train_epoch_end(self) -> None:
@@ -310,6 +311,8 @@ class ForwardOnly(L.LightningModule):
             )
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # `Network.learn` or another module has replaced the meter
+        self._cache = None  # of other data
+        refuse_unused(self.net, self._epochs)
         self.distribution.begin(self.network, self._passes())
         if self._partial_epoch:
             own = self.distribution.mine(self._partial_epoch, self._shared)
@@ -322,8 +325,9 @@ class ForwardOnly(L.LightningModule):
         self.restored = True
 
     def on_train_end(self) -> None:
-        """End the distribution."""
+        """End the distribution, and free the cache."""
         self.distribution.end()
+        self._cache = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a faster path for one that Lightning sets about twenty times per step."""

@@ -94,8 +94,8 @@ class LocalNetwork(nn.Module):
         self._blocks = tuple(found)
         self.circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
         inside = self.in_circuits.union(*(block.modules() for block in every))
-        self._plain = tuple(  # modules outside the blocks that have buffers, such as batch norm
-            part for part in body.modules() if part not in inside and dict(part.named_buffers(recurse=False))
+        self._plain = tuple(  # modules outside the blocks, such as batch norm and dropout
+            part for part in body.modules() if part not in inside and not any(part.children())
         )
         self.taps = set_up_readouts(self._readouts, found, self.task, superclass_of)
         set_up_heads(self._heads, every, self.task)
@@ -175,10 +175,11 @@ class LocalNetwork(nn.Module):
         end = self.stages[self._stop - 1]
         self._bare_end = isinstance(end, LocalBlock) and next(end.handoff.buffers(), None) is None
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         """Plan again if layers have got hooks since, or lost them: pruned weights need autograd."""
-        if self._look_for_hooks():
+        if changed := self._look_for_hooks():
             self.plan(self._windows)
+        return changed
 
     def _look_for_hooks(self) -> bool:
         """Set `LocalBlock.hooked` of all blocks; return whether it has changed."""
@@ -230,7 +231,8 @@ class LocalNetwork(nn.Module):
         here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
         if self.route is None:
             here.bare_end = self._bare_end
-            here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
+            with evaluating(*(() if self._plan else self._plain)):  # nothing learns
+                here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
         else:
             self.route.learn(self, here)
 
@@ -292,13 +294,12 @@ class LocalNetwork(nn.Module):
 
     def observe(self, views: Views, *observers: Observer) -> Any:
         """Run one pass without learning, with these observers; return the output of the last stage."""
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(*self._plain):
             return self._pass(views, observers).run(self.stages, views.x)
 
     def tapped(self, views: Views) -> dict[Block, Tensor]:
         """Run one pass without learning; return the handoffs that the readouts read."""
-        with evaluating(*self._plain):
-            made = self.outputs(views)
+        made = self.outputs(views)
         return {block: made[block.name].handoff for blocks in self.taps.values() for block in blocks}
 
     def read(

@@ -29,14 +29,28 @@ class LayerCollaboration(ForwardForward):
     """Forward-Forward with a pass before every step, which measures the goodness of all layers.
 
     Lorberbom, Gat, Adi, Schwing and Hazan 2024, arXiv:2305.12393. The blocks have the objective
-    `collaborative`. The further pass costs as much as half of a step; with ``of: previous`` it is not needed,
-    and the algorithm is `forward-forward`.
+    `collaborative`. The further pass, in evaluation mode, costs as much as half of a step; with ``of:
+    previous`` it is not needed, and the algorithm is `forward-forward`.
     """
 
     whole_network = "a layer needs the goodness of all layers before it learns"
     example_recipe: ClassVar[Mapping[str, Any]] = {
         "block": {"goodness": "sum-squares", "objective": {"kind": "collaborative", "of": "all"}}
     }
+
+    def connect(self, net: Network) -> None:
+        """See `ffcore.interfaces.Algorithm.connect`.
+
+        Raises:
+            ValueError: when no block reads the goodness of all layers.
+        """
+        super().connect(net)
+        losses = [getattr(getattr(block, "loss", None), "objective", None) for block in net.blocks]
+        if not any(isinstance(each, Collaborative) and each.of == "all" for each in losses):
+            raise ValueError(
+                "layer-collaboration: no block reads the goodness of all layers: set block.objective to "
+                "{kind: collaborative, of: all}, or use the algorithm forward-forward"
+            )
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return N positives, then N negatives, with the goodness of every block."""

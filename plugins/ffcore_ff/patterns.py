@@ -2,7 +2,7 @@
 
     pattern, random     x ← [x, Σ_k c_k P_k]     P_k uniform in 0 … 1, fixed
     pattern, one-hot    x ← [x, c]               c in the first K values of the channel, the others 0
-    label-channel       h = body([x, Σ_k c_k E_k]),  E learned
+    label-channel       h = body([x, Σ_k c_k E_k]),  E learned; c as it arrives, normalised or not
 
 N samples; V views; K classes; x (N, C, H, W), or (N, D) rows, where the further channel is D further values;
 c (V·N, K) the code, strength · one-hot; P, E (K, H·W).
@@ -77,12 +77,15 @@ class Pattern(_OneHot):
 class LabelChannel(Component):
     """A first layer with a learned channel for each class (Trifecta, Dooms et al. 2023, arXiv:2311.18130).
 
-    It reads inputs with the label code `pattern`, "one-hot". The channels learn with the block, from standard
-    normal numbers.
+    It reads inputs with the label code {kind: pattern, pattern: one-hot, normalise: none}. The channels learn
+    with the block, from standard normal numbers.
 
     Args:
         in_shape: (C + 1, H, W) of one labelled input, or (2 D,); the builder supplies it.
         body: the layer, such as {kind: conv, channels: 64}, or a module.
+
+    Raises:
+        ValueError: when the input has no channel with a one-hot code, or the block is not the first.
     """
 
     examples = ({"body": {"kind": "dense", "units": 8}},)
@@ -91,7 +94,13 @@ class LabelChannel(Component):
         super().__init__()
         self.body: nn.Module = part("body", body, f"{path_of(self, 'body')}.body", in_shape)
         self.values = in_shape[0] // 2 if len(in_shape) == 1 else math.prod(in_shape[1:])
+        if len(in_shape) == 3 and in_shape[0] == 1:
+            raise ValueError(
+                f"body label-channel: inputs of {in_shape} have no label channel; use the label code "
+                "{kind: pattern, pattern: one-hot, normalise: none}"
+            )
         self.channels = nn.Parameter(torch.empty(0))
+        self._checked = False
 
     def setup(self, context: Context) -> None:
         """Make the channels.
@@ -116,8 +125,15 @@ class LabelChannel(Component):
         if not self.channels.numel():  # the dry run comes before `setup`
             made: Tensor = self.body(x)
             return made
-        rows = x.flatten(1)
-        code = rows[:, -self.values :][:, : len(self.channels)]
+        rows, classes = x.flatten(1), len(self.channels)
+        code, rest = rows[:, -self.values :].split((classes, self.values - classes), dim=1)  # type: ignore[no-untyped-call]
+        if not self._checked:  # once: it waits for the device
+            self._checked = True
+            if rest.any():
+                raise ValueError(
+                    "body label-channel: the last channel of the input is no one-hot code; use the label "
+                    "code {kind: pattern, pattern: one-hot, normalise: none}"
+                )
         channel = code @ self.channels.to(x.dtype)
         labelled: Tensor = self.body(torch.cat([rows[:, : -self.values], channel], dim=1).view_as(x))
         return labelled

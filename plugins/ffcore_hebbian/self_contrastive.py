@@ -101,7 +101,8 @@ class SelfContrastiveLoss(LocalLoss):
         partners = views.extra.get(PARTNERS)
         if partners is None:
             raise UserError("loss self-contrastive: there are no pairs; use the algorithm self-contrastive")
-        u = out.activity
+        # squares of sums need more digits than bfloat16 has
+        u = out.activity.to(torch.promote_types(out.activity.dtype, torch.float32))
         together = u.unsqueeze(1) + u[partners]
         positive, negative = F.relu(2 * u).square().mean(1), F.relu(together).square().mean(2)
         terms = {"positive": F.softplus(self.positive - positive).mean()}

@@ -157,7 +157,7 @@ class MarginContrast(NTXent):
     def setup(self, context: Context) -> None:
         """Make the projection, and compute the margin of the block."""
         super().setup(context)
-        self.margin += (self.last - self.first) * context.depth / max(1, context.blocks - 1)
+        self.margin = self.first + (self.last - self.first) * context.depth / max(1, context.blocks - 1)
 
     def contrast(self, z: Tensor, views: Views) -> Tensor:
         """See `NTXent.contrast`."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, LocalLoss, Out, Views
 from ffcore.options import Positive
+from ffcore_noprop.denoiser import Denoiser
 
 
 class Denoising(LocalLoss):
@@ -38,8 +39,11 @@ class Denoising(LocalLoss):
         """Check the goodness.
 
         Raises:
-            ValueError: when it is not one of classes.
+            ValueError: when it is not one of classes, or there is not one class a sample.
         """
+        task = context.task
+        if task is not None and (task.target != "class" or task.features is not None):
+            raise ValueError(f"loss denoising: needs one class a sample, not {task}")
         if context.goodness is None or context.goodness.form != "class" or context.column_of is not None:
             raise ValueError("loss denoising: needs a goodness of every class, such as logits")
 
@@ -52,5 +56,5 @@ class Denoising(LocalLoss):
         with torch.autocast(goodness.device.type, enabled=False):
             estimate = goodness.to(torch.promote_types(goodness.dtype, torch.float32)).softmax(1)
             error = (estimate - F.one_hot(views.y, estimate.shape[1])).square().sum(1).mean()
-            gain = getattr(block.body, "gain", 1.0)
+            gain = block.body.gain if isinstance(block.body, Denoiser) else 1.0
             return {"objective": self.eta / 2 * gain * error}

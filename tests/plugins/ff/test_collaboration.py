@@ -68,6 +68,27 @@ def test_without_a_share_of_the_others_it_is_the_logistic_loss():
     assert torch.equal(Collaborative(gamma=0.0, threshold=1.0)(g, views), Logistic(1.0)(g, views))
 
 
+def test_the_algorithm_needs_an_objective_that_reads_all_layers():
+    with pytest.raises(UserError, match="no block reads the goodness of all layers"):
+        network("previous")
+
+
+def test_measuring_all_layers_leaves_modules_outside_the_blocks_alone():
+    norm = nn.BatchNorm2d(1)
+    norm.requires_grad_(False)
+    block = ffcore.LocalBlock(
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), "mean-squares", objective=Collaborative(0.5, "all")
+    )
+    net = ffcore.Network(
+        [norm, block],
+        LayerCollaboration("overlay", "wrong-label"),
+        example=torch.zeros(2, 1, 3, 4),
+        classes=5,
+    )
+    net.learn(torch.rand(6, 1, 3, 4), torch.arange(6) % 5, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
+    assert norm.num_batches_tracked == 1
+
+
 def test_all_layers_need_the_algorithm():
     with pytest.raises(UserError, match="use the algorithm layer-collaboration, or of: previous"):
         Collaborative(of="all")(torch.ones(4), pair(2))

@@ -80,6 +80,15 @@ def test_the_channels_learn_with_the_block():
     assert changed[:4].all()
 
 
+def test_inputs_without_a_label_channel_are_refused():
+    with pytest.raises(ValueError, match="have no label channel"):
+        LabelChannel((1, 3, 4), nn.Flatten())
+    body = LabelChannel((2, 3, 4), nn.Conv2d(2, 3, 3, padding=1))
+    net = network(body)
+    with pytest.raises(ValueError, match="no one-hot code"):
+        net.local.blocks[0].body(torch.rand(4, 2, 3, 4))
+
+
 def test_a_label_channel_reads_the_first_input_only():
     with pytest.raises(UserError, match="labels enter at the first block"):
         ffcore.Network(
