@@ -139,7 +139,7 @@ def _refuse_idle_blocks(network: LocalNetwork) -> None:
 
 def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, net: Network) -> None:
     """Raise if a cache would give wrong results, because views change or other passes are needed."""
-    refuse_unused(net, recipe.trainer.max_epochs)
+    refuse_unused(net)
     network = net.local
     reasons = {
         "data.augment changes samples in every epoch": bool(recipe.data.augment),

@@ -17,6 +17,9 @@ from ffcore.interfaces.batch_rng import mix
 from ffcore.local import LocalNetwork
 from ffcore.network import Network
 
+LONG = 10**9
+"""Epochs of a run that is longer than any."""
+
 
 class Loader(Protocol):
     """A loader that can also iterate over its samples in the order of the data set."""
@@ -107,13 +110,12 @@ class ReadoutCache:
         return {block: kept[batch.index] for block, kept in self._kept.items()}
 
 
-def refuse_unused(net: Network, epochs: int) -> None:
-    """Raise `UserError` if a cache is wanted that readouts would never read: some block always learns."""
-    last = Progress(max(0, epochs - 1), 0, epochs)
-    if net.schedule.cache and net.local.readouts and net.schedule.windows(last, len(net.local.learning)):
+def refuse_unused(net: Network) -> None:
+    """Raise `UserError` if readouts would never read a cache: some block learns in every epoch of any run."""
+    late = Progress(LONG - 1, 0, LONG)
+    if net.schedule.cache and net.local.readouts and net.schedule.windows(late, len(net.local.learning)):
         raise UserError(
-            "schedule.cache: readouts learn from all blocks, and some of these learn until the last epoch; "
-            "set it to false"
+            "schedule.cache: readouts learn from all blocks, and some of these always learn; set it to false"
         )
 
 

@@ -312,7 +312,7 @@ class ForwardOnly(L.LightningModule):
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # `Network.learn` or another module has replaced the meter
         self._cache = None  # of other data
-        refuse_unused(self.net, self._epochs)
+        refuse_unused(self.net)
         self.distribution.begin(self.network, self._passes())
         if self._partial_epoch:
             own = self.distribution.mine(self._partial_epoch, self._shared)

@@ -89,7 +89,7 @@ class LocalBlock(nn.Module):
         self,
         body: nn.Module,
         goodness: Goodness | str | Mapping[str, Any] | None = None,
-        loss: LocalLoss | None = None,
+        loss: LocalLoss | str | Mapping[str, Any] | None = None,
         handoff: nn.Module | str | Mapping[str, Any] | None = None,
         rule: LearningRule | str | Mapping[str, Any] | None = None,
         per_view: bool = False,
@@ -105,7 +105,7 @@ class LocalBlock(nn.Module):
         expect("name", name, str, "text")
         expect("per_view", per_view, bool, "a boolean")
         if loss is not None:
-            expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
+            loss = cast(LocalLoss, part("loss", loss))
             if objective is not None or penalties:
                 other = "penalties" if objective is None else "objective"
                 raise UserError(f"loss: replaces the objective and its penalties; remove loss or {other}")

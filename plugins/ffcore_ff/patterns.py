@@ -94,11 +94,6 @@ class LabelChannel(Component):
         super().__init__()
         self.body: nn.Module = part("body", body, f"{path_of(self, 'body')}.body", in_shape)
         self.values = in_shape[0] // 2 if len(in_shape) == 1 else math.prod(in_shape[1:])
-        if len(in_shape) == 3 and in_shape[0] == 1:
-            raise ValueError(
-                f"body label-channel: inputs of {in_shape} have no label channel; use the label code "
-                "{kind: pattern, pattern: one-hot, normalise: none}"
-            )
         self.channels = nn.Parameter(torch.empty(0))
         self._checked = False
 
@@ -127,7 +122,7 @@ class LabelChannel(Component):
             return made
         rows, classes = x.flatten(1), len(self.channels)
         code, rest = rows[:, -self.values :].split((classes, self.values - classes), dim=1)  # type: ignore[no-untyped-call]
-        if not self._checked:  # once: it waits for the device
+        if not self._checked and x.any():  # once, since it waits for the device; not the zeros of a dry run
             self._checked = True
             if rest.any():
                 raise ValueError(

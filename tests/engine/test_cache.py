@@ -85,7 +85,7 @@ def test_with_the_same_views_a_cache_changes_nothing(module, loader):
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"readouts": {"softmax": "softmax"}}, "readouts learn from all blocks, and some"),
+        ({"readouts": {"softmax": "softmax"}}, "readouts learn from all blocks, and some of these always"),
         ({"data": {"kind": "digits", "augment": ["shift"]}}, "data.augment"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Learning without derivatives, from losses of forward passes alone."""
