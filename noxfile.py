@@ -10,10 +10,17 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-OF_A_WHEEL = ("plugin", "recipe", "typing", "test_rooms.py")
+OF_A_WHEEL = ("plugin", "typing", "test_rooms.py")
 ONE_OF_EACH = (
     *("digits/ff", "digits/pff", "digits/channel", "digits/blackbox-sklearn", "digits/backprop"),
-    *("digits/predsim", "cifar10/channel-resnet17", "text/characters-local"),
+    *(
+        "digits/predsim",
+        "cifar10/channel-resnet17",
+        "text/characters-local",
+        "digits/noprop",
+        "digits/ffzero",
+    ),
+    *("digits/scff", "digits/pepita", "digits/sigprop", "digits/forward-projection"),
 )
 
 
@@ -41,8 +48,9 @@ def tests(session: nox.Session) -> None:
 def tests_wheel(session: nox.Session) -> None:
     """The built wheel, in an environment with nothing else, from another directory.
 
-    The tests are those of parts that only a wheel could lack: entry points, recipes, data files, types. A
-    recipe of each plugin is built, to check that its code is in the wheel, and one run checks the command.
+    The tests are those of parts that only a wheel could lack: entry points, data files, types. All recipes
+    are validated, and some are built, to check that they and their code are in the wheel; one run checks the
+    command.
     """
     root = Path.cwd()
     built = Path(session.create_tmp()) / "dist"
@@ -53,6 +61,8 @@ def tests_wheel(session: nox.Session) -> None:
     session.install(str(wheel))
     elsewhere = session.create_tmp()
     with session.chdir(elsewhere):
+        recipes = sorted(f"{path.parent.name}/{path.stem}" for path in (root / "recipes").glob("*/*.yaml"))
+        session.run("ffcore", "validate", *recipes)
         session.run("ffcore", "validate", "--build", *ONE_OF_EACH)
         session.run("ffcore", "run", "digits/ff", "trainer.max_epochs=1")
         installed = "import ffcore, sys; sys.exit('site-packages' not in ffcore.__file__)"

@@ -105,6 +105,8 @@ class LocalBlock(nn.Module):
         expect("name", name, str, "text")
         expect("per_view", per_view, bool, "a boolean")
         if loss is not None:
+            if not isinstance(loss, str | Mapping):
+                expect("loss", loss, LocalLoss, "an ffcore.interfaces.LocalLoss")
             loss = cast(LocalLoss, part("loss", loss))
             if objective is not None or penalties:
                 other = "penalties" if objective is None else "objective"

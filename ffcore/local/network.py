@@ -213,9 +213,7 @@ class LocalNetwork(nn.Module):
         return Pass(Views(x=x, roles=("all",), sizes=(rows(x),))).run(self.stages, x)
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
-        """Run one pass in which the blocks learn, each before the next one runs.
-
-        The pass ends with the last block that learns.
+        """Run one pass in which the blocks learn, each before the next one runs, up to the last that learns.
 
         Args:
             views: the views of the pass.
@@ -224,6 +222,9 @@ class LocalNetwork(nn.Module):
         Raises:
             UserError: when the blocks have no optimisers.
         """
+        if not self._plan and self.route is None:  # no running statistics should move
+            self.observe(views, *self.observers)
+            return
         self._require_optimizers(self._plan)
         if any(self._hooks):  # a layer has been pruned since the last step
             self.refresh()
@@ -231,8 +232,7 @@ class LocalNetwork(nn.Module):
         here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
         if self.route is None:
             here.bare_end = self._bare_end
-            with evaluating(*(() if self._plan else self._plain)):  # nothing learns
-                here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
+            here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
         else:
             self.route.learn(self, here)
 

@@ -24,6 +24,7 @@ from ffcore.interfaces import (
 from ffcore.interfaces.goodness import Form
 from ffcore.options import ByName, Count
 from ffcore.parts import part
+from ffcore_ff.patterns import LabelChannel, Pattern
 
 
 class ForwardForward(Algorithm):
@@ -88,8 +89,15 @@ class ForwardForward(Algorithm):
         """See `ffcore.interfaces.Algorithm.connect`.
 
         Raises:
-            ValueError: when both the input and a circuit contain the label, or neither does.
+            ValueError: when both the input and a circuit contain the label, or neither does, or the first
+                layer reads another label code.
         """
+        one_hot = isinstance(self.labels, Pattern) and self.labels.pattern == "one-hot"
+        if not one_hot and any(isinstance(block.body, LabelChannel) for block in net.blocks):
+            raise ValueError(
+                "label-channel reads another label code; set labels: {kind: pattern, pattern: one-hot, "
+                "normalise: none}"
+            )
         if net.circuits and self.labels is not None:
             raise ValueError(
                 "a circuit is clamped to the label, which the input must not contain; set labels: null"

@@ -85,7 +85,7 @@ class LabelChannel(Component):
         body: the layer, such as {kind: conv, channels: 64}, or a module.
 
     Raises:
-        ValueError: when the input has no channel with a one-hot code, or the block is not the first.
+        ValueError: when the block is not the first, or the label code is another one.
     """
 
     examples = ({"body": {"kind": "dense", "units": 8}},)
@@ -95,7 +95,6 @@ class LabelChannel(Component):
         self.body: nn.Module = part("body", body, f"{path_of(self, 'body')}.body", in_shape)
         self.values = in_shape[0] // 2 if len(in_shape) == 1 else math.prod(in_shape[1:])
         self.channels = nn.Parameter(torch.empty(0))
-        self._checked = False
 
     def setup(self, context: Context) -> None:
         """Make the channels.
@@ -121,14 +120,7 @@ class LabelChannel(Component):
             made: Tensor = self.body(x)
             return made
         rows, classes = x.flatten(1), len(self.channels)
-        code, rest = rows[:, -self.values :].split((classes, self.values - classes), dim=1)  # type: ignore[no-untyped-call]
-        if not self._checked and x.any():  # once, since it waits for the device; not the zeros of a dry run
-            self._checked = True
-            if rest.any():
-                raise ValueError(
-                    "body label-channel: the last channel of the input is no one-hot code; use the label "
-                    "code {kind: pattern, pattern: one-hot, normalise: none}"
-                )
+        code = rows[:, -self.values :][:, :classes]
         channel = code @ self.channels.to(x.dtype)
         labelled: Tensor = self.body(torch.cat([rows[:, : -self.values], channel], dim=1).view_as(x))
         return labelled

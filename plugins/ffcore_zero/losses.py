@@ -1,6 +1,6 @@
 """Hinge losses of class goodness, and losses that are a sum over channels.
 
-    hinge          L   = 1/N Σ_n Σ_k max(0, m + g_nk − g_ny)
+    class-hinge    L   = 1/N Σ_n Σ_k max(0, m + g_nk − g_ny)
     channel-hinge  L_c = 1/N Σ_n Σ_k max(0, m + s_nck − s_ncy);   L = Σ_c L_c
 
 N samples; K classes; C channels; y the true class of sample n; g (N, K) goodness; s (N, C, K) the

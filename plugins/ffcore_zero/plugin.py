@@ -14,7 +14,7 @@ def ffcore_register(registry: Registrar) -> None:
     """See `ffcore.plugin.hookspecs.ffcore_register`."""
     registry.rule("directional", "ffcore_zero.rule:Directional")
     registry.goodness("simplex", "ffcore_zero.simplex:Simplex")
-    registry.objective("hinge", "ffcore_zero.losses:Hinge")
+    registry.objective("class-hinge", "ffcore_zero.losses:Hinge")
     registry.loss("channel-hinge", "ffcore_zero.losses:ChannelHinge")
     registry.handoff("relu", "ffcore_zero.handoffs:ReLU")
     registry.body("crossbar", "ffcore_zero.crossbar:Crossbar")

@@ -25,8 +25,17 @@ def load(noun, name):
     return manager.current().registry.get(noun, name).load()
 
 
-ENERGIES = [name for name in registered("goodness") if load("goodness", name).form == "energy"]
-OF_ENERGIES = [name for name in registered("objective") if load("objective", name).accepts == "energy"]
+# without those that compare the rows of a pass, keep a running mean, or read the layers before
+ENERGIES = [
+    name
+    for name in registered("goodness")
+    if load("goodness", name).form == "energy" and not load("goodness", name).reads_views and name != "bcm"
+]
+OF_ENERGIES = [
+    name
+    for name in registered("objective")
+    if load("objective", name).accepts == "energy" and name not in ("collaborative", "weighted")
+]
 HANDOFFS = [name for name in registered("handoff") if name in ("identity", "rms", "l2")]
 
 

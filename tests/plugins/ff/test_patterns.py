@@ -80,11 +80,14 @@ def test_the_channels_learn_with_the_block():
     assert changed[:4].all()
 
 
-def test_inputs_without_a_label_channel_are_refused():
-    body = LabelChannel((2, 3, 4), nn.Conv2d(2, 3, 3, padding=1))
-    net = network(body)
-    with pytest.raises(ValueError, match="no one-hot code"):
-        net.local.blocks[0].body(torch.rand(4, 2, 3, 4))
+def test_another_label_code_is_refused():
+    with pytest.raises(UserError, match="label-channel reads another label code; set labels"):
+        ffcore.Network(
+            [ffcore.LocalBlock(LabelChannel((1, 3, 4), nn.Flatten()), "mean-squares", objective="symba")],
+            ForwardForward("overlay", "wrong-label"),
+            example=torch.zeros(2, 1, 3, 4),
+            classes=5,
+        )
 
 
 def test_a_label_channel_reads_the_first_input_only():
