@@ -10,7 +10,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-OF_A_WHEEL = ("plugin", "typing", "test_rooms.py")
+OF_A_WHEEL = ("typing", "test_rooms.py")
 ONE_OF_EACH = (
     *("digits/ff", "digits/pff", "digits/channel", "digits/blackbox-sklearn", "digits/backprop"),
     *(
@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
 def tests_wheel(session: nox.Session) -> None:
     """The built wheel, in an environment with nothing else, from another directory.
 
-    The tests are those of parts that only a wheel could lack: entry points, data files, types. All recipes
+    The tests are those of parts that only a wheel could lack, such as types. All recipes
     are validated, and some are built, to check that they and their code are in the wheel; one run checks the
     command.
     """
