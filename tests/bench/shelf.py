@@ -105,6 +105,8 @@ def measured(method: str, data: str, root: str, minutes: float) -> dict[str, Any
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the rows of a data set as a table, in the order of their test errors."""
+    if not rows:
+        return "Not measured yet."
     titles = (
         "method | family | test error | validation | epochs | time | parameters | with heads | million MACs"
     )
