@@ -33,7 +33,7 @@ def batch(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return whole.masked_fill(hidden, MASK), whole.masked_fill(~hidden, IGNORED)
 
 
-def main(steps: int = 400) -> float:
+def main(steps: int = 250) -> float:
     """Train, and return the share of hidden numbers that are found in new sequences."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import ffcore
 from ffcore.tasks import PixelClassification
 
-SIDE = 32
+SIDE = 24
 
 
 def stage(inputs: int, channels: int) -> nn.Module:
