@@ -14,7 +14,6 @@ from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.memory import refuse
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
-from ffcore.engine.cache import refuse_unused
 from ffcore.engine.module import SEEDING, ForwardOnly
 from ffcore.errors import UserError, at_path, closest
 from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, Schedule, Statistics
@@ -102,7 +101,7 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
         seed=recipe.seed,
     )
     if schedule.cache:
-        _refuse_to_cache(recipe, algorithm, net)
+        _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs
     _refuse_idle_fits(network, schedule, epochs)
     with at_path("schedule"):  # the checks above have planned other epochs
@@ -137,10 +136,8 @@ def _refuse_idle_blocks(network: LocalNetwork) -> None:
         raise UserError("start.freeze: nothing is left to learn; leave a block out of it, or add a readout")
 
 
-def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, net: Network) -> None:
+def _refuse_to_cache(recipe: Recipe, algorithm: Algorithm, network: LocalNetwork) -> None:
     """Raise if a cache would give wrong results, because views change or other passes are needed."""
-    refuse_unused(net)
-    network = net.local
     reasons = {
         "data.augment changes samples in every epoch": bool(recipe.data.augment),
         f"{recipe.algorithm.kind}: {algorithm.whole_network}": bool(algorithm.whole_network),

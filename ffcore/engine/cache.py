@@ -129,13 +129,15 @@ def filled(
     Raises:
         UserError: when the loader has no order.
     """
-    reads = bool(network.readouts)
-    learns = any(network.place(block) is not None for block in network.blocks)
-    if learns if reads else not network.finished:
+    if network.readouts:
+        due = all(network.place(block) is None for block in network.blocks)
+    else:
+        due = network.finished > 0
+    if not due:
         return None
     if not hasattr(loader, "in_order"):
         raise UserError("schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false")
-    if reads:
+    if network.readouts:
         return ReadoutCache(network, algorithm, loader)
     return Cache(network, algorithm, loader, seed)
 

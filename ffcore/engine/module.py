@@ -87,6 +87,7 @@ class ForwardOnly(L.LightningModule):
             raise UserError(
                 "schedule.cache: does not work with heads, augmentations or circuits; set it to false"
             )
+        refuse_unused(net)
         right = "a torch optimiser class, a function of parameters, a mapping, or ffcore.optimizers(…)"
         given = isinstance(optimizers, BlockOptimizers)
         if not callable(optimizers):
@@ -312,7 +313,6 @@ class ForwardOnly(L.LightningModule):
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # `Network.learn` or another module has replaced the meter
         self._cache = None  # of other data
-        refuse_unused(self.net)
         self.distribution.begin(self.network, self._passes())
         if self._partial_epoch:
             own = self.distribution.mine(self._partial_epoch, self._shared)

@@ -1,6 +1,7 @@
 """Supervised contrast between the samples of a batch, on the handoff of a block.
 
-    L = −mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(z_i·z_a / T)_p
+    L = −mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(s_ia / T)_p,  s_ia = z_i·z_a, with a margin m for a ∈ P(i):
+    s_ia = min(z_i·z_a + m, 1)
 
 N samples; C channels; z (N, D) projections of length 1; P(i): the other samples of i's class.
 """
@@ -19,8 +20,8 @@ from ffcore.options import Natural, NonNegative, Positive, Size
 from ffcore_channel.pooling import product
 
 
-def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float) -> Tensor:
-    """Return −mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(z_i·z_a/T)_p; P(i): other samples of i's class.
+def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float, margin: float = 0.0) -> Tensor:
+    """Return −mean_i mean_{p ∈ P(i)} ln softmax_{a ≠ i}(s_ia/T)_p; P(i): other samples of i's class.
 
     The term of a sample without others of its class is 0. Such a sample is still a negative for the others.
 
@@ -28,12 +29,16 @@ def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float) -> Te
         z: (N, D) of length 1, N ≥ 2.
         y: (N,) classes.
         temperature: T.
+        margin: m; 0 for none.
     """
     # A sample is never compared with itself.
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    similar = (product(z, z.T) / temperature).masked_fill(own, -math.inf)
-    log_share = similar - similar.logsumexp(1, keepdim=True)
     same = (y.unsqueeze(1) == y) & ~own
+    cosines = product(z, z.T)
+    if margin:
+        cosines = torch.where(same, (cosines + margin).clamp(max=1), cosines)
+    similar = (cosines / temperature).masked_fill(own, -math.inf)
+    log_share = similar - similar.logsumexp(1, keepdim=True)
     of_sample = log_share.masked_fill(~same, 0).sum(1) / same.sum(1).clamp(min=1)
     return -of_sample.mean()
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
 from ffcore.options import NonNegative, Positive, Size
+from ffcore_channel.contrast import supervised_contrast
 from ffcore_local.heads import feature_dim
 
 _EPS = 1e-6
@@ -38,19 +39,6 @@ def nt_xent(z: Tensor, temperature: float) -> Tensor:
     similar = (z @ z.T / temperature).masked_fill(own, -math.inf)
     other = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(similar, other)
-
-
-def margin_contrast(z: Tensor, y: Tensor, temperature: float, margin: float) -> Tensor:
-    """Return the supervised contrast of 2N rows of length 1 with classes (2N,); see the module.
-
-    The term of a row without others of its class is 0.
-    """
-    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    same = (y.unsqueeze(1) == y) & ~own
-    similar = z @ z.T
-    similar = torch.where(same, (similar + margin).clamp(max=1), similar) / temperature
-    log_share = similar.masked_fill(own, -math.inf).log_softmax(1)
-    return -(log_share.masked_fill(~same, 0).sum(1) / same.sum(1).clamp(min=1)).mean()
 
 
 class NTXent(Penalty):
@@ -162,4 +150,4 @@ class MarginContrast(NTXent):
     def contrast(self, z: Tensor, views: Views) -> Tensor:
         """See `NTXent.contrast`."""
         assert views.y is not None, "reads_classes"
-        return margin_contrast(z, views.y.repeat(2), self.temperature, self.margin)
+        return supervised_contrast(z, views.y.repeat(2), self.temperature, self.margin)

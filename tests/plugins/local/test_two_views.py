@@ -10,7 +10,8 @@ from torch.nn import functional as F
 import ffcore
 from ffcore.errors import UserError
 from ffcore.interfaces import Context, Out, Views
-from ffcore_local.contrastive import MarginContrast, NTXent, margin_contrast, nt_xent
+from ffcore_channel.contrast import supervised_contrast
+from ffcore_local.contrastive import MarginContrast, NTXent, nt_xent
 
 PARTS = {
     "algorithm": {"kind": "two-views", "augment": [{"kind": "shift", "pixels": 1}]},
@@ -135,7 +136,7 @@ def test_margin_contrast_pair_by_pair():
         friends = [p for p in range(6) if p != i and y[p] == y[i]]
         for p in friends:
             total -= math.log(math.exp(s[p] / temperature) / below) / len(friends)
-    made = margin_contrast(z, torch.tensor(y), temperature, margin)
+    made = supervised_contrast(z, torch.tensor(y), temperature, margin)
     assert float(made) == pytest.approx(total / 6, rel=1e-12)
 
 
