@@ -5,9 +5,10 @@
 
 A method is a recipe with its own settings, on MNIST without augmentation. It learns for as many epochs as
 fit into the given minutes of one core; its learning-rate schedule is complete. The number of epochs comes
-from a run of one epoch. A method with a number of epochs of its own, such as a closed form, runs as its
-recipe says. Times are those of the processor, so that other work on the machine changes them little. One run
-a method, seed 1, in a process of its own; the rows are kept in docs/results/shelf.json.
+from a run of one epoch; where that takes longer, the method has no row. A method with a number of epochs of
+its own, such as a closed form, runs as its recipe says. Times are those of the processor, so that other work
+on the machine changes them little. One run a method, seed 1, in a process of its own; the rows are kept in
+docs/results/shelf.json.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def measured(method: str, data: str, root: str, minutes: float) -> dict[str, Any
         epochs = load(recipe).trainer.max_epochs
     else:
         _, of_epoch = learned(recipe, 1, changes)
-        epochs = max(1, int(60 * minutes / of_epoch))
+        epochs = int(60 * minutes / of_epoch)
+        if not epochs:
+            return {"recipe": recipe, "minutes": minutes, "epoch_s": round(of_epoch, 1)}
     results, seconds = learned(recipe, epochs, changes)
     blocks = results["blocks"]
     return {
@@ -111,7 +114,8 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         "method | family | test error | validation | epochs | time | parameters | with heads | million MACs"
     )
     lines = [f"| {titles} | memory |", "| --- | --- |" + " ---: |" * 8]
-    for method, row in sorted(rows.items(), key=lambda item: item[1]["test_error"]):
+    measured = {method: row for method, row in rows.items() if "test_error" in row}
+    for method, row in sorted(measured.items(), key=lambda item: item[1]["test_error"]):
         cells = (
             f"[{method}](../recipes/{row['recipe']}.yaml)",
             row["family"],
@@ -125,6 +129,10 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
             f"{row['peak_memory'] / 2**20:,.0f} MiB",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
+    for method in sorted(rows.keys() - measured.keys()):
+        row = rows[method]
+        link = f"[{method}](../recipes/{row['recipe']}.yaml)"
+        lines += ["", f"No row for {link}: one epoch takes {row['epoch_s'] / 60:.1f} minutes."]
     return "\n".join(lines)
 
 
@@ -146,7 +154,7 @@ def main() -> None:
         possible = [name for name, (_, recipes) in METHODS.items() if given.data in recipes]
         for method in given.methods or [name for name in possible if name not in kept().get(given.data, {})]:
             row = measured(method, given.data, given.root, given.minutes)
-            print(f"{method}: {row['test_error']} % after {row['learning_s']} s", flush=True)
+            print(f"{method}: {row}", flush=True)
             rows = kept()  # read again: another process may have written
             rows.setdefault(given.data, {})[method] = row
             given.keep.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n", encoding="utf-8")
