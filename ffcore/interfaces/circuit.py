@@ -41,9 +41,12 @@ class Circuit(Component):
         needs_hypotheses: whether each row must have a hypothesis.
         calls: number of calls of each block in a learning pass.
         reads: indices of the calls, from 0, whose mean goodness is the block's evidence.
+        independent: whether no block reads another in a learning pass; then implement `alone`. The ranks of a
+            pipeline divide such blocks, and send nothing.
     """
 
     needs_hypotheses: ClassVar[bool] = False
+    independent: ClassVar[bool] = False
     calls: int
     reads: range
 
@@ -70,3 +73,13 @@ class Circuit(Component):
         Returns:
             The input of the next stage.
         """
+
+    def alone(self, block: nn.Module, x: Tensor, views: Views) -> None:
+        """Call one block as `forward` does in a learning pass. Only for independent circuits.
+
+        Args:
+            block: a block of the circuit.
+            x: as for `forward`.
+            views: as for `forward`, of a learning pass.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.alone: an independent circuit has to implement it")

@@ -1,5 +1,7 @@
 """Divides a network into contiguous ranges of stages, one per rank, for a pipeline.
 
+The stages are those of the network, or the blocks of an independent circuit; see `ffcore.local.alone`.
+
 `balanced` minimises the largest cost of a rank, by dynamic programming over the segments:
 best[r][j] = min over i < j of max(best[r − 1][i], cost of segments i … j − 1), O(ranks · segments²).
 """
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.errors import UserError
@@ -67,11 +70,11 @@ def ranges(starts: Sequence[int], stop: int) -> list[range]:
     return [range(a, b) for a, b in pairwise([*starts, stop])]
 
 
-def segments(network: LocalNetwork) -> list[int]:
+def segments(network: LocalNetwork, stages: Sequence[nn.Module]) -> list[int]:
     """Returns the first stage of each segment: blocks that share a window cannot be on different ranks."""
     windows: list[set[int]] = [
         {place.window for part in stage.modules() if (place := network.place(part)) is not None}
-        for stage in network.stages
+        for stage in stages
     ]
     starts = [0]
     for boundary in range(1, len(windows)):
@@ -82,33 +85,35 @@ def segments(network: LocalNetwork) -> list[int]:
     return starts
 
 
-def learning(network: LocalNetwork, starts: Sequence[int]) -> list[bool]:
+def learning(network: LocalNetwork, stages: Sequence[nn.Module], starts: Sequence[int]) -> list[bool]:
     """Returns for each segment whether it has a block that learns."""
     return [
-        any(network.place(part) is not None for i in stages for part in network.stages[i].modules())
-        for stages in ranges(starts, len(network.stages))
+        any(network.place(part) is not None for i in segment for part in stages[i].modules())
+        for segment in ranges(starts, len(stages))
     ]
 
 
-def counted(network: LocalNetwork) -> list[float]:
+def counted(network: LocalNetwork, stages: Sequence[nn.Module]) -> list[float]:
     """Returns the multiplications of each stage for one sample in a forward pass.
 
     Learning takes more by the same factor in every stage, so that the balance is the same.
     """
     like = next(network.parameters())
     x = torch.zeros(2, *network.shape, dtype=like.dtype, device=like.device)
-    views = Views(x=x, roles=("count",), sizes=(2,))
+    views = Views(
+        x=x, roles=("count",), sizes=(2,), hypothesis=torch.zeros(2, dtype=torch.int64, device=x.device)
+    )
     costs = []
     here = Pass(views)
     with evaluating(network), torch.no_grad():
-        for stage in network.stages:
+        for stage in stages:
             with FlopCounterMode(display=False) as counter:
                 x = here.run([stage], x)
             costs.append(counter.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
     return costs
 
 
-def chosen(network: LocalNetwork, names: Sequence[str], ranks: int) -> list[int]:
+def chosen(network: LocalNetwork, stages: Sequence[nn.Module], names: Sequence[str], ranks: int) -> list[int]:
     """Returns the first stage of each rank for ``trainer.cut``: the first blocks of all ranks but the first.
 
     Raises:
@@ -119,11 +124,11 @@ def chosen(network: LocalNetwork, names: Sequence[str], ranks: int) -> list[int]
             f"trainer.cut: {len(names)} names for {ranks} ranks; give one for each rank but the first"
         )
     known = {block.name: block for block in network.blocks}
-    parts, starts = segments(network), [0]
+    parts, starts = segments(network, stages), [0]
     for name in names:
         if name not in known:
             raise UserError(f"trainer.cut: there is no block {name!r}; there are {', '.join(known)}")
-        stage = next(i for i, s in enumerate(network.stages) if known[name] in set(s.modules()))
+        stage = next(i for i, s in enumerate(stages) if known[name] in set(s.modules()))
         if stage not in parts:
             raise UserError(
                 f"trainer.cut: a rank cannot begin with block {name!r}: it learns together with earlier ones"
@@ -131,7 +136,7 @@ def chosen(network: LocalNetwork, names: Sequence[str], ranks: int) -> list[int]
         if stage <= starts[-1]:
             raise UserError(f"trainer.cut: {', '.join(names)}: should be in the order of the network")
         starts.append(stage)
-    for rank, learns in enumerate(learning(network, starts)):
+    for rank, learns in enumerate(learning(network, stages, starts)):
         if not learns:
             raise UserError(f"trainer.cut: rank {rank} would have no block that learns")
     return starts

@@ -1,7 +1,8 @@
 """Layer parallel training: every rank has some of the blocks and all of each batch.
 
 Each rank makes the batch and its views itself, with the same batch RNG. Only handoffs are sent, from each
-rank to the next; no gradients are sent back. The ranks learn different batches at the same time.
+rank to the next; no gradients are sent back. The ranks learn different batches at the same time. Blocks that
+read nothing of each other (an independent circuit) send nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.errors import UserError
 from ffcore.interfaces import Progress, Schedule, Views
 from ffcore.local import BlockOptimizer, LocalNetwork
+from ffcore.local.alone import Alone, Apart, parts
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Link
@@ -58,48 +60,54 @@ class Pipeline(Distribution):
         self.balance = balance
         self.cut = cut
         self._network: LocalNetwork | None = None
+        self._stages: Sequence[nn.Module] = ()
         self._link: Link | None = None
         self._owners: dict[str, int] = {}
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
         """Divide the network and connect this rank to its neighbours."""
         self._network = network
+        self._stages = stages = parts(network)
         if self.cut:
-            starts = chosen(network, self.cut, self.ranks.world)
+            starts = chosen(network, stages, self.cut, self.ranks.world)
         else:
-            costs = counted(network) if self.balance == "counted" else self._measured(network, batches)
-            parts = segments(network)
-            first_parts = balanced(_sums(costs, parts), learning(network, parts), self.ranks.world)
-            starts = [parts[part] for part in first_parts]
+            if self.balance == "counted":
+                costs = counted(network, stages)
+            else:
+                costs = self._measured(network, batches)
+            first = segments(network, stages)
+            learn = learning(network, stages, first)
+            starts = [first[i] for i in balanced(_sums(costs, first), learn, self.ranks.world)]
             self.loads = _sums(costs, starts)
-        self._assign(network, ranges(starts, len(network.stages)))
+        self._assign(network, ranges(starts, len(stages)))
 
     def _assign(self, network: LocalNetwork, spans: Sequence[range]) -> None:
         last = self.ranks.world - 1
         rank_of = {
-            part: rank
-            for rank, span in enumerate(spans)
-            for i in span
-            for part in network.stages[i].modules()
+            part: rank for rank, span in enumerate(spans) for i in span for part in self._stages[i].modules()
         }
         self._owners = {name: rank_of.get(block, last) for name, block in network.learners.items()}
         self._tensors: list[list[Tensor]] = [[] for _ in range(self.ranks.world)]
         for rank, span in enumerate(spans):
-            parts = [*(network.stages[i] for i in span), *([network.readout_blocks] if rank == last else [])]
-            for part in parts:
+            own = [*(self._stages[i] for i in span), *([network.readout_blocks] if rank == last else [])]
+            for part in own:
                 self._tensors[rank] += [t.data for t in (*part.parameters(), *part.buffers()) if t.numel()]
-        device = next(network.parameters()).device
-        self._link = Link(self.ranks.rank, self.ranks.world, self.batch, device)
         rank = self.ranks.rank
-        network.route = Span(spans[rank], rank == last, self._link)
+        if network.circuits:
+            network.route = Apart([self._stages[i] for i in spans[rank]])
+        else:
+            device = next(network.parameters()).device
+            self._link = Link(rank, self.ranks.world, self.batch, device)
+            network.route = Span(spans[rank], rank == last, self._link)
         for name, each in optimizers_of(network).items():
             if not self.owns(name):
                 each.optimizer.state.clear()  # another rank steps it: free its memory here
 
     def end(self) -> None:
         """Finish all transfers; from now on every rank can run the whole network again."""
-        if self._network is not None and self._link is not None:
+        if self._network is not None:
             self._network.route = None
+        if self._link is not None:
             self._link.close()
             self._link = None
 
@@ -134,7 +142,8 @@ class Pipeline(Distribution):
             {parameter: copy.deepcopy(of) for parameter, of in each.optimizer.state.items()}
             for each in optimizers
         ]
-        clock = _Stopwatch(network.stages)
+        # the block itself: outside a pipeline a circuit calls its blocks
+        clock = _Stopwatch([stage.block if isinstance(stage, Alone) else stage for stage in self._stages])
         record, network.record = network.record, None
         observers, network.observers = network.observers, []
         try:
@@ -229,8 +238,15 @@ class PipelineStrategy(LocalDDP):
         network, config = module.network, recipe.trainer
         ranks = world(config)
         where = "trainer.strategy: ff_pipeline"
+        stages = parts(network)
         if network.circuits:
-            raise UserError(f"{where}: the blocks of a circuit run several times per pass; use ff_local")
+            if not all(isinstance(stage, Alone) for stage in stages):
+                raise UserError(
+                    f"{where}: the blocks of a circuit run several times per pass, or beside other stages; use "
+                    "ff_local"
+                )
+            if tuple(network.readouts):
+                raise UserError(f"{where}: readouts read all blocks of the circuit; use ff_local")
         if module.algorithm.whole_network:
             raise UserError(
                 f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local"
@@ -242,9 +258,9 @@ class PipelineStrategy(LocalDDP):
                 f"{where}: readouts need a second kind of message, which is not tested on GPUs; use ff_local"
             )
         if config.cut:
-            chosen(network, config.cut, ranks)
+            chosen(network, stages, config.cut, ranks)
             return
-        learn = sum(learning(network, segments(network)))
+        learn = sum(learning(network, stages, segments(network, stages)))
         if learn < ranks:
             raise UserError(
                 f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn "

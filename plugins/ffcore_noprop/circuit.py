@@ -36,6 +36,7 @@ class Denoisers(Circuit):
     """
 
     needs_hypotheses: ClassVar[bool] = True
+    independent: ClassVar[bool] = True
     calls, reads = 1, range(1)
     codes: Tensor
     examples: ClassVar[Sequence[Mapping[str, Any]]] = ({"steps": 3, **EXAMPLE},)
@@ -76,6 +77,10 @@ class Denoisers(Circuit):
         for t, block in enumerate(self.denoisers):
             logits = block(x, self.noised(t, views))
         return logits
+
+    def alone(self, block: nn.Module, x: Tensor, views: Views) -> None:
+        """See `ffcore.interfaces.Circuit.alone`."""
+        block(x, self.noised(list(self.denoisers).index(block), views))
 
     def noised(self, t: int, views: Views) -> Tensor:
         """Return z_t (R, K) of the hypotheses; without random numbers its mean."""

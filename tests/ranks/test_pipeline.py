@@ -18,6 +18,16 @@ CUT = {
         {},
     ),
     "a black box": ("digits/blackbox-sign", [LARGE], {}),
+    "blocks that do not read each other": (
+        "digits/noprop",
+        ["network.0.steps=3", "network.0.image=[{kind: conv-bn, channels: 4}]", LARGE],
+        {},
+    ),
+    "such blocks, measured": (
+        "digits/noprop",
+        ["network.0.steps=3", "network.0.image=[{kind: dense, units: 8}]", LARGE],
+        {"balance": "measured"},
+    ),
     "measured": ("digits/ff", ["network.0.units=40", LARGE], {"balance": "measured"}),
     "uneven, accumulated, clipped": (
         "digits/ff",

@@ -6,6 +6,7 @@ import torch
 from ffcore.interfaces import (
     Algorithm,
     BlackBox,
+    Circuit,
     LayerContribution,
     LearningRule,
     Readout,
@@ -122,6 +123,27 @@ class OpenOnce(BlackBox):
         self._file = 1
 
 
+class Connected(Circuit):
+    """Says that its blocks are independent, but the second reads the first."""
+
+    independent = True
+    calls, reads = 1, range(1)
+
+    def setup(self, context):
+        self.blocks = torch.nn.ModuleList(
+            context.block(f"block{i}", torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 20)))
+            for i in range(2)
+        )
+
+    def forward(self, x, views):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def alone(self, block, x, views):
+        block(x)
+
+
 class Lazy(Algorithm):
     """Learns nothing, scores nothing."""
 
@@ -156,6 +178,7 @@ CAUGHT = [
     ("rule", Idle, "moves every block", "block1 has not learned"),
     ("rule", Dragging, "reports detached losses of every block", "has a graph"),
     ("blackbox", Dropping, "keeps rows", "for 6 rows"),
+    ("circuit", Connected, "independent blocks learn alone", "learns differently .*blocks.1"),
     ("algorithm", Lazy, "learns an easy problem", "on four easy classes"),
     ("algorithm", Lazy, "changes every block that can learn", "none has changed"),
     ("algorithm", Rolling, "scores every source sample and class", "scores are"),

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from ffcore.build.assemble import assemble
 from ffcore.interfaces import BatchRNG, Circuit, Views
 from ffcore.local import LocalNetwork
+from ffcore.local.alone import Apart, parts
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers, pair
@@ -78,6 +79,21 @@ def check_circuit_hands_on_no_graph(example: Example) -> None:
     net.goodness(_hypotheses())
     assert outputs, "it was not called"
     assert not any(t.requires_grad for t in outputs), "its output has a graph"
+
+
+def check_circuit_independent_blocks_learn_alone(example: Example) -> None:
+    """Blocks of an independent circuit learn the same alone, in the opposite order."""
+    net, circuit = _placed(example)
+    if not circuit.independent:
+        return
+    apart, _ = _placed(example)
+    apart.route = Apart(parts(apart)[::-1])
+    for step in range(2):
+        net.learn(_views(step))
+        apart.learn(_views(step))
+    others = dict(apart.named_parameters())
+    differ = [name for name, p in net.named_parameters() if not torch.equal(p, others[name])]
+    assert not differ, f"independent, but learns differently without the blocks before: {', '.join(differ)}"
 
 
 def _placed(example: Example, seed: int = 0) -> tuple[LocalNetwork, Circuit]:
