@@ -92,6 +92,7 @@ class LocalLoss(Component):
     """
 
     auxiliary: ClassVar[bool] = False
+    reads_classes: ClassVar[bool] = False
     couples_samples: bool = False
     reads_handoff: bool = False
     reads_inputs: bool = False

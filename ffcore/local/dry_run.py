@@ -283,22 +283,31 @@ def _refuse_targets(block: LocalBlock, task: Task) -> None:
     """
     if isinstance(block.loss, HeadLoss) and task.target == "none":
         raise UserError(f"head {block.name}: learns from targets, but the task has none")
+    if block.loss is not None and block.loss.reads_classes:
+        _refuse_other_than_classes(block, "loss", block.loss, task)
     if not isinstance(block.loss, PenaltyLoss):
         return
-    what, objective = type(task).__name__, getattr(block.loss, "objective", None)
+    objective = getattr(block.loss, "objective", None)
     if objective is not None and not {task.target, "none"} & objective.reads:
         read = " or ".join(sorted(objective.reads))
         raise UserError(
             f"objective: block {block.name}: {title(objective)} reads targets of the sort {read}; those of "
-            f"the task {what} are {task.target}: {_OBJECTIVES[task.target]}"
+            f"the task {type(task).__name__} are {task.target}: {_OBJECTIVES[task.target]}"
         )
-    for name, penalty in block.loss.penalties.items():
-        single = task.features is None or cast(Penalty, penalty).reads_positions
-        if cast(Penalty, penalty).reads_classes and (task.target != "class" or not single):
-            raise UserError(
-                f"penalties.{name}: block {block.name}: {title(penalty)} needs one class a sample; those of "
-                f"the task {what} are others"
-            )
+    for name, each in block.loss.penalties.items():
+        penalty = cast(Penalty, each)
+        if penalty.reads_classes:
+            _refuse_other_than_classes(block, f"penalties.{name}", penalty, task, penalty.reads_positions)
+
+
+def _refuse_other_than_classes(
+    block: LocalBlock, path: str, part: nn.Module, task: Task, positions: bool = False
+) -> None:
+    if task.target != "class" or not (task.features is None or positions):
+        raise UserError(
+            f"{path}: block {block.name}: {title(part)} needs one class a sample; those of the task "
+            f"{type(task).__name__} are others"
+        )
 
 
 @contextmanager

@@ -242,8 +242,8 @@ class PipelineStrategy(LocalDDP):
         if network.circuits:
             if not all(isinstance(stage, Alone) for stage in stages):
                 raise UserError(
-                    f"{where}: the blocks of a circuit run several times per pass, or beside other stages; use "
-                    "ff_local"
+                    f"{where}: the blocks of a circuit run several times per pass, or beside other stages; "
+                    "use ff_local"
                 )
             if tuple(network.readouts):
                 raise UserError(f"{where}: readouts read all blocks of the circuit; use ff_local")

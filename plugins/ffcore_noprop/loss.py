@@ -29,6 +29,7 @@ class Denoising(LocalLoss):
         eta: η.
     """
 
+    reads_classes: ClassVar[bool] = True
     example_recipe: ClassVar[Mapping[str, Any]] = {"block": {"goodness": "linear-head"}}
 
     def __init__(self, eta: Positive = 0.1) -> None:
@@ -39,11 +40,8 @@ class Denoising(LocalLoss):
         """Check the goodness.
 
         Raises:
-            ValueError: when it is not one of classes, or there is not one class a sample.
+            ValueError: when it is not one of classes.
         """
-        task = context.task
-        if task is not None and (task.target != "class" or task.features is not None):
-            raise ValueError(f"loss denoising: needs one class a sample, not {task}")
         if context.goodness is None or context.goodness.form != "class" or context.column_of is not None:
             raise ValueError("loss denoising: needs a goodness of every class, such as logits")
 

@@ -44,6 +44,7 @@ class SignalLoss(LocalLoss):
     """
 
     reads_inputs = True
+    reads_classes: ClassVar[bool] = True
     example_recipe: ClassVar[Mapping[str, Any]] = {"block": {"goodness": "signal-similarity"}}
     examples = tuple({"version": version} for version in ("v1", "v14", "v15"))
 

@@ -69,9 +69,10 @@ class ChannelHinge(ChannelLoss):
         margin: m.
 
     Raises:
-        ValueError: when the block's goodness is not `simplex`, or targets are not one class a sample.
+        ValueError: when the block's goodness is not `simplex`.
     """
 
+    reads_classes: ClassVar[bool] = True
     example_recipe: ClassVar[Mapping[str, Any]] = {"block": {"goodness": "simplex"}}
 
     def __init__(self, margin: NonNegative = 0.3) -> None:
@@ -79,7 +80,7 @@ class ChannelHinge(ChannelLoss):
         self.margin = margin
 
     def setup(self, context: Context) -> None:
-        """Check the goodness and the task.
+        """Check the goodness.
 
         Raises:
             ValueError: see the class.
@@ -88,9 +89,6 @@ class ChannelHinge(ChannelLoss):
             raise ValueError(
                 f"loss channel-hinge: block {context.name} has no goodness simplex, which it reads"
             )
-        task = context.task
-        if task is not None and (task.target != "class" or task.features is not None):
-            raise ValueError(f"loss channel-hinge: needs one class a sample, not {task}")
 
     def of_channels(self, out: Out, block: Block, views: Views) -> Tensor:
         """Return L_c, (C,); see `ChannelLoss.of_channels`."""

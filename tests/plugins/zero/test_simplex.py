@@ -108,8 +108,9 @@ def test_the_channel_hinge_needs_its_goodness_and_classes():
     block = ffcore.LocalBlock(nn.Linear(6, 5), "linear-head", loss=ChannelHinge())
     with pytest.raises(UserError, match="loss channel-hinge: block block1 has no goodness simplex"):
         ffcore.Network([block], "local-errors", example=torch.zeros(2, 6), classes=3)
-    with pytest.raises(ValueError, match="loss channel-hinge: needs one class a sample, not"):
-        ChannelHinge().setup(Context((7,), K, name="b", goodness=placed((7,)), task=Regression(K)))
+    block = ffcore.LocalBlock(nn.Linear(6, 5), "simplex", loss=ChannelHinge())
+    with pytest.raises(UserError, match=r"^loss: block block1: ChannelHinge needs one class a sample; .*Reg"):
+        ffcore.Network([block], "local-errors", example=torch.zeros(2, 6), task=Regression(K))
 
 
 def test_the_handoff_is_rectified_and_then_pooled():
