@@ -61,6 +61,14 @@ SMALL = {
         ],
         0.1,
     ),
+    "directions": (
+        "digits/ffzero",
+        [
+            "network=[{kind: conv, channels: 8, bias: true, activation: identity}]",
+            "block.rule.epsilon=1.0",
+        ],
+        0.01,
+    ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none
