@@ -86,7 +86,11 @@ class Algorithm(Component):
         return Views(x=x, roles=("all",), sizes=(rows(x),), y=y)
 
     def learn(self, batch: Batch, net: Network) -> None:
-        """Learn from one batch: the readouts first, then the blocks."""
+        """Learn from one batch: the readouts first, then the blocks.
+
+        Not called while ``schedule.cache`` is in use: blocks then learn from stored `views`, and readouts
+        from stored handoffs.
+        """
         # The readouts first: they read the blocks before their update.
         if tuple(net.readouts):
             net.read(self.neutral(batch.x, batch.y), learn=True)
