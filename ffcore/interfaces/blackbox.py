@@ -25,10 +25,12 @@ class BlackBox(Component):
         limit: maximum number of rows of one call; None: any number.
         movable: whether every rank of a run may have its own copy; False for a single resource, such as a
             device at a port.
+        reads_targets: whether `fit` gets targets too.
     """
 
     limit: int | None = None
     movable: bool = True
+    reads_targets: bool = False
 
     def setup(self, context: Context) -> None:
         """Check the shape of one sample of the input, ``context.shape``. Called before the other methods.
@@ -37,9 +39,11 @@ class BlackBox(Component):
             ValueError: when the box does not accept samples of this shape.
         """
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
+    def fit(self, batches: Iterable[Any]) -> None:
         """Adapt to the inputs of the box, the handoffs of the blocks before it, (R, *shape) per batch.
 
+        With ``reads_targets`` a batch is a pair: the inputs (N, *shape) of the samples, which are the rows of
+        the first view, and their targets (N, ...) as in the data set.
         Called before the first batch is learned, and again at the time set by the recipe's ``fit``. Keep the
         result in the module's state (buffers, or ``get_extra_state``).
         """

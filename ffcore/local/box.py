@@ -38,7 +38,7 @@ class FunctionBox(BlackBox):
 
 
 class ReachedError(Exception):
-    """Ends a pass at a black box and carries the input of the box."""
+    """Ends a pass at a black box and carries the input of the box (R, *shape)."""
 
     def __init__(self, x: Tensor) -> None:
         super().__init__()
@@ -90,6 +90,9 @@ class BoxStage(nn.Module):
             return
         self.placed = True
         self._check_attributes()
+        task = context.task
+        if self.box.reads_targets and task is not None and task.target == "none":
+            raise UserError(f"{self.where}: it is fitted to targets, but the task has none; use another box")
         try:
             self.box.setup(context)
         except ValueError as error:
@@ -99,8 +102,10 @@ class BoxStage(nn.Module):
         limit: Any = self.box.limit
         if limit is not None and (type(limit) is not int or limit < 1):
             raise UserError(f"{self.where}: limit is {limit!r}; it should be None or an integer from 1")
-        if type(self.box.movable) is not bool:
-            raise UserError(f"{self.where}: movable is {self.box.movable!r}; it should be True or False")
+        for name in ("movable", "reads_targets"):
+            value = getattr(self.box, name)
+            if type(value) is not bool:
+                raise UserError(f"{self.where}: {name} is {value!r}; it should be True or False")
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -123,13 +128,13 @@ class BoxStage(nn.Module):
         """Whether the box has a ``fit`` of its own."""
         return type(self.box).fit is not BlackBox.fit
 
-    def fit_if_due(self, epoch: int, finished: bool, batches: Callable[[], Iterable[Tensor]]) -> bool:
+    def fit_if_due(self, epoch: int, finished: bool, batches: Callable[[], Iterable[Any]]) -> bool:
         """Fit the box if a fit is due, at the beginning of an epoch; return whether it was.
 
         Args:
             epoch: number of epochs learned so far.
             finished: whether all blocks before the box have stopped learning.
-            batches: returns a new iterable of inputs with each call.
+            batches: returns a new iterable of batches, as `BlackBox.fit` reads them, with each call.
 
         Raises:
             RunError: when the box raises any exception.

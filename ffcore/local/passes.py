@@ -186,14 +186,14 @@ class Pass:
 
 def reaching(
     stages: Sequence[nn.Module], box: BoxStage, passes: Callable[[], Iterable[Views]]
-) -> Iterator[Tensor]:
-    """Yield the inputs of a black box, one pass each."""
+) -> Iterator[Any]:
+    """Yield the batches of a box's fit, one pass each; see `BlackBox.fit`."""
     for views in passes():
         try:
             with torch.no_grad(), box.catching():
                 Pass(views).run(stages, views.x)
         except ReachedError as reached:
-            yield reached.x
+            yield (reached.x[: views.samples], views.y) if box.box.reads_targets else reached.x
 
 
 def fit_due(

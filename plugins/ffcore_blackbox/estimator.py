@@ -1,51 +1,74 @@
-"""Transformers of scikit-learn as black boxes.
+"""Estimators of scikit-learn as black boxes: transformers, classifiers, forests by their leaves.
 
-R rows; U output features.
+    transform            model.transform(x)
+    predict_proba        p_k, k = 0 … K − 1; a class that the fit has not seen has 0
+    decision_function    likewise
+    predict              one number, or one for each target
+    leaves               for each tree of a forest the one-hot index of the leaf that x reaches
+
+R rows; N samples; K classes; U output features.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import joblib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ffcore.errors import RunError, one_line
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count, FilePath, expanded
 from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.arrays import array, some
+from ffcore_blackbox.leaves import leaves
 
+Method = Literal["transform", "predict_proba", "decision_function", "predict", "leaves"]
+Array = np.ndarray[Any, Any]
+
+_BY_CLASS = ("predict_proba", "decision_function")
 _MODULES = (
     *("decomposition", "preprocessing", "ensemble", "random_projection", "kernel_approximation"),
     *("cluster", "feature_selection", "manifold", "neural_network"),
+    *("discriminant_analysis", "neighbors", "svm", "tree", "linear_model", "naive_bayes"),
 )
 
 
 class Estimator(BlackBox):
-    """A transformer of scikit-learn, fitted to the handoffs before it or loaded.
+    """An estimator of scikit-learn, fitted to the handoffs before it or loaded.
 
     First it is fitted to random numbers, since the blocks after it need its width. If it becomes narrower in
     a later fit, as trees may, the output is padded with zeros. Its state in the checkpoint is a pickle, which
     is opened only if it is trusted (`ffcore.trust`).
 
     Args:
-        name: the class, such as PCA or RandomTreesEmbedding, or ``module:Class``.
+        name: the class, such as PCA or RandomForestClassifier, or ``module:Class``.
         options: arguments of its constructor; ``random_state`` is 0 by default.
-        path: file of a fitted transformer, written by joblib or pickle; it is not fitted again.
+        path: file of a fitted estimator, written by joblib or pickle; it is not fitted again.
         samples: number of rows of a fit, the first ones.
+        method: what is called for rows; None: the first of transform, predict_proba and predict that the
+            class has. "leaves" needs ``max_depth`` or ``max_leaf_nodes`` among the options.
+        targets: whether the fit gets targets; None: if the class requires them.
     """
 
     examples = (
         {"name": "PCA", "options": {"n_components": 3}},
         {"name": "RandomTreesEmbedding", "options": {"n_estimators": 4, "max_depth": 2}},
+        {"name": "LinearDiscriminantAnalysis", "options": {"n_components": 2}},
+        {
+            "name": "RandomForestClassifier",
+            "options": {"n_estimators": 4, "max_depth": 2},
+            "method": "leaves",
+        },
     )
 
     def __init__(
@@ -54,6 +77,8 @@ class Estimator(BlackBox):
         options: Mapping[str, Any] | None = None,
         path: FilePath | None = None,
         samples: Count = 10_000,
+        method: Method | None = None,
+        targets: bool | None = None,
     ) -> None:
         super().__init__()
         self.samples = samples
@@ -61,52 +86,82 @@ class Estimator(BlackBox):
         self.model: Any = (
             _read(Path(expanded(path))) if path is not None else _made(name, dict(options or {}))
         )
+        self.method: Method = _method(self.model, method)
+        self.reads_targets = not self.loaded and (
+            _requires_targets(self.model) if targets is None else targets
+        )
+        self.classes = 0
         self.width: int | None = None
 
     def setup(self, context: Context) -> None:
         """See `ffcore.interfaces.BlackBox.setup`.
 
         Raises:
-            ValueError: when the transformer does not accept this number of features.
+            ValueError: when the estimator does not accept this number of features, or the task's targets.
         """
+        self.classes = context.classes
         features = torch.Size(context.shape).numel()
         # more rows than features, as in training: PCA and others limit their width by the number of rows
         rows = np.random.default_rng(0).random((max(512, features + 1), features), dtype=np.float32)
         try:
             if not self.loaded:
-                self.model.fit(rows)
-            self.width = self.model.transform(rows[:2]).shape[1]
+                self._fit(rows, _any_targets(context, len(rows)) if self.reads_targets else None)
+            self.width = self._called(rows[:2]).shape[1]
         except Exception as error:
             message = one_line(error, 200)
             raise ValueError(
                 f"{type(self.model).__name__} does not accept {rows.shape[1]} features: {message}"
             ) from error
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Fit the transformer to the first rows."""
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Fit the estimator to the first rows."""
         if self.loaded:
             return
-        self.model.fit(array(some(batches, self.samples).flatten(1)))
+        if not self.reads_targets:
+            self._fit(array(some(batches, self.samples).flatten(1)), None)
+            return
+        parts: list[tuple[Tensor, Tensor]] = []
+        for x, y in batches:
+            parts.append((x.flatten(1).cpu(), y.cpu()))
+            if sum(len(y) for _, y in parts) >= self.samples:
+                break
+        x, y = (torch.cat(each)[: self.samples] for each in zip(*parts, strict=True))
+        self._fit(array(x), array(y))
+
+    def _fit(self, rows: Array, targets: Array | None) -> None:
+        self.model.fit(rows) if targets is None else self.model.fit(rows, targets)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, U)."""
-        made: Any = self.model.transform(array(x.flatten(1)))
-        dense = torch.from_numpy(np.asarray(made.toarray() if hasattr(made, "toarray") else made))
-        if self.width is None or dense.shape[1] == self.width:
-            return dense
-        if dense.shape[1] > self.width:
+        made = torch.from_numpy(self._called(array(x.flatten(1))))
+        if self.width is None or made.shape[1] == self.width:
+            return made
+        if made.shape[1] > self.width:
             raise RunError(
-                f"{type(self.model).__name__} returns {dense.shape[1]} features, but returned {self.width} "
+                f"{type(self.model).__name__} returns {made.shape[1]} features, but returned {self.width} "
                 "before it was fitted; set its width in its options"
             )
-        return torch.nn.functional.pad(dense, (0, self.width - dense.shape[1]))
+        return F.pad(made, (0, self.width - made.shape[1]))
+
+    def _called(self, rows: Array) -> Array:
+        if self.method == "leaves":
+            return leaves(self.model, rows)
+        made = getattr(self.model, self.method)(rows)
+        made = np.asarray(made.toarray() if hasattr(made, "toarray") else made)
+        made = made.reshape(len(rows), -1)
+        known = getattr(self.model, "classes_", None)
+        if self.method not in _BY_CLASS or known is None or made.shape[1] != len(known):
+            return made
+        placed = np.zeros((len(rows), self.classes), made.dtype)
+        placed[:, np.asarray(known, dtype=int)] = made
+        return placed
 
     def get_extra_state(self) -> Tensor:
-        """Return the pickled transformer as bytes."""
+        """Return the pickled estimator as bytes."""
         return torch.frombuffer(bytearray(pickle.dumps(self.model)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Load a transformer from `get_extra_state`.
+        """Load an estimator from `get_extra_state`.
 
         Raises:
             UserError: when pickles are not trusted.
@@ -122,8 +177,8 @@ def _made(name: str, options: dict[str, Any]) -> Any:
     else:
         packages = (importlib.import_module(f"sklearn.{package}") for package in _MODULES)
         class_ = next((getattr(package, name) for package in packages if hasattr(package, name)), None)
-    if class_ is None or not hasattr(class_, "fit") or not hasattr(class_, "transform"):
-        raise ValueError(f"name: {name!r} is not a transformer of scikit-learn; give it as module:Class")
+    if class_ is None or not hasattr(class_, "fit"):
+        raise ValueError(f"name: {name!r} is not an estimator of scikit-learn; give it as module:Class")
     try:
         model = class_(**options)
     except TypeError as error:
@@ -133,6 +188,39 @@ def _made(name: str, options: dict[str, Any]) -> Any:
     return model
 
 
+def _method(model: Any, given: Method | None) -> Method:
+    name = type(model).__name__
+    if given is None:
+        known: tuple[Method, ...] = ("transform", "predict_proba", "predict")
+        given = next((each for each in known if hasattr(model, each)), None)
+        if given is None:
+            raise ValueError(f"name: {name} has no transform, predict_proba or predict")
+    if not hasattr(model, "apply" if given == "leaves" else given):
+        raise ValueError(f"method: {name} has no {'leaves' if given == 'leaves' else given}")
+    return given
+
+
+def _requires_targets(model: Any) -> bool:
+    """Return whether its ``fit`` has targets without a default."""
+    y = inspect.signature(model.fit).parameters.get("y")
+    return y is not None and y.default is inspect.Parameter.empty
+
+
+def _any_targets(context: Context, rows: int) -> Array:
+    """Return targets of the task's sort for random rows; every class occurs.
+
+    Raises:
+        ValueError: in a task by position.
+    """
+    task, k = context.task, context.classes
+    if task is not None and task.features is not None:
+        raise ValueError("it is fitted to one target a sample, but the task has one a position")
+    if task is None or task.target == "class":
+        return np.arange(rows) % k
+    values = np.random.default_rng(1).random((rows, k))
+    return values if task.target == "values" else (values > 0.5).astype(np.int64)
+
+
 def _read(path: Path) -> Any:
     if not os.path.isfile(path):
         raise ValueError(f"path: there is no file {str(path)!r}")
@@ -140,6 +228,6 @@ def _read(path: Path) -> Any:
         model = joblib.load(path)
     except Exception as error:
         raise ValueError(f"path: {str(path)!r} cannot be loaded: {one_line(error, 200)}") from error
-    if not hasattr(model, "transform"):
-        raise ValueError(f"path: {str(path)!r} holds a {type(model).__name__}, which has no transform method")
+    if not any(hasattr(model, method) for method in ("transform", "predict")):
+        raise ValueError(f"path: {str(path)!r} holds a {type(model).__name__}, which is not an estimator")
     return model

@@ -1,14 +1,17 @@
 """Black boxes between blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 from torch import nn
 
-from ffcore.errors import RunError
-from ffcore.interfaces import BlackBox, LabelledInput, Views
+from ffcore.errors import RunError, UserError
+from ffcore.interfaces import BlackBox, Context, LabelledInput, Views
 from ffcore.local import BoxStage, GoodnessLoss, LocalBlock, LocalNetwork
+from ffcore.tasks import Unsupervised
 from ffcore.testing.scenery import Energy, Margin, taught
 
 D = 4
@@ -163,6 +166,25 @@ def test_a_box_is_fitted_on_the_handoffs_before_it():
     (batches,) = net.boxes[0].box.fitted
     assert len(batches) == 2
     torch.testing.assert_close(batches[0], right)
+
+
+def test_a_box_that_reads_targets_is_fitted_on_samples_with_their_targets():
+    box = Adapting()
+    box.reads_targets = True
+    box.fit = box.fitted.extend
+    net = network(box, "start")
+    given = replace(views(), y=torch.tensor([1, 0, 1]))
+    net.fit_boxes(0, lambda: iter([given]))
+    ((inputs, y),) = box.fitted
+    torch.testing.assert_close(inputs, net.body[0](x()).detach()[:3])
+    assert torch.equal(y, given.y)
+
+
+def test_a_box_that_reads_targets_is_refused_without_targets():
+    box = Adapting()
+    box.reads_targets = True
+    with pytest.raises(UserError, match="box: it is fitted to targets, but the task has none"):
+        BoxStage(box, "box").place(Context((D,), 1, task=Unsupervised()))
 
 
 def test_a_box_that_was_fitted_is_not_fitted_again_after_a_checkpoint():

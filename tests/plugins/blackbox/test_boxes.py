@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Context
 from ffcore.local import BoxStage
+from ffcore.tasks import TokenClassification
 from ffcore.trust import trusting
 from ffcore_blackbox import onnx
 from ffcore_blackbox.callables import ArrayFunction, Function
@@ -74,6 +76,53 @@ def test_a_sparse_code_becomes_dense_and_keeps_its_width_when_it_is_fitted():
     assert (after.sum(1) == 4).all()
 
 
+def labelled(n=60, seed=0):
+    y = torch.arange(n) % 3
+    return rows(n, seed=seed) + 2 * torch.nn.functional.one_hot(y, 8), y
+
+
+def test_an_estimator_that_needs_targets_is_fitted_to_samples_and_their_classes():
+    box = Estimator("LinearDiscriminantAnalysis", {"n_components": 2})
+    assert box.reads_targets
+    assert not Estimator("PCA").reads_targets
+    box.setup(Context((8,), 3))
+    box.fit([labelled(), labelled(seed=1)])
+    x, y = (torch.cat(each).numpy() for each in zip(labelled(), labelled(seed=1), strict=True))
+    right = LinearDiscriminantAnalysis(n_components=2).fit(x, y).transform(x[:5])
+    np.testing.assert_allclose(box(torch.tensor(x[:5])).numpy(), right, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["RandomForestClassifier", "GradientBoostingClassifier", "ExtraTreesRegressor"]
+)
+def test_leaves_of_a_forest_are_a_code_with_one_leaf_a_tree(name):
+    box = Estimator(name, {"n_estimators": 4, "max_depth": 3}, method="leaves")
+    box.setup(Context((8,), 3))
+    x, y = labelled()
+    before = BoxStage(box)(x)
+    box.fit([(x, y)])
+    code = BoxStage(box)(x)
+    trees = code.shape[1] // 8
+    assert code.shape == before.shape
+    assert trees == (12 if name.startswith("Gradient") else 4)
+    assert torch.equal(code.view(60, trees, 8).sum(2), torch.ones(60, trees))
+    nodes = torch.tensor(box.model.apply(x.numpy()).reshape(60, trees))
+    same = code.view(60, trees, 8).argmax(2)
+    for t in range(trees):
+        assert torch.equal(nodes[:, t, None] == nodes[:, t], same[:, t, None] == same[:, t])
+
+
+def test_probabilities_keep_the_columns_of_classes_that_a_fit_has_not_seen():
+    box = Estimator("GaussianNB")
+    box.setup(Context((8,), 3))
+    x, y = labelled()
+    box.fit([(x[y != 1], y[y != 1])])
+    made = box(x)
+    assert made.shape == (60, 3)
+    assert (made[:, 1] == 0).all()
+    assert (made.argmax(1) == y)[y != 1].float().mean() > 0.9
+
+
 def test_its_state_is_bytes_that_make_another_one_equal():
     one, other = (Estimator("PCA", {"n_components": 3}) for _ in range(2))
     for box in (one, other):
@@ -97,7 +146,18 @@ def test_a_fitted_one_is_loaded_and_not_fitted_again(tmp_path):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Estimator("Nonsense"), "'Nonsense' is not a transformer of scikit-learn"),
+        (lambda: Estimator("Nonsense"), "'Nonsense' is not an estimator of scikit-learn"),
+        (lambda: Estimator("PCA", method="leaves"), "method: PCA has no leaves"),
+        (
+            lambda: Estimator("RandomForestClassifier", method="leaves").setup(Context((8,), 2)),
+            "leaves: set max_depth or max_leaf_nodes",
+        ),
+        (
+            lambda: Estimator("LinearDiscriminantAnalysis").setup(
+                Context((8,), 2, task=TokenClassification(2))
+            ),
+            "one target a sample, but the task has one a position",
+        ),
         (lambda: Estimator("PCA", {"components": 2}), "options: .*'components'"),
         (lambda: Estimator(path="nowhere.joblib"), "path: there is no file 'nowhere.joblib'"),
         (
