@@ -50,7 +50,7 @@ class Task(ABC):
     """
 
     target: ClassVar[Target]
-    headline: ClassVar[str]
+    headline: str
     lower: ClassVar[bool] = False
     contribution: ClassVar[str] = "last"
     columns: int
@@ -95,7 +95,7 @@ class Task(ABC):
 
     @abstractmethod
     def measures(self) -> Mapping[str, Any]:
-        """Return new torchmetrics by name. Each is updated with what `measured` returns for rows.
+        """Return new torchmetrics by name. Each is updated with what `measurable` returns.
 
         The headline is one of them, unless there are no targets. Positions are rows, and ignored ones are
         left out.

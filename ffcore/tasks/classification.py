@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ffcore.errors import UserError
-from ffcore.interfaces.task import IGNORED, Target, Task
+from ffcore.interfaces.task import IGNORED, Target, Task, resized
 from ffcore.options import Size
 from ffcore.tasks.generation import continued
 
@@ -29,7 +29,7 @@ class Classification(Task):
     """
 
     target: ClassVar[Target] = "class"
-    headline: ClassVar[str] = "accuracy"
+    headline = "accuracy"
     contribution: ClassVar[str] = "sum"
 
     def __init__(self, classes: Size) -> None:
@@ -89,7 +89,7 @@ class TokenClassification(_ByPosition):
             (D, T).
     """
 
-    headline: ClassVar[str] = "perplexity"
+    headline = "perplexity"
     lower: ClassVar[bool] = True
 
     def __init__(self, classes: Size, features: Literal[-1, 0] = -1) -> None:
@@ -131,18 +131,37 @@ class PixelClassification(_ByPosition):
 
     Args:
         classes: number of classes K.
+        headline: the measure by which weights are selected: "iou", the mean intersection over union of the
+            classes; "accuracy" of pixels; or "exact_match", the share of samples all of whose pixels are
+            right, which is measured only then.
     """
 
-    headline: ClassVar[str] = "iou"
     features = 0
 
-    def measures(self) -> Mapping[str, Any]:
-        """Mean intersection over union of the classes, and the accuracy of pixels."""
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+    def __init__(self, classes: Size, headline: Literal["iou", "accuracy", "exact_match"] = "iou") -> None:
+        super().__init__(classes)
+        self.headline = headline
 
+    def measurable(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows of pixels; for "exact_match" whole images, (N, K, H, W) and (N, H, W)."""
+        if self.headline != "exact_match":
+            return super().measurable(scores, y)
+        return resized(scores, y).movedim(-1, 1).double().contiguous(), y
+
+    def measures(self) -> Mapping[str, Any]:
+        """Mean intersection over union of the classes, the accuracy of pixels, and perhaps exact matches."""
+        from torchmetrics.classification import (
+            MulticlassAccuracy,
+            MulticlassExactMatch,
+            MulticlassJaccardIndex,
+        )
+
+        own: dict[str, Any] = {"sync_on_compute": False, "ignore_index": IGNORED}
+        exact = {"exact_match": MulticlassExactMatch(self.columns, **own)}
         return {
-            "iou": MulticlassJaccardIndex(self.columns, sync_on_compute=False),
-            "accuracy": MulticlassAccuracy(self.columns, average="micro", sync_on_compute=False),
+            **(exact if self.headline == "exact_match" else {}),
+            "iou": MulticlassJaccardIndex(self.columns, **own),
+            "accuracy": MulticlassAccuracy(self.columns, average="micro", **own),
         }
 
 

@@ -26,7 +26,7 @@ class MultiLabel(Task):
     """
 
     target: ClassVar[Target] = "labels"
-    headline: ClassVar[str] = "average_precision"
+    headline = "average_precision"
 
     def __init__(self, labels: Size) -> None:
         self.labels = self.columns = labels
@@ -78,7 +78,7 @@ class Regression(Task):
     """
 
     target: ClassVar[Target] = "values"
-    headline: ClassVar[str] = "r2"
+    headline = "r2"
 
     def __init__(
         self, values: Size = 1, mean: Sequence[float] | None = None, std: Sequence[float] | None = None

@@ -20,7 +20,7 @@ class Unsupervised(Task):
     """
 
     target: ClassVar[Target] = "none"
-    headline: ClassVar[str] = "loss"
+    headline = "loss"
     lower: ClassVar[bool] = True
     contribution: ClassVar[str] = "mean"
     columns = 1

@@ -23,3 +23,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.blackbox("onnx", "ffcore_blackbox.onnx:Onnx")
     registry.blackbox("process", "ffcore_blackbox.process:Process")
     registry.blackbox("crossbar", "ffcore_blackbox.crossbar:Crossbar")
+    registry.blackbox("shortest-path", "ffcore_blackbox.paths:ShortestPath")
+    registry.blackbox("alignment", "ffcore_blackbox.alignment:Alignment")
+    registry.dataset("digit-maps", "ffcore_blackbox.paths:DigitMaps")
+    registry.dataset("warped-digits", "ffcore_blackbox.alignment:WarpedDigits")

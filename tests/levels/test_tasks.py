@@ -338,3 +338,17 @@ def test_average_precision_ranks_large_logits_too():
     measures.update(scores[None], scores, y)
     right = average_precision_score(y, scores)
     assert measures.metrics()["average_precision"] == pytest.approx(right, abs=1e-6)
+
+
+def test_an_exact_match_is_an_image_whose_pixels_are_all_right():
+    task = ffcore.tasks.PixelClassification(2, headline="exact_match")
+    y = torch.tensor([[[0, 1], [1, 0]], [[0, 0], [1, 1]], [[1, -100], [0, 0]], [[1, -100], [0, 0]]])
+    guess = torch.tensor([[[0, 1], [1, 0]], [[0, 0], [1, 0]], [[1, 1], [0, 0]], [[0, 1], [0, 0]]])
+    scores = torch.nn.functional.one_hot(guess, 2).float()
+    measures = task.precise_measures()
+    for measure in measures.values():
+        measure.update(*task.measurable(scores, y))
+    found = {name: float(measure.compute()) for name, measure in measures.items()}
+    assert found["exact_match"] == 0.5
+    assert found["accuracy"] == pytest.approx(12 / 14)
+    assert "exact_match" not in ffcore.tasks.PixelClassification(2).measures()

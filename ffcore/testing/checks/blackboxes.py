@@ -14,18 +14,17 @@ from ffcore.testing.scenery import FEATURES, K, N, Placed, numbers
 def place_blackbox(example: Example, seed: int = 0) -> Placed:
     """Set up a black box and fit it."""
     box = _fitted(example, seed)
-    stage, x = BoxStage(box), numbers(N, FEATURES)
+    stage, x = BoxStage(box), numbers(N, *_shape(box))
     return Placed(box, lambda: stage(x))
 
 
 def check_blackbox_keeps_rows(example: Example) -> None:
     """The box returns one finite row per row, with the same shape before and after `fit`."""
     box = _fitted(example)
-    fresh: BlackBox = example.make(in_shape=(FEATURES,))
-    fresh.setup(Context((FEATURES,), K))
+    fresh = _placed(example)
     try:
         # The network is built for the shape before the fit.
-        made, before = (BoxStage(each)(numbers(N, FEATURES)) for each in (box, fresh))
+        made, before = (BoxStage(each)(numbers(N, *_shape(box))) for each in (box, fresh))
     except RunError as error:
         raise AssertionError(str(error)) from error
     finally:
@@ -41,10 +40,20 @@ def check_blackbox_can_be_closed_twice(example: Example) -> None:
     box.close()
 
 
-def _fitted(example: Example, seed: int = 0) -> BlackBox:
+def _shape(box: BlackBox) -> tuple[int, ...]:
+    """Return the shape of a sample with which the kit tests the box."""
+    return tuple(getattr(box, "example_shape", (FEATURES,)))
+
+
+def _placed(example: Example, seed: int = 0) -> BlackBox:
     box: BlackBox = example.make(in_shape=(FEATURES,), seed=seed)
-    box.setup(Context((FEATURES,), K))
+    box.setup(Context(_shape(box), K))
+    return box
+
+
+def _fitted(example: Example, seed: int = 0) -> BlackBox:
+    box = _placed(example, seed)
+    inputs = [numbers(N, *_shape(box), seed=s) for s in range(3)]
     with torch.no_grad():
-        inputs = [numbers(N, FEATURES, seed=s) for s in range(3)]
         box.fit([(x, torch.arange(N) % K) for x in inputs] if box.reads_targets else inputs)
     return box

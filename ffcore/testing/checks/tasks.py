@@ -47,12 +47,12 @@ def check_task_predictions_have_a_row_for_each_sample(example: Example) -> None:
 def check_task_headline_is_a_measure(example: Example) -> None:
     """Each measure gives a number for rows of scores and targets; the headline is one of them."""
     task, scores, y = _given(example)
-    measures = task.measures()
+    measures = task.precise_measures()
     assert task.headline in measures or task.target == "none", (
         f"{task.headline!r} is not one of {', '.join(measures)}"
     )
     for name, measure in measures.items():
-        measure.update(*task.rows(scores, y))
+        measure.update(*task.measurable(scores, y))
         assert torch.as_tensor(measure.compute()).isfinite().all(), f"{name} is not finite"
 
 
