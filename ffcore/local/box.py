@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ffcore.blame import reported
 from ffcore.errors import FOREIGN, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
+from ffcore.local.box_use import Purpose, Use, counted_as, purpose
 from ffcore.private import version
 
 Fit = Literal["start", "finished"] | int
@@ -54,6 +56,9 @@ class BoxStage(nn.Module):
         where: name and path in the recipe, for messages; None: the name.
         fit: when the box is fitted again, after the fit at the start of the run.
         movable: whether every rank may have its own copy; ignored if the box is not movable.
+
+    Attributes:
+        use: what the calls have cost, by purpose.
     """
 
     fits: Tensor
@@ -75,6 +80,7 @@ class BoxStage(nn.Module):
         self.movable = movable and box.movable
         self.shape: tuple[int, ...] | None = None
         self.placed = False
+        self.use: dict[Purpose, Use] = {}
         # buffers, so that a resumed run does not fit the box again
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # number of fits so far
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # whether no fit will follow
@@ -142,8 +148,10 @@ class BoxStage(nn.Module):
         again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
         if not self.adapts or self.settled or (self.fits > 0 and not again):
             return False
-        with self._errors_of("its fit"), torch.no_grad():
+        began = time.perf_counter()
+        with self._errors_of("its fit"), torch.no_grad(), counted_as("fitting"):
             self.box.fit(batches())
+        self._count("fitting", 0, began)
         self.fits += 1
         self.settled.fill_(again or self.fit_at == "start")
         return True
@@ -159,8 +167,10 @@ class BoxStage(nn.Module):
 
     def _made(self, rows: Tensor) -> Tensor:
         before = version(rows)
+        began = time.perf_counter()
         with self._errors_of("its forward"):
             raw = self.box(rows)
+        self._count(purpose(), len(rows), began)
         if version(rows) != before:  # observers and other stages may hold the same tensor
             raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")
         try:
@@ -188,6 +198,9 @@ class BoxStage(nn.Module):
         if output.device.type == "cpu" and not _finite(output):
             raise RunError(f"{self.where}: its output has non-finite values")
         return output
+
+    def _count(self, of: Purpose, rows: int, began: float) -> None:
+        self.use[of] = self.use.get(of, Use()).plus(Use(1, rows, time.perf_counter() - began))
 
     @contextmanager
     def _errors_of(self, what: str) -> Iterator[None]:

@@ -32,6 +32,7 @@ from ffcore.interfaces import (
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
 from ffcore.local.box import BoxStage
+from ffcore.local.box_use import counted_as
 from ffcore.local.loss import HeadLoss, PenaltyLoss, scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
@@ -99,7 +100,7 @@ def explore(
         stage.to(args[0].device)  # buffers that the box has made in its setup
 
     boxes = [part for part in body.modules() if isinstance(part, BoxStage)]
-    with ExitStack() as hooks, evaluating(body), torch.no_grad():
+    with ExitStack() as hooks, evaluating(body), torch.no_grad(), counted_as("building"):
         for box in boxes:
             hooks.callback(box.register_forward_pre_hook(place).remove)
         Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)

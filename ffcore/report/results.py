@@ -228,6 +228,8 @@ class Results(Record):
         parameters: number of parameters of the network.
         blocks: blocks in order of depth.
         sources: sources of evidence.
+        boxes: ``calls, rows, seconds`` of each black box by purpose: fitting, learning, measuring; None
+            without one.
         contribution: kind of the layer contribution, which combines evidence.
         data: the data set.
         task: name, headline and whether smaller headlines are better; None for the classification of samples.
@@ -263,6 +265,7 @@ class Results(Record):
     peak_memory: Whole | None = None
     blocks: tuple[Block, ...] = ()
     sources: tuple[Source, ...] = ()
+    boxes: Mapping[str, Any] | None = None
     contribution: str | None = None
     data: DataSummary | None = None
     task: Mapping[str, Any] | None = None

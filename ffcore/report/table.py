@@ -101,10 +101,24 @@ def _cost(results: Results, paper: Results) -> Rows:
         ("samples per second", "samples_per_s", count, ""),
         ("peak memory", "peak_memory", memory, ""),
     ]
-    return [
+    known = [
         (name, how(results[key]), paper_cell)
         for name, key, how, paper_cell in rows
         if results.get(key) is not None
+    ]
+    return [*known, *_boxes(results)]
+
+
+def _boxes(results: Results) -> Rows:
+    """Return the rows that black boxes have processed."""
+    return [
+        (
+            f"rows through {name}",
+            f"{count(uses.get('learning', {}).get('rows', 0))} learning, "
+            f"{count(uses.get('measuring', {}).get('rows', 0))} measuring",
+            "",
+        )
+        for name, uses in (results.get("boxes") or {}).items()
     ]
 
 

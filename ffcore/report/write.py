@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ffcore.plugin import manager
+from ffcore.report.boxes import boxes
 from ffcore.report.confusion import confusion
 from ffcore.report.costs import costs
 from ffcore.report.curves import learning_curves
@@ -24,6 +25,7 @@ SECTIONS: dict[str, SectionMaker] = {
     "learning curves": learning_curves,
     "evidence": evidence,
     "costs": costs,
+    "boxes": boxes,
     "goodness": goodness,
     "confusion": confusion,
     "receptive fields": receptive_fields,

@@ -26,6 +26,7 @@ from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.local.box_use import counted_as
 from ffcore.local.costs import costs, large_heads
 from ffcore.network import Network
 from ffcore.ranks import join, where
@@ -35,6 +36,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.recipe.trainer import WHERE_DATA
 from ffcore.report.write import write_report
 from ffcore.run import arrays, checkpoints, directory, environment, start, stored
+from ffcore.run.box_use import BoxUse
 from ffcore.run.callbacks import Callbacks
 from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.collect import results_of
@@ -237,7 +239,13 @@ class Job:
         report: bool,
     ) -> Run:
         """Train, select, test and write; resume from checkpoint ``newest`` with the content ``state``."""
-        with directory.resume_hint(path), blaming(RunError), self._boxes_closed(), closed(loggers):
+        with (
+            directory.resume_hint(path),
+            blaming(RunError),
+            self._boxes_closed(),
+            closed(loggers),
+            counted_as("measuring"),
+        ):
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
@@ -298,7 +306,7 @@ class Job:
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
-        first = group.rank == 0
+        first, box_use = group.rank == 0, BoxUse(module.network.boxes, group)
         cost_of = costs(module.network) if first else {}  # only rank 0 reports and writes them
         for message in large_heads(cost_of):
             reporter(console)(message)
@@ -308,13 +316,22 @@ class Job:
         with stop.signals():
             # The order matters: history makes the row that loggers write, and `stop` and `keep` come after
             # the callbacks that may set ``trainer.should_stop``.
-            own_callbacks = [history, histograms, *self.callbacks.all(history), *bar, *drift, stop, keep]
+            own_callbacks = [
+                history,
+                histograms,
+                *self.callbacks.all(history),
+                *bar,
+                *drift,
+                box_use,
+                stop,
+                keep,
+            ]
             trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
             environment.forget_peak(device)
             if state is not None and before.get("learned"):  # all epochs are trained: only select and test
                 with stored.restoring(newest):
-                    for callback in (history, histograms):
+                    for callback in (history, histograms, box_use):
                         # Lightning does not store an empty state, so that the key may be missing.
                         callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
@@ -337,7 +354,7 @@ class Job:
                 epoch, val_metrics = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
         module.to(device)  # Lightning moves the module to the CPU after a test on a GPU
-        peak = max(group.objects(spent()["peak_memory"]))
+        peak, of_others = max(group.objects(spent()["peak_memory"])), box_use.of_others()
         if not first:
             return {}
         concluded = arrays.conclude(module, data, device, reporter(console))
@@ -354,7 +371,7 @@ class Job:
         )
         measured = arrays.measure(module, data, device, reporter(console))
         arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
-        return results
+        return {**results, **box_use.results(of_others)}
 
 
 def _select(

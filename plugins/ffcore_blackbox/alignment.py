@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffcore.data.digits import Digits
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Natural, NonNegative, Size
+from ffcore.parts import part
 
 Array = np.ndarray[Any, Any]
 
@@ -123,7 +123,7 @@ def _of_some(x: Array, others: Array) -> Array:
 class WarpedDigits(Dataset):
     """Handwritten digits as sequences of columns, stretched in time and hidden among noise.
 
-    The columns of a digit of `Digits` last for random times. A frame has their 8 pixels, times 2, beside
+    The columns of a digit of the data set `digits` last for random times. A frame has their 8 pixels, times 2, beside
     ``channels`` − 8 channels of noise that changes slowly, x_t = 0.8 x_{t−1} + 0.6 ξ_t, all mixed by one
     random rotation. Samples are float32 (frames, channels).
 
@@ -150,7 +150,7 @@ class WarpedDigits(Dataset):
 
     def load(self) -> ImageSet:
         """Make the sequences."""
-        digits = Digits().load()
+        digits: ImageSet = part("dataset", "digits").load()
         rng = np.random.default_rng(self.seed)
         rotation = np.linalg.qr(rng.normal(size=(self.channels, self.channels)))[0]
         return ImageSet(

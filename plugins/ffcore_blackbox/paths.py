@@ -18,10 +18,10 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.data.digits import Digits
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count, Natural, Size
+from ffcore.parts import part
 from ffcore.tasks import PixelClassification
 
 Array = np.ndarray[Any, Any]
@@ -82,7 +82,7 @@ def shortest_paths(costs: Array) -> Array:
 class DigitMaps(Dataset):
     """Maps of handwritten digits, and the cheapest path through each.
 
-    A map has ``side`` by ``side`` cells, each a digit of `Digits`, whose 64 pixels are the channels of the
+    A map has ``side`` by ``side`` cells, each a digit of the data set `digits`, whose 64 pixels are the channels of the
     cell: samples are uint8 (64, side, side). The cost of a cell depends on its digit,
     which the data do not tell: a target is 1 for the cells of the cheapest path from the first cell to the
     last one, else 0. Test maps have digits of the test split only. Costs are such that two paths are not
@@ -104,7 +104,7 @@ class DigitMaps(Dataset):
 
     def load(self) -> ImageSet:
         """Make the maps."""
-        digits = Digits().load()
+        digits: ImageSet = part("dataset", "digits").load()
         rng = np.random.default_rng(self.seed)
         return ImageSet(
             name="digit-maps",

@@ -1,0 +1,66 @@
+"""What the calls of black boxes cost, by purpose.
+
+building     the dry run that finds shapes
+fitting      passes that a box is fitted on, and the fit itself
+learning     passes in which blocks or readouts learn
+measuring    validation, history and test of a run
+predicting   everything else
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, NamedTuple
+
+from ffcore.local.current import current
+
+Purpose = Literal["building", "fitting", "learning", "measuring", "predicting"]
+
+PURPOSE: ContextVar[Purpose | None] = ContextVar("ffcore_box_purpose", default=None)
+"""The purpose of passes; None: learning where the pass learns, else predicting."""
+
+
+class Use(NamedTuple):
+    """What calls of a box have cost.
+
+    Attributes:
+        calls: number of calls.
+        rows: rows of all calls.
+        seconds: time of all calls; on a GPU without waiting for their end.
+    """
+
+    calls: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: Use) -> Use:
+        """Return the sum of both."""
+        return Use(self.calls + other.calls, self.rows + other.rows, self.seconds + other.seconds)
+
+
+Uses = Mapping[Purpose, Use]
+
+
+@contextmanager
+def counted_as(purpose: Purpose) -> Iterator[None]:
+    """Within the context, calls of boxes have this purpose."""
+    token = PURPOSE.set(purpose)
+    try:
+        yield
+    finally:
+        PURPOSE.reset(token)
+
+
+def purpose() -> Purpose:
+    """Return the purpose of a call now."""
+    if (known := PURPOSE.get()) is not None:
+        return known
+    here = current()
+    return "learning" if here is not None and here.plan else "predicting"
+
+
+def added(one: Uses, other: Uses) -> dict[Purpose, Use]:
+    """Return the sums of both by purpose."""
+    return {name: one.get(name, Use()).plus(other.get(name, Use())) for name in (*one, *other)}

@@ -1,0 +1,30 @@
+"""Calls of black boxes: how often, on how many rows, for how long."""
+
+from __future__ import annotations
+
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Section
+from ffcore.report.text import NOTHING, count, duration, literal, markdown_table
+
+PURPOSES = ("fitting", "learning", "measuring", "predicting")
+
+
+def boxes(run: RunRecord) -> Section | None:
+    """Returns the section with the calls of each black box by purpose; None without one."""
+    rows = []
+    for name, uses in (run.get("boxes") or {}).items():
+        for purpose in PURPOSES:
+            if use := uses.get(purpose):
+                seconds = use["seconds"]
+                each = f"{1e6 * seconds / use['rows']:,.0f} µs" if use["rows"] else NOTHING
+                rows.append(
+                    [literal(name), purpose, count(use["calls"]), count(use["rows"]), duration(seconds), each]
+                )
+    if not rows:
+        return None
+    text = (
+        "Fitting: fits of a box, and calls of other boxes for them. Learning: training steps. Measuring: "
+        "validation, history and test. On a GPU a call may end before its work does."
+    )
+    columns = ("black box", "", "calls", "rows", "time", "a row")
+    return Section("Black boxes", f"{markdown_table(columns, rows)}\n\n{text}")

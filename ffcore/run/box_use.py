@@ -1,0 +1,65 @@
+"""Counts the calls of black boxes in a run, by purpose, over resumptions and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning as L
+
+from ffcore.interfaces import Ranks
+from ffcore.local import BoxStage
+from ffcore.local.box_use import PURPOSE, Use, added
+
+
+class BoxUse(L.Callback):
+    """Marks passes of training steps as learning, and keeps the counts in checkpoints.
+
+    Args:
+        stages: the black boxes of the network.
+        ranks: all ranks of the run.
+    """
+
+    def __init__(self, stages: Sequence[BoxStage], ranks: Ranks) -> None:
+        self._stages, self._ranks = stages, ranks
+        for stage in stages:
+            stage.use = {}
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Passes learn from now on."""
+        PURPOSE.set("learning")
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Passes measure from now on."""
+        PURPOSE.set("measuring")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts of all ranks."""
+        return self._total(self.of_others())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the counts; the first rank has those of all."""
+        for stage in self._stages:
+            known = state_dict.get(stage.name, {}) if self._ranks.rank == 0 else {}
+            stage.use = {purpose: Use(**use) for purpose, use in known.items()}
+
+    def of_others(self) -> Sequence[Mapping[str, Any]]:
+        """Return the counts of the other ranks. All ranks call it."""
+        if not self._stages or self._ranks.world == 1:
+            return []
+        every = self._ranks.objects({stage.name: stage.use for stage in self._stages})
+        return [of for rank, of in enumerate(every) if rank != self._ranks.rank]
+
+    def results(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return ``boxes`` for the results of a run, with the counts of all ranks; empty without a box."""
+        return {"boxes": self._total(others)} if self._stages else {}
+
+    def _total(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return ``calls, rows, seconds`` of this and other ranks, by box and purpose."""
+        made = {}
+        for stage in self._stages:
+            use = dict(stage.use)
+            for other in others:
+                use = added(use, other[stage.name])
+            made[stage.name] = {purpose: of._asdict() for purpose, of in use.items() if purpose != "building"}
+        return made
