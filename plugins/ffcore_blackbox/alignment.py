@@ -123,9 +123,9 @@ def _of_some(x: Array, others: Array) -> Array:
 class WarpedDigits(Dataset):
     """Handwritten digits as sequences of columns, stretched in time and hidden among noise.
 
-    The columns of a digit of the data set `digits` last for random times. A frame has their 8 pixels, times 2, beside
-    ``channels`` − 8 channels of noise that changes slowly, x_t = 0.8 x_{t−1} + 0.6 ξ_t, all mixed by one
-    random rotation. Samples are float32 (frames, channels).
+    The columns of a digit of the data set `digits` last for random times. A frame has their 8 pixels, times
+    2, beside ``channels`` − 8 channels of noise that changes slowly, x_t = 0.8 x_{t−1} + 0.6 ξ_t, all mixed
+    by one random rotation. Samples are float32 (frames, channels).
 
     Args:
         frames: T.

@@ -82,9 +82,9 @@ def shortest_paths(costs: Array) -> Array:
 class DigitMaps(Dataset):
     """Maps of handwritten digits, and the cheapest path through each.
 
-    A map has ``side`` by ``side`` cells, each a digit of the data set `digits`, whose 64 pixels are the channels of the
-    cell: samples are uint8 (64, side, side). The cost of a cell depends on its digit,
-    which the data do not tell: a target is 1 for the cells of the cheapest path from the first cell to the
+    A map has ``side`` by ``side`` cells, each a digit of the data set `digits`, whose 64 pixels are the
+    channels of the cell: samples are uint8 (64, side, side). The cost of a cell depends on its digit, which
+    the data do not tell: a target is 1 for the cells of the cheapest path from the first cell to the
     last one, else 0. Test maps have digits of the test split only. Costs are such that two paths are not
     equally cheap.
 
