@@ -46,7 +46,9 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     if base and not (isinstance(target, type) and issubclass(target, load_target(base))):
         contract = base.replace(":", ".")
         raise UserError(f"{path}: {spec.kind!r} is not {NOUNS[spec.noun].article}, a subclass of {contract}")
-    options = {name: _nested(value, f"{path}.{name}") for name, value in values_of(spec.options).items()}
+    inner = {spec.noun: in_shape}  # a component around another of its noun has the same input
+    given = values_of(spec.options).items()
+    options = {name: _nested(value, f"{path}.{name}", inner) for name, value in given}
     if in_shape is not None and "in_shape" in inspect.signature(target).parameters:
         options["in_shape"] = in_shape
     try:
@@ -64,13 +66,13 @@ def make(spec: Spec, path: str, in_shape: tuple[int, ...] | None = None) -> Any:
     return placed(made, path, entry_of(spec.noun, spec.kind).title, foreign=":" in spec.kind)
 
 
-def _nested(value: Any, path: str) -> Any:
+def _nested(value: Any, path: str, in_shape: Mapping[str, tuple[int, ...] | None]) -> Any:
     if isinstance(value, Spec):
-        return make(value, path)
+        return make(value, path, in_shape.get(value.noun))
     if isinstance(value, dict):
-        return {key: _nested(item, f"{path}.{key}") for key, item in value.items()}
+        return {key: _nested(item, f"{path}.{key}", in_shape) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_nested(item, f"{path}.{i}") for i, item in enumerate(value))
+        return type(value)(_nested(item, f"{path}.{i}", in_shape) for i, item in enumerate(value))
     return own(value, path) if isinstance(value, Absent) or callable(value) else value
 
 

@@ -32,6 +32,11 @@ class BlackBox(Component):
     movable: bool = True
     reads_targets: bool = False
 
+    @property
+    def adapts(self) -> bool:
+        """Whether `fit` has an effect: whether the class has one of its own."""
+        return type(self).fit is not BlackBox.fit
+
     def setup(self, context: Context) -> None:
         """Check the shape of one sample of the input, ``context.shape``. Called before the other methods.
 

@@ -131,8 +131,8 @@ class BoxStage(nn.Module):
 
     @property
     def adapts(self) -> bool:
-        """Whether the box has a ``fit`` of its own."""
-        return type(self.box).fit is not BlackBox.fit
+        """Whether the box is fitted."""
+        return self.box.adapts
 
     def fit_if_due(self, epoch: int, finished: bool, batches: Callable[[], Iterable[Any]]) -> bool:
         """Fit the box if a fit is due, at the beginning of an epoch; return whether it was.

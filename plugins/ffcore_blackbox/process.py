@@ -1,18 +1,15 @@
 """An external process as a black box: batches on its standard input, answers on its standard output.
 
-A frame is: 4 bytes ``FFB1``; the number of dimensions as an unsigned 32-bit integer; each dimension as an
-unsigned 64-bit integer; then the numbers as 32-bit floats in C order. All values are little-endian. The
-process answers every frame with one frame of as many rows, and ends when its standard input ends.
+The process answers every frame (`ffcore_blackbox.frames`) with one frame of as many rows, and ends when its
+standard input ends.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import selectors
 import shlex
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -30,12 +27,9 @@ from torch import Tensor
 from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox
 from ffcore.options import Count, Seconds
-from ffcore_blackbox import watcher
+from ffcore_blackbox import frames, watcher
 from ffcore_blackbox.arrays import array
 
-MAGIC = b"FFB1"
-_HEAD = struct.Struct("<4sI")
-_MOST = 8  # maximum number of dimensions of an answer; more means that the output is not a frame
 _CHUNK = 1 << 20
 
 
@@ -125,9 +119,9 @@ class _Child:
         Raises:
             RunError: when the process ends, does not answer in time, or does not write a valid frame.
         """
-        frame = memoryview(_frame(rows))
+        frame = memoryview(frames.encoded(rows))
         until = time.monotonic() + timeout
-        answer, need = bytearray(), _HEAD.size
+        answer, need = bytearray(), frames.HEAD.size
         # Write and read at the same time: both pipes could be full if the program answers while it reads.
         with selectors.DefaultSelector() as ready:
             ready.register(self.back, selectors.EVENT_READ)
@@ -149,10 +143,7 @@ class _Child:
             raise RunError(
                 "the process wrote more than its answer; only frames belong on its standard output"
             )
-        (dimensions,) = struct.unpack_from("<I", answer, 4)
-        shape = struct.unpack_from(f"<{dimensions}Q", answer, _HEAD.size)
-        start = _HEAD.size + 8 * dimensions
-        return torch.from_numpy(np.frombuffer(answer, dtype="<f4", offset=start).reshape(shape))
+        return torch.from_numpy(frames.decoded(answer))
 
     def _written(self, frame: memoryview) -> int:
         try:
@@ -185,34 +176,12 @@ class _Child:
         return f"; last line of its standard error: {lines[-1][:200]}" if lines else ""
 
 
-def _frame(rows: np.ndarray[Any, Any]) -> bytes:
-    numbers = np.ascontiguousarray(rows, dtype="<f4")
-    return (
-        _HEAD.pack(MAGIC, numbers.ndim) + struct.pack(f"<{numbers.ndim}Q", *numbers.shape) + numbers.tobytes()
-    )
-
-
 def _size(answer: bytearray) -> int:
-    """Return the size of the frame in bytes, as far as it is known from the bytes so far.
-
-    Raises:
-        RunError: when the bytes are not the beginning of a frame.
-    """
-    if not MAGIC.startswith(bytes(answer[:4])):
-        raise RunError(
-            f"the process wrote {bytes(answer[:40])!r} instead of a frame; only frames belong on its "
-            "standard output"
-        )
-    if len(answer) < _HEAD.size:
-        return _HEAD.size
-    (dimensions,) = struct.unpack_from("<I", answer, 4)
-    if dimensions > _MOST:
-        raise RunError(f"the process wrote a frame of {dimensions} dimensions; at most {_MOST} are read")
-    start: int = _HEAD.size + 8 * dimensions
-    if len(answer) < start:
-        return start
-    shape: tuple[int, ...] = struct.unpack_from(f"<{dimensions}Q", answer, _HEAD.size)
-    return start + 4 * math.prod(shape)
+    """Return the size of the frame in bytes, as far as it is known from the bytes so far."""
+    try:
+        return frames.size(answer)
+    except ValueError as error:
+        raise RunError(f"the process wrote {error}; only frames belong on its standard output") from None
 
 
 def _end(process: subprocess.Popen[bytes], lifeline: int, *files: IO[bytes]) -> None:

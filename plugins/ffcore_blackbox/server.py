@@ -1,14 +1,17 @@
-"""An example of a program for the black box `process`: returns the sign of each number.
+"""An example of a program for the black boxes `process` and `http`: returns the sign of each number.
 
-    python -m ffcore_blackbox.server
+    python -m ffcore_blackbox.server           answers frames on its standard input
+    python -m ffcore_blackbox.server 8080      answers HTTP requests to http://127.0.0.1:8080/
 
 Copy it and change `answer`. It does not depend on ffcore.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,33 @@ def answer(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return signs
 
 
-def main() -> None:
+class Handler(BaseHTTPRequestHandler):
+    """Answers POST requests of JSON, ``{"rows": [[…], …]}``, with the same form."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Answer one batch."""
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        made = json.dumps({"rows": answer(np.asarray(sent["rows"])).tolist()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(made)))
+        self.end_headers()
+        self.wfile.write(made)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write no line for each request."""
+
+
+def http_server(port: int = 0) -> ThreadingHTTPServer:
+    """Return a server on this machine that has not been started; port 0 is any free one."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    return server
+
+
+def answer_frames() -> None:
     """Answer every frame, until the input ends."""
     source, target = sys.stdin.buffer, sys.stdout.buffer
     while head := source.read(8):
@@ -37,4 +66,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        http_server(int(sys.argv[1])).serve_forever()
+    answer_frames()

@@ -1,10 +1,27 @@
 """Every registered component passes its checks."""
 
+import threading
+
 import pytest
 
 from ffcore.testing import cases
+from ffcore_blackbox.server import http_server
+
+SERVER = http_server()
+URL = f"http://127.0.0.1:{SERVER.server_address[1]}/"
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
+@pytest.fixture(scope="module", autouse=True)
+def server():
+    """A server for the box `http`."""
+    thread = threading.Thread(target=SERVER.serve_forever, daemon=True)
+    thread.start()
+    yield
+    SERVER.shutdown()
+    SERVER.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("case", cases(examples={("blackbox", "http"): [{"url": URL}]}), ids=str)
 def test_conformance(case):
     case.run()

@@ -1,0 +1,247 @@
+"""Boxes around other boxes: answers that are kept, calls that are repeated or given up.
+
+R rows.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffcore.errors import FOREIGN, RunError, UserError, first_line
+from ffcore.interfaces import BlackBox, Context
+from ffcore.options import ByName, Count, FilePath, Natural, NonNegative, Seconds, expanded
+from ffcore.parts import part, path_of
+from ffcore_blackbox.arrays import array
+
+
+class Around(BlackBox):
+    """A box that calls another one, and is fitted and closed with it.
+
+    Args:
+        in_shape: shape of one input sample; the builder supplies it.
+        box: the other box.
+    """
+
+    def __init__(self, in_shape: tuple[int, ...], box: BlackBox | ByName) -> None:
+        super().__init__()
+        self.box: BlackBox = part("blackbox", box, f"{path_of(self, 'box')}.box", in_shape)
+        self.limit, self.movable = self.box.limit, self.box.movable
+        self.reads_targets = self.box.reads_targets
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the other box does."""
+        return self.box.adapts
+
+    def setup(self, context: Context) -> None:
+        """Set the other box up."""
+        self.box.setup(context)
+
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Fit the other box."""
+        self.box.fit(batches)
+
+    def close(self) -> None:
+        """Close the other box."""
+        self.box.close()
+
+    def _asked(self, x: Tensor) -> np.ndarray[Any, Any]:
+        """Return the other box's answer as an array."""
+        made: Any = self.box(x)
+        made = made.toarray() if hasattr(made, "toarray") else made
+        return array(made) if isinstance(made, Tensor) else np.asarray(made)
+
+
+class Cached(Around):
+    """Keeps the answers of a box by the content of a row: an equal row is not asked again.
+
+    For boxes without randomness whose calls are expensive, behind blocks that do not learn any more, such as
+    with ``schedule: {kind: greedy}``, and for validation. A fit of the box clears what is kept.
+
+    Args:
+        in_shape: shape of one input sample; the builder supplies it.
+        box: the box.
+        rows: number of answers in memory; the oldest are dropped.
+        path: a file that keeps all answers, an SQLite database; None: memory only.
+        version: what the file belongs to, such as the name of a model: a file of another one is refused.
+    """
+
+    examples = ({"box": "sign"}, {"box": {"kind": "quantise", "bits": 2}, "rows": 4})
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        box: BlackBox | ByName,
+        rows: Count = 1_000_000,
+        path: FilePath | None = None,
+        version: str = "",
+    ) -> None:
+        super().__init__(in_shape, box)
+        if path is not None and self.adapts:
+            raise ValueError(
+                "path: the box is fitted in each run, so that its answers differ; leave path out"
+            )
+        self.rows, self.version = rows, f"{type(self.box).__name__} {version}".strip()
+        self.path = None if path is None else Path(expanded(path))
+        self._kept: dict[bytes, np.ndarray[Any, Any]] = {}
+        self._file: _File | None = None
+        self.asked = 0  # rows that the box has answered
+
+    def forward(self, x: Tensor) -> np.ndarray[Any, Any]:
+        """(R, *shape) → (R, *shape')."""
+        if self.path is not None and self._file is None:
+            self._file = _File(self.path, self.version)
+        numbers = array(x)
+        kind = f"{numbers.dtype} {numbers.shape[1:]}".encode()
+        keys = [blake2b(kind + row.tobytes(), digest_size=16).digest() for row in numbers]
+        found = {key: self._kept[key] for key in keys if key in self._kept}
+        missing = {key: i for i, key in enumerate(keys) if key not in found}
+        if self._file is not None and missing:
+            found |= self._file.read(missing)
+            missing = {key: i for key, i in missing.items() if key not in found}
+        if missing or not keys:
+            self.asked += len(missing)
+            fresh = dict(zip(missing, self._asked(x[list(missing.values())]), strict=True))
+            if self._file is not None:
+                self._file.write(fresh)
+            found |= fresh
+        self._keep(found)
+        if not keys:
+            return self._asked(x)
+        return np.stack([found[key] for key in keys])
+
+    def _keep(self, answers: dict[bytes, np.ndarray[Any, Any]]) -> None:
+        self._kept |= answers
+        for key in list(self._kept)[: max(0, len(self._kept) - self.rows)]:
+            del self._kept[key]
+
+    def fit(self, batches: Iterable[Any]) -> None:
+        """Fit the box, and drop its answers."""
+        super().fit(batches)
+        self._kept.clear()
+
+    def close(self) -> None:
+        """Close the box and the file."""
+        super().close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for copies, without the open file."""
+        return {**self.__dict__, "_file": None}
+
+
+class _File:
+    """Answers in an SQLite database, by the digest of a row."""
+
+    def __init__(self, path: Path, version: str) -> None:
+        try:
+            self._base = sqlite3.connect(path, timeout=60, check_same_thread=False)
+            self._base.execute(
+                "create table if not exists answers (key blob primary key, shape text, data blob)"
+            )
+            self._base.execute("create table if not exists about (version text)")
+            known = self._base.execute("select version from about").fetchone()
+            if known is None:
+                self._base.execute("insert into about values (?)", (version,))
+            self._base.commit()
+        except sqlite3.Error as error:
+            raise UserError(f"path: {path} is not a file of kept answers: {first_line(error)}") from error
+        if known is not None and known[0] != version:
+            self._base.close()
+            raise UserError(
+                f"path: {path} keeps answers of {known[0]!r}, not of {version!r}; name another file, or set "
+                "version"
+            )
+
+    def read(self, keys: Iterable[bytes]) -> dict[bytes, np.ndarray[Any, Any]]:
+        found = {}
+        for key in keys:
+            row = self._base.execute("select shape, data from answers where key = ?", (key,)).fetchone()
+            if row is not None:
+                kind, *sides = row[0].split()
+                found[key] = np.frombuffer(row[1], dtype=kind).reshape([int(side) for side in sides])
+        return found
+
+    def write(self, answers: dict[bytes, np.ndarray[Any, Any]]) -> None:
+        rows = [
+            (key, " ".join([each.dtype.str, *map(str, each.shape)]), each.tobytes())
+            for key, each in answers.items()
+        ]
+        with self._base:  # one transaction
+            self._base.executemany("insert or replace into answers values (?, ?, ?)", rows)
+
+    def close(self) -> None:
+        self._base.close()
+
+
+class Patient(Around):
+    """Calls a box again after an error, and gives a call up after some time.
+
+    A call that is given up continues in its thread, since Python cannot end it; its result is dropped. A
+    `process` has a timeout of its own, which ends the program.
+
+    Args:
+        in_shape: shape of one input sample; the builder supplies it.
+        box: the box.
+        again: how often a call is repeated after an error.
+        wait: seconds before the first repetition; each further one waits twice as long.
+        timeout: seconds after which a call is an error; None: no limit.
+    """
+
+    examples = ({"box": "sign"}, {"box": "sign", "timeout": 10.0})
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        box: BlackBox | ByName,
+        again: Natural = 2,
+        wait: NonNegative = 1.0,
+        timeout: Seconds | None = None,
+    ) -> None:
+        super().__init__(in_shape, box)
+        self.again, self.wait, self.timeout = again, wait, timeout
+
+    def forward(self, x: Tensor) -> Any:
+        """(R, *shape) → (R, *shape')."""
+        for attempt in range(self.again + 1):
+            try:
+                return self._once(x)
+            except FOREIGN:
+                if attempt == self.again:
+                    raise
+                time.sleep(self.wait * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, x: Tensor) -> Any:
+        if self.timeout is None:
+            return self.box(x)
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def call() -> None:
+            try:
+                with torch.no_grad():
+                    answers.put((self.box(x), None))
+            except BaseException as error:
+                answers.put((None, error))
+
+        threading.Thread(target=call, daemon=True, name="ffcore black box").start()
+        try:
+            made, error = answers.get(timeout=self.timeout)
+        except queue.Empty:
+            raise RunError(f"it has not answered within {self.timeout:g} s") from None
+        if error is not None:
+            raise error
+        return made
