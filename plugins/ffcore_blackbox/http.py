@@ -46,7 +46,7 @@ class Http(BlackBox):
         format: Literal["json", "frame"] = "json",
         timeout: Seconds = 30.0,
         rows: Count | None = 1000,
-        largest: Count = 1 << 30,
+        largest: Count = 100_000_000,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
