@@ -53,6 +53,22 @@ class BlackBox(Component):
         result in the module's state (buffers, or ``get_extra_state``).
         """
 
+    @property
+    def observes(self) -> bool:
+        """Whether `observe` has an effect: whether the class has one of its own."""
+        return type(self).observe is not BlackBox.observe
+
+    def observe(self, x: Tensor, y: Tensor | None) -> None:
+        """Learn from a batch, after it has been answered: an online learner.
+
+        Called in every pass in which blocks learn, but not while the blocks before the box are cached. A run
+        on several ranks refuses such a box: each would see a part of the batches.
+
+        Args:
+            x: (N, *shape) inputs of the samples, the rows of the first view.
+            y: their targets (N, ...), or None.
+        """
+
     @abstractmethod
     def forward(self, x: Tensor) -> Any:
         """Return a tensor or an array, dense or sparse, of any real dtype: (R, *shape) → (R, *shape').

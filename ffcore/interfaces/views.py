@@ -129,7 +129,8 @@ class Views:
         upstream: goodness of the blocks that ran earlier in this pass, detached; filled by the pass. For a
             block that runs several times it is that of the last call.
         rng: the batch RNG, or None.
-        learns: whether blocks learn in this pass; set only for networks with circuits, which read it.
+        learns: whether blocks learn in this pass; set only for networks with circuits, or with black boxes
+            that observe, which read it.
         targets: number of targets, the weight of this rank's gradient; None: the number of samples. The
             network sets it in tasks by position, where some positions may have no target.
     """

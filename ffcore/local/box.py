@@ -17,6 +17,7 @@ from ffcore.blame import reported
 from ffcore.errors import FOREIGN, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.local.box_use import Purpose, Use, counted_as, purpose
+from ffcore.local.current import current
 from ffcore.private import version
 
 Fit = Literal["start", "finished"] | int
@@ -125,9 +126,15 @@ class BoxStage(nn.Module):
             raise ReachedError(rows)
         limit = self.box.limit
         if limit is None or len(rows) <= limit:
-            return self._made(rows)
-        # Each part is copied: a box may return the same memory from every call.
-        return torch.cat([self._made(part).clone() for part in torch.split(rows, limit)])
+            made = self._made(rows)
+        else:
+            # Each part is copied: a box may return the same memory from every call.
+            made = torch.cat([self._made(part).clone() for part in torch.split(rows, limit)])
+        here = current()
+        if here is not None and here.views.learns and self.box.observes:
+            with self._errors_of("its observe"):
+                self.box.observe(rows[: here.views.samples], here.views.y)
+        return made
 
     @property
     def adapts(self) -> bool:

@@ -93,6 +93,7 @@ class LocalNetwork(nn.Module):
         set_up(found, {*self.readout_blocks, *self._heads}, self.task, superclass_of)
         self._blocks = tuple(found)
         self.circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
+        self._marks = bool(self.circuits) or any(box.box.observes for box in self.boxes)
         inside = self.in_circuits.union(*(block.modules() for block in every))
         self._plain = tuple(  # modules outside the blocks, such as batch norm and dropout
             part for part in body.modules() if part not in inside and not any(part.children())
@@ -228,7 +229,7 @@ class LocalNetwork(nn.Module):
         self._require_optimizers(self._plan)
         if any(self._hooks):  # a layer has been pruned since the last step
             self.refresh()
-        views = replace(views, learns=True) if self.circuits else views
+        views = replace(views, learns=True) if self._marks else views
         here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
         if self.route is None:
             here.bare_end = self._bare_end

@@ -92,7 +92,8 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
     """Checks that a network can be used on several ranks.
 
     Raises:
-        UserError: a black box of which there is only one, or a network that cannot be cut.
+        UserError: a black box of which there is only one, or that observes batches, or a network that cannot
+            be cut.
     """
     ranks = world(recipe.trainer)
     for box in module.network.boxes if ranks > 1 else ():
@@ -100,6 +101,11 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
             raise UserError(
                 f"{box.where}: it cannot be moved: there is only one of it, and each of {ranks} ranks needs "
                 "its own; set trainer.devices to 1"
+            )
+        if box.box.observes:
+            raise UserError(
+                f"{box.where}: it learns from every batch, of which each of {ranks} ranks has a part; set "
+                "trainer.devices to 1"
             )
     if ranks > 1:
         kind(recipe).refuse(module, recipe)

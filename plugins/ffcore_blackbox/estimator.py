@@ -58,6 +58,10 @@ class Estimator(BlackBox):
         method: what is called for rows; None: the first of transform, predict_proba and predict that the
             class has. "leaves" needs ``max_depth`` or ``max_leaf_nodes`` among the options.
         targets: whether the fit gets targets; None: if the class requires them.
+        online: whether it also learns from every batch, by ``partial_fit``.
+
+    Raises:
+        ValueError: when there is no such class, method or option.
     """
 
     examples = (
@@ -69,6 +73,7 @@ class Estimator(BlackBox):
             "options": {"n_estimators": 4, "max_depth": 2},
             "method": "leaves",
         },
+        {"name": "SGDClassifier", "options": {"loss": "log_loss"}, "online": True},
     )
 
     def __init__(
@@ -79,6 +84,7 @@ class Estimator(BlackBox):
         samples: Count = 10_000,
         method: Method | None = None,
         targets: bool | None = None,
+        online: bool = False,
     ) -> None:
         super().__init__()
         self.samples = samples
@@ -90,6 +96,9 @@ class Estimator(BlackBox):
         self.reads_targets = not self.loaded and (
             _requires_targets(self.model) if targets is None else targets
         )
+        if online and not hasattr(self.model, "partial_fit"):
+            raise ValueError(f"online: {type(self.model).__name__} has no partial_fit")
+        self.online = online
         self.classes = 0
         self.width: int | None = None
 
@@ -127,6 +136,21 @@ class Estimator(BlackBox):
                 break
         x, y = (torch.cat(each)[: self.samples] for each in zip(*parts, strict=True))
         self._fit(array(x), array(y))
+
+    @property
+    def observes(self) -> bool:
+        """Whether it learns from every batch."""
+        return self.online
+
+    def observe(self, x: Tensor, y: Tensor | None) -> None:
+        """Learn from a batch by ``partial_fit``."""
+        rows = array(x.flatten(1))
+        if not self.reads_targets:
+            self.model.partial_fit(rows)
+            return
+        assert y is not None, "the stage has refused tasks without targets"
+        known = {"classes": np.arange(self.classes)} if hasattr(self.model, "classes_") else {}
+        self.model.partial_fit(rows, array(y), **known)
 
     def _fit(self, rows: Array, targets: Array | None) -> None:
         self.model.fit(rows) if targets is None else self.model.fit(rows, targets)

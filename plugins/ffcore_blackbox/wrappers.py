@@ -44,6 +44,15 @@ class Around(BlackBox):
         """Whether the other box does."""
         return self.box.adapts
 
+    @property
+    def observes(self) -> bool:
+        """Whether the other box does."""
+        return self.box.observes
+
+    def observe(self, x: Tensor, y: Tensor | None) -> None:
+        """Let the other box observe."""
+        self.box.observe(x, y)
+
     def setup(self, context: Context) -> None:
         """Set the other box up."""
         self.box.setup(context)
@@ -88,6 +97,8 @@ class Cached(Around):
         version: str = "",
     ) -> None:
         super().__init__(in_shape, box)
+        if self.observes:
+            raise ValueError("box: it learns from every batch, so that its answers change; leave cached out")
         if path is not None and self.adapts:
             raise ValueError(
                 "path: the box is fitted in each run, so that its answers differ; leave path out"

@@ -192,3 +192,25 @@ def test_a_box_that_was_fitted_is_not_fitted_again_after_a_checkpoint():
     fits(net, 1)
     resumed.load_state_dict(net.state_dict())
     assert fits(resumed, 2) == []
+
+
+class Observing(Box):
+    """An online learner."""
+
+    def observe(self, x, y):
+        self.fitted.append((x.clone(), y, len(self.seen)))
+
+
+def test_an_online_box_observes_the_samples_of_every_learning_pass_after_its_answer():
+    box = Observing()
+    net = taught(LocalNetwork(nn.Sequential(block(), BoxStage(box), block()), (D,), 2))
+    given = replace(views(), y=torch.tensor([1, 0, 1]))
+    box.seen.clear()
+    right = net.body[0](x()).detach()
+    net.goodness(given)
+    assert not box.fitted
+    net.learn(given)
+    ((inputs, y, calls),) = box.fitted
+    torch.testing.assert_close(inputs, right[:3])
+    assert torch.equal(y, given.y)
+    assert calls == 2

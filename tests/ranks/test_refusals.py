@@ -13,6 +13,8 @@ LOCAL = ["trainer.devices=2", "trainer.accelerator=cpu"]
 PIPELINE = [*LOCAL, "trainer.strategy=ff_pipeline"]
 DENSE = "{kind: dense, units: 20}"
 BOX = f"network=[{DENSE}, {{kind: blackbox, movable: false, box: {{kind: sign}}}}, {DENSE}]"
+SGD = "{kind: sklearn, name: SGDClassifier, online: true}"
+ONLINE = f"network=[{DENSE}, {{kind: blackbox, box: {SGD}}}, {DENSE}]"
 BAD = {
     "a circuit": ("digits/ff-recurrent", PIPELINE, ["blocks of a circuit", "ff_local"]),
     "hard negatives": (
@@ -26,6 +28,7 @@ BAD = {
     "too many cuts": ("digits/ff", [*PIPELINE, "trainer.cut=[dense2, dense3]"], ["2 names for 2 ranks"]),
     "a rank without blocks": ("digits/ff", [*PIPELINE, "trainer.cut=[dense1]"], ["trainer.cut", "dense1"]),
     "a box of which there is one": ("digits/ff", [*LOCAL, BOX], ["cannot be moved", "network.1.box"]),
+    "a box that learns online": ("digits/ff", [*LOCAL, ONLINE], ["network.1.box", "learns from every batch"]),
     "more devices than there are": (
         "digits/ff",
         ["trainer.devices=999"],

@@ -232,3 +232,23 @@ def test_errors_of_options_come_with_the_recipes_path(tmp_path):
     )
     with pytest.raises(UserError, match=r"r.yaml:6.*network.1.box.target: .*there is no module 'nowhere'"):
         load(str(tmp_path / "r.yaml"))
+
+
+def test_an_online_estimator_learns_from_every_batch():
+    box = Estimator("SGDClassifier", {"loss": "log_loss"}, online=True)
+    assert box.observes
+    assert not Estimator("PCA").observes
+    box.setup(Context((8,), 3))
+    x, y = labelled()
+    box.fit([(x, y)])
+    before = box(x)
+    for _ in range(20):
+        box.observe(x, y)
+    assert not torch.equal(before, box(x))
+    assert (box(x).argmax(1) == y).float().mean() > 0.9
+    box.observe(x[:2], y[:2])  # a batch need not have all classes
+    clusters = Estimator("MiniBatchKMeans", {"n_clusters": 3}, online=True)
+    clusters.setup(Context((8,), 3))
+    clusters.observe(x, None)
+    with pytest.raises(ValueError, match="online: PCA has no partial_fit"):
+        Estimator("PCA", online=True)
