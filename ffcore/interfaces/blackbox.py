@@ -19,7 +19,8 @@ class BlackBox(Component):
     """Any function of rows between two blocks. Its input and its output have no autograd graph.
 
     `BoxStage` calls it: it splits the rows into calls of at most `limit`, and converts the output to a dense
-    tensor with the dtype and device of the input, which it checks.
+    tensor with the dtype and device of the input, which it checks. Of integer inputs, such as tokens, integer
+    outputs become int64 and real ones torch's default dtype.
 
     Attributes:
         limit: maximum number of rows of one call; None: any number.

@@ -200,7 +200,7 @@ class BoxStage(nn.Module):
                 f"{self.where}: it returned samples of shape {tuple(made.shape[1:])}, earlier ones had "
                 f"{self.shape}; the shape should not change"
             )
-        output = made.to(rows)
+        output = made.to(rows.device, _dtype(rows, made))
         # On a GPU the check would wait for the device; there a non-finite output shows in the next loss.
         if output.device.type == "cpu" and not _finite(output):
             raise RunError(f"{self.where}: its output has non-finite values")
@@ -218,6 +218,13 @@ class BoxStage(nn.Module):
             raise RunError(f"{self.where}: {error}") from error
         except FOREIGN as error:
             raise RunError(f"{self.where}: {what} raised {reported(error)}") from error
+
+
+def _dtype(rows: Tensor, made: Tensor) -> torch.dtype:
+    """Return the dtype of an output: that of the input; of tokens int64, or the default for real numbers."""
+    if rows.is_floating_point():
+        return rows.dtype
+    return torch.get_default_dtype() if made.is_floating_point() else torch.int64
 
 
 def _finite(t: Tensor) -> bool:

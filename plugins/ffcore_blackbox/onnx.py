@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ffcore.errors import closest, one_line
+from ffcore.errors import RunError, a, closest, one_line
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count, FilePath, Threads, expanded
 from ffcore_blackbox.arrays import array
@@ -70,7 +71,13 @@ class Onnx(BlackBox):
         if self._session is None:
             self._session = self._open()
         rows = array(x).astype(self.dtype, copy=False)
-        return torch.from_numpy(self._session.run([self.output], {self.input: rows})[0])
+        (made,) = self._session.run([self.output], {self.input: rows})
+        if not isinstance(made, np.ndarray):
+            raise RunError(
+                f"output {self.output!r} is {a(type(made).__name__)}, not an array; convert the model "
+                "without ZipMap, or name another output"
+            )
+        return torch.from_numpy(made)
 
     def close(self) -> None:
         """Release the session; the next call opens a new one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,12 @@ def refuse_missing(target: str) -> str:
     module, colon, name = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
         raise ValueError("should be module:function")
+    if module == "__main__":
+        if not hasattr(sys.modules[module], name.split(".")[0]):
+            raise ValueError(
+                f"the program that runs has no {name!r}; give the function itself, or its module"
+            )
+        return target
     spec = spec_of(module)
     if spec is None:
         raise ValueError(f"there is no module {module!r} on Python's path (PYTHONPATH=. adds this folder)")

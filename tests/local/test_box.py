@@ -214,3 +214,17 @@ def test_an_online_box_observes_the_samples_of_every_learning_pass_after_its_ans
     torch.testing.assert_close(inputs, right[:3])
     assert torch.equal(y, given.y)
     assert calls == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "right"),
+    [
+        (lambda x: x.double() / 2, torch.float32),  # an embedding of tokens
+        (lambda x: (x // 2).int(), torch.int64),  # other tokens
+    ],
+)
+def test_the_output_of_tokens_is_real_or_integer_as_the_box_returns_it(make, right):
+    tokens = torch.arange(12).view(3, 4)
+    made = BoxStage(Box(make))(tokens)
+    assert made.dtype == right
+    assert torch.equal(made.double(), make(tokens).double())

@@ -11,7 +11,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Context
 from ffcore.local import BoxStage
 from ffcore.tasks import TokenClassification
@@ -39,6 +39,7 @@ def test_functions_are_called_with_tensors_and_with_arrays():
     ("target", "complaint"),
     [
         ("torch", "should be module:function"),
+        ("__main__:no_such_name", "the program that runs has no 'no_such_name'"),
         ("no_such_module:f", "there is no module 'no_such_module'"),
         ("json.decoder:no_such_name", "module 'json.decoder' has no 'no_such_name'"),
     ],
@@ -252,3 +253,18 @@ def test_an_online_estimator_learns_from_every_batch():
     clusters.observe(x, None)
     with pytest.raises(ValueError, match="online: PCA has no partial_fit"):
         Estimator("PCA", online=True)
+
+
+def test_an_onnx_output_that_is_no_array_is_named(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    box = onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))
+
+    class Session:
+        """Answers as a classifier with ZipMap."""
+
+        def run(self, outputs, inputs):
+            return [[{0: 0.5, 1: 0.5}]]
+
+    monkeypatch.setattr(box, "_session", Session())
+    with pytest.raises(RunError, match=r"output .* is a list, not an array; .* without ZipMap"):
+        BoxStage(box)(rows())
