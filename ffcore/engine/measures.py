@@ -51,7 +51,7 @@ class TaskMeasures:
         rows, targets = self.task.measurable(combined, y)
         if not len(rows):
             return
-        self._undefined += int(rows.isnan().any(-1).sum())
+        self._undefined += int(rows.isnan().flatten(1).any(1).sum())
         if self._undefined:
             return
         for metric in self._combined.values():

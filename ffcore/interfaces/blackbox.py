@@ -35,7 +35,7 @@ class BlackBox(Component):
 
     @property
     def adapts(self) -> bool:
-        """Whether `fit` has an effect: whether the class has one of its own."""
+        """Whether `fit` has an effect: whether the class has one of its own. Override it as a property."""
         return type(self).fit is not BlackBox.fit
 
     def setup(self, context: Context) -> None:
@@ -56,7 +56,7 @@ class BlackBox(Component):
 
     @property
     def observes(self) -> bool:
-        """Whether `observe` has an effect: whether the class has one of its own."""
+        """Whether `observe` has an effect, likewise."""
         return type(self).observe is not BlackBox.observe
 
     def observe(self, x: Tensor, y: Tensor | None) -> None:

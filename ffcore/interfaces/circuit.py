@@ -42,7 +42,7 @@ class Circuit(Component):
         calls: number of calls of each block in a learning pass.
         reads: indices of the calls, from 0, whose mean goodness is the block's evidence.
         independent: whether no block reads another in a learning pass; then implement `alone`. The ranks of a
-            pipeline divide such blocks, and send nothing.
+            pipeline divide such blocks, and send nothing; their goodness is not in ``views.upstream``.
     """
 
     needs_hypotheses: ClassVar[bool] = False

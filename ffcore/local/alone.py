@@ -21,6 +21,7 @@ class Alone(Circuit):
         block: its block.
     """
 
+    independent = True
     calls, reads = 1, range(1)
 
     def __init__(self, circuit: Circuit, block: LocalBlock) -> None:

@@ -79,6 +79,7 @@ class Pass:
         self._open: list[Call] = []  # calls of the current window, until its last block has run
         self._window: int | None = None
         self._slots: dict[Block, int] = {}  # each block's index in views.upstream
+        self._apart = False  # within a circuit whose blocks see nothing of each other
 
     def run(self, stages: Sequence[nn.Module], x: Any) -> Any:
         """Run stages in order and return the output of the last: blocks, shortcuts, circuits, any module.
@@ -105,7 +106,9 @@ class Pass:
             elif type(stage) is Residual and not has_hooks(stage):
                 x = self.around(stage, x)
             elif isinstance(stage, Circuit):
+                self._apart = stage.independent
                 x = stage(x, self.views)
+                self._apart = False
             else:
                 x = called(stage, x)
         return x
@@ -178,7 +181,7 @@ class Pass:
         out.upstream = tuple(upstream)
         for observer in self.observers:
             observer(block, inputs, out, self.views)
-        if out.goodness is not None:
+        if out.goodness is not None and not self._apart:
             slot = self._slots.setdefault(block, len(upstream))
             # replaces the goodness of an earlier call of the block, or appends
             upstream[slot : slot + 1] = [out.goodness.detach()]

@@ -6,7 +6,7 @@ from ffcore.report.record import RunRecord
 from ffcore.report.section import Section
 from ffcore.report.text import NOTHING, count, duration, literal, markdown_table
 
-PURPOSES = ("fitting", "learning", "measuring", "predicting")
+PURPOSES = ("fitting", "learning", "measuring")
 
 
 def boxes(run: RunRecord) -> Section | None:

@@ -85,9 +85,11 @@ class Alignment(BlackBox):
                 raise ValueError(f"stored: {self.stored}, but class {k} has {len(of_class)} samples")
         kept = torch.stack([sample for of_class in found for sample in of_class])
         self.exemplars.copy_(kept.view_as(self.exemplars))
-        between = self._distances(self.exemplars)[~torch.eye(len(kept), dtype=torch.bool)]
-        self.centre.copy_(between.mean())
-        self.spread.copy_(between.std().clamp_min(1e-8))
+        if len(kept) > 1:
+            between = self._distances(self.exemplars)[~torch.eye(len(kept), dtype=torch.bool)]
+            spread = between.std()
+            self.centre.copy_(between.mean())
+            self.spread.copy_(spread if spread > 0 else torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, C) → (R, P)."""
@@ -106,17 +108,20 @@ def warped_distances(x: Array, others: Array) -> Array:
 
 
 def _of_some(x: Array, others: Array) -> Array:
-    own, theirs = x.shape[1], others.shape[1]
-    products = np.einsum("rtc,puc->turp", x, others, optimize=True)
-    lengths = (x**2).sum(2).T[:, None, :, None] + (others**2).sum(2).T[None, :, None, :]
-    cost = np.maximum(lengths - 2 * products, 0)  # (T, T', R, P)
-    least = np.full((own + 1, theirs + 1, len(x), len(others)), np.inf, np.float32)
-    least[0, 0] = 0
-    for i in range(own):
-        for j in range(theirs):
-            before = np.minimum(np.minimum(least[i, j + 1], least[i + 1, j]), least[i, j])
-            np.add(cost[i, j], before, out=least[i + 1, j + 1])
-    made: Array = least[own, theirs] / (own + theirs)
+    mean = others.mean((0, 1))  # distances stay, and their squares lose fewer digits
+    x, others = x - mean, others - mean
+    squares, lengths = (x**2).sum(2), (others**2).sum(2).T[:, None]
+    shape = (others.shape[1] + 1, len(x), len(others))
+    before = np.full(shape, np.inf, np.float32)  # of one frame of x: D by the frames of the others
+    before[0] = 0
+    for i in range(x.shape[1]):
+        products = np.einsum("rc,puc->urp", x[:, i], others, optimize=True)
+        cost = np.maximum(squares[None, :, i, None] + lengths - 2 * products, 0)
+        now = np.full(shape, np.inf, np.float32)
+        for j in range(others.shape[1]):
+            np.add(cost[j], np.minimum(np.minimum(before[j + 1], now[j]), before[j]), out=now[j + 1])
+        before = now
+    made: Array = before[-1] / (x.shape[1] + others.shape[1])
     return made
 
 

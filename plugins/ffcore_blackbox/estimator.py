@@ -1,10 +1,12 @@
 """Estimators of scikit-learn as black boxes: transformers, classifiers, forests by their leaves.
 
     transform            model.transform(x)
-    predict_proba        p_k, k = 0 … K − 1; a class that the fit has not seen has 0
-    decision_function    likewise
+    predict_proba        p_k, k = 0 … K − 1; of several labels the probability of each
+    decision_function    d_k; of two classes (−d, d)
     predict              one number, or one for each target
     leaves               for each tree of a forest the one-hot index of the leaf that x reaches
+
+A class that the fit has not seen has 0. A loaded model has the columns of its own classes.
 
 R rows; N samples; K classes; U output features.
 """
@@ -22,6 +24,7 @@ from typing import Any, Literal
 import joblib
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,7 +33,7 @@ from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count, FilePath, expanded
 from ffcore.trust import refuse_untrusted
 from ffcore_blackbox.arrays import array, some
-from ffcore_blackbox.leaves import leaves
+from ffcore_blackbox.leaves import leaves, most_leaves
 
 Method = Literal["transform", "predict_proba", "decision_function", "predict", "leaves"]
 Array = np.ndarray[Any, Any]
@@ -93,8 +96,9 @@ class Estimator(BlackBox):
             _read(Path(expanded(path))) if path is not None else _made(name, dict(options or {}))
         )
         self.method: Method = _method(self.model, method)
-        self.reads_targets = not self.loaded and (
-            _requires_targets(self.model) if targets is None else targets
+        reader = self.model.partial_fit if online and hasattr(self.model, "partial_fit") else self.model.fit
+        self.reads_targets = (online or not self.loaded) and (
+            _requires_targets(reader, online) if targets is None else targets
         )
         if online and not hasattr(self.model, "partial_fit"):
             raise ValueError(f"online: {type(self.model).__name__} has no partial_fit")
@@ -112,15 +116,18 @@ class Estimator(BlackBox):
         features = torch.Size(context.shape).numel()
         # more rows than features, as in training: PCA and others limit their width by the number of rows
         rows = np.random.default_rng(0).random((max(512, features + 1), features), dtype=np.float32)
+        targets = _any_targets(context, len(rows)) if self.reads_targets else None
+        if self.method == "leaves":
+            most_leaves(self.model)
         try:
             if not self.loaded:
-                self._fit(rows, _any_targets(context, len(rows)) if self.reads_targets else None)
+                self._fit(rows, targets)
             self.width = self._called(rows[:2]).shape[1]
         except Exception as error:
-            message = one_line(error, 200)
-            raise ValueError(
-                f"{type(self.model).__name__} does not accept {rows.shape[1]} features: {message}"
-            ) from error
+            what = f"{type(self.model).__name__} does not accept {rows.shape[1]} features"
+            if targets is not None and context.task is not None:
+                what += f" with targets of the task {context.task}"
+            raise ValueError(f"{what}: {one_line(error, 200)}") from error
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fit the estimator to the first rows."""
@@ -144,16 +151,25 @@ class Estimator(BlackBox):
 
     def observe(self, x: Tensor, y: Tensor | None) -> None:
         """Learn from a batch by ``partial_fit``."""
-        rows = array(x.flatten(1))
-        if not self.reads_targets:
+        self._learn(array(x.flatten(1)), array(y) if self.reads_targets and y is not None else None)
+
+    def _learn(self, rows: Array, targets: Array | None) -> None:
+        """Call ``partial_fit``; a classifier has to know all classes at its first call."""
+        if targets is None:
             self.model.partial_fit(rows)
-            return
-        assert y is not None, "the stage has refused tasks without targets"
-        known = {"classes": np.arange(self.classes)} if hasattr(self.model, "classes_") else {}
-        self.model.partial_fit(rows, array(y), **known)
+        elif hasattr(self.model, "classes_") or not _takes_classes(self.model):
+            self.model.partial_fit(rows, targets)
+        else:
+            self.model.partial_fit(rows, targets, classes=np.arange(self.classes))
 
     def _fit(self, rows: Array, targets: Array | None) -> None:
-        self.model.fit(rows) if targets is None else self.model.fit(rows, targets)
+        if self.online:  # later batches may have classes that these rows have not
+            self.model = clone(self.model)
+            self._learn(rows, targets)
+        elif targets is None:
+            self.model.fit(rows)
+        else:
+            self.model.fit(rows, targets)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, U)."""
@@ -168,16 +184,24 @@ class Estimator(BlackBox):
         return F.pad(made, (0, self.width - made.shape[1]))
 
     def _called(self, rows: Array) -> Array:
+        """Return what the method gives for rows (R, D), (R, U)."""
         if self.method == "leaves":
             return leaves(self.model, rows)
-        made = getattr(self.model, self.method)(rows)
-        made = np.asarray(made.toarray() if hasattr(made, "toarray") else made)
-        made = made.reshape(len(rows), -1)
+        made: Any = getattr(self.model, self.method)(rows)
+        if isinstance(made, list):  # of several labels, an array (R, classes) each
+            columns = [_of_label(each, known) for each, known in zip(made, self.model.classes_, strict=True)]
+            return np.stack(columns, axis=1)
+        dense: Array = np.asarray(made.toarray() if hasattr(made, "toarray") else made)
+        dense = dense.reshape(len(rows), -1)
         known = getattr(self.model, "classes_", None)
-        if self.method not in _BY_CLASS or known is None or made.shape[1] != len(known):
-            return made
-        placed = np.zeros((len(rows), self.classes), made.dtype)
-        placed[:, np.asarray(known, dtype=int)] = made
+        if self.method not in _BY_CLASS or not isinstance(known, np.ndarray) or self.loaded:
+            return dense
+        if dense.shape[1] == 1 and len(known) == 2:
+            dense = np.concatenate([-dense, dense], axis=1)
+        if dense.shape[1] != len(known):  # one-against-one
+            return dense
+        placed = np.zeros((len(rows), self.classes), dense.dtype)
+        placed[:, known.astype(int)] = dense
         return placed
 
     def get_extra_state(self) -> Tensor:
@@ -192,6 +216,13 @@ class Estimator(BlackBox):
         """
         refuse_untrusted(f"the fitted {type(self.model).__name__}")
         self.model = pickle.loads(state.cpu().numpy().tobytes())  # noqa: S301 (trusted, see above)
+
+
+def _of_label(probabilities: Array, known: Array) -> Array:
+    """Return the probability of one label: (R, known values) → (R,)."""
+    at = np.flatnonzero(np.asarray(known) == 1)
+    made: Array = probabilities[:, at[0]] if len(at) else np.zeros(len(probabilities))
+    return made
 
 
 def _made(name: str, options: dict[str, Any]) -> Any:
@@ -224,10 +255,15 @@ def _method(model: Any, given: Method | None) -> Method:
     return given
 
 
-def _requires_targets(model: Any) -> bool:
-    """Return whether its ``fit`` has targets without a default."""
-    y = inspect.signature(model.fit).parameters.get("y")
-    return y is not None and y.default is inspect.Parameter.empty
+def _requires_targets(fit: Any, online: bool) -> bool:
+    """Return whether a method has targets without a default, or is that of an online classifier."""
+    parameters = inspect.signature(fit).parameters
+    y = parameters.get("y")
+    return y is not None and (y.default is inspect.Parameter.empty or (online and "classes" in parameters))
+
+
+def _takes_classes(model: Any) -> bool:
+    return "classes" in inspect.signature(model.partial_fit).parameters
 
 
 def _any_targets(context: Context, rows: int) -> Array:

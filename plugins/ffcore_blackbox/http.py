@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from ffcore.errors import RunError, first_line
+from ffcore.errors import RunError, first_line, typed
 from ffcore.interfaces import BlackBox
 from ffcore.options import Count, Seconds
 from ffcore_blackbox import frames
@@ -52,7 +54,8 @@ class Http(BlackBox):
         super().__init__()
         self.url, self.format, self.timeout, self.limit = url, format, timeout, rows
         self.largest, self.headers = largest, dict(headers or {})
-        self._session: Any = None
+        if urlsplit(url).hostname is None:
+            raise ValueError(f"url: {url!r} names no server")
 
     def forward(self, x: Tensor) -> np.ndarray[Any, Any]:
         """(R, *shape) → (R, *shape')."""
@@ -75,45 +78,41 @@ class Http(BlackBox):
         return frames.decoded(answer)
 
     def _posted(self, body: bytes, kind: str) -> bytes:
-        import requests
-
-        if self._session is None:
-            self._session = requests.Session()
+        address = urlsplit(self.url)
+        assert address.hostname is not None, "checked in the constructor"
+        connect = HTTPSConnection if address.scheme == "https" else HTTPConnection
+        connection = connect(address.hostname, address.port, timeout=self.timeout)
+        path = (address.path or "/") + (f"?{address.query}" if address.query else "")
         until = time.monotonic() + self.timeout
-        headers = {"Content-Type": kind, **self.headers}
-        parts, size = [], 0
         try:
-            with self._session.post(
-                *(self.url, body),
-                headers=headers,
-                timeout=self.timeout,
-                stream=True,
-                allow_redirects=False,
-            ) as reply:
-                if reply.is_redirect:
-                    where = reply.headers.get("Location", "?")
-                    raise RunError(f"{self.url}: it redirects to {where}; name the server itself")
-                if reply.status_code != 200:
-                    raise RunError(f"{self.url}: status {reply.status_code} {reply.reason}")
-                for part in reply.iter_content(_CHUNK):
-                    parts.append(part)
-                    size += len(part)
-                    if size > self.largest:
-                        raise RunError(f"{self.url}: the answer has more than {self.largest:,} bytes")
-                    if time.monotonic() > until:
-                        raise RunError(f"{self.url}: has not answered within {self.timeout:g} s")
-        except requests.Timeout as error:
+            connection.connect()
+            socket: Any = connection.sock  # of an answer that ends the connection, it would be forgotten
+            connection.request("POST", path, body, {"Content-Type": kind, **self.headers})
+            socket.settimeout(_left(until))
+            reply = connection.getresponse()
+            if 300 <= reply.status < 400:
+                where = reply.getheader("Location", "?")
+                raise RunError(f"{self.url}: it redirects to {where}; name the server itself")
+            if reply.status != 200:
+                raise RunError(f"{self.url}: status {reply.status} {reply.reason}")
+            answer = bytearray()
+            while part := reply.read1(_CHUNK):
+                answer += part
+                if len(answer) > self.largest:
+                    raise RunError(f"{self.url}: the answer has more than {self.largest:,} bytes")
+                socket.settimeout(_left(until))
+        except TimeoutError as error:
             raise RunError(f"{self.url}: has not answered within {self.timeout:g} s") from error
-        except requests.RequestException as error:
-            raise RunError(f"{self.url}: {first_line(error)[:200]}") from error
-        return b"".join(parts)
+        except (OSError, HTTPException) as error:
+            raise RunError(f"{self.url}: {typed(error, 200)}") from error
+        finally:
+            connection.close()
+        return bytes(answer)
 
-    def close(self) -> None:
-        """Close the connection; the next call opens a new one."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copies, without the connection."""
-        return {**self.__dict__, "_session": None}
+def _left(until: float) -> float:
+    """Return the seconds that are left; raises TimeoutError if there are none."""
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

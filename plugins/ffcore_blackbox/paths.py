@@ -4,8 +4,8 @@
     path                     of least Σ c from the first cell to the last, by steps to the four neighbours
     output                   1 on the path, else 0
 
-R maps; H rows and W columns of cells; l (R, 2, H, W) log-odds of a cell, channel 1 for "on the path". The
-path is thus the most probable one, if the cells were independent.
+R maps; H rows and W columns of cells; l (R, 2, H, W) logits of a cell, channel 1 for "on the path". The path
+has the largest product of p_1 over its cells.
 """
 
 from __future__ import annotations
@@ -52,31 +52,57 @@ class ShortestPath(BlackBox):
         """
         shape = context.shape
         if len(shape) != 3 or shape[0] != 2:
-            raise ValueError(f"shortest-path: needs maps (2, H, W) of two log-odds a cell, not {shape}")
+            raise ValueError(f"shortest-path: needs maps (2, H, W) of two logits a cell, not {shape}")
 
     def forward(self, x: Tensor) -> Array:
-        """(R, 2, H, W) → (R, 1, H, W)."""
+        """(R, 2, H, W) → (R, 1, H, W).
+
+        Raises:
+            ValueError: when a logit is not finite.
+        """
+        if not x.isfinite().all():
+            raise ValueError(
+                "its input has non-finite logits; the rate of the blocks before it may be too high"
+            )
         costs = F.softplus(x[:, 0].double() - x[:, 1].double()).clamp_min(LEAST)
         return shortest_paths(costs.cpu().numpy())[:, None]
 
 
 def shortest_paths(costs: Array) -> Array:
     """Return 1 on the shortest path of each map, else 0: costs (R, H, W), positive → (R, H, W) float32."""
-    maps, height, width = costs.shape
+    _, before = _search(costs, 0)
+    on_path = np.zeros(costs.size, np.float32)
+    at = np.arange(costs.size).reshape(costs.shape)[:, -1, -1]
+    while len(at):
+        on_path[at] = 1
+        at = before[at]
+        at = at[at >= 0]
+    return on_path.reshape(costs.shape)
+
+
+def unique(costs: Array) -> Array:
+    """Return whether each map has only one shortest path: costs (R, H, W) → (R,) booleans.
+
+    A cell is on a shortest path if the ways from both ends to it, together, are as short. The cells of two
+    such paths are more than those of one: with positive costs their order is that of the distances.
+    """
+    there, back = _search(costs, 0)[0], _search(costs, -1)[0]  # both with the cell, without their start
+    through = there + back - costs + costs[:, -1:, -1:]
+    on_some = np.isclose(through, there[:, -1:, -1:], rtol=1e-9, atol=1e-9).sum((1, 2))
+    found: Array = on_some == shortest_paths(costs).sum((1, 2))
+    return found
+
+
+def _search(costs: Array, end: int) -> tuple[Array, Array]:
+    """Return the distance of every cell from the first or the last one, (R, H, W), and the cells before."""
     cells = np.arange(costs.size).reshape(costs.shape)
     steps = [(cells[:, :, :-1], cells[:, :, 1:]), (cells[:, :-1], cells[:, 1:])]
     tail = np.concatenate([a.ravel() for pair in steps for a in pair])
     head = np.concatenate([a.ravel() for pair in steps for a in pair[::-1]])
     graph = csr_matrix((costs.ravel()[head], (tail, head)), shape=(costs.size, costs.size))
     # one search from all sources: the maps are not connected
-    _, before, _ = dijkstra(graph, indices=cells[:, 0, 0], min_only=True, return_predecessors=True)
-    on_path = np.zeros(costs.size, np.float32)
-    at = cells[:, -1, -1]
-    while len(at):
-        on_path[at] = 1
-        at = before[at]
-        at = at[at >= 0]
-    return on_path.reshape(maps, height, width)
+    far, before, _ = dijkstra(graph, indices=cells[:, end, end], min_only=True, return_predecessors=True)
+    return far.reshape(costs.shape), before
 
 
 class DigitMaps(Dataset):
@@ -85,8 +111,8 @@ class DigitMaps(Dataset):
     A map has ``side`` by ``side`` cells, each a digit of the data set `digits`, whose 64 pixels are the
     channels of the cell: samples are uint8 (64, side, side). The cost of a cell depends on its digit, which
     the data do not tell: a target is 1 for the cells of the cheapest path from the first cell to the
-    last one, else 0. Test maps have digits of the test split only. Costs are such that two paths are not
-    equally cheap.
+    last one, else 0. Test maps have digits of the test split only. Maps with several cheapest paths are
+    left out.
 
     Args:
         side: cells of a side.
@@ -117,10 +143,13 @@ class DigitMaps(Dataset):
         )
 
     def _made(self, digits: Split, maps: int, rng: np.random.Generator) -> Split:
-        chosen = rng.integers(len(digits), size=(maps, self.side, self.side))
+        chosen = np.zeros((0, self.side, self.side), int)
+        while len(chosen) < maps:
+            more = rng.integers(len(digits), size=(maps, self.side, self.side))
+            chosen = np.concatenate([chosen, more[unique(COSTS[digits.y[more]])]])[:maps]
         cells = digits.x[chosen].reshape(maps, self.side, self.side, 64).transpose(0, 3, 1, 2)
         return Split(np.ascontiguousarray(cells), shortest_paths(COSTS[digits.y[chosen]]).astype(np.int64))
 
 
 COSTS: Array = 1 + 9 * np.mod(np.sqrt([2, 3, 5, 7, 11, 13, 17, 19, 23, 29]), 1)
-"""The cost of each digit, between 1 and 10. Square roots of primes: different sums of them are not equal."""
+"""The cost of each digit, between 1 and 10."""

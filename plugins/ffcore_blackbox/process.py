@@ -53,21 +53,17 @@ class Process(BlackBox):
         self, command: Sequence[str] | str, timeout: Seconds = 30.0, rows: Count | None = None
     ) -> None:
         super().__init__()
-        words = shlex.split(command) if isinstance(command, str) else list(command)
-        words = [word.replace("{python}", sys.executable) for word in words]
-        if not words:
-            raise ValueError("command: is empty")
-        self.command, self.timeout, self.limit = words, timeout, rows
-        self._child: _Child | None = None
+        self.command, self.timeout, self.limit = words_of(command), timeout, rows
+        self._child: Child | None = None
         self._turn = threading.RLock()  # two threads must not mix their frames
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape')."""
         with self._turn:
             if self._child is None:
-                self._child = _Child(self.command)
+                self._child = Child(self.command)
             try:
-                return self._child.ask(array(x), self.timeout)
+                return torch.from_numpy(self._child.ask(frames.encoded(array(x)), self.timeout))
             except BaseException:
                 self.close()  # an incomplete frame may be in the pipe; it would be read as the next answer
                 raise
@@ -88,8 +84,27 @@ class Process(BlackBox):
         self.__dict__.update(state, _child=None, _turn=threading.RLock())
 
 
-class _Child:
-    """A running program."""
+def words_of(command: Sequence[str] | str) -> list[str]:
+    """Return a command as a list, with the current Python for ``{python}``.
+
+    Raises:
+        ValueError: when it is empty.
+    """
+    words = shlex.split(command) if isinstance(command, str) else list(command)
+    if not words:
+        raise ValueError("command: is empty")
+    return [word.replace("{python}", sys.executable) for word in words]
+
+
+class Child:
+    """A running program, which a watcher process kills when this one ends.
+
+    Args:
+        command: the program and its arguments.
+
+    Raises:
+        RunError: when there is no such program.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         program = shutil.which(command[0])
@@ -113,13 +128,13 @@ class _Child:
             os.set_blocking(pipe.fileno(), False)
         self.end = weakref.finalize(self, _end, self.process, own_end, self.to, self.back, self.errors)
 
-    def ask(self, rows: np.ndarray[Any, Any], timeout: float) -> Tensor:
-        """Send a frame and wait for the answer.
+    def ask(self, sent: bytes, timeout: float) -> np.ndarray[Any, Any]:
+        """Send frames and wait for the frame that answers them.
 
         Raises:
             RunError: when the process ends, does not answer in time, or does not write a valid frame.
         """
-        frame = memoryview(frames.encoded(rows))
+        frame = memoryview(sent)
         until = time.monotonic() + timeout
         answer, need = bytearray(), frames.HEAD.size
         # Write and read at the same time: both pipes could be full if the program answers while it reads.
@@ -143,7 +158,7 @@ class _Child:
             raise RunError(
                 "the process wrote more than its answer; only frames belong on its standard output"
             )
-        return torch.from_numpy(frames.decoded(answer))
+        return frames.decoded(answer)
 
     def _written(self, frame: memoryview) -> int:
         try:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,6 @@ class Around(BlackBox):
         """Close the other box."""
         self.box.close()
 
-    def _asked(self, x: Tensor) -> np.ndarray[Any, Any]:
-        """Return the other box's answer as an array."""
-        made: Any = self.box(x)
-        made = made.toarray() if hasattr(made, "toarray") else made
-        return array(made) if isinstance(made, Tensor) else np.asarray(made)
-
 
 class Cached(Around):
     """Keeps the answers of a box by the content of a row: an equal row is not asked again.
@@ -83,7 +78,8 @@ class Cached(Around):
         box: the box.
         rows: number of answers in memory; the oldest are dropped.
         path: a file that keeps all answers, an SQLite database; None: memory only.
-        version: what the file belongs to, such as the name of a model: a file of another one is refused.
+        version: with a path, what answers, such as the name and date of a model. It is written into the file,
+            and a file of another one is refused. The box and its options are not compared.
     """
 
     examples = ({"box": "sign"}, {"box": {"kind": "quantise", "bits": 2}, "rows": 4})
@@ -103,11 +99,16 @@ class Cached(Around):
             raise ValueError(
                 "path: the box is fitted in each run, so that its answers differ; leave path out"
             )
-        self.rows, self.version = rows, f"{type(self.box).__name__} {version}".strip()
+        if path is not None and not version:
+            raise ValueError(
+                "version: a file needs one, which says what answers, such as the name of a model"
+            )
+        self.rows, self.version = rows, version
         self.path = None if path is None else Path(expanded(path))
         self._kept: dict[bytes, np.ndarray[Any, Any]] = {}
         self._file: _File | None = None
         self.asked = 0  # rows that the box has answered
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> np.ndarray[Any, Any]:
         """(R, *shape) → (R, *shape')."""
@@ -116,26 +117,43 @@ class Cached(Around):
         numbers = array(x)
         kind = f"{numbers.dtype} {numbers.shape[1:]}".encode()
         keys = [blake2b(kind + row.tobytes(), digest_size=16).digest() for row in numbers]
+        if not keys:
+            return self._answers(x)
         found = {key: self._kept[key] for key in keys if key in self._kept}
         missing = {key: i for i, key in enumerate(keys) if key not in found}
         if self._file is not None and missing:
             found |= self._file.read(missing)
             missing = {key: i for key, i in missing.items() if key not in found}
-        if missing or not keys:
+        if missing:
             self.asked += len(missing)
-            fresh = dict(zip(missing, self._asked(x[list(missing.values())]), strict=True))
+            fresh = dict(zip(missing, self._answers(x[list(missing.values())]), strict=True))
             if self._file is not None:
                 self._file.write(fresh)
             found |= fresh
         self._keep(found)
-        if not keys:
-            return self._asked(x)
         return np.stack([found[key] for key in keys])
+
+    def _answers(self, x: Tensor) -> np.ndarray[Any, Any]:
+        """Return the box's answers as a copy: a box may return the same memory from every call.
+
+        Raises:
+            RunError: when they should not be kept.
+        """
+        raw: Any = self.box(x)
+        raw = raw.toarray() if hasattr(raw, "toarray") else raw
+        made: np.ndarray[Any, Any] = array(raw) if isinstance(raw, Tensor) else np.array(raw)
+        name = type(self.box).__name__
+        if not made.ndim or len(made) != len(x):
+            raise RunError(f"{name} returned shape {made.shape} for {len(x)} rows; nothing is kept")
+        if made.dtype.kind not in "fiub" or not np.isfinite(made).all():
+            raise RunError(f"{name} returned numbers that are not real or not finite; nothing is kept")
+        return made
 
     def _keep(self, answers: dict[bytes, np.ndarray[Any, Any]]) -> None:
         self._kept |= answers
-        for key in list(self._kept)[: max(0, len(self._kept) - self.rows)]:
-            del self._kept[key]
+        if (excess := len(self._kept) - self.rows) > 0:
+            for key in list(islice(self._kept, excess)):
+                del self._kept[key]
 
     def fit(self, batches: Iterable[Any]) -> None:
         """Fit the box, and drop its answers."""
@@ -152,6 +170,11 @@ class Cached(Around):
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies, without the open file."""
         return {**self.__dict__, "_file": None}
+
+
+def _forget(box: Cached, keys: Any) -> None:
+    """Drop the answers of a box whose state has been loaded."""
+    box._kept.clear()
 
 
 class _File:
@@ -201,8 +224,9 @@ class _File:
 class Patient(Around):
     """Calls a box again after an error, and gives a call up after some time.
 
-    A call that is given up continues in its thread, since Python cannot end it; its result is dropped. A
-    `process` has a timeout of its own, which ends the program.
+    A call that is given up continues in its thread, since Python cannot end it, and is not repeated: two
+    calls of one box could disturb each other. `process` and `http` have a timeout of their own, after which
+    they can be called again.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
@@ -227,23 +251,25 @@ class Patient(Around):
 
     def forward(self, x: Tensor) -> Any:
         """(R, *shape) → (R, *shape')."""
-        for attempt in range(self.again + 1):
+        for attempt in range(self.again):
             try:
                 return self._once(x)
+            except (UserError, TimeoutError):
+                raise
             except FOREIGN:
-                if attempt == self.again:
-                    raise
                 time.sleep(self.wait * 2**attempt)
-        raise AssertionError("the last attempt returns or raises")
+        return self._once(x)
 
     def _once(self, x: Tensor) -> Any:
         if self.timeout is None:
             return self.box(x)
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        kind = x.device.type
+        autocast = torch.autocast(kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
 
         def call() -> None:
             try:
-                with torch.no_grad():
+                with torch.no_grad(), autocast:
                     answers.put((self.box(x), None))
             except BaseException as error:
                 answers.put((None, error))
@@ -252,7 +278,7 @@ class Patient(Around):
         try:
             made, error = answers.get(timeout=self.timeout)
         except queue.Empty:
-            raise RunError(f"it has not answered within {self.timeout:g} s") from None
+            raise TimeoutError(f"it has not answered within {self.timeout:g} s") from None
         if error is not None:
             raise error
         return made

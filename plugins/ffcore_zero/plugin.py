@@ -18,3 +18,4 @@ def ffcore_register(registry: Registrar) -> None:
     registry.loss("channel-hinge", "ffcore_zero.losses:ChannelHinge")
     registry.handoff("relu", "ffcore_zero.handoffs:ReLU")
     registry.body("crossbar", "ffcore_zero.crossbar:Crossbar")
+    registry.body("program", "ffcore_zero.program:Program")

@@ -36,6 +36,19 @@ def test_distances_are_those_of_the_recursion():
     np.testing.assert_allclose(warped_distances(x, others), right, rtol=1e-5)
 
 
+def test_distances_of_features_far_from_zero_keep_their_digits():
+    x, others = (100 + 0.01 * sequences(4, seed=seed) for seed in (0, 1))
+    right = [[by_recursion(a.astype(float), b.astype(float)) for b in others] for a in x]
+    np.testing.assert_allclose(warped_distances(x, others), right, rtol=2e-2)
+
+
+def test_one_stored_sequence_is_enough():
+    box = Alignment(stored=1)
+    box.setup(Context((5, 3), 1))
+    box.fit([(torch.tensor(sequences(1)), torch.zeros(1, dtype=torch.int64))])
+    assert BoxStage(box)(torch.tensor(sequences(3))).isfinite().all()
+
+
 def test_a_sequence_and_its_stretched_copy_are_not_apart():
     x = sequences(1)
     np.testing.assert_allclose(warped_distances(x, x.repeat(3, axis=1)), 0, atol=1e-5)

@@ -14,7 +14,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import Context
 from ffcore.local import BoxStage
-from ffcore.tasks import TokenClassification
+from ffcore.tasks import MultiLabel, TokenClassification
 from ffcore.trust import trusting
 from ffcore_blackbox import onnx
 from ffcore_blackbox.callables import ArrayFunction, Function
@@ -268,3 +268,52 @@ def test_an_onnx_output_that_is_no_array_is_named(monkeypatch):
     monkeypatch.setattr(box, "_session", Session())
     with pytest.raises(RunError, match=r"output .* is a list, not an array; .* without ZipMap"):
         BoxStage(box)(rows())
+
+
+def test_probabilities_of_several_labels_have_a_column_each_and_rows_apart():
+    box = Estimator("RandomForestClassifier", {"n_estimators": 20})
+    box.setup(Context((8,), 3, task=MultiLabel(3)))
+    x = rows()
+    y = (x[:, :3] > 0).long()
+    y[:, 2] = 0  # a label that the fit has not seen
+    box.fit([(x, y)])
+    made = box(x)
+    assert made.shape == (60, 3)
+    assert ((made[:, :2] > 0.5) == y[:, :2].bool()).float().mean() > 0.95
+    assert (made[:, 2] == 0).all()
+    torch.testing.assert_close(torch.cat([box(row) for row in x.split(7)]), made)
+
+
+def test_decision_functions_of_two_known_classes_keep_their_columns():
+    box = Estimator("SGDClassifier", method="decision_function")
+    box.setup(Context((8,), 3))
+    x, y = labelled()
+    box.fit([(x[y != 1], y[y != 1])])
+    made = box(x)
+    assert torch.equal(made[:, 0], -made[:, 2])
+    assert (made[:, 1] == 0).all()
+    assert ((made[:, 2] > 0) == (y == 2))[y != 1].float().mean() > 0.9
+
+
+def test_a_loaded_classifier_has_the_columns_of_its_own_classes(tmp_path):
+    x, y = labelled()
+    model = LinearDiscriminantAnalysis().fit(x, np.array(["b", "a", "c"])[y])
+    joblib.dump(model, tmp_path / "model.joblib")
+    box = Estimator(path=str(tmp_path / "model.joblib"), method="predict_proba")
+    box.setup(Context((8,), 4))
+    np.testing.assert_allclose(box(x).numpy(), model.predict_proba(x.numpy()), atol=1e-6)
+
+
+def test_an_online_classifier_knows_all_classes_from_the_start(tmp_path):
+    box = Estimator("SGDClassifier", {"loss": "log_loss"}, online=True)
+    box.setup(Context((8,), 3))
+    x, y = labelled()
+    box.fit([(x[y != 1], y[y != 1])])
+    for _ in range(30):
+        box.observe(x, y)
+    assert (box(x).argmax(1) == y).float().mean() > 0.9
+    joblib.dump(box.model, tmp_path / "model.joblib")
+    loaded = Estimator(path=str(tmp_path / "model.joblib"), online=True)
+    assert loaded.reads_targets
+    loaded.setup(Context((8,), 3))
+    loaded.observe(x, y)

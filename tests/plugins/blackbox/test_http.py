@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
             for byte in answer:
                 self.wfile.write(bytes([byte]))
                 self.wfile.flush()
-                time.sleep(0.05)
+                time.sleep(0.1)
         else:
             self.wfile.write(answer[:9] if name == "broken" else answer)
             self.close_connection = True
@@ -81,10 +81,6 @@ def test_batches_are_posted_and_answers_read(server, format):
     assert torch.equal(stage(rows()), 2 * rows())
     kind = "application/json" if format == "json" else "application/octet-stream"
     assert server.seen[-3:] == [(kind, "Bearer x")] * 3  # two, two and one row
-    box.close()
-    box.close()
-    assert torch.equal(stage(rows()), 2 * rows())
-    box.close()
 
 
 @pytest.mark.parametrize(
@@ -98,18 +94,18 @@ def test_batches_are_posted_and_answers_read(server, format):
         ("other", {}, "the answer cannot be read: 'rows'"),
         ("ragged", {}, "the answer cannot be read"),
         ("fewer", {}, "for 5 rows; it should return one row for each"),
-        ("broken", {}, r"127\.0\.0\.1"),
+        ("broken", {}, "the answer cannot be read"),
         ("half", {"format": "frame"}, "the answer cannot be read: .* bytes, but its frame has"),
         ("text", {"format": "frame"}, "instead of a frame"),
         ("", {"largest": 10}, "the answer has more than 10 bytes"),
     ],
 )
 def test_a_wrong_answer_is_one_line(server, name, options, complaint):
-    box = Http(server.url + name, **options)
+    began = time.monotonic()
     with pytest.raises(RunError, match=complaint) as refused:
-        BoxStage(box)(rows())
-    box.close()
+        BoxStage(Http(server.url + name, **options))(rows())
     assert "\n" not in str(refused.value)
+    assert time.monotonic() - began < 2 + options.get("timeout", 30)
 
 
 def test_a_server_that_does_not_run_is_named():

@@ -1,16 +1,16 @@
 """Shortest paths beside a search of all paths; maps of digits; a run around the solver."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
 
+from ffcore.data.digits import Digits
+from ffcore.errors import RunError
 from ffcore.interfaces import Context
 from ffcore.local import BoxStage
 from ffcore.recipe.load import load
 from ffcore.run.train import train
-from ffcore_blackbox.paths import COSTS, DigitMaps, ShortestPath, shortest_paths
+from ffcore_blackbox.paths import COSTS, DigitMaps, ShortestPath, shortest_paths, unique
 
 
 def all_paths(side):
@@ -26,6 +26,11 @@ def all_paths(side):
                 yield from grow([*path, cell])
 
     return list(grow([(0, 0)]))
+
+
+def digit_splits():
+    digits = Digits().load()
+    return digits.train, digits.test
 
 
 def test_no_other_path_is_shorter():
@@ -55,10 +60,7 @@ def test_targets_of_a_map_are_the_cheapest_path_of_its_digits():
     assert data.train.x.shape == (30, 64, 3, 3)
     assert data.train.x.dtype == np.uint8
     assert data.test.y.shape == (10, 3, 3)
-    from ffcore.data.digits import Digits
-
-    digits = Digits().load()
-    known = {image.tobytes(): label for image, label in zip(digits.train.x, digits.train.y, strict=True)}
+    known = {image.tobytes(): k for s in digit_splits() for image, k in zip(s.x, s.y, strict=True)}
     for x, y in zip(data.train.x, data.train.y, strict=True):
         cells = x.transpose(1, 2, 0).reshape(9, 8, 8)
         cost = np.array([COSTS[known[np.ascontiguousarray(c).tobytes()]] for c in cells]).reshape(3, 3)
@@ -66,9 +68,27 @@ def test_targets_of_a_map_are_the_cheapest_path_of_its_digits():
         assert set(map(tuple, np.argwhere(y == 1))) == set(best)
 
 
-def test_no_two_sums_of_costs_are_equal():
-    sums = [sum(costs) for n in (3, 4) for costs in itertools.combinations_with_replacement(COSTS, n)]
-    assert np.diff(np.sort(sums)).min() > 1e-6
+def test_maps_with_several_shortest_paths_are_known():
+    costs = np.random.default_rng(1).integers(1, 5, size=(200, 3, 3)).astype(float)
+    for cost, only in zip(costs, unique(costs), strict=True):
+        sums = sorted(sum(cost[cell] for cell in path) for path in all_paths(3))
+        assert only == (sums[0] < sums[1] - 1e-9)
+    assert 20 < unique(costs).sum() < 180
+
+
+def test_no_map_of_the_data_has_a_second_cheapest_path():
+    data = DigitMaps(side=4, train=300, test=50).load()
+    digits = {image.tobytes(): k for s in digit_splits() for image, k in zip(s.x, s.y, strict=True)}
+    cells = data.train.x.transpose(0, 2, 3, 1).reshape(300, 16, 8, 8)
+    costs = [[COSTS[digits[np.ascontiguousarray(cell).tobytes()]] for cell in cells_of] for cells_of in cells]
+    assert unique(np.array(costs).reshape(300, 4, 4)).all()
+
+
+def test_non_finite_logits_are_an_error():
+    logits = torch.zeros(2, 2, 3, 3)
+    logits[1, 0, 1, 1] = float("nan")
+    with pytest.raises(RunError, match="its input has non-finite logits"):
+        BoxStage(ShortestPath(), "solver")(logits)
 
 
 def test_blocks_around_the_solver_learn_whole_paths(tmp_path):

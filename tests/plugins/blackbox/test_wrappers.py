@@ -3,6 +3,7 @@
 import copy
 import time
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -55,6 +56,7 @@ def test_an_equal_row_is_not_asked_again():
     stage(torch.cat([rows(), rows(seed=1), rows(seed=1)]))
     assert inner.rows == 12
     assert stage(rows()[:0]).shape == (0, *SHAPE)
+    assert inner.rows == 12
     stage(rows().double())
     assert inner.rows == 18  # another type is another content
 
@@ -80,10 +82,10 @@ def test_a_fit_clears_what_is_kept():
 
 def test_a_file_keeps_answers_for_other_runs(tmp_path):
     first, second = Counting(), Counting()
-    box = Cached(SHAPE, first, path=str(tmp_path / "kept.sqlite"))
+    box = Cached(SHAPE, first, path=str(tmp_path / "kept.sqlite"), version="1")
     made = BoxStage(box)(rows())
     box.close()
-    again = BoxStage(copy.deepcopy(Cached(SHAPE, second, path=str(tmp_path / "kept.sqlite"))))
+    again = BoxStage(copy.deepcopy(Cached(SHAPE, second, path=str(tmp_path / "kept.sqlite"), version="1")))
     assert torch.equal(again(rows()), made)
     assert again.box.box.rows == 0
     again.box.close()
@@ -93,14 +95,61 @@ def test_a_file_keeps_answers_for_other_runs(tmp_path):
 
 def test_a_file_of_another_box_or_version_is_refused(tmp_path):
     path = str(tmp_path / "kept.sqlite")
-    Cached(SHAPE, Counting(), path=path, version="2")(rows())
-    with pytest.raises(UserError, match="keeps answers of 'Counting 2', not of 'Counting 3'"):
-        Cached(SHAPE, Counting(), path=path, version="3")(rows())
+    Cached(SHAPE, Counting(), path=path, version="model 2")(rows())
+    with pytest.raises(UserError, match="keeps answers of 'model 2', not of 'model 3'"):
+        Cached(SHAPE, Counting(), path=path, version="model 3")(rows())
     (tmp_path / "text.sqlite").write_text("something else, longer than a header of SQLite is" * 10)
     with pytest.raises(UserError, match="is not a file of kept answers"):
-        Cached(SHAPE, Counting(), path=str(tmp_path / "text.sqlite"))(rows())
+        Cached(SHAPE, Counting(), path=str(tmp_path / "text.sqlite"), version="1")(rows())
     with pytest.raises(ValueError, match="path: the box is fitted in each run"):
-        Cached(SHAPE, Adapting(), path=path)
+        Cached(SHAPE, Adapting(), path=path, version="1")
+    with pytest.raises(ValueError, match="version: a file needs one"):
+        Cached(SHAPE, Counting(), path=path)
+
+
+def test_answers_are_dropped_when_a_state_is_loaded():
+    fitted, other = (Cached((8,), {"kind": "quantise", "bits": 2}) for _ in range(2))
+    x = torch.rand(6, 8)
+    for box, by in ((fitted, 1.0), (other, 3.0)):
+        box.setup(Context((8,), 2))
+        box.fit([by * x])
+        box(x)
+    stage = BoxStage(other)
+    stage.load_state_dict(BoxStage(fitted).state_dict())
+    assert torch.equal(stage(x), BoxStage(fitted.box)(x))
+
+
+def test_kept_answers_are_copies():
+    class Reusing(BlackBox):
+        """Returns the same memory from every call."""
+
+        memory = np.zeros((6, 3), np.float32)
+
+        def forward(self, x):
+            self.memory[: len(x)] = x.square().numpy()
+            return self.memory[: len(x)]
+
+    stage = BoxStage(Cached(SHAPE, Reusing()))
+    stage(rows())
+    stage(rows(seed=1))
+    assert torch.equal(stage(rows()), rows().square())
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        (lambda x: x / 0 * 0, "returned numbers that are not real or not finite; nothing is kept"),
+        (lambda x: x[:2], r"returned shape \(2, 3\) for 6 rows; nothing is kept"),
+        (lambda x: None, r"returned shape \(\) for 6 rows"),
+    ],
+)
+def test_a_wrong_answer_is_not_kept(tmp_path, answer, complaint):
+    path, box = str(tmp_path / "kept.sqlite"), {"kind": "function", "target": answer}
+    with pytest.raises(RunError, match=complaint):
+        BoxStage(Cached(SHAPE, box, path=path, version="1"))(rows())
+    again = BoxStage(Cached(SHAPE, Counting(), path=path, version="1"))
+    assert torch.equal(again(rows()), rows().square())
+    again.box.close()
 
 
 def test_a_call_is_repeated_after_an_error():
@@ -126,6 +175,14 @@ def test_a_call_that_takes_too_long_is_an_error():
     slow = BoxStage(Patient(SHAPE, {"kind": "function", "target": time_and_identity}, again=0, timeout=0.1))
     with pytest.raises(RunError, match=r"it has not answered within 0\.1 s"):
         slow(rows())
+    calls = []
+    patient = Patient(
+        SHAPE, {"kind": "function", "target": lambda x: calls.append(time.sleep(0.3))}, 2, 0.0, 0.1
+    )
+    with pytest.raises(RunError, match="it has not answered"):
+        BoxStage(patient)(rows())
+    time.sleep(0.3)
+    assert len(calls) == 1  # not repeated beside the call that is given up
     quick = BoxStage(Patient(SHAPE, "sign", timeout=30.0))
     assert torch.equal(quick(rows()), rows().sign())
     wrong = BoxStage(

@@ -240,3 +240,11 @@ def test_a_recipe_that_cannot_be_is_refused(parts, complaint):
 def test_options_out_of_range_are_refused_where_the_recipe_is_read(name, value):
     with pytest.raises(ValueError, match=name):
         module({**CIRCUIT, name: value})
+
+
+def test_a_block_sees_no_goodness_of_another():
+    made, seen = module(), []
+    made.network.observers.append(lambda block, inputs, out, views: seen.append(out.upstream))
+    learn(made)
+    made.network.goodness(made.algorithm.neutral(batch().x))
+    assert seen == [()] * T

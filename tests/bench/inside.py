@@ -1,0 +1,124 @@
+"""Learning inside a program that holds the weights, and around it.
+
+    python tests/bench/inside.py [--write docs/plugins/zero.md] [--seeds 1,2,3]
+
+Two layers of 100 in programs with hidden faults (`digits/ffzero-program`). Takes some minutes on one core.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import contextlib
+import io
+import statistics
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ffcore
+from ffcore.data.digits import Digits
+from ffcore.run.finished import Run
+
+BEGIN, END = "<!-- inside: begin -->\n", "<!-- inside: end -->\n"
+NAME = "digits/ffzero-program"
+STILL = {"optimizer": {"kind": "sgd", "lr": 1e-30}, "rule": {"kind": "directional"}}
+IDEAL = {"kind": "dense", "units": 100, "activation": "tanh", "bias": False}
+GRADIENT = {"rule": None}
+
+
+def program(device: int, **block: Any) -> dict[str, Any]:
+    command = ["{python}", "-m", "ffcore_zero.device", str(device)]
+    return {"kind": "program", "units": 100, "command": command, "block": block}
+
+
+AROUND = {"goodness": {"kind": "linear-head", "init": "uniform"}, "objective": "cross-entropy", **GRADIENT}
+ADAM = {"kind": "adam", "lr": 1e-3}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "**inside both programs**": {},
+    "inside the second, the first random": {"network": [program(0, **STILL), program(1)]},
+    "around: random programs, a layer with a gradient after them": {
+        "schedule": "joint",
+        "network": [
+            program(0, **STILL),
+            program(1, **STILL),
+            {**IDEAL, "block": {**AROUND, "optimizer": ADAM}},
+        ],
+    },
+    "around: such a layer before, between and after them": {
+        "schedule": "joint",
+        "network": [
+            {**IDEAL, "block": {**AROUND, "optimizer": ADAM}},
+            program(0, **STILL),
+            {**IDEAL, "block": {**AROUND, "optimizer": ADAM}},
+            program(1, **STILL),
+            {**IDEAL, "block": {**AROUND, "optimizer": ADAM}},
+        ],
+    },
+    "the rule in layers without faults": {"network": [{**IDEAL, "repeat": 2}]},
+    "gradients in layers without faults": {"network": [{**IDEAL, "repeat": 2, "block": GRADIENT}]},
+}
+
+
+def learned(seed: int, **changes: Any) -> Run:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        options = {"seed": seed, "trainer.bar": False, **changes}
+        return ffcore.train(NAME, run_dir=Path(folder) / "run", report=False, **options)
+
+
+def loaded(run: Run, seed: int) -> float:
+    """Return the test error of the ideal layers' weights in the programs."""
+    made = learned(seed, **{"trainer.max_epochs": 2, "optimizer.lr": 1e-30})
+    with torch.no_grad():
+        for block, known in zip(made.module.network.blocks, run.module.network.blocks, strict=True):
+            weight = next(p for p in known.body.parameters())
+            block.body.weight.copy_(weight)
+    test = Digits().load().test
+    x = torch.tensor(test.x, dtype=torch.float32) / 16
+    with torch.no_grad():
+        wrong = made.module.scores(x).argmax(1) != torch.tensor(test.y)
+    return 100 * float(wrong.float().mean())
+
+
+def table(seeds: Sequence[int]) -> str:
+    errors: dict[str, list[float]] = {}
+    for name, changes in NETWORKS.items():
+        runs = [learned(seed, **changes) for seed in seeds]
+        errors[name] = [float(run.results.test.error) for run in runs]
+        print(name, errors[name], flush=True)
+    errors["those weights, loaded into the programs"] = [
+        loaded(run, seed) for run, seed in zip(runs, seeds, strict=True)
+    ]
+    lines = ["| learning | test error |", "| --- | ---: |"]
+    for name, found in errors.items():
+        spread = f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else ""
+        lines.append(f"| {name} | {statistics.mean(found):.2f}{spread} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print and, with --write, write into the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--write", type=Path, help="the page")
+    parser.add_argument("--seeds", default="1,2,3")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    text = table([int(seed) for seed in given.seeds.split(",")])
+    print(text)
+    if given.write is not None:
+        page = given.write.read_text(encoding="utf-8")
+        before, _, rest = page.partition(BEGIN)
+        after = rest.partition(END)[2]
+        given.write.write_text(f"{before}{BEGIN}{text}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

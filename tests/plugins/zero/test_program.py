@@ -1,0 +1,112 @@
+"""A layer inside a program: what is sent, what the rule learns, programs that fail."""
+
+import copy
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import ffcore
+from ffcore.errors import RunError
+from ffcore_blackbox import frames
+from ffcore_zero.device import Device
+from ffcore_zero.losses import Hinge
+from ffcore_zero.program import Program
+from ffcore_zero.rule import Directional
+from ffcore_zero.simplex import Simplex
+
+DEVICE = ["{python}", "-m", "ffcore_zero.device", "3"]
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(0)
+    made = Program((2, 3), 5, DEVICE)
+    yield made
+    made.close()
+
+
+def rows(n=4):
+    return torch.randn(n, 2, 3, generator=torch.Generator().manual_seed(1))
+
+
+def right(layer, x):
+    device = Device(3)
+    device.set(layer.weight.detach().numpy())
+    return device.run(x.flatten(1).numpy())
+
+
+def test_the_program_runs_the_weights_of_the_layer(layer):
+    np.testing.assert_allclose(layer(rows()).numpy(), right(layer, rows()), atol=1e-6)
+    with torch.no_grad():
+        layer.weight += 0.5
+    np.testing.assert_allclose(layer(rows()).numpy(), right(layer, rows()), atol=1e-6)
+    assert layer(rows().double()).dtype == torch.float64
+    assert not layer(rows()).requires_grad
+
+
+def test_weights_are_sent_only_if_they_have_changed(layer, monkeypatch):
+    layer(rows())
+    sent = []
+    ask = layer._child.ask
+    monkeypatch.setattr(
+        layer._child, "ask", lambda data, timeout: (sent.append(len(data)), ask(data, timeout))[1]
+    )
+    layer(rows())
+    with torch.no_grad():
+        layer.weight += 1
+    layer(rows())
+    batch, weights = len(frames.encoded(np.zeros((4, 6)))), len(frames.encoded(np.zeros((5, 6))))
+    assert sent == [batch + len(frames.encoded(np.zeros(0))), batch + weights]
+
+
+def test_it_starts_again_after_it_was_closed_and_a_copy_has_its_own(layer):
+    first = layer(rows())
+    layer.close()
+    layer.close()
+    other = copy.deepcopy(layer)
+    assert torch.equal(layer(rows()), first)
+    assert torch.equal(other(rows()), first)
+    assert other._child is not layer._child
+    other.close()
+
+
+def test_the_directional_rule_learns_inside_it():
+    torch.manual_seed(0)
+    body = Program((12,), 20, DEVICE)
+    x = torch.randn(90, 12)
+    y = torch.arange(90) % 3
+    x[torch.arange(90), y] += 2
+    rule = Directional(epsilon=0.1, directions=8)
+    block = ffcore.LocalBlock(body, Simplex(), objective=Hinge(), rule=rule)
+    net = ffcore.Network([block], {"kind": "local-errors", "output": False}, example=x[:2], classes=3)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.2)
+    before = float((net.predict(x) == y).float().mean())
+    for _ in range(60):
+        net.learn(x, y, optimizers)
+    assert float((net.predict(x) == y).float().mean()) > max(0.85, before + 0.2)
+    body.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "complaint"),
+    [
+        ("import sys; sys.exit(3)", "ended with code 3|before it had read"),
+        ("print('hello', flush=True)", "instead of a frame"),
+        (
+            "import sys; from ffcore_zero import device as d; d.Device.run = lambda s, r: r[:2]; d.main()",
+            r"answered \(2, 6\), not \(4, 5\)",
+        ),
+    ],
+)
+def test_a_program_that_fails_is_named(program, complaint):
+    layer = Program((6,), 5, [sys.executable, "-c", program])
+    with pytest.raises(RunError, match=complaint):
+        layer(rows().flatten(1))
+    layer.close()
+
+
+def test_a_command_is_needed():
+    with pytest.raises(ValueError, match="command: is empty"):
+        Program((6,), 5, [])
