@@ -9,12 +9,17 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from torch import nn
 
 import ffcore
 from ffcore.cli.main import main
 from ffcore.errors import RunError, UserError
+from ffcore.local import BoxStage
+from ffcore.trust import trusting
 from ffcore_blackbox import onnx
 from ffcore_blackbox.crossbar import Crossbar
+from ffcore_blackbox.estimator import Estimator
 
 SMALL = {"network.0.units": 40, "network.2.units": 30, "trainer": {"max_epochs": 3, "threads": 1}}
 FEW = {"data.batch_size": 100}  # calls of a box
@@ -187,3 +192,46 @@ def test_digits_are_learned_around_every_other_kind(tmp_path, box):
         }
     made = run("digits/blackbox-sign", tmp_path / "run", **{**wide, "network.1.box": box})
     assert made.results["test"]["accuracy"] > 0.5
+
+
+class WithBox(nn.Module):
+    """A model of another package, with a black box inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Flatten(), nn.Linear(64, 50), nn.ReLU())
+        self.pca = BoxStage(Estimator("PCA", {"n_components": 20}), "pca")
+        self.mid = nn.Sequential(nn.Linear(20, 50), nn.ReLU())
+        self.fc = nn.Linear(50, 10)
+
+    def forward(self, x):
+        return self.fc(self.mid(self.pca(self.stem(x))))
+
+
+def test_a_box_inside_a_localized_model_is_fitted_counted_and_saved():
+    torch.manual_seed(0)
+    digits = load_digits()
+    x = torch.tensor(digits.images[:, None] / 16, dtype=torch.float32)
+    y = torch.tensor(digits.target)
+
+    def localized():
+        parts = {"algorithm": "local-errors", "goodness": "linear-head", "objective": "cross-entropy"}
+        return ffcore.localize(WithBox(), at=["stem", "mid"], head="fc", example=x[:2], classes=10, **parts)
+
+    net = localized()
+    (stage,) = net.local.boxes
+    assert net.fit_boxes(lambda: iter([(x[:500], y[:500])]))
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
+    for _ in range(3):
+        for rows in torch.arange(1500).split(50):
+            net.learn(x[rows], y[rows], optimizers)
+    assert stage.use["learning"].rows >= 3 * 1500
+    assert stage.use["fitting"].calls == 1
+    right = (net.predict(x[1500:]) == y[1500:]).float().mean()
+    assert right > 0.6
+    again = localized()
+    with trusting():
+        again.load_state_dict(net.state_dict())
+    assert torch.equal(again.predict(x[1500:]), net.predict(x[1500:]))
+    model = ffcore.delocalize(net).eval()
+    assert torch.equal(model(x[1500:]).argmax(1), again.predict(x[1500:]))
