@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ffcore.blame import reported
 from ffcore.errors import FOREIGN, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
-from ffcore.local.box_use import Purpose, Use, counted_as, purpose
+from ffcore.local.box_use import UNDER_WAY, Purpose, Use, counted_as, purpose
 from ffcore.local.current import current
 from ffcore.private import version
 
@@ -174,9 +174,12 @@ class BoxStage(nn.Module):
 
     def _made(self, rows: Tensor) -> Tensor:
         before = version(rows)
-        began = time.perf_counter()
-        with self._errors_of("its forward"):
-            raw = self.box(rows)
+        UNDER_WAY.since = began = time.perf_counter()
+        try:
+            with self._errors_of("its forward"):
+                raw = self.box(rows)
+        finally:
+            UNDER_WAY.since = None
         self._count(purpose(), len(rows), began)
         if version(rows) != before:  # observers and other stages may hold the same tensor
             raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")

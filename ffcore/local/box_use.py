@@ -43,6 +43,19 @@ class Use(NamedTuple):
 Uses = Mapping[Purpose, Use]
 
 
+class UnderWay:
+    """The call of a box that is under way in the main thread.
+
+    Attributes:
+        since: when it has begun, by ``time.perf_counter``; None between calls.
+    """
+
+    since: float | None = None
+
+
+UNDER_WAY = UnderWay()
+
+
 @contextmanager
 def counted_as(purpose: Purpose) -> Iterator[None]:
     """Within the context, calls of boxes have this purpose."""

@@ -18,10 +18,19 @@ from ffcore.engine.measures import score
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError
 from ffcore.interfaces import ALONE
+from ffcore.local.box_use import UNDER_WAY
 from ffcore.ranks.vote import Vote
 from ffcore.run.checkpoints import Checkpoints, refuse_divergence
 
 _CHECK_EVERY_S = 2.0  # seconds between checks for non-finite losses: each check waits for the device
+_PATIENCE_S = 1.0  # seconds that a black box has for its answer after Ctrl-C
+
+
+def _interrupt_call(since: float) -> None:
+    """Press Ctrl-C again, unless the call of a black box has ended that began at this time."""
+    if UNDER_WAY.since == since:
+        # to the main thread itself: it may be in a system call, which only a real signal ends
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def ended_by(trainer: L.Trainer) -> str:
@@ -182,10 +191,16 @@ class Stop(L.Callback):
         if self.pressed or not self._learning:
             raise KeyboardInterrupt
         self.pressed = True
+        if (call := UNDER_WAY.since) is not None:
+            timer = threading.Timer(_PATIENCE_S, _interrupt_call, [call])
+            timer.daemon = True
+            timer.start()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Handle Ctrl-C: the first pauses the training; a second, or one outside of training, ends the run.
+
+        So does the first, if a black box does not answer within a second: the step cannot be finished.
 
         Raises:
             KeyboardInterrupt: in the second case, where Lightning would exit with code 1.

@@ -1,10 +1,12 @@
 """Ctrl-C ends a run between two batches; so does a non-finite loss."""
 
 import signal
+import time
 
 import pytest
 import torch
 
+import ffcore
 from ffcore.cli.main import main
 from ffcore.engine.history import History
 
@@ -116,3 +118,46 @@ def test_an_ignored_signal_stays_ignored(press, quick, what):
         assert quick().results["epochs"] == 2
     finally:
         signal.signal(what, before)
+
+
+def test_ctrl_c_does_not_wait_for_a_black_box_that_hangs(tmp_path, capsys):
+    calls = []
+
+    def hang(x):
+        calls.append(len(x))
+        if len(calls) == 60:  # in the third epoch
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(30)
+        return x.sign()
+
+    folder, began = tmp_path / "run", time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ffcore.train(
+            "digits/blackbox-sign",
+            run_dir=folder,
+            report=False,
+            **{"network.1.box": hang, "data.batch_size": 100, "trainer.threads": 1},
+        )
+    assert time.monotonic() - began < 25
+    assert (folder / "checkpoints/last.ckpt").exists()
+
+
+def test_a_box_that_answers_soon_after_ctrl_c_lets_the_step_end(tmp_path):
+    calls = []
+
+    def slow(x):
+        calls.append(len(x))
+        if len(calls) == 60:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)
+        return x.sign()
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt, match="has a checkpoint of step"):
+        ffcore.train(
+            "digits/blackbox-sign",
+            run_dir=folder,
+            report=False,
+            **{"network.1.box": slow, "data.batch_size": 100, "trainer.threads": 1},
+        )
+    time.sleep(1.2)  # the second Ctrl-C does not come
