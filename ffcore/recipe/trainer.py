@@ -137,4 +137,8 @@ class TrainerConfig(Strict):
     callbacks: list[Callback] = Field(
         default=[], description="Lightning's by name, or package.module:Class, with their options"
     )
+    arrays: bool = Field(
+        default=True,
+        description="measure what only arrays.npz and the report show: goodness, receptive fields, mistakes",
+    )
     bar: bool = Field(default=True, description="show a progress bar")

@@ -33,10 +33,12 @@ Arrays = dict[str, np.ndarray]
 def measure(module: ForwardOnly, data: Data, device: torch.device, complain: Callable[[str], None]) -> Arrays:
     """Returns validation goodness, thresholds, receptive fields of the first block, and test mistakes.
 
-    If one of them cannot be measured, it is left out and ``complain`` is called with the reason: the run is
-    trained and tested at this point.
+    With ``trainer.arrays: false`` there are only those of components. If one of them cannot be measured, it
+    is left out and ``complain`` is called with the reason: the run is trained and tested at this point.
     """
     module.eval()
+    if not data.recipe.trainer.arrays:
+        return _of_components(module, complain)
     parts: dict[str, Callable[[], Arrays]] = {
         "goodness": lambda: (
             _goodness(module, data.loader(data.val, device, None), complain) if data.val else {}

@@ -300,7 +300,8 @@ class Job:
         }
         history = History(path / files.METRICS if group.rank == 0 else None)  # only rank 0 writes files
         histograms = Histograms(
-            lambda device: data.loader(cast(Split, data.val), device, None), reporter(console)
+            lambda device: data.loader(cast(Split, data.val), device, None),
+            *(reporter(console), config.arrays),
         )
         # If only the previous checkpoint could be loaded, the last one is damaged and must not replace it.
         intact = newest is not None and newest.name == checkpoints.LAST

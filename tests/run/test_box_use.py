@@ -86,5 +86,17 @@ def test_a_resumed_run_has_the_counts_of_an_uninterrupted_one(tmp_path):
     assert json.loads((tmp_path / "cut/results.json").read_text())["boxes"] == again.results["boxes"]
 
 
+def test_a_run_without_arrays_gives_fewer_rows_to_a_box(tmp_path):
+    rows = []
+    for arrays in (True, False):
+        options = {**FEW, "trainer.max_epochs": 1, "trainer.arrays": arrays}
+        run = ffcore.train("digits/blackbox-sign", run_dir=tmp_path / str(arrays), **options)
+        rows.append(boxes(run)["measuring"]["rows"])
+    # ten labels for each validation and test sample; nothing else
+    assert rows[1] == 10 * (HELD_OUT + 360)
+    assert rows[0] > rows[1] + 1000
+    assert (tmp_path / "False/report.md").exists()
+
+
 def test_uses_add_up():
     assert Use(1, 2, 0.5).plus(Use(10, 20, 1.0)) == Use(11, 22, 1.5)
