@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,19 @@ class Onnx(BlackBox):
         path: the model file.
         threads: number of threads of the runtime.
         rows: maximum number of rows of one call; None: any number.
-        output: name of the output that is used; None: the first. Converted classifiers of scikit-learn give
-            labels first and probabilities second.
+        output: name of the output that is used, or several names, whose rows are flattened and joined; None:
+            the first. Converted classifiers of scikit-learn give labels first and probabilities second.
     """
 
     examples = ({"path": str(Path(__file__).with_name("relu.onnx"))},)
     example_needs = "onnxruntime"
 
     def __init__(
-        self, path: FilePath, threads: Threads = 1, rows: Count | None = None, output: str | None = None
+        self,
+        path: FilePath,
+        threads: Threads = 1,
+        rows: Count | None = None,
+        output: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         path = expanded(path)
@@ -47,9 +52,13 @@ class Onnx(BlackBox):
         if inputs[0].type not in _DTYPES:
             raise ValueError(f"path: {path!r} expects {inputs[0].type}; a black box gets real numbers")
         outputs = [each.name for each in self._session.get_outputs()]
-        if output is not None and output not in outputs:
-            raise ValueError(f"output: {path!r} has no output {output!r}{closest(output, outputs)}")
-        self.output = output if output is not None else outputs[0]
+        names = outputs[:1] if output is None else [output] if isinstance(output, str) else list(output)
+        for name in names:
+            if name not in outputs:
+                raise ValueError(f"output: {path!r} has no output {name!r}{closest(name, outputs)}")
+        if not names:
+            raise ValueError("output: is empty")
+        self.outputs = names
         self.input, self.dtype = inputs[0].name, _DTYPES[inputs[0].type]
         self.wants = tuple(inputs[0].shape[1:])
 
@@ -71,13 +80,16 @@ class Onnx(BlackBox):
         if self._session is None:
             self._session = self._open()
         rows = array(x).astype(self.dtype, copy=False)
-        (made,) = self._session.run([self.output], {self.input: rows})
-        if not isinstance(made, np.ndarray):
-            raise RunError(
-                f"output {self.output!r} is {a(type(made).__name__)}, not an array; convert the model "
-                "without ZipMap, or name another output"
-            )
-        return torch.from_numpy(made)
+        made = self._session.run(self.outputs, {self.input: rows})
+        for name, each in zip(self.outputs, made, strict=True):
+            if not isinstance(each, np.ndarray):
+                raise RunError(
+                    f"output {name!r} is {a(type(each).__name__)}, not an array; convert the model without "
+                    "ZipMap, or name another output"
+                )
+        if len(made) == 1:
+            return torch.from_numpy(made[0])
+        return torch.cat([torch.from_numpy(each).reshape(len(rows), -1).double() for each in made], dim=1)
 
     def close(self) -> None:
         """Release the session; the next call opens a new one."""

@@ -183,8 +183,8 @@ def test_an_onnx_model_is_run(tmp_path):
     with pytest.raises(ValueError, match=r"expects samples of shape \('features',\), but they have \(2, 4\)"):
         box.setup(Context((2, 4), 2))
     model = str(Path(onnx.__file__).with_name("relu.onnx"))
-    assert torch.equal(onnx.Onnx(model, output=box.output)(rows()), rows().relu())
-    with pytest.raises(ValueError, match=f"no output 'labels'; known: {box.output}"):
+    assert torch.equal(onnx.Onnx(model, output=box.outputs[0])(rows()), rows().relu())
+    with pytest.raises(ValueError, match=f"no output 'labels'; known: {box.outputs[0]}"):
         onnx.Onnx(model, output="labels")
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     with pytest.raises(ValueError, match="is not an ONNX model"):
@@ -253,6 +253,26 @@ def test_an_online_estimator_learns_from_every_batch():
     clusters.observe(x, None)
     with pytest.raises(ValueError, match="online: PCA has no partial_fit"):
         Estimator("PCA", online=True)
+
+
+def test_several_onnx_outputs_are_joined(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    box = onnx.Onnx(str(Path(onnx.__file__).with_name("relu.onnx")))
+
+    class Session:
+        """Answers as a classifier: labels, then probabilities."""
+
+        def run(self, outputs, inputs):
+            assert outputs == ["label", "probabilities"]
+            return [np.arange(60), np.full((60, 2, 2), 0.25, np.float32)]
+
+    monkeypatch.setattr(box, "_session", Session())
+    box.outputs = ["label", "probabilities"]
+    made = BoxStage(box)(rows())
+    assert made.shape == (60, 5)
+    assert torch.equal(made[:, 0], torch.arange(60.0))
+    with pytest.raises(ValueError, match="output: is empty"):
+        onnx.Onnx(box.path, output=[])
 
 
 def test_an_onnx_output_that_is_no_array_is_named(monkeypatch):
