@@ -281,16 +281,27 @@ class Network(nn.Module):
             if owns(name):
                 block.rule.finish(block, ranks)
 
-    def fit_boxes(self, batches: Callable[[], Iterable[tuple[Tensor, Tensor]]], epoch: int = 0) -> bool:
+    def fit_boxes(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]] | Callable[[], Iterable[tuple[Tensor, Tensor]]],
+        epoch: int = 0,
+    ) -> bool:
         """Fit the black boxes that are due, at the beginning of an epoch; return whether any was fitted.
 
         Args:
-            batches: returns a new iterable of pairs (x, y) with each call.
+            batches: pairs (x, y), such as a loader, or a function that returns them anew with each call.
             epoch: number of epochs learned so far.
         """
+        if callable(batches):
+            again = batches
+        else:
+            kept = list(batches) if isinstance(batches, Iterator) else batches  # read once for each box
+
+            def again() -> Iterable[tuple[Tensor, Tensor]]:
+                return kept
 
         def views() -> Iterator[Views]:
-            for number, (x, y) in enumerate(batches()):
+            for number, (x, y) in enumerate(again()):
                 yield self.algorithm.views(self.batch(x, y, mix(self.seed, FITTING), number), self.local)
 
         return self.local.fit_boxes(epoch, views)

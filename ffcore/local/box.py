@@ -18,6 +18,8 @@ from ffcore.errors import FOREIGN, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.local.box_use import UNDER_WAY, Purpose, Use, counted_as, purpose
 from ffcore.local.current import current
+from ffcore.options import ByName
+from ffcore.parts import part
 from ffcore.private import version
 
 Fit = Literal["start", "finished"] | int
@@ -52,7 +54,7 @@ class BoxStage(nn.Module):
     """Calls a black box without a graph and checks its output.
 
     Args:
-        box: the box.
+        box: the box, its kind with options, or a function of rows.
         name: its name in the recipe.
         where: name and path in the recipe, for messages; None: the name.
         fit: when the box is fitted again, after the fit at the start of the run.
@@ -67,18 +69,18 @@ class BoxStage(nn.Module):
 
     def __init__(
         self,
-        box: BlackBox,
+        box: BlackBox | Callable[[Tensor], Any] | ByName,
         name: str = "black box",
         where: str | None = None,
         fit: Fit = "start",
         movable: bool = True,
     ) -> None:
         super().__init__()
-        self.box = box
         self.name = name
         self.where = where if where is not None else name
+        self.box: BlackBox = box if isinstance(box, BlackBox) else part("blackbox", box, self.where)
         self.fit_at = fit
-        self.movable = movable and box.movable
+        self.movable = movable and self.box.movable
         self.shape: tuple[int, ...] | None = None
         self.placed = False
         self.use: dict[Purpose, Use] = {}
@@ -124,13 +126,18 @@ class BoxStage(nn.Module):
         rows = dense(x).detach()
         if self._catching:
             raise ReachedError(rows)
+        here = current()
+        if here is not None and here.plan and not self.fits and self.box.adapts:
+            raise UserError(
+                f"{self.where}: it has not been fitted; in a loop of your own call "
+                "net.fit_boxes(batches) before the first batch"
+            )
         limit = self.box.limit
         if limit is None or len(rows) <= limit:
             made = self._made(rows)
         else:
             # Each part is copied: a box may return the same memory from every call.
             made = torch.cat([self._made(part).clone() for part in torch.split(rows, limit)])
-        here = current()
         if here is not None and here.views.learns and self.box.observes:
             with self._errors_of("its observe"):
                 self.box.observe(rows[: here.views.samples], here.views.y)
@@ -155,10 +162,17 @@ class BoxStage(nn.Module):
         again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
         if not self.adapts or self.settled or (self.fits > 0 and not again):
             return False
-        began = time.perf_counter()
+        began, rows = time.perf_counter(), 0
+
+        def counted() -> Iterator[Any]:
+            nonlocal rows
+            for batch in batches():
+                rows += len(batch[0] if self.box.reads_targets else batch)
+                yield batch
+
         with self._errors_of("its fit"), torch.no_grad(), counted_as("fitting"):
-            self.box.fit(batches())
-        self._count("fitting", 0, began)
+            self.box.fit(counted())
+        self._count("fitting", rows, began)
         self.fits += 1
         self.settled.fill_(again or self.fit_at == "start")
         return True

@@ -96,7 +96,7 @@ def misclassified(run: RunRecord) -> Section | None:
         return None
     wrong = mistakes_of(run)
     if not len(wrong):
-        return Section("Misclassified", "None of the stored samples is misclassified.")
+        return Section("Misclassified", "None of the test samples kept for pictures is misclassified.")
     columns = min(len(wrong), 9)
     rows = -(-len(wrong) // columns)
     figure = new_figure(max(WIDE / 9 * columns, 1.2), 0.98 * rows)

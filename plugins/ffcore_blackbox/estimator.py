@@ -58,8 +58,8 @@ class Estimator(BlackBox):
         options: arguments of its constructor; ``random_state`` is 0 by default.
         path: file of a fitted estimator, written by joblib or pickle; it is not fitted again.
         samples: number of rows of a fit, the first ones.
-        method: what is called for rows; None: the first of transform, predict_proba and predict that the
-            class has. "leaves" needs ``max_depth`` or ``max_leaf_nodes`` among the options.
+        method: what is called for rows; None: the first of transform, predict_proba, decision_function and
+            predict that the class has. "leaves" needs ``max_depth`` or ``max_leaf_nodes`` among the options.
         targets: whether the fit gets targets; None: if the class requires them.
         online: whether it also learns from every batch, by ``partial_fit``.
 
@@ -143,6 +143,11 @@ class Estimator(BlackBox):
                 break
         x, y = (torch.cat(each)[: self.samples] for each in zip(*parts, strict=True))
         self._fit(array(x), array(y))
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it is fitted: a loaded one is not."""
+        return not self.loaded
 
     @property
     def observes(self) -> bool:
@@ -246,7 +251,7 @@ def _made(name: str, options: dict[str, Any]) -> Any:
 def _method(model: Any, given: Method | None) -> Method:
     name = type(model).__name__
     if given is None:
-        known: tuple[Method, ...] = ("transform", "predict_proba", "predict")
+        known: tuple[Method, ...] = ("transform", "predict_proba", "decision_function", "predict")
         given = next((each for each in known if hasattr(model, each)), None)
         if given is None:
             raise ValueError(f"name: {name} has no transform, predict_proba or predict")

@@ -25,16 +25,19 @@ def answer(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers POST requests of JSON, ``{"rows": [[…], …]}``, with the same form."""
+    """Answers POST requests: ``{"rows": [[…], …]}`` as JSON, or a frame, with the same form."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         """Answer one batch."""
-        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        made = json.dumps({"rows": answer(np.asarray(sent["rows"])).tolist()}).encode()
+        kind, body = self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"]))
+        if kind == "application/json":
+            made = json.dumps({"rows": answer(np.asarray(json.loads(body)["rows"])).tolist()}).encode()
+        else:
+            made = encoded(answer(decoded(body)))
         self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(made)))
         self.end_headers()
         self.wfile.write(made)
@@ -50,18 +53,28 @@ def http_server(port: int = 0) -> ThreadingHTTPServer:
     return server
 
 
+def encoded(rows: np.ndarray[Any, Any]) -> bytes:
+    """Return the frame of an array."""
+    made = np.ascontiguousarray(rows, dtype="<f4")
+    return struct.pack(f"<4sI{made.ndim}Q", b"FFB1", made.ndim, *made.shape) + made.tobytes()
+
+
+def decoded(frame: bytes) -> np.ndarray[Any, Any]:
+    """Return the array of a frame."""
+    magic, dimensions = struct.unpack_from("<4sI", frame)
+    assert magic == b"FFB1"
+    shape = struct.unpack_from(f"<{dimensions}Q", frame, 8)
+    return np.frombuffer(frame, dtype="<f4", offset=8 + 8 * dimensions).reshape(shape)
+
+
 def answer_frames() -> None:
     """Answer every frame, until the input ends."""
     source, target = sys.stdin.buffer, sys.stdout.buffer
     while head := source.read(8):
-        magic, dimensions = struct.unpack("<4sI", head)
-        assert magic == b"FFB1"
-        shape = struct.unpack(f"<{dimensions}Q", source.read(8 * dimensions))
-        size = 4 * int(np.prod(shape))
-        rows = np.frombuffer(source.read(size), dtype="<f4").reshape(shape)
-        made = np.ascontiguousarray(answer(rows), dtype="<f4")
-        target.write(struct.pack(f"<4sI{made.ndim}Q", b"FFB1", made.ndim, *made.shape))
-        target.write(made.tobytes())
+        (dimensions,) = struct.unpack_from("<I", head, 4)
+        sides = source.read(8 * dimensions)
+        size = 4 * int(np.prod(struct.unpack(f"<{dimensions}Q", sides)))
+        target.write(encoded(answer(decoded(head + sides + source.read(size)))))
         target.flush()
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffcore.errors import FOREIGN, RunError, UserError, first_line
+from ffcore.errors import FOREIGN, RunError, UserError, first_line, typed
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import ByName, Count, FilePath, Natural, NonNegative, Seconds, expanded
 from ffcore.parts import part, path_of
@@ -233,7 +233,7 @@ class Patient(Around):
         box: the box.
         again: how often a call is repeated after an error.
         wait: seconds before the first repetition; each further one waits twice as long.
-        timeout: seconds after which a call is an error; None: no limit.
+        timeout: seconds after which a call is an error, which is not repeated; None: no limit.
     """
 
     examples = ({"box": "sign"}, {"box": "sign", "timeout": 10.0})
@@ -258,7 +258,12 @@ class Patient(Around):
                 raise
             except FOREIGN:
                 time.sleep(self.wait * 2**attempt)
-        return self._once(x)
+        try:
+            return self._once(x)
+        except FOREIGN as error:
+            if self.again and not isinstance(error, UserError | TimeoutError):
+                raise RunError(f"asked {self.again + 1} times: {typed(error, 200)}") from error
+            raise
 
     def _once(self, x: Tensor) -> Any:
         if self.timeout is None:

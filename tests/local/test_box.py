@@ -228,3 +228,18 @@ def test_the_output_of_tokens_is_real_or_integer_as_the_box_returns_it(make, rig
     made = BoxStage(Box(make))(tokens)
     assert made.dtype == right
     assert torch.equal(made.double(), make(tokens).double())
+
+
+def test_a_box_that_was_not_fitted_does_not_learn_silently():
+    net = taught(LocalNetwork(nn.Sequential(block(), BoxStage(Adapting(), "b"), block()), (D,), 2))
+    with pytest.raises(UserError, match=r"b: it has not been fitted; .* net\.fit_boxes\(batches\)"):
+        net.learn(views())
+    net.fit_boxes(0, lambda: iter([views()]))
+    net.learn(views())
+
+
+def test_a_stage_takes_a_function_or_a_kind():
+    assert torch.equal(BoxStage(lambda rows: rows.sign())(x()), x().sign())
+    assert torch.equal(BoxStage({"kind": "step", "threshold": 0.5})(x()), (x() > 0.5).float())
+    with pytest.raises(UserError, match=r"b .*'nothing' is not a blackbox"):
+        BoxStage("nothing", "b")

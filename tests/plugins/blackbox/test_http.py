@@ -13,6 +13,7 @@ from ffcore.errors import RunError
 from ffcore.local import BoxStage
 from ffcore_blackbox import frames
 from ffcore_blackbox.http import Http
+from ffcore_blackbox.server import http_server
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -119,3 +120,15 @@ def test_a_frame_is_decoded_as_it_was_encoded():
     assert frames.size(frame[:8]) == 8 + 3 * 8
     assert frames.size(frame) == len(frame)
     np.testing.assert_array_equal(frames.decoded(frame), numbers)
+
+
+@pytest.mark.parametrize("format", ["json", "frame"])
+def test_the_example_server_answers_both_formats(format):
+    made = http_server()
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    answer = BoxStage(Http(f"http://127.0.0.1:{made.server_address[1]}/", format))(rows())
+    assert torch.equal(answer, (rows() - rows().mean(1, keepdim=True)).sign())
+    made.shutdown()
+    made.server_close()
+    thread.join()

@@ -220,13 +220,15 @@ def test_a_box_inside_a_localized_model_is_fitted_counted_and_saved():
 
     net = localized()
     (stage,) = net.local.boxes
-    assert net.fit_boxes(lambda: iter([(x[:500], y[:500])]))
+    with pytest.raises(UserError, match="pca: it has not been fitted"):
+        net.learn(x[:50], y[:50], ffcore.optimizers(net, torch.optim.Adam, lr=1e-3))
+    assert net.fit_boxes(zip(x[:500].split(100), y[:500].split(100), strict=True))
     optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
     for _ in range(3):
         for rows in torch.arange(1500).split(50):
             net.learn(x[rows], y[rows], optimizers)
     assert stage.use["learning"].rows >= 3 * 1500
-    assert stage.use["fitting"].calls == 1
+    assert stage.use["fitting"][:2] == (1, 500)
     right = (net.predict(x[1500:]) == y[1500:]).float().mean()
     assert right > 0.6
     again = localized()

@@ -167,7 +167,7 @@ def test_a_call_is_repeated_after_an_error():
     stage = BoxStage(Patient(SHAPE, Failing(), again=2, wait=0.0))
     assert torch.equal(stage(rows()), rows())
     stage.box.box.left = 3
-    with pytest.raises(RunError, match="OSError: not now"):
+    with pytest.raises(RunError, match="asked 3 times: OSError: not now"):
         stage(rows())
 
 
