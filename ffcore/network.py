@@ -88,8 +88,7 @@ class Network(nn.Module):
         superclass_of: (K,) super-class of each class, or None.
         shape: shape of one sample, for a `LocalNetwork`; None: the shape of its input.
         heads: names of blocks that learn like readouts, from a pass without labels in the input.
-        seed: seed of all random numbers that the algorithm uses during learning. It does not affect the
-            initial weights.
+        seed: seed of all random numbers used during learning; it does not affect the initial weights.
 
     Attributes:
         local: the blocks and readouts, and passes through them.
@@ -281,27 +280,17 @@ class Network(nn.Module):
             if owns(name):
                 block.rule.finish(block, ranks)
 
-    def fit_boxes(
-        self,
-        batches: Iterable[tuple[Tensor, Tensor]] | Callable[[], Iterable[tuple[Tensor, Tensor]]],
-        epoch: int = 0,
-    ) -> bool:
+    def fit_boxes(self, batches: Iterable[Any] | Callable[[], Iterable[Any]], epoch: int = 0) -> bool:
         """Fit the black boxes that are due, at the beginning of an epoch; return whether any was fitted.
 
         Args:
             batches: pairs (x, y), such as a loader, or a function that returns them anew with each call.
             epoch: number of epochs learned so far.
         """
-        if callable(batches):
-            again = batches
-        else:
-            kept = list(batches) if isinstance(batches, Iterator) else batches  # read once for each box
-
-            def again() -> Iterable[tuple[Tensor, Tensor]]:
-                return kept
+        kept = list(batches) if isinstance(batches, Iterator) else batches  # they are read for each box
 
         def views() -> Iterator[Views]:
-            for number, (x, y) in enumerate(again()):
+            for number, (x, y) in enumerate(kept() if callable(kept) else kept):
                 yield self.algorithm.views(self.batch(x, y, mix(self.seed, FITTING), number), self.local)
 
         return self.local.fit_boxes(epoch, views)
