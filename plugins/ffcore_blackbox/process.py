@@ -53,47 +53,70 @@ class Process(BlackBox):
         self, command: Sequence[str] | str, timeout: Seconds = 30.0, rows: Count | None = None
     ) -> None:
         super().__init__()
-        self.command, self.timeout, self.limit = words_of(command), timeout, rows
-        self._child: Child | None = None
-        self._turn = threading.RLock()  # two threads must not mix their frames
+        self.conversation = Conversation(command, timeout)
+        self.limit = rows
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape')."""
-        with self._turn:
-            if self._child is None:
-                self._child = Child(self.command)
+        return torch.from_numpy(self.conversation.ask(frames.encoded(array(x))))
+
+    def close(self) -> None:
+        """End the process; the next call starts a new one."""
+        self.conversation.close()
+
+
+class Conversation:
+    """A program that is started when it is first asked, and again after it was closed.
+
+    A copy, or an unpickled one, starts a program of its own.
+
+    Args:
+        command: the program and its arguments, as a list or as one line; ``{python}`` is replaced by the
+            current Python.
+        timeout: seconds to wait for an answer.
+
+    Attributes:
+        child: the running program; None before it is started.
+        turn: held while the program is asked: two threads must not mix their frames.
+
+    Raises:
+        ValueError: when the command is empty.
+    """
+
+    def __init__(self, command: Sequence[str] | str, timeout: float) -> None:
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+        if not words:
+            raise ValueError("command: is empty")
+        self.command = [word.replace("{python}", sys.executable) for word in words]
+        self.timeout = timeout
+        self.child: Child | None = None
+        self.turn = threading.RLock()
+
+    def ask(self, sent: bytes) -> np.ndarray[Any, Any]:
+        """Send frames and wait for the frame that answers them; after an error the program is ended."""
+        with self.turn:
+            if self.child is None:
+                self.child = Child(self.command)
             try:
-                return torch.from_numpy(self._child.ask(frames.encoded(array(x)), self.timeout))
+                return self.child.ask(sent, self.timeout)
             except BaseException:
                 self.close()  # an incomplete frame may be in the pipe; it would be read as the next answer
                 raise
 
     def close(self) -> None:
-        """End the process; the next call starts a new one."""
-        with self._turn:
-            if self._child is not None:
-                self._child.end()
-                self._child = None
+        """End the program."""
+        with self.turn:
+            if self.child is not None:
+                self.child.end()
+                self.child = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copies, without the process, which cannot be copied."""
-        return {key: value for key, value in self.__dict__.items() if key not in ("_child", "_turn")}
+        """Return the state for copies, without the program, which cannot be copied."""
+        return {"command": self.command, "timeout": self.timeout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state; a copy starts its own process."""
-        self.__dict__.update(state, _child=None, _turn=threading.RLock())
-
-
-def words_of(command: Sequence[str] | str) -> list[str]:
-    """Return a command as a list, with the current Python for ``{python}``.
-
-    Raises:
-        ValueError: when it is empty.
-    """
-    words = shlex.split(command) if isinstance(command, str) else list(command)
-    if not words:
-        raise ValueError("command: is empty")
-    return [word.replace("{python}", sys.executable) for word in words]
+        """Restore the state."""
+        self.__init__(**state)  # type: ignore[misc]
 
 
 class Child:

@@ -12,7 +12,6 @@ R rows; D inputs; U outputs.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -26,7 +25,7 @@ from ffcore.interfaces import dense
 from ffcore.options import Positive, Seconds, Size
 from ffcore_blackbox import frames
 from ffcore_blackbox.arrays import array
-from ffcore_blackbox.process import Child, words_of
+from ffcore_blackbox.process import Conversation
 
 _SAME = frames.encoded(np.zeros(0, np.float32))
 
@@ -62,11 +61,9 @@ class Program(nn.Module):
         super().__init__()
         self.derivative = derivative
         inputs = math.prod(in_shape)
-        self.command, self.timeout = words_of(command), timeout
+        self.conversation = Conversation(command, timeout)
         self.weight = nn.Parameter(scale * torch.randn(units, inputs) / math.sqrt(inputs))
-        self._child: Child | None = None
-        self._sent: np.ndarray[Any, Any] | None = None
-        self._turn = threading.RLock()  # two threads must not mix their frames
+        self._sent = np.zeros(0, np.float32)  # the weights of the call before
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *in_shape) → (R, U).
@@ -75,15 +72,12 @@ class Program(nn.Module):
             RunError: when the program fails, or answers with another shape.
         """
         rows = dense(x).flatten(1)
-        with self._turn:
-            try:
-                made = self._asked(array(self.weight.float()), array(rows.float()))
-            except BaseException:
-                self.close()  # an incomplete frame may be in the pipe
-                raise
+        made = self._asked(array(self.weight.float()), array(rows.float()))
         if made.shape != (len(rows), len(self.weight)):
             wanted = (len(rows), len(self.weight))
-            raise RunError(f"the program {self.command[0]!r} answered {made.shape}, not {wanted}")
+            raise RunError(
+                f"the program {self.conversation.command[0]!r} answered {made.shape}, not {wanted}"
+            )
         answer = torch.tensor(made).to(rows)
         if self.derivative == "none":
             return answer
@@ -91,26 +85,12 @@ class Program(nn.Module):
         return answer + (ideal - ideal.detach())
 
     def _asked(self, weight: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if self._child is None:
-            self._child, self._sent = Child(self.command), None
-        same = self._sent is not None and np.array_equal(weight, self._sent)
-        sent = _SAME if same else frames.encoded(weight)
-        made = self._child.ask(sent + frames.encoded(rows), self.timeout)
-        self._sent = weight
-        return made
+        with self.conversation.turn:
+            same = self.conversation.child is not None and np.array_equal(weight, self._sent)
+            made = self.conversation.ask((_SAME if same else frames.encoded(weight)) + frames.encoded(rows))
+            self._sent = weight
+            return made
 
     def close(self) -> None:
         """End the program; the next call starts a new one."""
-        with self._turn:
-            if self._child is not None:
-                self._child.end()
-                self._child = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copies, without the program, which cannot be copied."""
-        return {key: value for key, value in self.__dict__.items() if key not in ("_child", "_turn")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state; a copy starts a program of its own."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._child, self._sent, self._turn = None, None, threading.RLock()
+        self.conversation.close()

@@ -66,10 +66,10 @@ def test_an_empty_batch_goes_through(server):
 
 
 def test_it_is_started_when_it_is_needed_and_again_after_it_was_closed(server):
-    assert server.box._child is None
+    assert server.box.conversation.child is None
     x = torch.randn(2, 3)
     first = server(x)
-    pid = server.box._child.process.pid
+    pid = server.box.conversation.child.process.pid
     server.box.close()
     assert ended(pid)
     torch.testing.assert_close(server(x), first)
@@ -78,7 +78,7 @@ def test_it_is_started_when_it_is_needed_and_again_after_it_was_closed(server):
 def test_a_copy_starts_its_own_process(server):
     server(torch.randn(2, 3))
     other = copy.deepcopy(server)
-    assert other.box._child is None
+    assert other.box.conversation.child is None
     assert other(torch.randn(2, 3)).shape == (2, 3)
     other.box.close()
 
@@ -117,8 +117,8 @@ def test_an_error_of_a_process_is_one_line_and_ends_it(text, complaint):
     with pytest.raises(RunError, match=f"^process1, network.1: .*{complaint}") as caught:
         box(torch.randn(2, 3))
     assert "\n" not in str(caught.value)
-    if box.box._child is not None:
-        pid = box.box._child.process.pid
+    if box.box.conversation.child is not None:
+        pid = box.box.conversation.child.process.pid
         box.box.close()
         assert ended(pid)
 

@@ -49,9 +49,9 @@ def test_the_program_runs_the_weights_of_the_layer(layer):
 def test_weights_are_sent_only_if_they_have_changed(layer, monkeypatch):
     layer(rows())
     sent = []
-    ask = layer._child.ask
+    ask = layer.conversation.child.ask
     monkeypatch.setattr(
-        layer._child, "ask", lambda data, timeout: (sent.append(len(data)), ask(data, timeout))[1]
+        layer.conversation.child, "ask", lambda data, timeout: (sent.append(len(data)), ask(data, timeout))[1]
     )
     layer(rows())
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_it_starts_again_after_it_was_closed_and_a_copy_has_its_own(layer):
     other = copy.deepcopy(layer)
     assert torch.equal(layer(rows()), first)
     assert torch.equal(other(rows()), first)
-    assert other._child is not layer._child
+    assert other.conversation.child is not layer.conversation.child
     other.close()
 
 
