@@ -144,7 +144,7 @@ def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
             yield stage
         elif callable(stage):
             name = f"box{i + 1}"
-            yield BoxStage(part("blackbox", stage, f"stage {i}"), name, f"stage {i}")
+            yield BoxStage(stage, name, f"stage {i}")
         else:
             raise UserError(
                 f"stage {i}: should be a module, or a function that is a black box, not {stage!r}"

@@ -32,7 +32,7 @@ from ffcore.errors import RunError, one_line
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import Count, FilePath, expanded
 from ffcore.trust import refuse_untrusted
-from ffcore_blackbox.arrays import array, some
+from ffcore_blackbox.arrays import array, as_array, some
 from ffcore_blackbox.leaves import leaves, most_leaves
 
 Method = Literal["transform", "predict_proba", "decision_function", "predict", "leaves"]
@@ -96,12 +96,12 @@ class Estimator(BlackBox):
             _read(Path(expanded(path))) if path is not None else _made(name, dict(options or {}))
         )
         self.method: Method = _method(self.model, method)
-        reader = self.model.partial_fit if online and hasattr(self.model, "partial_fit") else self.model.fit
-        self.reads_targets = (online or not self.loaded) and (
-            _requires_targets(reader, online) if targets is None else targets
-        )
         if online and not hasattr(self.model, "partial_fit"):
             raise ValueError(f"online: {type(self.model).__name__} has no partial_fit")
+        learns = online or not self.loaded
+        self.reads_targets = learns and (
+            _requires_targets(self.model, online) if targets is None else targets
+        )
         self.online = online
         self.classes = 0
         self.width: int | None = None
@@ -133,16 +133,8 @@ class Estimator(BlackBox):
         """Fit the estimator to the first rows."""
         if self.loaded:
             return
-        if not self.reads_targets:
-            self._fit(array(some(batches, self.samples).flatten(1)), None)
-            return
-        parts: list[tuple[Tensor, Tensor]] = []
-        for x, y in batches:
-            parts.append((x.flatten(1).cpu(), y.cpu()))
-            if sum(len(y) for _, y in parts) >= self.samples:
-                break
-        x, y = (torch.cat(each)[: self.samples] for each in zip(*parts, strict=True))
-        self._fit(array(x), array(y))
+        x, *y = some(batches if self.reads_targets else ((x,) for x in batches), self.samples)
+        self._fit(array(x.flatten(1)), array(y[0]) if y else None)
 
     @property
     def adapts(self) -> bool:
@@ -196,8 +188,7 @@ class Estimator(BlackBox):
         if isinstance(made, list):  # of several labels, an array (R, classes) each
             columns = [_of_label(each, known) for each, known in zip(made, self.model.classes_, strict=True)]
             return np.stack(columns, axis=1)
-        dense: Array = np.asarray(made.toarray() if hasattr(made, "toarray") else made)
-        dense = dense.reshape(len(rows), -1)
+        dense = as_array(made).reshape(len(rows), -1)
         known = getattr(self.model, "classes_", None)
         if self.method not in _BY_CLASS or not isinstance(known, np.ndarray) or self.loaded:
             return dense
@@ -260,11 +251,12 @@ def _method(model: Any, given: Method | None) -> Method:
     return given
 
 
-def _requires_targets(fit: Any, online: bool) -> bool:
-    """Return whether a method has targets without a default, or is that of an online classifier."""
-    parameters = inspect.signature(fit).parameters
+def _requires_targets(model: Any, online: bool) -> bool:
+    """Return whether its fit has targets without a default; online, or if ``partial_fit`` has classes."""
+    parameters = inspect.signature(model.partial_fit if online else model.fit).parameters
     y = parameters.get("y")
-    return y is not None and (y.default is inspect.Parameter.empty or (online and "classes" in parameters))
+    required = y is not None and y.default is inspect.Parameter.empty
+    return required or (online and _takes_classes(model))
 
 
 def _takes_classes(model: Any) -> bool:

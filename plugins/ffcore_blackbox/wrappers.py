@@ -23,7 +23,7 @@ from ffcore.errors import FOREIGN, RunError, UserError, first_line, typed
 from ffcore.interfaces import BlackBox, Context
 from ffcore.options import ByName, Count, FilePath, Natural, NonNegative, Seconds, expanded
 from ffcore.parts import part, path_of
-from ffcore_blackbox.arrays import array
+from ffcore_blackbox.arrays import array, as_array
 
 
 class Around(BlackBox):
@@ -139,9 +139,7 @@ class Cached(Around):
         Raises:
             RunError: when they should not be kept.
         """
-        raw: Any = self.box(x)
-        raw = raw.toarray() if hasattr(raw, "toarray") else raw
-        made: np.ndarray[Any, Any] = array(raw) if isinstance(raw, Tensor) else np.array(raw)
+        made = as_array(self.box(x))
         name = type(self.box).__name__
         if not made.ndim or len(made) != len(x):
             raise RunError(f"{name} returned shape {made.shape} for {len(x)} rows; nothing is kept")
