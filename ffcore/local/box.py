@@ -127,7 +127,7 @@ class BoxStage(nn.Module):
         if self._catching:
             raise ReachedError(rows)
         here = current()
-        if here is not None and here.plan and not self.fits and self.box.adapts:
+        if here is not None and here.plan and self.box.adapts and not self.fits:
             raise UserError(
                 f"{self.where}: it has not been fitted; in a loop of your own call "
                 "net.fit_boxes(batches) before the first batch"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import lightning as L
@@ -35,7 +36,7 @@ class BoxUse(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts of all ranks."""
-        return self._total(self.of_others())
+        return total(self._stages, self._ranks)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the counts; the first rank has those of all."""
@@ -43,23 +44,14 @@ class BoxUse(L.Callback):
             known = state_dict.get(stage.name, {}) if self._ranks.rank == 0 else {}
             stage.use = {purpose: Use(**use) for purpose, use in known.items()}
 
-    def of_others(self) -> Sequence[Mapping[str, Any]]:
-        """Return the counts of the other ranks. All ranks call it."""
-        if not self._stages or self._ranks.world == 1:
-            return []
-        every = self._ranks.objects({stage.name: stage.use for stage in self._stages})
-        return [of for rank, of in enumerate(every) if rank != self._ranks.rank]
 
-    def results(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return ``boxes`` for the results of a run, with the counts of all ranks; empty without a box."""
-        return {"boxes": self._total(others)} if self._stages else {}
-
-    def _total(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return ``calls, rows, seconds`` of this and other ranks, by box and purpose."""
-        made = {}
-        for stage in self._stages:
-            use = dict(stage.use)
-            for other in others:
-                use = added(use, other[stage.name])
-            made[stage.name] = {purpose: of._asdict() for purpose, of in use.items() if purpose != "building"}
-        return made
+def total(stages: Sequence[BoxStage], ranks: Ranks) -> dict[str, Any]:
+    """Return ``calls, rows, seconds`` of all ranks, by box and purpose. All ranks call it."""
+    if not stages:
+        return {}
+    made = {}
+    of_ranks = ranks.objects([stage.use for stage in stages])
+    for stage, uses in zip(stages, zip(*of_ranks, strict=True), strict=True):
+        use = reduce(added, uses)
+        made[stage.name] = {purpose: of._asdict() for purpose, of in use.items() if purpose != "building"}
+    return made

@@ -29,17 +29,14 @@ class Histograms(L.Callback):
     Args:
         loader: returns a loader of the validation split on a device.
         complain: called with one line when histograms are first left out.
-        measures: whether to compute any.
     """
 
     def __init__(
         self,
         loader: Callable[[torch.device], DeviceLoader],
         complain: Callable[[str], None] = lambda message: None,
-        measures: bool = True,
     ) -> None:
         self.loader = loader
-        self.measures = measures
         self.complain = complain
         self._failed = False
         self._epochs: list[int] = []
@@ -47,7 +44,7 @@ class Histograms(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add one histogram per block and view; Lightning has put the module into evaluation mode."""
-        if not trainer.is_global_zero or not self.measures:
+        if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ForwardOnly)
         try:

@@ -35,8 +35,7 @@ from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.trainer import WHERE_DATA
 from ffcore.report.write import write_report
-from ffcore.run import arrays, checkpoints, directory, environment, start, stored
-from ffcore.run.box_use import BoxUse
+from ffcore.run import arrays, box_use, checkpoints, directory, environment, start, stored
 from ffcore.run.callbacks import Callbacks
 from ffcore.run.checkpoints import Checkpoints, PausedError
 from ffcore.run.collect import results_of
@@ -247,6 +246,8 @@ class Job:
             counted_as("measuring"),
         ):
             results = self._results(path, group, loggers, console, max_time, started, newest, state)
+            if used := box_use.total(self.module.network.boxes, group):
+                results["boxes"] = used
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
             shared = group.objects(results)[0]
@@ -266,6 +267,12 @@ class Job:
         finally:
             for stage in self.module.network.boxes:
                 stage.box.close()
+
+    def _bar(self, console: Console | None) -> list[Bar]:
+        """Return the progress bar, unless there is no console, or the recipe wants none or another."""
+        if console is None or not self.recipe.trainer.bar or self.callbacks.bar:
+            return []
+        return [Bar(console, self.recipe.name)]
 
     def _results(
         self,
@@ -300,39 +307,32 @@ class Job:
         }
         history = History(path / files.METRICS if group.rank == 0 else None)  # only rank 0 writes files
         histograms = Histograms(
-            lambda device: data.loader(cast(Split, data.val), device, None),
-            *(reporter(console), config.arrays),
+            lambda device: data.loader(cast(Split, data.val), device, None), reporter(console)
         )
         # If only the previous checkpoint could be loaded, the last one is damaged and must not replace it.
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
-        first, box_use = group.rank == 0, BoxUse(module.network.boxes, group)
+        use = box_use.BoxUse(module.network.boxes, group)
+        first = group.rank == 0
         cost_of = costs(module.network) if first else {}  # only rank 0 reports and writes them
         for message in large_heads(cost_of):
             reporter(console)(message)
-        own_bar = console is not None and config.bar and not self.callbacks.bar and first
-        bar = [Bar(console, recipe.name)] if console is not None and own_bar else []
+        bar = self._bar(console if first else None)
         drift = [Drift(config.compare_every)] if config.compare_every else []
         with stop.signals():
             # The order matters: history makes the row that loggers write, and `stop` and `keep` come after
             # the callbacks that may set ``trainer.should_stop``.
             own_callbacks = [
-                history,
-                histograms,
-                *self.callbacks.all(history),
-                *bar,
-                *drift,
-                box_use,
-                stop,
-                keep,
+                *(history, *([histograms] if config.arrays else ())),
+                *(*self.callbacks.all(history), *bar, *drift, use, stop, keep),
             ]
             trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
             environment.forget_peak(device)
             if state is not None and before.get("learned"):  # all epochs are trained: only select and test
                 with stored.restoring(newest):
-                    for callback in (history, histograms, box_use):
+                    for callback in (history, histograms, use):
                         # Lightning does not store an empty state, so that the key may be missing.
                         callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
@@ -355,7 +355,7 @@ class Job:
                 epoch, val_metrics = _select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
         module.to(device)  # Lightning moves the module to the CPU after a test on a GPU
-        peak, of_others = max(group.objects(spent()["peak_memory"])), box_use.of_others()
+        peak = max(group.objects(spent()["peak_memory"]))
         if not first:
             return {}
         concluded = arrays.conclude(module, data, device, reporter(console))
@@ -372,7 +372,7 @@ class Job:
         )
         measured = arrays.measure(module, data, device, reporter(console))
         arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
-        return {**results, **box_use.results(of_others)}
+        return results
 
 
 def _select(
