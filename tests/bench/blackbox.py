@@ -12,14 +12,15 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
-import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pages
 import torch
+from perturbation import perturbed
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -186,21 +187,6 @@ def by_hand(how: str, stage: BoxStage, seed: int) -> float:
     def behind(rows: Tensor) -> Tensor:
         return F.cross_entropy(rest(stage(hidden(x[rows]).detach())), y[rows])
 
-    def perturbed(rows: Tensor) -> Tensor:
-        signs = [torch.randint(2, p.shape) * 2.0 - 1 for p in own]
-        losses = []
-        for by in (CHANGE, -2 * CHANGE):
-            with torch.no_grad():
-                for p, sign in zip(own, signs, strict=True):
-                    p.add_(by * sign)
-            losses.append(behind(rows))
-        slope = float(losses[0] - losses[1]) / (2 * CHANGE)
-        with torch.no_grad():
-            for p, sign in zip(own, signs, strict=True):
-                p.add_(CHANGE * sign)
-                p.grad = slope * sign
-        return torch.stack(losses).mean()
-
     with torch.no_grad():
         stage.fit_if_due(0, False, lambda: [hidden(x)])
     if how == "straight":
@@ -212,7 +198,7 @@ def by_hand(how: str, stage: BoxStage, seed: int) -> float:
             stage.fit_if_due(1, True, lambda: [hidden(x)])
         steps(EPOCHS // 2, adam(rest), behind)
     else:
-        steps(EPOCHS // 2, adam(first, rest), perturbed)
+        steps(EPOCHS // 2, adam(first, rest), lambda rows: perturbed(own, CHANGE, lambda: behind(rows)))
     with torch.no_grad():
         found = float((rest(stage(hidden(x_test))).argmax(1) == y_test).float().mean())
     stage.box.close()
@@ -261,9 +247,7 @@ def controls(name: str, seeds: list[int]) -> dict[str, list[float] | None]:
 def mean(values: Any) -> str:
     if values is None:
         return "–"
-    found = [100 * value for value in values]
-    spread = f" ± {statistics.stdev(found):.1f}" if len(found) > 1 else ""
-    return f"{statistics.mean(found):.1f}{spread}"
+    return pages.mean([100 * value for value in values], 1)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

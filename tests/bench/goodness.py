@@ -15,7 +15,6 @@ import contextlib
 import io
 import json
 import platform
-import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import fill, mean
 from turns import alternate, loop
 
 import ffcore
@@ -33,7 +33,6 @@ from ffcore.plugin import manager
 from ffcore.run.environment import git_commit
 from ffcore_std.bodies import Dense
 
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 UNITS, K, N = 500, 10, 100
 SEEDS, EPOCHS, ROUNDS = (1, 2, 3), 5, 15
 BASE = "sum-squares"
@@ -149,7 +148,7 @@ def table(bench: Bench, kinds: Sequence[str]) -> list[str]:
             f"`{kind}`",
             f"{setting.threshold:g}",
             f"{setting.lr:g}",
-            f"{statistics.mean(digits[kind]):.2f} ± {statistics.stdev(digits[kind]):.2f}",
+            mean(digits[kind]),
             f"{mnist[kind]:.2f}",
             "–" if paper is None else f"{paper:.2f}",
             f"{relative[kind]:.2f}",
@@ -163,13 +162,6 @@ def of_plugin(file: str) -> list[str]:
     ffcore.add_plugin(file)
     entries = manager.current().registry.entries("goodness")
     return [e.name for e in entries if e.plugin == Path(file).stem and e.load().form == "energy"]
-
-
-def write(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}{text}{END}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -187,7 +179,7 @@ def main() -> None:
     where = f"One thread, {platform.machine()}, torch {torch.__version__}, at {commit}."
     print(text)
     if given.write is not None:
-        write(given.write, f"{text}\n\n{where}\n")
+        fill(given.write, "measured", f"{text}\n\n{where}\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import argparse
 import contextlib
 import io
-import statistics
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -22,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import fill, mean
 
 import ffcore
 from ffcore.data.digits import Digits
 from ffcore.run.finished import Run
 
-BEGIN, END = "<!-- inside: begin -->\n", "<!-- inside: end -->\n"
 NAME = "digits/ffzero-program"
 STILL = {"optimizer": {"kind": "sgd", "lr": 1e-30}, "rule": {"kind": "directional"}}
 IDEAL = {"kind": "dense", "units": 100, "activation": "tanh", "bias": False}
@@ -98,8 +97,7 @@ def table(seeds: Sequence[int]) -> str:
     ]
     lines = ["| learning | test error |", "| --- | ---: |"]
     for name, found in errors.items():
-        spread = f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else ""
-        lines.append(f"| {name} | {statistics.mean(found):.2f}{spread} |")
+        lines.append(f"| {name} | {mean(found)} |")
     return "\n".join(lines)
 
 
@@ -114,10 +112,7 @@ def main() -> None:
     text = table([int(seed) for seed in given.seeds.split(",")])
     print(text)
     if given.write is not None:
-        page = given.write.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        after = rest.partition(END)[2]
-        given.write.write_text(f"{before}{BEGIN}{text}\n{END}{after}", encoding="utf-8")
+        fill(given.write, "inside", f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import argparse
 import contextlib
 import io
 import platform
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from pages import mean
 
 import ffcore
 from ffcore.run.environment import git_commit
@@ -73,9 +73,7 @@ def table(seeds: range, epochs: int) -> list[str]:
     for family, (recipe, changes) in FAMILIES.items():
         cells: list[str] = []
         for rung, more in RUNGS.items():
-            measured = errors(recipe, {**changes, **more}, seeds, epochs)
-            deviation = f" ± {statistics.stdev(measured):.2f}" if len(measured) > 1 else ""
-            cells.append(f"{statistics.mean(measured):.2f}{deviation}")
+            cells.append(mean(errors(recipe, {**changes, **more}, seeds, epochs)))
             print(f"{family}, {rung}: {cells[-1]}", flush=True)
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
     return lines

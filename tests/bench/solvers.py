@@ -15,17 +15,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import argparse
 import contextlib
 import io
-import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pages import fill, mean
+from perturbation import perturbed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +37,6 @@ from ffcore.run.data import Data
 from ffcore_blackbox.alignment import warped_distances
 from ffcore_blackbox.paths import LEAST, shortest_paths
 
-BEGIN, END = "<!-- solvers: begin -->\n", "<!-- solvers: end -->\n"
 STILL = {"optimizer": {"kind": "sgd", "lr": 1e-30}}
 BACKPROP = {
     "algorithm": "backprop",
@@ -127,6 +128,24 @@ def learn(
     return rows, time.process_time() - began
 
 
+def within_limits(
+    name: str,
+    own: Sequence[Measured],
+    seeds: Sequence[int],
+    control: Callable[[int, Limit], Measured],
+) -> dict[str, list[Measured]]:
+    """Return the rows of a control with the calls and the time of our own runs, and without a limit."""
+    limits = {
+        "equal calls": [Limit(rows=one.rows) for one in own],
+        "equal time": [Limit(seconds=one.seconds) for one in own],
+        f"{FULL} epochs": [Limit() for _ in own],
+    }
+    return {
+        f"{name}, {what}": [control(seed, limit) for seed, limit in zip(seeds, each, strict=True)]
+        for what, each in limits.items()
+    }
+
+
 # -- shortest paths ------------------------------------------------------------------------------------------
 
 MAPS = "digits/blackbox-path"
@@ -199,16 +218,7 @@ def maps(seeds: Sequence[int]) -> dict[str, list[Measured]]:
         grid = [(lr, strength) for lr in (3e-4, 1e-3, 3e-3) for strength in strengths]
         lr, strength = max(grid, key=lambda s: through_solver(how, *s, seeds[0], Limit()).validation)
         name = "structured perceptron" if how == "perceptron" else "gradient by interpolation of it"
-        limits = {
-            "equal calls": [Limit(rows=one.rows) for one in own],
-            "equal time": [Limit(seconds=one.seconds) for one in own],
-            f"{FULL} epochs": [Limit() for _ in own],
-        }
-        for what, each in limits.items():
-            rows[f"{name}, {what}"] = [
-                through_solver(how, lr, strength, seed, limit)
-                for seed, limit in zip(seeds, each, strict=True)
-            ]
+        rows |= within_limits(name, own, seeds, partial(through_solver, how, lr, strength))
     return rows
 
 
@@ -222,7 +232,7 @@ BOX = {"kind": "blackbox", "box": {"kind": "alignment", "stored": STORED}, "fit"
 DENSE = {"kind": "dense", "units": 200}
 
 
-def perturbed(lr: float, size: float, seed: int, limit: Limit) -> Measured:
+def through_alignment(lr: float, size: float, seed: int, limit: Limit) -> Measured:
     """Frames by simultaneous perturbation (Spall 1992) of the loss behind the box, the rest by backprop."""
     torch.manual_seed(seed)
     (x, y), validation, test = Samples.of(WARPED, seed)
@@ -237,23 +247,9 @@ def perturbed(lr: float, size: float, seed: int, limit: Limit) -> Measured:
         distances = torch.from_numpy(warped_distances(frames(rows).relu().numpy(), stored))
         return (distances.mean() - distances) / distances.std().clamp_min(1e-6)
 
-    @torch.no_grad()
-    def moved(signs: Sequence[Tensor], by: float) -> None:
-        for p, sign in zip(own, signs, strict=True):
-            p.add_(by * size * sign)
-
     def loss(batch: Tensor) -> tuple[Tensor, int]:
-        signs = [torch.randint(2, p.shape) * 2.0 - 1 for p in own]
-        moved(signs, 1)
-        up = near(x[batch])
-        moved(signs, -2)
-        down = near(x[batch])
-        moved(signs, 1)
-        losses = [F.cross_entropy(rest(one), y[batch]) for one in (up, down)]
-        slope = float(losses[0] - losses[1]) / (2 * size)
-        for p, sign in zip(own, signs, strict=True):
-            p.grad = slope * sign
-        return torch.stack(losses).mean(), 2 * len(batch)
+        behind = perturbed(own, size, lambda: F.cross_entropy(rest(near(x[batch])), y[batch]))
+        return behind, 2 * len(batch)
 
     rows, seconds = learn([*own, *rest.parameters()], lr, loss, len(x), limit)
 
@@ -280,16 +276,8 @@ def warped(seeds: Sequence[int]) -> dict[str, list[Measured]]:
     rows |= {name: [run(WARPED, seed, **changes) for seed in seeds] for name, changes in nets.items()}
     grid = [(lr, size) for lr in (1e-3, 1e-2) for size in (0.01, 0.1)]
     calls = Limit(rows=20_000)
-    lr, size = max(grid, key=lambda s: perturbed(*s, seeds[0], calls).validation)
-    limits = {
-        "equal calls": [Limit(rows=one.rows) for one in own],
-        "equal time": [Limit(seconds=one.seconds) for one in own],
-        f"{FULL} epochs": [Limit() for _ in own],
-    }
-    for what, each in limits.items():
-        rows[f"perturbation through it, {what}"] = [
-            perturbed(lr, size, seed, limit) for seed, limit in zip(seeds, each, strict=True)
-        ]
+    lr, size = max(grid, key=lambda s: through_alignment(*s, seeds[0], calls).validation)
+    rows |= within_limits("perturbation through it", own, seeds, partial(through_alignment, lr, size))
     return rows
 
 
@@ -300,11 +288,9 @@ def table(rows: Mapping[str, Sequence[Measured]], measure: str) -> str:
     head = ("method", measure, "rows through the box", "learning")
     lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * 3]
     for name, of_seeds in rows.items():
-        tests = [one.test for one in of_seeds]
-        spread = f" ± {statistics.stdev(tests):.1f}" if len(tests) > 1 else ""
         used = f"{np.mean([one.rows for one in of_seeds]):,.0f}"
         seconds = f"{np.mean([one.seconds for one in of_seeds]):.1f} s"
-        lines.append(f"| {name} | {statistics.mean(tests):.1f}{spread} | {used} | {seconds} |")
+        lines.append(f"| {name} | {mean([one.test for one in of_seeds], 1)} | {used} | {seconds} |")
     return "\n".join(lines)
 
 
@@ -327,10 +313,7 @@ def main() -> None:
         print(f"{title}\n{text}", flush=True)
         parts.append(f"**{title}**\n\n{text}\n")
     if given.write is not None:
-        page = given.write.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        after = rest.partition(END)[2]
-        given.write.write_text(f"{before}{BEGIN}" + "\n".join(parts) + f"{END}{after}", encoding="utf-8")
+        fill(given.write, "solvers", "\n".join(parts))
 
 
 if __name__ == "__main__":
