@@ -1,5 +1,6 @@
 """Every registered component passes its checks."""
 
+import atexit
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ from ffcore.testing import cases
 from ffcore_blackbox.server import http_server
 
 SERVER = http_server()
+atexit.register(SERVER.server_close)  # a worker may only collect these tests
 URL = f"http://127.0.0.1:{SERVER.server_address[1]}/"
 
 
