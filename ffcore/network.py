@@ -125,9 +125,7 @@ class Network(nn.Module):
         if isinstance(body, LocalNetwork):
             self.local, self.shape = body, body.shape if shape is None else tuple(shape)
         else:
-            made = {
-                name: part("readout", each, f"readouts.{name}") for name, each in (readouts or {}).items()
-            }
+            made = {name: part("readout", r, f"readouts.{name}") for name, r in (readouts or {}).items()}
             target = task_of(task, classes)
             self.local = local_network(body, self.algorithm, example, target, made, superclass_of, heads)
             self.shape = shapes(example)
@@ -264,6 +262,8 @@ class Network(nn.Module):
             self._windows = windows
         for component, block in self._advancing:
             if block is None or self.local.learns(block):
+                if block is not None:
+                    self.local.settle()  # passes that wait for a box need the component as it is
                 component.advance(progress)
         return changed
 
@@ -274,6 +274,7 @@ class Network(nn.Module):
             ranks: the ranks that share each batch.
             owns: returns whether the block or readout of a name learns on this rank.
         """
+        self.local.settle()
         for optimizer in self.local.optimizers or ():
             optimizer.step()
         for name, block in self.local.learners.items():
@@ -321,8 +322,7 @@ class Network(nn.Module):
     def evidence(self, x: Any) -> Tensor:
         """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, *P, K)."""
         refuse_samples(x, self.shape, self.floats)
-        first = next(tensors(x))
-        with torch.no_grad(), evaluating(self), self.mixed(first.device), formats_named(x, self):
+        with torch.no_grad(), evaluating(self), self.mixed(next(tensors(x)).device), formats_named(x, self):
             return self.measure(x)
 
     def mixed(self, device: torch.device) -> AbstractContextManager[Any]:

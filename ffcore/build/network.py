@@ -208,7 +208,7 @@ class NetworkBuilder:
         shape = shapes(self._x)
         where = f"{name}, {self.recipe.place(f'{path}.box')}"
         box: BlackBox = make(item.box, where, in_shape=shape)
-        stage = BoxStage(box, name, where, item.fit, item.movable)
+        stage = BoxStage(box, name, where, item.fit, item.movable, item.overlap)
         stage.place(self._context(shape, name))
         return stage
 

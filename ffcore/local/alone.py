@@ -56,7 +56,7 @@ class Apart(Route):
     def __init__(self, stages: Sequence[nn.Module]) -> None:
         self.stages = stages
 
-    def learn(self, network: LocalNetwork, here: Pass) -> None:
+    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
         """Let this rank's blocks learn."""
         here.run(self.stages, here.views.x)
 

@@ -59,6 +59,8 @@ class BoxStage(nn.Module):
         where: name and path in the recipe, for messages; None: the name.
         fit: when the box is fitted again, after the fit at the start of the run.
         movable: whether every rank may have its own copy; ignored if the box is not movable.
+        overlap: whether a call runs in a thread while the blocks after the box learn from the batch before;
+            see `ffcore.local.overlap`. The box should not draw from global random generators.
 
     Attributes:
         use: what the calls have cost, by purpose.
@@ -74,6 +76,7 @@ class BoxStage(nn.Module):
         where: str | None = None,
         fit: Fit = "start",
         movable: bool = True,
+        overlap: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -81,6 +84,7 @@ class BoxStage(nn.Module):
         self.box: BlackBox = box if isinstance(box, BlackBox) else part("blackbox", box, self.where)
         self.fit_at = fit
         self.movable = movable and self.box.movable
+        self.overlap = overlap
         self.shape: tuple[int, ...] | None = None
         self.placed = False
         self.use: dict[Purpose, Use] = {}
@@ -132,6 +136,8 @@ class BoxStage(nn.Module):
                 f"{self.where}: it has not been fitted; in a loop of your own call "
                 "net.fit_boxes(batches) before the first batch"
             )
+        if here is not None and here.entering is not None:
+            here.entering()
         limit = self.box.limit
         if limit is None or len(rows) <= limit:
             made = self._made(rows)

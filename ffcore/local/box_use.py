@@ -44,7 +44,7 @@ Uses = Mapping[Purpose, Use]
 
 
 class UnderWay:
-    """The call of a box that is under way in the main thread.
+    """The call of a box that is under way.
 
     Attributes:
         since: when it has begun, by ``time.perf_counter``; None between calls.

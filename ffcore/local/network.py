@@ -23,10 +23,11 @@ from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import explore, set_up, set_up_heads, set_up_readouts
 from ffcore.local.loss import ReadoutLoss, by_positions, scores_of
 from ffcore.local.modes import evaluating
-from ffcore.local.optimizers import BlockOptimizers
+from ffcore.local.optimizers import BlockOptimizers, no_optimizer
+from ffcore.local.overlap import Overlap
 from ffcore.local.passes import Pass, Record, fit_due
 from ffcore.local.plan import Place, planned, refuse_shared
-from ffcore.local.returned import evidence_of, wrong_views
+from ffcore.local.returned import evidence_of, read_of, wrong_views
 from ffcore.local.route import Route
 from ffcore.local.rules import Gradient
 from ffcore.private import hook_tables
@@ -54,7 +55,7 @@ class LocalNetwork(nn.Module):
         record: receives the terms of each block's loss.
         circuits: the stages that are circuits.
         finite: whether to raise on non-finite losses before any weight changes. This waits for the device.
-        route: places the stages on several ranks; None if all run in this process.
+        route: runs learning passes on several ranks or around boxes; None if they are a loop over the stages.
 
     Raises:
         UserError: when the body does not call any local block.
@@ -84,8 +85,8 @@ class LocalNetwork(nn.Module):
         self.record: Record | None = None
         self.observers: list[Observer] = []
         self.finite = False
-        self.route: Route | None = None
-        x = self._zeros() if example is None else example
+        self.route: Route | None = Overlap.of(self.stages)
+        x = next(body.parameters(), torch.zeros(())).new_zeros(2, *self.shape) if example is None else example
         every = explore(self, self.stages, x, self.task, superclass_of)
         refuse_shared(every)
         found = {block: seen for block, seen in every.items() if block.name not in heads}
@@ -103,9 +104,8 @@ class LocalNetwork(nn.Module):
         self._plan: dict[nn.Module, Place] = {}
         self._windows, self._hooks = cast("tuple[range, ...]", ()), cast("tuple[Any, ...]", ())
         self._first, self._stop, self._bare_end = 0, len(self.stages), False
-        single = [range(i, i + 1) for i in range(len(self.learning))]
         with suppress(UserError):  # blocks without a loss need a schedule with larger windows: see `plan`
-            self.plan(single)
+            self.plan([range(i, i + 1) for i in range(len(self.learning))])
         self._readout_plan: dict[nn.Module, Place] = {
             r: Place(i, True, True, r.rule)
             for i, r in enumerate((*self._readouts.values(), *self._heads.values()))
@@ -167,6 +167,7 @@ class LocalNetwork(nn.Module):
         Raises:
             UserError: when the windows do not fit the blocks.
         """
+        self.settle()
         self._look_for_hooks()  # before the plan: layers with hooks need autograd
         self._plan = planned(windows, self._blocks, self.in_circuits)
         self._windows = tuple(windows)
@@ -231,11 +232,12 @@ class LocalNetwork(nn.Module):
             self.refresh()
         views = replace(views, learns=True) if self._marks else views
         here = self._pass(views, self.observers, self._plan, list(views.upstream) if entered else [])
+        stages = range(self._first if entered else 0, self._stop)
         if self.route is None:
             here.bare_end = self._bare_end
-            here.run(self.stages[self._first if entered else 0 : self._stop], views.x)
+            here.run(self.stages[stages.start : stages.stop], views.x)
         else:
-            self.route.learn(self, here)
+            self.route.learn(self, here, stages)
 
     def end_batch(self) -> None:
         """Count the batch in accumulated groups, and make the steps that wait for other ranks."""
@@ -248,8 +250,7 @@ class LocalNetwork(nn.Module):
     def enter(self, views: Views) -> Views:
         """Run the finished stages; return the views at the input of the first stage that learns."""
         with torch.no_grad():
-            x = self._pass(views).run(self.stages[: self._first], views.x)
-        return replace(views, x=x)
+            return replace(views, x=self._pass(views).run(self.stages[: self._first], views.x))
 
     def goodness(self, views: Views) -> list[Tensor]:
         """Run one pass without learning; return each block's `Goodness.evidence`, in order of the blocks.
@@ -259,7 +260,7 @@ class LocalNetwork(nn.Module):
         """
         seen = self._calls(views)
         reads = {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
-        made = [_read(seen[block], reads.get(block)) for block in self._blocks if block in seen]
+        made = [read_of(seen[block], reads.get(block)) for block in self._blocks if block in seen]
         return made if self.task.features is None else same_positions(made)
 
     def trace(self, views: Views) -> list[list[Tensor]]:
@@ -352,7 +353,23 @@ class LocalNetwork(nn.Module):
             epoch: number of epochs learned so far.
             passes: returns a new iterable of the views that blocks learn from, with each call.
         """
+        self.settle()
         return fit_due(self.stages, self._first, epoch, passes)
+
+    def settle(self) -> None:
+        """Finish learning passes that wait for a box; see `ffcore.local.overlap`."""
+        if self.route is not None:
+            self.route.settle(self)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the state after all passes that have begun; see `torch.nn.Module.state_dict`."""
+        self.settle()
+        return super().state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: the state after all passes that have begun."""
+        self.settle()
+        return self.__dict__
 
     def _pass(
         self,
@@ -364,18 +381,11 @@ class LocalNetwork(nn.Module):
         """Return a pass that measures goodness; the blocks of the plan learn."""
         if not isinstance(views, Views):
             raise wrong_views(views)
+        if not plan:
+            self.settle()
         if plan and self.task.features is not None and views.y is not None:
             views = replace(views, targets=int((views.y != IGNORED).sum()))
-        return Pass(
-            views,
-            observers,
-            plan,
-            wants_goodness=True,
-            optimizers=self._by_name,
-            record=self.record,
-            finite=self.finite,
-            upstream=upstream,
-        )
+        return Pass(views, observers, plan, True, self._by_name, self.record, self.finite, upstream)
 
     @property
     def _by_name(self) -> Mapping[str, BlockOptimizer]:
@@ -385,16 +395,4 @@ class LocalNetwork(nn.Module):
         for part, place in plan.items():
             block = cast(LocalBlock, part)
             if block.name not in self._by_name and isinstance(place.rule, Gradient) and block.trainable:
-                raise UserError(
-                    f"block {block.name} has no optimiser, so it cannot learn; make optimisers with "
-                    "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and pass them to net.learn"
-                )
-
-    def _zeros(self) -> Tensor:
-        return next(self.body.parameters(), torch.zeros(())).new_zeros(2, *self.shape)
-
-
-def _read(calls: Sequence[Tensor], reads: range | None) -> Tensor:
-    """Return the mean over the calls in ``reads``; that of the last call without ``reads``."""
-    chosen = tuple(calls[reads.start : reads.stop]) if reads is not None else ()
-    return torch.stack(chosen).mean(0) if chosen else calls[-1]
+                raise no_optimizer(block.name)

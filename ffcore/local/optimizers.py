@@ -148,6 +148,14 @@ def block_optimizers(
     return BlockOptimizers(made)
 
 
+def no_optimizer(name: str) -> UserError:
+    """Return the error of a block that learns by gradients and has no optimiser."""
+    return UserError(
+        f"block {name} has no optimiser, so it cannot learn; make optimisers with "
+        "ffcore.optimizers(net, torch.optim.Adam, lr=1e-3) and pass them to net.learn"
+    )
+
+
 def refuse_others(optimizers: BlockOptimizers, blocks: LocalNetwork) -> None:
     """Raise if optimisers were made for another network, or for a copy of this one.
 

@@ -54,6 +54,7 @@ class Pass:
 
     Attributes:
         bare_end: whether the handoff of the last stage is not needed.
+        entering: is called when a black box is about to be called; None: nothing is.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Pass:
         self.record = record
         self.finite = finite
         self.bare_end = False
+        self.entering: Callable[[], None] | None = None
         self._open: list[Call] = []  # calls of the current window, until its last block has run
         self._window: int | None = None
         self._slots: dict[Block, int] = {}  # each block's index in views.upstream

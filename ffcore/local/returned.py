@@ -5,8 +5,10 @@ The checks stand at the calls, since a step makes them; these functions make the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ffcore.blame import written_at
@@ -81,6 +83,12 @@ def evidence_of(block: Any, goodness: Tensor) -> Tensor:
         right = f"a tensor ({len(goodness)}, …), a row for each row of the goodness"
         raise _error(block, block.goodness, evidence, right, method="evidence")
     return evidence
+
+
+def read_of(calls: Sequence[Tensor], reads: range | None) -> Tensor:
+    """Return the mean over the calls in ``reads``; that of the last call without ``reads``."""
+    chosen = tuple(calls[reads.start : reads.stop]) if reads is not None else ()
+    return torch.stack(chosen).mean(0) if chosen else calls[-1]
 
 
 def refuse_calls(circuit: Any, path: str) -> None:

@@ -1,4 +1,4 @@
-"""The contract of passes whose stages are placed on several ranks."""
+"""The contract of learning passes that are not a loop over all stages: on several ranks, or around a box."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 
 class Route(ABC):
-    """Runs a pass through stages that are placed on several ranks; see `ffcore.ranks.span`."""
+    """Runs learning passes; see `ffcore.ranks.span` and `ffcore.local.overlap`."""
 
     @abstractmethod
-    def learn(self, network: LocalNetwork, here: Pass) -> None:
-        """Run a pass in which this process's blocks learn."""
+    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
+        """Run a pass in which this process's blocks learn.
+
+        Args:
+            network: the network with the stages.
+            here: the pass.
+            stages: the stages of the pass, if all ran in this process.
+        """
 
     @abstractmethod
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
@@ -29,4 +35,10 @@ class Route(ABC):
             network: the network with the stages.
             here: the pass; its observers write the handoffs to ``handed_on``.
             handed_on: receives the handoff of each block.
+        """
+
+    def settle(self, network: LocalNetwork) -> None:  # noqa: B027
+        """Finish the passes that have begun. Called before any other use of the weights.
+
+        By default nothing: each pass of `learn` is finished when it returns.
         """

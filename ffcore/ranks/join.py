@@ -92,8 +92,8 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
     """Checks that a network can be used on several ranks.
 
     Raises:
-        UserError: a black box of which there is only one, or that observes batches, or a network that cannot
-            be cut.
+        UserError: a black box of which there is only one, that observes batches or overlaps, or a network
+            that cannot be cut.
     """
     ranks = world(recipe.trainer)
     for box in module.network.boxes if ranks > 1 else ():
@@ -106,6 +106,11 @@ def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:
             raise UserError(
                 f"{box.where}: it learns from every batch, of which each of {ranks} ranks has a part; set "
                 "trainer.devices to 1"
+            )
+        if box.overlap:
+            raise UserError(
+                f"{box.where}: overlap: does not work on {ranks} ranks; set it to false, or trainer.devices "
+                "to 1"
             )
     if ranks > 1:
         kind(recipe).refuse(module, recipe)

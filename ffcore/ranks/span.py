@@ -24,7 +24,7 @@ class Span(Route):
         self.last = last
         self.link = link
 
-    def learn(self, network: LocalNetwork, here: Pass) -> None:
+    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
         """Let this rank's stages learn from the handoff of the previous rank."""
         views, x = here.views, here.views.x
         if self.stages.start > 0:

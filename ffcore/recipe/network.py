@@ -110,6 +110,11 @@ class BoxItem(Strict):
         default=True,
         description="whether each rank may have its own copy; false if only one can exist",
     )
+    overlap: bool = Field(
+        default=False,
+        description="whether a call runs in a thread while the blocks after the box learn from the batch "
+        "before; the weights are the same",
+    )
     name: Name | None = Field(default=None, description="name of the box; null: a number")
 
 

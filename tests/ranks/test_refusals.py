@@ -15,6 +15,7 @@ DENSE = "{kind: dense, units: 20}"
 BOX = f"network=[{DENSE}, {{kind: blackbox, movable: false, box: {{kind: sign}}}}, {DENSE}]"
 SGD = "{kind: sklearn, name: SGDClassifier, online: true}"
 ONLINE = f"network=[{DENSE}, {{kind: blackbox, box: {SGD}}}, {DENSE}]"
+AHEAD = f"network=[{DENSE}, {{kind: blackbox, box: sign, overlap: true}}, {DENSE}]"
 BAD = {
     "a circuit": ("digits/ff-recurrent", PIPELINE, ["blocks of a circuit", "ff_local"]),
     "hard negatives": (
@@ -29,6 +30,7 @@ BAD = {
     "a rank without blocks": ("digits/ff", [*PIPELINE, "trainer.cut=[dense1]"], ["trainer.cut", "dense1"]),
     "a box of which there is one": ("digits/ff", [*LOCAL, BOX], ["cannot be moved", "network.1.box"]),
     "a box that learns online": ("digits/ff", [*LOCAL, ONLINE], ["network.1.box", "learns from every batch"]),
+    "a box that overlaps": ("digits/ff", [*LOCAL, AHEAD], ["network.1.box", "overlap: does not work on 2"]),
     "more devices than there are": (
         "digits/ff",
         ["trainer.devices=999"],

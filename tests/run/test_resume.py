@@ -56,6 +56,10 @@ RECIPES = {
         "digits/blackbox-quantise",
         {"network.1.fit": "finished", "schedule": {"kind": "greedy"}, "trainer.max_epochs": 3},
     ),
+    "black box, overlapping": (
+        "digits/blackbox-quantise",
+        {"network.1.fit": 1, "network.1.overlap": True, "lr_schedule": {"kind": "cosine"}},
+    ),
 }
 
 
