@@ -196,7 +196,10 @@ class Dataset(ABC):
     has_superclasses: ClassVar[bool] = False
 
     def peek(self) -> tuple[tuple[int, ...], int] | None:
-        """Returns shape of one sample and number of classes, if both are known without reading files."""
+        """Returns shape of one sample and number of classes, if both are known without reading files.
+
+        None also for a task other than one class a sample.
+        """
         return None
 
     def encoded_as(self, encoding: Encoding) -> Dataset:

@@ -124,10 +124,6 @@ class DigitMaps(Dataset):
     def __init__(self, side: Size = 6, train: Size = 2000, test: Size = 500, seed: Natural = 0) -> None:
         self.side, self.train, self.test, self.seed = side, train, test, seed
 
-    def peek(self) -> tuple[tuple[int, ...], int]:
-        """Returns 64 channels of side by side cells, two classes of cells."""
-        return (64, self.side, self.side), 2
-
     def load(self) -> ImageSet:
         """Make the maps."""
         digits: ImageSet = part("dataset", "digits").load()

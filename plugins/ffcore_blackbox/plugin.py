@@ -28,5 +28,6 @@ def ffcore_register(registry: Registrar) -> None:
     registry.blackbox("crossbar", "ffcore_blackbox.crossbar:Crossbar")
     registry.blackbox("shortest-path", "ffcore_blackbox.paths:ShortestPath")
     registry.blackbox("alignment", "ffcore_blackbox.alignment:Alignment")
+    registry.penalty("structured-perceptron", "ffcore_blackbox.structured:StructuredPerceptron")
     registry.dataset("digit-maps", "ffcore_blackbox.paths:DigitMaps")
     registry.dataset("warped-digits", "ffcore_blackbox.alignment:WarpedDigits")

@@ -156,7 +156,9 @@ ODDS = {
     **{"name": "odds", "block": {"goodness": "logits"}},
 }
 SOLVER = {"kind": "blackbox", "box": {"kind": "shortest-path"}, "name": "solver"}
-LAST = {**ODDS, "name": "path"}
+LAST = {**ODDS, "name": "path", "block": {"goodness": "logits", "penalties": None}}
+ASKS = {"solved": {"kind": "structured-perceptron", "box": "shortest-path"}}
+UNASKED = {"block.penalties": None, "optimizer.lr": 1e-2, "lr_schedule": "constant", "trainer.max_epochs": 40}
 
 
 def solved(costs: Tensor) -> Tensor:
@@ -195,21 +197,28 @@ def through_solver(how: str, lr: float, strength: float, seed: int, limit: Limit
 
 def maps(seeds: Sequence[int]) -> dict[str, list[Measured]]:
     own = [run(MAPS, seed) for seed in seeds]
-    local = {"schedule": "joint"}
-    still = {**CELL, "repeat": 2, "block": STILL}
+    cells, around = {**CELL, "repeat": 2}, {**AROUND, "repeat": 4}
+    asking = {**ODDS, "block": {"goodness": "logits", "penalties": ASKS}}
     nets: dict[str, dict[str, Any]] = {
-        "random features before it": {"network": [still, ODDS, SOLVER, LAST]},
-        "without the box": {**local, "network": [{**CELL, "repeat": 2}, ODDS]},
+        "the three layers before it in one window": {
+            "schedule": {"kind": "windows", "size": 3},
+            "block.penalties": None,
+            "optimizer.lr": 3e-3,
+            "network": [cells, asking, SOLVER, LAST],
+        },
+        "local classifiers that do not ask the solver": {
+            **UNASKED,
+            "schedule": {"kind": "greedy", "cache": True},
+        },
+        "random features before it": {"network": [{**cells, "block": STILL}, ODDS, SOLVER, LAST]},
+        "without the box": {**UNASKED, "network": [cells, ODDS]},
         "without the box, four convolutions over neighbours": {
-            **local,
-            "network": [{**CELL, "repeat": 2}, {**AROUND, "repeat": 4}, ODDS],
+            **UNASKED,
+            "network": [cells, around, ODDS],
         },
-        "the same four, by backprop": {
-            **BACKPROP,
-            "network": [{**CELL, "repeat": 2}, {**AROUND, "repeat": 4}],
-        },
+        "the same four, by backprop": {**BACKPROP, "block.penalties": None, "network": [cells, around]},
     }
-    rows = {"**local classifiers on both sides**": own}
+    rows = {"**local classifiers that ask the solver**": own}
     rows |= {name: [run(MAPS, seed, **changes) for seed in seeds] for name, changes in nets.items()}
     rows["backprop of the blocks before it with a head, then cut"] = [
         through_solver("head", 3e-3, 0.0, seed, Limit()) for seed in seeds
