@@ -45,7 +45,7 @@ class Place:
     foreign: bool
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.title}"
+        return self.title if self.path == self.title else f"{self.path}: {self.title}"
 
 
 def placed(component: Any, path: str, title: str, *, foreign: bool = False) -> Any:

@@ -44,7 +44,8 @@ MAY_IMPORT = {
         "report",
         "errors",
     },
-    "cli": {"run", "ranks", "build", "report", "recipe", "plugin", "errors"},
+    "cli": {"run", "ranks", "build", "report", "recipe", "plugin", "testing", "scaffold", "errors"},
+    "scaffold": {"plugin", "interfaces", "data", "errors"},
     "testing": {"build", "engine", "local", "tasks", "interfaces", "recipe", "plugin", "data", "errors"},
 }
 

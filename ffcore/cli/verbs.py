@@ -32,6 +32,8 @@ VERBS: dict[str, Verb] = {
     "plugins": Verb("ffcore.cli.plugins:command", "List plugins and their errors."),
     "schema": Verb("ffcore.cli.schema:command", "Print the JSON schema of recipes."),
     "validate": Verb("ffcore.cli.validate:command", "Check recipes."),
+    "new": Verb("ffcore.cli.new:command", "Write the first version of a plugin, a recipe or an example."),
+    "check": Verb("ffcore.cli.check:command", "Run the conformance kit on a plugin."),
     "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file."),
     "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
     "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from ffcore.blame import located
 from ffcore.errors import UserError, closest
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
@@ -14,8 +15,11 @@ from ffcore.plugin.registry import Entry
 from ffcore.recipe.options import options_of
 from ffcore.testing import checks
 from ffcore.testing.example import Example, Options, examples_of, needed
+from ffcore.testing.failures import failure
 
 Check = Callable[[Example], None]
+_SLIPS: dict[Entry, dict[tuple[type[BaseException], str], str]] = {}
+"""By component, the checks that an exception ended, by its type and the author's line."""
 _ON_FILE = "reads the user's files; to check a data set, give its class examples"
 
 
@@ -43,14 +47,35 @@ class Case:
     def run(self) -> None:
         """Run the check. In pytest, a waived check is skipped with its reason.
 
-        Raises:
-            AssertionError: when the component breaks its contract.
-        """
-        if self.waived:  # pytest is imported only here: the kit works without it
-            import pytest
+        So is one that ends at the same line of the component as another one of it: a slip is reported once.
 
-            pytest.skip(self.waived)
-        _find(self.example.entry.noun, self.check)(self.example)
+        Raises:
+            AssertionError: when the component breaks its contract, with what was compared and the usual
+                remedy.
+        """
+        if self.waived:
+            _skip(self.waived)
+        if (other := self.attempt()) is not None:
+            _skip(f"the same error as in {other!r}")
+
+    def attempt(self) -> str | None:
+        """Run the check; return the name of an earlier check that ended at the same line, if there is one.
+
+        Raises:
+            AssertionError: as `run`.
+        """
+        entry = self.example.entry
+        check = _find(entry.noun, self.check)
+        try:
+            check(self.example)
+        except Exception as error:
+            line = located(error)
+            slips = _SLIPS.setdefault(entry, {})
+            if line and slips.setdefault((type(error), line), str(self)) != str(self):
+                return slips[type(error), line]
+            name = getattr(check, "__name__", self.check).removeprefix("check_")
+            raise AssertionError(failure(entry, name, check.__doc__ or "", error)) from error
+        return None
 
 
 def cases(
@@ -149,6 +174,12 @@ def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
 
 def _key(case: Case) -> tuple[str, str, str]:
     return case.example.entry.noun, case.example.entry.name, case.check
+
+
+def _skip(reason: str) -> None:
+    import pytest  # only here: the kit works without it
+
+    pytest.skip(reason)
 
 
 def _find(noun: str, check: str) -> Check:

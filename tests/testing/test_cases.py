@@ -82,7 +82,7 @@ def test_a_required_option_without_an_example_is_asked_for(register):
     register("goodness", Named)
     found = [case for case in cases() if case.example.entry.name == "mine"]
     assert "vjp equals autograd" not in [case.check for case in found]
-    with pytest.raises(UserError, match="needs an example of its option 'path'"):
+    with pytest.raises(AssertionError, match="needs an example of its option 'path'"):
         next(case for case in found if case.check == "options can be tried").run()
 
 

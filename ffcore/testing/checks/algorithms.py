@@ -79,6 +79,15 @@ def check_algorithm_changes_every_block_that_can_learn(example: Example) -> None
         assert moved or not now, f"{name} has parameters, and none has changed"
 
 
+def check_algorithm_learns_a_batch_of_one(example: Example) -> None:
+    """A batch of one sample, such as the last of an epoch, leaves finite weights."""
+    module = _train(example, steps=1, seed=1)
+    whole = _problem()
+    one = Batch(whole.x[:1], whole.y[:1], torch.arange(1), 0, 1, rng=BatchRNG(1, 1, 0, 1, 1))
+    module.algorithm.learn(one, module.network)
+    assert _weights(module).isfinite().all(), "a weight is not finite after a batch of one sample"
+
+
 def check_algorithm_repeats_itself_for_the_same_seed(example: Example) -> None:
     """Weights are bit-identical for the same seed, for any global random state."""
     once = _weights(_train(example, steps=3, seed=1))

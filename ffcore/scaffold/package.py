@@ -1,0 +1,144 @@
+"""Writes the first version of a plugin package, a recipe or an example.
+
+The component of a noun is the module of that name in ``components``, and its recipe the file in ``recipes``.
+In both `Mine` and ``mine`` are replaced by the names of the plugin. All other files are texts in ``files``;
+their words in capitals are replaced.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from ffcore.errors import UserError, closest, shortened
+from ffcore.plugin.nouns import NOUNS
+
+_HERE = files("ffcore.scaffold")
+KINDS: tuple[str, ...] = tuple(noun for noun in NOUNS if _HERE.joinpath("components", f"{noun}.py").is_file())
+"""The nouns of which `new_plugin` writes a component."""
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def new_plugin(name: str, noun: str, folder: Path, author: str = "") -> Path:
+    """Write a plugin package that can be installed; return its folder.
+
+    Args:
+        name: name of the package, the plugin and the component: lower-case words joined by ``-``.
+        noun: the sort of its component, such as "goodness"; see `KINDS`.
+        folder: where the package's folder is made, with the plugin's name.
+        author: for the licence; empty: the authors of the plugin.
+
+    Raises:
+        UserError: the name or the noun cannot work, or the folder exists already.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(f"{name!r} is no name for a plugin: lower-case words joined by '-'")
+    if noun not in KINDS:
+        raise UserError(f"{noun!r}: there is no template{closest(noun, KINDS)}; there are {', '.join(KINDS)}")
+    module = name.replace("-", "_")
+    recipe = _text("recipes", f"{noun}.yaml")
+    path = yaml.safe_load(recipe)["name"].replace("mine", name)
+    words = {
+        "MINE": name,
+        "MODULE": module,
+        "NOUN": noun,
+        "CLASS": _class_of(name),
+        "RECIPE": path,
+        "FILE": f"{path.partition('/')[2]}.yaml",
+        "SUMMARY": NOUNS[noun].what,
+        "VERSION": version("ffcore"),
+        "AUTHOR": author or f"The authors of {name}",
+        "YEAR": str(datetime.datetime.now(tz=datetime.UTC).year),
+    }
+    component = re.sub(r"\bMine\b", words["CLASS"], _text("components", f"{noun}.py"))
+    component = component.replace('"mine"', f'"{name}"')
+    source = f"src/{module}"
+    contents = {
+        **{of: _filled(of, words) for of in ("pyproject.toml", "README.md", "LICENSE")},
+        ".gitignore": "__pycache__/\n*.egg-info/\ndist/\nruns/\n",
+        ".github/workflows/test.yml": _text("files", "test.yml.txt"),
+        f"{source}/__init__.py": f'"""{words["SUMMARY"].capitalize()}: a plugin of ffcore."""\n',
+        f"{source}/plugin.py": _filled("plugin.py", words),
+        f"{source}/{noun}.py": component,
+        f"{source}/recipes/{words['FILE']}": re.sub(r"\bmine\b", name, recipe),
+        f"tests/test_{module}.py": _filled("test_plugin.py", words),
+    }
+    return _written(folder / name, contents)
+
+
+def new_recipe(path: Path) -> Path:
+    """Write a recipe with a comment at each part; return its path.
+
+    Raises:
+        UserError: the file exists already, or cannot be written.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{str(path)!r} should end in .yaml")
+    return _new_file(path, _filled("recipe.yaml", {"MINE": path.stem}))
+
+
+def new_example(path: Path) -> Path:
+    """Write a program with a model and a loop of your own; return its path.
+
+    Raises:
+        UserError: the file exists already, or cannot be written.
+    """
+    if path.suffix != ".py":
+        raise UserError(f"{str(path)!r} should end in .py")
+    return _new_file(path, _text("files", "example.py.txt"))
+
+
+def _class_of(name: str) -> str:
+    """Return the name of a class.
+
+    >>> _class_of("mono-forward")
+    'MonoForward'
+    """
+    return "".join(word.capitalize() for word in name.split("-"))
+
+
+def _text(*parts: str) -> str:
+    return _HERE.joinpath(*parts).read_text(encoding="utf-8")
+
+
+def _filled(file: str, words: Mapping[str, str]) -> str:
+    """Return a file with all words in capitals replaced."""
+    return re.sub(
+        r"\b[A-Z]{4,}\b", lambda match: words.get(match[0], match[0]), _text("files", f"{file}.txt")
+    )
+
+
+def _new_file(path: Path, text: str) -> Path:
+    try:
+        with path.open("x", encoding="utf-8") as file:  # "x" fails if the file exists
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{str(path)!r} already exists") from None
+    except OSError as error:
+        raise UserError(f"{shortened(str(path), 200)} cannot be written: {error.strerror}") from error
+    return path
+
+
+def _written(folder: Path, contents: Mapping[str, str]) -> Path:
+    """Write files to a new folder: all of them, or none."""
+    if folder.exists():
+        raise UserError(f"{str(folder)!r} already exists")
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as draft:
+            made = Path(draft) / folder.name
+            for name, text in contents.items():
+                path = made / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            shutil.move(made, folder)
+    except OSError as error:
+        raise UserError(f"{shortened(str(folder), 200)} cannot be written: {error.strerror}") from error
+    return folder

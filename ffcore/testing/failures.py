@@ -1,0 +1,115 @@
+"""What a failed check says: what was found, what was compared, in which mode, and the usual remedy."""
+
+from __future__ import annotations
+
+import re
+from traceback import walk_tb
+
+from torch import nn
+
+from ffcore.blame import explain, located
+from ffcore.errors import RunError, UserError, typed
+from ffcore.plugin.registry import Entry
+
+_BATCH = "compute means and norms per row, not over the batch; if it has to compare samples, declare it"
+_SEED = "take random numbers from the rng that is passed in, not from torch's global generator"
+_PLACE = "work on a copy: x.clone(), or operations without a trailing underscore"
+_GRAPH = "avoid .detach(), .data, .item() and operations without a derivative, such as argmax and rounding"
+
+REMEDIES: dict[str, str] = {
+    "algorithm_learns_an_easy_problem": "check the signs: positives should get more goodness, true classes "
+    "more evidence; or give a network that suits it in example_recipe",
+    "algorithm_learns_a_batch_of_one": "a last batch may have one sample: avoid statistics over the batch, "
+    "or skip the step for it",
+    "algorithm_scores_samples_one_by_one": _BATCH,
+    "algorithm_changes_every_block_that_can_learn": "pass views through net.learn that every block's loss "
+    "reads; blocks without a goodness or rule do not learn",
+    "algorithm_repeats_itself_for_the_same_seed": "take random numbers from batch.random()",
+    "algorithm_leaves_the_batch_and_the_random_state_alone": f"{_PLACE}; {_SEED}",
+    "blackbox_keeps_rows": "return one row per input row, and set its output shape in setup, not in fit",
+    "circuit_keeps_samples_apart": _BATCH,
+    "circuit_hands_on_no_graph": "return the results of the blocks, which have no graph, not activities that "
+    "you computed with gradients",
+    "goodness_of_a_row_depends_on_that_row_alone": f"{_BATCH}: couples_samples = True and reads_views = True",
+    "goodness_lets_a_gradient_through": _GRAPH,
+    "goodness_vjp_equals_autograd": "correct vjp, or remove it: autograd is then used",
+    "augmentation_keeps_shape_and_rows": _PLACE,
+    "augmentation_draws_the_same_on_one_rank_and_two": _SEED,
+    "negative_draws_the_same_on_one_rank_and_two": f"{_SEED}; declare couples_samples = True if a negative "
+    "depends on other samples",
+    "negative_leaves_its_input_alone": _PLACE,
+    "contribution_leaves_evidence_alone": _PLACE,
+    "contribution_does_not_mind_the_order_of_samples": _BATCH,
+    "handoff_keeps_rows_apart": _BATCH,
+    "handoff_leaves_its_input_alone": _PLACE,
+    "handoff_of_a_silent_row_is_finite": "add a small ε to the divisor",
+    "body_keeps_rows_apart": f"{_BATCH} in evaluation mode",
+    "body_makes_a_gradient_for_its_parameters": _GRAPH,
+    "body_has_the_gradients_of_autograd": "correct the closed form, or remove it: autograd is then used",
+    "objective_derivative_equals_autograd": "correct with_derivative, or remove it: autograd is then used",
+    "objective_is_a_mean_over_samples": "use .mean() over samples, or declare couples_samples = True",
+    "objective_is_a_finite_scalar": "use functions that do not overflow: softplus, logsumexp",
+    "objective_lets_a_gradient_through": _GRAPH,
+    "penalty_is_a_scalar_with_a_graph": "end with .mean() or .sum(); set reads_handoff = True to learn from "
+    "out.handoff",
+    "loss_terms_are_scalars_with_a_graph": "end each term with .mean() or .sum()",
+    "module_repeats_itself_in_evaluation": f"{_SEED}; draw nothing where self.training is False",
+    "module_state_makes_another_one_equal": "keep numbers that are drawn or learned in buffers "
+    "(register_buffer) or parameters, and make them in setup or the constructor",
+    "rule_moves_every_block": "set .grad of the parameters, or change them under torch.no_grad(); refuse a "
+    "form of goodness by a ValueError",
+    "rule_reports_detached_losses_of_every_block": "return one mapping of detached scalars for each entry of "
+    "the window",
+    "entry_options_are_described": "add an Args section to the docstring of the class",
+    "entry_source_reads_as_the_class": "remove what changes the class after its definition, such as a "
+    "decorator, or register the class itself",
+    "dataset_loads_the_same_twice": "draw from a generator that is seeded in load",
+}
+"""The usual remedy by ``noun_check``, with ``_`` for spaces."""
+
+
+def failure(entry: Entry, name: str, doc: str, error: BaseException) -> str:
+    """Return the message of a failed check.
+
+    Args:
+        entry: the component.
+        name: name of the check's function without ``check_``.
+        doc: docstring of the check's function.
+        error: what it raised.
+    """
+    first = " ".join(doc.partition("\n\n")[0].split())
+    lines = [f"found:   {found(error)}", f"checked: {first}"]
+    if mode := _mode(entry, error):
+        lines.append(f"mode:    {mode}")
+    if (remedy := REMEDIES.get(name)) is not None and isinstance(error, AssertionError):
+        lines.append(f"remedy:  {remedy}")
+    return "\n".join(lines)
+
+
+def found(error: BaseException) -> str:
+    """Return one line about what a check has found; with the author's line if the author's code raised."""
+    if isinstance(error, AssertionError) and not located(error):
+        return _plain(str(error)) or "an assertion without a message"
+    if isinstance(error, UserError | RunError):
+        return str(error)
+    return explain(error) or f"{typed(error, 300)}{located(error)}"
+
+
+def _plain(message: str) -> str:
+    """Return the message of an assertion; that of torch.testing.assert_close in one line."""
+    if not re.match(r"(Tensor-likes|Scalars) are not (close|equal)!", message):
+        return message
+    rest = [line.strip() for line in message.splitlines()[1:] if line.strip()]
+    return f"two results that should be equal differ: {' '.join(rest)}"
+
+
+def _mode(entry: Entry, error: BaseException) -> str:
+    """Return the mode of the component at the time of the error; "" if it is no module in use."""
+    made = entry.load()
+    if not isinstance(made, type) or not issubclass(made, nn.Module):
+        return ""
+    for frame, _ in list(walk_tb(error.__traceback__))[::-1]:
+        for value in frame.f_locals.values():
+            if type(value) is made:
+                return "training" if value.training else "evaluation"
+    return ""
