@@ -44,6 +44,15 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, in .site/html; every warning is an error."""
+    session.install("-e", ".[docs]")
+    strict = ("--fresh-env", "--fail-on-warning", "--keep-going", "--nitpicky")
+    folders = ("--doctree-dir", ".site/doctrees", "docs", ".site/html")
+    session.run("sphinx-build", "--builder", "html", *strict, *session.posargs, *folders)
+
+
 @nox.session(name="tests-wheel")
 def tests_wheel(session: nox.Session) -> None:
     """The built wheel, in an environment with nothing else, from another directory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from ffcore.blame import located
@@ -13,9 +13,10 @@ from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 from ffcore.plugin.registry import Entry
 from ffcore.recipe.options import options_of
-from ffcore.testing import checks
+from ffcore.testing import checks, scene
 from ffcore.testing.example import Example, Options, examples_of, needed
 from ffcore.testing.failures import failure
+from ffcore.testing.scene import Scene
 
 Check = Callable[[Example], None]
 _SLIPS: dict[Entry, dict[tuple[type[BaseException], str], str]] = {}
@@ -32,17 +33,20 @@ class Case:
         check: the check's name.
         waived: the reason why it is not run, or empty.
         number: index of the example of the component.
+        scene: the recipe that the component is tried in; None for the kit's own small network.
     """
 
     example: Example
     check: str
     waived: str = ""
     number: int = 0
+    scene: str | None = None
 
     def __str__(self) -> str:
         entry = self.example.entry
         which = f"[{self.number}]" if self.number else ""
-        return f"{entry.noun} {entry.name}{which}: {self.check}"
+        where = "" if self.scene is None else f" in {self.scene}"
+        return f"{entry.noun} {entry.name}{which}{where}: {self.check}"
 
     def run(self) -> None:
         """Run the check. In pytest, a waived check is skipped with its reason.
@@ -65,9 +69,11 @@ class Case:
             AssertionError: as `run`.
         """
         entry = self.example.entry
-        check = _find(entry.noun, self.check)
+        check: Callable[..., None] = (
+            _find(entry.noun, self.check) if self.scene is None else _scenes()[self.check]
+        )
         try:
-            check(self.example)
+            check(self.example if self.scene is None else Scene(entry, self.scene))
         except Exception as error:
             line = located(error)
             slips = _SLIPS.setdefault(entry, {})
@@ -83,6 +89,7 @@ def cases(
     file: str | os.PathLike[str] | None = None,
     waive: Mapping[tuple[str, str, str], str] | None = None,
     examples: Mapping[tuple[str, str], Sequence[Options]] | None = None,
+    scenes: Mapping[tuple[str, str], str] | None = None,
 ) -> list[Case]:
     """Return every check of every registered component.
 
@@ -91,12 +98,15 @@ def cases(
         file: only those of this plugin file, which is loaded first.
         waive: reasons not to run a check, by (noun, name, check).
         examples: options for a component, by (noun, name), in place of its own examples.
+        scenes: a recipe for a component, by (noun, name), whose network, algorithm, data and views it is
+            tried in: its name, or the path of its file. The checks of `ffcore.testing.scene` then take the
+            place of those in the kit's own small network.
 
     Raises:
-        UserError: when the plugin does not exist, a waiver has no reason or no check, or examples are of no
-            component that is checked.
+        UserError: when the plugin does not exist, a waiver has no reason or no check, or examples or scenes
+            are of no component that is checked.
     """
-    waive, examples = dict(waive or {}), dict(examples or {})
+    waive, examples, scenes = dict(waive or {}), dict(examples or {}), dict(scenes or {})
     plugins = manager.current()
     if file is not None:
         plugin = plugins.add(file)
@@ -105,13 +115,14 @@ def cases(
         raise UserError(f"there is no working plugin {plugin!r}{closest(plugin, known)}")
     entries = [e for noun in NOUNS for e in plugins.registry.entries(noun) if plugin in (None, e.plugin)]
     checked = {(entry.noun, entry.name) for entry in entries}
-    for component in examples:
-        if component not in checked:
-            raise UserError(f"examples: {component!r} is not (noun, name) of a component that is checked")
+    for what, given in (("examples", examples), ("scenes", scenes)):
+        for component in given:
+            if component not in checked:
+                raise UserError(f"{what}: {component!r} is not (noun, name) of a component that is checked")
     found = [
-        Case(case.example, case.check, waive.get(_key(case), case.waived), case.number)
+        replace(case, waived=waive.get(_key(case), case.waived))
         for entry in entries
-        for case in _of(entry, examples.get((entry.noun, entry.name)))
+        for case in _of(entry, examples.get((entry.noun, entry.name)), scenes.get((entry.noun, entry.name)))
     ]
     for key, reason in waive.items():
         if not reason.strip():
@@ -150,9 +161,20 @@ def _used(noun: str) -> list[str]:
     return [*checks.named(noun), *([] if no_module else checks.named("module"))]
 
 
-def _of(entry: Entry, given: Sequence[Options] | None) -> list[Case]:
+def _scenes() -> dict[str, Callable[[Scene], None]]:
+    start = "check_scene_"
+    return {
+        name.removeprefix(start).replace("_", " "): function
+        for name, function in vars(scene).items()
+        if name.startswith(start)
+    }
+
+
+def _of(entry: Entry, given: Sequence[Options] | None, recipe: str | None) -> list[Case]:
     whole = Example(entry)
     found = [Case(whole, check) for check in checks.named("entry")]
+    if recipe is not None:
+        return found + [Case(whole, check, scene=os.fspath(recipe)) for check in _scenes()]
     if not NOUNS[entry.noun].has_options:  # not constructed
         return found + [Case(whole, check) for check in checks.named(entry.noun)]
     if (needs := needed(entry)) is not None and find_spec(needs) is None:
