@@ -73,7 +73,10 @@ def find(name_or_path: str) -> Path:
     known = _known()
     if name_or_path not in known:
         given, hint = shortened(name_or_path, 200), closest(name_or_path[:200], known)
-        raise RecipeError(f"there is no recipe {given}{hint}; a path should end in .yaml")
+        broken = "".join(
+            f"; plugin {name} is broken: {why}" for name, why in manager.current().broken.items()
+        )
+        raise RecipeError(f"there is no recipe {given}{hint}; a path should end in .yaml{broken}")
     paths = known[name_or_path]
     if len(paths) > 1:
         raise RecipeError(f"there are two recipes {name_or_path!r}: {' and '.join(map(str, paths))}")

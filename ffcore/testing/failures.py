@@ -61,6 +61,7 @@ REMEDIES: dict[str, str] = {
     "rule_reports_detached_losses_of_every_block": "return one mapping of detached scalars for each entry of "
     "the window",
     "entry_options_are_described": "add an Args section to the docstring of the class",
+    "entry_plugin_imports_no_torch": "give targets as text in the module with the hook",
     "entry_source_reads_as_the_class": "remove what changes the class after its definition, such as a "
     "decorator, or register the class itself",
     "dataset_loads_the_same_twice": "draw from a generator that is seeded in load",

@@ -7,6 +7,7 @@ from ffcore.errors import UserError
 from ffcore.plugin import hookimpl, manager
 from ffcore.plugin.manager import Plugins
 from ffcore.plugin.nouns import NOUNS
+from ffcore.recipe.load import find
 from ffcore.trust import trusting
 
 GOOD = """
@@ -69,6 +70,18 @@ def test_a_broken_plugin_is_named_when_something_is_not_found(install):
     install(bad="import no_such_module")
     with pytest.raises(UserError, match="plugin 'bad' is broken: ModuleNotFoundError"):
         Plugins.load().registry.get("goodness", "x")
+
+
+def test_a_broken_plugin_is_named_when_its_recipe_is_not_found(install):
+    install(bad="import no_such_module")
+    manager.use(Plugins.load())
+    try:
+        with pytest.raises(
+            UserError, match=r"no recipe 'bad/recipe'.*; plugin bad is broken: ModuleNotFound"
+        ):
+            find("bad/recipe")
+    finally:
+        manager.use(None)
 
 
 def test_of_two_clashing_plugins_the_later_is_broken_and_registers_nothing(install):

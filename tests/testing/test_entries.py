@@ -1,5 +1,8 @@
 """Checks of a registration: target, options and source."""
 
+import sys
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from ffcore.errors import UserError
@@ -7,9 +10,11 @@ from ffcore.interfaces import (
     Goodness,
     Objective,
 )
+from ffcore.plugin.registry import Entry
 from ffcore.plugin.signature import imported_signature
 from ffcore.plugin.targets import load_target
-from ffcore.testing import run_check
+from ffcore.testing import Example, run_check
+from ffcore.testing.checks import entries
 
 
 class SumSquares(Goodness):
@@ -91,3 +96,34 @@ def test_a_component_without_a_summary_is_caught(register):
     register("goodness", SumSquares, summary=" ")
     with pytest.raises(AssertionError, match="has no summary"):
         run_check("goodness", "mine", "says what it is")
+
+
+@pytest.mark.parametrize(
+    ("hook", "parts", "words"),
+    [
+        ("from slow_plugin.parts import Sum", "import torch", "slow_plugin.parts imports torch at its top"),
+        ("import slow_plugin.parts", "from torch import nn", "slow_plugin.parts imports torch"),
+        ("import torch", "", "slow_plugin.hook imports torch"),
+        ("from slow_plugin import parts", "def later():\n    import torch", None),
+    ],
+)
+def test_a_plugin_that_imports_torch_is_noticed(tmp_path, monkeypatch, hook, parts, words):
+    package = tmp_path / "slow_plugin"
+    package.mkdir()
+    for name, text in (("__init__", ""), ("hook", hook), ("parts", parts)):
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("slow", "slow_plugin.hook", "ffcore.plugins")
+    monkeypatch.setattr(entries, "entry_points", lambda group: [point])
+    entries._torch_in.cache_clear()
+    example = Example(Entry("goodness", "sum", "slow_plugin.parts:Sum", "slow", "a sum"))
+    try:
+        if words is None:
+            entries.check_entry_plugin_imports_no_torch(example)
+        else:
+            with pytest.raises(AssertionError, match=words):
+                entries.check_entry_plugin_imports_no_torch(example)
+    finally:
+        entries._torch_in.cache_clear()
+        for name in [name for name in sys.modules if name.startswith("slow_plugin")]:
+            del sys.modules[name]
