@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import nox
@@ -59,13 +61,16 @@ def tests_wheel(session: nox.Session) -> None:
 
     The tests are those of parts that only a wheel could lack, such as types. All recipes
     are validated, and some are built, to check that they and their code are in the wheel; one run checks the
-    command.
+    command. The wheel is built from the source distribution, and both could be published.
     """
     root = Path.cwd()
     built = Path(session.create_tmp()) / "dist"
-    session.install("build", "pytest", "hypothesis", "mypy")
-    session.run("python", "-m", "build", "--wheel", "--outdir", str(built), str(root))
-    wheel = max(built.glob("ffcore-*.whl"), key=lambda path: path.stat().st_mtime)
+    shutil.rmtree(built, ignore_errors=True)
+    session.install("build", "twine", "pytest", "hypothesis", "mypy")
+    session.run("python", "-m", "build", "--outdir", str(built), str(root))
+    (source,), (wheel,) = built.glob("ffcore-*.tar.gz"), built.glob("ffcore-*.whl")
+    session.run("python", "-m", "twine", "check", "--strict", str(source), str(wheel))
+    check_contents(wheel)
     session.install("--force-reinstall", "--no-deps", str(wheel))
     session.install(str(wheel))
     elsewhere = session.create_tmp()
@@ -81,6 +86,18 @@ def tests_wheel(session: nox.Session) -> None:
             *(str(root / "tests" / room) for room in OF_A_WHEEL),
             *("-p", "no:cacheprovider", *session.posargs),
         )
+
+
+def check_contents(wheel: Path) -> None:
+    """Raise if a wheel lacks a file that an import would not miss, or has one that is not for users."""
+    names = zipfile.ZipFile(wheel).namelist()
+    needed = ("ffcore/py.typed", "ffcore/recipes/digits/ff.yaml", "ffcore/scaffold/files/LICENSE.txt")
+    lacks = [name for name in needed if name not in names]
+    licence = any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+    tops = {name.partition("/")[0] for name in names}
+    others = [top for top in tops if not top.startswith(("ffcore_", "ffcore-")) and top != "ffcore"]
+    if lacks or not licence or others:
+        raise SystemExit(f"{wheel.name}: lacks {lacks}, licence: {licence}, should not have {others}")
 
 
 @nox.session
