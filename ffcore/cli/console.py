@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 PIPED_WIDTH = 100
+_WIDEST = 10_000
 _REST = 12
 """Minimum width of the other columns."""
 
@@ -30,11 +33,19 @@ class Plain(Console):
 
 
 def console() -> Console:
-    """Returns a console on standard output; a pipe is 100 columns wide."""
+    """Returns a console on standard output; a pipe has the width of ``COLUMNS``, or 100 columns."""
     plain = Plain()
     if not plain.is_terminal:
-        plain.width = PIPED_WIDTH
+        given = os.environ.get("COLUMNS", "")
+        plain.width = int(given) if given.isdigit() and 0 < int(given) < _WIDEST else PIPED_WIDTH
     return plain
+
+
+def print_whole(table: Table) -> None:
+    """Print a table; the console is widened where columns that do not wrap would be cut."""
+    target = console()
+    target.width = max(target.width, Measurement.get(target, target.options, table).minimum)
+    target.print(table)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     recipes. For the directory of a sweep, its summary is written again.
     """
     from ffcore import report
-    from ffcore.cli.console import console
+    from ffcore.cli.console import print_whole
     from ffcore.files import SUMMARY
 
     def complain(message: str) -> None:
@@ -53,9 +53,11 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         records = [report.RunRecord.read(run) for run in runs]
         written = None if out is None else report.write_comparison(records, out, force, complain)
         names = report.names_of_runs(records)
-        console().print(report.compare_table([record.results for record in records], names))
+        print_whole(report.compare_table([record.results for record in records], names))
+        for line in report.better_alone(records, names):
+            click.echo(line)
         if different := report.differences(records):
-            console().print(report.differences_table(different, names))
+            print_whole(report.differences_table(different, names))
     if written is not None:
         click.echo(written)
         click.echo(written.with_suffix(".html"))

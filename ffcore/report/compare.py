@@ -11,9 +11,9 @@ import numpy as np
 from ffcore.errors import UserError
 from ffcore.files import RESULTS
 from ffcore.report.confusion import draw_confusion, matrix_of
-from ffcore.report.differences import differences, names_of_runs
+from ffcore.report.differences import differences, grouped, names_of_runs
 from ffcore.report.document import Document
-from ffcore.report.evidence import per_source
+from ffcore.report.evidence import better_alone, per_source
 from ffcore.report.goodness import draw_histograms, grid_of, measured_blocks
 from ffcore.report.images import draw_receptive, weights_of
 from ffcore.report.legend import shared_legend
@@ -102,19 +102,24 @@ def _results(named: Named) -> Section:
     }
     table = markdown_table([full.get(key, key) for key in rows[0]], [list(row.values()) for row in rows])
     sources = {run.get("paper", "source"): None for run in named.values() if run.get("paper", "source")}
-    return Section(
-        "Results", "\n\n".join([table, *(f"The paper's result: {literal(source)}" for source in sources)])
-    )
+    alone = [literal(line) for line in better_alone(list(named.values()), list(named))]
+    papers = [f"The paper's result: {literal(source)}" for source in sources]
+    return Section("Results", "\n\n".join([table, *alone, *papers]))
 
 
 def _settings(named: Named) -> Section:
     """Settings."""
     different = differences(list(named.values()))
+    empty = [""] * len(named)
+
+    def of_cell(cell: str) -> str:
+        return cell if cell in ("", NOTHING) else code(cell)
+
     if not different:
         return Section("Settings that differ", "The recipes of these runs are the same.")
     rows = [
-        [code(path), *(cell if cell == NOTHING else code(cell) for cell in cells)]
-        for path, cells in different.items()
+        [f"**{literal(path)}**" if not cells else code(path), *(of_cell(cell) for cell in cells or empty)]
+        for path, cells in grouped(different)
     ]
     return Section(
         "Settings that differ", markdown_table(("setting", *map(literal, named)), rows, numbers=False)

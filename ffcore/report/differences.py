@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ffcore.report.record import RunRecord
@@ -39,6 +40,25 @@ def differences(runs: Sequence[RunRecord]) -> dict[str, list[str]]:
         for path in sorted(paths, key=lambda path: parts.index(path.split(".")[0]))
         if len({own.get(path) for own in known}) > 1
     }
+
+
+def grouped(different: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the rows of a table of differences; a part of the recipe with several gets a row of its own.
+
+    >>> list(grouped({"seed": ["1", "2"], "block.goodness.kind": ["a", "b"], "block.rule.kind": ["–", "c"]}))
+    [('seed', ['1', '2']), ('block', ()), ('goodness.kind', ['a', 'b']), ('rule.kind', ['–', 'c'])]
+    """
+    sizes = Counter(path.partition(".")[0] for path in different)
+    last = ""
+    for path, cells in different.items():
+        part, _, rest = path.partition(".")
+        if sizes[part] < 2 or not rest:
+            yield path, cells
+            continue
+        if part != last:
+            yield part, ()
+        last = part
+        yield rest, cells
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ffcore.report.colours import colours_of
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, Section
@@ -23,6 +25,23 @@ def evidence(run: RunRecord) -> Section | None:
     if how := run.get("contribution"):
         body += f"\n\nCombined by {code(how)}. The table also has the sources that it does not use."
     return Section("Single blocks and combined", body, [_bars(run, test)] if test else [])
+
+
+def better_alone(runs: Sequence[RunRecord], names: Sequence[str]) -> list[str]:
+    """Return a line for each run whose best source alone beats all combined, on validation samples."""
+    lines = []
+    for run, name in zip(runs, names, strict=True):
+        alone, combined = per_source(run, "val"), run.get("val", "accuracy")
+        if len(alone) < 2 or combined is None:
+            continue
+        best = max(alone, key=lambda source: alone[source])
+        if alone[best] > combined:
+            test = per_source(run, "test").get(best)
+            lines.append(
+                f"{name}: {best} alone has a validation error of {error(alone[best])}, all combined "
+                f"{error(combined)}; test error alone {error(test)}"
+            )
+    return lines
 
 
 def per_source(run: RunRecord, split: str) -> dict[str, float]:

@@ -27,9 +27,10 @@ def to_html(title: str, parts: Sequence[Part]) -> str:
         parts: the parts of the report. Their bodies are markdown; HTML tags in it are escaped.
     """
     markdown = _markdown()
-    body = [f"<h1>{escape(title)}</h1>"]
-    for part in parts:
-        inside = [f"<h2>{markdown.renderInline(part.title)}</h2>"] if part.title else []
+    body = [f"<h1>{escape(title)}</h1>", *_contents(markdown, parts)]
+    for number, part in enumerate(parts):
+        heading = f'<h2 id="section-{number}">{markdown.renderInline(part.title)}</h2>'
+        inside = [heading] if part.title else []
         inside.append(markdown.render(part.body).strip())
         inside += [_figure(markdown, plate) for plate in part.plates]
         body.append("\n".join(["<section>", *filter(None, inside), "</section>"]))
@@ -52,6 +53,16 @@ def to_html(title: str, parts: Sequence[Part]) -> str:
             "</html>\n",
         ]
     )
+
+
+def _contents(markdown: MarkdownIt, parts: Sequence[Part]) -> list[str]:
+    """Return links to the sections, if there are several."""
+    links = [
+        f'<a href="#section-{number}">{markdown.renderInline(part.title)}</a>'
+        for number, part in enumerate(parts)
+        if part.title
+    ]
+    return [f'<nav aria-label="Contents">{" ".join(links)}</nav>'] if len(links) > 2 else []
 
 
 def _markdown() -> MarkdownIt:

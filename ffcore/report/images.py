@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import FigureBase
 
 
+LEAST_LIKENESS = 0.1
+"""Least `likeness` of weights that are drawn."""
+
+
 def receptive_fields(run: RunRecord) -> Section | None:
     """Returns the section with the weights of the first block's units; None if they are not images."""
     fields = weights_of(run)
@@ -45,12 +49,30 @@ def receptive_fields(run: RunRecord) -> Section | None:
 
 
 def weights_of(run: RunRecord) -> tuple[str, Array] | None:
-    """Returns the first block whose weights are images, and the weights (U, C, H, W)."""
+    """Returns the first block whose weights are images, and the weights (U, C, H, W).
+
+    None also for weights that look like noise: see `likeness`.
+    """
     for key, weights in run.arrays.items():
         if key.startswith("receptive/") and weights.ndim == 4 and min(weights.shape[2:]) > 1 and len(weights):
             # weights of a diverged run may be non-finite
-            return key.removeprefix("receptive/"), np.nan_to_num(weights.astype(float), posinf=0, neginf=0)
+            finite = np.nan_to_num(weights.astype(float), posinf=0, neginf=0)
+            return (key.removeprefix("receptive/"), finite) if likeness(finite) > LEAST_LIKENESS else None
     return None
+
+
+def likeness(weights: Array) -> float:
+    """Return the correlation between the weights of neighbouring pixels, over all units (U, C, H, W).
+
+    About 0 for independent weights, such as initial ones; small filters, up to 7×7, always count as alike.
+    """
+    if max(weights.shape[2:]) < 8:
+        return 1.0
+    centred = weights - weights.mean((2, 3), keepdims=True)
+    pairs = ((centred[..., 1:], centred[..., :-1]), (centred[..., 1:, :], centred[..., :-1, :]))
+    products = sum(float((a * b).sum()) for a, b in pairs)
+    squares = sum(float(((a * a).sum() * (b * b).sum()) ** 0.5) for a, b in pairs)
+    return products / squares if squares else 0.0
 
 
 def draw_receptive(ax: Axes, weights: Array, columns: int) -> None:

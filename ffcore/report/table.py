@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ffcore.report.differences import grouped
 from ffcore.report.record import deep
 from ffcore.report.text import NOTHING, clock, count, duration, error, memory, number, percent, plain, short
 
@@ -140,7 +141,7 @@ def compare_table(results: Sequence[Results], names: Sequence[str] | None = None
     table.caption_justify = "left"
     for column in columns:
         if column == "run":
-            table.add_column(column, overflow="fold")
+            table.add_column(column, no_wrap=True)
         else:
             table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
@@ -171,11 +172,16 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
         A renderable for a rich console.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("different setting", min_width=max(map(len, differ), default=0))
+    table.add_column("different setting", no_wrap=True)
     for name in names:
         table.add_column(_cell(name), overflow="fold")
-    for path, cells in differ.items():
-        table.add_row(*map(_cell, (path, *cells)))
+    inside = False
+    for path, cells in grouped(differ):
+        inside = not cells or (inside and path not in differ)
+        name = _cell(path)
+        if inside and cells:
+            name.pad_left(2)
+        table.add_row(name, *map(_cell, cells))
     return table
 
 

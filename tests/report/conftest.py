@@ -112,7 +112,7 @@ def write_run(
     (path / "results.json").write_text(json.dumps({k: v for k, v in results.items() if k not in without}))
     _write_metrics(path / "metrics.csv", names, sources, epochs, goodness)
     arrays: dict[str, Any] = {
-        f"receptive/{names[0]}": rng.normal(size=(20, *shape)),
+        f"receptive/{names[0]}": rng.normal(size=(20, *shape)).cumsum(2).cumsum(3),
         "examples/x": rng.random((6, *shape)),
         "examples/y": np.arange(6) % len(classes),
         "examples/predicted": np.arange(1, 7) % len(classes),

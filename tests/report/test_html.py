@@ -30,7 +30,8 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if tag not in ("meta", "img", "link", "br", "hr"):
             self._open.append(tag)
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        links = [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        self.sources += [link for link in links if not link.startswith("#")]  # not those within the page
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
@@ -67,6 +68,14 @@ def test_page_fetches_nothing(report: Path) -> None:
     style = "".join(seen.words["style"])
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_the_contents_link_to_every_section(report: Path) -> None:
+    text = report.read_text() if report.suffix == ".html" else report.with_suffix(".html").read_text()
+    links = re.findall(r'<a href="#(section-\d+)">([^<]+)</a>', text)
+    titles = re.findall(r'<h2 id="(section-\d+)">([^<]+)</h2>', text)
+    assert links == titles
+    assert len(links) > 3
 
 
 def test_every_picture_is_inside_as_vector_graphics(report: Path) -> None:

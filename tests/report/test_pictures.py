@@ -9,7 +9,7 @@ from ffcore.report import RunRecord
 from ffcore.report.confusion import confusion
 from ffcore.report.evidence import evidence
 from ffcore.report.goodness import auc, grid_of
-from ffcore.report.images import misclassified, receptive_fields
+from ffcore.report.images import likeness, misclassified, receptive_fields
 from ffcore.report.overview import WIDTH, fit_title, overview
 from ffcore.report.style import fit_scale, new_figure, paper_style, spread
 from ffcore.report.summary import summary
@@ -136,3 +136,13 @@ def test_one_is_singular(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run())
     run.results["epochs"] = 1
     assert "1 epoch  ·" in overview(run).subfigs[0].texts[1].get_text()
+
+
+def test_weights_that_look_like_noise_are_left_out(fake_run) -> None:
+    rng = np.random.default_rng(0)
+    noise, smooth = rng.normal(size=(30, 1, 12, 12)), np.sin(np.arange(144).reshape(1, 1, 12, 12) / 9)
+    assert abs(likeness(noise)) < 0.1 < likeness(noise + 3 * smooth)
+    assert likeness(rng.normal(size=(30, 3, 5, 5))) == 1.0  # small filters are always drawn
+    run = fake_run()
+    np.savez(run / "arrays.npz", **{"receptive/dense1": noise})
+    assert receptive_fields(RunRecord.read(run)) is None
