@@ -150,9 +150,8 @@ class Network(nn.Module):
         names = [source.name for source in self.sources]
         if twice := {name for name in names if names.count(name) > 1}:
             raise UserError(f"readouts: the name {min(twice)!r} is taken by another source of evidence")
-        first = self.shape if isinstance(body, LocalNetwork) else next(tensors(example)).shape[1:]
         context = Context(
-            tuple(first),
+            tuple(self.shape if isinstance(body, LocalNetwork) else next(tensors(example)).shape[1:]),
             self.classes,
             task=self.task,
             blocks=len(self.blocks),
@@ -322,6 +321,7 @@ class Network(nn.Module):
     def evidence(self, x: Any) -> Tensor:
         """Return the evidence of every source in evaluation mode, (N, *shape) → (L, N, *P, K)."""
         refuse_samples(x, self.shape, self.floats)
+        self.local.settle()
         with torch.no_grad(), evaluating(self), self.mixed(next(tensors(x)).device), formats_named(x, self):
             return self.measure(x)
 

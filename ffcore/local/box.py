@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Literal
 
 import numpy as np
@@ -194,12 +195,13 @@ class BoxStage(nn.Module):
 
     def _made(self, rows: Tensor) -> Tensor:
         before = version(rows)
-        UNDER_WAY.since = began = time.perf_counter()
+        thread = get_ident()
+        UNDER_WAY.calls[thread] = began = time.perf_counter()
         try:
             with self._errors_of("its forward"):
                 raw = self.box(rows)
         finally:
-            UNDER_WAY.since = None
+            del UNDER_WAY.calls[thread]
         self._count(purpose(), len(rows), began)
         if version(rows) != before:  # observers and other stages may hold the same tensor
             raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")

@@ -44,13 +44,19 @@ Uses = Mapping[Purpose, Use]
 
 
 class UnderWay:
-    """The call of a box that is under way.
+    """The calls of boxes that are under way: one in the main thread, and those that overlap with learning.
 
     Attributes:
-        since: when it has begun, by ``time.perf_counter``; None between calls.
+        calls: when they have begun, by ``time.perf_counter``, by thread.
     """
 
-    since: float | None = None
+    def __init__(self) -> None:
+        self.calls: dict[int, float] = {}
+
+    @property
+    def since(self) -> float | None:
+        """When the oldest of them has begun; None between calls."""
+        return min(self.calls.copy().values(), default=None)
 
 
 UNDER_WAY = UnderWay()

@@ -28,13 +28,13 @@ from ffcore.local.overlap import Overlap
 from ffcore.local.passes import Pass, Record, fit_due
 from ffcore.local.plan import Place, planned, refuse_shared
 from ffcore.local.returned import evidence_of, read_of, wrong_views
-from ffcore.local.route import Route
+from ffcore.local.route import Routed
 from ffcore.local.rules import Gradient
 from ffcore.private import hook_tables
 from ffcore.tasks import as_task
 
 
-class LocalNetwork(nn.Module):
+class LocalNetwork(Routed):
     """Any PyTorch module that contains local blocks, together with readouts.
 
     A dry run on zeros finds the blocks in the order of their first call, and the shapes of their outputs.
@@ -55,7 +55,6 @@ class LocalNetwork(nn.Module):
         record: receives the terms of each block's loss.
         circuits: the stages that are circuits.
         finite: whether to raise on non-finite losses before any weight changes. This waits for the device.
-        route: runs learning passes on several ranks or around boxes; None if they are a loop over the stages.
 
     Raises:
         UserError: when the body does not call any local block.
@@ -85,7 +84,7 @@ class LocalNetwork(nn.Module):
         self.record: Record | None = None
         self.observers: list[Observer] = []
         self.finite = False
-        self.route: Route | None = Overlap.of(self.stages)
+        self.route = Overlap.of(self.stages)
         x = next(body.parameters(), torch.zeros(())).new_zeros(2, *self.shape) if example is None else example
         every = explore(self, self.stages, x, self.task, superclass_of)
         refuse_shared(every)
@@ -296,6 +295,7 @@ class LocalNetwork(nn.Module):
 
     def observe(self, views: Views, *observers: Observer) -> Any:
         """Run one pass without learning, with these observers; return the output of the last stage."""
+        self.settle()
         with torch.no_grad(), evaluating(*self._plain):
             return self._pass(views, observers).run(self.stages, views.x)
 
@@ -327,6 +327,7 @@ class LocalNetwork(nn.Module):
                 for observer in self.observers:
                     observer(block, inputs, out, views)
 
+        self.settle()
         plan = {r: p for r, p in self._readout_plan.items() if learn and self.learns(cast(LocalBlock, r))}
         self._require_optimizers(plan)
         # Evaluation mode, so that a batch updates running statistics once, in the pass in which blocks learn.
@@ -355,21 +356,6 @@ class LocalNetwork(nn.Module):
         """
         self.settle()
         return fit_due(self.stages, self._first, epoch, passes)
-
-    def settle(self) -> None:
-        """Finish learning passes that wait for a box; see `ffcore.local.overlap`."""
-        if self.route is not None:
-            self.route.settle(self)
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the state after all passes that have begun; see `torch.nn.Module.state_dict`."""
-        self.settle()
-        return super().state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied and pickled: the state after all passes that have begun."""
-        self.settle()
-        return self.__dict__
 
     def _pass(
         self,

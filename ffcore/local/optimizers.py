@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import torch
 from torch import nn
@@ -40,6 +41,7 @@ class BlockOptimizers(torch.optim.Optimizer):
     def __init__(self, blocks: Mapping[str, BlockOptimizer]) -> None:
         self.blocks = dict(blocks)
         self.heard = True
+        self.network: ref[LocalNetwork] | None = None  # one whose passes may wait for a box
         super().__init__([{"params": group["params"]} for group in self._groups()], {})
         # torch's constructor copies the groups; share the blocks' own, so that schedulers change their rates
         self.param_groups = self._groups()
@@ -53,13 +55,19 @@ class BlockOptimizers(torch.optim.Optimizer):
         if closure is not None and self.heard:
             closure()
 
+    def _settle(self) -> None:
+        network = None if self.network is None else self.network()
+        if network is not None:
+            network.settle()
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all blocks."""
         for each in self.blocks.values():
             each.optimizer.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the blocks' optimisers, by name."""
+        """Return the states of the blocks' optimisers, by name, after all passes that have begun."""
+        self._settle()
         return {"blocks": {name: each.optimizer.state_dict() for name, each in self.blocks.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -68,6 +76,7 @@ class BlockOptimizers(torch.optim.Optimizer):
         Raises:
             ValueError: when the state is that of other blocks, or not one of `state_dict`.
         """
+        self._settle()
         blocks = state_dict.get("blocks")
         if not isinstance(blocks, Mapping):
             raise ValueError("optimiser state: has no entry 'blocks' with the states of the block optimisers")

@@ -5,8 +5,10 @@
              begin the call of the box             batch t, in a thread
              learn the blocks after the box        batch t − 1
 
-Every block learns from the same batches in the same order, with the same random numbers and learning rates.
-So the weights are those without overlap, once `Overlap.settle` has finished the passes that wait for a box.
+Every block learns from the same batches in the same order, with the same random numbers and options of its
+optimiser. So the weights are those without overlap, once `Overlap.settle` has finished the passes that wait.
+Predictions, copies, changes of mode, device or plan, and states of network and optimisers, saved or loaded,
+call it first.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +32,6 @@ from ffcore.local.route import Route
 if TYPE_CHECKING:
     from ffcore.local.network import LocalNetwork
 
-Rate = tuple[dict[str, Any], float]
-"""A parameter group and its learning rate."""
-
 
 class Overlap(Route):
     """Runs a pass up to the first box that overlaps, then the rest of the pass of the batch before."""
@@ -39,7 +39,6 @@ class Overlap(Route):
     def __init__(self) -> None:
         self._waiting: dict[BoxStage, Waiting] = {}
         self._plan: Plan | None = None  # the plan that has been checked
-        self._after: dict[BoxStage, list[nn.Module]] = {}  # the modules that it runs after each box
 
     @staticmethod
     def of(stages: Sequence[nn.Module]) -> Overlap | None:
@@ -67,12 +66,9 @@ class Overlap(Route):
             return
         if here.plan is not self._plan:
             _refuse(network, here, stages)
-            self._plan, every = here.plan, network.stages
-            self._after = {
-                box: [part for stage in every[i + 1 : stages.stop] for part in stage.modules()]
-                for i, box in enumerate(every[: stages.stop])
-                if isinstance(box, BoxStage) and box.overlap
-            }
+            self._plan = here.plan
+        if network.optimizers is not None:
+            network.optimizers.network = ref(network)
         self._continue(network, here, here.views.x, stages)
 
     def _continue(self, network: LocalNetwork, here: Pass, x: Tensor, stages: range) -> None:
@@ -83,24 +79,29 @@ class Overlap(Route):
             return
         box = every[at]
         assert isinstance(box, BoxStage)
-        before = self._waiting.pop(box, None)
-        answer = None if before is None else before.answer()
-        self._waiting[box] = Waiting(here, box, x, range(at + 1, stages.stop), self._after[box])
+        before = self._waiting.get(box)
+        try:
+            answer = None if before is None else before.answer()
+        finally:  # after an error of the box this batch waits, as it would be the next one without overlap
+            self._waiting[box] = Waiting(here, box, x, range(at + 1, stages.stop))
         if before is not None and answer is not None:
             with before.state():
                 self._continue(network, before.here, answer, before.stages)
 
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
         """Run the whole network for the readouts, after the passes that wait."""
-        self.settle(network)
         here.run(network.stages, here.views.x)
         return True
 
     def settle(self, network: LocalNetwork) -> None:
-        """Finish the passes that wait for a box, the oldest first."""
+        """Finish the passes that wait for a box, the oldest first: those of the last box."""
         while self._waiting:
-            _, waiting = self._waiting.popitem()
-            answer = waiting.answer()
+            box = max(self._waiting, key=lambda box: self._waiting[box].stages.start)
+            waiting = self._waiting[box]
+            try:
+                answer = waiting.answer()
+            finally:
+                del self._waiting[box]
             with waiting.state():
                 waiting.here.run(network.stages[waiting.stages.start : waiting.stages.stop], answer)
 
@@ -113,40 +114,31 @@ class Waiting:
         box: the box, which is called in a thread.
         x: its input.
         stages: the stages after the box.
-        modules: all modules of these.
     """
 
-    def __init__(
-        self, here: Pass, box: BoxStage, x: Tensor, stages: range, modules: Sequence[nn.Module]
-    ) -> None:
-        self.here, self.stages, self.modules = here, stages, modules
-        self._modes = [part.training for part in modules]
-        self._rates = [
-            (group, group["lr"]) for each in here.optimizers.values() for group in each.optimizer.param_groups
-        ]
-        self._random = _random(x)
+    def __init__(self, here: Pass, box: BoxStage, x: Tensor, stages: range) -> None:
+        self.here, self.stages = here, stages
+        self._device = x.device
+        self._options = _options(here)
+        self._random = _random(x.device)
+        self._grad = torch.is_grad_enabled()
+        kind = x.device.type
+        self._autocast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         self._answer: Tensor | None = None
         self._error: BaseException | None = None
-        kind = x.device.type
-        autocast = torch.autocast(
-            kind,
-            torch.get_autocast_dtype(kind),
-            enabled=torch.is_autocast_enabled(kind),
-            cache_enabled=False,
-        )
+        # This thread waits until the box is called: otherwise it may hold Python's lock until the next pause.
+        entered = Event()
+        here.entering = entered.set
 
         def call() -> None:
             try:
-                with autocast:
+                with self._precision():
                     self._answer = here.run([box], x)
             except BaseException as error:  # raised again in the main thread
                 self._error = error
             finally:
                 entered.set()
 
-        # This thread waits until the box is called: otherwise it may hold Python's lock until the next pause.
-        entered = Event()
-        here.entering = entered.set
         # A daemon: a box that never answers does not keep the process alive.
         self._thread = Thread(target=call, name=f"box {box.name}", daemon=True)
         self._thread.start()
@@ -164,36 +156,62 @@ class Waiting:
         assert self._answer is not None
         return self._answer
 
+    def _precision(self) -> torch.autocast:
+        enabled, dtype = self._autocast
+        return torch.autocast(self._device.type, dtype, enabled=enabled, cache_enabled=False)
+
     @contextmanager
     def state(self) -> Iterator[None]:
-        """Within the context, random numbers, learning rates and modes are those of this pass."""
-        rates = [(group, group["lr"]) for group, _ in self._rates]
-        random, modes = _random(self._answer), [part.training for part in self.modules]
-        self._set(rates=self._rates, random=self._random, modes=self._modes)
-        try:
-            yield
-        finally:
-            self._set(rates=rates, random=random, modes=modes)
+        """Within the context, what a step depends on is as in this pass.
 
-    def _set(self, rates: Sequence[Rate], random: Sequence[Tensor], modes: Sequence[bool]) -> None:
-        for group, rate in rates:
-            group["lr"] = rate
-        torch.set_rng_state(random[0])
-        for state in random[1:]:
-            torch.cuda.set_rng_state(state)
-        for part, mode in zip(self.modules, modes, strict=True):
-            if part.training != mode:
-                part.training = mode
+        That is random numbers, options of the optimisers, precision and whether gradients are computed.
+        """
+        options, random = _options(self.here), _random(self._device)
+        _set(self._options, self._random, self._device)
+        try:
+            with torch.inference_mode(False), torch.set_grad_enabled(self._grad), self._precision():
+                yield
+        finally:
+            _set(options, random, self._device)
 
 
 def _overlaps(part: nn.Module) -> bool:
     return isinstance(part, BoxStage) and part.overlap
 
 
-def _random(x: Any) -> list[Tensor]:
-    """Return the states of torch's generators from which bodies draw: the CPU's, and that of x's GPU."""
-    on_gpu = [torch.cuda.get_rng_state(x.device)] if x.is_cuda else []
+Options = list[tuple[dict[str, Any], dict[str, Any]]]
+"""Parameter groups, and their options such as the learning rate."""
+
+
+def _options(here: Pass) -> Options:
+    """Return the options of all optimisers of a pass. Schedulers fill a rate that is a tensor in place."""
+    return [
+        (group, {key: _copied(value) for key, value in group.items() if key != "params"})
+        for each in here.optimizers.values()
+        for group in each.optimizer.param_groups
+    ]
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _random(device: torch.device) -> list[Tensor]:
+    """Return the states of torch's generators from which bodies draw: the CPU's, and that of a GPU."""
+    on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return [torch.get_rng_state(), *on_gpu]
+
+
+def _set(options: Options, random: Sequence[Tensor], device: torch.device) -> None:
+    for group, given in options:
+        for key, value in given.items():
+            if isinstance(value, Tensor) and isinstance(group[key], Tensor):
+                group[key].copy_(value)
+            else:
+                group[key] = value
+    torch.set_rng_state(random[0])
+    for state in random[1:]:
+        torch.cuda.set_rng_state(state, device)
 
 
 def _refuse(network: LocalNetwork, here: Pass, stages: range) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.interfaces import Block
 from ffcore.local.passes import Pass
@@ -42,3 +42,43 @@ class Route(ABC):
 
         By default nothing: each pass of `learn` is finished when it returns.
         """
+
+
+class Routed(nn.Module):
+    """A network with a route: it finishes passes that have begun before its weights are used otherwise.
+
+    Attributes:
+        route: runs learning passes on several ranks or around boxes; None if they are a loop over the stages.
+    """
+
+    route: Route | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.route = None
+        self.register_state_dict_pre_hook(_settle_first)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_settle_first)  # type: ignore[no-untyped-call]
+
+    def settle(self) -> None:
+        """Finish learning passes that wait for a box; see `ffcore.local.overlap`."""
+        if self.route is not None:
+            self.route.settle(cast("LocalNetwork", self))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, after all passes that have begun."""
+        self.settle()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:  # behind `to`, `double` and so on
+        self.settle()
+        made: Self = super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: the state after all passes that have begun."""
+        self.settle()
+        return self.__dict__
+
+
+def _settle_first(network: Routed, *args: Any) -> None:
+    network.settle()

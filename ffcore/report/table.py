@@ -178,10 +178,10 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
     inside = False
     for path, cells in grouped(differ):
         inside = not cells or (inside and path not in differ)
-        name = _cell(path)
+        setting = _cell(path)
         if inside and cells:
-            name.pad_left(2)
-        table.add_row(name, *map(_cell, cells))
+            setting.pad_left(2)
+        table.add_row(setting, *map(_cell, cells))
     return table
 
 

@@ -1,6 +1,7 @@
 """Calls of black boxes that overlap with learning."""
 
 import copy
+from contextlib import suppress
 from threading import Event
 
 import pytest
@@ -76,6 +77,116 @@ def test_a_pass_that_waits_learns_in_the_mode_of_its_batch():
         net.eval()
         net.scores(x)
     same(*nets)
+
+
+def test_loading_a_state_does_not_mix_with_passes_that_wait():
+    net = network(True)
+    first = copy.deepcopy(net.state_dict())
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-2)
+    for x, y in batches(3):
+        net.learn(x, y, optimizers)
+    net.load_state_dict(first)
+    same(net, network(False))
+
+
+def test_the_state_of_the_optimisers_has_every_batch():
+    states = []
+    for overlap in (False, True):
+        net = network(overlap)
+        optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-2)
+        for i, (x, y) in enumerate(batches(3)):
+            torch.manual_seed(i)
+            net.learn(x, y, optimizers)
+        states.append(optimizers.state_dict()["blocks"])  # before the network's own
+    for name, state in states[0].items():
+        assert states[1][name]["state"][0]["step"] == state["state"][0]["step"] == 3
+
+
+@pytest.mark.parametrize("change", ["momentum", "weight_decay"])
+def test_options_of_the_optimiser_are_those_of_the_batch(change):
+    nets = []
+    for overlap in (False, True):
+        net = network(overlap)
+        optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1, momentum=0.5, weight_decay=0.1)
+        for i, (x, y) in enumerate(batches()):
+            torch.manual_seed(i)
+            net.learn(x, y, optimizers)
+            for group in optimizers.param_groups:
+                group[change] *= 0.7
+        nets.append(net)
+    same(*nets)
+
+
+def test_plain_layers_of_a_window_keep_their_graph_in_a_late_pass():
+    def make(overlap):
+        torch.manual_seed(0)
+        stages = [
+            LocalBlock(nn.Linear(D, D)),
+            block(),
+            BoxStage(torch.sign, "box", overlap=overlap),
+            LocalBlock(nn.Linear(D, D)),
+            nn.Linear(D, D),
+            block(),
+        ]
+        windows = {"kind": "windows", "size": 2}
+        return ffcore.Network(stages, "local-errors", torch.zeros(2, D), K, schedule=windows)
+
+    with pytest.warns(UserWarning, match="is not in any block"):
+        nets = [make(overlap) for overlap in (False, True)]
+    for net in nets:
+        learned(net, batches())
+        with torch.no_grad():
+            net.scores(batches(1)[0][0])
+    same(*nets)
+
+
+def test_mixed_precision_is_that_of_the_batch():
+    nets = [network(overlap) for overlap in (False, True)]
+    for net in nets:
+        net.autocast = torch.bfloat16
+        learned(net, batches())
+        net.end_epoch()
+    same(*nets)
+
+
+def test_a_network_may_be_moved_between_batches():
+    nets = [network(overlap) for overlap in (False, True)]
+    for net in nets:
+        optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+        for i, (x, y) in enumerate(batches(4)):
+            torch.manual_seed(i)
+            if i == 2:
+                net.double()
+            net.learn(x.double() if i > 1 else x, y, optimizers)
+    same(*nets)
+
+
+def test_after_an_error_the_blocks_still_see_the_batches_in_order():
+    calls, seen = [], {"block2": [], "block3": []}
+
+    def fails_once(x):
+        calls.append(1)
+        if len(calls) == 4:
+            raise ValueError("no paper")
+        return x
+
+    torch.manual_seed(0)
+    stages = [block(), BoxStage(fails_once, "one", overlap=True), block()]
+    stages += [BoxStage(torch.sign, "two", overlap=True), block()]
+    net = ffcore.Network(stages, "local-errors", torch.zeros(2, D), K, contribution="last")
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    given = batches(6)
+
+    def note(block, terms, samples):
+        if block.name in seen:
+            seen[block.name].append(samples)
+
+    net.records.append(note)
+    for number, (x, y) in enumerate(given, 1):
+        with suppress(RunError):
+            net.learn(x[:number], y[:number], optimizers)
+    net.local.settle()
+    assert seen == {"block2": [1, 2, 4, 5, 6], "block3": [1, 2, 4, 5, 6]}
 
 
 def test_a_copy_holds_every_batch_learned():
