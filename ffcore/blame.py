@@ -168,7 +168,8 @@ def _suspected(frames: list[tuple[FrameType, int]], what: str) -> str | None:
     for frame, _ in frames:
         for name in ("block", "stage", "module", "self", "trainer"):
             given: Any = frame.f_locals.get(name)
-            has_parts = callable(getattr(type(given), "modules", None))
+            # a module without its base's constructor has no parts
+            has_parts = callable(getattr(type(given), "modules", None)) and hasattr(given, "_modules")
             parts = given.modules() if has_parts else getattr(given, "callbacks", ())
             if foreign := foreign_places(parts if name == "trainer" or has_parts else ()):
                 block = _block(frames)

@@ -29,7 +29,7 @@ class Checked:
     @property
     def result(self) -> str:
         """One word for the table."""
-        return "failed" if self.failed else "ok"
+        return "failed" if self.failed or self.same else "ok"
 
 
 @click.command()
@@ -60,8 +60,8 @@ def command(ctx: click.Context, plugin: str) -> None:
         for case, text in each.failed:
             click.echo(f"\nfailed  {case}\n" + "\n".join(f"    {line}" for line in text.splitlines()))
         if each.same:
-            click.echo(f"    {each.same} more checks of {each.title} end at the same line")
-    if any(each.failed for each in found):
+            click.echo(f"    {each.same} more checks of {each.title} end in the same way")
+    if any(each.result == "failed" for each in found):
         ctx.exit(1)
 
 
@@ -85,7 +85,9 @@ def _run(found: Sequence[Case]) -> list[Checked]:
 
 def _cases(plugin: str) -> list[Case]:
     if plugin.endswith(".py"):
-        return cases(file=plugin)
+        if not (made := cases(file=plugin)):
+            raise UserError(f"plugin file {plugin}: it registers no component")
+        return made
     names = [plugin]
     if (project := Path(plugin) / "pyproject.toml").is_file():
         names = list(_entry_points(project))
@@ -97,7 +99,10 @@ def _cases(plugin: str) -> list[Case]:
             raise UserError(f"plugin {name}: {plugins.broken[name]}")
         if names != [plugin] and name not in {info.name for info in plugins.infos}:
             raise UserError(f"plugin {name} is not installed; install it first: pip install -e {plugin}")
-    return [case for name in names for case in cases(plugin=name)]
+    found = [case for name in names for case in cases(plugin=name)]
+    if not found:
+        raise UserError(f"plugin {', '.join(names)}: it registers no component")
+    return found
 
 
 def _entry_points(project: Path) -> dict[str, str]:

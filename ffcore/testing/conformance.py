@@ -19,8 +19,8 @@ from ffcore.testing.failures import failure
 from ffcore.testing.scene import Scene
 
 Check = Callable[[Example], None]
-_SLIPS: dict[Entry, dict[tuple[type[BaseException], str], str]] = {}
-"""By component, the checks that an exception ended, by its type and the author's line."""
+_SLIPS: dict[Entry, dict[str, str]] = {}
+"""By component, the checks that an exception ended, by the line about it."""
 _ON_FILE = "reads the user's files; to check a data set, give its class examples"
 
 
@@ -51,7 +51,7 @@ class Case:
     def run(self) -> None:
         """Run the check. In pytest, a waived check is skipped with its reason.
 
-        So is one that ends at the same line of the component as another one of it: a slip is reported once.
+        So is one that an exception ends as another check of the component: a slip is reported once.
 
         Raises:
             AssertionError: when the component breaks its contract, with what was compared and the usual
@@ -63,7 +63,7 @@ class Case:
             _skip(f"the same error as in {other!r}")
 
     def attempt(self) -> str | None:
-        """Run the check; return the name of an earlier check that ended at the same line, if there is one.
+        """Run the check; return the name of an earlier check that ended in the same way, if there is one.
 
         Raises:
             AssertionError: as `run`.
@@ -75,12 +75,13 @@ class Case:
         try:
             check(self.example if self.scene is None else Scene(entry, self.scene))
         except Exception as error:
-            line = located(error)
-            slips = _SLIPS.setdefault(entry, {})
-            if line and slips.setdefault((type(error), line), str(self)) != str(self):
-                return slips[type(error), line]
             name = getattr(check, "__name__", self.check).removeprefix("check_")
-            raise AssertionError(failure(entry, name, check.__doc__ or "", error)) from error
+            text = failure(self.example, name, check.__doc__ or "", error)
+            if not isinstance(error, AssertionError) or located(error):  # a slip, which ends other checks too
+                slips = _SLIPS.setdefault(entry, {})
+                if (other := slips.setdefault(text.partition("\n")[0], str(self))) != str(self):
+                    return other
+            raise AssertionError(text) from error
         return None
 
 

@@ -24,6 +24,7 @@ import torch
 
 from ffcore.build.components import make
 from ffcore.errors import UserError
+from ffcore.parts import refuse_bare
 from ffcore.plugin import manager
 from ffcore.plugin.registry import Entry
 from ffcore.recipe.options import options_of
@@ -50,7 +51,9 @@ class Example:
         spec = Kind(self.entry.noun).validate(self.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return make(spec, self.entry.title, in_shape)
+            made = make(spec, self.entry.title, in_shape)
+        refuse_bare(made, self.entry.title)
+        return made
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from torch import nn
 
 from ffcore.blame import explain, located
 from ffcore.errors import RunError, UserError, typed
+from ffcore.local import GoodnessLoss
 from ffcore.plugin.registry import Entry
+from ffcore.testing.example import Example
+from ffcore.testing.scenery import FEATURES, Likelihood, Margin, N, network, numbers, pair, single
 
 _BATCH = "compute means and norms per row, not over the batch; if it has to compare samples, declare it"
 _SEED = "take random numbers from the rng that is passed in, not from torch's global generator"
@@ -69,22 +72,54 @@ REMEDIES: dict[str, str] = {
 """The usual remedy by ``noun_check``, with ``_`` for spaces."""
 
 
-def failure(entry: Entry, name: str, doc: str, error: BaseException) -> str:
+def failure(example: Example, name: str, doc: str, error: BaseException) -> str:
     """Return the message of a failed check.
 
     Args:
-        entry: the component.
+        example: the component and its options.
         name: name of the check's function without ``check_``.
         doc: docstring of the check's function.
         error: what it raised.
     """
+    entry = example.entry
     first = " ".join(doc.partition("\n\n")[0].split())
-    lines = [f"found:   {found(error)}", f"checked: {first}"]
+    lines = [f"found:   {_in_a_block(example, error) or found(error)}", f"checked: {first}"]
     if mode := _mode(entry, error):
         lines.append(f"mode:    {mode}")
     if (remedy := REMEDIES.get(name)) is not None and isinstance(error, AssertionError):
         lines.append(f"remedy:  {remedy}")
     return "\n".join(lines)
+
+
+def _in_a_block(example: Example, error: BaseException) -> str:
+    """Return what a block says of a component, where the kit stumbled over what it returned; "" if nothing.
+
+    In a block the results of components are checked at each call, with the component's file and line.
+    """
+    noun = example.entry.noun
+    if isinstance(error, AssertionError | UserError | RunError) or located(error):
+        return ""
+    if noun not in ("goodness", "objective", "penalty", "loss", "handoff"):
+        return ""
+    try:
+        made = example.make()
+        form = getattr(made, "accepts" if noun == "objective" else "form", "energy")
+        net = network("class" if form == "class" or noun == "loss" else "energy")
+        for block in net.blocks:
+            if noun in ("goodness", "handoff"):
+                setattr(block, noun, made)
+            elif noun == "loss":
+                block.loss = made
+            else:
+                own = Margin() if form == "energy" else Likelihood()
+                block.loss = GoodnessLoss(made) if noun == "objective" else GoodnessLoss(own, {"mine": made})
+        x = numbers(2 * N, FEATURES)
+        net.learn(pair(x) if net.blocks[0].goodness.form == "energy" else single(x))  # type: ignore[union-attr]
+    except (UserError, RunError) as known:
+        return str(known)
+    except Exception:  # the block has no better explanation
+        return ""
+    return ""
 
 
 def found(error: BaseException) -> str:
@@ -111,6 +146,6 @@ def _mode(entry: Entry, error: BaseException) -> str:
         return ""
     for frame, _ in list(walk_tb(error.__traceback__))[::-1]:
         for value in frame.f_locals.values():
-            if type(value) is made:
+            if type(value) is made and hasattr(value, "training"):
                 return "training" if value.training else "evaluation"
     return ""

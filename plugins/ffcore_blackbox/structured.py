@@ -1,14 +1,18 @@
 """A penalty that asks a solver: scores rise where the target is, and fall where the solver's answer is.
 
     ŷ_n  = box(g_n)                        1 for what the solver has chosen, else 0
-    L    = (w/N) Σ_n Σ_p (ŷ_np − y_np) s_np,          ∂L/∂s = (w/N) (ŷ − y)
+    L    = (w P/T) Σ_np (ŷ_np − y_np) s_np,          ∂L/∂s = (w P/T) (ŷ − y)
+
+Positions without a target are left out; T is the number of the others. If all have one, T = N P, and L is a
+mean over samples of sums over positions.
 
     task                                   p            g            s
     two classes at every position          positions    (N, *P, 2)   ln softmax(g)_1
     one class a sample, or several labels  columns K    (N, K)       g
 
-For a solver that maximises Σ_p ŷ_p s_p among the answers that are allowed, a sample's term is at least 0, and
-is 0 where the answer is right. The solver needs no derivative. N samples; y in {0, 1}.
+For a solver that maximises Σ_p ŷ_p s_p among the answers that are allowed, if y is one of them and has all
+targets, a sample's term is at least 0, and is 0 where the answer is right. The solver needs no derivative. N
+samples; P positions, or 1; y in {0, 1}.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ffcore.errors import RunError
 from ffcore.interfaces import BlackBox, Block, Context, Out, Penalty, Views
 from ffcore.interfaces.task import IGNORED
 from ffcore.local.box import BoxStage
@@ -80,8 +85,26 @@ class StructuredPerceptron(Penalty):
         else:
             scores = asked = goodness
             y = F.one_hot(y, self.columns) if y.dim() == 1 else y
+        known = y != IGNORED
         with torch.no_grad():
-            answer = self.solver(asked.contiguous()).reshape(scores.shape)
-            wrong = (answer - y.to(scores.dtype)).masked_fill(y == IGNORED, 0)
-        term: Tensor = self.weight * (wrong * scores).sum() / len(scores)
+            wrong = (self._answer(asked.contiguous(), scores.shape) - y.to(scores.dtype)) * known
+        targets = known.sum().clamp_min(1) if goodness.dim() > 2 else len(scores)
+        positions = scores[0].numel() if goodness.dim() > 2 else 1
+        term: Tensor = self.weight * positions / targets * (wrong * scores).sum()
         return term
+
+    def _answer(self, asked: Tensor, shape: torch.Size) -> Tensor:
+        """Return ŷ in the shape of the scores.
+
+        Raises:
+            RunError: the solver returned another number of values, or other values than 0 and 1.
+        """
+        answer: Tensor = self.solver(asked)
+        if answer.numel() != shape.numel():
+            raise RunError(
+                f"{self.solver.name}: returned {tuple(answer.shape)} for {tuple(asked.shape)}; a solver "
+                f"returns {tuple(shape)}"
+            )
+        if not ((answer == 0) | (answer == 1)).all():
+            raise RunError(f"{self.solver.name}: returned other values than 0 and 1")
+        return answer.reshape(shape)

@@ -63,7 +63,34 @@ def test_a_slip_is_reported_once_with_its_line(check):
     assert out.count("\nfailed  ") == 1
     assert "KeyError: 'k'" in out
     assert "check_me.py:11" in out
-    assert "more checks of goodness my-mean end at the same line" in out
+    assert "more checks of goodness my-mean end in the same way" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            GOOD.replace("return activity.square().flatten(1).mean(1)", "pass"),
+            "forward of Mean returned None",
+        ),
+        (
+            GOOD.replace("    def forward", "    def __init__(self):\n        self.x = 1\n\n    def forward"),
+            "super",
+        ),
+    ],
+)
+def test_a_slip_is_named_as_in_a_run(check, text, words):
+    code, out, _ = check(text)
+    assert code == 1
+    assert out.count("\nfailed  ") == 1
+    assert words in out
+    assert "check_me.py:" in out
+
+
+def test_a_plugin_without_components_is_refused(check):
+    code, _, errors = check(GOOD.replace('registry.goodness("my-mean", Mean)', "pass"), "empty")
+    assert code == 2
+    assert "it registers no component" in errors
 
 
 def test_what_cannot_be_checked_is_refused(check, capsys, tmp_path):

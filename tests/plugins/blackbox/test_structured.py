@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import ffcore
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.interfaces import BlackBox
 from ffcore.tasks import Classification, MultiLabel, PixelClassification
 from ffcore_blackbox.paths import ShortestPath
@@ -99,6 +99,31 @@ def test_several_labels_are_an_answer():
     best = torch.zeros(6, 4).scatter_(1, scores.topk(2).indices, 1)
     net.learn(x, y, ffcore.optimizers(net, torch.optim.SGD, lr=1.0))
     torch.testing.assert_close(terms[0], ((best - y) * scores).sum() / 6)
+
+
+def test_positions_without_a_target_do_not_count():
+    x, y = maps()
+    net = network({"kind": "cross-entropy", "weight": 0.0})
+    terms = []
+    net.records.append(lambda block, of, samples: terms.append(of["solved"]))
+    scores = nn.functional.log_softmax(net.blocks[0].body(x), 1)[:, 1]
+    wrong = torch.from_numpy(ShortestPath()(net.blocks[0].body(x).detach()))[:, 0] - y
+    y[0], wrong[0] = -100, 0  # three of four maps are known
+    net.learn(x, y, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
+    torch.testing.assert_close(terms[0], (wrong * scores).sum() / 3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: x > 0, r"returned \(4, 2, 3, 3\) for \(4, 2, 3, 3\); a solver returns \(4, 3, 3\)"),
+        (lambda x: x[:, :1], "other values than 0 and 1"),
+    ],
+)
+def test_an_answer_that_is_none_is_named(answer, words):
+    net = network(box=answer)
+    with pytest.raises(RunError, match=f"block1 solver: returned {words}" if "other" in words else words):
+        net.learn(*maps(), ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
 
 
 def test_its_calls_are_counted():
