@@ -8,17 +8,22 @@ their words in capitals are replaced.
 from __future__ import annotations
 
 import datetime
+import json
+import keyword
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
 from ffcore.errors import UserError, closest, shortened
+from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 
 _HERE = files("ffcore.scaffold")
@@ -41,6 +46,7 @@ def new_plugin(name: str, noun: str, folder: Path, author: str = "") -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UserError(f"{name!r} is no name for a plugin: lower-case words joined by '-'")
+    _refuse_taken(name, noun)
     if noun not in KINDS:
         raise UserError(f"{noun!r}: there is no template{closest(noun, KINDS)}; there are {', '.join(KINDS)}")
     module = name.replace("-", "_")
@@ -55,7 +61,7 @@ def new_plugin(name: str, noun: str, folder: Path, author: str = "") -> Path:
         "FILE": f"{path.partition('/')[2]}.yaml",
         "SUMMARY": NOUNS[noun].what,
         "VERSION": version("ffcore"),
-        "AUTHOR": author or f"The authors of {name}",
+        "AUTHOR": " ".join(author.split()).replace("\\", "").replace('"', "'") or f"The authors of {name}",
         "YEAR": str(datetime.datetime.now(tz=datetime.UTC).year),
     }
     component = re.sub(r"\bMine\b", words["CLASS"], _text("components", f"{noun}.py"))
@@ -74,6 +80,41 @@ def new_plugin(name: str, noun: str, folder: Path, author: str = "") -> Path:
     return _written(folder / name, contents)
 
 
+def _refuse_taken(name: str, noun: str) -> None:
+    """Raise on a name that Python, YAML, an installed module or another component has.
+
+    Raises:
+        UserError: with what has it.
+    """
+    module = name.replace("-", "_")
+    plugins = manager.current()
+    template = _text("components", f"{noun}.py") if noun in KINDS else ""
+    what = ""
+    if (
+        keyword.iskeyword(module)
+        or keyword.iskeyword(_class_of(name))
+        or not isinstance(yaml.safe_load(name), str)
+    ):
+        what = "is a word of Python or YAML"
+    elif re.search(rf"\b{_class_of(name)}\b", template.replace("Mine", "")):
+        what = f"would be the class {_class_of(name)}, which the template imports"
+    elif name in {info.name for info in plugins.infos}:
+        what = "is the name of an installed plugin"
+    elif noun in NOUNS and name in plugins.registry.names(noun):
+        what = f"is the kind of {NOUNS[noun].article} that exists"
+    elif module in sys.stdlib_module_names or _importable(module):
+        what = "is the name of an installed module"
+    if what:
+        raise UserError(f"{name!r} {what}; choose another name")
+
+
+def _importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def new_recipe(path: Path) -> Path:
     """Write a recipe with a comment at each part; return its path.
 
@@ -82,7 +123,7 @@ def new_recipe(path: Path) -> Path:
     """
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"{str(path)!r} should end in .yaml")
-    return _new_file(path, _filled("recipe.yaml", {"MINE": path.stem}))
+    return _new_file(path, _filled("recipe.yaml", {"MINE": json.dumps(path.stem, ensure_ascii=False)}))
 
 
 def new_example(path: Path) -> Path:
@@ -131,6 +172,8 @@ def _written(folder: Path, contents: Mapping[str, str]) -> Path:
     """Write files to a new folder: all of them, or none."""
     if folder.exists():
         raise UserError(f"{str(folder)!r} already exists")
+    if not folder.parent.is_dir():
+        raise UserError(f"there is no folder {str(folder.parent)!r}; make it first")
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as draft:
             made = Path(draft) / folder.name

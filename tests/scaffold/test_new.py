@@ -4,7 +4,9 @@ import sys
 import tomllib
 
 import pytest
+import torch
 import yaml
+from torch import nn
 
 import ffcore
 from ffcore.build.assemble import assembled_for
@@ -102,12 +104,49 @@ def test_a_new_package_is_complete(tmp_path):
         ("MyRule", "rule", "lower-case words"),
         ("my_rule", "rule", "lower-case words"),
         ("my-rule", "rul", "did you mean 'rule'"),
+        ("class", "rule", "a word of Python or YAML"),
+        ("none", "rule", "a word of Python or YAML"),
+        ("on", "rule", "a word of Python or YAML"),
+        ("tensor", "penalty", "which the template imports"),
+        ("local", "rule", "an installed plugin"),
+        ("sum-squares", "goodness", "a goodness that exists"),
+        ("json", "rule", "an installed module"),
+        ("torch", "rule", "an installed module"),
     ],
 )
 def test_a_wrong_name_or_noun_writes_nothing(tmp_path, name, noun, words):
     with pytest.raises(UserError, match=words):
         new_plugin(name, noun, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_author_is_one_line_of_text(tmp_path):
+    folder = new_plugin("my-rule", "rule", tmp_path, author='Jo "X" Y\\')
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["authors"] == [{"name": "Jo 'X' Y"}]
+
+
+@pytest.mark.parametrize("stem", ["a: b", "no", "1", "[z"])
+def test_a_new_recipe_may_have_any_file_name(tmp_path, stem):
+    path = new_recipe(tmp_path / f"{stem}.yaml")
+    assert yaml.safe_load(path.read_text())["name"] == stem
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        new_plugin("my-rule", "rule", tmp_path / "none")
+
+
+def test_the_rule_of_a_new_plugin_teaches_the_goodness_too(installed):
+    installed("rule")
+    x, y = torch.randn(6, 5), torch.arange(6) % 3
+    block = ffcore.LocalBlock(nn.Linear(5, 4), "linear-head", objective="cross-entropy", rule="new-rule")
+    net = ffcore.Network([block], "local-errors", x[:2], 3)
+    before = [p.clone() for p in block.parameters()]
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    for _ in range(2):  # the head starts at zero
+        net.learn(x, y, optimizers)
+    assert all((now != then).any() for now, then in zip(block.parameters(), before, strict=True))
 
 
 def test_nothing_is_overwritten(tmp_path):

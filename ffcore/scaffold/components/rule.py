@@ -32,8 +32,11 @@ class Mine(LearningRule):
             losses.append(block.losses(out, views))
             if not losses[-1]:
                 raise ValueError(f"block {block.name} has no objective")
-        parameters = [p for block, _, _ in window for p in block.body.parameters() if p.requires_grad]
+        # of the body and the goodness, which may have weights too
+        parts = [part for block, _, _ in window for part in (block.body, block.goodness) if part is not None]
+        parameters = [p for part in parts for p in part.parameters() if p.requires_grad]
         total = torch.stack([term for terms in losses for term in terms.values()]).sum()
-        for parameter, gradient in zip(parameters, torch.autograd.grad(total, parameters), strict=True):
-            parameter.grad = gradient.sign()
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = None if gradient is None else gradient.sign()
         return [{name: term.detach() for name, term in terms.items()} for terms in losses]
