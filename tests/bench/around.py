@@ -30,6 +30,7 @@ from ffcore.data.images import ImageSet
 from ffcore.local import BoxStage
 from ffcore.parts import part
 from ffcore.recipe.schema import Recipe
+from ffcore.run.data import Data
 
 UNITS, K, TRAINING = 500, 10, 10_000
 DENSE = {"kind": "dense", "units": UNITS}
@@ -190,9 +191,11 @@ class Case:
         return stage
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        made = images(self.data, self.root)
-        x, x_test = (torch.tensor(s.x, dtype=torch.float32) * made.scale for s in (made.train, made.test))
-        return x, torch.tensor(made.train.y), x_test, torch.tensor(made.test.y)
+        """Return what a recipe learns from, without the samples that it keeps for validation, and the test."""
+        data = Data.open(self.recipe(FAMILIES["linear heads"], 1))
+        train, test = data.train, data.images.test
+        x, x_test = (torch.tensor(s.x, dtype=torch.float32) * data.images.scale for s in (train, test))
+        return x, torch.tensor(train.y), x_test, torch.tensor(test.y)
 
 
 def accuracy(run: running.Run) -> float:

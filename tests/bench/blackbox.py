@@ -66,6 +66,8 @@ def tables(kept: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     ]
     best = []
     for box, row in kept.items():
+        if not any(row.get(title) for title in CONTROLS):
+            continue
         own, other = (
             max((title for title in titles if row.get(title)), key=lambda title: centre(row[title]))
             for titles in (OWN, CONTROLS)
@@ -79,6 +81,10 @@ def tables(kept: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
         )
     head = ["box", "best family", "best control", "difference ± standard error"]
     return "\n\n".join([*found, table(head, best)])
+
+
+def spread(row: Mapping[str, float]) -> float:
+    return statistics.stdev(row.values()) if len(row) > 1 else 0.0
 
 
 def centre(row: Mapping[str, float]) -> float:
@@ -109,11 +115,31 @@ def devices(seeds: Sequence[int]) -> dict[str, dict[str, dict[str, float]]]:
     return made
 
 
+def verdict(kept: Mapping[str, Any]) -> str:
+    """Return a sentence with the boxes behind which a family is as good as the best control."""
+    level, behind = [], []
+    for data in SETTINGS:
+        for box, row in kept.get(data, {}).items():
+            if box == "none":
+                continue
+            means = {title: centre(of) for title, of in row.items() if of}
+            own = max((title for title in OWN if title in means), key=lambda title: means[title])
+            other = max((title for title in CONTROLS if title in means), key=lambda title: means[title])
+            error = (sum(spread(row[title]) ** 2 / len(row[title]) for title in (own, other))) ** 0.5
+            (level if means[own] + error >= means[other] else behind).append(f"{box} on {data}")
+    text = (
+        f"In {len(level)} of {len(level) + len(behind)} rows the best family is at least as good as the best "
+    )
+    text += "control, within one standard error of the difference"
+    return f"{text}; it is worse behind {', '.join(behind)}." if behind else f"{text}."
+
+
 def page(kept: Mapping[str, Any]) -> str:
     """Return the page of the docs."""
     text = PAGE.read_text(encoding="utf-8")
     for data in SETTINGS:
-        text = text.replace(f"{{{data}}}", tables(kept[data]))
+        text = text.replace(f"{{{data}}}", tables(kept[data]) if data in kept else "Not measured yet.")
+    text = text.replace("{verdict}", verdict(kept))
     crossed = kept["devices"]
     titles = list(next(iter(crossed.values())))
     rows = [[name, *(mean(row[title]) for title in titles)] for name, row in crossed.items()]
