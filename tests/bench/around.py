@@ -191,7 +191,7 @@ class Case:
         return stage
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what a recipe learns from, without the samples that it keeps for validation, and the test."""
+        """Return the samples that a recipe learns from, and those of the test."""
         data = Data.open(self.recipe(FAMILIES["linear heads"], 1))
         train, test = data.train, data.images.test
         x, x_test = (torch.tensor(s.x, dtype=torch.float32) * data.images.scale for s in (train, test))

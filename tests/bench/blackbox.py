@@ -127,10 +127,9 @@ def verdict(kept: Mapping[str, Any]) -> str:
             other = max((title for title in CONTROLS if title in means), key=lambda title: means[title])
             error = (sum(spread(row[title]) ** 2 / len(row[title]) for title in (own, other))) ** 0.5
             (level if means[own] + error >= means[other] else behind).append(f"{box} on {data}")
-    text = (
-        f"In {len(level)} of {len(level) + len(behind)} rows the best family is at least as good as the best "
-    )
-    text += "control, within one standard error of the difference"
+    every = len(level) + len(behind)
+    text = f"Behind {len(level)} of {every} boxes the best family is at least as good as the best control, "
+    text += "within one standard error of the difference"
     return f"{text}; it is worse behind {', '.join(behind)}." if behind else f"{text}."
 
 
