@@ -9,14 +9,17 @@ import click
 from ffcore.cli.console import print_table
 from ffcore.run import directory
 from ffcore.run.sweep import Sweep, remarks, rows
+from ffcore.run.sweep_picture import draw
 
 
 def print_sweep(sweep: Sweep) -> None:
-    """Print the table of a sweep, a line for every failed run, and the path of the summary."""
+    """Print the table of a sweep, a line for every failed run, and the paths of summary and picture."""
     print_table(sweep.columns, rows(sweep))
     for remark in remarks(sweep):
         click.echo(remark)
     click.echo(f"summary   {sweep.folder / 'summary.md'}")
+    if (picture := draw(sweep)) is not None:
+        click.echo(f"picture   {picture}")
 
 
 def summarise_again(folder: Path) -> None:

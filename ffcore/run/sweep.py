@@ -261,7 +261,7 @@ def rows(sweep: Sweep) -> list[list[str]]:
         for run in runs:
             name = run.name if len(runs) > 1 else f"{run.name}{mark}"
             made.append([name, *_cells(sweep, run)])
-        tests, vals = _shown(sweep, runs)
+        tests, vals = shown(sweep, runs)
         if len(runs) > 1 and tests:
             of = f"{' '.join(point)}: mean of {len(tests)}".removeprefix(": ")
             means = [_plus_minus(values, digits) for values in (tests, vals)]
@@ -288,11 +288,11 @@ def _cells(sweep: Sweep, run: SweepRun) -> list[str]:
         return [sweep.state(run), *[NOTHING] * 3]
     metrics = sweep.metrics(run)
     digits = 2 if sweep.task is None else 4
-    shown = [_plus_minus(values, digits) for values in _shown(sweep, [run])]
-    return [*shown, count(metrics["epochs"]), clock(metrics["wall_s"])]
+    cells = [_plus_minus(values, digits) for values in shown(sweep, [run])]
+    return [*cells, count(metrics["epochs"]), clock(metrics["wall_s"])]
 
 
-def _shown(sweep: Sweep, runs: Iterable[SweepRun]) -> tuple[list[float], list[float]]:
+def shown(sweep: Sweep, runs: Iterable[SweepRun]) -> tuple[list[float], list[float]]:
     """Returns test and validation values of finished runs: errors in percent, or the headline of a task."""
     runs = list(runs)
     if sweep.task is not None:
