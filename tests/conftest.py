@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Small matrices: threads would only wait for each other, in what tests start too. Before NumPy is loaded.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# The width of tables; pytest-xdist sets it.
+os.environ.pop("COLUMNS", None)
 
 import pytest
 import torch

@@ -50,6 +50,16 @@ def test_ls_lists_components_of_a_noun(ff):
     assert "did you mean 'objective'" in ff("ls", "objectve")[2]
 
 
+@pytest.mark.parametrize(("given", "width"), [("140", 140), ("0", 100), ("many", 100), (None, 100)])
+def test_a_table_in_a_pipe_has_the_width_of_columns(monkeypatch, given, width):
+    from ffcore.cli.console import console
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("COLUMNS", given)
+    assert console().width == width
+
+
 def test_long_names_are_not_cut_in_a_pipe(ff, capsys):
     from ffcore.cli.console import print_table
 

@@ -41,7 +41,8 @@ def sweep(tmp_path):
 def test_a_grid_has_a_panel_for_each_setting(sweep, points, panels):
     made = sweep(points)
     assert draw(made) == made.folder / "summary.png"
-    width, height = Image.open(made.folder / "summary.png").size
+    with Image.open(made.folder / "summary.png") as image:
+        width, height = image.size
     assert width / height == pytest.approx(3.4 * panels / 3.0, rel=0.1)
 
 
