@@ -51,7 +51,11 @@ REMEDIES: dict[str, str] = {
     "body_has_the_gradients_of_autograd": "correct the closed form, or remove it: autograd is then used",
     "objective_derivative_equals_autograd": "correct with_derivative, or remove it: autograd is then used",
     "objective_is_a_mean_over_samples": "use .mean() over samples, or declare couples_samples = True",
-    "objective_is_a_finite_scalar": "use functions that do not overflow: softplus, logsumexp",
+    "goodness_one_number_a_row": "return one number a row; for goodness of classes set form = 'class' and "
+    "return (R, K), K from context.classes in setup",
+    "objective_is_a_finite_scalar": "end with .mean(), and use functions that do not overflow: softplus, "
+    "logsumexp",
+    "recipe_network_is_built": "choose parts that fit each other: `ffcore ls NOUN` lists them",
     "objective_lets_a_gradient_through": _GRAPH,
     "penalty_is_a_scalar_with_a_graph": "end with .mean() or .sum(); set reads_handoff = True to learn from "
     "out.handoff",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ffcore.build.assemble import assemble
+from ffcore.build.components import make
 from ffcore.data.images import ImageSet
 from ffcore.recipe.load import dump, load
 from ffcore.testing.example import Example
@@ -30,6 +32,16 @@ def check_dataset_loads_the_same_twice(example: Example) -> None:
         one, other = getattr(once, part), getattr(again, part)
         assert np.array_equal(one.x, other.x), f"{part} samples differ"
         assert np.array_equal(one.y, other.y), f"{part} labels differ"
+
+
+def check_recipe_network_is_built(example: Example) -> None:
+    """The parts of the recipe fit each other and its data, if their shape is known without reading files."""
+    recipe = load(example.entry.name)
+    known = make(recipe.data.dataset, "data").peek() if recipe.data.transform is None else None
+    if known is not None:
+        shape, classes = known
+        for box in assemble(recipe, shape, classes).network.boxes:
+            box.box.close()
 
 
 def check_recipe_loads_and_survives_being_written(example: Example) -> None:

@@ -28,7 +28,10 @@ def check_goodness_one_number_a_row(example: Example) -> None:
         made = _judged(goodness, numbers(N, *shape))
         columns = K if goodness.column_of is None else int(goodness.column_of.max()) + 1
         right = (N,) if goodness.form == "energy" else (N, columns)
-        assert tuple(made.shape) == right, f"goodness of {(N, *shape)} is {tuple(made.shape)}, not {right}"
+        assert tuple(made.shape) == right, (
+            f"goodness of activities {(N, *shape)} has the shape {tuple(made.shape)}; with form "
+            f"{goodness.form!r} and {K} classes (context.classes) it should be {right}"
+        )
         assert made.isfinite().all(), "a goodness is not finite"
 
 
@@ -58,7 +61,7 @@ def check_goodness_of_a_row_depends_on_that_row_alone(example: Example) -> None:
             if mode and not torch.equal(whole, _judged(goodness, activity)):
                 continue  # dropout
             # Fewer rows, then another order.
-            message = "the goodness of a row depends on other rows: set couples_samples"
+            message = "the goodness of a row depends on other rows, or changes from call to call"
             assert_close(_judged(goodness, activity[:2]), whole[:2], msg=message)
             assert_close(_judged(goodness, activity.flip(0)), whole.flip(0), msg=message)
 
