@@ -46,13 +46,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """The documentation site, in .site/html; every warning is an error."""
-    session.install("-e", ".[docs]")
+    """The documentation site, in .site/html; every warning is an error. In the environment of nox."""
     strict = ("--fresh-env", "--fail-on-warning", "--keep-going", "--nitpicky")
     folders = ("--doctree-dir", ".site/doctrees", "docs", ".site/html")
-    session.run("sphinx-build", "--builder", "html", *strict, *session.posargs, *folders)
+    build = (sys.executable, "-m", "sphinx", "build", "--builder", "html")
+    session.run(*build, *strict, *session.posargs, *folders, external=True)
 
 
 @nox.session(name="tests-wheel")
