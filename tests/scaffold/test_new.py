@@ -150,11 +150,11 @@ def test_the_rule_of_a_new_plugin_teaches_the_goodness_too(installed):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    (tmp_path / "mine").mkdir()
+    (tmp_path / "my-thing").mkdir()
     (tmp_path / "mine.yaml").write_text("old")
     (tmp_path / "mine.py").write_text("old")
     for write, path in (
-        (lambda path: new_plugin("mine", "rule", path), tmp_path),
+        (lambda path: new_plugin("my-thing", "rule", path), tmp_path),
         (new_recipe, tmp_path / "mine.yaml"),
         (new_example, tmp_path / "mine.py"),
     ):
