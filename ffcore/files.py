@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from ffcore.errors import UserError, shortened
+
 CONFIG, RESULTS, METRICS, ARRAYS = "config.yaml", "results.json", "metrics.csv", "arrays.npz"
 CHECKPOINTS = "checkpoints"
 SUMMARY = "summary.json"
@@ -24,6 +26,21 @@ def remove_drafts(folder: Path) -> None:
     for path in folder.iterdir() if folder.is_dir() else ():
         if is_draft(path):
             path.unlink(missing_ok=True)
+
+
+def write_new(target: Path, text: str) -> None:
+    """Write the text file of a user, who named it.
+
+    Raises:
+        UserError: the file exists already, or cannot be written.
+    """
+    try:
+        with target.open("x", encoding="utf-8") as file:  # "x" fails if the file exists
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{str(target)!r} already exists") from None
+    except OSError as error:
+        raise UserError(f"{shortened(str(target), 200)} cannot be written: {error.strerror}") from error
 
 
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:

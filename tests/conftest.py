@@ -38,6 +38,15 @@ def bare(monkeypatch):
 
 
 @pytest.fixture
+def plugins():
+    """A separate registry for this test."""
+    plugins = manager.Plugins.load()
+    manager.use(plugins)
+    yield plugins
+    manager.use(None)
+
+
+@pytest.fixture
 def fake(bare):
     """The fake plugin in use, alone."""
     plugins = manager.Plugins.load([str(FAKE)])

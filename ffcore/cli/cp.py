@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from ffcore.cli.folder import Folder
-from ffcore.errors import UserError, shortened
+from ffcore.errors import UserError
+from ffcore.files import write_new
 from ffcore.recipe.load import SUFFIXES, dump, find, label, load
 from ffcore.recipe.text import emit, parse, read
 
@@ -36,11 +37,5 @@ def command(recipe: str, dest: Path, overrides: tuple[str, ...]) -> None:
     name = emit({"name": dest.stem}).strip()
     # Replace the line in the text, not in parsed data: that would lose the comments.
     text = re.sub(r"^name:.*$", lambda _: name, text, count=1, flags=re.MULTILINE)
-    try:
-        with dest.open("x", encoding="utf-8") as file:  # "x" fails if the file exists
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{str(dest)!r} already exists") from None
-    except OSError as error:
-        raise UserError(f"{shortened(str(dest), 200)} cannot be written: {error.strerror}") from error
+    write_new(dest, text)
     click.echo(f"wrote {dest}")

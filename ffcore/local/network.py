@@ -211,6 +211,7 @@ class LocalNetwork(Routed):
 
     def forward(self, x: Any) -> Any:
         """Return the body's output for ``x`` (N, *shape), without learning and without observers."""
+        self.settle()
         return Pass(Views(x=x, roles=("all",), sizes=(rows(x),))).run(self.stages, x)
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
@@ -248,6 +249,7 @@ class LocalNetwork(Routed):
 
     def enter(self, views: Views) -> Views:
         """Run the finished stages; return the views at the input of the first stage that learns."""
+        self.settle()
         with torch.no_grad():
             return replace(views, x=self._pass(views).run(self.stages[: self._first], views.x))
 
@@ -367,8 +369,6 @@ class LocalNetwork(Routed):
         """Return a pass that measures goodness; the blocks of the plan learn."""
         if not isinstance(views, Views):
             raise wrong_views(views)
-        if not plan:
-            self.settle()
         if plan and self.task.features is not None and views.y is not None:
             views = replace(views, targets=int((views.y != IGNORED).sum()))
         return Pass(views, observers, plan, True, self._by_name, self.record, self.finite, upstream)

@@ -23,6 +23,7 @@ from pathlib import Path
 import yaml
 
 from ffcore.errors import UserError, closest, shortened
+from ffcore.files import write_new
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import NOUNS
 
@@ -123,7 +124,8 @@ def new_recipe(path: Path) -> Path:
     """
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"{str(path)!r} should end in .yaml")
-    return _new_file(path, _filled("recipe.yaml", {"MINE": json.dumps(path.stem, ensure_ascii=False)}))
+    write_new(path, _filled("recipe.yaml", {"MINE": json.dumps(path.stem, ensure_ascii=False)}))
+    return path
 
 
 def new_example(path: Path) -> Path:
@@ -134,7 +136,8 @@ def new_example(path: Path) -> Path:
     """
     if path.suffix != ".py":
         raise UserError(f"{str(path)!r} should end in .py")
-    return _new_file(path, _text("files", "example.py.txt"))
+    write_new(path, _text("files", "example.py.txt"))
+    return path
 
 
 def _class_of(name: str) -> str:
@@ -155,17 +158,6 @@ def _filled(file: str, words: Mapping[str, str]) -> str:
     return re.sub(
         r"\b[A-Z]{4,}\b", lambda match: words.get(match[0], match[0]), _text("files", f"{file}.txt")
     )
-
-
-def _new_file(path: Path, text: str) -> Path:
-    try:
-        with path.open("x", encoding="utf-8") as file:  # "x" fails if the file exists
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{str(path)!r} already exists") from None
-    except OSError as error:
-        raise UserError(f"{shortened(str(path), 200)} cannot be written: {error.strerror}") from error
-    return path
 
 
 def _written(folder: Path, contents: Mapping[str, str]) -> Path:

@@ -68,19 +68,22 @@ def tables(kept: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     for box, row in kept.items():
         if not any(row.get(title) for title in CONTROLS):
             continue
-        own, other = (
-            max((title for title in titles if row.get(title)), key=lambda title: centre(row[title]))
-            for titles in (OWN, CONTROLS)
-        )
-        ahead = centre(row[own]) - centre(row[other])
-        error = (
-            sum(statistics.variance(row[title].values()) / len(row[title]) for title in (own, other)) ** 0.5
-        )
+        own, other, ahead, error = compared(row)
         best.append(
             [box, f"{mean(row[own])}, {own}", f"{mean(row[other])}, {other}", f"{ahead:+.1f} ± {error:.1f}"]
         )
     head = ["box", "best family", "best control", "difference ± standard error"]
     return "\n\n".join([*found, table(head, best)])
+
+
+def compared(row: Mapping[str, Mapping[str, float]]) -> tuple[str, str, float, float]:
+    """Return the best family, the best control, their difference and its standard error."""
+    own, other = (
+        max((title for title in titles if row.get(title)), key=lambda title: centre(row[title]))
+        for titles in (OWN, CONTROLS)
+    )
+    error = sum(spread(row[title]) ** 2 / len(row[title]) for title in (own, other)) ** 0.5
+    return own, other, centre(row[own]) - centre(row[other]), error
 
 
 def spread(row: Mapping[str, float]) -> float:
@@ -122,11 +125,8 @@ def verdict(kept: Mapping[str, Any]) -> str:
         for box, row in kept.get(data, {}).items():
             if box == "none":
                 continue
-            means = {title: centre(of) for title, of in row.items() if of}
-            own = max((title for title in OWN if title in means), key=lambda title: means[title])
-            other = max((title for title in CONTROLS if title in means), key=lambda title: means[title])
-            error = (sum(spread(row[title]) ** 2 / len(row[title]) for title in (own, other))) ** 0.5
-            (level if means[own] + error >= means[other] else behind).append(f"{box} on {data}")
+            _, _, ahead, error = compared(row)
+            (level if ahead + error >= 0 else behind).append(f"{box} on {data}")
     every = len(level) + len(behind)
     text = f"Behind {len(level)} of {every} boxes the best family is at least as good as the best control, "
     text += "within one standard error of the difference"

@@ -13,21 +13,12 @@ from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
 from ffcore.cli.main import main
 from ffcore.errors import UserError
-from ffcore.plugin import manager
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
 from ffcore.scaffold import KINDS, new_example, new_plugin, new_recipe
 from ffcore.testing import cases
 
 TRAINED = ("rule", "algorithm", "circuit", "dataset")
-
-
-@pytest.fixture
-def plugins():
-    made = manager.Plugins.load()
-    manager.use(made)
-    yield made
-    manager.use(None)
 
 
 @pytest.fixture
