@@ -77,7 +77,7 @@ REFERENCE = DOCS / "reference"
 def modules() -> dict[str, str]:
     """Return the public modules and what each is for, from the table in api.md."""
     page = (DOCS / "api.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"^\| `(ffcore[a-z_.]*)` \| (.*?) \|$", page, re.MULTILINE))
+    return dict(re.findall(r"^\| `(ffcore[a-z0-9_.]*)` \| (.*?) \|$", page, re.MULTILINE))
 
 
 @functools.cache
@@ -167,7 +167,7 @@ def at_home_on_the_site(app: Any, docname: str, source: list[str]) -> None:
     source[0] = LINK.sub(link, source[0])
     if docname == "api":  # the names in its table lead to their pages
         source[0] = re.sub(
-            r"^\| (`(ffcore[a-z_.]*)`) \|", r"| [\1](reference/\2.rst) |", source[0], flags=re.M
+            r"^\| (`(ffcore[a-z0-9_.]*)`) \|", r"| [\1](reference/\2.rst) |", source[0], flags=re.M
         )
     below = {
         "api": [f"reference/{name}" for name in modules()],

@@ -9,10 +9,12 @@ from ffcore.api import add_plugin, load, register, resume, train
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ffcore.build.cost_sheet import cost_sheet
     from ffcore.build.from_recipe import from_recipe
     from ffcore.build.localize import delocalize, localize
     from ffcore.by_hand import activities, one_step
     from ffcore.engine.module import ForwardOnly
+    from ffcore.exports.export import export
     from ffcore.local import LocalBlock
     from ffcore.local.optimizers import block_optimizers as optimizers
     from ffcore.network import Network
@@ -24,8 +26,10 @@ _LAZY = {
     "LocalBlock": "ffcore.local:LocalBlock",
     "Network": "ffcore.network:Network",
     "activities": "ffcore.by_hand:activities",
+    "cost_sheet": "ffcore.build.cost_sheet:cost_sheet",
     "delocalize": "ffcore.build.localize:delocalize",
     "evaluate": "ffcore.run.evaluation:evaluate",
+    "export": "ffcore.exports.export:export",
     "fit": "ffcore.run.fit:fit",
     "from_recipe": "ffcore.build.from_recipe:from_recipe",
     "localize": "ffcore.build.localize:localize",
@@ -40,8 +44,10 @@ __all__ = [
     "Network",
     "activities",
     "add_plugin",
+    "cost_sheet",
     "delocalize",
     "evaluate",
+    "export",
     "fit",
     "from_recipe",
     "load",

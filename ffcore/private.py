@@ -5,15 +5,19 @@ No other module of ffcore may use a name of torch or Lightning that begins with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import optimizer as _optimizers
+from torch.utils import _python_dispatch
 
 Step = TypeVar("Step", bound=Callable[..., Any])
+
+DispatchMode = _python_dispatch.TorchDispatchMode
+"""A context in which every operation passes through ``__torch_dispatch__``, also within a trace."""
 
 no_torch_function = torch._C._disabled_torch_function_impl
 """For tensor subclasses that implement ``__torch_dispatch__`` only; torch documents the name."""
@@ -27,6 +31,37 @@ def empty_wrapper(cls: type[Tensor], shape: tuple[int, ...], like: Tensor) -> Te
 def version(t: Tensor) -> int:
     """Return how often a tensor's memory has been changed in place."""
     return t._version
+
+
+def decompositions(*operations: Any) -> dict[Any, Callable[..., Any]]:
+    """Return torch's decompositions of operations to simpler ones, by operation."""
+    from torch._decomp import get_decompositions
+
+    return dict(get_decompositions(operations))
+
+
+def same_size(a: Tensor, b: Tensor) -> None:
+    """Tell a trace that two tensors have the same number of rows."""
+    torch._check(a.shape[0] == b.shape[0])  # type: ignore[no-untyped-call]
+
+
+def fake_inputs(inputs: Sequence[Tensor], batched: Sequence[bool]) -> tuple[Any, list[Tensor]]:
+    """Return a mode without values, and the inputs in it; the first dimension of batched ones is a symbol."""
+    from torch._dynamo.source import ConstantSource
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+
+    def fake(number: int, t: Tensor, free: bool) -> Tensor:
+        if not free:
+            return mode.from_tensor(t, static_shapes=True)
+        sides: list[DimDynamic] = [DimDynamic.DYNAMIC, *[DimDynamic.STATIC] * (t.dim() - 1)]
+        context: Any = StatelessSymbolicContext(dynamic_sizes=sides)
+        return mode.from_tensor(t, symbolic_context=context, source=ConstantSource(f"input{number}"))
+
+    pairs = zip(inputs, batched, strict=True)
+    return mode, [fake(number, t, free) for number, (t, free) in enumerate(pairs)]
 
 
 def has_hooks(module: nn.Module) -> bool:

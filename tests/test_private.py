@@ -89,3 +89,31 @@ def test_lightning_names_the_hook_that_runs_and_broadcasts_a_stop_flag():
         private.leave_stop_flag_alone(
             type("Other", (), {"fit_loop": type("Loop", (), {"epoch_loop": object()})})()
         )
+
+
+def test_fake_inputs_have_a_symbol_for_the_batch() -> None:
+    mode, (x, w) = private.fake_inputs([torch.ones(3, 2), torch.ones(3, 2)], [True, False])
+    assert not isinstance(x.shape[0], int)
+    assert w.shape == (3, 2)
+    with mode:
+        private.same_size(x, x * 2)
+        assert (x @ w.T).shape[1] == 3
+
+
+def test_decompositions_are_functions_by_operation() -> None:
+    found = private.decompositions(torch.ops.aten.native_layer_norm_backward)
+    assert all(callable(function) for function in found.values())
+    assert torch.ops.aten.native_layer_norm_backward.default in found
+
+
+def test_a_dispatch_mode_sees_every_operation() -> None:
+    seen = []
+
+    class Noting(private.DispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Noting():
+        torch.ones(2) + 1
+    assert torch.ops.aten.add.Tensor in seen

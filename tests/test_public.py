@@ -15,7 +15,7 @@ import ffcore
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-MODULES = re.findall(r"^\| `(ffcore[a-z_.]*)` \|", PAGE, re.MULTILINE)
+MODULES = re.findall(r"^\| `(ffcore[a-z0-9_.]*)` \|", PAGE, re.MULTILINE)
 INTERNAL = PAGE.partition("Packages without public names")[2].partition("\n\n")[0]
 
 

@@ -44,7 +44,15 @@ MAY_IMPORT = {
         "report",
         "errors",
     },
-    "cli": {"run", "ranks", "build", "report", "recipe", "plugin", "testing", "scaffold", "errors"},
+    "exports": {
+        "network",
+        "run",
+        "build",
+        "local",
+        "interfaces",
+        "errors",
+    },
+    "cli": {"exports", "run", "ranks", "build", "report", "recipe", "plugin", "testing", "scaffold", "errors"},
     "scaffold": {"plugin", "interfaces", "data", "errors"},
     "testing": {"build", "engine", "local", "tasks", "interfaces", "recipe", "plugin", "data", "errors"},
 }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 
 from ffcore.blame import blaming
 from ffcore.build.assemble import assembled_for
 from ffcore.build.components import make
+from ffcore.build.cost_sheet import of_module
 from ffcore.build.form import Form
 from ffcore.build.transform import as_in
 from ffcore.data.images import Dataset
+from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.local import BoxStage, LocalBlock, PenaltyLoss
 from ffcore.local.costs import costs
@@ -23,6 +27,22 @@ def describe(recipe: Recipe) -> Table:
     Raises:
         UserError: when it cannot be built, or its data set has to be read and is missing.
     """
+    module, form = _built(recipe)
+    return _table(module, form)
+
+
+def described(recipe: Recipe) -> tuple[Table, dict[str, Any]]:
+    """Build a recipe; return the table of `describe`, and the cost sheet as a mapping.
+
+    Raises:
+        UserError: as `describe`.
+    """
+    module, form = _built(recipe)
+    sheet = of_module(module, recipe.data.batch_size, form)
+    return _table(module, form), sheet.as_dict()
+
+
+def _built(recipe: Recipe) -> tuple[ForwardOnly, Form]:
     with blaming(UserError):
         dataset: Dataset = make(recipe.data.dataset, "data")
         known = dataset.peek() if recipe.data.transform is None else None
@@ -30,7 +50,11 @@ def describe(recipe: Recipe) -> Table:
             form = Form.of(as_in(recipe, dataset.load()))
         else:
             form = Form(known[0], Classification(known[1]))
-        network = assembled_for(recipe, form).network
+        return assembled_for(recipe, form), form
+
+
+def _table(module: ForwardOnly, form: Form) -> Table:
+    network = module.network
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("block", "activity", "parameters", "multiplications", "of head", "goodness", "loss"):
         numbers = column in ("parameters", "multiplications", "of head")

@@ -8,6 +8,16 @@ from ffcore.plugin.targets import load_target
 from ffcore.recipe.schema import Recipe
 
 
+def described(recipe: Recipe) -> tuple[Any, dict[str, Any]]:
+    """Build a recipe; return what `describe` returns, and the cost sheet as a mapping.
+
+    Raises:
+        UserError: it cannot be built.
+    """
+    made: tuple[Any, dict[str, Any]] = load_target("ffcore.build.describe:described")(recipe)
+    return made
+
+
 def describe(recipe: Recipe) -> Any:
     """Build a recipe and return a description for rich to print.
 

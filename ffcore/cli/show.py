@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ffcore.cli.building import describe
+from ffcore.cli.building import described
 from ffcore.cli.console import console
 from ffcore.recipe.load import dump, load
 
@@ -13,7 +13,9 @@ from ffcore.recipe.load import dump, load
 @click.argument("recipe")
 @click.argument("overrides", nargs=-1)
 @click.option(
-    "--build", is_flag=True, help="Build the network and print shapes and parameter counts (imports torch)."
+    "--build",
+    is_flag=True,
+    help="Build the network; print shapes, and its costs on a device (imports torch).",
 )
 def command(recipe: str, overrides: tuple[str, ...], build: bool) -> None:
     """Print a complete recipe, with base, defaults and OVERRIDES such as trainer.max_epochs=2."""
@@ -23,4 +25,8 @@ def command(recipe: str, overrides: tuple[str, ...], build: bool) -> None:
             click.echo(f"# {' '.join(line.split())}")
     click.echo(dump(loaded), nl=False)
     if build:
-        console().print(describe(loaded))
+        from ffcore.cli.cost_tables import printed  # imports NumPy
+
+        table, sheet = described(loaded)
+        for part in (table, *printed(sheet)):
+            console().print(part)

@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
     "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),
     "predict": Verb("ffcore.cli.predict:command", "Predict the samples of a file with a finished run."),
+    "export": Verb("ffcore.cli.export:command", "Export a run to predict or learn without torch."),
     "report": Verb("ffcore.cli.report:command", "Write the report of a run again, or compare runs."),
 }
 

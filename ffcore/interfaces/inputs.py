@@ -115,7 +115,7 @@ class NegativeData(Component):
         whole = batch.whole()
         made = self(whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random())
         x, hypotheses = self._checked(whole.x, made)
-        own = slice(batch.first, batch.first + len(batch.x))
+        own = slice(batch.first, batch.first + batch.x.shape[0])
         return x[own], None if hypotheses is None else hypotheses[own]
 
     def _checked(self, x: Tensor, made: Any) -> tuple[Tensor, Tensor | None]:

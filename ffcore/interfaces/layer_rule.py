@@ -71,7 +71,7 @@ class LayerRule(LearningRule):
                 f"{where}: its layer ran {len(seen)} times in a pass; once is needed, without per_view"
             )
         rows = sum(views.sizes)
-        if len(seen[0]) != rows:
-            given = f"its layer reads {len(seen[0])} rows of a pass of {rows}"
+        if seen[0].shape[0] != rows:
+            given = f"its layer reads {seen[0].shape[0]} rows of a pass of {rows}"
             raise UserError(f"{where}: {given}; keep a row for each sample")
         return layer, seen[0]

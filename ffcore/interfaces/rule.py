@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +19,23 @@ from ffcore.interfaces.views import Out, Views
 
 Call = tuple[Block, tuple[Tensor, ...], Out]
 """One call of a block: the block, its inputs and its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """How a rule solves for an affine layer at the end of an epoch: [W b]ᵀ = (A + λ I)⁻¹ B.
+
+    Attributes:
+        sums: keys of the rule's extra state, which begins an epoch at zero; "a" and "b" are A and B.
+        strength: λ.
+        weight: W (U, …).
+        bias: b (U,), whose input is the last column of A; None for a layer without one.
+    """
+
+    sums: tuple[str, ...]
+    strength: float
+    weight: Tensor
+    bias: Tensor | None
 
 
 class LearningRule(Component):
@@ -52,6 +70,10 @@ class LearningRule(Component):
         Returns:
             For each entry of the window the detached terms of its loss, for the metrics.
         """
+
+    def solution(self, block: Block) -> Solution | None:
+        """Return how `finish` solves, for exports to engines without torch; None: it does nothing."""
+        return None
 
     def finish(self, block: Block, ranks: Ranks) -> None:
         """Finish an epoch: a closed-form rule solves here for the parameters from its gathered statistics.

@@ -132,7 +132,7 @@ class HeadLoss(LocalLoss):
                 f"head {block.name}: returns {tuple(out.activity.shape)}; a head returns class logits (N, K)"
             )
         rows, y = task.rows(scores, views.y)
-        return {"objective": task.loss(rows, y) if len(rows) else rows.sum()}
+        return {"objective": task.loss(rows, y) if rows.shape[0] else rows.sum()}
 
 
 def scores_of(activity: Tensor, features: int | None) -> Tensor:
@@ -214,7 +214,7 @@ class ReadoutByPosition(Readout):
     def loss(self, logits: Tensor, views: Views) -> Tensor:
         """Return the readout's loss of the positions with a target."""
         rows, of_rows = by_position(logits, views)
-        return self.readout.loss(rows, of_rows) if len(rows) else rows.sum()
+        return self.readout.loss(rows, of_rows) if rows.shape[0] else rows.sum()
 
 
 def by_positions(readout: Readout, features: int | None) -> Readout:

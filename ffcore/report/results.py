@@ -227,6 +227,7 @@ class Results(Record):
         peak_memory: bytes; allocated on a GPU, otherwise resident in the process.
         parameters: number of parameters of the network.
         blocks: blocks in order of depth.
+        cost_sheet: `ffcore.cost_sheet` of the network, with ``data.batch_size``; None for older runs.
         sources: sources of evidence.
         boxes: ``calls, rows, seconds`` of each black box by purpose: fitting, learning, measuring; None
             without one.
@@ -264,6 +265,7 @@ class Results(Record):
     samples_per_s: Seconds | None = None
     peak_memory: Whole | None = None
     blocks: tuple[Block, ...] = ()
+    cost_sheet: Mapping[str, Any] | None = None
     sources: tuple[Source, ...] = ()
     boxes: Mapping[str, Any] | None = None
     contribution: str | None = None

@@ -157,6 +157,22 @@ def memory(size: float | None) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
+def size(number: float | None) -> str:
+    """Formats bytes with three digits and a unit, for devices of any size.
+
+    >>> size(512), size(4344), size(533500), size(2134000)
+    ('512 B', '4.24 KiB', '521 KiB', '2.04 MiB')
+    """
+    if number is None:
+        return NOTHING
+    # 999.5: a number that would be rounded to 1000 of a unit gets the next unit
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if number >= 999.5 * 1024 ** (power - 1):
+            value = number / 1024**power
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+    return f"{number:.0f} B"
+
+
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = True) -> str:
     """Returns a markdown table. The first column is aligned left, the others right if they are numbers."""
     lines = [list(columns), ["---", *["---:" if numbers else "---"] * (len(columns) - 1)]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from ffcore.plugin import manager
 from ffcore.report.boxes import boxes
 from ffcore.report.confusion import confusion
+from ffcore.report.cost_sheet import cost_sheet
 from ffcore.report.costs import costs
 from ffcore.report.curves import learning_curves
 from ffcore.report.document import Document
@@ -25,6 +26,7 @@ SECTIONS: dict[str, SectionMaker] = {
     "learning curves": learning_curves,
     "evidence": evidence,
     "costs": costs,
+    "cost sheet": cost_sheet,
     "boxes": boxes,
     "goodness": goodness,
     "confusion": confusion,

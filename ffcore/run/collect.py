@@ -10,6 +10,7 @@ import torch
 
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
+from ffcore.local.cost_sheet import CostSheet
 from ffcore.local.costs import BlockCost
 from ffcore.recipe.schema import Recipe
 from ffcore.report.results import FORMAT
@@ -27,6 +28,7 @@ def results_of(
     device: torch.device,
     *,
     cost_of: Mapping[str, BlockCost | None],
+    sheet: CostSheet | None,
     command: str | None,
     commits: Sequence[str],
     state: Mapping[str, Any],
@@ -44,6 +46,7 @@ def results_of(
         history: time and samples of the training.
         device: the device of the run.
         cost_of: the costs of each block, by name.
+        sheet: the cost sheet of the network.
         command: the command line that started the run; None if it was started from Python.
         commits: the commits of ffcore that the run used, in order: several if it was resumed.
         state: the last checkpoint.
@@ -67,6 +70,7 @@ def results_of(
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),
         "blocks": _blocks(module, cost_of),
+        "cost_sheet": None if sheet is None else sheet.as_dict(),
         "sources": [{"name": s.name, "kind": s.role} for s in module.sources],
         "start": state["ffcore"].get("start"),
         "contribution": (

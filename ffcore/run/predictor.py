@@ -59,6 +59,7 @@ class Predictor:
         classes: names of the K classes.
         classes_: class indices (K,), the attribute that scikit-learn expects.
         shape: shape of one sample.
+        scale: factor of stored values.
         mean: subtracted from scaled inputs; one value per channel, or one for all.
         std: divides the inputs afterwards; one value per channel, or one for all.
         provenance: checksum of each file of the data set, by name.
@@ -109,7 +110,7 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.classes_: NDArray[np.int64] = np.arange(len(self.classes))
         self.mean, self.std = tuple(meta["mean"]), tuple(meta["std"])
-        self._scale: float = meta["scale"]
+        self.scale: float = meta["scale"]
         self.provenance: dict[str, str] = meta.get("provenance") or {}
         if net is None:
             with of_existing_run():
@@ -299,7 +300,7 @@ class Predictor:
             raise UserError(f"x has {count} samples, but y has {len(classes)} classes")
         return DeviceLoader(
             Split(samples, classes),
-            scale=self._scale,
+            scale=self.scale,
             batch_size=self.recipe.data.batch_size,
             shuffle=False,
             dtype=dtype,

@@ -18,6 +18,7 @@ from rich.console import Console
 from ffcore import files
 from ffcore.blame import blaming
 from ffcore.build.assemble import assembled_for
+from ffcore.build.cost_sheet import of_module
 from ffcore.build.form import Form
 from ffcore.build.given import around
 from ffcore.data.images import Dataset, ImageSet, Split
@@ -27,7 +28,8 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.local.box_use import counted_as
-from ffcore.local.costs import costs, large_heads
+from ffcore.local.cost_sheet import CostSheet
+from ffcore.local.costs import BlockCost, costs, large_heads
 from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.ranks.drift import Drift
@@ -274,6 +276,10 @@ class Job:
             return []
         return [Bar(console, self.recipe.name)]
 
+    def _costs(self) -> tuple[dict[str, BlockCost | None], CostSheet]:
+        form = Form.of(self.data.images)
+        return costs(self.module.network), of_module(self.module, self.recipe.data.batch_size, form)
+
     def _results(
         self,
         path: Path,
@@ -315,7 +321,7 @@ class Job:
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         use = box_use.BoxUse(module.network.boxes, group)
         first = group.rank == 0
-        cost_of = costs(module.network) if first else {}  # only rank 0 reports and writes them
+        cost_of, sheet = self._costs() if first else ({}, None)  # only rank 0 reports and writes them
         for message in large_heads(cost_of):
             reporter(console)(message)
         bar = self._bar(console if first else None)
@@ -362,6 +368,7 @@ class Job:
         results = results_of(
             *(recipe, data, module, history, device),
             cost_of=cost_of,
+            sheet=sheet,
             command=meta["command"],
             commits=[commit for commit in meta["commits"] if commit is not None],
             state=state,

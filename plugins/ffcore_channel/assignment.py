@@ -77,7 +77,7 @@ class ChannelAssignment(Goodness):
 
     def temperature(self) -> Tensor:
         """Return T, a scalar."""
-        return self.log_temperature.exp().clamp(0.1, 100) * self.cooled
+        return self.log_temperature.exp().clamp(0.1, 100.0) * self.cooled
 
     def assignment(self) -> Tensor:
         """Return W (C, K), the distribution of each channel over the classes."""

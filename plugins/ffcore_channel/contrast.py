@@ -32,7 +32,7 @@ def supervised_contrast(z: Tensor, y: Tensor, temperature: Tensor | float, margi
         margin: m; 0 for none.
     """
     # A sample is never compared with itself.
-    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    own = torch.eye(z.shape[0], dtype=torch.bool, device=z.device)
     same = (y.unsqueeze(1) == y) & ~own
     cosines = product(z, z.T)
     if margin:

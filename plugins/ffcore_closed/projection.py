@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Context, Views
+from ffcore.interfaces import Context, Views, c99
 from ffcore.options import NonNegative
 from ffcore_closed.ridge import Ridge
 
@@ -59,8 +59,18 @@ class ForwardProjection(Ridge):
         y = views.y
         assert y is not None, "checked in setup"
         of_samples, of_classes = self._drawn(x, units)
-        codes = of_classes[y].repeat_interleave(len(x) // len(y), dim=0)
+        codes = of_classes[y].repeat_interleave(x.shape[0] // y.shape[0], dim=0)
         return torch.sign(x @ of_samples) + codes
+
+    def c99(self, inputs: int, units: int) -> c99.RidgeSums:
+        """Return the C form of a layer; see `ffcore.interfaces.c99`.
+
+        Raises:
+            ValueError: when the layer is that of the goodness.
+        """
+        self._refuse_c99()
+        x = torch.zeros(1, inputs, dtype=torch.float64)  # in the precision of the sums, as `targets` draws
+        return c99.RidgeSums(self.strength, *self._drawn(x, units))
 
     def _drawn(self, x: Tensor, units: int) -> tuple[Tensor, Tensor]:
         """Return Q and the signs of U."""

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Context, LayerRule, Ranks, Views, ranks
+from ffcore.interfaces import Block, Context, LayerRule, Ranks, Views, c99, ranks
 from ffcore.interfaces.affine import columns, set_weight
-from ffcore.interfaces.rule import Call
+from ffcore.interfaces.rule import Call, Solution
 from ffcore.options import NonNegative
 
 
@@ -67,10 +67,10 @@ class Ridge(LayerRule):
         x = columns(layer, read[: views.samples]).double()
         z = self.targets(x, layer.weight.shape[0], views).double()
         if layer.bias is not None:
-            x = torch.cat([x, x.new_ones(len(x), 1)], dim=1)
+            x = torch.cat([x, x.new_ones(x.shape[0], 1)], dim=1)
         group = ranks()
         # every rank keeps the sums of all: any of them can be stored, and resumed by another number of ranks
-        count = sum(group.objects(0 if group.idle else len(x)))
+        count = sum(group.objects(0 if group.idle else x.shape[0]))
         made = (group.sum(x.T @ x), group.sum(x.T @ z), count)
         if self._sums is not None:
             a, b, before = self._sums
@@ -90,12 +90,17 @@ class Ridge(LayerRule):
             y = 2 * nn.functional.one_hot(y, self.classes) - 1
         elif self.sort == "labels":
             y = 2 * y - 1
-        z = y.reshape(len(y), -1).to(x.dtype)
+        z = y.reshape(y.shape[0], -1).to(x.dtype)
         if z.shape[1] != units:
             raise UserError(
                 f"rule {type(self).__name__}: the layer has {units} units, but there are {z.shape[1]} targets"
             )
-        return z.repeat_interleave(len(x) // len(z), dim=0)
+        return z.repeat_interleave(x.shape[0] // z.shape[0], dim=0)
+
+    def solution(self, block: Block) -> Solution:
+        """See `ffcore.interfaces.LearningRule.solution`."""
+        layer = self.layer(block)
+        return Solution(("a", "b", "count"), self.strength, layer.weight, layer.bias)
 
     def finish(self, block: Block, ranks: Ranks) -> None:
         """Solve for the weights of the epoch's samples, and forget them."""
@@ -119,6 +124,24 @@ class Ridge(LayerRule):
             set_weight(layer, solved, None)
         else:
             set_weight(layer, solved[:, :-1], solved[:, -1])
+
+    def c99(self, inputs: int, units: int) -> c99.RidgeSums:
+        """Return the C form of a layer; see `ffcore.interfaces.c99`.
+
+        Raises:
+            ValueError: when targets are not classes, the layer is that of the goodness, or its units are not
+                the classes.
+        """
+        self._refuse_c99()
+        if units != self.classes:
+            raise ValueError(f"the layer has {units} units, but there are {self.classes} classes")
+        return c99.RidgeSums(self.strength, None, 2 * torch.eye(units) - 1)
+
+    def _refuse_c99(self) -> None:
+        if self.sort != "class":
+            raise ValueError(f"targets of the sort {self.sort!r} have no C form; only classes have")
+        if self.of != "body":
+            raise ValueError("of: goodness has no C form; only the layer of a body has")
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the sums of an epoch that has not ended, for checkpoints."""

@@ -20,10 +20,12 @@ from ffcore.interfaces import (
     NegativeData,
     Network,
     Views,
+    c99,
 )
 from ffcore.interfaces.goodness import Form
 from ffcore.options import ByName, Count
 from ffcore.parts import part
+from ffcore_ff.negatives import Hard, WrongLabel
 from ffcore_ff.patterns import LabelChannel, Pattern
 
 
@@ -138,7 +140,7 @@ class ForwardForward(Algorithm):
             logits = self._logits if self._logits is not None else net.read(self.neutral(batch.x))
             return next(iter(logits.values())).softmax(1)
 
-        n = len(batch.x)
+        n = batch.x.shape[0]
         x_negative, y_negative = self.negatives.of(batch, batch.y, probs)
         assert y_negative is not None, "setup has refused negatives without hypotheses"
         hypothesis = torch.cat([batch.y, y_negative])
@@ -159,7 +161,7 @@ class ForwardForward(Algorithm):
     def _tried(self, x: Tensor, net: Network) -> list[Tensor]:
         """Return the evidence of a few samples, with all hypotheses in one pass."""
         n, k = x.shape[0], self.classes
-        hypothesis = torch.arange(k, device=x.device).repeat_interleave(n)
+        hypothesis = torch.arange(k, device=x.device).unsqueeze(1).expand(k, n).reshape(-1)
         hypotheses = Views(
             x=self._labelled(x, hypothesis, k * n),
             roles=tuple(f"class {c}" for c in range(k)),
@@ -167,3 +169,14 @@ class ForwardForward(Algorithm):
             hypothesis=hypothesis,
         )
         return [goodness.view(k, n).T for goodness in net.goodness(hypotheses)]
+
+    def c99(self) -> c99.Contrast:
+        """Return the C form; see `ffcore.interfaces.c99`.
+
+        Raises:
+            ValueError: when the label code has none.
+        """
+        if "c99" not in vars(type(self.labels)):
+            raise ValueError(f"labels {type(self.labels).__name__} have no C form; use overlay or prefix")
+        code: Any = self.labels
+        return c99.Contrast(code.c99(), keeps_samples=type(self.negatives) in (WrongLabel, Hard))

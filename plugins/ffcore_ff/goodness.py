@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Goodness
+from ffcore.interfaces import Goodness, c99
 from ffcore.interfaces.goodness import Form
 
 
@@ -52,6 +52,10 @@ class SumSquares(Goodness):
         """Return 2 h · up."""
         return activity * _along_rows(2 * up, activity)
 
+    def c99(self) -> c99.Energy:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.Energy("return dot(h, h, units);", "return 2.0f * h[j];")
+
 
 class MeanSquares(Goodness):
     """Mean of squared activities, G = (1/U) Σ_j h_j²; usual threshold 2.
@@ -79,6 +83,16 @@ class MeanSquares(Goodness):
         """Return 2 h/U · up."""
         return activity * _along_rows(2 / self._units(activity) * up, activity)
 
+    def c99(self) -> c99.Energy:
+        """Return the C form; see `ffcore.interfaces.c99`.
+
+        Raises:
+            ValueError: with ``padding``.
+        """
+        if self.padding:
+            raise ValueError("padding: true has no C form; inputs of dense layers have no positions")
+        return c99.Energy("return dot(h, h, units) / (float)units;", "return 2.0f * h[j] / (float)units;")
+
     def _units(self, activity: Tensor) -> int | Tensor:
         """Return U, or (R,) numbers."""
         if not self.padding:
@@ -103,6 +117,10 @@ class NegativeSumSquares(Goodness):
         """Return −2 h · up."""
         return activity * _along_rows(-2 * up, activity)
 
+    def c99(self) -> c99.Energy:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.Energy("return -dot(h, h, units);", "return -2.0f * h[j];")
+
 
 class MeanAbsolute(Goodness):
     """Mean absolute activity, G = (1/U) Σ_j |h_j|."""
@@ -116,6 +134,18 @@ class MeanAbsolute(Goodness):
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
         """Return sign(h)/U · up."""
         return activity.sign() * _along_rows(up / activity[0].numel(), activity)
+
+    def c99(self) -> c99.Energy:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.Energy(
+            "float sum = 0.0f;\n"
+            "for (uint32_t i = 0u; i < units; ++i) {\n"
+            "    sum += fabsf(h[i]);\n"
+            "}\n"
+            "return sum / (float)units;",
+            "const float sign = h[j] > 0.0f ? 1.0f : (h[j] < 0.0f ? -1.0f : 0.0f);\n"
+            "return sign / (float)units;",
+        )
 
 
 class Max(Goodness):
@@ -133,3 +163,18 @@ class Max(Goodness):
         largest = activity.flatten(1).argmax(1, keepdim=True)
         rows = torch.zeros_like(activity).flatten(1)
         return rows.scatter_(1, largest, up.to(rows.dtype).unsqueeze(1)).view_as(activity)
+
+    def c99(self) -> c99.Energy:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.Energy(
+            "float largest = h[0];\n"
+            "for (uint32_t i = 1u; i < units; ++i) {\n"
+            "    largest = h[i] > largest || isnan(h[i]) ? h[i] : largest;\n"
+            "}\n"
+            "return largest;",
+            "uint32_t first = 0u; /* the gradient goes to the first maximum */\n"
+            "while (first < j && h[first] < g) {\n"
+            "    ++first;\n"
+            "}\n"
+            "return first == j && !(h[j] < g) ? 1.0f : 0.0f;",
+        )

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from ffcore.interfaces import c99
 from ffcore.options import NonNegative
 
 
@@ -59,6 +60,16 @@ class RMS(nn.Module):
         length: Tensor = torch.linalg.vector_norm(x, dim=along, keepdim=True)
         return x / (length / math.sqrt(x.shape[along]) + self.eps)
 
+    def c99(self) -> c99.InPlace:
+        """Return the C form; see `ffcore.interfaces.c99`.
+
+        Raises:
+            ValueError: with ``dim``.
+        """
+        if self.dim is not None:
+            raise ValueError("dim has no C form; activities of dense layers have no positions")
+        return c99.InPlace(_divided("sqrtf(dot(h, h, units)) / sqrtf((float)units)", self.eps))
+
 
 class L2(nn.Module):
     """Division by the length, z = h / ‖h‖₂.
@@ -74,3 +85,17 @@ class L2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, *shape)."""
         return l2(x, self.eps)
+
+    def c99(self) -> c99.InPlace:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.InPlace(_divided("sqrtf(dot(h, h, units))", self.eps))
+
+
+def _divided(length: str, eps: float) -> str:
+    """Return C statements that divide h by an expression."""
+    return (
+        f"const float length = {length} + {c99.literal(eps)};\n"
+        "for (uint32_t j = 0u; j < units; ++j) {\n"
+        "    h[j] /= length;\n"
+        "}"
+    )

@@ -84,7 +84,7 @@ class Hybrid(_WrongImages):
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Return hybrid images without hypotheses."""
-        n = len(x)
+        n = x.shape[0]
         # a partner at a random distance of 1 … n − 1, so that it is never the sample itself
         step = 1 + rng.integers("partner", max(1, n - 1))
         partner = (torch.arange(n, device=x.device) + step) % n
@@ -140,7 +140,7 @@ class Turned(_WrongImages):
         """Return rotated images without hypotheses."""
         turns = torch.stack([x.rot90(k, (2, 3)) for k in (1, 2, 3)])
         which = rng.integers("turn", 3)
-        return turns[which, torch.arange(len(x), device=x.device)], None
+        return turns[which, torch.arange(x.shape[0], device=x.device)], None
 
 
 class OtherData(_WrongImages):

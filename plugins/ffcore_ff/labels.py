@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Context, LabelCode, LabelledInput
+from ffcore.interfaces import Context, LabelCode, LabelledInput, c99
 from ffcore.options import Positive, Size
 from ffcore_ff.handoffs import l2, rms
 
@@ -95,6 +95,10 @@ class Overlay(_OneHot):
         unit = math.sqrt(flat.shape[1]) if self.normalise == "rms" else 1.0
         return LabelledInput(base, code, (unit / length).unsqueeze(1))
 
+    def c99(self) -> c99.LabelWriter:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.LabelWriter(_written("k < CLASSES ? 0.0f : x[k]", self))
+
 
 class Prefix(Overlay):
     """Puts the one-hot class before the features, and replaces none; for tables. An image becomes a row.
@@ -112,6 +116,31 @@ class Prefix(Overlay):
     def join(self, x: Tensor, code: Tensor) -> LabelledInput:
         """Return V·N labelled rows, (N, *shape) and (V·N, K) → (V·N, K + D)."""
         return super().join(F.pad(x.flatten(1), (code.shape[1], 0)), code)
+
+    def c99(self) -> c99.LabelWriter:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.LabelWriter(_written("k < CLASSES ? 0.0f : x[k - CLASSES]", self))
+
+
+def _written(value: str, of: _OneHot) -> str:
+    """Return C statements that write the row of an overlay; ``value`` is that of feature k."""
+    written = (
+        "for (uint32_t k = 0u; k < INPUTS; ++k) {\n"
+        f"    row[k] = {value};\n"
+        "}\n"
+        f"row[label] = {c99.literal(of.strength)};"
+    )
+    if of.normalise == "none":
+        return written
+    unit = "sqrtf((float)INPUTS)" if of.normalise == "rms" else "1.0f"
+    return (
+        f"{written}\n"
+        "const float length = fmaxf(sqrtf(dot(row, row, INPUTS)), 1e-8f);\n"
+        f"const float scale = {unit} / length;\n"
+        "for (uint32_t k = 0u; k < INPUTS; ++k) {\n"
+        "    row[k] *= scale;\n"
+        "}"
+    )
 
 
 class Token(_OneHot):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Context, Objective, Views
+from ffcore.interfaces import Context, Objective, Views, c99
 from ffcore.interfaces.goodness import Form
 from ffcore.interfaces.task import Target
 from ffcore.options import Positive
@@ -77,6 +77,18 @@ class Logistic(Objective):
         """Return θ."""
         return self.theta
 
+    def c99(self) -> c99.ContrastLoss:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        theta, temperature = c99.literal(self.theta), c99.literal(self.temperature)
+        return c99.ContrastLoss(
+            "/* distance of each row on the wrong side of the threshold */\n"
+            f"const float p = ({theta} - positive) / {temperature};\n"
+            f"const float n = (negative - {theta}) / {temperature};\n"
+            f"*up_positive = -sigmoid(p) / {temperature};\n"
+            f"*up_negative = sigmoid(n) / {temperature};\n"
+            "return softplus(p) + softplus(n);"
+        )
+
 
 class SymBa(Objective):
     """Symmetric loss of goodness pairs, softplus(−α (G⁺ − G⁻)) (SymBa).
@@ -101,11 +113,22 @@ class SymBa(Objective):
     def with_derivative(self, goodness: Tensor, views: Views) -> tuple[Tensor, Tensor]:
         """(R,) → a scalar, (R,)."""
         logits = self._logits(goodness, views)
-        slope = torch.sigmoid(logits).mul_(self.alpha / len(logits))
+        slope = torch.sigmoid(logits).mul_(self.alpha / logits.shape[0])
         up = torch.zeros_like(goodness)
         views.of(up, "positive").copy_(-slope)
         views.of(up, "negative").copy_(slope)
         return F.softplus(logits).mean(), up
+
+    def c99(self) -> c99.ContrastLoss:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        alpha = c99.literal(self.alpha)
+        return c99.ContrastLoss(
+            f"const float below = -{alpha} * (positive - negative);\n"
+            f"const float slope = {alpha} * sigmoid(below);\n"
+            "*up_positive = -slope;\n"
+            "*up_negative = slope;\n"
+            "return softplus(below);"
+        )
 
     def _logits(self, goodness: Tensor, views: Views) -> Tensor:
         return -self.alpha * (views.of(goodness, "positive") - views.of(goodness, "negative"))

@@ -67,7 +67,7 @@ class Pattern(_OneHot):
 
     def join(self, x: Tensor, code: Tensor) -> Tensor:
         """(N, *shape) and (V·N, K) → (V·N, *labelled shape)."""
-        copies = x.repeat(len(code) // len(x), *[1] * (x.dim() - 1))
+        copies = x.repeat(code.shape[0] // x.shape[0], *[1] * (x.dim() - 1))
         channel = code.to(x.dtype) @ self.patterns.to(x.dtype)
         if x.dim() == 4:
             channel = channel.view(-1, 1, *x.shape[2:])

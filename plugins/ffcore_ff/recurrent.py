@@ -88,7 +88,7 @@ class Cell(nn.Module):
         if above is None or own is None:
             return self.activation.function(drive)
         # One operation instead of a product and a sum.
-        drive = torch.addmm(tiled(drive, len(above)), above, self.above.weight.T)
+        drive = torch.addmm(tiled(drive, above.shape[0]), above, self.above.weight.T)
         if self.lateral is not None:
             drive = drive - self.lateral(own)
         if noise is not None:
@@ -116,7 +116,7 @@ class Cell(nn.Module):
             if self.lateral is not None:
                 self.lateral.add_gradients(own, -up)
         add_gradient(self.below.bias, up.sum(0))
-        shared = up if len(up) == len(x) else up.view(-1, *(len(x), up.shape[1])).sum(0)
+        shared = up if up.shape[0] == x.shape[0] else up.view(-1, *(x.shape[0], up.shape[1])).sum(0)
         add_gradient(self.below.weight, shared.T @ x)
 
 
@@ -190,7 +190,7 @@ class Recurrent(Circuit):
         images = self.normalised(self.images(x))
         if views.hypothesis is None:
             return self.normalised(self.bottom_up(images)[-1])
-        states = self.begin(images, len(views.hypothesis))
+        states = self.begin(images, views.hypothesis.shape[0])
         clamp = self.eye[views.hypothesis].to(images.dtype)
         for _ in range(self.steps(views)):
             states = self.iterate(images, states, clamp)
@@ -250,4 +250,4 @@ class Recurrent(Circuit):
 
 def tiled(x: Tensor, rows: int) -> Tensor:
     """Repeat all rows view by view, (B, U) → (rows, U)."""
-    return x if len(x) == rows else x.repeat(rows // len(x), 1)
+    return x if x.shape[0] == rows else x.repeat(rows // x.shape[0], 1)

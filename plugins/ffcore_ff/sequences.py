@@ -83,7 +83,7 @@ class Corrupted(_WithPositions):
 
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Return corrupted samples without hypotheses."""
-        n = len(x)
+        n = x.shape[0]
         chance = rng.uniform("corrupted", self.positions)
         if self.padding is not None:
             chance = chance.masked_fill(x == self.padding, 2.0)

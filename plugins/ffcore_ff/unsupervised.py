@@ -73,7 +73,7 @@ class Unsupervised(Algorithm):
         def no_probabilities() -> Tensor:
             raise AssertionError("negative samples do not use probabilities")
 
-        n = len(batch.x)
+        n = batch.x.shape[0]
         negative, _ = self.negatives.of(batch, None, no_probabilities)
         x = self._normalised(torch.cat([batch.x, negative]))
         return Views(x=x, roles=("positive", "negative"), sizes=(n, n), y=batch.y)

@@ -74,5 +74,5 @@ def learns(goodness: Goodness) -> bool:
 
 def _mean(rows: Tensor) -> Tensor:
     """Return the mean over the rows of all ranks, (R, U) → (U,)."""
-    total = ranks().sum(torch.cat([rows.sum(0), rows.new_full((1,), len(rows))]))
+    total = ranks().sum(torch.cat([rows.sum(0), rows.new_full((1,), rows.shape[0])]))
     return total[:-1] / total[-1]

@@ -49,7 +49,7 @@ class SoftHebb(LayerRule):
         change = update(weight, patches, rows, 1 / self.temperature)
         change /= change.abs().max().clamp_min(torch.finfo(change.dtype).tiny)
         lengths = weight.norm(dim=1, keepdim=True)
-        layer.weight += (self.rate * (lengths - 1).abs().sqrt() * change).view_as(layer.weight)
+        layer.weight.add_((self.rate * (lengths - 1).abs().sqrt() * change).view_as(layer.weight))
         return [{}]
 
 

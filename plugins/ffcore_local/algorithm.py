@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ffcore.interfaces import Algorithm, Batch, Network, Task, Views
+from ffcore.interfaces import Algorithm, Batch, Network, Task, Views, c99
 from ffcore.interfaces.task import Target
 from ffcore_std.pointwise import output_layer
 
@@ -39,3 +39,7 @@ class LocalErrors(Algorithm):
     def views(self, batch: Batch, net: Network) -> Views:
         """Return the samples as one view."""
         return self.neutral(batch.x, batch.y)
+
+    def c99(self) -> c99.OnePass:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.OnePass()

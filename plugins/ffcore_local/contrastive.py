@@ -34,7 +34,7 @@ def nt_xent(z: Tensor, temperature: float) -> Tensor:
     >>> round(float(nt_xent(z, 1.0)), 4), round(math.log(1 + 2 / math.e), 4)
     (0.5514, 0.5514)
     """
-    n = len(z) // 2
+    n = z.shape[0] // 2
     own = torch.eye(2 * n, dtype=torch.bool, device=z.device)
     similar = (z @ z.T / temperature).masked_fill(own, -math.inf)
     other = torch.arange(2 * n, device=z.device).roll(n)

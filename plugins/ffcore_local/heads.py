@@ -143,11 +143,11 @@ class Pooled(nn.Module):
         rows = x.permute(0, 2, 3, 1)  # no copy below if channels last
         if self.grid == self.sides:
             return rows.flatten(1)
-        if self.average is None or x.device.type != "cpu" or not x.requires_grad or len(x) < _MANY:
+        if self.average is None or x.device.type != "cpu" or not x.requires_grad or x.shape[0] < _MANY:
             kernel = (self.sides[0] // self.grid[0], self.sides[1] // self.grid[1])
             return F.avg_pool2d(x, kernel).permute(0, 2, 3, 1).flatten(1)
         # On a CPU torch's pooling and its gradient take two to five times as long for channels-last images.
-        average = self.average.to(x.dtype).expand(len(x), -1, -1)
+        average = self.average.to(x.dtype).expand(x.shape[0], -1, -1)
         return torch.bmm(average, rows.flatten(1, 2)).flatten(1)
 
 

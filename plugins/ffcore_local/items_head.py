@@ -101,7 +101,7 @@ class ItemsHead(Goodness):
             raise UserError(f"{path}: does not take an input of shape {shape}: {reason}") from error
         finally:
             body.train()
-        if not isinstance(made, Tensor) or made.dim() < 2 or len(made) != len(x):
+        if not isinstance(made, Tensor) or made.dim() < 2 or made.shape[0] != x.shape[0]:
             raise UserError(f"{path}: it should return one tensor with a row for each sample")
         if isinstance(body, Component):
             body.setup(replace(context, shape=tuple(made.shape[1:]), in_shape=shape))

@@ -105,7 +105,7 @@ class Similarity(Penalty):
         h, y = out.activity[: views.samples], views.y
         if self.features is not None:
             h, y = _of_positions(h, views, self.features)
-        if len(h) < 2:
+        if h.shape[0] < 2:
             if not self.learned and self.features is None:
                 raise ValueError(
                     "penalty similarity: a batch of one sample has no pairs; use a larger batch_size"
@@ -123,7 +123,7 @@ def _of_positions(h: Tensor, views: Views, features: int) -> tuple[Tensor, Tenso
     """Return the activity and class of positions that have one, (n, C) and (n,); see the module."""
     rows, of_rows = by_position(h if features == -1 else h.movedim(1, -1), views)
     assert of_rows.y is not None, "a task by position has targets"
-    every, positions = -(-len(rows) // _POSITIONS) or 1, h[0].numel() // rows.shape[-1]
+    every, positions = -(-rows.shape[0] // _POSITIONS) or 1, h[0].numel() // rows.shape[-1]
     while math.gcd(every, positions) > 1:  # else the same positions of all samples
         every += 1
     return rows[::every], of_rows.y[::every]
@@ -138,7 +138,7 @@ class _Deviation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         positions = rows.shape[1]
-        one = rows.new_full((len(rows), 1, positions), 1 / positions)
+        one = rows.new_full((rows.shape[0], 1, positions), 1 / positions)
         mean = torch.bmm(one, rows)
         centred = rows - mean
         deviation = (torch.bmm(one, centred.square()) * (positions / (positions - 1))).sqrt_()

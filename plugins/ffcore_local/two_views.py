@@ -47,7 +47,7 @@ class TwoViews(Unlabelled):
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return N first views, then N second views."""
-        n = len(batch.index)
+        n = batch.index.shape[0]
         if not isinstance(batch.x, Tensor):
             raise ValueError("two-views: samples should be one tensor, not several inputs")
         pair = torch.cat([self._augmented(batch), self._augmented(batch)])

@@ -42,5 +42,5 @@ class NoProp(Algorithm):
 
     def views(self, batch: Batch, net: Network) -> Views:
         """Return the samples with their classes as hypotheses."""
-        n = len(batch.y)
+        n = batch.y.shape[0]
         return Views(batch.x, ("all",), (n,), y=batch.y, hypothesis=batch.y, rng=batch.random())

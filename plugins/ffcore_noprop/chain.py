@@ -49,5 +49,5 @@ class DenoisingChain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, *in_shape) → (R, K)."""
-        z = self.diffusion.a.new_zeros(len(x), self.classes)
+        z = self.diffusion.a.new_zeros(x.shape[0], self.classes)
         return self.diffusion.chained(self.denoisers, x, z)

@@ -71,7 +71,7 @@ class Denoisers(Circuit):
     def forward(self, x: Tensor, views: Views) -> Tensor:
         """Return the logits of the last block, (R, K)."""
         if views.hypothesis is None:
-            z = self.codes.new_zeros(len(x), self.codes.shape[1])
+            z = self.codes.new_zeros(x.shape[0], self.codes.shape[1])
             return self.diffusion.chained(self.denoisers, x, z)
         logits = x
         for t, block in enumerate(self.denoisers):
@@ -89,5 +89,5 @@ class Denoisers(Circuit):
         if rng is None:
             return self.diffusion.noised(t, u, torch.zeros_like(u))
         # (N, views, K) from the batch RNG, which is indexed by sample, then stacked view by view
-        drawn = rng.normal(f"noprop {t}", len(u) // rng.rows, u.shape[1]).transpose(0, 1)
+        drawn = rng.normal(f"noprop {t}", u.shape[0] // rng.rows, u.shape[1]).transpose(0, 1)
         return self.diffusion.noised(t, u, drawn.reshape(u.shape).to(u.dtype))

@@ -65,4 +65,4 @@ class Pepita(Algorithm):
         error = logits.softmax(1) - F.one_hot(batch.y, logits.shape[1])
         first = {FIRST + name: out.activity for name, out in made.items()}
         moved = batch.x + (error @ self.projection.T.to(error.dtype)).view_as(batch.x).to(batch.x.dtype)
-        return Views(moved, ("modulated",), (len(moved),), y=batch.y, extra=first)
+        return Views(moved, ("modulated",), (moved.shape[0],), y=batch.y, extra=first)

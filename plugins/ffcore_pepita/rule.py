@@ -57,10 +57,10 @@ class PepitaRule(LayerRule):
             )
         x = columns(layer, read)
         difference = (first - out.activity).movedim(1, -1).flatten(0, -2)
-        if len(difference) != len(x):
+        if difference.shape[0] != x.shape[0]:
             raise UserError(
                 f"block {block.name}: rule pepita: the body pools; put the pooling into an item of its own"
             )
-        gradient = (difference.T @ x / len(x)).view_as(layer.weight)
+        gradient = (difference.T @ x / x.shape[0]).view_as(layer.weight)
         layer.weight.grad = gradient if layer.weight.grad is None else layer.weight.grad + gradient
         return [{}]

@@ -132,7 +132,7 @@ class PredictiveForwardForward(ForwardForward):
 
     def _by_step(self, net: Network, x: Tensor, y: Tensor) -> Tensor:
         """Return the mean goodness of samples with their own and with wrong labels, (layers, 2, steps)."""
-        n = len(x)
+        n = x.shape[0]
         batch = Batch(x, y, torch.arange(n, device=x.device), 0, n)
         batch.seed(0, 0)
         calls = net.trace(self.views(batch, net))

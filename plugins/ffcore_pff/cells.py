@@ -57,7 +57,7 @@ class Competing(Lateral):
 
     def _groups(self, rows: Tensor) -> Tensor:
         """(R, U) → (G, R, g)."""
-        return rows.view(len(rows), *self.weight.shape[:2]).transpose(0, 1)
+        return rows.view(rows.shape[0], *self.weight.shape[:2]).transpose(0, 1)
 
 
 class Predicting(nn.Module):
@@ -109,7 +109,7 @@ class PredictionError(LocalLoss):
         error = out.activity
         # The same as Σ e², without a tensor of squares.
         total = torch.linalg.vector_norm(error).square()
-        return {"objective": total / len(error)}, error * (2 / len(error))
+        return {"objective": total / error.shape[0]}, error * (2 / error.shape[0])
 
 
 class LabelLoss(LocalLoss):

@@ -121,10 +121,10 @@ class Predictive(Recurrent):
         if views.hypothesis is None:
             states = self.bottom_up(below)
             self.classifier(self.normalised(states[-1]))
-            latent = images.new_zeros(len(images), self.latents)
+            latent = images.new_zeros(images.shape[0], self.latents)
             self._generate(images, states, latent, states)
             return self.normalised(states[-1])
-        rows = len(views.hypothesis)
+        rows = views.hypothesis.shape[0]
         states = self.begin(below, rows)
         clamp = self.eye[views.hypothesis].to(images.dtype)
         latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
@@ -177,7 +177,7 @@ class Predictive(Recurrent):
     def logits(self, x: Tensor) -> Tensor:
         """Return the classifier's logits (B, K) after one bottom-up pass."""
         images = self.normalised(self.images(x))
-        states = self.begin(images, len(images))
+        states = self.begin(images, images.shape[0])
         return cast(Tensor, cast(nn.Module, self.classifier.body)(self.normalised(states[-1])))
 
     @torch.no_grad()
@@ -187,8 +187,8 @@ class Predictive(Recurrent):
         The bottom-up state is used since later states depend more on the label and less on the image.
         """
         images = self.normalised(self.images(x))
-        state = self.begin(images, len(images))[-1]
-        latent = images.new_zeros(len(images), self.latents)
+        state = self.begin(images, images.shape[0])[-1]
+        latent = images.new_zeros(images.shape[0], self.latents)
         for _ in range(self.calls):
             latent = latent - self.latent_rate * self._top.pulled(torch.relu(latent), state)
         return latent
@@ -197,7 +197,7 @@ class Predictive(Recurrent):
     def reconstructed(self, x: Tensor) -> Tensor:
         """Return the generator's images (B, *in_shape) for the top layer's bottom-up state."""
         images = self.images(x)
-        return self._decoded(self.begin(self.normalised(images), len(images))[-1])
+        return self._decoded(self.begin(self.normalised(images), images.shape[0])[-1])
 
     @torch.no_grad()
     def decoded(self, latent: Tensor) -> Tensor:

@@ -83,10 +83,10 @@ class SignalPropagation(Algorithm):
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Return the similarity of every sample to the target of every class, (N, K) of each block."""
-        return [of_block[: len(x)] for of_block in net.goodness(self._with_targets(x))]
+        return [of_block[: x.shape[0]] for of_block in net.goodness(self._with_targets(x))]
 
     def _with_targets(self, x: Tensor, y: Tensor | None = None) -> Views:
-        n, k = len(x), self.classes
+        n, k = x.shape[0], self.classes
         targets = x.new_zeros(k, *x.shape[1:])
         targets.flatten(1)[:, :k] = torch.eye(k, dtype=x.dtype, device=x.device)
         return Views(torch.cat([x, targets]), ("all", "targets"), (n, k), y=y)

@@ -36,7 +36,7 @@ class SignalSimilarity(Goodness):
     def forward(self, activity: Tensor, views: Views | None = None) -> Tensor:
         """(R, C, *) → (R, K)."""
         if views is None or "targets" not in views.roles:
-            return activity.new_zeros(len(activity), self.classes)
+            return activity.new_zeros(activity.shape[0], self.classes)
         # in memory order: a channels-last activity would be copied
         last = activity.dim() == 4 and activity.is_contiguous(memory_format=torch.channels_last)
         rows = (activity.movedim(1, -1) if last else activity).flatten(1)

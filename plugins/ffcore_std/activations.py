@@ -26,10 +26,12 @@ class Activation:
     Attributes:
         function: h = f(a); may overwrite a.
         back: (h, ∂L/∂h) → ∂L/∂a; may overwrite ∂L/∂h. The caller may overwrite the result.
+        c99: f(a) and f'(a), the latter as a function of h, in C; see `ffcore.interfaces.c99.Dense`.
     """
 
     function: Callable[[Tensor], Tensor]
     back: Callable[[Tensor, Tensor], Tensor]
+    c99: tuple[str, str]
 
 
 class _PassThroughReLU(torch.autograd.Function):
@@ -73,11 +75,19 @@ def _relu_back(h: Tensor, up: Tensor) -> Tensor:
     return torch.ops.aten.threshold_backward.grad_input(up, h, 0, grad_input=up)  # type: ignore[no-any-return]
 
 
+_C_RELU = "return a < 0.0f ? 0.0f : a;"  # NaN stays NaN
+
 ACTIVATIONS = {
     # In place: the input is a temporary of the linear layer.
-    "relu": Activation(torch.relu_, _relu_back),
-    "relu-pass-through": Activation(relu_pass_through, lambda h, up: _own(up)),
-    "leaky-relu": Activation(_leaky_relu, _leaky_relu_back),
-    "tanh": Activation(torch.tanh, lambda h, up: up * (1 - h * h)),
-    "identity": Activation(lambda a: a, lambda h, up: _own(up)),
+    "relu": Activation(torch.relu_, _relu_back, (_C_RELU, "return h > 0.0f ? 1.0f : 0.0f;")),
+    "relu-pass-through": Activation(relu_pass_through, lambda h, up: _own(up), (_C_RELU, "return 1.0f;")),
+    "leaky-relu": Activation(
+        _leaky_relu,
+        _leaky_relu_back,
+        (f"return a > 0.0f ? a : {SLOPE}f * a;", f"return h > 0.0f ? 1.0f : {SLOPE}f;"),
+    ),
+    "tanh": Activation(
+        torch.tanh, lambda h, up: up * (1 - h * h), ("return tanhf(a);", "return 1.0f - h * h;")
+    ),
+    "identity": Activation(lambda a: a, lambda h, up: _own(up), ("return a;", "return 1.0f;")),
 }

@@ -67,7 +67,7 @@ class Shift(_Spatial):
         padded = F.pad(x, (p, p, p, p), "reflect" if self.border == "reflect" else "constant")
         # A view of all (2p + 1)² windows of the padded image; only one window per sample is copied.
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        return windows[torch.arange(len(x), device=x.device), :, corner[:, 0], corner[:, 1]]
+        return windows[torch.arange(x.shape[0], device=x.device), :, corner[:, 0], corner[:, 1]]
 
 
 class Flip(_Spatial):

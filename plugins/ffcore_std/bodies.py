@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ffcore.interfaces import LabelledInput
+from ffcore.interfaces import LabelledInput, c99
 from ffcore.options import Size
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
@@ -70,6 +70,10 @@ class Dense(nn.Module):
             rows = rows + bias
         return self.activation.function(rows)
 
+    def c99(self) -> c99.Dense:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.Dense(self.linear, *self.activation.c99)
+
     def add_gradients(self, x: Tensor, activity: Tensor, up: Tensor) -> None:
         """Gradients of W and b in closed form; see `ffcore.interfaces.ClosedForm`."""
         # Δ of the module docstring.
@@ -86,7 +90,7 @@ class Dense(nn.Module):
             up = up.mul_(x.scale)
         base = x.base.flatten(1)
         # the views share base, so their derivatives are summed before the product
-        first, *others = up.view(-1, len(base), up.shape[1]).unbind()
+        first, *others = up.view(-1, base.shape[0], up.shape[1]).unbind()
         shared = sum(others, first).T @ base
         shared[:, : x.code.shape[1]] += (x.code.T @ up).T  # up.T @ code takes ten times as long
         add_gradient(weight, shared)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ffcore.interfaces import Context, Goodness
+from ffcore.interfaces import Context, Goodness, c99
 from ffcore.interfaces.goodness import Form
 
 
@@ -34,3 +34,7 @@ class Logits(Goodness):
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
         """Return ``up``, since the derivative is 1."""
         return up
+
+    def c99(self) -> c99.Logits:
+        """Return the C form; see `ffcore.interfaces.c99`."""
+        return c99.Logits()

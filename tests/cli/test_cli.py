@@ -107,9 +107,13 @@ def test_validate_reports_every_recipe(ff, tmp_path):
 
 
 def test_only_build_imports_torch(ff, monkeypatch):
-    monkeypatch.setattr(
-        "ffcore.cli.building.load_target", lambda target: lambda recipe: f"built {recipe.name}"
-    )
+    sheet = {"blocks": [], "memory": [], "notes": [], "flash": {"int8": 1}}
+    sheet |= dict.fromkeys(("parameters", "predict", "learn"), 0)
+
+    def load_target(target):
+        return lambda recipe: (f"built {recipe.name}", sheet)
+
+    monkeypatch.setattr("ffcore.cli.building.load_target", load_target)
     assert "built fake-ff" in ff("show", "fake/ff", "--build")[1]
     assert ff("validate", "fake/ff", "--build")[0] == 0
 

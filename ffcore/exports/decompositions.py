@@ -1,0 +1,172 @@
+"""Operations in terms of those that have an ONNX form. torch's own decompositions, and these:
+
+    negative log-likelihood  −Σ_r Σ_k onehot(t)_rk x_rk / R with onehot(t)_rk = [t_r = k]
+    convolution's backward   ∂L/∂W = x ⋆ δ, with samples and channels exchanged and the stride as dilation
+                             ∂L/∂x = the transposed convolution of δ;  ∂L/∂b = Σ δ
+    batch normalisation      y = (x − μ) / √(σ² + ε) w + b; running statistics ← (1 − m) r + m s
+
+x (R, C, H, W) input; W (U, C/groups, h, w) weight; δ (R, U, H', W') derivative of the loss by the output.
+R rows; K classes; μ, σ² mean and biased variance of a channel over the batch; s those of the running
+statistics, whose variance is unbiased; m the momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ffcore.private import decompositions
+
+aten = torch.ops.aten
+
+
+def _onehot(target: Tensor, like: Tensor) -> Tensor:
+    classes = torch.arange(like.shape[1], device=like.device)
+    return (target.unsqueeze(1) == classes).to(like.dtype)
+
+
+def _nll_forward(x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int) -> Any:
+    if weight is not None or x.dim() != 2:
+        return NotImplemented
+    picked = -(x * _onehot(target, x)).sum(1)
+    if reduction == 0:
+        return picked, x.new_zeros(())
+    total = torch.ones_like(picked).sum()
+    return (picked.sum() / total if reduction == 1 else picked.sum()), total
+
+
+def _nll_backward(
+    g: Tensor,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: int,
+    ignore_index: int,
+    total: Tensor,
+) -> Any:
+    if weight is not None or x.dim() != 2:
+        return NotImplemented
+    up = g.unsqueeze(1) if reduction == 0 else (g / total if reduction == 1 else g)
+    return -up * _onehot(target, x)
+
+
+def _remainder(x: Tensor, n: Any) -> Tensor:
+    return torch.remainder(x, x.new_full((), n))
+
+
+def _convolution_backward(
+    up: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias_sizes: Sequence[int] | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    mask: Sequence[bool],
+) -> Any:
+    if transposed or x.dim() != 4:
+        return NotImplemented
+    of_x = of_w = of_b = None
+    if mask[0]:
+        sides = zip(x.shape[2:], up.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+        # the transposed convolution returns the smallest input of this output
+        missing = [h - ((o - 1) * s - 2 * p + d * (k - 1) + 1) for h, o, k, s, p, d in sides]
+        of_x = F.conv_transpose2d(up, weight, None, stride, padding, missing, groups, dilation)
+    if mask[1]:
+        parts = zip(x.chunk(groups, 1), up.chunk(groups, 1), strict=True)
+        of_w = torch.cat([_weight_of(a, b, weight, stride, padding, dilation) for a, b in parts])
+    if mask[2]:
+        of_b = up.sum((0, 2, 3))
+    return of_x, of_w, of_b
+
+
+def _weight_of(
+    x: Tensor,
+    up: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    made = F.conv2d(
+        x.transpose(0, 1), up.transpose(0, 1), None, tuple(dilation), tuple(padding), tuple(stride)
+    )
+    return made[:, :, : weight.shape[2], : weight.shape[3]].transpose(0, 1)
+
+
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    dims = [0, *range(2, x.dim())]
+    sides = [1, -1, *[1] * (x.dim() - 2)]
+    if training:
+        mean = x.mean(dims)
+        var = (x - mean.view(sides)).square().mean(dims)
+        if running_mean is not None and running_var is not None:
+            count = x.numel() / x.shape[1]
+            running_mean.copy_((1 - momentum) * running_mean + momentum * mean)
+            running_var.copy_((1 - momentum) * running_var + momentum * (var * (count / (count - 1))))
+    else:
+        assert running_mean is not None
+        assert running_var is not None
+        mean, var = running_mean, running_var
+    inverse = 1 / (var + eps).sqrt()
+    made = (x - mean.view(sides)) * inverse.view(sides)
+    if weight is not None:
+        made = made * weight.view(sides)
+    if bias is not None:
+        made = made + bias.view(sides)
+    return (made, mean, inverse) if training else (made, x.new_zeros(0), x.new_zeros(0))
+
+
+def _batch_norm_of(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+def _batch_norm_without(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _batch_norm(x, weight, bias, None, None, training, momentum, eps)
+
+
+@cache
+def table() -> dict[Any, Callable[..., Any]]:
+    """Return the decompositions, for `make_fx`."""
+    return {
+        **decompositions(
+            aten.native_batch_norm_backward,
+            aten.native_layer_norm_backward,
+            aten.native_group_norm_backward,
+        ),
+        aten.nll_loss_forward.default: _nll_forward,
+        aten.nll_loss_backward.default: _nll_backward,
+        aten.remainder.Scalar: _remainder,
+        aten.convolution_backward.default: _convolution_backward,
+        aten.native_batch_norm.default: _batch_norm,
+        aten._native_batch_norm_legit.default: _batch_norm_of,
+        aten._native_batch_norm_legit.no_stats: _batch_norm_without,
+    }

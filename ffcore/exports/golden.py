@@ -1,0 +1,165 @@
+"""The golden step of a bundle: one step that torch has taken, and what it gave.
+
+Adam divides by the root of its running mean of squares. In its first step that is the gradient itself: a
+rounding error of a gradient near zero changes a weight by a part of the learning rate. The golden step
+therefore begins from a state of optimisers that have run; see `fill`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ffcore.errors import UserError
+from ffcore.exports.bundle import sampled
+from ffcore.exports.onnx import session_of
+from ffcore.exports.random import Noting
+from ffcore.exports.step import LearningStep
+from ffcore.interfaces import Batch, Progress
+from ffcore.local.optimizers import BlockOptimizers
+from ffcore.network import Network
+
+TOLERANCE = 1e-5
+"""Largest difference between engines, relative to 1 + |value|."""
+
+_STEPS, _SQUARE = 693.0, 0.01  # steps that Adam has made, and its running mean of squares
+
+
+def warmed(step: LearningStep) -> dict[str, Tensor]:
+    """Return the state of a step whose optimisers have run."""
+    state = {name: value.clone() for name, value in step.state.items()}
+    for name, number in fill(step).items():
+        state[name].fill_(number)
+    return state
+
+
+def fill(step: LearningStep) -> dict[str, float]:
+    """Return the values of the state of adaptive optimisers that have run, by name."""
+    made: dict[str, float] = {}
+    for each in step.optimizers:
+        if each.adaptive:
+            made |= {f"optimizer/{name}/v": _SQUARE for name in each.names}
+            made |= {f"optimizer/{name}/m": 0.0 for name in each.names}
+            for i in (1, 2):
+                made |= {
+                    f"optimizer/{each.where}/c{i}": 1 - o["betas"][i - 1] ** _STEPS for o in each.options
+                }
+    return {name: float(torch.tensor(value)) for name, value in made.items()}
+
+
+def golden(
+    step: LearningStep, x: Tensor, y: Tensor, seed: int
+) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Return the arrays of the golden step, and its whole new state and losses.
+
+    Args:
+        step: the learning step.
+        x: (N, *shape) samples.
+        y: (N,) targets.
+        seed: seed of the random numbers.
+    """
+    rng = Noting(x.shape[0], seed)
+    rate = torch.tensor(0.5)
+    after, losses = step.run(x, y, rate, warmed(step), rng)
+    arrays: dict[str, Any] = {"x": x.numpy(), "y": y.numpy(), "rate": rate.numpy()}
+    arrays |= {draw.name: value.numpy() for draw, value in rng.noted.items()}
+    arrays |= {f"loss/{name}": value.double().numpy() for name, value in losses.items()}
+    arrays |= {f"new/{name}": sampled(value) for name, value in after.items()}
+    return arrays, after, losses
+
+
+def refuse_difference(
+    net: Network,
+    optimizers: BlockOptimizers | None,
+    progress: Progress,
+    step: LearningStep,
+    x: Tensor,
+    y: Tensor,
+) -> None:
+    """Raise if the step differs from that of `Network.learn` with torch's own optimisers.
+
+    Raises:
+        UserError: with the state that differs most.
+    """
+    if any(draw.stream == "dropout" for draw in step.draws):
+        return  # torch takes the numbers of dropout from its own generator
+    given, held = optimizers if optimizers is not None else net.local.optimizers, net.local.optimizers
+    net.local.optimizers = given
+    try:
+        own = copy.deepcopy(net)
+    finally:
+        net.local.optimizers = held
+    own.train()
+    own.local.observers.clear()
+    _warm(own.local.optimizers)
+    own.advance(progress)
+    after, _ = step.run(x, y, torch.ones(()), warmed(step), Noting(x.shape[0], own.seed, own.batches))
+    batch = Batch(x, y, torch.arange(x.shape[0]), 0, x.shape[0])
+    batch.seed(own.seed, own.batches)
+    own.algorithm.learn(batch, own.local)
+    own.local.end_batch()
+    real = own.state_dict()
+    differences = {
+        name: float((value - real[name]).abs().max() / (1 + real[name].abs().max()))
+        for name, value in after.items()
+        if isinstance(real.get(name), Tensor) and value.numel()
+    }
+    worst = max(differences, key=lambda name: differences[name], default=None)
+    if worst is not None and not differences[worst] <= TOLERANCE:
+        raise UserError(
+            f"export: the exported step differs from torch's by {differences[worst]:.1e} in {worst}; a part "
+            "of the network draws random numbers of its own, or has a state that is no parameter and no buffer"
+        )
+
+
+def refuse_engine(
+    parts: Sequence[Any], step: LearningStep, taken: Mapping[str, Any], after: Mapping[str, Tensor]
+) -> None:
+    """Raise if ONNX Runtime does not take the golden step as torch does.
+
+    Args:
+        parts: the graphs of a step, in order.
+        step: the learning step.
+        taken: arrays of the golden step.
+        after: its whole new state.
+
+    Raises:
+        UserError: with the value that differs most.
+    """
+    values: dict[str, Any] = {name: value.numpy() for name, value in warmed(step).items()}
+    values |= {name: value for name, value in taken.items() if not name.startswith(("new/", "loss/"))}
+    for part in parts:
+        session = session_of(part)
+        feeds = {given.name: values[given.name] for given in session.get_inputs()}
+        names = [made.name for made in session.get_outputs()]
+        values |= dict(zip(names, session.run(names, feeds), strict=True))
+    right = {f"new/{name}": value.double().numpy() for name, value in after.items()}
+    right |= {name: value for name, value in taken.items() if name.startswith("loss/")}
+    differences = {
+        name: float(np.max(np.abs(values[name] - value) / (1 + np.abs(value)), initial=0))
+        for name, value in right.items()
+        if name in values
+    }
+    worst = max(differences, key=lambda name: differences[name])
+    if not differences[worst] <= TOLERANCE:
+        raise UserError(
+            f"export: ONNX Runtime and torch differ by {differences[worst]:.1e} in {worst} after one "
+            "learning step; only the prediction of this network can be exported"
+        )
+
+
+def _warm(optimizers: BlockOptimizers | None) -> None:
+    for each in optimizers or ():
+        for group in each.optimizer.param_groups:
+            for parameter in group["params"] if "betas" in group else ():
+                state: Mapping[str, Any] = {
+                    "step": torch.tensor(_STEPS),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.full_like(parameter, _SQUARE),
+                }
+                each.optimizer.state[parameter] = dict(state)

@@ -1,0 +1,84 @@
+"""What a runtime needs to train as a run does: epochs, learning rates, and what changes with the epoch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ffcore.errors import UserError
+from ffcore.interfaces import Augmentation, Component, Progress, Schedule
+from ffcore.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a runtime needs to train as a run does.
+
+    Attributes:
+        epochs: number of epochs E.
+        batch_size: samples of a batch.
+        rate: factor of the learning rates, a function of the fractional epoch and E.
+        augmentations: applied to the samples of every step, in order.
+        stored: ``scale``, ``mean`` and ``std`` with which stored values become inputs, or None.
+        classes: names of the classes.
+        name: name of the network.
+    """
+
+    epochs: int = 1
+    batch_size: int = 32
+    rate: Callable[[float, int], float] | None = None
+    augmentations: Sequence[Augmentation] = ()
+    stored: dict[str, Any] | None = None
+    classes: tuple[str, ...] = ()
+    name: str = ""
+
+
+def rates(training: Training) -> list[list[float]] | None:
+    """Return the factors of the learning rates: 17 of each epoch, the last one just before its end."""
+    if training.rate is None:
+        return None
+    epochs = training.epochs
+    places = [*(j / 16 for j in range(16)), 1 - 1e-9]
+    factors = [[float(training.rate(epoch + place, epochs)) for place in places] for epoch in range(epochs)]
+    return None if all(rate == 1 for of_epoch in factors for rate in of_epoch) else factors
+
+
+def spans(schedule: Schedule, net: Network, epochs: int) -> list[tuple[int, int]]:
+    """Return the ranges of epochs in which the same windows learn."""
+    found: list[tuple[int, int]] = []
+    before = None
+    for epoch in range(epochs):
+        windows = schedule.windows(Progress(epoch, 0, epochs), len(net.local.learning))
+        if windows == before:
+            found[-1] = (found[-1][0], epoch + 1)
+        else:
+            found.append((epoch, epoch + 1))
+        before = windows
+    return found
+
+
+def scheduled(net: Network, epochs: int) -> dict[str, list[float]]:
+    """Return the buffers that components change with the progress of training: a value for each epoch.
+
+    Raises:
+        UserError: when such a buffer is not a single number.
+    """
+    own = copy.deepcopy(net)
+    parts = [
+        m for m in own.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
+    ]
+    if not parts:
+        return {}
+    seen: dict[str, list[float]] = {}
+    for epoch in range(epochs):
+        own.advance(Progress(epoch, 0, epochs))
+        for name, value in own.named_buffers():
+            if value.numel() == 1 and value.is_floating_point():
+                seen.setdefault(name, []).append(float(value))
+            elif not torch.equal(value, net.get_buffer(name)):
+                raise UserError(f"export: {name} changes with the epoch, and is not a single number")
+    return {name: values for name, values in seen.items() if len(set(values)) > 1}
