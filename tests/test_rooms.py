@@ -52,6 +52,7 @@ MAY_IMPORT = {
         "interfaces",
         "errors",
     },
+    "edge": set(),
     "cli": {"exports", "run", "ranks", "build", "report", "recipe", "plugin", "testing", "scaffold", "errors"},
     "scaffold": {"plugin", "interfaces", "data", "errors"},
     "testing": {"build", "engine", "local", "tasks", "interfaces", "recipe", "plugin", "data", "errors"},

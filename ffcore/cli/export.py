@@ -21,6 +21,13 @@ from ffcore.cli.folder import Folder
 @click.option("--rows", type=click.IntRange(min=1), help="fixed number of samples of a batch  [default: any]")
 @click.option("--per-block", is_flag=True, help="write a graph for each block that learns")
 @click.option("--activities", is_flag=True, help="predict the activity of every block, and no scores")
+@click.option("--int8", is_flag=True, help="multiply in eight bits in forward passes")
+@click.option(
+    "--opset-profile",
+    "profile",
+    type=click.Choice(["minimal"]),
+    help="keep to the operators of simple engines",
+)
 @click.option("--initial", is_flag=True, help="export the weights with which the run began")
 @click.option("--epochs", type=click.IntRange(min=1), help="epochs to learn  [default: those of the run]")
 @click.option("--overwrite", is_flag=True, help="replace a bundle that exists")
@@ -53,8 +60,9 @@ def _write_c(net: Any, target: Path, learn: bool, options: dict[str, Any]) -> No
     from ffcore.errors import UserError
     from ffcore.exports.c99 import write_c
 
-    for name in ("rows", "per_block", "activities"):
+    for name in ("rows", "per_block", "activities", "profile"):
         if options[name]:
             raise UserError(f"--{name.replace('_', '-')} does not apply to --to c")
-    for path in write_c(net, target, learn=learn, overwrite=options["overwrite"]):
+    weights: Any = "int8" if options["int8"] else "float32"
+    for path in write_c(net, target, learn=learn, weights=weights, overwrite=options["overwrite"]):
         click.echo(str(path))

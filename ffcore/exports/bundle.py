@@ -32,12 +32,12 @@ SAMPLES = 64
 class Bundle:
     """Collects the files of a bundle; `write` puts them into a directory at once.
 
-    Args:
+    Attributes:
         about: the content of ``bundle.json``, without the files.
     """
 
-    def __init__(self, about: dict[str, Any]) -> None:
-        self.about = {"format": FORMAT, "made_by": f"ffcore {ffcore.__version__}", **about}
+    def __init__(self) -> None:
+        self.about: dict[str, Any] = {"format": FORMAT, "made_by": f"ffcore {ffcore.__version__}"}
         self._files: dict[str, Callable[[Path], object]] = {}
 
     def graph(self, name: str, model: Any) -> None:

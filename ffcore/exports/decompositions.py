@@ -20,20 +20,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ffcore.exports.profiles import onehot
 from ffcore.private import decompositions
 
 aten = torch.ops.aten
 
 
-def _onehot(target: Tensor, like: Tensor) -> Tensor:
-    classes = torch.arange(like.shape[1], device=like.device)
-    return (target.unsqueeze(1) == classes).to(like.dtype)
-
-
 def _nll_forward(x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int) -> Any:
     if weight is not None or x.dim() != 2:
         return NotImplemented
-    picked = -(x * _onehot(target, x)).sum(1)
+    picked = -(x * onehot(target, x.shape[1], x.dtype)).sum(1)
     if reduction == 0:
         return picked, x.new_zeros(())
     total = torch.ones_like(picked).sum()
@@ -52,7 +48,24 @@ def _nll_backward(
     if weight is not None or x.dim() != 2:
         return NotImplemented
     up = g.unsqueeze(1) if reduction == 0 else (g / total if reduction == 1 else g)
-    return -up * _onehot(target, x)
+    return -up * onehot(target, x.shape[1], x.dtype)
+
+
+def _slice_backward(up: Tensor, sizes: Sequence[int], dim: int, first: int, last: int, step: int) -> Any:
+    if step != 1:
+        return NotImplemented
+    size = sizes[dim]
+    # an end beyond the size is the size; of a size that is a symbol only the whole can be told apart
+    if first == 0 and (up.shape[dim] == size):
+        return up.clone()
+    parts = [up]
+    for place, count in ((0, first), (2, size - first - up.shape[dim])):
+        if isinstance(count, int) and count == 0:
+            continue
+        shape = [*sizes]
+        shape[dim] = count
+        parts.insert(place, up.new_zeros(shape))
+    return torch.cat(parts, dim)
 
 
 def _remainder(x: Tensor, n: Any) -> Tensor:
@@ -164,6 +177,7 @@ def table() -> dict[Any, Callable[..., Any]]:
         ),
         aten.nll_loss_forward.default: _nll_forward,
         aten.nll_loss_backward.default: _nll_backward,
+        aten.slice_backward.default: _slice_backward,
         aten.remainder.Scalar: _remainder,
         aten.convolution_backward.default: _convolution_backward,
         aten.native_batch_norm.default: _batch_norm,

@@ -52,10 +52,8 @@ def fill(step: LearningStep) -> dict[str, float]:
     return {name: float(torch.tensor(value)) for name, value in made.items()}
 
 
-def golden(
-    step: LearningStep, x: Tensor, y: Tensor, seed: int
-) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    """Return the arrays of the golden step, and its whole new state and losses.
+def golden(step: LearningStep, x: Tensor, y: Tensor, seed: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arrays of the golden step, and its whole new state.
 
     Args:
         step: the learning step.
@@ -70,7 +68,7 @@ def golden(
     arrays |= {draw.name: value.numpy() for draw, value in rng.noted.items()}
     arrays |= {f"loss/{name}": value.double().numpy() for name, value in losses.items()}
     arrays |= {f"new/{name}": sampled(value) for name, value in after.items()}
-    return arrays, after, losses
+    return arrays, after
 
 
 def refuse_difference(
@@ -112,38 +110,39 @@ def refuse_difference(
     worst = max(differences, key=lambda name: differences[name], default=None)
     if worst is not None and not differences[worst] <= TOLERANCE:
         raise UserError(
-            f"export: the exported step differs from torch's by {differences[worst]:.1e} in {worst}; a part "
-            "of the network draws random numbers of its own, or has a state that is no parameter and no buffer"
+            f"export: the exported step differs from torch's by {differences[worst]:.1e} in {worst}; it may "
+            "draw random numbers of its own, or have a state that is neither a parameter nor a buffer"
         )
 
 
-def refuse_engine(
-    parts: Sequence[Any], step: LearningStep, taken: Mapping[str, Any], after: Mapping[str, Tensor]
-) -> None:
-    """Raise if ONNX Runtime does not take the golden step as torch does.
+def engine(models: Sequence[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ONNX Runtime makes of the graphs of a step, in order, beside the given values."""
+    made = dict(values)
+    for model in models:
+        session = session_of(model)
+        feeds = {given.name: made[given.name] for given in session.get_inputs()}
+        names = [each.name for each in session.get_outputs()]
+        made |= dict(zip(names, session.run(names, feeds), strict=True))
+    return made
+
+
+def refuse_engine(made: Mapping[str, Any], after: Mapping[str, Tensor], taken: Mapping[str, Any]) -> None:
+    """Raise if ONNX Runtime has not taken the golden step as torch has.
 
     Args:
-        parts: the graphs of a step, in order.
-        step: the learning step.
-        taken: arrays of the golden step.
-        after: its whole new state.
+        made: what ONNX Runtime has made.
+        after: the new state that torch has made.
+        taken: arrays of the golden step, with the losses.
 
     Raises:
         UserError: with the value that differs most.
     """
-    values: dict[str, Any] = {name: value.numpy() for name, value in warmed(step).items()}
-    values |= {name: value for name, value in taken.items() if not name.startswith(("new/", "loss/"))}
-    for part in parts:
-        session = session_of(part)
-        feeds = {given.name: values[given.name] for given in session.get_inputs()}
-        names = [made.name for made in session.get_outputs()]
-        values |= dict(zip(names, session.run(names, feeds), strict=True))
     right = {f"new/{name}": value.double().numpy() for name, value in after.items()}
     right |= {name: value for name, value in taken.items() if name.startswith("loss/")}
     differences = {
-        name: float(np.max(np.abs(values[name] - value) / (1 + np.abs(value)), initial=0))
+        name: float(np.max(np.abs(made[name] - value) / (1 + np.abs(value)), initial=0))
         for name, value in right.items()
-        if name in values
+        if name in made
     }
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= TOLERANCE:

@@ -183,9 +183,12 @@ def split(model: Any, groups: Sequence[tuple[str, Sequence[str]]]) -> list[Part]
     names = {name: f"cut/{number}" for number, name in enumerate(sorted(readers))}
     made = []
     for number, (title, outputs) in enumerate(groups):
-        needed = _needed([i for i, at in part_of.items() if at == number], graph, makes, fixed)
+        begun = [i for i, at in part_of.items() if at == number]
+        begun += [makes[name] for name in outputs if name in fixed and name in makes]
+        needed = _needed(begun, graph, makes, fixed)
         nodes = [node for i, node in enumerate(graph.node) if i in needed]
         own = {name for node in nodes for name in node.output}
+        own.update(name for name in outputs if name in fixed and name in makes)
         reads = list(dict.fromkeys(name for node in nodes for name in node.input if name and name not in own))
         inputs = [given[name] for name in reads if name in given]
         inputs += [_typed(types, results, name) for name in reads if name in makes]

@@ -5,7 +5,7 @@
              θ ← θ − η m                            with Nesterov θ ← θ − η (g + μ m)
     Adam     m ← m + (1 − β₁)(g − m);  v ← β₂ v + (1 − β₂) g²
              c₁ ← β₁ c₁ + (1 − β₁);  c₂ ← β₂ c₂ + (1 − β₂)         c = 1 − βᵗ after t steps
-             θ ← θ − (η / c₁) m / (√v / √c₂ + ε)
+             θ ← θ − (η √c₂ / c₁) m / (√v + ε √c₂)
     AdamW    θ ← (1 − η λ) θ before it, and no decay in g
 
 θ parameter; g gradient; η learning rate times the factor of the schedule. m, v have the shape of θ; s, c₁, c₂
@@ -165,8 +165,9 @@ class TracedOptimizer:
             if key not in scalars:
                 scalars[key] = beta * self._state[key] + (1 - beta)
             corrected.append(scalars[key])
-        c1, c2 = corrected
-        p.copy_(p - (rate / c1) * (m / (v.sqrt() / c2.sqrt() + options["eps"])))
+        c1, c2 = corrected[0], corrected[1].sqrt()
+        # scalars first: each operation on the weights is a pass through memory
+        p.copy_(p - (rate * c2 / c1) * (m / (v.sqrt() + options["eps"] * c2)))
 
 
 class TracedOptimizers:

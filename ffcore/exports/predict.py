@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ffcore.errors import UserError
-from ffcore.exports.trace import program
+from ffcore.exports.trace import program, traced
 from ffcore.local.stages import refuse_no_evidence
 from ffcore.network import Network
 
@@ -64,15 +64,27 @@ class Prediction(nn.Module):
         own = {f"net.{name}": value for name, value in zip(self.state, state, strict=True)}
         return functional_call(self._run[0], own, (x,))
 
-    def program(self, x: Tensor, fixed: int | None = None) -> torch.export.ExportedProgram:
+    def program(
+        self, x: Tensor, rows: int | None = None, profile: str | None = None
+    ) -> torch.export.ExportedProgram:
         """Return the exported program.
 
         Args:
             x: example samples.
-            fixed: the number of samples of a batch; None: any.
+            rows: the number of samples of a batch; None: any.
+            profile: the operators to keep to; None: any.
         """
-        batched = [True, *[False] * len(self.state)]
-        return program(self, [x, *self.state.values()], batched, fixed)
+        inputs = [x, *self.state.values()]
+        batched = [rows is None, *[False] * len(self.state)]
+        if profile is None:
+            return program(self, inputs, batched)
+        with torch.no_grad():
+            made = traced(lambda *given: _listed(self(*given)), inputs, batched, profile)
+        return program(made, inputs, batched)
+
+
+def _listed(made: Any) -> list[Tensor]:
+    return list(made) if isinstance(made, list | tuple) else [made]
 
 
 class _Run(nn.Module):

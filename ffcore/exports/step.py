@@ -49,6 +49,7 @@ class LearningStep:
         draws: the random numbers that a step needs.
         solutions: of the rules that solve at the end of an epoch, by block.
         optimizers: the formulas of the optimisers.
+        learning: names of the parameters that learn.
         losses: names of the blocks that have a loss, in the order in which they learn.
 
     Raises:
@@ -81,7 +82,7 @@ class LearningStep:
         )
         own.local.optimizers = cast(Any, self.optimizers)
         self.solutions = _solutions(own)
-        self._learning = {name for name, p in own.named_parameters() if p.requires_grad}
+        self.learning = {name for name, p in own.named_parameters() if p.requires_grad}
         self._constant: set[str] = set()
         self.state: State = {
             **{name: value.detach().clone() for name, value in _tensors(own).items()},
@@ -120,7 +121,7 @@ class LearningStep:
             rng: the random numbers.
         """
         own = {name: value.clone() for name, value in state.items()}
-        for name in self._learning:
+        for name in self.learning:
             own[name].requires_grad_()
         held = {name: value for name, value in own.items() if "/" not in name}
         self.optimizers.bind(held, own, factor)
@@ -159,6 +160,11 @@ class LearningStep:
         """Return example inputs of `flat`."""
         draws = [as_input(draw, rows) for draw in self.draws]
         return [x[:rows], y[:rows], torch.ones(()), *self.state.values(), *draws]
+
+    @property
+    def batched(self) -> list[bool]:
+        """Which inputs of `flat` have a row for each sample."""
+        return [True, True, False, *[False] * len(self.state), *[True] * len(self.draws)]
 
     @property
     def inputs(self) -> list[str]:

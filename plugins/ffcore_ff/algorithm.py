@@ -153,9 +153,11 @@ class ForwardForward(Algorithm):
 
     def evidence(self, x: Tensor, net: Network) -> list[Tensor]:
         """Return the goodness of each block for each hypothesis, (N, K) each."""
-        if torch.compiler.is_exporting():  # in an exported program the number of samples is not known
+        most = max(1, self.rows // self.classes)
+        # in an exported program the number of samples is not known
+        if torch.compiler.is_exporting() or x.shape[0] <= most:
             return self._tried(x, net)
-        parts = [self._tried(some, net) for some in torch.split(x, max(1, self.rows // self.classes))]
+        parts = [self._tried(some, net) for some in torch.split(x, most)]
         return [torch.cat(of_block) for of_block in zip(*parts, strict=True)]
 
     def _tried(self, x: Tensor, net: Network) -> list[Tensor]:
