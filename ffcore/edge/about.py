@@ -12,7 +12,7 @@ import numpy as np
 FORMAT = 1
 _KINDS = ("uniform", "normal", "integers")
 _TARGETS = ("class", "labels", "values", "none")
-_DTYPES = ("float32", "float64", "int64", "bool")
+_DTYPES = ("float32", "float64", "int64", "int8", "bool")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Graphs whose forward passes multiply in eight bits.
 
-    x ≈ a (q − z), q in 0 … 255      activities: scale a and zero point z of the rows at hand
-    W ≈ s k, k in −127 … 127          weights: s = max |W| / 127
-    x Wᵀ ≈ a s Σ (q − z) k            sums in int32
+    x ≈ a (q − z), q in 0 … 255          activities: scale a and zero point z of the rows at hand
+    W_u ≈ s_u k_u, k in −127 … 127       weights of unit u: s_u = max |W_u| / 127
+    x W_uᵀ ≈ a s_u Σ (q − z) k_u         sums in int32
 
 Products with a weight are quantised. Those of gradients, which have no weight among their factors, and the
 updates stay in float32. So the master weights are float32, and k is made anew from them in every step. Of a
@@ -24,26 +24,30 @@ _LAYOUT = frozenset({"Transpose", "Slice", "Reshape", "Squeeze", "Unsqueeze", "I
 """Operators that only move values: they apply to k as they do to W."""
 
 
-def stored(state: Mapping[str, NDArray[Any]], names: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Return a state with weights in eight bits: ``NAME`` int8, and ``NAME/scale`` float32.
+def stored(state: Mapping[str, NDArray[Any]], axes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Return a state with weights in eight bits: ``NAME`` int8, and ``NAME/scale`` float32 (U,).
 
     Args:
         state: arrays by name.
-        names: those to quantise.
+        axes: those to quantise, each with the dimension that has a place for each unit.
     """
     made: dict[str, NDArray[Any]] = {}
     for name, value in state.items():
-        if name not in names:
+        if name not in axes:
             made[name] = value
             continue
-        scale = np.maximum(np.abs(value).max(), np.finfo(np.float32).tiny) / np.float32(127)
+        others = tuple(dim for dim in range(value.ndim) if dim != axes[name])
+        reach = np.maximum(np.abs(value).max(others, keepdims=True), np.finfo(np.float32).tiny)
+        scale = reach / np.float32(127)
         made[name] = np.clip(np.rint(value / scale), -127, 127).astype(np.int8)
-        made[f"{name}/scale"] = np.asarray(scale)
+        made[f"{name}/scale"] = scale.reshape(-1)
     return made
 
 
-def quantised(model: Any, weights: Collection[str], store: bool = False) -> tuple[Any, set[str]]:
-    """Return a graph in which products with a weight are taken in eight bits, and the names of these weights.
+def quantised(model: Any, weights: Collection[str], store: bool = False) -> tuple[Any, dict[str, int]]:
+    """Return a graph in which products with a weight are taken in eight bits.
+
+    Also returns these weights by name, each with the dimension of its units.
 
     Args:
         model: an ONNX model.
@@ -61,23 +65,29 @@ def quantised(model: Any, weights: Collection[str], store: bool = False) -> tupl
     nodes: list[Any] = []
     for node in graph.node:
         found = _weight_of(node, makes, weights)
-        nodes += [node] if found is None else work.product(node, found, makes)
+        # a weight whose units are columns of one product and rows of another keeps the first one's scales
+        fits = found is not None and work.used.setdefault(found.weight, found.axis) == found.axis
+        nodes += work.product(node, found) if found is not None and fits else [node]
     if not work.used:
-        return model, set()
+        return model, {}
     prefix: list[Any] = []
     inputs = list(graph.input)
-    for name in sorted(work.used):
+    for name, axis in sorted(work.used.items()):
+        shape = [side.dim_value for side in work.given[name].type.tensor_type.shape.dim]
         if not store:
-            prefix += _rounded(name)
+            prefix += _rounded(name, axis, len(shape))
             continue
         inputs = [value for value in inputs if value.name != name]
-        shape = [side.dim_value for side in work.given[name].type.tensor_type.shape.dim]
         inputs.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT8, shape))
-        inputs.append(onnx.helper.make_tensor_value_info(f"{name}/scale", onnx.TensorProto.FLOAT, []))
+        inputs.append(
+            onnx.helper.make_tensor_value_info(f"{name}/scale", onnx.TensorProto.FLOAT, [shape[axis]])
+        )
         prefix.append(onnx.helper.make_node("Identity", [name], [f"{name}/int8"]))
         if any(name in node.input for node in nodes):  # also used in float, such as for its length
             prefix.append(
-                onnx.helper.make_node("DequantizeLinear", [name, f"{name}/scale"], [f"{name}/float"])
+                onnx.helper.make_node(
+                    "DequantizeLinear", [name, f"{name}/scale"], [f"{name}/float"], axis=axis
+                )
             )
             for node in nodes:
                 node.input[:] = [f"{name}/float" if each == name else each for each in node.input]
@@ -85,6 +95,7 @@ def quantised(model: Any, weights: Collection[str], store: bool = False) -> tupl
         onnx.helper.make_tensor("int8/127", onnx.TensorProto.FLOAT, [], [127.0]),
         onnx.helper.make_tensor("int8/tiny", onnx.TensorProto.FLOAT, [], [float(np.finfo(np.float32).tiny)]),
         onnx.helper.make_tensor("int8/zero", onnx.TensorProto.INT8, [], [0]),
+        onnx.helper.make_tensor("int8/sides", onnx.TensorProto.INT64, [4], [1, -1, 1, 1]),
     ]
     ordered = _needed([*prefix, *work.prefix, *nodes], [value.name for value in graph.output])
     made = onnx.helper.make_model(
@@ -93,48 +104,50 @@ def quantised(model: Any, weights: Collection[str], store: bool = False) -> tupl
         ir_version=model.ir_version,
     )
     onnx.checker.check_model(made)
-    return made, set(work.used)
+    return made, work.used
 
 
 @dataclass(slots=True)
 class _Found:
-    """The weight among the factors of a product: its place, its name, and the nodes between."""
+    """The weight of a product: its name, the dimension of its units, and the nodes between."""
 
-    place: int
     weight: str
+    axis: int
     chain: list[Any]
 
 
 def _weight_of(node: Any, makes: Mapping[str, Any], weights: Collection[str]) -> _Found | None:
     if node.op_type not in ("MatMul", "Gemm", "Conv"):
         return None
-    found = []
-    for place in (0, 1):
-        name = node.input[place]
+    chains = []
+    for name in node.input[:2]:
+        at: str = name
         chain: list[Any] = []
-        while name in makes and makes[name].op_type in _LAYOUT:
-            chain.insert(0, makes[name])
-            name = makes[name].input[0]
-        if name in weights:
-            found.append(_Found(place, name, chain))
-    # of two weights, or with the weight first, for which engines have no kernel: stays as it is
-    return found[0] if len(found) == 1 and found[0].place == 1 else None
+        while at in makes and makes[at].op_type in _LAYOUT:
+            chain.insert(0, makes[at])
+            at = makes[at].input[0]
+        chains.append((at, chain))
+    (first, _), (weight, chain) = chains
+    # a product of two weights, or with the weight first, for which engines have no kernel, stays as it is
+    if weight not in weights or first in weights:
+        return None
+    options = {each.name: _value(each) for each in node.attribute}
+    turns = sum(each.op_type == "Transpose" for each in chain) + bool(options.get("transB"))
+    return _Found(weight, 0 if node.op_type == "Conv" or turns % 2 else 1, chain)
 
 
 @dataclass(slots=True)
 class _Work:
     given: Mapping[str, Any]
-    used: set[str] = field(default_factory=set)
+    used: dict[str, int] = field(default_factory=dict)
     prefix: list[Any] = field(default_factory=list)
-    _activities: dict[str, str] = field(default_factory=dict)
     _weights: dict[tuple[str, ...], str] = field(default_factory=dict)
 
-    def product(self, node: Any, found: _Found, makes: Mapping[str, Any]) -> list[Any]:
+    def product(self, node: Any, found: _Found) -> list[Any]:
         """Return the nodes of a quantised product in place of a node."""
         from onnx import TensorProto
         from onnx.helper import make_node
 
-        self.used.add(found.weight)
         out, made = node.output[0], []
         x = node.input[0]
         options = {each.name: _value(each) for each in node.attribute}
@@ -153,27 +166,21 @@ class _Work:
         else:
             made.append(make_node("MatMulInteger", [f"{out}/q", k, f"{out}/z", "int8/zero"], [f"{out}/i"]))
         made.append(make_node("Cast", [f"{out}/i"], [f"{out}/f"], to=TensorProto.FLOAT))
-        made.append(make_node("Mul", [f"{out}/a", f"{found.weight}/scale"], [f"{out}/as"]))
+        scale = f"{found.weight}/scale"
+        if node.op_type == "Conv":
+            made.append(make_node("Reshape", [scale, "int8/sides"], [f"{out}/s"]))
+            scale = f"{out}/s"
+        made.append(make_node("Mul", [f"{out}/a", scale], [f"{out}/as"]))
         bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
         if options.get("alpha", 1.0) != 1.0 or options.get("beta", 1.0) != 1.0:
             raise UserError("export: int8: a product with a factor cannot be quantised")
         made.append(make_node("Mul", [f"{out}/f", f"{out}/as"], [out if bias is None else f"{out}/y"]))
         if bias is not None:
             if node.op_type == "Conv":
-                made.append(make_node("Reshape", [bias, self._sides()], [f"{out}/b"]))
+                made.append(make_node("Reshape", [bias, "int8/sides"], [f"{out}/b"]))
                 bias = f"{out}/b"
             made.append(make_node("Add", [f"{out}/y", bias], [out]))
         return made
-
-    def _sides(self) -> str:
-        from onnx import TensorProto
-        from onnx.helper import make_node, make_tensor
-
-        if "int8/sides" not in self._activities:
-            shape = make_tensor("sides", TensorProto.INT64, [4], [1, -1, 1, 1])
-            self.prefix.append(make_node("Constant", [], ["int8/sides"], value=shape))
-            self._activities["int8/sides"] = "int8/sides"
-        return "int8/sides"
 
     def _moved(self, found: _Found) -> str:
         """Return the name of a weight in eight bits after its changes of layout."""
@@ -195,16 +202,31 @@ class _Work:
         return name
 
 
-def _rounded(name: str) -> list[Any]:
+def _rounded(name: str, axis: int, dims: int) -> list[Any]:
     """Return nodes that make ``NAME/int8`` and ``NAME/scale`` of a weight."""
-    from onnx.helper import make_node
+    from onnx import TensorProto
+    from onnx.helper import make_node, make_tensor
 
+    others = [dim for dim in range(dims) if dim != axis]
     return [
         make_node("Abs", [name], [f"{name}/abs"]),
-        make_node("ReduceMax", [f"{name}/abs"], [f"{name}/most"], keepdims=0),
+        make_node(
+            "Constant",
+            [],
+            [f"{name}/axes"],
+            value=make_tensor("axes", TensorProto.INT64, [len(others)], others),
+        ),
+        make_node("ReduceMax", [f"{name}/abs", f"{name}/axes"], [f"{name}/most"], keepdims=0),
         make_node("Max", [f"{name}/most", "int8/tiny"], [f"{name}/reach"]),
         make_node("Div", [f"{name}/reach", "int8/127"], [f"{name}/scale"]),
-        make_node("QuantizeLinear", [name, f"{name}/scale", "int8/zero"], [f"{name}/int8"]),
+        # without a zero point the result would be unsigned
+        make_node(
+            "QuantizeLinear",
+            [name, f"{name}/scale"],
+            [f"{name}/int8"],
+            axis=axis,
+            output_dtype=TensorProto.INT8,
+        ),
     ]
 
 

@@ -16,8 +16,8 @@ from torch.export import ExportedProgram
 
 from ffcore.errors import UserError, one_line
 
-OPSET = 20
-"""Version of the operator set: ONNX Runtime 1.17 and newer run it."""
+OPSET = 21
+"""Version of the operator set: ONNX Runtime 1.18 and newer run it."""
 
 
 def needs_packages() -> None:

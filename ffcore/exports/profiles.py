@@ -100,7 +100,7 @@ def table(profile: str | None) -> dict[Any, Callable[..., Any]]:
 
 def onehot(y: Tensor, count: int, dtype: torch.dtype) -> Tensor:
     """Return (N, count) of integers (N,), without a comparison."""
-    places = torch.arange(count, dtype=dtype, device=y.device)
+    places = torch.tensor([*range(count)], dtype=dtype, device=y.device)
     return (1 - (y.to(dtype).unsqueeze(1) - places).abs()).relu()
 
 
