@@ -68,5 +68,6 @@ def _difference(a: Array, b: Array) -> float:
         return float("inf")
     if not b.size:
         return 0.0
-    largest = float(np.max(np.abs(a.astype(np.float64) - b) / (1 + np.abs(b))))
+    # relative to the largest value: in a sum of large numbers a small one has their rounding errors
+    largest = float(np.max(np.abs(a.astype(np.float64) - b)) / (1 + np.max(np.abs(b))))
     return largest if largest == largest else float("inf")  # noqa: PLR0124 - NaN

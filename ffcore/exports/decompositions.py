@@ -3,6 +3,7 @@
     negative log-likelihood  −Σ_r Σ_k onehot(t)_rk x_rk / R with onehot(t)_rk = [t_r = k]
     convolution's backward   ∂L/∂W = x ⋆ δ, with samples and channels exchanged and the stride as dilation
                              ∂L/∂x = the transposed convolution of δ;  ∂L/∂b = Σ δ
+    average pooling's backward   each pixel of a window gets δ / (h w), a transposed convolution with groups
     batch normalisation      y = (x − μ) / √(σ² + ε) w + b; running statistics ← (1 − m) r + m s
 
 x (R, C, H, W) input; W (U, C/groups, h, w) weight; δ (R, U, H', W') derivative of the loss by the output.
@@ -49,6 +50,39 @@ def _nll_backward(
         return NotImplemented
     up = g.unsqueeze(1) if reduction == 0 else (g / total if reduction == 1 else g)
     return -up * onehot(target, x.shape[1], x.dtype)
+
+
+def _avg_pool_backward(
+    up: Tensor,
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Any:
+    if ceil_mode or divisor_override is not None or (any(padding) and not count_include_pad) or x.dim() != 4:
+        return NotImplemented
+    sizes = [*kernel] * (2 // len(kernel))
+    return _spread(
+        up, x, sizes, [*(stride or sizes)] * (2 // len(stride or sizes)), [*padding] * (2 // len(padding))
+    )
+
+
+def _adaptive_avg_pool_backward(up: Tensor, x: Tensor) -> Any:
+    sizes = [h // o for h, o in zip(x.shape[2:], up.shape[2:], strict=True)]
+    if x.dim() != 4 or any(h % o for h, o in zip(x.shape[2:], up.shape[2:], strict=True)):
+        return NotImplemented
+    return _spread(up, x, sizes, sizes, [0, 0])
+
+
+def _spread(up: Tensor, x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
+    """Return the derivative of means over windows: each mean gives every pixel of its window a share."""
+    share = up.new_full((x.shape[1], 1, *kernel), 1 / (kernel[0] * kernel[1]))
+    sides = zip(x.shape[2:], up.shape[2:], kernel, stride, padding, strict=True)
+    missing = [h - ((o - 1) * s - 2 * p + k) for h, o, k, s, p in sides]
+    return F.conv_transpose2d(up, share, None, stride, padding, missing, x.shape[1])
 
 
 def _slice_backward(up: Tensor, sizes: Sequence[int], dim: int, first: int, last: int, step: int) -> Any:
@@ -177,6 +211,8 @@ def table() -> dict[Any, Callable[..., Any]]:
         ),
         aten.nll_loss_forward.default: _nll_forward,
         aten.nll_loss_backward.default: _nll_backward,
+        aten.avg_pool2d_backward.default: _avg_pool_backward,
+        aten._adaptive_avg_pool2d_backward.default: _adaptive_avg_pool_backward,
         aten.slice_backward.default: _slice_backward,
         aten.remainder.Scalar: _remainder,
         aten.convolution_backward.default: _convolution_backward,

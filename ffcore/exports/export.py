@@ -101,4 +101,8 @@ def export(
     net.local.settle()
     options = Options(what, to, rows, per_block, activities, int8, profile)
     exporter = Exporter(net, optimizers, options, training or Training(), example)
-    return exporter.write(target, overwrite)
+    mixed, net.autocast = net.autocast, None  # graphs compute in float32
+    try:
+        return exporter.write(target, overwrite)
+    finally:
+        net.autocast = mixed

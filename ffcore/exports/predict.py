@@ -118,8 +118,6 @@ def refuse(net: Network) -> None:
         )
     if isinstance(net.shape, dict | tuple) and any(isinstance(side, tuple) for side in _sides(net.shape)):
         raise UserError("export: models with several inputs cannot be exported")
-    if net.autocast is not None:
-        raise UserError(f"export: the network computes in {net.autocast}; export one of float32")
     wide = next((n for n, p in net.named_parameters() if p.dtype is not torch.float32), None)
     if wide is not None:
         raise UserError(f"export: {wide} is {net.get_parameter(wide).dtype}; weights should be float32")

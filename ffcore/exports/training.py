@@ -48,11 +48,18 @@ def rates(training: Training) -> list[list[float]] | None:
 
 
 def spans(schedule: Schedule, net: Network, epochs: int) -> list[tuple[int, int]]:
-    """Return the ranges of epochs in which the same windows learn."""
+    """Return the ranges of epochs in which the same windows learn.
+
+    Raises:
+        UserError: when the schedule needs more epochs.
+    """
     found: list[tuple[int, int]] = []
     before = None
     for epoch in range(epochs):
-        windows = schedule.windows(Progress(epoch, 0, epochs), len(net.local.learning))
+        try:
+            windows = schedule.windows(Progress(epoch, 0, epochs), len(net.local.learning))
+        except ValueError as error:  # a greedy schedule of too few epochs
+            raise UserError(f"export: training.epochs: {error}") from error
         if windows == before:
             found[-1] = (found[-1][0], epoch + 1)
         else:

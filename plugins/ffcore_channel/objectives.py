@@ -61,7 +61,7 @@ class CwC(Objective):
         """ln(exp g_y + ε) and ln(Σ_j exp g_j + ε), (N, 1) each."""
         inside = first.clamp(-self.clamp, self.clamp)
         # ε enters the sums as one more logit, ln ε.
-        guard = inside.new_full((len(inside), 1), math.log(self.eps))
+        guard = inside.new_full((inside.shape[0], 1), math.log(self.eps))
         every = torch.cat([inside, guard], 1).logsumexp(1, keepdim=True)
         return torch.logaddexp(inside.gather(1, y), guard), every
 

@@ -9,7 +9,7 @@ import torch
 
 import ffcore
 from ffcore.exports.c99 import write_c
-from tests.export.c99.conftest import compile_c, digits_net, projection_net
+from tests.exports.c99.conftest import compile_c, digits_net, projection_net
 
 WAYS = {
     "learns by Adam": (digits_net, {}),

@@ -8,7 +8,7 @@ from ffcore.data.digits import Digits
 from ffcore.errors import UserError
 from ffcore.exports.c99 import write_c
 from ffcore.interfaces import Progress
-from tests.export.c99.conftest import projection_net, weights_of
+from tests.exports.c99.conftest import projection_net, weights_of
 
 SETS = Digits().load()
 X = torch.from_numpy(SETS.train.x[:600]).float() / 16

@@ -5,7 +5,7 @@ import torch
 
 import ffcore
 from ffcore.interfaces import Goodness, Objective, c99
-from tests.export.c99.conftest import digits_net, one_sample, weights_of
+from tests.exports.c99.conftest import digits_net, one_sample, weights_of
 
 X = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(6))
 

@@ -8,7 +8,7 @@ import torch
 import ffcore
 from ffcore.data.digits import Digits
 from ffcore.exports.c99 import write_c
-from tests.export.c99.conftest import FAST, STRICT, compiler, digits_net
+from tests.exports.c99.conftest import FAST, STRICT, compiler, digits_net
 
 DRIVER = """
 #include <stdint.h>

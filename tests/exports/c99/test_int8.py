@@ -10,7 +10,7 @@ from ffcore.data.digits import Digits
 from ffcore.errors import UserError
 from ffcore.exports.c99 import write_c
 from ffcore.exports.c99.int8 import multiplied
-from tests.export.c99.conftest import digits_net, projection_net
+from tests.exports.c99.conftest import digits_net, projection_net
 
 SETS = Digits().load()
 X = torch.from_numpy(SETS.test.x).float() / 16

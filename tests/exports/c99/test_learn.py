@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ffcore
-from tests.export.c99.conftest import digits_net, one_sample, weights_of
+from tests.exports.c99.conftest import digits_net, one_sample, weights_of
 
 X = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(4))
 LABELS = torch.arange(200) % 10

@@ -7,7 +7,7 @@ from torch import nn
 
 import ffcore
 from ffcore.exports.c99 import write_c
-from tests.export.c99.conftest import digits_net, projection_net
+from tests.exports.c99.conftest import digits_net, projection_net
 
 X = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(3))
 

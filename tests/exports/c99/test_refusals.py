@@ -12,7 +12,7 @@ from ffcore.errors import UserError
 from ffcore.exports.c99 import write_c
 from ffcore.interfaces.c99 import literal
 from ffcore_ff.goodness import SumSquares
-from tests.export.c99.conftest import digits_net
+from tests.exports.c99.conftest import digits_net
 
 BLOCK = ffcore.LocalBlock(nn.Linear(40, 6), "sum-squares", objective="logistic")
 PEERS = {"peers": {"kind": "peer-normalisation"}}
