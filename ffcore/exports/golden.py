@@ -28,7 +28,7 @@ TOLERANCE = 1e-5
 """Largest difference between engines, relative to 1 + the largest |value| of a tensor."""
 
 LIMIT = 1e-3
-"""A larger difference is an error. That of rounding may be large: in a deep network the sign of a relu flips."""
+"""A larger difference is an error. Rounding may make a small one: the sign of a relu may flip."""
 
 _STEPS, _SQUARE = 693.0, 0.01  # steps that Adam has made, and its running mean of squares
 

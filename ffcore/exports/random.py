@@ -96,7 +96,7 @@ class Noting(_Requests):
             made = ordinary.uniform(self, draw.stream, *draw.shape)
         else:
             made = ordinary.normal(self, draw.stream, *draw.shape)
-        self.noted[draw] = made
+        self.noted[draw] = made.clone()  # an algorithm may change the numbers in place
         return made
 
 
@@ -117,7 +117,7 @@ class Given(_Requests):
         self._numbers = {draw.name: t for draw, t in zip(draws, numbers, strict=True)}
 
     def _request(self, draw: Draw) -> Tensor:
-        return self._numbers[draw.name]
+        return self._numbers[draw.name].clone()
 
 
 class DropoutFrom(DispatchMode):  # type: ignore[no-untyped-call]

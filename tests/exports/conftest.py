@@ -30,6 +30,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
     "hebbian": {"recipe": "digits/softhebb"},
     "closed form": {"recipe": "digits/cafo-ridge"},
+    "predictive": {
+        "recipe": "digits/pff",
+        "network": [{"kind": "predictive", "units": [10, 10], "steps": 2, "group": 5, "latents": 4}],
+    },
 }
 
 

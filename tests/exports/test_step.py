@@ -161,3 +161,10 @@ def test_accumulated_batches_are_refused() -> None:
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1, accumulate=2)
     with pytest.raises(UserError, match="gradients of 2 batches are accumulated"):
         LearningStep(net, optimizers, FIRST, *samples(6))
+
+
+def test_an_algorithm_may_change_its_random_numbers_in_place() -> None:
+    rng = Noting(4)
+    rng.normal("noise", 3).zero_()
+    (noted,) = rng.noted.values()
+    assert noted.abs().sum() > 0
