@@ -71,6 +71,9 @@ def tests_wheel(session: nox.Session) -> None:
     (source,), (wheel,) = built.glob("ffcore-*.tar.gz"), built.glob("ffcore-*.whl")
     session.run("python", "-m", "twine", "check", "--strict", str(source), str(wheel))
     check_contents(wheel)
+    edge = built / "edge"  # the distribution for devices
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(edge), str(root / "ffcore" / "edge"))
+    session.run("python", "-m", "twine", "check", "--strict", *map(str, edge.iterdir()))
     session.install("--force-reinstall", "--no-deps", str(wheel))
     session.install(str(wheel))
     elsewhere = session.create_tmp()
@@ -95,7 +98,11 @@ def check_contents(wheel: Path) -> None:
     lacks = [name for name in needed if name not in names]
     licence = any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     tops = {name.partition("/")[0] for name in names}
-    others = [top for top in tops if not top.startswith(("ffcore_", "ffcore-")) and top != "ffcore"]
+    devices = [name for name in names if name.endswith(("edge/pyproject.toml", "edge/LICENSE"))]
+    others = [
+        *devices,
+        *(top for top in tops if not top.startswith(("ffcore_", "ffcore-")) and top != "ffcore"),
+    ]
     if lacks or not licence or others:
         raise SystemExit(f"{wheel.name}: lacks {lacks}, licence: {licence}, should not have {others}")
 

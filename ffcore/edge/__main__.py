@@ -72,6 +72,8 @@ def _info(args: argparse.Namespace) -> int:
 
 def _learn(args: argparse.Namespace) -> int:
     _refuse_existing(args)
+    if args.save_every is not None and (args.save_every < 1 or not args.out):
+        raise EdgeError("--save-every: needs --out and a number of batches from 1")
     x, y = _data(args.data, "x", "y")
     test = _data(args.test, "x", "y") if args.test else None
     learner = _learner(args, args.seed)

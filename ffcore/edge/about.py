@@ -56,10 +56,12 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """The graphs of a step, in order, in the epochs first ≤ e < last."""
+    """The graphs of a step, in order, for the epochs first ≤ e < last and steps of step mod period = turn."""
 
     first: int
     last: int
+    turn: int
+    period: int
     graphs: tuple[Graph, ...]
 
 
@@ -80,6 +82,8 @@ class About:
     """What a bundle holds. Attributes are the keys of ``bundle.json``.
 
     Attributes:
+        engine: "onnx"; bundles for torch cannot be run here.
+        steps: number of batches that the network had learned, on which random numbers depend.
         rows: samples of every batch, or None for any number.
         scheduled: values of states that change with the epoch.
         golden: file of the golden step, its tolerance and the states that it replaces; or None.
@@ -95,7 +99,9 @@ class About:
     target: str
     columns: int
     classes: tuple[str, ...]
+    engine: str
     seed: int
+    steps: int
     batch_size: int
     epochs: int
     rates: Sequence[Sequence[float]] | None
@@ -120,10 +126,11 @@ class About:
         left = int(place)
         return float(row[left] + (row[left + 1] - row[left]) * (place - left))
 
-    def graphs(self, epoch: int) -> tuple[Graph, ...]:
-        """Return the graphs of a step in an epoch."""
-        found = (phase for phase in self.phases if phase.first <= epoch < phase.last)
-        return next(found, self.phases[-1]).graphs
+    def graphs(self, epoch: int, step: int) -> tuple[Graph, ...]:
+        """Return the graphs of a step in an epoch; after the last epoch those of its phase."""
+        epoch = min(epoch, max(phase.last for phase in self.phases) - 1)
+        of_epoch = (phase for phase in self.phases if phase.first <= epoch < phase.last)
+        return next(phase.graphs for phase in of_epoch if step % phase.period == phase.turn)
 
 
 def parsed(made: Any) -> About:
@@ -149,7 +156,9 @@ def parsed(made: Any) -> About:
         target=_one_of(made["target"], _TARGETS, "target"),
         columns=int(made["columns"]),
         classes=tuple(map(str, made["classes"])),
+        engine=_one_of(made.get("engine", "onnx"), ("onnx", "torch"), "engine"),
         seed=int(made["seed"]),
+        steps=int(made.get("steps", 0)),
         batch_size=int(made["batch_size"]),
         epochs=int(made["epochs"]),
         rates=made["rates"],
@@ -157,7 +166,11 @@ def parsed(made: Any) -> About:
         random={v["name"]: _draw(v) for v in made["random"]},
         predict=None if made["predict"] is None else _graph(made["predict"]),
         phases=tuple(
-            Phase(int(p["first"]), int(p["last"]), tuple(map(_graph, p["graphs"]))) for p in made["phases"]
+            Phase(
+                *(int(p["first"]), int(p["last"]), int(p.get("turn", 0)), int(p.get("period", 1))),
+                tuple(map(_graph, p["graphs"])),
+            )
+            for p in made["phases"]
         ),
         solutions={k: Solution(**v) for k, v in made["solutions"].items()},
         scheduled=made.get("scheduled") or {},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,12 +107,23 @@ def _about(file: Path) -> About:
         raise EdgeError(
             f"{file}: is of format {version!r}, but this version of ffcore.edge reads format {FORMAT}"
         )
+    if "checksum" in made and made["checksum"] != checksum(made):
+        raise EdgeError(f"{file}: has been changed (its checksum is another); copy the bundle again")
+    if made.get("engine") == "torch":
+        raise EdgeError(f"{file}: its graphs are programs of torch; export to ONNX")
     try:
         return parsed(made)
     except KeyError as error:
         raise EdgeError(f"{file}: has no {error.args[0]!r}, which format {FORMAT} needs") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise EdgeError(f"{file}: is not of format {FORMAT}: {reason(error)}") from error
+
+
+def checksum(about: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the content of ``bundle.json``, without its own."""
+    rest = {key: value for key, value in about.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse_changed(path: Path, sha: str, size: int) -> None:

@@ -41,7 +41,8 @@ class EpochResult:
 class Learner(Stepping):
     """Learns on an inference engine: every step runs the graphs of a bundle and keeps their new state.
 
-    The same seed, samples and batches give the same steps as ffcore on a CPU, but for rounding.
+    The same seed, samples and batches give the same steps as ffcore on a CPU, but for rounding, the numbers
+    of dropout, and learning rates between sixteenths of an epoch, which are interpolated.
 
     Args:
         bundle: made by `ffcore.edge.load`.
@@ -57,7 +58,8 @@ class Learner(Stepping):
 
     def __init__(self, bundle: Bundle, seed: int | None = None) -> None:
         super().__init__(bundle)
-        self.progress = Progress(integer("seed", bundle.about.seed if seed is None else seed, 0))
+        about = bundle.about
+        self.progress = Progress(integer("seed", about.seed if seed is None else seed, 0), about.steps)
 
     def step(
         self, x: Any, y: Any = None, *, epoch: float | None = None, draws: Mapping[str, Any] | None = None

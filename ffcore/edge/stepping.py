@@ -62,7 +62,7 @@ class Stepping(Scoring):
         about = self.bundle.about
         if not about.phases:
             raise EdgeError(f"{self.bundle.path}: predicts only; export a bundle that learns")
-        graphs = about.graphs(epoch)
+        graphs = about.graphs(epoch, self.progress.steps)
         given = {"x": value(x), "y": value(y), "rate": value(np.array(rate, np.float32))}
         needed = {name for graph in graphs for name in graph.inputs if name in about.random}
         given |= {name: value(self._numbers(name, len(x), draws or {})) for name in needed}

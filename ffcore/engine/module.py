@@ -148,11 +148,9 @@ class ForwardOnly(L.LightningModule):
         else:
             refuse_others(made, self.network)
         self.network.optimizers = made
-        # base learning rates; those of an earlier fit, whose optimisers may have scaled rates now
-        known = {id(optimizer): rates for optimizer, rates in self._rates}
+        # base learning rates: an earlier fit may have scaled the rates, and has left them in the groups
         self._rates = [
-            (b.optimizer, known.get(id(b.optimizer), [group["lr"] for group in b.optimizer.param_groups]))
-            for b in made
+            (b.optimizer, [g.setdefault("base_lr", g["lr"]) for g in b.optimizer.param_groups]) for b in made
         ]
         self._factor = None
         return made

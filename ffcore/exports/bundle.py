@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from ffcore.errors import UserError, shortened
 
 FORMAT = 1
 GOLDEN, WEIGHTS, ABOUT = "golden.npz", "weights.npz", "bundle.json"
+_OWN = re.compile(r"bundle\.json|weights\.npz|golden\.npz|(predict|learn[a-z0-9-]*)\.(onnx|pt2)")
 SAMPLES = 64
 """Most values of a state that the golden step compares."""
 
@@ -70,26 +73,39 @@ class Bundle:
         Raises:
             UserError: when the directory exists and should not be replaced, or cannot be written.
         """
-        if folder.exists():
-            refuse_existing(folder, overwrite)
-        draft = folder.with_name(f".{folder.name}.tmp")
+        refuse_existing(folder, overwrite)
+        draft = None
         try:
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(mkdtemp(prefix=f".{folder.name[:40]}-", suffix=".tmp", dir=folder.parent))
+            made = draft / "bundle"
+            made.mkdir()  # with the permissions of the user, which a temporary directory does not have
             files = {}
             for name, write in self._files.items():
-                write(draft / name)
-                content = (draft / name).read_bytes()
+                write(made / name)
+                content = (made / name).read_bytes()
                 files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            text = json.dumps({**self.about, "files": files}, indent=1, ensure_ascii=False)
-            (draft / ABOUT).write_text(text, encoding="utf-8")
+            about = {**self.about, "files": files}
+            about["checksum"] = checksum(about)
+            text = json.dumps(about, indent=1, ensure_ascii=False)
+            (made / ABOUT).write_text(text, encoding="utf-8")
             if folder.exists():
-                shutil.rmtree(folder)
-            draft.rename(folder)
+                folder.rename(draft / "old")
+            made.rename(folder)
         except OSError as error:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise UserError(f"{shortened(str(folder), 200)} cannot be written: {error.strerror}") from error
+            reason = error.strerror or str(error)
+            raise UserError(f"{shortened(str(folder), 200)} cannot be written: {reason}") from error
+        finally:
+            if draft is not None:
+                shutil.rmtree(draft, ignore_errors=True)
         return folder
+
+
+def checksum(about: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the content of ``bundle.json``, without its own."""
+    rest = {key: value for key, value in about.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:
@@ -103,8 +119,11 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UserError(f"{where} already exists; choose another path, or overwrite it")
-    if not (folder / ABOUT).is_file():
+    if folder.is_symlink() or not (folder / ABOUT).is_file():
         raise UserError(f"{where} is not a bundle, so it is not overwritten")
+    others = [each.name for each in folder.iterdir() if not _OWN.fullmatch(each.name)]
+    if others:
+        raise UserError(f"{where} has other files, such as {min(others)!r}, so it is not overwritten")
 
 
 def sampled(value: Tensor) -> NDArray[np.float64]:

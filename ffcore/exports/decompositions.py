@@ -28,7 +28,7 @@ aten = torch.ops.aten
 
 
 def _nll_forward(x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int) -> Any:
-    if weight is not None or x.dim() != 2:
+    if weight is not None or x.dim() != 2 or ignore_index >= 0:
         return NotImplemented
     picked = -(x * onehot(target, x.shape[1], x.dtype)).sum(1)
     if reduction == 0:
@@ -46,7 +46,7 @@ def _nll_backward(
     ignore_index: int,
     total: Tensor,
 ) -> Any:
-    if weight is not None or x.dim() != 2:
+    if weight is not None or x.dim() != 2 or ignore_index >= 0:
         return NotImplemented
     up = g.unsqueeze(1) if reduction == 0 else (g / total if reduction == 1 else g)
     return -up * onehot(target, x.shape[1], x.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import get_args
 
 from torch import Tensor
@@ -16,6 +17,10 @@ from ffcore.exports.profiles import PROFILES
 from ffcore.exports.training import Training
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.network import Network
+from ffcore.run.surroundings import own_settings
+
+_ONE_AT_A_TIME = Lock()
+"""torch traces in one thread only."""
 
 
 def export(
@@ -51,14 +56,16 @@ def export(
         net: the network, which stays as it is; or the directory of a run.
         folder: where the bundle is written.
         what: "learn": prediction and learning; "predict": prediction only.
-        optimizers: made by `ffcore.optimizers`, with SGD, Adam or AdamW; None: those of ``net.learn``.
+        optimizers: made by `ffcore.optimizers`, with SGD, Adam or AdamW; None: those of ``net.learn``. The
+            learning rate is the one from which a schedule began.
         to: "onnx", or "torch" for programs of `torch.export` (``.pt2``).
         rows: samples of every batch, for engines without dynamic shapes; None: any number.
         per_block: whether each block that learns gets a graph of its own, so that a device holds one at a
             time.
         activities: whether prediction returns the activity of every block, and no scores.
         int8: whether forward passes multiply in eight bits; weights that learn, and their updates, stay in
-            float32. Weights of a bundle that only predicts are stored in eight bits.
+            float32. Weights of a bundle that only predicts are stored in eight bits. The scale of activities
+            is that of the whole batch: a sample's scores depend a little on the others.
         profile: "minimal": keep to the operators of `ffcore.exports.profiles`, for simple engines; it needs
             ``rows``.
         training: epochs, batch size and learning rates that a runtime uses by itself.
@@ -100,9 +107,11 @@ def export(
     predict.refuse(net)
     net.local.settle()
     options = Options(what, to, rows, per_block, activities, int8, profile)
-    exporter = Exporter(net, optimizers, options, training or Training(), example)
     mixed, net.autocast = net.autocast, None  # graphs compute in float32
     try:
-        return exporter.write(target, overwrite)
+        with _ONE_AT_A_TIME, own_settings(warn=False):
+            return Exporter(net, optimizers, options, training or Training(), example).write(
+                target, overwrite
+            )
     finally:
         net.autocast = mixed

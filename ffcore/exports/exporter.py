@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from ffcore.exports.golden import (
 from ffcore.exports.onnx import Part, converted, operators, split
 from ffcore.exports.predict import Prediction
 from ffcore.exports.profiles import refuse_operators
+from ffcore.exports.random import Draw
 from ffcore.exports.step import ROWS, LearningStep, names_of
 from ffcore.exports.trace import program, traced, unchanged, without
 from ffcore.exports.training import Training, rates, scheduled, spans
@@ -80,6 +81,7 @@ class Exporter:
         self.bundle = Bundle()
         self.graphs: dict[str, dict[str, int]] = {}
         self.models: dict[str, Any] = {}
+        self.programs: dict[str, ExportedProgram] = {}
         self.tolerance = TOLERANCE
         self.golden: dict[str, Any] = {"x": self.x.numpy()}
 
@@ -113,7 +115,9 @@ class Exporter:
             "target": net.task.target,
             "columns": net.classes,
             "classes": list(self.training.classes) or [str(k) for k in range(net.classes)],
+            "engine": options.to,
             "seed": net.seed,
+            "steps": net.batches,
             "batch_size": options.rows or self.training.batch_size,
             "epochs": self.training.epochs,
             "rates": rates(self.training),
@@ -163,14 +167,18 @@ class Exporter:
         solved: dict[str, Any] = {}
         whole: LearningStep | None = None
         training = self.training
-        for begin, end in spans(self.net.schedule, self.net, training.epochs):
-            progress = Progress(begin, 0, training.epochs)
+        for number, span in enumerate(spans(self.net.schedule, self.net, training.epochs)):
+            progress = Progress(span.first, span.turn, training.epochs)
             step = LearningStep(self.net, self.optimizers, progress, self.x, self.y, training.augmentations)
             if not training.augmentations:
                 refuse_difference(self.net, self.optimizers, progress, step, self.x, self.y)
-            graphs = self._step(step, "" if end - begin >= training.epochs else f"-{begin + 1}")
+            if whole is not None:
+                step.draws = [_named_apart(draw, whole.draws, number) for draw in step.draws]
+            suffix = "" if span.last - span.first >= training.epochs else f"-epoch{span.first + 1}"
+            suffix += "" if span.period == 1 else f"-turn{span.turn + 1}"
+            graphs = self._step(step, suffix) if step.learns else []
             self._check(step, graphs, first=whole is None)
-            phases.append({"first": begin, "last": end, "graphs": graphs})
+            phases.append({**asdict(span), "graphs": graphs})
             solved |= _solved(step)
             if whole is None:
                 whole = step
@@ -190,6 +198,12 @@ class Exporter:
         """Compare the graphs of a step with torch; keep the golden step of the first phase."""
         arrays, after = golden(step, self.x, self.y, self.net.seed)
         models = [self.models[graph["file"]] for graph in graphs if graph["file"] in self.models]
+        for graph in graphs if self.options.to == "torch" else ():
+            given = {**warmed(step), **{k: torch.as_tensor(v) for k, v in arrays.items() if "new/" not in k}}
+            program = self.programs[graph["file"]].module()
+            made = program(*[given[name] for name in graph["inputs"]])
+            pairs = zip(graph["outputs"], made, strict=True)
+            difference({name: value.numpy() for name, value in pairs}, after, arrays)
         if models:
             start = {name: value.numpy() for name, value in warmed(step).items()}
             given = {name: value for name, value in arrays.items() if not name.startswith(("new/", "loss/"))}
@@ -230,7 +244,7 @@ class Exporter:
             model = part.model
             if options.int8:
                 model, _ = int8.quantised(model, step.learning)
-            name = f"learn{suffix}-{number}-{part.name}" if part.name else f"learn{suffix}"
+            name = f"learn{suffix}-block{number}" if part.name else f"learn{suffix}"
             entries.append({**self._onnx(name, model), "block": part.name or None})
         return entries
 
@@ -250,8 +264,15 @@ class Exporter:
         self, name: str, made: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]
     ) -> dict[str, Any]:
         """Add a program of torch; return its file, and the names of its inputs and outputs."""
+        self.programs[f"{name}.pt2"] = made
         self.bundle.add(f"{name}.pt2", lambda path: torch.export.save(made, path))
         return {"file": f"{name}.pt2", "inputs": list(inputs), "outputs": list(outputs)}
+
+
+def _named_apart(draw: Draw, others: Sequence[Draw], phase: int) -> Draw:
+    """Return a draw, under a name of its own if an earlier phase has another one of its name."""
+    clash = any(other.name == draw.name and other != draw for other in others)
+    return replace(draw, phase=phase) if clash else draw
 
 
 def _groups(step: LearningStep, outputs: Sequence[str]) -> list[tuple[str, list[str]]]:
@@ -271,10 +292,13 @@ def _groups(step: LearningStep, outputs: Sequence[str]) -> list[tuple[str, list[
 
 def _samples(net: Network, rows: int, example: Tensor | None) -> Tensor:
     """Return example samples, the same in every export."""
+    if example is not None and (not isinstance(example, Tensor) or not len(example)):
+        raise UserError("example: should be a tensor (N, *shape) of at least one sample")
     if example is None:
         if net.floats is False:
             raise UserError("example: samples are integers; give a few of them")
         return torch.rand(rows, *net.shape, generator=torch.Generator().manual_seed(net.seed))
+    example = example.detach()
     return example.repeat(-(-rows // example.shape[0]), *[1] * (example.dim() - 1))[:rows]
 
 

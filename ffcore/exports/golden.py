@@ -18,7 +18,8 @@ from torch import Tensor
 from ffcore.errors import UserError
 from ffcore.exports.bundle import sampled
 from ffcore.exports.onnx import session_of
-from ffcore.exports.random import Noting
+from ffcore.exports.optimizers import base_rate
+from ffcore.exports.random import DropoutFrom, Noting
 from ffcore.exports.step import LearningStep
 from ffcore.interfaces import Batch, Progress
 from ffcore.local.optimizers import BlockOptimizers
@@ -30,7 +31,7 @@ TOLERANCE = 1e-5
 LIMIT = 1e-3
 """A larger difference is an error. Rounding may make a small one: the sign of a relu may flip."""
 
-_STEPS, _SQUARE = 693.0, 0.01  # steps that Adam has made, and its running mean of squares
+_STEPS, _MEAN, _SQUARE = 693.0, 0.02, 0.01  # steps that Adam has made, and its running means
 
 
 def warmed(step: LearningStep) -> dict[str, Tensor]:
@@ -47,11 +48,10 @@ def fill(step: LearningStep) -> dict[str, float]:
     for each in step.optimizers:
         if each.adaptive:
             made |= {f"optimizer/{name}/v": _SQUARE for name in each.names}
-            made |= {f"optimizer/{name}/m": 0.0 for name in each.names}
-            for i in (1, 2):
-                made |= {
-                    f"optimizer/{each.where}/c{i}": 1 - o["betas"][i - 1] ** _STEPS for o in each.options
-                }
+            made |= {f"optimizer/{name}/m": _MEAN for name in each.names}
+            for name, options in zip(each.names, each.options, strict=True):
+                for i, beta in enumerate(options["betas"], 1):
+                    made[f"optimizer/{name}/c{i}"] = 1 - beta**_STEPS
     return {name: float(torch.tensor(value)) for name, value in made.items()}
 
 
@@ -87,8 +87,6 @@ def refuse_difference(
     Raises:
         UserError: with the state that differs most.
     """
-    if any(draw.stream == "dropout" for draw in step.draws):
-        return  # torch takes the numbers of dropout from its own generator
     given, held = optimizers if optimizers is not None else net.local.optimizers, net.local.optimizers
     net.local.optimizers = given
     try:
@@ -98,24 +96,36 @@ def refuse_difference(
     own.train()
     own.local.observers.clear()
     _warm(own.local.optimizers)
+    for each in own.local.optimizers or ():
+        for group in each.optimizer.param_groups:
+            group["lr"] = base_rate(group)
     own.advance(progress)
     after, _ = step.run(x, y, torch.ones(()), warmed(step), Noting(x.shape[0], own.seed, own.batches))
     batch = Batch(x, y, torch.arange(x.shape[0]), 0, x.shape[0])
     batch.seed(own.seed, own.batches)
-    own.algorithm.learn(batch, own.local)
+    before = {name: value.clone() for name, value in own.state_dict().items() if isinstance(value, Tensor)}
+    with DropoutFrom(batch.random()):
+        own.algorithm.learn(batch, own.local)
     own.local.end_batch()
     real = own.state_dict()
     differences = {
-        name: float((value - real[name]).abs().max() / (1 + real[name].abs().max()))
+        name: _relative(value, real[name], before[name])
         for name, value in after.items()
-        if isinstance(real.get(name), Tensor) and value.numel()
+        if name in before and value.numel()
     }
     worst = max(differences, key=lambda name: differences[name], default=None)
-    if worst is not None and not differences[worst] <= TOLERANCE:
+    if worst is not None and not differences[worst] <= LIMIT:
         raise UserError(
             f"export: the exported step differs from torch's by {differences[worst]:.1e} in {worst}; it may "
-            "draw random numbers of its own, or have a state that is neither a parameter nor a buffer"
+            "draw random numbers of its own, or have a state that is not in its state dict"
         )
+
+
+def _relative(value: Tensor, real: Tensor, before: Tensor) -> float:
+    """Return the difference of a new value from the real one, as a share of how far the real one moved."""
+    value, real, before = value.double(), real.double(), before.double()
+    moved = (real - before).abs().max() + 1e-3 * real.abs().max() + 1e-9
+    return float((value - real).abs().max() / moved)
 
 
 def engine(models: Sequence[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,7 +172,7 @@ def _warm(optimizers: BlockOptimizers | None) -> None:
             for parameter in group["params"] if "betas" in group else ():
                 state: Mapping[str, Any] = {
                     "step": torch.tensor(_STEPS),
-                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg": torch.full_like(parameter, _MEAN),
                     "exp_avg_sq": torch.full_like(parameter, _SQUARE),
                 }
                 each.optimizer.state[parameter] = dict(state)

@@ -132,6 +132,8 @@ def _weight_of(node: Any, makes: Mapping[str, Any], weights: Collection[str]) ->
     if weight not in weights or first in weights:
         return None
     options = {each.name: _value(each) for each in node.attribute}
+    if node.op_type == "Conv" and len(options.get("kernel_shape", (0, 0))) != 2:
+        return None  # of images only
     turns = sum(each.op_type == "Transpose" for each in chain) + bool(options.get("transB"))
     return _Found(weight, 0 if node.op_type == "Conv" or turns % 2 else 1, chain)
 

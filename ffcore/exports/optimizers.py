@@ -60,6 +60,11 @@ class TracedOptimizer:
         groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         self.options: list[Mapping[str, Any]] = [groups[id(p)] for p in given.parameters]
         for options in self.options:
+            if not base_rate(options):
+                raise UserError(
+                    f"export: block {where}: the learning rate is 0, as at the end of a schedule; make new "
+                    "optimisers, or set the rate from which a device should learn"
+                )
             for refused in ("maximize", "amsgrad"):
                 if options.get(refused):
                     raise UserError(f"export: block {where}: {refused} of {kind.__name__} cannot be exported")
@@ -80,11 +85,11 @@ class TracedOptimizer:
                 made[f"optimizer/{name}/v"] = _copy(held.get("exp_avg_sq"), parameter)
                 steps = float(held.get("step", 0))
                 for i, beta in enumerate(options["betas"], 1):
-                    made[f"optimizer/{self.where}/c{i}"] = torch.tensor(1 - beta**steps)
+                    made[f"optimizer/{name}/c{i}"] = torch.tensor(1 - beta**steps)
             elif options["momentum"]:
                 buffer = held.get("momentum_buffer")
                 made[f"optimizer/{name}/m"] = _copy(buffer, parameter)
-                made[f"optimizer/{self.where}/s"] = torch.tensor(float(buffer is not None))
+                made[f"optimizer/{name}/s"] = torch.tensor(float(buffer is not None))
         return made
 
     def bind(self, parameters: Mapping[str, Tensor], state: State, factor: Tensor) -> None:
@@ -121,36 +126,31 @@ class TracedOptimizer:
             scale = (self.clip / (norm + 1e-6)).clamp(max=1.0)
             for p in with_gradient:
                 p.grad = None if p.grad is None else p.grad * scale
-        scalars: dict[str, Tensor] = {}
         for name, p, options in zip(self.names, self._parameters, self.options, strict=True):
             if p.grad is not None:
                 step = self._adam if self.adaptive else self._sgd
-                step(name, p, p.grad, options, scalars)
+                step(name, p, p.grad, options)
             p.grad = None
-        for key, value in scalars.items():  # the parameters of a block share them
-            self._state[key].copy_(value)
 
-    def _sgd(
-        self, name: str, p: Tensor, g: Tensor, options: Mapping[str, Any], scalars: dict[str, Tensor]
-    ) -> None:
+    def _rate(self, options: Mapping[str, Any]) -> Tensor:
+        """Return η, the rate before any schedule times the factor."""
         assert self._factor is not None
-        rate, momentum = self._factor * float(options["lr"]), options["momentum"]
+        return self._factor * base_rate(options)
+
+    def _sgd(self, name: str, p: Tensor, g: Tensor, options: Mapping[str, Any]) -> None:
+        rate, momentum = self._rate(options), options["momentum"]
         if options["weight_decay"]:
             g = g + options["weight_decay"] * p
         if momentum:
-            key = f"optimizer/{self.where}/s"
-            begun, m = self._state[key], self._state[f"optimizer/{name}/m"]
+            begun, m = self._state[f"optimizer/{name}/s"], self._state[f"optimizer/{name}/m"]
             share = 1 - options["dampening"] * begun if options["dampening"] else 1.0
             m.copy_(momentum * m + share * g)
-            scalars[key] = torch.ones_like(begun)
+            begun.copy_(torch.ones_like(begun))
             g = g + momentum * m if options["nesterov"] else m
         p.copy_(p - rate * g)
 
-    def _adam(
-        self, name: str, p: Tensor, g: Tensor, options: Mapping[str, Any], scalars: dict[str, Tensor]
-    ) -> None:
-        assert self._factor is not None
-        rate, decay = self._factor * float(options["lr"]), options["weight_decay"]
+    def _adam(self, name: str, p: Tensor, g: Tensor, options: Mapping[str, Any]) -> None:
+        rate, decay = self._rate(options), options["weight_decay"]
         beta1, beta2 = options["betas"]
         if decay and self.decoupled:
             p.copy_(p * (1 - rate * decay))
@@ -159,15 +159,17 @@ class TracedOptimizer:
         m, v = self._state[f"optimizer/{name}/m"], self._state[f"optimizer/{name}/v"]
         m.copy_(m + (1 - beta1) * (g - m))
         v.copy_(beta2 * v + (1 - beta2) * (g * g))
-        corrected = []
-        for i, beta in enumerate((beta1, beta2), 1):
-            key = f"optimizer/{self.where}/c{i}"
-            if key not in scalars:
-                scalars[key] = beta * self._state[key] + (1 - beta)
-            corrected.append(scalars[key])
-        c1, c2 = corrected[0], corrected[1].sqrt()
+        c1, squared = (self._state[f"optimizer/{name}/c{i}"] for i in (1, 2))
+        c1.copy_(beta1 * c1 + (1 - beta1))
+        squared.copy_(beta2 * squared + (1 - beta2))
+        c2 = squared.sqrt()
         # scalars first: each operation on the weights is a pass through memory
         p.copy_(p - (rate * c2 / c1) * (m / (v.sqrt() + options["eps"] * c2)))
+
+
+def base_rate(options: Mapping[str, Any]) -> float:
+    """Return the learning rate of a parameter group before ffcore's schedule, or torch's, has scaled it."""
+    return float(options.get("base_lr", options.get("initial_lr", options["lr"])))
 
 
 class TracedOptimizers:

@@ -9,7 +9,7 @@
     row y of a table   onehot(y) · table, onehot(y)_k = max(1 − |y − k|, 0), exact for integers
     a mod n            a − n sign(max(a − n + 1, 0)), for integers 0 ≤ a < 2n
 
-No operator compares, selects or indexes; integers appear in labels only.
+No operator compares, selects or indexes; integers appear in labels only. Tables are finite, 0 ≤ y < rows.
 """
 
 from __future__ import annotations

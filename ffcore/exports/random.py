@@ -30,6 +30,7 @@ class Draw:
         kind: "uniform" in [0, 1), "normal", or "integers" in 0 … high − 1.
         shape: shape of the numbers of one sample.
         high: upper bound of integers; None for the other kinds.
+        phase: number of the phase, if an earlier one asks for other numbers under the same name.
     """
 
     stream: str
@@ -37,11 +38,12 @@ class Draw:
     kind: Kind
     shape: tuple[int, ...]
     high: int | None = None
+    phase: int = 0
 
     @property
     def name(self) -> str:
         """Name of the graph's input."""
-        return f"random/{self.stream}/{self.call}"
+        return f"random/{self.stream}/{self.call}" + (f"/{self.phase}" if self.phase else "")
 
 
 class _Requests(BatchRNG):
@@ -113,11 +115,11 @@ class Given(_Requests):
 
     def __init__(self, rows: Any, draws: Sequence[Draw], numbers: Sequence[Tensor]) -> None:
         super().__init__(rows)
-        # by name: while a step is traced, a shape may hold symbols
-        self._numbers = {draw.name: t for draw, t in zip(draws, numbers, strict=True)}
+        # not by the whole request: while a step is traced, a shape may hold symbols
+        self._numbers = {(draw.stream, draw.call): t for draw, t in zip(draws, numbers, strict=True)}
 
     def _request(self, draw: Draw) -> Tensor:
-        return self._numbers[draw.name].clone()
+        return self._numbers[draw.stream, draw.call].clone()
 
 
 class DropoutFrom(DispatchMode):  # type: ignore[no-untyped-call]

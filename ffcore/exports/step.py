@@ -23,7 +23,7 @@ from ffcore.exports.optimizers import TracedOptimizer, TracedOptimizers
 from ffcore.exports.random import Draw, DropoutFrom, Given, Noting, as_input
 from ffcore.interfaces import Augmentation, Batch, BatchRNG, Block, LearningRule, Progress
 from ffcore.interfaces.rule import Solution
-from ffcore.local.optimizers import BlockOptimizers
+from ffcore.local.optimizers import BlockOptimizers, refuse_others
 from ffcore.network import Network
 from ffcore.private import same_size
 
@@ -83,11 +83,9 @@ class LearningStep:
         own.local.optimizers = cast(Any, self.optimizers)
         self.solutions = _solutions(own)
         self.learning = {name for name, p in own.named_parameters() if p.requires_grad}
-        self._constant: set[str] = set()
-        self.state: State = {
-            **{name: value.detach().clone() for name, value in _tensors(own).items()},
-            **self.optimizers.state(),
-        }
+        held = {name: value.detach().clone() for name, value in _tensors(own).items()}
+        self._held = frozenset(held)
+        self.state: State = {**held, **self.optimizers.state()}
         self.losses: list[str] = []
         self.draws: list[Draw] = []
         self._try(x, y)
@@ -104,8 +102,7 @@ class LearningStep:
                 self.state[name] = torch.zeros_like(value)
         for name, value in list(self.state.items()):
             # an integer that does not change may be read as a number, which a traced tensor does not have
-            if not value.is_floating_point() and torch.equal(value, after[name]) and "/" not in name:
-                self._constant.add(name)
+            if not value.is_floating_point() and torch.equal(value, after[name]) and name in self._held:
                 del self.state[name]
 
     def run(
@@ -123,7 +120,7 @@ class LearningStep:
         own = {name: value.clone() for name, value in state.items()}
         for name in self.learning:
             own[name].requires_grad_()
-        held = {name: value for name, value in own.items() if "/" not in name}
+        held = {name: value for name, value in own.items() if name in self._held}
         self.optimizers.bind(held, own, factor)
         for block in self.solutions:
             given = {key: own[k] for key, k in self._sums(block).items() if k in own}
@@ -153,6 +150,13 @@ class LearningStep:
     def _sums(self, block: str) -> dict[str, str]:
         """Names in the state of the entries of a rule's extra state."""
         return {key: f"sums/{block}/{key}" for key in self.solutions[block].sums}
+
+    @property
+    def learns(self) -> bool:
+        """Whether any block learns in the step."""
+        return bool(self.net.local.learning) and any(
+            self.net.local.learns(b) for b in self.net.local.learners.values()
+        )
 
     # -- as a function of a flat list, for tracing --------------------------------------------------------
 
@@ -202,6 +206,8 @@ class _Learning(nn.Module):
 def _copies(net: Network, optimizers: BlockOptimizers | None) -> tuple[Network, dict[str, Any]]:
     """Return copies of a network and its block optimisers that belong to each other."""
     given = optimizers if optimizers is not None else net.local.optimizers
+    if given is not None:
+        refuse_others(given, net.local)
     held, net.local.optimizers = net.local.optimizers, given
     try:
         own = copy.deepcopy(net)
@@ -232,8 +238,10 @@ def _solutions(net: Network) -> dict[str, Solution]:
 
 def names_of(step: LearningStep, block: str) -> Sequence[str]:
     """Return the names of the state that belongs to one block."""
-    own = {id(p) for p in step.net.local.learners[block].parameters()}
-    prefix = [name for name, p in step.net.named_parameters() if id(p) in own]
+    home = step.net.local.learners[block]
+    own = {id(value) for value in (*home.parameters(), *home.buffers())}
+    named = (*step.net.named_parameters(), *step.net.named_buffers())
+    prefix = [name for name, value in named if id(value) in own]
     return [
         name
         for name in step.state

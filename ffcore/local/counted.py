@@ -7,7 +7,8 @@ N samples; R rows = all views of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -48,6 +49,27 @@ class Held:
         return Held(self.floats / number, self.others / number)
 
 
+_BACKWARD = torch.ops.aten.convolution_backward
+
+
+def _of_backward(
+    up: Sequence[int], x: Sequence[int], weight: Sequence[int], *others: Any, out_shape: Any = None
+) -> int:
+    """Return the operations of a convolution's backward pass; torch counts those of groups too often.
+
+    Args:
+        up: shape of the derivative by the output.
+        x: shape of the input.
+        weight: shape of the weight, (U, C/groups, …).
+        others: further arguments: bias, stride, padding, dilation, transposed, padding, groups, mask.
+        out_shape: shapes of the results.
+    """
+    transposed, mask = others[4], others[7]
+    places = x if transposed else up
+    forward: int = 2 * places[0] * math.prod(places[2:]) * math.prod(weight)
+    return forward * (bool(mask[0]) + bool(mask[1]))
+
+
 class Counter:
     """Counts while it is entered.
 
@@ -66,7 +88,7 @@ class Counter:
         self.products: dict[str, int] = {}
         self.windows: dict[tuple[str, ...], Held] = {}
         self._network = network
-        self._flops = FlopCounterMode(display=False)
+        self._flops = FlopCounterMode(display=False, custom_mapping={_BACKWARD: _of_backward})
         self._stack = ExitStack()
         self._current, self._last = OUTSIDE, 0
         every = [network, *network.learners.values()]  # blocks of `localize` are outside the module tree

@@ -1,12 +1,15 @@
 """Common optimisers of torch in their ``fused`` form: one kernel for all parameters of a block.
 
-θ parameters; g gradient; η learning rate; λ weight decay. ``fused`` takes a third of the time of torch's loop
-over parameters on a CPU (docs/speed.md).
+    sgd    m ← μ m + (1 − τ)(g + λ θ);  θ ← θ − η m
+
+θ parameters; g gradient; η learning rate; λ weight decay; m momentum, μ its factor, τ dampening. ``fused``
+takes a third of the time of torch's loop over parameters on a CPU (docs/speed.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -21,10 +24,13 @@ def sgd(
     momentum: NonNegative = 0.0,
     dampening: Fraction = 0.0,
     nesterov: bool = False,
+    start: Literal["gradient", "zero"] = "gradient",
+    decay_biases: bool = True,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent, m ← μ m + (1 − τ)(g + λ θ); θ ← θ − η m.
 
-    In the first step m = g + λ θ, as in torch: with τ = 0.9 this step is ten times as large as a later one.
+    In torch the first step has m = g + λ θ. With τ = 0.9 it is ten times as large as a later one, and
+    silences units for good; with ``start: zero`` it is (1 − τ)(g + λ θ), as in Hinton's code.
 
     Args:
         params: parameters of one block.
@@ -33,8 +39,28 @@ def sgd(
         momentum: μ, factor on the previous m.
         dampening: τ, share of the gradient that is left out of m.
         nesterov: whether to use Nesterov momentum.
+        start: m before the first step: "zero", or "gradient" for torch's first step.
+        decay_biases: whether λ applies to parameters with fewer than two dimensions, such as biases.
     """
-    return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, nesterov, fused=True)
+    groups: Any = list(params)
+    if weight_decay and not decay_biases:
+        groups = _without_decay_of_biases(groups)
+    made = torch.optim.SGD(groups, lr, momentum, dampening, weight_decay, nesterov, fused=True)
+    if start == "zero" and momentum:
+        for group in made.param_groups:
+            for parameter in group["params"]:
+                # torch takes the first gradient only where there is no buffer yet
+                made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return made
+
+
+def _without_decay_of_biases(params: list[nn.Parameter]) -> list[dict[str, Any]]:
+    """Return two groups, of which the second has no weight decay; empty groups are left out."""
+    wide, narrow = ([p for p in params if (p.dim() > 1) == large] for large in (True, False))
+    return [
+        *([{"params": wide}] if wide else []),
+        *([{"params": narrow, "weight_decay": 0.0}] if narrow else []),
+    ]
 
 
 def adam(

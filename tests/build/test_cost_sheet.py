@@ -225,3 +225,18 @@ def test_results_of_a_run_have_the_sheet(tmp_path):
     assert again.cost_sheet["learn"] == 2_084_000
     assert again.cost_sheet["batch_size"] == 25
     assert again.cost_sheet["memory"][0]["total"] > 0
+
+
+def test_weight_gradients_of_grouped_convolutions_are_counted_once() -> None:
+    # 8×8 positions, 8 output channels, 4 input channels / 2 groups, 3×3 windows
+    block = ffcore.LocalBlock(
+        nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, groups=2), nn.Flatten()),
+        goodness={"kind": "linear-head"},
+        objective="cross-entropy",
+    )
+    net = ffcore.Network([block], algorithm="local-errors", example=torch.rand(2, 4, 8, 8), classes=3)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    convolution, head = 64 * 8 * 2 * 9, 512 * 3
+    sheet = ffcore.cost_sheet(net, 2, optimizers)
+    assert sheet.predict == convolution + head
+    assert sheet.learn == 2 * convolution + 3 * head

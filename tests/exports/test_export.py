@@ -232,7 +232,7 @@ def test_a_bundle_is_replaced_only_on_request(net: ffcore.Network, tmp_path: Pat
 
 def test_a_folder_that_cannot_be_written_is_one_line(net: ffcore.Network, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written: Not a directory"):
+    with pytest.raises(UserError, match="cannot be written: File exists"):
         export(net, tmp_path / "file" / "b", "predict")
 
 

@@ -90,3 +90,34 @@ def test_a_graph_a_block_learns_as_one_graph_does(tmp_path: Path) -> None:
     whole, parts = learned
     assert whole.keys() == parts.keys()
     assert max(np.abs(whole[name] - parts[name]).max() for name in whole) < 1e-6
+
+
+def test_a_schedule_that_changes_in_every_step_has_a_graph_for_each_turn(tmp_path: Path) -> None:
+    net = ffcore.from_recipe(
+        "digits/ff",
+        shape=(1, 8, 8),
+        classes=4,
+        network=[{"kind": "dense", "units": 20, "repeat": 3}],
+        schedule={"kind": "overlapping"},
+    )
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.05)
+    folder = export(net, tmp_path / "b", optimizers=optimizers)
+    learner = edge.Learner(edge.load(folder))
+    assert len({graph.file for phase in learner.bundle.about.phases for graph in phase.graphs}) == 2
+    for seed in range(4):
+        x, y = samples(8, seed)
+        losses = learner.step(x.numpy(), y.numpy())
+        expected = net.learn(x, y, optimizers, progress=Progress(0, net.batches, 1))
+        assert losses == pytest.approx({name: float(loss) for name, loss in expected.items()}, rel=1e-4)
+
+
+def test_a_device_continues_with_the_random_numbers_of_a_network_in_training(tmp_path: Path) -> None:
+    net = network("forward-forward")
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.05)
+    x, y = samples(8)
+    for _ in range(3):
+        net.learn(x, y, optimizers)
+    learner = edge.Learner(edge.load(export(net, tmp_path / "b", optimizers=optimizers)))
+    losses = learner.step(x.numpy(), y.numpy())
+    expected = net.learn(x, y, optimizers)
+    assert losses == pytest.approx({name: float(loss) for name, loss in expected.items()}, rel=1e-5)

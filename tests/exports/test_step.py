@@ -168,3 +168,50 @@ def test_an_algorithm_may_change_its_random_numbers_in_place() -> None:
     rng.normal("noise", 3).zero_()
     (noted,) = rng.noted.values()
     assert noted.abs().sum() > 0
+
+
+def test_a_parameter_that_begins_later_has_its_own_count_of_steps() -> None:
+    net = network("local error signals")
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
+    biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
+    x, y = samples(6)
+    for bias in biases:
+        bias.requires_grad_(False)
+    for _ in range(5):
+        net.learn(x, y, optimizers, progress=FIRST)
+    for bias in biases:
+        bias.requires_grad_(True)
+    step = LearningStep(net, optimizers, FIRST, x, y)
+    after, _ = step.run(x, y, torch.ones(()), step.state, Noting(6))
+    net.learn(x, y, optimizers, progress=FIRST)
+    learned = net.state_dict()
+    assert max(distance(after[k], learned[k]) for k in learned if k in after) < 1e-6
+
+
+def test_the_rate_is_the_one_from_which_a_schedule_began() -> None:
+    net = network("local error signals")
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizers, 1.0, 0.5, total_iters=1)
+    x, y = samples(6)
+    first = LearningStep(net, optimizers, FIRST, x, y)
+    fresh, _ = first.run(x, y, torch.ones(()), first.state, Noting(6))
+    optimizers.step()
+    scheduler.step()
+    assert optimizers.param_groups[0]["lr"] == pytest.approx(0.05)
+    step = LearningStep(net, optimizers, FIRST, x, y)
+    after, _ = step.run(x, y, torch.ones(()), step.state, Noting(6))
+    key = "local.body.dense1.body.linear.weight"
+    assert torch.equal(after[key], fresh[key])
+
+
+def test_a_rate_of_zero_is_refused() -> None:
+    net = network("local error signals")
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.0)
+    with pytest.raises(UserError, match="block dense1: the learning rate is 0"):
+        LearningStep(net, optimizers, FIRST, *samples(6))
+
+
+def test_optimisers_of_another_network_are_refused() -> None:
+    optimizers = ffcore.optimizers(network("local error signals"), torch.optim.SGD, lr=0.1)
+    with pytest.raises(UserError, match="holds parameters of another network"):
+        LearningStep(network("local error signals"), optimizers, FIRST, *samples(6))

@@ -66,7 +66,12 @@ def stepping(optimizers: object, layers: Sequence[Layer], name: str) -> Stepping
         found.append((kind, options))
         rates.append(rate)
         of_block = [_state(block.optimizer.state.get(p, {}), p, kind, options) for p in layer.parameters]
-        steps.append(max(count for count, _ in of_block))
+        counts = {count for count, _ in of_block}
+        if len(counts) > 1:
+            raise refusal(
+                f"block {layer.name}: parameters that have made {sorted(counts)} steps; equal numbers only"
+            )
+        steps.append(max(counts))
         states.append(np.concatenate([state for _, state in of_block], axis=1))
     if any(each != found[0] for each in found):
         raise refusal("optimiser: blocks differ in more than their learning rate; one optimiser for all only")
