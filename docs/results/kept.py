@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 COSTS = HERE / "costs.json"
 SHELF = HERE / "shelf.json"
 BLACKBOX = HERE / "blackbox.json"  # accuracies of tests/bench/blackbox.py
+EDGE = HERE / "edge.json"  # figures of tests/bench/edge.py
 TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
 """Target validation accuracy in percent, by data set; the page reports the time to reach it."""
 
@@ -191,7 +192,7 @@ def runs() -> list[Runs]:
     """Returns all stored runs."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for path in sorted(HERE.glob("*.json")):
-        if path not in (COSTS, SHELF, BLACKBOX):
+        if path not in (COSTS, SHELF, BLACKBOX, EDGE):
             run = json.loads(path.read_text(encoding="utf-8"))
             bare = re.sub(r" (seed=\d+|trainer\.bar=false)", "", run["command"])
             key = (run["recipe"], bare, run["device"], run["threads"], str(run["settings"]))

@@ -60,7 +60,7 @@ class Sessions:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
-        options.enable_mem_pattern = True
+        options.enable_mem_pattern = False
         # an arena would keep the memory of a dropped session for as long as any of its results is in use
         options.enable_cpu_mem_arena = self.keep
         path = self.folder / file

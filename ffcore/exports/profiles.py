@@ -94,6 +94,9 @@ def table(profile: str | None) -> dict[Any, Callable[..., Any]]:
         aten._softmax_backward_data.default: lambda g, y, dim, dtype: (
             y * g - y * (y * g).sum(dim, keepdim=True)
         ),
+        aten.arange.default: lambda end, **options: _arange(0, end, 1, **options),
+        aten.arange.start: lambda start, end, **options: _arange(start, end, 1, **options),
+        aten.arange.start_step: _arange,
         aten.rsqrt.default: lambda x: torch.div(torch.ones_like(x), x.sqrt()),
     }
 
@@ -143,6 +146,12 @@ def _index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
 
 def _gather_rows(x: Tensor, dim: int, index: Tensor) -> Any:
     return _index(x, [index]) if dim == 0 else NotImplemented
+
+
+def _arange(start: Any, end: Any, step: Any = 1, *, dtype: torch.dtype | None = None, **_: Any) -> Any:
+    if not all(isinstance(each, int) for each in (start, end, step)):
+        return NotImplemented
+    return torch.tensor([*range(start, end, step)], dtype=dtype or torch.int64)
 
 
 def _remainder(x: Tensor, n: Any) -> Any:

@@ -29,6 +29,8 @@ def test_every_example_has_a_test():
         "gru",
         "regression",
         "graph",
+        "edge_learn",
+        "edge_adapt",
     }
 
 
@@ -63,6 +65,19 @@ def test_a_step_by_hand_shows_three_blocks(capsys):
 def test_other_targets_and_inputs_are_learned(name, least, capsys):
     with torch.random.fork_rng():
         assert load(name).main() > least
+    assert capsys.readouterr().out
+
+
+def test_a_process_without_torch_learns(capsys):
+    assert load("edge_learn").main() > 0.9
+    assert "random weights" in capsys.readouterr().out
+
+
+def test_a_device_adapts_and_forgets_less_with_a_memory(capsys):
+    found = load("edge_adapt").main()
+    for accuracies in found.values():
+        assert accuracies["after"][1] > accuracies["before"][1] + 0.3
+    assert found["with 100 ordinary images"]["after"][0] > found["without memory"]["after"][0] + 0.1
     assert capsys.readouterr().out
 
 
