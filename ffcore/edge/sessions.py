@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ _OPERATOR = re.compile(
     r"(?:No Op registered for |implementation for |of operator \()([\w.:]+)"
     r"|([\w.:]+)\(-?\d+\) is not a registered"
 )
+
+
+@cache
+def _share_arena() -> None:
+    """Give all sessions of the process one arena, which grows by what is asked for."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    cpu = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use)
+    onnxruntime.create_and_register_allocator(cpu, onnxruntime.OrtArenaCfg(_ARENA))
+
+
+_ARENA = {"arena_extend_strategy": 1, "initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
+"""Strategy 1: as much as a graph asks for, not the next power of two; −1: the engine's default."""
 
 
 class Sessions:
@@ -63,6 +76,9 @@ class Sessions:
         options.enable_mem_pattern = False
         # an arena would keep the memory of a dropped session for as long as any of its results is in use
         options.enable_cpu_mem_arena = self.keep
+        if self.keep:
+            _share_arena()
+            options.add_session_config_entry("session.use_env_allocators", "1")
         path = self.folder / file
         try:
             return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
