@@ -11,6 +11,8 @@ from ffcore.errors import UserError, shortened
 
 CONFIG, RESULTS, METRICS, ARRAYS = "config.yaml", "results.json", "metrics.csv", "arrays.npz"
 CHECKPOINTS = "checkpoints"
+EXITS = "exits.json"
+"""Thresholds of early exits, written by ``ffcore eval --exits``."""
 SUMMARY = "summary.json"
 """In the directory of a sweep."""
 _DRAFT = ".tmp"

@@ -10,15 +10,14 @@ import click
 
 from ffcore.cli.folder import Folder
 from ffcore.errors import UserError
+from ffcore.files import EXITS
 from ffcore.report.text import number, plain
 
 
 @click.command(name="eval")
 @click.argument("run_dir", type=Folder())
 @click.argument("overrides", nargs=-1)
-@click.option(
-    "--split", type=click.Choice(["test", "val", "train", "all"]), default="test", show_default=True
-)
+@click.option("--split", type=click.Choice(["test", "val", "train", "all"]), help="[default: test]")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.option("--probe", is_flag=True, help="fit probes on the features of each block")
 @click.option(
@@ -29,14 +28,24 @@ from ffcore.report.text import number, plain
     type=click.IntRange(min=2),
     help="with --probe: training samples for the fit, chosen by the run's seed  [default: 10000]",
 )
+@click.option(
+    "--exits", is_flag=True, help="choose early exits on validation data, and measure them on test data"
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 100),
+    help="with --exits: accuracy that may be lost, in percentage points  [default: 0.1]",
+)
 def command(
     run_dir: Path,
     overrides: tuple[str, ...],
-    split: str,
+    split: str | None,
     as_json: bool,
     probe: bool,
     neighbours: int | None,
     samples: int | None,
+    exits: bool,
+    tolerance: float | None,
 ) -> None:
     """Evaluate the run in RUN_DIR on its data, or on other files given by OVERRIDES such as data.root=DIR.
 
@@ -47,6 +56,16 @@ def command(
     options = {name: value for name, value in given.items() if value is not None}
     if options and not probe:
         raise UserError(f"--{next(iter(options))} needs --probe")
+    if exits:
+        if probe or split is not None:
+            raise UserError(
+                f"--exits: leave {'--probe' if probe else '--split'} out; it measures both splits"
+            )
+        _exits(run_dir, overrides, tolerance, as_json)
+        return
+    if tolerance is not None:
+        raise UserError("--tolerance needs --exits")
+    split = split or "test"
     metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
@@ -96,6 +115,29 @@ def _probe(run_dir: Path, split: str, overrides: tuple[str, ...], options: dict[
             **options,
             tell=lambda name: status.update(Text(f"probing {plain(name)}")),
         )
+
+
+def _exits(run_dir: Path, overrides: tuple[str, ...], tolerance: float | None, as_json: bool) -> None:
+    """Choose early exits and print them; the file ``exits.json`` is written into the run directory."""
+    from rich.console import Console
+
+    from ffcore.cli.console import print_table
+    from ffcore.report.exits import EXIT_COLUMNS, WAY_COLUMNS, exit_rows, notes, way_rows
+    from ffcore.run.exits import TOLERANCE, choose_exits
+
+    with Console(stderr=True).status("early exits") as status:
+        chosen = choose_exits(
+            run_dir, TOLERANCE if tolerance is None else tolerance, overrides, status.update
+        )
+    if as_json:
+        click.echo(json.dumps(chosen.as_json(), indent=2))
+        return
+    click.echo(f"{run_dir}, early exits")
+    print_table(WAY_COLUMNS, way_rows(chosen))
+    print_table(EXIT_COLUMNS, exit_rows(chosen))
+    for line in notes(chosen):
+        click.echo(line)
+    click.echo(f"written: {run_dir / EXITS}; ffcore report {run_dir} shows the curve")
 
 
 def _print_probes(metrics: dict[str, Any]) -> None:

@@ -237,7 +237,10 @@ class Exporter:
         made = program(graph, example, batched)
         if options.to == "torch":
             return [{**self._torch(f"learn{suffix}", made, inputs, outputs), "block": None}]
-        whole = converted(made, inputs, outputs)
+        try:
+            whole = converted(made, inputs, outputs)
+        except UserError as error:
+            raise UserError(f"{error}; it is in the learning step: export the prediction alone") from error
         parts = split(whole, _groups(step, outputs)) if options.per_block else [Part("", whole)]
         entries = []
         for number, part in enumerate(parts, 1):

@@ -21,6 +21,9 @@ class LayerContribution(Component):
 
     ``needs`` names the arguments that `observe` needs: ``train.loss``, ``val.loss`` (L objectives, means over
     an epoch's samples) or ``val.scores`` (the evidence (L, N, K) of the whole split, and its classes).
+
+    For early exits, which combine the evidence of the blocks that have run, a copy is set up with these
+    sources alone. A contribution with ``needs`` gets zeros for the others instead.
     """
 
     needs: frozenset[str] = frozenset()

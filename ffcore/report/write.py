@@ -13,6 +13,7 @@ from ffcore.report.costs import costs
 from ffcore.report.curves import learning_curves
 from ffcore.report.document import Document
 from ffcore.report.evidence import evidence
+from ffcore.report.exits import exits
 from ffcore.report.goodness import goodness
 from ffcore.report.images import misclassified, receptive_fields
 from ffcore.report.overview import overview
@@ -27,6 +28,7 @@ SECTIONS: dict[str, SectionMaker] = {
     "evidence": evidence,
     "costs": costs,
     "cost sheet": cost_sheet,
+    "exits": exits,
     "boxes": boxes,
     "goodness": goodness,
     "confusion": confusion,

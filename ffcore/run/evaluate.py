@@ -39,12 +39,7 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     Raises:
         UserError: the run or its data cannot be read, or do not fit.
     """
-    for override in overrides:
-        if not re.match(r"data[.=]", override) or re.match(_CUT, override):
-            raise UserError(
-                f"override {override!r}: only the source of the data may change, such as data.root=…; "
-                "splitting and scaling belong to the run"
-            )
+    refuse_other_overrides(overrides)
     predictor = Predictor(run_dir)
     data = open_data(predictor, overrides)
     form = Form.of(data.images)
@@ -76,13 +71,27 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     }
 
 
+def refuse_other_overrides(overrides: Sequence[str]) -> None:
+    """Raise if an override changes more than the source of the data.
+
+    Raises:
+        UserError: with the override.
+    """
+    for override in overrides:
+        if not re.match(r"data[.=]", override) or re.match(_CUT, override):
+            raise UserError(
+                f"override {override!r}: only the source of the data may change, such as data.root=…; "
+                "splitting and scaling belong to the run"
+            )
+
+
 def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
     """Returns the run's data, or those of the overrides, with the mean and std of the run's training data."""
     recipe = predictor.recipe
     if overrides:
         recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
     data = Data.open(recipe, task=predictor.form.task, encoding=predictor.encoding)
-    changed = differing(_files(predictor.provenance), _files(data.images.provenance))
+    changed = differing(checksums(predictor.provenance), checksums(data.images.provenance))
     if changed is not None and not overrides:
         warnings.warn(
             f"{changed}: has changed since the run was trained: its checksum differs; the accuracy is that "
@@ -92,7 +101,7 @@ def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
     return replace(data, mean=predictor.mean, std=predictor.std)
 
 
-def _files(provenance: Mapping[str, str]) -> dict[str, str]:
+def checksums(provenance: Mapping[str, str]) -> dict[str, str]:
     """Returns the checksums in a provenance, without versions of packages."""
     return {name: value for name, value in provenance.items() if re.fullmatch("[0-9a-f]{64}", value)}
 

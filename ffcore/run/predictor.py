@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ from ffcore.run.stored import load_weights
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
 from ffcore.tasks import Classification
+
+if TYPE_CHECKING:
+    from ffcore.run.early import EarlyPredictor
 
 __all__ = ["Predictor"]
 
@@ -180,7 +183,7 @@ class Predictor:
             UserError: the shape does not fit, or a sample is not finite; the message names the first such
                 row.
         """
-        return _like(x, self._scores(x))
+        return like(x, self._scores(x))
 
     @overload
     def predict(self, x: Tensor) -> Tensor: ...
@@ -200,7 +203,7 @@ class Predictor:
         Raises:
             UserError: as for `scores`.
         """
-        return _like(x, self.module.net.task.predict(self._scores(x)))
+        return like(x, self.module.net.task.predict(self._scores(x)))
 
     @overload
     def predict_proba(self, x: Tensor) -> Tensor: ...
@@ -224,7 +227,23 @@ class Predictor:
         Raises:
             UserError: as for `scores`.
         """
-        return _like(x, self.module.net.task.probabilities(self._scores(x)))
+        return like(x, self.module.net.task.probabilities(self._scores(x)))
+
+    def early(self) -> EarlyPredictor:
+        """Returns a predictor that stops after a block as soon as the evidence is sure enough.
+
+        Its thresholds are those that ``ffcore eval RUN --exits`` has chosen on the validation split.
+
+        Raises:
+            UserError: they have not been chosen for these weights.
+
+        Example:
+            ``ffcore.load("runs/mnist-ff").early().decide(x).blocks`` is the number of blocks that have run
+            for each sample, (N,).
+        """
+        from ffcore.run.early import EarlyPredictor
+
+        return EarlyPredictor(self)
 
     def score(self, x: Any, y: Any) -> float:
         """Returns the mean accuracy, as a fraction.
@@ -327,6 +346,6 @@ class Predictor:
         return scores.float() if scores.dtype is torch.bfloat16 else scores  # NumPy has no bfloat16
 
 
-def _like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
+def like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
     """Returns a tensor on the device of ``x`` if that is a tensor, otherwise an array."""
     return made.to(x.device) if isinstance(x, Tensor) else made.numpy()
