@@ -45,7 +45,7 @@ def command(run_dir: Path, what: Any, out: Path | None, to: Any, epochs: int | N
     net, training = of_run(run_dir, options.pop("initial"), **changes)
     target = out if out is not None else run_dir / f"{what}-{to}"
     if to == "c":
-        _write_c(net, target, what == "learn", options)
+        _write_c(net, target, what == "learn", training.stored, options)
         return
     folder = export(net, target, what, to=to, training=training, **options)
     about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ def command(run_dir: Path, what: Any, out: Path | None, to: Any, epochs: int | N
         click.echo(f"  {name:24} {file['bytes']:>12,} bytes{listed}")
 
 
-def _write_c(net: Any, target: Path, learn: bool, options: dict[str, Any]) -> None:
+def _write_c(net: Any, target: Path, learn: bool, stored: Any, options: dict[str, Any]) -> None:
     from ffcore.errors import UserError
     from ffcore.exports.c99 import write_c
 
@@ -64,5 +64,6 @@ def _write_c(net: Any, target: Path, learn: bool, options: dict[str, Any]) -> No
         if options[name]:
             raise UserError(f"--{name.replace('_', '-')} does not apply to --to c")
     weights: Any = "int8" if options["int8"] else "float32"
-    for path in write_c(net, target, learn=learn, weights=weights, overwrite=options["overwrite"]):
+    given = {"learn": learn, "weights": weights, "stored": stored, "overwrite": options["overwrite"]}
+    for path in write_c(net, target, **given):
         click.echo(str(path))

@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,14 @@ def _info(args: argparse.Namespace) -> int:
     about = bundle.about
     shape = " x ".join(map(str, about.shape)) or "1"
     print(f"{about.name}, made by {about.made_by}")
-    print(f"samples    {shape} {about.dtype}{' from stored values' if about.stored else ''}")
+    stored = about.stored or {}
+    how = "".join(f", {key} {_short(stored[key])}" for key in ("scale", "mean", "std") if key in stored)
+    print(f"samples    {shape} {about.dtype}, {'stored values' + how if stored else 'inputs of the network'}")
     print(f"targets    {about.target}, {about.columns}")
     rows = f"always {about.rows}" if about.rows else about.batch_size
-    print(f"learning   {about.epochs} epochs, batches of {rows}, seed {about.seed}")
+    if about.phases:
+        rates = f", rate factors {about.rate(0):g} to {about.rate(about.epochs):.2g}" if about.rates else ""
+        print(f"learning   {about.epochs} epochs, batches of {rows}, seed {about.seed}{rates}")
     sizes: dict[str, int] = {}
     for name, array in bundle.weights():
         part = about.state[name].part
@@ -65,9 +69,25 @@ def _info(args: argparse.Namespace) -> int:
         operators = about.operators.get(file, {})
         used = "" if not operators else f", {sum(operators.values())} nodes of {len(operators)} operators"
         print(f"{file:<20} {size:,} bytes{used}")
-    for key, value in (about.cost or {}).items():
-        print(f"cost       {key}: {value}")
+    for line in _cost(about.cost or {}):
+        print(f"cost       {line}")
     return 0
+
+
+def _short(value: Any) -> str:
+    values = value if isinstance(value, list) else [value]
+    return " ".join(f"{each:g}" for each in values)
+
+
+def _cost(cost: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines of a cost sheet; what it lacks is left out."""
+    for what in ("predict", "learn"):
+        if cost.get(what) is not None:
+            yield f"{cost[what]:,} multiplications a sample to {what}"
+    for each in cost.get("memory") or ():
+        if each["numbers"] == "float32" and each["batch_size"] == cost["batch_size"]:
+            parts = (each[key] for key in ("parameters", "optimizer", "gradient", "activities"))
+            yield f"{sum(parts):,} bytes of RAM to learn {each['method']}, batches of {each['batch_size']}"
 
 
 def _learn(args: argparse.Namespace) -> int:
@@ -83,7 +103,8 @@ def _learn(args: argparse.Namespace) -> int:
             raise EdgeError(f"--seed {args.seed}: {args.resume} has the seed {learner.progress.seed}")
     about = learner.bundle.about
     done = learner.progress.epoch
-    epochs = (args.epochs if args.epochs is not None else about.epochs) - done
+    goal = args.epochs if args.epochs is not None else about.epochs
+    epochs = goal - done
     if done and epochs < 1:
         raise EdgeError(f"{args.resume}: has learned {done} epochs already; use a larger --epochs")
     signals: list[int] = []
@@ -95,6 +116,8 @@ def _learn(args: argparse.Namespace) -> int:
             learner.save(args.out)
 
     def on_epoch(result: EpochResult) -> None:
+        if not args.out and result.epoch == done:
+            print("note: what is learned is not saved; give --out STATE.npz", file=sys.stderr)
         parts = [f"epoch {result.epoch + 1}", *(f"{k} {v:.4f}" for k, v in result.losses.items())]
         parts.append(f"{result.seconds:.2f} s")
         if test is not None:
@@ -111,7 +134,7 @@ def _learn(args: argparse.Namespace) -> int:
         saved = "nothing is saved (no --out)"
         if args.out:
             learner.save(args.out)
-            saved = f"{args.out} is saved; resume with --resume {args.out}"
+            saved = f"{args.out} is saved; resume with --resume {args.out} --out {args.out} --epochs {goal}"
         print(f"stopped after {learner.progress.steps} batches; {saved}", file=sys.stderr)
         return 128 + signals[0]
     finally:
@@ -141,6 +164,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     if args.out:
         _refuse_existing(args)
+        if args.out.suffix != ".csv":
+            raise EdgeError(f"--out {args.out}: predictions are written as CSV; name it .csv")
     (x,) = _data(args.data, "x")
     learner = _learner(args)
     about, made = learner.bundle.about, learner.predict(x)
@@ -160,7 +185,7 @@ def _learner(args: argparse.Namespace, seed: int | None = None) -> Learner:
     bundle: Bundle = load(
         args.bundle, threads=args.threads, check=not args.no_check, keep_sessions=not args.drop_sessions
     )
-    learner = Learner(bundle, seed)
+    learner = Learner(bundle, seed, rate=getattr(args, "rate", None))
     if getattr(args, "state", None):
         learner.resume(args.state)
     return learner
@@ -211,6 +236,9 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--epochs", type=int, help="epochs in all, resumed ones included")
     learn.add_argument("--batch-size", type=int, help="samples of a batch  [default: the bundle's]")
     learn.add_argument("--seed", type=int, help="seed of order and random numbers  [default: the bundle's]")
+    learn.add_argument(
+        "--rate", type=float, help="constant factor on the learning rates  [default: the bundle's schedule]"
+    )
     learn.add_argument("--resume", type=Path, metavar="STATE.npz", help="continue from a file of --out")
     learn.add_argument("--save-every", type=int, metavar="BATCHES", help="write --out every so many batches")
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
@@ -38,6 +39,9 @@ class EpochResult:
     seconds: float
 
 
+_STILL = 1e-4  # a smaller factor of the learning rates changes nothing that could be measured
+
+
 class Learner(Stepping):
     """Learns on an inference engine: every step runs the graphs of a bundle and keeps their new state.
 
@@ -47,6 +51,7 @@ class Learner(Stepping):
     Args:
         bundle: made by `ffcore.edge.load`.
         seed: seed of the order of samples and of all random numbers, at least 0; None: that of the bundle.
+        rate: constant factor on the learning rates; None: the schedule of the bundle, which may end at 0.
 
     Attributes:
         progress: the seed, the number of steps and epochs learned, and the position within the epoch.
@@ -56,8 +61,11 @@ class Learner(Stepping):
     {'dense1': 0.31, 'dense2': 0.28}
     """
 
-    def __init__(self, bundle: Bundle, seed: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, seed: int | None = None, rate: float | None = None) -> None:
         super().__init__(bundle)
+        if rate is not None and not 0 < rate < math.inf:
+            raise EdgeError(f"rate: should be a number above 0, not {rate}")
+        self.rate = rate
         about = bundle.about
         self.progress = Progress(integer("seed", about.seed if seed is None else seed, 0), about.steps)
 
@@ -86,7 +94,7 @@ class Learner(Stepping):
         if rows is not None and len(made) != rows:
             raise EdgeError(f"x: the bundle learns from batches of {rows} samples, not {len(made)}")
         self._schedule(int(now))
-        losses = self._step(made, targets, int(now), self.bundle.about.rate(now), draws)
+        losses = self._step(made, targets, int(now), self._rate(now), draws)
         self.progress.steps += 1
         return losses
 
@@ -200,6 +208,24 @@ class Learner(Stepping):
         """Replace the whole state, by OrtValues, and the position."""
         self._state.update(state)
         self.progress = progress
+
+    def _rate(self, now: float) -> float:
+        """Return the factor of the learning rates.
+
+        Raises:
+            EdgeError: the schedule has ended with a factor of almost 0, so that nothing would be learned.
+        """
+        if self.rate is not None:
+            return self.rate
+        about = self.bundle.about
+        rate = about.rate(now)
+        if about.rates and now >= len(about.rates) and rate < _STILL:
+            raise EdgeError(
+                f"epoch {int(now)}: the learning rates of {self.bundle.path} end with epoch "
+                f"{len(about.rates)}, at {rate:.1g} of their start; give a constant rate (rate=0.1, --rate "
+                "0.1), or export more epochs"
+            )
+        return rate
 
     def _begin(self, samples: int, batch_size: int) -> None:
         p = self.progress

@@ -118,7 +118,7 @@ def refuse_existing(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise UserError(f"{where} already exists; choose another path, or overwrite it")
+        raise UserError(f"{where} already exists; choose another path, or overwrite it (--overwrite)")
     if folder.is_symlink() or not (folder / ABOUT).is_file():
         raise UserError(f"{where} is not a bundle, so it is not overwritten")
     others = [each.name for each in folder.iterdir() if not _OWN.fullmatch(each.name)]

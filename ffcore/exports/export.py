@@ -95,11 +95,9 @@ def export(
         if given and to == "torch":
             raise UserError(f"{name}: applies to ONNX only, not to programs of torch")
     if int8 and profile is not None:
-        raise UserError(
-            "int8: products in eight bits are not among the operators of a profile; give one of both"
-        )
+        raise UserError("int8: not together with a profile, whose operators have no products in eight bits")
     if profile is not None and rows is None:
-        raise UserError(f"rows: the profile {profile} needs a fixed number of rows")
+        raise UserError(f"rows: the profile {profile} needs a fixed number of rows; give rows (--rows N)")
     target = Path(folder)
     refuse_existing(target, overwrite)
     if to == "onnx":

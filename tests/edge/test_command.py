@@ -38,13 +38,14 @@ def fails(capsys, *args, code=2):
 
 
 def test_info_shows_what_a_bundle_holds(files, capsys):
-    edit(files / "bundle", operators={"learn.onnx": {"Add": 3, "Mul": 2}}, cost={"bytes": 1024})
+    edit(files / "bundle", operators={"learn.onnx": {"Add": 3, "Mul": 2}}, cost={"learn": 1024})
     code, out, err = run(capsys, "info", "bundle")
     assert (code, err) == (0, "")
-    assert "by hand, made by ffcore 0.1.0\nsamples    1 x 2 x 3 float32\ntargets    class, 3\n" in out
+    assert "by hand, made by ffcore 0.1.0\nsamples    1 x 2 x 3 float32, inputs of the network\n" in out
+    assert "\ntargets    class, 3\n" in out
     assert "learning   3 epochs, batches of 8, seed 1\nweight     156 bytes\n" in out
     assert "5 nodes of 2 operators\n" in out
-    assert "cost       bytes: 1024\n" in out
+    assert "cost       1,024 multiplications a sample to learn\n" in out
 
 
 def test_learn_prints_a_line_for_each_epoch_and_writes_the_state(files, capsys):

@@ -246,10 +246,25 @@ def test_new_weights_that_are_not_finite_are_not_adopted(make_learner, states, s
 
 def test_a_scheduled_state_has_the_value_of_its_epoch(make_learner, samples):
     x, y = samples
-    learner = make_learner(scheduled={"out.bias": [0.0, 1.0]}, rates=[[0.0] * 17])
+    learner = make_learner(scheduled={"out.bias": [0.0, 1.0]}, rates=[[0.0] * 17] * 8)
     for epoch, right in ((0, 0), (1, 1), (7, 1)):
         learner.step(x, y, epoch=epoch)
         assert (learner.value("out.bias") == right).all()
+
+
+def test_a_schedule_that_has_ended_at_zero_is_refused_but_not_a_constant_rate(make_bundle, samples):
+    path = make_bundle(rates=[[1.0] * 16 + [0.0]])
+    learner = Learner(load(path))
+    learner.learn(*samples, epochs=1)
+    before = learner.value("out.weight")
+    with pytest.raises(EdgeError, match=r"end with epoch 1, at 0 of their start; give a constant rate"):
+        learner.learn(*samples, epochs=1)
+    assert (learner.value("out.weight") == before).all()
+    other = Learner(load(path), rate=0.5)
+    other.learn(*samples, epochs=2)
+    assert other.progress.epoch == 2
+    with pytest.raises(EdgeError, match="rate: should be a number above 0, not 0"):
+        Learner(load(path), rate=0)
 
 
 def test_a_bundle_that_predicts_only_does_not_learn(make_bundle, samples):

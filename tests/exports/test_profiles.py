@@ -38,7 +38,7 @@ def test_operators_beside_the_profile_are_named() -> None:
     [
         ({"profile": "tiny"}, "profile: should be minimal, not 'tiny'"),
         ({"profile": "minimal"}, "rows: the profile minimal needs a fixed number of rows"),
-        ({"profile": "minimal", "rows": 2, "int8": True}, "int8: products in eight bits are not among"),
+        ({"profile": "minimal", "rows": 2, "int8": True}, "int8: not together with a profile"),
         ({"to": "torch", "int8": True}, "int8: applies to ONNX only"),
     ],
 )

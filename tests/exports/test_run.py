@@ -71,6 +71,7 @@ def test_the_command_lists_the_files(run: Path, tmp_path: Path, capsys: pytest.C
 def test_the_command_writes_c(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run), "learn", "--to", "c", "--out", str(tmp_path / "c")]) == 0
     assert sorted(path.suffix for path in (tmp_path / "c").iterdir()) == [".c", ".h"]
+    assert "#define FFNET_SCALE 0.0625f\n" in (tmp_path / "c" / "ffnet.h").read_text()
     capsys.readouterr()
     assert (
         main(["export", str(run), "predict", "--to", "c", "--rows", "3", "--out", str(tmp_path / "d")]) == 2

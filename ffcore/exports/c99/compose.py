@@ -40,7 +40,14 @@ learns after another; each needs one pass of the samples."""
 
 
 def composed(
-    plan: Plan, name: str, title: str, learn: bool, weights: Weights, steps: Stepping | None, sums: Sums
+    plan: Plan,
+    name: str,
+    title: str,
+    learn: bool,
+    weights: Weights,
+    steps: Stepping | None,
+    sums: Sums,
+    scaling: str = "",
 ) -> tuple[str, str]:
     """Return the header and the C file of a network.
 
@@ -52,6 +59,7 @@ def composed(
         weights: the type of the weights.
         steps: the optimiser of a Forward-Forward network that learns.
         sums: the type of the sums of closed forms.
+        scaling: macros of the header by which stored values become samples.
 
     Raises:
         UserError: when the arrays are too large for their indices.
@@ -103,6 +111,7 @@ def composed(
         "memory": _comment(table(arrays)),
         "ram": ram(arrays),
         "flash": flash(arrays),
+        "scaling": scaling,
         "declarations": _declarations(arrays, name, learn, contrast),
     }
     return _rendered("header.h.in", fields), _code(plan, arrays, fields, learn, eight)

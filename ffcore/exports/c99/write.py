@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ffcore.errors import UserError, expect, shortened
 from ffcore.exports.c99.compose import Sums, Weights, composed
 from ffcore.exports.c99.optimisers import stepping
 from ffcore.exports.c99.read import read, refusal
 from ffcore.files import write_whole
+from ffcore.interfaces.c99 import literal
 from ffcore.local import BlockOptimizers
 from ffcore.network import Network
 
@@ -33,6 +35,7 @@ def write_c(
     learn: bool = True,
     weights: Weights = "float32",
     sums: Sums = "float32",
+    stored: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write ``NAME.h`` and ``NAME.c``: a network in C99 that predicts, and learns from one sample at a time.
@@ -66,6 +69,8 @@ def write_c(
         learn: whether the C code learns. If not, the weights are constants, in flash.
         weights: "int8" for prediction with weights and activities rounded to eight bits.
         sums: precision of the sums of closed forms, and of their solution; ffcore has "float64".
+        stored: ``scale``, ``mean`` and ``std`` with which stored values become samples, for the header; see
+            `ffcore.exports.Training`.
         overwrite: whether to replace existing files.
 
     Returns:
@@ -82,7 +87,7 @@ def write_c(
         if value not in right:
             raise UserError(f"{what}: should be {' or '.join(right)}, not {shortened(value)}")
     if learn and weights == "int8":
-        raise refusal("weights int8 do not learn; use learn=False")
+        raise refusal("weights int8 do not learn; use learn=False (ffcore export RUN predict --to c --int8)")
     net.local.settle()
     plan = read(net, learn)
     steps = None
@@ -94,8 +99,20 @@ def write_c(
             )
         steps = stepping(given, plan.layers, name)
     title = f"a {'Forward-Forward ' if plan.labels is not None else ''}network of {len(plan.layers)} blocks"
-    header, code = composed(plan, name, title, learn, weights, steps, sums)
+    header, code = composed(plan, name, title, learn, weights, steps, sums, _scaling(name, stored))
     return _written(Path(folder), {f"{name}.h": header, f"{name}.c": code}, overwrite)
+
+
+def _scaling(name: str, stored: Mapping[str, Any] | None) -> str:
+    """Return the macros by which stored values become samples: (value × SCALE − MEAN) / STD."""
+    if stored is None:
+        return ""
+    numbers = {"SCALE": [stored["scale"]], "MEAN": list(stored["mean"]), "STD": list(stored["std"])}
+    lines = ["/* a sample is (stored value * SCALE - MEAN) / STD; several numbers: one a channel */"]
+    for key, values in numbers.items():
+        listed = ", ".join(map(literal, values))
+        lines.append(f"#define {name.upper()}_{key} {listed if len(values) == 1 else f'{{{listed}}}'}")
+    return "\n".join(lines) + "\n"
 
 
 def _refuse_name(name: object) -> None:
@@ -121,11 +138,16 @@ def _written(folder: Path, texts: dict[str, str], overwrite: bool) -> list[Path]
     paths = [folder / name for name in texts]
     for path in paths:
         if path.exists() and not overwrite:
-            raise UserError(f"{shortened(str(path), 200)} already exists; use overwrite=True to replace it")
+            raise UserError(
+                f"{shortened(str(path), 200)} already exists; overwrite=True (--overwrite) replaces it"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, texts.values(), strict=True):
             write_whole(path, lambda draft, text=text: draft.write_text(text, encoding="ascii"))  # type: ignore[misc]
     except OSError as error:
+        if not overwrite:
+            for path in paths:  # one of a pair is of no use
+                path.unlink(missing_ok=True)
         raise UserError(f"{shortened(str(folder), 200)} cannot be written: {error.strerror}") from error
     return paths

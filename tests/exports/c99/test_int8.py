@@ -67,5 +67,7 @@ def test_classes_are_nearly_those_of_float32(compiled, make):
 
 
 def test_int8_does_not_learn(tmp_path):
-    with pytest.raises(UserError, match=r"^c99: weights int8 do not learn; use learn=False$"):
+    with pytest.raises(
+        UserError, match=r"^c99: weights int8 do not learn; use learn=False \(ffcore export RUN"
+    ):
         write_c(digits_net(), tmp_path, weights="int8")

@@ -122,7 +122,7 @@ def test_names_that_are_not_of_c(tmp_path, name):
 def test_existing_files_stay(tmp_path):
     net = digits_net()
     (tmp_path / "ffnet.c").write_text("mine")
-    with pytest.raises(UserError, match=r"ffnet\.c' already exists; use overwrite=True"):
+    with pytest.raises(UserError, match=r"ffnet\.c' already exists; overwrite=True"):
         write_c(net, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["ffnet.c"]
     write_c(net, tmp_path, overwrite=True)
