@@ -100,11 +100,6 @@ class _Run(nn.Module):
         return [made[block.name].activity for block in self.net.local.blocks]
 
 
-def scores_of(net: Network, x: Tensor) -> Tensor:
-    """Return the scores that torch computes, for comparison."""
-    return net.scores(x)
-
-
 def refuse(net: Network) -> None:
     """Refuse what no exported program can hold.
 
