@@ -99,19 +99,6 @@ def test_a_bundle_with_fixed_rows_has_no_dynamic_shape(tmp_path: Path) -> None:
         assert "Shape" not in {node.op_type for node in graph.node}
 
 
-def test_epochs_with_other_windows_get_graphs_of_their_own(tmp_path: Path) -> None:
-    net = ffcore.from_recipe(
-        "digits/ff-greedy",
-        shape=SHAPE,
-        classes=CLASSES,
-        network=[{"kind": "dense", "units": 20, "repeat": 2}],
-    )
-    phases = about(export(net, tmp_path / "b", training=Training(epochs=4)))["phases"]
-    assert [(phase["first"], phase["last"]) for phase in phases] == [(0, 2), (2, 4)]
-    learned = [{name for name in p["graphs"][0]["outputs"] if name.startswith("loss/")} for p in phases]
-    assert learned == [{"loss/dense1"}, {"loss/dense2"}]
-
-
 def test_sums_of_a_closed_form_are_state_and_its_solution_is_described(tmp_path: Path) -> None:
     content = about(export(network("closed form"), tmp_path / "b"))
     block, entry = next(iter(content["solutions"].items()))
@@ -123,21 +110,6 @@ def test_sums_of_a_closed_form_are_state_and_its_solution_is_described(tmp_path:
         "block": block,
     }
     assert f"new/{entry['a']}" in content["phases"][0]["graphs"][0]["outputs"]
-
-
-def test_values_that_change_with_the_epoch_are_listed(tmp_path: Path) -> None:
-    content = about(export(network("channel classes"), tmp_path / "b", training=Training(epochs=3)))
-    assert content["scheduled"]
-    assert all(len(values) == 3 for values in content["scheduled"].values())
-    assert content["scheduled"].keys() <= content["state"].keys()
-
-
-def test_learning_rates_of_a_schedule_are_sampled(tmp_path: Path) -> None:
-    training = Training(epochs=2, rate=lambda epoch, epochs: 1 - epoch / epochs)
-    rates = about(export(network("local error signals"), tmp_path / "b", training=training))["rates"]
-    assert [len(of_epoch) for of_epoch in rates] == [17, 17]
-    assert rates[0][:2] == [1, 1 - 1 / 32]
-    assert rates[1][-1] == pytest.approx(0, abs=1e-6)
 
 
 def test_activities_are_those_of_torch(net: ffcore.Network, tmp_path: Path) -> None:
