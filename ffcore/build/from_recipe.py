@@ -12,6 +12,7 @@ import torch
 from ffcore.blame import blaming
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
+from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, expect
 from ffcore.network import Network
 from ffcore.recipe.load import loaded
@@ -61,8 +62,12 @@ def from_recipe(
         module.double()
     if resolved.trainer.precision == "bf16-mixed":
         module.net.autocast = torch.bfloat16
+    return net_of(module)
+
+
+def net_of(module: ForwardOnly) -> Network:
+    """Return the network of a LightningModule with its optimisers; the module should not be used again."""
     module.configure_optimizers()
-    # disconnect the LightningModule, which is discarded
     module.network.record = None
     module.network.observers.clear()
     return module.net

@@ -82,7 +82,8 @@ def export(
     if isinstance(net, str | Path):
         from ffcore.exports.run import of_run
 
-        net, training = of_run(Path(net)) if training is None else (of_run(Path(net))[0], training)
+        net, of_the_run = of_run(Path(net))
+        training = training or of_the_run
     expect("net", net, Network, "an ffcore.Network")
     for name, value, right in (("what", what, get_args(What)), ("to", to, get_args(To))):
         if value not in right:

@@ -30,7 +30,7 @@ from ffcore.exports.onnx import Part, converted, operators, split
 from ffcore.exports.predict import Prediction
 from ffcore.exports.profiles import refuse_operators
 from ffcore.exports.random import Draw
-from ffcore.exports.step import ROWS, LearningStep, names_of
+from ffcore.exports.step import ROWS, LearningStep, names_of, own_names
 from ffcore.exports.trace import program, traced, unchanged, without
 from ffcore.exports.training import Training, rates, scheduled, spans
 from ffcore.interfaces import Progress
@@ -97,7 +97,8 @@ class Exporter:
         filled: dict[str, float] = {}
         if prediction is not None:
             state = {name: value.numpy() for name, value in prediction.state.items()}
-            parts = {name: ("weight", _home(net, name)) for name in state}
+            homes = {name: block for block in net.local.learners for name in own_names(net, block)}
+            parts = {name: ("weight", homes.get(name)) for name in state}
         if options.what == "learn":
             step, learning = self._learning()
             filled = fill(step)
@@ -338,17 +339,11 @@ def _solved(step: LearningStep) -> dict[str, dict[str, Any]]:
 def _parts(step: LearningStep) -> dict[str, tuple[str, str | None]]:
     """Return what each state is, and the block that it belongs to."""
     homes = {name: block for block in step.net.local.learners for name in names_of(step, block)}
-    kinds = {"optimizer": "optimizer", "sums": "sums"}
-    return {name: (kinds.get(name.split("/")[0], "weight"), homes.get(name)) for name in step.state}
-
-
-def _home(net: Network, name: str) -> str | None:
-    """Return the block of a weight."""
-    value = net.state_dict(keep_vars=True)[name]
-    for block in net.local.learners.values():
-        if any(value is each for each in (*block.parameters(), *block.buffers())):
-            return block.name
-    return None
+    kinds = {name: name.partition("/")[0] for name in step.state}
+    return {
+        name: (kind if kind in ("optimizer", "sums") else "weight", homes.get(name))
+        for name, kind in kinds.items()
+    }
 
 
 def _dtype(value: Tensor) -> str:

@@ -7,7 +7,6 @@ therefore begins from a state of optimisers that have run; see `fill`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from ffcore.exports.bundle import sampled
 from ffcore.exports.onnx import session_of
 from ffcore.exports.optimizers import base_rate
 from ffcore.exports.random import DropoutFrom, Noting
-from ffcore.exports.step import LearningStep
+from ffcore.exports.step import LearningStep, copied
 from ffcore.interfaces import Batch, Progress
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.network import Network
@@ -87,14 +86,7 @@ def refuse_difference(
     Raises:
         UserError: with the state that differs most.
     """
-    given, held = optimizers if optimizers is not None else net.local.optimizers, net.local.optimizers
-    net.local.optimizers = given
-    try:
-        own = copy.deepcopy(net)
-    finally:
-        net.local.optimizers = held
-    own.train()
-    own.local.observers.clear()
+    own = copied(net, optimizers)
     _warm(own.local.optimizers)
     for each in own.local.optimizers or ():
         for group in each.optimizer.param_groups:

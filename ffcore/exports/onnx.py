@@ -236,12 +236,10 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
 
 def session_of(model: Any) -> Any:
     """Return an inference session of ONNX Runtime for a model in memory."""
-    import onnx
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )

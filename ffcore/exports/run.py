@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ffcore.build.assemble import assembled_for
+from ffcore.build.from_recipe import net_of
 from ffcore.build.names import of_existing_run
 from ffcore.errors import UserError
 from ffcore.exports.training import Training
@@ -37,9 +38,6 @@ def of_run(run_dir: Path, initial: bool = False, **changes: Any) -> tuple[Networ
     if initial:
         with of_existing_run():
             module = assembled_for(recipe, predictor.form)
-    module.configure_optimizers()
-    module.network.record = None
-    module.network.observers.clear()
     training = Training(
         epochs=recipe.trainer.max_epochs,
         batch_size=recipe.data.batch_size,
@@ -48,4 +46,4 @@ def of_run(run_dir: Path, initial: bool = False, **changes: Any) -> tuple[Networ
         classes=predictor.classes,
         name=recipe.name,
     )
-    return module.net, dataclasses.replace(training, **changes)
+    return net_of(module), dataclasses.replace(training, **changes)

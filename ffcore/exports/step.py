@@ -65,9 +65,7 @@ class LearningStep:
         y: Tensor,
         augmentations: Sequence[Augmentation] = (),
     ) -> None:
-        own, given = _copies(net, optimizers)
-        own.train()
-        own.local.observers.clear()
+        own = copied(net, optimizers)
         own.local.finite = False
         own.advance(progress)
         self.net = own
@@ -77,7 +75,9 @@ class LearningStep:
         self.optimizers = TracedOptimizers(
             {
                 name: TracedOptimizer(each, [names[id(p)] for p in each.parameters], name)
-                for name, each in given.items()
+                for name, each in (
+                    {} if own.local.optimizers is None else own.local.optimizers.blocks
+                ).items()
             }
         )
         own.local.optimizers = cast(Any, self.optimizers)
@@ -203,17 +203,23 @@ class _Learning(nn.Module):
         self.net.local.end_batch()
 
 
-def _copies(net: Network, optimizers: BlockOptimizers | None) -> tuple[Network, dict[str, Any]]:
-    """Return copies of a network and its block optimisers that belong to each other."""
-    given = optimizers if optimizers is not None else net.local.optimizers
+def copied(net: Network, optimizers: BlockOptimizers | None) -> Network:
+    """Return a copy of a network in training mode, with copies of these optimisers that belong to it.
+
+    Raises:
+        UserError: when the optimisers are those of another network.
+    """
+    given, held = optimizers if optimizers is not None else net.local.optimizers, net.local.optimizers
     if given is not None:
         refuse_others(given, net.local)
-    held, net.local.optimizers = net.local.optimizers, given
+    net.local.optimizers = given
     try:
         own = copy.deepcopy(net)
     finally:
         net.local.optimizers = held
-    return own, {} if own.local.optimizers is None else dict(own.local.optimizers.blocks)
+    own.train()
+    own.local.observers.clear()
+    return own
 
 
 def _tensors(net: Network) -> dict[str, Tensor]:
@@ -236,16 +242,15 @@ def _solutions(net: Network) -> dict[str, Solution]:
     return found
 
 
+def own_names(net: Network, block: str) -> list[str]:
+    """Return the names of the parameters and buffers of one block."""
+    home = net.local.learners[block]
+    own = {id(value) for value in (*home.parameters(), *home.buffers())}
+    return [name for name, value in (*net.named_parameters(), *net.named_buffers()) if id(value) in own]
+
+
 def names_of(step: LearningStep, block: str) -> Sequence[str]:
     """Return the names of the state that belongs to one block."""
-    home = step.net.local.learners[block]
-    own = {id(value) for value in (*home.parameters(), *home.buffers())}
-    named = (*step.net.named_parameters(), *step.net.named_buffers())
-    prefix = [name for name, value in named if id(value) in own]
-    return [
-        name
-        for name in step.state
-        if name in prefix
-        or any(name.startswith(f"optimizer/{p}/") for p in prefix)
-        or name.startswith((f"optimizer/{block}/", f"sums/{block}/"))
-    ]
+    held = own_names(step.net, block)
+    inside = (f"sums/{block}/", *(f"optimizer/{name}/" for name in held))
+    return [name for name in step.state if name in held or name.startswith(inside)]

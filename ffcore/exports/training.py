@@ -109,12 +109,10 @@ def scheduled(net: Network, epochs: int) -> dict[str, list[float]]:
     Raises:
         UserError: when such a buffer is not a single number.
     """
-    own = copy.deepcopy(net)
-    parts = [
-        m for m in own.modules() if isinstance(m, Component) and type(m).advance is not Component.advance
-    ]
-    if not parts:
+    components = [part for part in net.modules() if isinstance(part, Component)]
+    if all(type(part).advance is Component.advance for part in components):
         return {}
+    own = copy.deepcopy(net)
     seen: dict[str, list[float]] = {}
     for epoch in range(epochs):
         own.advance(Progress(epoch, 0, epochs))

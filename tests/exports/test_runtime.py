@@ -12,12 +12,21 @@ import torch
 import ffcore
 from ffcore.data.images import Split
 from ffcore.data.loader import DeviceLoader
-from ffcore.exports import Training, export
+from ffcore.exports import Training, bundle, export
 from ffcore.interfaces import Progress
 from tests.exports.conftest import network, samples
 
 edge = pytest.importorskip("ffcore.edge")
 pytest.importorskip("onnxruntime")
+edge_bundle = pytest.importorskip("ffcore.edge.bundle")
+edge_golden = pytest.importorskip("ffcore.edge.golden")
+
+
+def test_exporter_and_runtime_which_share_no_code_agree_on_the_format() -> None:
+    about = {"name": "ä", "rates": [[1.0, 0.1]], "files": {}, "checksum": "its own"}
+    assert bundle.checksum(about) == edge_bundle.checksum(about)
+    value = torch.linspace(-1, 1, 150).view(3, 50)
+    assert bundle.sampled(value).tolist() == edge_golden.sampled(value.numpy()).tolist()
 
 
 @pytest.mark.parametrize("name", ["forward-forward", "hard negatives and a readout", "channel classes"])
