@@ -12,7 +12,7 @@ from typing import TypeVar
 FOREIGN = (Exception, SystemExit, GeneratorExit)
 """What code that is not ffcore's own may raise. Everything else is left to `ffcore.blame.blaming`."""
 
-__all__ = ["LostError", "RunError", "TimeUpError", "UserError"]
+__all__ = ["BoxError", "LostError", "RunError", "TimeUpError", "UserError"]
 
 
 class UserError(ValueError):
@@ -27,6 +27,10 @@ class RunError(RuntimeError):
     """Training had to stop. The command prints one line, keeps the last checkpoint and exits with 1."""
 
     everywhere = False
+
+
+class BoxError(RunError):
+    """A black box has failed. Once it works, the run can be resumed."""
 
 
 class LostError(RunError):

@@ -6,7 +6,7 @@ R rows.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -37,6 +37,11 @@ class BlackBox(Component):
     def adapts(self) -> bool:
         """Whether `fit` has an effect: whether the class has one of its own. Override it as a property."""
         return type(self).fit is not BlackBox.fit
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Growing counts of its own, by name, which results and report show beside calls and rows."""
+        return {}
 
     def setup(self, context: Context) -> None:
         """Check the shape of one sample of the input, ``context.shape``. Called before the other methods.

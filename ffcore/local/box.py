@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.blame import reported
-from ffcore.errors import FOREIGN, RunError, UserError, a
+from ffcore.errors import FOREIGN, BoxError, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
 from ffcore.local.box_use import UNDER_WAY, Purpose, Use, counted_as, purpose
 from ffcore.local.current import current
@@ -126,7 +127,7 @@ class BoxStage(nn.Module):
         """Run the box in calls of at most ``box.limit`` rows, (R, *shape) → (R, *shape').
 
         Raises:
-            RunError: when the box raises any exception or its output is invalid.
+            BoxError: when the box raises any exception or its output is invalid.
         """
         rows = dense(x).detach()
         if self._catching:
@@ -164,12 +165,12 @@ class BoxStage(nn.Module):
             batches: returns a new iterable of batches, as `BlackBox.fit` reads them, with each call.
 
         Raises:
-            RunError: when the box raises any exception.
+            BoxError: when the box raises any exception.
         """
         again = finished if self.fit_at == "finished" else self.fit_at != "start" and epoch >= self.fit_at
         if not self.adapts or self.settled or (self.fits > 0 and not again):
             return False
-        began, rows = time.perf_counter(), 0
+        began, known, rows = time.perf_counter(), dict(self.box.counts), 0
 
         def counted() -> Iterator[Any]:
             nonlocal rows
@@ -179,7 +180,7 @@ class BoxStage(nn.Module):
 
         with self._errors_of("its fit"), torch.no_grad(), counted_as("fitting"):
             self.box.fit(counted())
-        self._count("fitting", rows, began)
+        self._count("fitting", rows, began, known)
         self.fits += 1
         self.settled.fill_(again or self.fit_at == "start")
         return True
@@ -194,7 +195,7 @@ class BoxStage(nn.Module):
             self._catching = False
 
     def _made(self, rows: Tensor) -> Tensor:
-        before = version(rows)
+        before, known = version(rows), dict(self.box.counts)
         thread = get_ident()
         UNDER_WAY.calls[thread] = began = time.perf_counter()
         try:
@@ -202,15 +203,15 @@ class BoxStage(nn.Module):
                 raw = self.box(rows)
         finally:
             del UNDER_WAY.calls[thread]
-        self._count(purpose(), len(rows), began)
+        self._count(purpose(), len(rows), began, known)
         if version(rows) != before:  # observers and other stages may hold the same tensor
-            raise RunError(f"{self.where}: it has changed its input in place; it should work on a copy")
+            raise BoxError(f"{self.where}: it has changed its input in place; it should work on a copy")
         try:
             made = _dense(raw)
         except ValueError as error:
-            raise RunError(f"{self.where}: {error}") from None
+            raise BoxError(f"{self.where}: {error}") from None
         if made.dim() == 0 or len(made) != len(rows):
-            raise RunError(
+            raise BoxError(
                 f"{self.where}: it returned shape {tuple(made.shape)} for {len(rows)} rows; it should return "
                 "one row for each"
             )
@@ -218,31 +219,33 @@ class BoxStage(nn.Module):
             made = made.unsqueeze(1)  # one number a row is one feature
         if self.shape is None:
             if len(made) and not made.numel():
-                raise RunError(f"{self.where}: it returned shape {tuple(made.shape)}: rows without values")
+                raise BoxError(f"{self.where}: it returned shape {tuple(made.shape)}: rows without values")
             self.shape = tuple(made.shape[1:])
         elif made.shape[1:] != self.shape:
-            raise RunError(
+            raise BoxError(
                 f"{self.where}: it returned samples of shape {tuple(made.shape[1:])}, earlier ones had "
                 f"{self.shape}; the shape should not change"
             )
         output = made.to(rows.device, _dtype(rows, made))
         # On a GPU the check would wait for the device; there a non-finite output shows in the next loss.
         if output.device.type == "cpu" and not _finite(output):
-            raise RunError(f"{self.where}: its output has non-finite values")
+            raise BoxError(f"{self.where}: its output has non-finite values")
         return output
 
-    def _count(self, of: Purpose, rows: int, began: float) -> None:
-        self.use[of] = self.use.get(of, Use()).plus(Use(1, rows, time.perf_counter() - began))
+    def _count(self, of: Purpose, rows: int, began: float, known: Mapping[str, int]) -> None:
+        now = self.box.counts
+        counts = Counter(now) - Counter(known) if now else {}
+        self.use[of] = self.use.get(of, Use()).plus(Use(1, rows, time.perf_counter() - began, counts))
 
     @contextmanager
     def _errors_of(self, what: str) -> Iterator[None]:
-        """Turn any exception into a RunError of one line with the box's name."""
+        """Turn any exception into a BoxError of one line with the box's name."""
         try:
             yield
         except (RunError, UserError) as error:
-            raise RunError(f"{self.where}: {error}") from error
+            raise BoxError(f"{self.where}: {error}") from error
         except FOREIGN as error:
-            raise RunError(f"{self.where}: {what} raised {reported(error)}") from error
+            raise BoxError(f"{self.where}: {what} raised {reported(error)}") from error
 
 
 def _dtype(rows: Tensor, made: Tensor) -> torch.dtype:

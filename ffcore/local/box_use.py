@@ -9,6 +9,7 @@ predicting   everything else
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,15 +30,20 @@ class Use(NamedTuple):
         calls: number of calls.
         rows: rows of all calls.
         seconds: time of all calls; on a GPU without waiting for their end.
+        counts: sums of the box's own counts, `BlackBox.counts`.
     """
 
     calls: int = 0
     rows: int = 0
     seconds: float = 0.0
+    counts: Mapping[str, int] = {}
 
     def plus(self, other: Use) -> Use:
         """Return the sum of both."""
-        return Use(self.calls + other.calls, self.rows + other.rows, self.seconds + other.seconds)
+        calls, rows, seconds = self.calls + other.calls, self.rows + other.rows, self.seconds + other.seconds
+        if not self.counts and not other.counts:  # most boxes have none, and a call should cost little
+            return Use(calls, rows, seconds)
+        return Use(calls, rows, seconds, dict(Counter(self.counts) + Counter(other.counts)))
 
 
 Uses = Mapping[Purpose, Use]

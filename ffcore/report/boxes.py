@@ -18,7 +18,15 @@ def boxes(run: RunRecord) -> Section | None:
                 seconds = use["seconds"]
                 each = f"{1e6 * seconds / use['rows']:,.0f} µs" if use["rows"] else NOTHING
                 rows.append(
-                    [literal(name), purpose, count(use["calls"]), count(use["rows"]), duration(seconds), each]
+                    [
+                        literal(name),
+                        purpose,
+                        count(use["calls"]),
+                        count(use["rows"]),
+                        duration(seconds),
+                        each,
+                        ", ".join(f"{count(n)} {literal(what)}" for what, n in use.get("counts", {}).items()),
+                    ]
                 )
     if not rows:
         return None
@@ -26,5 +34,7 @@ def boxes(run: RunRecord) -> Section | None:
         "Fitting: fits of a box, and calls of other boxes for them. Learning: training steps. Measuring: "
         "validation, history and test. On a GPU a call may end before its work does."
     )
-    columns = ("black box", "", "calls", "rows", "time", "a row")
+    columns = ["black box", "", "calls", "rows", "time", "a row", "counts of its own"]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return Section("Black boxes", f"{markdown_table(columns, rows)}\n\n{text}")

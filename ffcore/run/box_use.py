@@ -46,12 +46,16 @@ class BoxUse(L.Callback):
 
 
 def total(stages: Sequence[BoxStage], ranks: Ranks) -> dict[str, Any]:
-    """Return ``calls, rows, seconds`` of all ranks, by box and purpose. All ranks call it."""
+    """Return ``calls, rows, seconds, counts`` of all ranks, by box and purpose. All ranks call it."""
     if not stages:
         return {}
     made = {}
     of_ranks = ranks.objects([stage.use for stage in stages])
     for stage, uses in zip(stages, zip(*of_ranks, strict=True), strict=True):
         use = reduce(added, uses)
-        made[stage.name] = {purpose: of._asdict() for purpose, of in use.items() if purpose != "building"}
+        made[stage.name] = {
+            purpose: {**of._asdict(), "counts": dict(of.counts)}
+            for purpose, of in use.items()
+            if purpose != "building"
+        }
     return made

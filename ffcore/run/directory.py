@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ffcore import stdout
-from ffcore.errors import LostError, RunError, UserError, reason, shortened
+from ffcore.errors import BoxError, LostError, RunError, UserError, reason, shortened
 from ffcore.files import RESULTS, is_draft, write_whole
 from ffcore.plugin import manager
 from ffcore.reading import is_text
@@ -152,6 +152,10 @@ def resume_hint(path: Path) -> Iterator[None]:
         if error.unwritten:
             raise
         raise RunError(str(error)) from error
+    except BoxError as failed:
+        advised = BoxError(f"{failed}; once the box works, {_next(path)}")
+        advised.everywhere = failed.everywhere
+        raise advised from failed
     except LostError as lost:
         lost.hint = _next(path)
         raise

@@ -9,7 +9,8 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -38,6 +39,7 @@ class Around(BlackBox):
         super().__init__()
         self.box: BlackBox = part("blackbox", box, f"{path_of(self, 'box')}.box", in_shape)
         self.limit, self.movable = self.box.limit, self.box.movable
+        self._counts: Counter[str] = Counter()
         self.reads_targets = self.box.reads_targets
 
     @property
@@ -49,6 +51,11 @@ class Around(BlackBox):
     def observes(self) -> bool:
         """Whether the other box does."""
         return self.box.observes
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Counts of the other box and of this one."""
+        return dict(Counter(self.box.counts) + Counter(self._counts))
 
     def observe(self, x: Tensor, y: Tensor | None) -> None:
         """Let the other box observe."""
@@ -107,7 +114,6 @@ class Cached(Around):
         self.path = None if path is None else Path(expanded(path))
         self._kept: dict[bytes, np.ndarray[Any, Any]] = {}
         self._file: _File | None = None
-        self.asked = 0  # rows that the box has answered
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> np.ndarray[Any, Any]:
@@ -125,8 +131,8 @@ class Cached(Around):
             found |= self._file.read(missing)
             missing = {key: i for key, i in missing.items() if key not in found}
         if missing:
-            self.asked += len(missing)
             fresh = dict(zip(missing, self._answers(x[list(missing.values())]), strict=True))
+            self._counts["rows asked"] += len(fresh)
             if self._file is not None:
                 self._file.write(fresh)
             found |= fresh
@@ -256,6 +262,7 @@ class Patient(Around):
                 raise
             except FOREIGN:
                 time.sleep(self.wait * 2**attempt)
+                self._counts["calls repeated"] += 1
         try:
             return self._once(x)
         except FOREIGN as error:

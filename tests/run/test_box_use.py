@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import ffcore
+from ffcore.errors import BoxError
 from ffcore.local.box_use import Use
 
 FEW = {
@@ -47,6 +48,7 @@ def test_a_run_counts_the_rows_of_both_views_and_its_measurements(tmp_path):
         "calls": 2 * STEPS,
         "rows": 2 * 2 * SAMPLES,
         "seconds": boxes(run)["learning"]["seconds"],
+        "counts": {},
     }
     assert boxes(run)["measuring"]["rows"] > 10 * HELD_OUT  # one label after the other
     assert "building" not in boxes(run)
@@ -99,4 +101,28 @@ def test_a_run_without_arrays_gives_fewer_rows_to_a_box(tmp_path):
 
 
 def test_uses_add_up():
-    assert Use(1, 2, 0.5).plus(Use(10, 20, 1.0)) == Use(11, 22, 1.5)
+    one, other = Use(1, 2, 0.5, {"asked": 1}), Use(10, 20, 1.0, {"asked": 2, "repeated": 1})
+    assert one.plus(other) == Use(11, 22, 1.5, {"asked": 3, "repeated": 1})
+
+
+def test_a_run_shows_how_many_rows_a_cached_box_has_asked_for(tmp_path):
+    options = {**FEW, "trainer.arrays": False, "network.1.box": {"kind": "cached", "box": "sign"}}
+    run = ffcore.train("digits/blackbox-sign", run_dir=tmp_path / "run", **options)
+    learning, measuring = boxes(run)["learning"], boxes(run)["measuring"]
+    assert 0 < learning["counts"]["rows asked"] <= learning["rows"]
+    assert 0 < measuring["counts"]["rows asked"] <= measuring["rows"]
+    assert "rows asked" in (tmp_path / "run/report.md").read_text()
+
+
+def test_the_error_of_a_box_names_the_command_that_resumes_the_run(tmp_path):
+    calls = []
+
+    def down_for_a_moment(x):
+        calls.append(len(x))
+        if len(calls) == 30:
+            raise OSError("the server is down")
+        return x.sign()
+
+    options = {**FEW, "network.1.box": down_for_a_moment, "report": False}
+    with pytest.raises(BoxError, match=r"the server is down.*once the box works, resume it with"):
+        ffcore.train("digits/blackbox-sign", run_dir=tmp_path / "run", **options)

@@ -59,6 +59,7 @@ def test_an_equal_row_is_not_asked_again():
     assert inner.rows == 12
     stage(rows().double())
     assert inner.rows == 18  # another type is another content
+    assert stage.use["predicting"].counts == {"rows asked": 18}
 
 
 def test_the_oldest_answers_are_dropped():
@@ -166,6 +167,7 @@ def test_a_call_is_repeated_after_an_error():
 
     stage = BoxStage(Patient(SHAPE, Failing(), again=2, wait=0.0))
     assert torch.equal(stage(rows()), rows())
+    assert stage.use["predicting"].counts == {"calls repeated": 2}
     stage.box.box.left = 3
     with pytest.raises(RunError, match="asked 3 times: OSError: not now"):
         stage(rows())
