@@ -109,6 +109,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
             "goodness": {"kind": "items-head", "items": [{"kind": "dense", "units": 100}, HEAD]},
         }
     },
+    "linear heads, one window": {"block": LINEAR, "schedule": "one-window"},
     "signal propagation": {
         "algorithm": {"kind": "signal-propagation"},
         "block": {"goodness": "signal-similarity", "loss": "signal", "handoff": "rms"},
