@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from ffcore.local import LocalBlock
     from ffcore.local.optimizers import block_optimizers as optimizers
     from ffcore.network import Network
+    from ffcore.run.cost_meter import CostMeter
     from ffcore.run.evaluation import evaluate
     from ffcore.run.fit import fit
 
 _LAZY = {
+    "CostMeter": "ffcore.run.cost_meter:CostMeter",
     "ForwardOnly": "ffcore.engine.module:ForwardOnly",
     "LocalBlock": "ffcore.local:LocalBlock",
     "Network": "ffcore.network:Network",
@@ -39,6 +41,7 @@ _LAZY = {
 """Names that need torch or Lightning. They are imported on first use: importing torch takes seconds."""
 
 __all__ = [
+    "CostMeter",
     "ForwardOnly",
     "LocalBlock",
     "Network",

@@ -97,6 +97,7 @@ def _results(named: Named) -> Section:
         "paper": "paper (%)",
         "val.": "validation error (%)",
         "time": "training time",
+        "mult.": "multiplications to learn",
         "memory": "peak memory",
         "param.": "parameters",
     }

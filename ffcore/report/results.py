@@ -231,6 +231,8 @@ class Results(Record):
         sources: sources of evidence.
         boxes: ``calls, rows, seconds`` of each black box by purpose: fitting, learning, measuring; None
             without one.
+        costs: ``phases`` with time, samples, multiplications, energy in J and peak memory of each, the
+            ``counters`` of energy, and why others are ``missing``; None for older runs.
         contribution: kind of the layer contribution, which combines evidence.
         data: the data set.
         task: name, headline and whether smaller headlines are better; None for the classification of samples.
@@ -268,6 +270,7 @@ class Results(Record):
     cost_sheet: Mapping[str, Any] | None = None
     sources: tuple[Source, ...] = ()
     boxes: Mapping[str, Any] | None = None
+    costs: Mapping[str, Any] | None = None
     contribution: str | None = None
     data: DataSummary | None = None
     task: Mapping[str, Any] | None = None

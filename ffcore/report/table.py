@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ffcore.report.differences import grouped
 from ffcore.report.record import deep
+from ffcore.report.spent import energies, energy, multiplications
 from ffcore.report.text import NOTHING, clock, count, duration, error, memory, number, percent, plain, short
 
 Results = Mapping[str, Any]
@@ -107,7 +108,15 @@ def _cost(results: Results, paper: Results) -> Rows:
         for name, key, how, paper_cell in rows
         if results.get(key) is not None
     ]
-    return [*known, *_boxes(results)]
+    return [*known, *_spent(results), *_boxes(results)]
+
+
+def _spent(results: Results) -> Rows:
+    """Return the multiplications of learning, and the energy of the whole run."""
+    costs = results.get("costs")
+    made = multiplications(costs)
+    rows = [] if made is None else [("multiplications to learn", short(made), "")]
+    return [*rows, *((f"energy, {name}", energy(joules), "") for name, joules in energies(costs).items())]
 
 
 def _boxes(results: Results) -> Rows:
@@ -124,7 +133,7 @@ def _boxes(results: Results) -> Rows:
 
 
 def compare_table(results: Sequence[Results], names: Sequence[str] | None = None) -> Table:
-    """Returns a table with a row per run. Columns without information are left out: paper, equal seeds.
+    """Returns a table with a row per run. Columns without information are left out, such as equal seeds.
 
     Args:
         results: the content of each ``results.json``; any key may be missing.
@@ -156,6 +165,7 @@ def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> 
     rows = [{"run": name} | _metrics(run) for name, run in zip(names, results, strict=True)]
     # columns without information
     idle = set() if papers else {"paper"}
+    idle |= {name for name in ("mult.", "energy") if all(row[name] == NOTHING for row in rows)}
     if len({row["seed"] for row in rows}) == 1:
         idle.add("seed")
     return [{key: cell for key, cell in row.items() if key not in idle} for row in rows]
@@ -202,9 +212,17 @@ def _metrics(run: Results) -> dict[str, str]:
         "epochs": count(run.get("epochs")),
         "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),
+        "mult.": short(multiplications(run.get("costs"))),
+        "energy": energy(_energy(run)),
         "memory": memory(run.get("peak_memory")),
         "param.": short(run.get("parameters")),
     }
+
+
+def _energy(run: Results) -> float | None:
+    """Return the energy in J of GPU and CPU together; None if no counter could be read."""
+    known = [joules for name, joules in energies(run.get("costs")).items() if name in ("gpu", "cpu")]
+    return sum(known) if known else None
 
 
 def _bare(percentage: str) -> str:

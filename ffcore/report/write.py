@@ -19,6 +19,7 @@ from ffcore.report.images import misclassified, receptive_fields
 from ffcore.report.overview import overview
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, SectionMaker
+from ffcore.report.spent import spent
 from ffcore.report.style import paper_style
 from ffcore.report.summary import summary
 
@@ -30,6 +31,7 @@ SECTIONS: dict[str, SectionMaker] = {
     "cost sheet": cost_sheet,
     "exits": exits,
     "boxes": boxes,
+    "spent": spent,
     "goodness": goodness,
     "confusion": confusion,
     "receptive fields": receptive_fields,

@@ -18,6 +18,7 @@ from ffcore.engine.history import History
 from ffcore.engine.measures import score
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import RunError, UserError, a, everywhere, one_line, shortened
+from ffcore.recipe.schema import Recipe
 from ffcore.run import stored
 from ffcore.run.states import loading, savers, storable
 
@@ -313,3 +314,14 @@ def newest(folder: Path) -> tuple[Path | None, dict[str, Any] | None, list[str]]
     if existing:
         raise UserError("; ".join(complaints))
     return None, None, complaints
+
+
+def select(
+    recipe: Recipe, module: ForwardOnly, path: Path, state: Mapping[str, Any]
+) -> tuple[int, dict[str, Any] | None]:
+    """Load the weights that the recipe selects. Returns their epoch, from 1, and their validation metrics."""
+    file = path / files.CHECKPOINTS / (LAST if recipe.trainer.select == "last" else BEST)
+    if file.name == BEST:
+        state = read(file)
+    stored.load_weights(module, state, file)
+    return state["ffcore"]["epochs"], state["ffcore"]["val"]

@@ -83,15 +83,7 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({platform.machine()})"
 
 
-def forget_peak(device: torch.device) -> None:
-    """Reset the peak memory of a GPU, so that several runs of one process are measured separately."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Returns the peak memory in bytes: allocated on a GPU, otherwise resident in this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+def peak_memory() -> int:
+    """Returns the peak of the memory in bytes that is resident in this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux

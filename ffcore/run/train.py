@@ -45,6 +45,7 @@ from ffcore.run.data import Data, differing, with_given_data
 from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import closed
+from ffcore.run.metering import Metering
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
 from ffcore.run.stopping import Stop, ended_by
@@ -246,8 +247,10 @@ class Job:
             self._boxes_closed(),
             closed(loggers),
             counted_as("measuring"),
+            Metering(group) as metering,
         ):
-            results = self._results(path, group, loggers, console, max_time, started, newest, state)
+            results = self._results(path, group, loggers, console, max_time, started, newest, state, metering)
+            results["costs"] = metering.results(results.get("cost_sheet"))
             if used := box_use.total(self.module.network.boxes, group):
                 results["boxes"] = used
             if group.rank == 0:
@@ -290,6 +293,7 @@ class Job:
         started: Mapping[str, Any] | None,
         newest: Path | None,
         state: Mapping[str, Any] | None,
+        metering: Metering,
     ) -> dict[str, Any]:
         recipe, data, module = self.recipe, self.data, self.module
         config = recipe.trainer
@@ -299,7 +303,9 @@ class Job:
         def spent() -> dict[str, Any]:
             return {
                 "wall_s": before.get("wall_s", 0.0) + time.perf_counter() - self.began,
-                "peak_memory": max(before.get("peak_memory", 0), environment.peak_memory(device)),
+                "peak_memory": max(
+                    before.get("peak_memory", 0), metering.peak() or environment.peak_memory()
+                ),
             }
 
         meta: dict[str, Any] = {
@@ -330,15 +336,15 @@ class Job:
             # The order matters: history makes the row that loggers write, and `stop` and `keep` come after
             # the callbacks that may set ``trainer.should_stop``.
             own_callbacks = [
-                *(history, *([histograms] if config.arrays else ())),
+                *(metering, history, *([histograms] if config.arrays else ())),
                 *(*self.callbacks.all(history), *bar, *drift, use, stop, keep),
             ]
             trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
-            environment.forget_peak(device)
+            metering.begin(device)
             if state is not None and before.get("learned"):  # all epochs are trained: only select and test
                 with stored.restoring(newest):
-                    for callback in (history, histograms, use):
+                    for callback in (history, histograms, use, metering):
                         # Lightning does not store an empty state, so that the key may be missing.
                         callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
@@ -358,7 +364,7 @@ class Job:
                     raise RunError(f"training ended after epoch {trainer.current_epoch}: {ended_by(trainer)}")
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has already written or opened this checkpoint
-                epoch, val_metrics = _select(recipe, module, path, state)
+                epoch, val_metrics = checkpoints.select(recipe, module, path, state)
             trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
         module.to(device)  # Lightning moves the module to the CPU after a test on a GPU
         peak = max(group.objects(spent()["peak_memory"]))
@@ -380,19 +386,6 @@ class Job:
         measured = arrays.measure(module, data, device, reporter(console))
         arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
         return results
-
-
-def _select(
-    recipe: Recipe, module: ForwardOnly, path: Path, state: Mapping[str, Any]
-) -> tuple[int, dict[str, Any] | None]:
-    """Load the weights that the recipe selects. Returns their epoch, from 1, and their validation metrics."""
-    file = (
-        path / files.CHECKPOINTS / (checkpoints.LAST if recipe.trainer.select == "last" else checkpoints.BEST)
-    )
-    if file.name == checkpoints.BEST:
-        state = checkpoints.read(file)
-    stored.load_weights(module, state, file)
-    return state["ffcore"]["epochs"], state["ffcore"]["val"]
 
 
 def reporter(console: Console | None) -> Callable[[str], None]:

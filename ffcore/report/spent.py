@@ -1,0 +1,71 @@
+"""What a run has cost: time, multiplications, energy and memory by phase. See `ffcore.CostMeter`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ffcore.report.record import RunRecord
+from ffcore.report.section import Section
+from ffcore.report.text import NOTHING, count, duration, literal, markdown_table, memory, short
+
+PHASES = ("learning", "validation", "test", "other")
+
+ABOUT = (
+    "Other: pictures' data, checkpoints and pauses between phases, from the first epoch on. "
+    "Multiplications: samples times those of the cost sheet; a dash for learning: they could not be counted, "
+    "or not all blocks learned in every epoch. Energy includes what other processes use on the same device."
+)
+
+
+def spent(run: RunRecord) -> Section | None:
+    """Returns the section with the costs of each phase; None for runs that have not measured them."""
+    costs = run.get("costs")
+    if not costs:
+        return None
+    phases = {name: costs["phases"][name] for name in PHASES if name in costs["phases"]}
+    counters = list(costs["counters"])
+    on_gpu = any(phase.get("peak_memory") for phase in phases.values())
+    columns = ["", "time", "samples", "multiplications", *(f"energy, {name}" for name in counters)]
+    rows = [
+        [
+            name,
+            duration(phase["seconds"]),
+            count(phase["samples"] or None),
+            short(phase["multiplications"]),
+            *(energy(phase["joules"].get(counter)) for counter in counters),
+            *([memory(phase["peak_memory"])] if on_gpu else []),
+        ]
+        for name, phase in phases.items()
+    ]
+    read = [f"Energy, {name}: {literal(source)}." for name, source in costs["counters"].items()]
+    unread = [f"Energy, {name}: not reported ({literal(why)})." for name, why in costs["missing"].items()]
+    table = markdown_table([*columns, *(["peak memory"] if on_gpu else [])], rows)
+    return Section("What the run has cost", "\n\n".join([table, ABOUT, *read, *unread]))
+
+
+def energy(joules: float | None) -> str:
+    """Returns an energy in watt hours, three digits.
+
+    >>> energy(3600), energy(12.0), energy(None)
+    ('1.00 Wh', '0.00333 Wh', '–')
+    """
+    if joules is None:
+        return NOTHING
+    return f"{joules / 3600:#.3g}".rstrip(".") + " Wh"
+
+
+def energies(costs: Mapping[str, Any] | None) -> dict[str, float]:
+    """Returns the energy of all phases in J by counter; empty if there is none."""
+    total: dict[str, float] = {}
+    for phase in (costs or {}).get("phases", {}).values():
+        for name, joules in phase["joules"].items():
+            total[name] = total.get(name, 0.0) + joules
+    return total
+
+
+def multiplications(costs: Mapping[str, Any] | None) -> int | None:
+    """Returns the multiplications of learning; None if they are not known."""
+    learning = (costs or {}).get("phases", {}).get("learning") or {}
+    made = learning.get("multiplications")
+    return None if made is None else int(made)

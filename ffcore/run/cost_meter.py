@@ -1,0 +1,197 @@
+"""Time, energy and memory of the phases of a program.
+
+A program is in one phase at a time. What a phase costs is the sum over the times in which it was the
+current one:
+
+    Δt of a monotonic clock;  ΔE of every energy counter;  peak of allocated memory, on a GPU
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from ffcore.run.energy import Counter, Polling, counters_of
+
+__all__ = ["CostMeter", "Spent"]
+
+OTHER = "other"
+"""The phase of everything that has no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a phase has cost.
+
+    Attributes:
+        seconds: time.
+        samples: number of samples, where they were counted.
+        joules: energy in J by counter: "gpu" is NVML's counter, "gpu, sampled" the integral of sampled
+            power, "cpu" that of all processors and their memory. Without a counter there is no entry.
+        peak_memory: bytes that torch's allocator had given out at most, on a GPU; None on a CPU.
+    """
+
+    seconds: float = 0.0
+    samples: int = 0
+    joules: Mapping[str, float] = field(default_factory=dict)
+    peak_memory: int | None = None
+
+    def plus(self, other: Spent) -> Spent:
+        """Return the sum of both, with the larger peak."""
+        names = dict.fromkeys([*self.joules, *other.joules])
+        peaks = [peak for peak in (self.peak_memory, other.peak_memory) if peak is not None]
+        return Spent(
+            self.seconds + other.seconds,
+            self.samples + other.samples,
+            {name: self.joules.get(name, 0.0) + other.joules.get(name, 0.0) for name in names},
+            max(peaks, default=None),
+        )
+
+
+class CostMeter:
+    """Measures time, energy and memory of the phases of a training loop.
+
+    Energy comes from NVML on NVIDIA GPUs and from RAPL on CPUs where these can be read; otherwise it is not
+    reported, and `missing` says why. Counters include what other processes use on the same device.
+
+    >>> import ffcore
+    >>> with ffcore.CostMeter() as meter:
+    ...     with meter.phase("learning", samples=1000):
+    ...         total = sum(range(1000))
+    ...     with meter.phase("validation"):
+    ...         total += 1
+    >>> list(meter.phases), meter.phases["learning"].samples
+    (['learning', 'validation', 'other'], 1000)
+
+    Args:
+        device: the device that computes. The program waits for a GPU whenever the phase changes.
+        counters: energy counters; None for those of the device and of the processors.
+        missing: why other counters are missing, by name.
+
+    Attributes:
+        phases: what each phase has cost so far, up to the last change of the phase; "other" is the time
+            outside of all phases.
+        missing: why a counter is missing or was lost, by name.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        counters: Sequence[Counter] | None = None,
+        missing: Mapping[str, str] | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        found, unknown = counters_of(self.device) if counters is None else (counters, {})
+        self.phases: dict[str, Spent] = {}
+        self._sources = {counter.name: counter for counter in found}
+        self._missing = {**unknown, **(missing or {})}
+        self._polling = Polling(found)
+        self._now = OTHER
+        self._began, self._read = time.perf_counter(), self._polling.read()
+
+    def __enter__(self) -> CostMeter:
+        """Begin to measure."""
+        self._polling.start()
+        self._began, self._read = time.perf_counter(), self._polling.read()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Add what was spent since the last change, and end the polls of the counters."""
+        self.enter(OTHER)
+        self.close()
+
+    def close(self) -> None:
+        """End the polls of the counters."""
+        self._polling.stop()
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """See above."""
+        return {**self._missing, **self._polling.lost}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What each counter reads, with remarks; without those that were lost."""
+        return {
+            name: f"{counter.source}{f' ({counter.remark})' if counter.remark else ''}"
+            for name, counter in self._sources.items()
+            if name not in self._polling.lost
+        }
+
+    @contextmanager
+    def phase(self, name: str, samples: int = 0) -> Iterator[None]:
+        """Count what is spent within the context to a phase. Inner phases do not count to outer ones.
+
+        Args:
+            name: the name of the phase.
+            samples: number of samples that are processed in it.
+        """
+        outer = self._now
+        self.enter(name)
+        try:
+            yield
+        finally:
+            self.count(samples)
+            self.enter(outer)
+
+    def enter(self, name: str) -> None:
+        """Count what is spent from now on to the phase ``name``."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now, read = time.perf_counter(), self._polling.read()
+        joules = {
+            counter: read[counter] - before for counter, before in self._read.items() if counter in read
+        }
+        self._add(Spent(now - self._began, 0, joules, self._peak()))
+        for lost in self._polling.lost:  # a part of its energy would be taken for the whole
+            for phase, spent in self.phases.items():
+                self.phases[phase] = replace(
+                    spent, joules={of: j for of, j in spent.joules.items() if of != lost}
+                )
+        self._now, self._began, self._read = name, now, read
+
+    def count(self, samples: int) -> None:
+        """Add samples to the current phase."""
+        if samples:
+            self._add(Spent(samples=samples))
+
+    def _add(self, spent: Spent) -> None:
+        self.phases[self._now] = self.phases.get(self._now, Spent()).plus(spent)
+
+    def _peak(self) -> int | None:
+        if self.device.type != "cuda":
+            return None
+        peak = torch.cuda.max_memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return peak
+
+    @property
+    def current(self) -> str:
+        """The name of the current phase."""
+        return self._now
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what every phase has cost, for a checkpoint."""
+        self.enter(self._now)
+        return {
+            name: {
+                "seconds": spent.seconds,
+                "samples": spent.samples,
+                "joules": dict(spent.joules),
+                "peak_memory": spent.peak_memory,
+            }
+            for name, spent in self.phases.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Add what the phases have cost before a run was stopped."""
+        for name, spent in state.items():
+            self.phases[name] = Spent(**spent).plus(self.phases.get(name, Spent()))

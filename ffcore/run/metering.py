@@ -1,0 +1,181 @@
+"""Measures what a run costs, by phase: learning, validation, test, and everything else.
+
+    multiplications = samples · those of a sample on the cost sheet
+
+A learned sample costs ``learn`` of the sheet, a validated or tested one ``predict``. If blocks learn in
+turns, those of learning are not known.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import reduce
+from typing import Any
+
+import lightning as L
+import torch
+
+from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import Ranks
+from ffcore.run.cost_meter import OTHER, CostMeter, Spent
+from ffcore.run.energy import counters_of
+
+LEARNING, VALIDATION, TEST = "learning", "validation", "test"
+
+
+class Metering(L.Callback):
+    """Tells a meter which phase of a run begins. Put it before callbacks that measure or write.
+
+    Args:
+        ranks: all ranks of the run.
+
+    Attributes:
+        in_turns: whether there was an epoch in which not all blocks learned.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.in_turns = False
+        self._ranks = ranks
+        self._meter: CostMeter | None = None
+
+    @property
+    def meter(self) -> CostMeter:
+        """The meter of this rank, after `begin`."""
+        assert self._meter is not None, "begin comes first"
+        return self._meter
+
+    def begin(self, device: torch.device) -> None:
+        """Measure a device from now on; the first rank of each machine measures its processors."""
+        counters, missing = counters_of(device)
+        hosts = self._ranks.objects(platform.node())
+        if hosts.index(platform.node()) != self._ranks.rank:
+            counters = [counter for counter in counters if counter.name != "cpu"]
+            missing.pop("cpu", None)
+        self._meter = CostMeter(device, counters, missing)
+        self._meter.__enter__()
+
+    def __enter__(self) -> Metering:
+        """Nothing is measured before `begin`."""
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        """End the polls of the counters."""
+        if self._meter is not None:
+            self._meter.close()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Learning begins. A run that is resumed within an epoch begins with its first batch."""
+        self.meter.enter(LEARNING)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Learning continues after validation."""
+        if self.meter.current != LEARNING:
+            self.meter.enter(LEARNING)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count samples."""
+        self.meter.count(batch.total)
+        if batch_idx == 0:
+            assert isinstance(pl_module, ForwardOnly)
+            network = pl_module.network
+            self.in_turns |= not all(network.learns(network.blocks[i]) for i in network.learning)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Learning ends."""
+        self.meter.enter(OTHER)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validation begins."""
+        self.meter.enter(VALIDATION)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count samples."""
+        self.meter.count(batch.total)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validation ends."""
+        self.meter.enter(OTHER)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The test begins."""
+        self.meter.enter(TEST)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count samples."""
+        self.meter.count(batch.total)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The test ends."""
+        self.meter.enter(OTHER)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the costs of all ranks so far. All ranks call it."""
+        return {"phases": self.total(), "in_turns": self.in_turns}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Add the costs before the run was stopped; the first rank has those of all."""
+        if self._ranks.rank == 0:
+            self.meter.load_state_dict(state_dict.get("phases", {}))
+        self.in_turns = bool(state_dict.get("in_turns", False))
+
+    def total(self) -> dict[str, dict[str, Any]]:
+        """Return the costs of each phase: time of the first rank, energy of all. All ranks call it."""
+        of_ranks = [
+            {name: Spent(**spent) for name, spent in phases.items()}
+            for phases in self._ranks.objects(self.meter.state_dict())
+        ]
+        first = of_ranks[0]
+        together = {
+            name: reduce(Spent.plus, [phases.get(name, Spent()) for phases in of_ranks]) for name in first
+        }
+        return {
+            name: asdict(replace(spent, seconds=first[name].seconds, samples=first[name].samples))
+            for name, spent in together.items()
+        }
+
+    def peak(self) -> int | None:
+        """Return the largest peak of allocated memory on this rank's GPU in bytes; None on a CPU."""
+        self.meter.enter(self.meter.current)
+        return reduce(Spent.plus, self.meter.phases.values(), Spent()).peak_memory
+
+    def results(self, sheet: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the costs for ``results.json``. All ranks call it; the first one has the result.
+
+        Args:
+            sheet: ``cost_sheet`` of ``results.json``; None on other ranks.
+        """
+        phases = self.total()
+        missing = {
+            name: why for of_rank in self._ranks.objects(self.meter.missing) for name, why in of_rank.items()
+        }
+        for name, spent in phases.items():
+            each = None if sheet is None else sheet["learn" if name == LEARNING else "predict"]
+            known = spent["samples"] and each is not None and not (name == LEARNING and self.in_turns)
+            spent["multiplications"] = spent["samples"] * each if known else None
+            spent["joules"] = {
+                of: round(joules, 3) for of, joules in spent["joules"].items() if of not in missing
+            }
+            spent["seconds"] = round(spent["seconds"], 3)
+        return {"phases": phases, "counters": self.meter.sources, "missing": missing}

@@ -1,0 +1,115 @@
+"""Time, energy and memory by phase: in a loop of one's own, and in runs."""
+
+import json
+import signal
+
+import lightning as L
+import pytest
+
+import ffcore
+from ffcore.run.energy import Counter, CounterError
+
+FEW = {"trainer.max_epochs": 2, "trainer.threads": 1, "data.batch_size": 100, "report": False}
+SAMPLES, HELD_OUT, TESTED = 1293, 144, 360
+
+
+class Steady(Counter):
+    """Gives a joule more each time; fails after some readings."""
+
+    name, source = "cpu", "a fake"
+
+    def __init__(self, readings=1000):
+        self.left, self.used = readings, 0.0
+
+    def joules(self):
+        self.left -= 1
+        if self.left < 0:
+            raise CounterError("unplugged")
+        self.used += 1.0
+        return self.used
+
+
+@pytest.fixture
+def unpolled(monkeypatch):
+    monkeypatch.setattr("ffcore.run.energy.Polling.start", lambda self: None)
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_energy_goes_to_the_phase_in_which_it_was_used():
+    with ffcore.CostMeter(counters=[Steady()]) as meter:
+        with meter.phase("learning", samples=10):
+            meter.enter("learning")
+            with meter.phase("validation"):
+                pass
+        with meter.phase("learning", samples=5):
+            pass
+    assert meter.phases["learning"].samples == 15
+    # two readings in the phase, one before the inner phase and one after it, and one for the second time
+    assert meter.phases["learning"].joules == {"cpu": 4.0}
+    assert meter.phases["validation"].joules == {"cpu": 1.0}
+    assert meter.phases["other"].joules == {"cpu": 3.0}
+    assert meter.sources == {"cpu": "a fake"}
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_a_lost_counter_leaves_no_part_of_its_energy():
+    with ffcore.CostMeter(counters=[Steady(4)]) as meter:
+        with meter.phase("learning"):
+            pass
+        with meter.phase("test"):
+            pass
+    assert all(not spent.joules for spent in meter.phases.values())
+    assert meter.missing == {"cpu": "unplugged"}
+    assert meter.sources == {}
+
+
+def test_a_run_knows_time_samples_and_multiplications_of_its_phases(tmp_path):
+    run = ffcore.train("digits/ff", run_dir=tmp_path / "run", **FEW)
+    costs, sheet = run.results["costs"], run.results["cost_sheet"]
+    phases = costs["phases"]
+    assert {name: phase["samples"] for name, phase in phases.items()} == {
+        "learning": 2 * SAMPLES,
+        "validation": 2 * HELD_OUT,
+        "test": TESTED,
+        "other": 0,
+    }
+    assert phases["learning"]["multiplications"] == 2 * SAMPLES * sheet["learn"]
+    assert phases["test"]["multiplications"] == TESTED * sheet["predict"]
+    assert 0 < phases["learning"]["seconds"] <= run.results["wall_s"]
+    assert costs["counters"].keys() | costs["missing"].keys() == {"cpu"}
+
+
+def test_multiplications_of_blocks_that_learn_in_turns_are_not_guessed(tmp_path):
+    options = {**FEW, "schedule": "greedy", "trainer.max_epochs": 3}
+    phases = ffcore.train("digits/ff", run_dir=tmp_path / "run", **options).results["costs"]["phases"]
+    assert phases["learning"]["multiplications"] is None
+    assert phases["test"]["multiplications"] > 0
+
+
+def test_a_resumed_run_has_the_costs_of_all_its_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("ffcore.run.metering.counters_of", lambda device: ([Steady()], {}))
+
+    class Press(L.Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ffcore.train("digits/ff", run_dir=tmp_path / "run", callbacks=[Press()], **FEW)
+    results = ffcore.resume(tmp_path / "run").results
+    phases = results["costs"]["phases"]
+    assert phases["learning"]["samples"] == 2 * SAMPLES
+    assert phases["validation"]["samples"] == 2 * HELD_OUT
+    assert phases["learning"]["joules"]["cpu"] > 1
+    assert json.loads((tmp_path / "run/results.json").read_text())["costs"] == results["costs"]
+
+
+def test_energy_stands_in_the_tables_of_run_and_comparison(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ffcore.run.metering.counters_of", lambda device: ([Steady()], {"gpu": "no permission"})
+    )
+    ffcore.train("digits/ff", run_dir=tmp_path / "run", **{**FEW, "report": True})
+    text = (tmp_path / "run/report.md").read_text()
+    assert "| energy, cpu |" in text
+    assert "Energy, cpu: a fake." in text
+    assert "Energy, gpu: not reported (no permission)." in text
