@@ -93,7 +93,7 @@ class Network(nn.Module):
     Attributes:
         local: the blocks and readouts, and passes through them.
         batches: number of batches learned by `learn`; part of the ``state_dict``.
-        floats: whether it was built for floats only: integers are then refused; None if not known.
+        floats: whether it was built for floats only, and refuses integers; None if not known.
         records: functions that `learn` calls with a block, the terms of its loss and the number of samples.
         autocast: dtype of mixed precision, such as ``torch.bfloat16``; None for full precision.
 
@@ -138,7 +138,7 @@ class Network(nn.Module):
         self._losses: dict[str, list[Tensor]] = {}
         self.recorder = self._record  # one object: setting a module's attribute is slow
         self.autocast: torch.dtype | None = None
-        self._windows: tuple[range, ...] | None = None
+        self.windows: tuple[range, ...] | None = None  # that learn now
         self._frozen = sum(block.frozen for block in self.local.blocks)
         self._learning = len(self.local.learning)  # stored: going over all parameters in every step is slow
         refuse_misfits(self.algorithm, self.contribution, self.local)
@@ -251,14 +251,14 @@ class Network(nn.Module):
         """Set the progress of the schedule and all components; return whether other blocks learn now."""
         frozen = sum(block.frozen for block in self.local.blocks)
         if frozen != self._frozen:
-            self._frozen, self._learning, self._windows = frozen, len(self.local.learning), None
+            self._frozen, self._learning, self.windows = frozen, len(self.local.learning), None
         windows = self.schedule.windows(progress, self._learning)
         # only lists can be compared: `plan` refuses anything else
-        changed = not isinstance(windows, list | tuple) or windows != self._windows
+        changed = not isinstance(windows, list | tuple) or windows != self.windows
         if changed:
             with at_path("schedule"):
                 self.local.plan(windows)
-            self._windows = windows
+            self.windows = windows
         for component, block in self._advancing:
             if block is None or self.local.learns(block):
                 if block is not None:

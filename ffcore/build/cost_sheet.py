@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ffcore.blame import reported
-from ffcore.build.form import Form
-from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, UserError, expect
 from ffcore.interfaces import BlackBox, Progress
 from ffcore.interfaces.structure import mapped, rows
@@ -88,15 +86,15 @@ def cost_sheet(
     everything = {p: None for part in (net.local, *learners.values()) for p in part.parameters()}
     parameters = _weights(everything)
     notes = []
-    counts = _Counts()
-    if (reason := _refused(learners.values())) is None:
+    counts = Counts()
+    if (reason := refused(learners.values())) is None:
         try:
             counts.count(net, optimizers, example)
         except FOREIGN as error:
             reason = f"a step of a copy failed: {reported(error)}"
     if reason is not None:
         notes.append(f"multiplications and RAM are not counted: {reason}")
-        counts = _Counts()
+        counts = Counts()
     else:
         named = [f"black box {box.name} is not called" for box in net.local.boxes]
         notes += [f"{each}; its own costs are not counted" for each in named]
@@ -135,26 +133,7 @@ def cost_sheet(
     )
 
 
-def of_module(module: ForwardOnly, batch_size: int, form: Form) -> CostSheet:
-    """Return the cost sheet of a module that is not trained yet.
-
-    Args:
-        module: the module; the optimisers that it would make are counted.
-        batch_size: number of samples of a batch.
-        form: form of the samples.
-    """
-    made = module.make_optimizers
-    if not isinstance(made, BlockOptimizers):
-        made = block_optimizers(module.network, made, accumulate=module.accumulate, **module.options)
-    chance = torch.Generator().manual_seed(0)
-    example = mapped(
-        form.example(),
-        lambda t: torch.rand(t.shape, generator=chance) if t.is_floating_point() else t,
-    )
-    return cost_sheet(module.net, batch_size, made, example=example)
-
-
-class _Counts:
+class Counts:
     """What steps of a copy have given.
 
     Attributes:
@@ -174,8 +153,10 @@ class _Counts:
         self._state: dict[str, int] = {}
         self._all_gradients = False
 
-    def count(self, net: Network, optimizers: Any, example: Any) -> None:
-        """Run the steps."""
+    def count(
+        self, net: Network, optimizers: Any, example: Any, windows: Sequence[range] | None = None
+    ) -> None:
+        """Run the steps, in which these windows learn; None: all blocks."""
         device = next((p.device for p in net.parameters()), torch.device("cpu"))
         devices = [device] if device.type == "cuda" else []
         with warnings.catch_warnings(), torch.random.fork_rng(devices), torch.inference_mode(False):
@@ -188,7 +169,7 @@ class _Counts:
             local.optimizers.network = None
             accumulate = max((each.accumulate for each in local.optimizers), default=1)
             self._all_gradients = accumulate > 1
-            _plan(twin)
+            _plan(twin, windows)
             twin.train()
             steps = []
             counter = Counter(local)
@@ -202,9 +183,9 @@ class _Counts:
             local.end_batch()
             for each in local.optimizers:
                 each.step()
-            (products, windows, whole), (_, other, other_whole) = steps
+            (products, held, whole), (_, other, other_whole) = steps
             self.learn = {name: number // _SAMPLES for name, number in products.items()}
-            self._windows = {names: _line(held, other.get(names, held)) for names, held in windows.items()}
+            self._windows = {names: _line(of, other.get(names, of)) for names, of in held.items()}
             self._whole = _line(whole, other_whole)
             self._state = _states(local.learners, local.optimizers if self.optimizers else None)
             if twin.sources:
@@ -258,7 +239,7 @@ class _Silent(BlackBox):
         return torch.rand(x.shape[0], *self.shape, device=x.device)
 
 
-def _refused(learners: Iterable[LocalBlock]) -> str | None:
+def refused(learners: Iterable[LocalBlock]) -> str | None:
     """Return why no step can run without a call of what works outside of ffcore; None if one can."""
     for block in learners:
         for part in block.modules():
@@ -299,9 +280,12 @@ def _ignored(*args: Any) -> None:
     pass
 
 
-def _plan(twin: Network) -> None:
-    """Let all blocks learn that learn at any time, in the windows of the first step or alone."""
+def _plan(twin: Network, given: Sequence[range] | None) -> None:
+    """Let windows learn; None: all blocks that ever learn, in the windows of the first step or alone."""
     twin.advance(Progress(0, 0, _EPOCHS))
+    if given is not None:
+        twin.local.plan(given)
+        return
     count = len(twin.local.learning)
     windows = [w for w in twin.schedule.windows(Progress(0, 0, _EPOCHS), count) if w]
     covered = {i for window in windows for i in window}

@@ -9,8 +9,8 @@ from rich.table import Table
 from ffcore.blame import blaming
 from ffcore.build.assemble import assembled_for
 from ffcore.build.components import make
-from ffcore.build.cost_sheet import of_module
 from ffcore.build.form import Form
+from ffcore.build.module_costs import of_module
 from ffcore.build.transform import as_in
 from ffcore.data.images import Dataset
 from ffcore.engine.module import ForwardOnly

@@ -19,6 +19,7 @@ from ffcore.blame import explain
 from ffcore.engine.batches import as_batch
 from ffcore.engine.cache import Cache, ReadoutCache, filled, refuse_unused
 from ffcore.engine.distribution import Distribution
+from ffcore.engine.judge import judge
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
 from ffcore.engine.partial_epoch import KEY, PartialEpoch, read
@@ -354,6 +355,7 @@ class ForwardOnly(L.LightningModule):
         """Compute the metrics of the validation split and log them, such as ``val_accuracy``."""
         self.val_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
         self._log_measures("val", self.val_metrics)
+        judge(self)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""

@@ -79,8 +79,11 @@ def spans(schedule: Schedule, net: Network, epochs: int) -> list[Span]:
     """Return the spans of a schedule, in order.
 
     Raises:
-        UserError: when the schedule needs more epochs, or does not repeat itself within an epoch.
+        UserError: when the schedule needs more epochs, depends on validation, or does not repeat itself
+            within an epoch.
     """
+    if schedule.adaptive:
+        raise UserError("export: the schedule stops blocks by validation, which the runtime does not do")
     found: list[tuple[int, int, int]] = []  # first epoch, one after the last, period
     before = None
     for epoch in range(epochs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from ffcore.interfaces.component import Component, Progress
 
@@ -26,3 +27,24 @@ class Schedule(Component):
         over all blocks is backpropagation; ranges of one block are forward-only. Blocks in no range are
         frozen.
         """
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the windows depend on validation: whether the class has a `measured` of its own."""
+        return type(self).measured is not Schedule.measured
+
+    def measured(self, scores: Sequence[float], progress: Progress) -> None:
+        """Note how good the blocks are, after each validation.
+
+        What this changes belongs into buffers, so that a resumed run has the same windows.
+
+        Args:
+            scores: (B,) the task's headline on the validation split, for the evidence of each of the B blocks
+                that `windows` counts; larger is better, −∞ if it is not defined. A block without evidence of
+                its own has that of the whole network.
+            progress: epoch and step before the validation.
+        """
+
+    def finished(self, progress: Progress, blocks: int) -> bool:
+        """Return whether no block will learn any more because of what was `measured`. The run then ends."""
+        return False

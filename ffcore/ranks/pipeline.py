@@ -289,6 +289,8 @@ class PipelineStrategy(LocalDDP):
 
 def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
     """Whether all blocks learn in every batch, in the same windows."""
+    if schedule.adaptive:
+        return False
     moments = [Progress(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
     plans = {schedule.windows(progress, blocks) for progress in moments}
     return len(plans) == 1 and sum(map(len, plans.pop())) == blocks

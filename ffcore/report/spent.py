@@ -13,8 +13,9 @@ PHASES = ("learning", "validation", "test", "other")
 
 ABOUT = (
     "Other: pictures' data, checkpoints and pauses between phases, from the first epoch on. "
-    "Multiplications: samples times those of the cost sheet; a dash for learning: they could not be counted, "
-    "or not all blocks learned in every epoch. Energy includes what other processes use on the same device."
+    "Multiplications: those of matrix products and convolutions, from counted steps in which the same blocks "
+    "learn; a dash: they could not be counted, or blocks were cached. Energy includes what other processes "
+    "use on the same device."
 )
 
 

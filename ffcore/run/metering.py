@@ -1,14 +1,15 @@
 """Measures what a run costs, by phase: learning, validation, test, and everything else.
 
-    multiplications = samples · those of a sample on the cost sheet
+    multiplications to learn   = Σ_w samples_w · those of a step in which the windows w learn, a sample
+    multiplications to predict = samples · ``predict`` of the cost sheet
 
-A learned sample costs ``learn`` of the sheet, a validated or tested one ``predict``. If blocks learn in
-turns, those of learning are not known.
+w sets of windows that learned in a step; see `ffcore.build.module_costs`.
 """
 
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import reduce
@@ -17,9 +18,12 @@ from typing import Any
 import lightning as L
 import torch
 
+from ffcore.build.form import Form
+from ffcore.build.module_costs import products
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Ranks
 from ffcore.run.cost_meter import OTHER, CostMeter, Spent
+from ffcore.run.data import Data
 from ffcore.run.energy import counters_of
 
 LEARNING, VALIDATION, TEST = "learning", "validation", "test"
@@ -32,11 +36,11 @@ class Metering(L.Callback):
         ranks: all ranks of the run.
 
     Attributes:
-        in_turns: whether there was an epoch in which not all blocks learned.
+        learned: number of samples that were learned, by the windows that learned.
     """
 
     def __init__(self, ranks: Ranks) -> None:
-        self.in_turns = False
+        self.learned: Counter[tuple[range, ...]] = Counter()
         self._ranks = ranks
         self._meter: CostMeter | None = None
 
@@ -80,11 +84,9 @@ class Metering(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count samples."""
+        assert isinstance(pl_module, ForwardOnly)
         self.meter.count(batch.total)
-        if batch_idx == 0:
-            assert isinstance(pl_module, ForwardOnly)
-            network = pl_module.network
-            self.in_turns |= not all(network.learns(network.blocks[i]) for i in network.learning)
+        self.learned[tuple(pl_module.net.windows or ())] += batch.total
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Learning ends."""
@@ -132,13 +134,15 @@ class Metering(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the costs of all ranks so far. All ranks call it."""
-        return {"phases": self.total(), "in_turns": self.in_turns}
+        learned = [([(w.start, w.stop) for w in windows], n) for windows, n in self.learned.items()]
+        return {"phases": self.total(), "learned": learned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Add the costs before the run was stopped; the first rank has those of all."""
         if self._ranks.rank == 0:
             self.meter.load_state_dict(state_dict.get("phases", {}))
-        self.in_turns = bool(state_dict.get("in_turns", False))
+        for windows, samples in state_dict.get("learned", ()):
+            self.learned[tuple(range(*ends) for ends in windows)] += samples
 
     def total(self) -> dict[str, dict[str, Any]]:
         """Return the costs of each phase: time of the first rank, energy of all. All ranks call it."""
@@ -160,22 +164,35 @@ class Metering(L.Callback):
         self.meter.enter(self.meter.current)
         return reduce(Spent.plus, self.meter.phases.values(), Spent()).peak_memory
 
-    def results(self, sheet: Mapping[str, Any] | None) -> dict[str, Any]:
+    def results(self, module: ForwardOnly, data: Data, sheet: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the costs for ``results.json``. All ranks call it; the first one has the result.
 
         Args:
+            module: the module of the run.
+            data: its data.
             sheet: ``cost_sheet`` of ``results.json``; None on other ranks.
         """
         phases = self.total()
         missing = {
             name: why for of_rank in self._ranks.objects(self.meter.missing) for name, why in of_rank.items()
         }
-        for name, spent in phases.items():
-            each = None if sheet is None else sheet["learn" if name == LEARNING else "predict"]
-            known = spent["samples"] and each is not None and not (name == LEARNING and self.in_turns)
-            spent["multiplications"] = spent["samples"] * each if known else None
+        for spent in phases.values():
+            made = None if sheet is None else sheet["predict"]
+            spent["multiplications"] = None if made is None else spent["samples"] * made or None
             spent["joules"] = {
                 of: round(joules, 3) for of, joules in spent["joules"].items() if of not in missing
             }
             spent["seconds"] = round(spent["seconds"], 3)
+        if sheet is not None and LEARNING in phases:
+            phases[LEARNING]["multiplications"] = self._to_learn(module, Form.of(data.images))
         return {"phases": phases, "counters": self.meter.sources, "missing": missing}
+
+    def _to_learn(self, module: ForwardOnly, form: Form) -> int | None:
+        if module.schedule.cache:  # finished blocks did not run
+            return None
+        total = 0
+        for windows, samples in self.learned.items():
+            if (each := products(module, form, windows)) is None:
+                return None
+            total += samples * each
+        return total

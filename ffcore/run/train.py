@@ -18,9 +18,9 @@ from rich.console import Console
 from ffcore import files
 from ffcore.blame import blaming
 from ffcore.build.assemble import assembled_for
-from ffcore.build.cost_sheet import of_module
 from ffcore.build.form import Form
 from ffcore.build.given import around
+from ffcore.build.module_costs import of_module
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
@@ -187,6 +187,8 @@ class Job:
             module = assembled_for(recipe, Form.of(images), data.statistics())
         else:
             module = around(net, recipe, Form.of(images), data.statistics())
+        if module.schedule.adaptive and data.val is None:
+            raise UserError("schedule: it stops blocks by validation, but data.validation is 0")
         join.refuse_network(recipe, module)
         made_callbacks.check(module, data.val is not None)
         if recipe.trainer.precision == "64-true":
@@ -250,7 +252,7 @@ class Job:
             Metering(group) as metering,
         ):
             results = self._results(path, group, loggers, console, max_time, started, newest, state, metering)
-            results["costs"] = metering.results(results.get("cost_sheet"))
+            results["costs"] = metering.results(self.module, self.data, results.get("cost_sheet"))
             if used := box_use.total(self.module.network.boxes, group):
                 results["boxes"] = used
             if group.rank == 0:

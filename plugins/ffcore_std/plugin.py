@@ -37,6 +37,7 @@ def ffcore_register(registry: Registrar) -> None:
     registry.rule("gradient", "ffcore.local.rules:Gradient")
 
     registry.schedule("joint", "ffcore_std.schedules:Joint")
+    registry.schedule("stopping", "ffcore_std.stopping:Stopping")
     registry.schedule("one-window", "ffcore_std.schedules:OneWindow")
     registry.schedule("windows", "ffcore_std.schedules:Windows")
     registry.schedule("greedy", "ffcore_std.schedules:Greedy")

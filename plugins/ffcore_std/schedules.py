@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
-from ffcore.interfaces import Progress, Schedule
-from ffcore.options import Count
+from pydantic import Field
+
+from ffcore.interfaces import Context, Progress, Schedule
+from ffcore.options import Count, NonNegative
+from ffcore_std.stopping import Patience
 
 
 class Joint(Schedule):
@@ -49,30 +53,85 @@ class Greedy(Schedule):
     """One block learns after another; finished blocks are frozen.
 
     Args:
-        epochs: number of epochs for each block; None divides the run's epochs evenly.
+        epochs: number of epochs for each block, or a list with that of every block; None divides the run's
+            epochs evenly.
         cache: store the outputs of the finished blocks for all views of all training samples, on the training
             device. From the second block on, each sample then has one fixed negative.
+        patience: a block also ends after this number of validations without an improvement of its own
+            accuracy (of the task's headline); then the next one begins, and after the last the run ends.
+        least: with patience: smallest improvement of the headline, such as 0.001 for 0.1 points of accuracy.
     """
 
-    def __init__(self, epochs: Count | None = None, cache: bool = False) -> None:
+    examples = ({"epochs": [2, 1, 1]}, {"patience": 1})
+
+    def __init__(
+        self,
+        epochs: Count | Annotated[list[Count], Field(min_length=1)] | None = None,
+        cache: bool = False,
+        patience: Count | None = None,
+        least: NonNegative = 0.0,
+    ) -> None:
         super().__init__()
         self.epochs = epochs
         self.cache = cache
+        self.patience, self.least = patience, least
+        self._stopped: Patience | None = None
+
+    def setup(self, context: Context) -> None:
+        """Make the state of early stopping."""
+        if self.patience is not None:
+            self._stopped = Patience(self.patience, self.least, context.blocks)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether there is a patience."""
+        return self.patience is not None
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Return the window of the current block. The last block learns in all remaining epochs.
 
         Raises:
-            ValueError: when the run has fewer epochs than blocks need.
+            ValueError: when the run has fewer epochs than blocks need, or epochs are listed for another
+                number of blocks.
         """
-        needed = (self.epochs or 1) * blocks
-        if progress.epochs < needed:
+        at = self._at(progress, blocks)
+        return () if at is None else (range(at, at + 1),)
+
+    def measured(self, scores: Sequence[float], progress: Progress) -> None:
+        """See `Schedule.measured`."""
+        at = self._at(progress, len(scores))
+        if self._stopped is not None and at is not None and self._stopped.waits(at, scores[at]):
+            self._stopped.stop(at, progress.epoch + 1)
+
+    def finished(self, progress: Progress, blocks: int) -> bool:
+        """Return whether the last block has stopped."""
+        return self._at(Progress(progress.epoch + 1, progress.step, progress.epochs), blocks) is None
+
+    def _at(self, progress: Progress, blocks: int) -> int | None:
+        """Return the block that learns; None after the last one has stopped."""
+        start = 0
+        for block, budget in enumerate(self._budgets(progress.epochs, blocks)):
+            end = None if self._stopped is None else self._stopped.end(block)
+            if end is None and block < blocks - 1:
+                end = start + budget
+            if end is None or progress.epoch < end:
+                return block
+            start = end
+        return None
+
+    def _budgets(self, epochs: int, blocks: int) -> list[int]:
+        if isinstance(self.epochs, list) and len(self.epochs) != blocks:
+            raise ValueError(f"greedy: epochs of {len(self.epochs)} blocks, but {blocks} learn")
+        given = self.epochs if isinstance(self.epochs, list) else [self.epochs or 1] * blocks
+        if epochs < sum(given):
             raise ValueError(
-                f"greedy: {blocks} blocks need {needed} epochs, trainer.max_epochs is {progress.epochs}"
+                f"greedy: {blocks} blocks need {sum(given)} epochs, trainer.max_epochs is {epochs}"
             )
-        at = progress.epoch // self.epochs if self.epochs else progress.epoch * blocks // progress.epochs
-        at = min(at, blocks - 1)
-        return (range(at, at + 1),)
+        if self.epochs is not None:
+            return list(given)
+        # block b learns while epoch · blocks // epochs is b
+        starts = [-(-block * epochs // blocks) for block in range(blocks + 1)]
+        return [later - earlier for earlier, later in pairwise(starts)]
 
 
 class Interleaved(Schedule):

@@ -79,8 +79,18 @@ def test_a_run_knows_time_samples_and_multiplications_of_its_phases(tmp_path):
     assert costs["counters"].keys() | costs["missing"].keys() == {"cpu"}
 
 
-def test_multiplications_of_blocks_that_learn_in_turns_are_not_guessed(tmp_path):
+def test_blocks_that_do_not_learn_cost_only_their_forward_pass(tmp_path):
     options = {**FEW, "schedule": "greedy", "trainer.max_epochs": 3}
+    results = ffcore.train("digits/ff", run_dir=tmp_path / "run", **options).results
+    # the first layer multiplies an image once for both views, and the ten columns of each label
+    first, other = 500 * (64 + 2 * 10), 2 * 500 * 500
+    # a gradient costs as much as the forward pass; blocks after the one that learns do not run
+    epochs = 2 * first + (first + 2 * other) + (first + other + 2 * other)
+    assert results["costs"]["phases"]["learning"]["multiplications"] == SAMPLES * epochs
+
+
+def test_multiplications_with_cached_blocks_are_not_guessed(tmp_path):
+    options = {**FEW, "schedule": {"kind": "greedy", "cache": True}, "trainer.max_epochs": 3}
     phases = ffcore.train("digits/ff", run_dir=tmp_path / "run", **options).results["costs"]["phases"]
     assert phases["learning"]["multiplications"] is None
     assert phases["test"]["multiplications"] > 0

@@ -2,8 +2,9 @@
 
 import pytest
 
-from ffcore.interfaces import Progress
+from ffcore.interfaces import Context, Progress
 from ffcore_std.schedules import Greedy, Interleaved, Joint, OneWindow, Overlapping, Windows
+from ffcore_std.stopping import Stopping
 
 
 def windows(schedule, epoch=0, step=0, epochs=6, blocks=3):
@@ -71,3 +72,65 @@ def test_windows_of_a_size_end_with_a_shorter_one(size, right):
 )
 def test_overlapping_shifts_with_every_batch(size, step, blocks, right):
     assert windows(Overlapping(size), step=step, blocks=blocks) == right
+
+
+def test_greedy_has_an_own_number_of_epochs_for_each_block():
+    turns = [windows(Greedy([3, 1, 2]), epoch, epochs=8)[0][0] for epoch in range(8)]
+    assert turns == [0, 0, 0, 1, 2, 2, 2, 2]
+
+
+def test_greedy_refuses_epochs_for_another_number_of_blocks():
+    with pytest.raises(ValueError, match="epochs of 2 blocks, but 3 learn"):
+        windows(Greedy([3, 1]), epochs=8)
+
+
+def judged(schedule, scores_of_epochs, epochs=9, blocks=3):
+    """Returns the learning blocks of each epoch, when blocks have these scores after it."""
+    schedule.setup(Context((4,), 10, blocks=blocks))
+    seen = []
+    for epoch, scores in enumerate(scores_of_epochs):
+        seen.append([i for w in schedule.windows(Progress(epoch, epoch, epochs), blocks) for i in w])
+        schedule.measured(scores, Progress(epoch, epoch, epochs))
+    finished = schedule.finished(Progress(len(scores_of_epochs) - 1, 0, epochs), blocks)
+    return seen, finished
+
+
+def test_greedy_goes_to_the_next_block_when_one_does_not_improve():
+    scores = [(0.5, 0, 0), (0.6, 0, 0), (0.6, 0, 0), (0.6, 0.7, 0), (0, 0.7, 0), (0, 0, 0.8), (0, 0, 0.7)]
+    assert judged(Greedy(3, patience=1), scores) == ([[0], [0], [0], [1], [1], [2], [2]], True)
+
+
+def test_greedy_ends_a_block_after_its_epochs_although_it_improves():
+    scores = [(0.1 * epoch,) * 3 for epoch in range(1, 7)]
+    assert judged(Greedy(2, patience=1), scores) == ([[0], [0], [1], [1], [2], [2]], False)
+
+
+def test_a_block_stops_only_after_all_blocks_before_it():
+    scores = [(0.5, 0.5, 0.5), (0.6, 0.5, 0.5), (0.6, 0.5, 0.6), (0.6, 0.5, 0.6), (0.6, 0.5, 0.6)]
+    stopping = Stopping(patience=1)
+    assert judged(stopping, scores) == ([[0, 1, 2], [0, 1, 2], [0, 1, 2], [2], []], True)
+
+
+def test_an_improvement_that_is_too_small_does_not_count():
+    scores = [(0.5,), (0.504,), (0.512,), (0.514,)]
+    assert judged(Stopping(patience=2, least=0.01), scores, blocks=1)[0] == [[0], [0], [0], [0]]
+    assert judged(Stopping(patience=2, least=0.02), scores, blocks=1)[0] == [[0], [0], [0], []]
+
+
+def test_blocks_that_share_a_graph_stop_together():
+    scores = [(0.5, 0.5), (0.5, 0.6), (0.5, 0.6)]
+    assert judged(Stopping("one-window", patience=1), scores, blocks=2) == ([[0, 1], [0, 1], [0, 1]], True)
+
+
+def test_the_state_of_stopping_is_that_of_a_checkpoint():
+    one, other = Stopping(patience=1), Stopping(patience=1)
+    judged(one, [(0.5, 0.5, 0.5), (0.5, 0.6, 0.6)])
+    other.setup(Context((4,), 10, blocks=3))
+    other.load_state_dict(one.state_dict())
+    assert windows(other, epoch=2, epochs=9) == windows(one, epoch=2, epochs=9) == [(1, 2), (2, 3)]
+    assert windows(other, epoch=0, epochs=9) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_a_schedule_that_stops_by_itself_is_refused_inside():
+    with pytest.raises(ValueError, match="it stops blocks by itself"):
+        Stopping({"kind": "greedy", "patience": 1})

@@ -1,0 +1,62 @@
+"""Runs whose blocks stop learning when they do not improve on validation."""
+
+import signal
+
+import lightning as L
+import pytest
+import torch
+
+import ffcore
+from ffcore.errors import UserError
+
+FEW = {"trainer.threads": 1, "data.batch_size": 100, "report": False, "trainer.max_epochs": 30}
+STOPPING = {"kind": "stopping", "patience": 3}
+
+
+def trained(folder, **options):
+    return ffcore.train("digits/mono-forward", run_dir=folder, **FEW, **options)
+
+
+def windows_of(run):
+    return run.module.net.schedule.state_dict()
+
+
+def test_a_run_ends_when_all_blocks_have_stopped_and_costs_less(tmp_path):
+    run = trained(tmp_path / "run", schedule=STOPPING)
+    assert run.results["epochs"] < 30
+    learning = run.results["costs"]["phases"]["learning"]
+    assert learning["samples"] == 1293 * run.results["epochs"]
+    # some block has learned for fewer epochs than the run
+    assert learning["multiplications"] < learning["samples"] * run.results["cost_sheet"]["learn"]
+
+
+def test_a_greedy_run_with_patience_learns_all_blocks_in_turn(tmp_path):
+    run = trained(tmp_path / "run", schedule={"kind": "greedy", "patience": 1})
+    (state,) = windows_of(run).values()
+    ends = [end for end in state["ends"] if end is not None]
+    assert ends == sorted(ends)
+    assert ends
+
+
+def test_a_resumed_run_stops_the_same_blocks(tmp_path):
+    class Press(L.Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 13:
+                signal.raise_signal(signal.SIGINT)
+
+    whole = trained(tmp_path / "whole", schedule=STOPPING)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", schedule=STOPPING, callbacks=[Press()])
+    again = ffcore.resume(tmp_path / "cut")
+    assert windows_of(again) == windows_of(whole)
+    assert again.results["epochs"] == whole.results["epochs"]
+    for name, value in whole.module.network.state_dict().items():
+        assert torch.equal(value, again.module.network.state_dict()[name]), name
+
+
+def test_stopping_needs_a_validation_split(tmp_path):
+    with pytest.raises(
+        UserError, match=r"schedule: it stops blocks by validation, but data\.validation is 0"
+    ):
+        trained(tmp_path / "run", schedule=STOPPING, **{"data.validation": 0})
+    assert not (tmp_path / "run").exists()
