@@ -21,6 +21,7 @@ COSTS = HERE / "costs.json"
 SHELF = HERE / "shelf.json"
 BLACKBOX = HERE / "blackbox.json"  # accuracies of tests/bench/blackbox.py
 EDGE = HERE / "edge.json"  # figures of tests/bench/edge.py
+AUDIT = HERE / "audit.json"  # figures of tests/bench/audit.py
 TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
 """Target validation accuracy in percent, by data set; the page reports the time to reach it."""
 
@@ -192,7 +193,7 @@ def runs() -> list[Runs]:
     """Returns all stored runs."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for path in sorted(HERE.glob("*.json")):
-        if path not in (COSTS, SHELF, BLACKBOX, EDGE):
+        if path not in (COSTS, SHELF, BLACKBOX, EDGE, AUDIT):
             run = json.loads(path.read_text(encoding="utf-8"))
             bare = re.sub(r" (seed=\d+|trainer\.bar=false)", "", run["command"])
             key = (run["recipe"], bare, run["device"], run["threads"], str(run["settings"]))

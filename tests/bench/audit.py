@@ -1,0 +1,181 @@
+"""The energy audit of Spyra and Dzwinel (PPAM 2026) on this machine: recipes audit/*, beside their figures.
+
+    python tests/bench/audit.py --root DIR [--seeds 1] [--epochs N] [--device cuda] [RECIPE ...]
+    python tests/bench/audit.py --write docs/audit.md
+
+A recipe and its twin run one after the other, each in a process of its own. With --epochs a run is cut: its
+rates and patience are those of a run of so many epochs. Rows are kept in docs/results/audit.json, and what is
+kept is not measured again. On a GPU the energy comes from NVML (pip install ffcore[energy]).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ffcore.recipe.load import names
+from ffcore.report.spent import energy
+from ffcore.report.text import duration, memory, short
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "docs" / "results" / "audit.json"
+PAGE = Path(__file__).parent / "audit.md.in"
+
+RECIPES = tuple(sorted(name for name in names() if name.startswith("audit/")))
+
+# Of single runs, from raw logs and the README of the audit's code (2025 and May 2026); A100-SXM4-40GB.
+THEIRS: dict[str, dict[str, str]] = {
+    "audit/ff-1000x3": {"time": "372 to 451 s", "energy": "6.6 to 8.3 Wh"},
+    "audit/ff-2000x4": {"error": "1.4 to 1.7 %", "time": "443 to 588 s", "energy": "12.6 to 16.1 Wh"},
+    "audit/ff-2000x4-backprop": {"error": "1.6 %", "time": "123 to 129 s", "energy": "4.1 to 4.3 Wh"},
+    "audit/mono-forward-cifar10": {
+        "error": "37.66 %",
+        "time": "177.7 s",
+        "energy": "3.17 Wh",
+        "memory": "1,120 MiB",
+    },
+    "audit/mono-forward-cifar10-backprop": {
+        "error": "38.87 %",
+        "time": "268.5 s",
+        "energy": "5.35 Wh",
+        "memory": "1,184 MiB",
+    },
+}
+
+
+def measured(recipe: str, seed: int, root: str, epochs: int | None, device: str) -> dict[str, Any]:
+    """Return the row of one run."""
+    words = [f"seed={seed}", f"data.root={root}", f"trainer.accelerator={device}", "trainer.bar=false"]
+    words += [f"trainer.max_epochs={epochs}"] if epochs else []
+    words += ["trainer.threads=1"] if device == "cpu" else []
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [
+            sys.executable,
+            "-m",
+            "ffcore",
+            "run",
+            recipe,
+            *words,
+            "--run-dir",
+            str(run),
+            "--no-report",
+        ]
+        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+            raise SystemExit(f"{recipe}: failed")
+        results: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    costs = results["costs"]
+    return {
+        "test_error": results["test"]["error"],
+        "epochs": results["epochs"],
+        "cut": epochs,
+        "learning_s": costs["phases"]["learning"]["seconds"],
+        "validation_s": costs["phases"]["validation"]["seconds"],
+        "multiplications": costs["phases"]["learning"]["multiplications"],
+        "joules": {
+            name: sum(costs["phases"][phase]["joules"].get(name, 0.0) for phase in ("learning", "validation"))
+            for name in costs["counters"]
+        },
+        "missing": costs["missing"],
+        "peak_memory": results["peak_memory"],
+        "device": f"{results['device']}, {processor()}",
+        "commit": results["git_commit"],
+    }
+
+
+def processor() -> str:
+    """Return the name of the processor, as Linux knows it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor()
+
+
+def cells(recipe: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the cells of our row: means over seeds."""
+
+    def mean(key: str) -> float:
+        return statistics.fmean(float(row[key]) for row in rows)
+
+    known = [row["joules"] for row in rows if row["joules"]]
+    used = statistics.fmean(sum(j.values()) for j in known) if known else None
+    made = [row["multiplications"] for row in rows if row["multiplications"] is not None]
+    cut = rows[0]["cut"]
+    return [
+        f"`{recipe}`",
+        f"ours, {len(rows)} run{'s' * (len(rows) > 1)}",
+        f"{mean('test_error'):.2f} %",
+        f"{mean('epochs'):.0f}{f', cut at {cut}' if cut else ''}",
+        duration(mean("learning_s") + mean("validation_s")),
+        duration((mean("learning_s") + mean("validation_s")) / mean("epochs")),
+        energy(used) if used is not None else "not reported",
+        memory(mean("peak_memory")),
+        short(statistics.fmean(made)) if made else "–",
+    ]
+
+
+def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Return the table: for each recipe our row and theirs."""
+    head = ("recipe", "who", "test error", "epochs", "time", "an epoch", "energy", "peak memory", "MACs")
+    lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
+    for recipe in RECIPES:
+        rows = list(kept.get(recipe, {}).values())
+        if rows:
+            lines.append(f"| {' | '.join(cells(recipe, rows))} |")
+        if other := THEIRS.get(recipe):
+            found = [other.get(key, "–") for key in ("error", "time", "energy", "memory")]
+            error, time, used, peak = found
+            lines.append(f"| `{recipe}` | audit | {error} | – | {time} | – | {used} | {peak} | – |")
+    machines = sorted({row["device"] for rows in kept.values() for row in rows.values()})
+    why = sorted(
+        {
+            f"{name}: {reason}"
+            for rows in kept.values()
+            for row in rows.values()
+            for name, reason in row["missing"].items()
+        }
+    )
+    lines += ["", f"Our machine: {'; '.join(machines) or 'not measured yet'}. Theirs: NVIDIA A100-SXM4-40GB."]
+    return "\n".join([*lines, *([f"Energy that is not reported: {'; '.join(why)}."] if why else [])])
+
+
+def main() -> None:
+    """Measure recipes, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all of audit/*")
+    parser.add_argument("--root", default="", help="directory of the data sets")
+    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--epochs", type=int, help="cut runs to so many epochs")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--keep", type=Path, default=KEPT)
+    parser.add_argument("--write", type=Path, help="file for the page")
+    options = parser.parse_args()
+    for recipe in options.recipes or (() if options.write else RECIPES):
+        if recipe not in RECIPES:
+            parser.error(f"{recipe}: no recipe of the audit; known: {', '.join(RECIPES)}")
+        for seed in options.seeds.split(","):
+            kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.is_file() else {}
+            if seed in kept.get(recipe, {}):
+                continue
+            row = measured(recipe, int(seed), options.root, options.epochs, options.device)
+            kept.setdefault(recipe, {})[seed] = row
+            options.keep.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            print(recipe, seed, row, flush=True)
+    if options.write is not None:
+        kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.is_file() else {}
+        text = PAGE.read_text(encoding="utf-8").replace("{table}", table(kept))
+        options.write.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
