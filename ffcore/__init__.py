@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ffcore.api import add_plugin, load, register, resume, train
+from ffcore.api import add_plugin, load, register, resume, sweep, train
 
 __version__ = "0.1.0"
 
@@ -59,6 +59,7 @@ __all__ = [
     "optimizers",
     "register",
     "resume",
+    "sweep",
     "train",
 ]
 

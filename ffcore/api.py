@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ffcore.recipe.schema import Recipe
     from ffcore.run.finished import Run
     from ffcore.run.predictor import Predictor
+    from ffcore.run.swept import Swept
 
 
 def train(
@@ -131,6 +132,87 @@ def resume(
             report=report,
             net=net,
         )
+
+
+def sweep(
+    recipe: str | os.PathLike[str],
+    search: Mapping[str, Any] | None = None,
+    *,
+    seeds: Sequence[int] = (),
+    trials: int | None = None,
+    jobs: int = 1,
+    prune: bool = False,
+    sampler: str = "tpe",
+    seed: int = 0,
+    storage: str | None = None,
+    study: str | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    max_time: float | None = None,
+    bar: bool = False,
+    report: bool = False,
+    **overrides: Any,
+) -> Swept:
+    """Train a recipe at many points, a process for each run, and compare them on validation data.
+
+    With ``trials`` it is a search by Optuna (``pip install ffcore[sweep]``), without it a grid of all values:
+
+    >>> import ffcore
+    >>> ranges = {"optimizer.lr": "log:1e-4:1e-1", "network.0.units": "int:50:500"}
+    >>> swept = ffcore.sweep("digits/ff", ranges, trials=20, jobs=2)  # doctest: +SKIP
+    >>> swept.best  # doctest: +SKIP
+    {'optimizer.lr': 0.0042, 'network.0.units': 310}
+    >>> swept = ffcore.sweep("digits/ff", {"optimizer.lr": [1e-3, 3e-3]}, seeds=[1, 2])  # doctest: +SKIP
+
+    Args:
+        recipe: a recipe's name, or the path of a YAML file.
+        search: ranges or lists of values by path: ``"log:1e-4:1e-1"``, ``"linear:0:0.5"``, ``"int:1:8"``,
+            ``"choice:adam,sgd"`` or ``["adam", "sgd"]``. A grid has lists only.
+        seeds: every point runs once per seed; empty for the seed of the recipe.
+        trials: number of points of a search, by all its workers together.
+        jobs: number of runs at the same time.
+        prune: stop trials whose validation is worse than the median of earlier trials at the same epoch.
+        sampler: "tpe", which learns from earlier trials, or "random".
+        seed: of the sampler: with one job, the same seed gives the same trials.
+        storage: URL of Optuna's storage, for several workers; None for a file in the directory.
+        study: name of the study in the storage; None for the name of the recipe.
+        run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
+        max_time: seconds for all runs together; None for no limit.
+        bar: print a line when a run starts and when it ends.
+        report: whether each run writes its own report.
+        overrides: parts of the recipe to change, nested as in YAML, as for `train`; objects cannot be given.
+
+    Raises:
+        ffcore.errors.UserError: when an argument, a range, or a recipe at an end of a range is wrong. Nothing
+            has been written.
+        ffcore.errors.RunError: when the storage of a search fails.
+        KeyboardInterrupt: Ctrl-C was pressed; ``ffcore.run.swept.Swept.read(path).resume()`` continues.
+    """
+    from ffcore.recipe.overrides import flat
+    from ffcore.run import ranges, sweeping
+    from ffcore.run.swept import launched, refuse_jobs
+
+    expect("recipe", recipe, (str, os.PathLike), "a recipe's name, or the path of a YAML file")
+    expect("search", search or {}, Mapping, "a mapping of paths to ranges or lists")
+    if run_dir is not None:
+        expect("run_dir", run_dir, (str, os.PathLike), "a path")
+    refuse_jobs(jobs, trials)
+    for each in seeds:
+        if isinstance(each, bool) or not isinstance(each, int) or each < 0:
+            raise UserError(f"seeds: {each!r} should be a whole number, 0 or more")
+    begun = sweeping.begin(
+        os.fspath(recipe),
+        [
+            *(ranges.as_override(path, value) for path, value in flat(overrides)),
+            *ranges.from_python(search or {}),
+        ],
+        seeds,
+        sweeping.Options(
+            trials, prune, sampler if trials else None, seed if trials else None, storage, study
+        ),
+        run_dir=Path(run_dir) if run_dir is not None else None,
+        report=report,
+    )
+    return launched(begun, jobs, max_time, bar)
 
 
 def add_plugin(plugin: Any) -> None:

@@ -2,70 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import re
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ffcore.cli import options
 from ffcore.cli.folder import Folder
-from ffcore.errors import shortened
+from ffcore.cli.sweeps import print_stopped, run_sweep
 from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE_PATHS, says_where
-
-if TYPE_CHECKING:
-    from ffcore.run.sweep import Sweep
-
-
-@dataclass(frozen=True)
-class Duration:
-    """A duration as text and in seconds."""
-
-    text: str
-    seconds: float
-
-
-_N = r"(\d{1,9})"
-_DURATION = re.compile(rf"{_N}s?|(?=\d)(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?")
-
-
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> Duration | None:
-    if value is None:
-        return None
-    match = _DURATION.fullmatch(value)
-    # "90" and "90s" are matched by the first group, all other forms by the last three
-    alone, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else [0] * 4
-    total = alone + 3600 * hours + 60 * minutes + seconds
-    if not total:
-        raise click.BadParameter(
-            f"{shortened(value)} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
-        )
-    return Duration(value, total)
-
-
-def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    words = [word.strip() for word in value.split(",")]
-    if not all(word.isdecimal() and word.isascii() and len(word) < 20 for word in words):
-        message = f"{shortened(value)} should be integers separated by commas, such as 1,2,3."
-        raise click.BadParameter(message, ctx, param)
-    return tuple(map(int, words))
 
 
 @click.command(name="run")
 @click.argument("recipe", required=False)
 @click.argument("overrides", nargs=-1)
 @click.option("--run-dir", type=Folder(), help="an empty or new directory for the results")
-@click.option("--seeds", callback=_seeds, metavar="1,2,…", help="a sweep: one run per seed, and a summary")
+@click.option(
+    "--seeds", callback=options.seeds, metavar="1,2,…", help="a sweep: one run per seed, and a summary"
+)
 @click.option("--jobs", type=click.IntRange(1, 1024), help="of a sweep: number of runs at the same time")
 @click.option("--resume", type=Folder(), metavar="RUN_DIR", help="resume a run or a sweep")
 @click.option(
     "--max-time",
-    callback=_duration,
+    callback=options.duration,
     metavar="TIME",
     help="stop after 90s, 30m, 1h30m; resume it with --resume",
 )
@@ -83,7 +43,7 @@ def command(
     seeds: tuple[int, ...],
     jobs: int | None,
     resume: Path | None,
-    max_time: Duration | None,
+    max_time: options.Duration | None,
     report: bool | None,
 ) -> int:
     """Train RECIPE, with OVERRIDES such as trainer.max_epochs=2, and write a run directory.
@@ -92,8 +52,7 @@ def command(
     --resume, overrides may change where the run computes: trainer.devices=2.
     """
     from ffcore.files import SUMMARY
-    from ffcore.run import directory, grid
-    from ffcore.run.sweep import Sweep
+    from ffcore.run import grid, sweeping
 
     if resume is not None:
         if recipe is not None and "=" in recipe:  # click has taken the first override for RECIPE
@@ -108,38 +67,30 @@ def command(
             if recipe is not None or overrides:
                 given = recipe or overrides[0]
                 ctx.fail(f"--resume {resume}: a resumed sweep keeps its recipe: remove {given!r}.")
-            sweep = Sweep.read(resume)
+            sweep = sweeping.reopened(resume)
             sweep.report = sweep.report if report is None else report
-            return _several(sweep, jobs, max_time)
+            return run_sweep(sweep, jobs, max_time)
         if jobs is not None:
             ctx.fail(f"--jobs needs a sweep, and {resume} is not the directory of a sweep.")
         return _once(recipe, overrides, resume, max_time, ctx.obj["command"], report, resume=True)
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
     # This needs no torch, whose import takes seconds: a typing error is reported at once.
+    sweeping.refuse_ranges(recipe, overrides, "is searched by `ffcore sweep … --trials N`")
     runs = grid.plan(recipe, overrides, seeds)
     if not runs:
         if jobs is not None:
             ctx.fail("--jobs needs a sweep: --seeds 1,2 or an override with several values.")
         return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"], report)
-    directory.check(run_dir)
-
-    from ffcore.run.train import checker
-
-    name = grid.check(recipe, runs, checker())
-    existing = directory.nearest(run_dir)
-    folder = directory.create(run_dir, name)
-    sweep = Sweep(folder, recipe, runs, ctx.obj["command"], report is True)
-    with directory.undone(sweep.folder, existing):
-        sweep.begin()
-    return _several(sweep, jobs, max_time)
+    sweep = sweeping.of_grid(recipe, runs, run_dir=run_dir, command=ctx.obj["command"], report=report is True)
+    return run_sweep(sweep, jobs, max_time)
 
 
 def _once(
     name: str | None,
     overrides: tuple[str, ...],
     run_dir: Path | None,
-    max_time: Duration | None,
+    max_time: options.Duration | None,
     command: str,
     report: bool | None,
     *,
@@ -170,17 +121,17 @@ def _once(
     console = Plain(quiet=rank > 0)  # only rank 0 prints
     seconds = max_time.seconds if max_time is not None else None
     with_report = report is not False
-    options: Any = {"console": console, "command": command, "max_time": seconds, "report": with_report}
+    keywords: Any = {"console": console, "command": command, "max_time": seconds, "report": with_report}
     try:
         if resume:
             assert run_dir is not None
-            run = resume_run(run_dir, recipe=recipe, overrides=overrides, **options)
+            run = resume_run(run_dir, recipe=recipe, overrides=overrides, **keywords)
         else:
             assert recipe is not None
-            run = train(recipe, run_dir, **options)
+            run = train(recipe, run_dir, **keywords)
     except TimeUpError as over:
         if rank == 0:
-            _print_stopped(max_time, over.path)
+            print_stopped(max_time, over.path)
         return 0
     except (UserError, RunError) as error:
         if rank == 0:
@@ -198,38 +149,3 @@ def _once(
     for line in lines:
         console.print(line, soft_wrap=True)
     return 0
-
-
-def _several(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
-    """Start the runs of a sweep, one process each."""
-    from ffcore.cli.sweeps import print_sweep
-    from ffcore.run import many
-
-    # as this process was started: with `-m`, Python would add the working directory to its path
-    started = click.get_current_context().obj["program"] or [
-        *(sys.executable, *([] if {"", os.getcwd()} & {*sys.path} else ["-P"])),
-        *("-m", "ffcore"),
-    ]
-    program = [*started, *manager.options()]
-    code = many.launch(
-        sweep,
-        program,
-        jobs=jobs or 1,
-        max_time=max_time.seconds if max_time is not None else None,
-        tell=click.echo,
-    )
-    print_sweep(sweep)
-    if code == 130:
-        click.echo(f"interrupted: {_resume_hint(sweep.folder)}", err=True)
-    elif max_time is not None and any(sweep.results(one) is None for one in sweep.runs):
-        _print_stopped(max_time, sweep.folder)
-    return code
-
-
-def _print_stopped(max_time: Duration | None, folder: Path) -> None:
-    after = f" after {max_time.text}" if max_time is not None else ""
-    click.echo(f"stopped{after}: {_resume_hint(folder)}")
-
-
-def _resume_hint(folder: Path) -> str:
-    return f"resume {folder} with `{manager.command('run', '--resume', str(folder))}`"

@@ -1,24 +1,82 @@
-"""Prints the table of a sweep."""
+"""Runs a sweep from the command line, and prints its table."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ffcore.cli.console import print_table
-from ffcore.run import directory
-from ffcore.run.sweep import Sweep, remarks, rows
-from ffcore.run.sweep_picture import draw
+from ffcore.cli.options import Duration
+from ffcore.plugin import manager
+
+if TYPE_CHECKING:
+    from ffcore.run.sweep import Sweep
+
+_MOST = 10
+"""Trials of a search that are printed; the summary has all."""
+
+
+def run_sweep(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
+    """Start the runs of a sweep, one process each. Returns the exit code."""
+    from ffcore.run import many
+    from ffcore.run.sweep import INTERRUPTED
+
+    code = many.launch(
+        sweep,
+        many.program(click.get_current_context().obj["program"]),
+        jobs=jobs or 1,
+        max_time=max_time.seconds if max_time is not None else None,
+        tell=click.echo,
+    )
+    print_sweep(sweep)
+    if code == INTERRUPTED:
+        click.echo(f"interrupted: {_resume_hint(sweep.folder, sweep)}", err=True)
+    elif max_time is not None and _unfinished(sweep):
+        print_stopped(max_time, sweep.folder, sweep)
+    return code
+
+
+def _unfinished(sweep: Sweep) -> bool:
+    if sweep.search is not None and len(sweep.search.found) < sweep.search.trials:
+        return True
+    return any(sweep.state(one) not in ("done", "pruned") for one in sweep.runs)
+
+
+def print_stopped(max_time: Duration | None, folder: Path, sweep: Sweep | None = None) -> None:
+    """Print that the time is over, and how to resume the run or the sweep."""
+    after = f" after {max_time.text}" if max_time is not None else ""
+    click.echo(f"stopped{after}: {_resume_hint(folder, sweep)}")
+
+
+def _resume_hint(folder: Path, sweep: Sweep | None = None) -> str:
+    verb = "sweep" if sweep is not None and sweep.search is not None else "run"
+    return f"resume {folder} with `{manager.command(verb, '--resume', str(folder))}`"
 
 
 def print_sweep(sweep: Sweep) -> None:
     """Print the table of a sweep, a line for every failed run, and the paths of summary and picture."""
-    print_table(sweep.columns, rows(sweep))
-    for remark in remarks(sweep):
-        click.echo(remark)
+    from ffcore.cli.console import print_table
+    from ffcore.run.sweep import remarks, rows
+    from ffcore.run.sweep_picture import draw
+
+    lines: list[str] = []
+    if sweep.search is None:
+        print_table(sweep.columns, rows(sweep))
+    else:
+        from ffcore.run import search_report
+
+        made = search_report.rows(sweep, best_first=True)
+        print_table(sweep.columns, made[:_MOST])
+        lines = [f"{len(made) - _MOST} more trials are in the summary"] if len(made) > _MOST else []
+        lines += search_report.best_lines(sweep)
+    for line in [*lines, *remarks(sweep)]:
+        click.echo(line)
     click.echo(f"summary   {sweep.folder / 'summary.md'}")
-    if (picture := draw(sweep)) is not None:
+    picture = draw(sweep, lambda line: click.echo(line, err=True))
+    if sweep.search is not None:
+        click.echo(f"page      {sweep.folder / 'summary.html'}")
+    if picture is not None:
         click.echo(f"picture   {picture}")
 
 
@@ -28,6 +86,9 @@ def summarise_again(folder: Path) -> None:
     Raises:
         UserError: the summary is damaged or cannot be written, or the sweep is running.
     """
+    from ffcore.run import directory
+    from ffcore.run.sweep import Sweep
+
     sweep = Sweep.read(folder)
     directory.refuse_read_only(folder)
     with directory.locked(folder):

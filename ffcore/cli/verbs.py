@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "check": Verb("ffcore.cli.check:command", "Run the conformance kit on a plugin."),
     "cp": Verb("ffcore.cli.cp:command", "Copy a recipe to a file."),
     "run": Verb("ffcore.cli.run:command", "Train and evaluate a recipe."),
+    "sweep": Verb("ffcore.cli.sweep:command", "Search parameters, or train a grid or several seeds."),
     "eval": Verb("ffcore.cli.evaluate:command", "Evaluate a finished run."),
     "predict": Verb("ffcore.cli.predict:command", "Predict the samples of a file with a finished run."),
     "export": Verb("ffcore.cli.export:command", "Export a run to predict or learn without torch."),

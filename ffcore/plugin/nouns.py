@@ -131,7 +131,7 @@ NOUNS: dict[str, Noun] = {
             "",
             "a verb of the command line",
             has_options=False,
-            taken="ls show plugins schema validate new check cp run eval predict export report",
+            taken="ls show plugins schema validate new check cp run sweep eval predict export report",
         ),
     )
 }

@@ -92,16 +92,17 @@ class Document:
         if part is not None:
             self.parts.append(part)
 
-    def write(self) -> Path:
-        """Write ``report.md`` and ``report.html``.
+    def write(self, name: str = "report") -> Path:
+        """Write ``report.md`` and ``report.html``, or files of another name.
 
         Returns:
             The path of ``report.md``.
         """
-        for name, text in (("report.md", self.markdown()), ("report.html", to_html(self.title, self.parts))):
+        texts = {"md": self.markdown(), "html": to_html(self.title, self.parts)}
+        for file, text in ((f"{name}.{suffix}", text) for suffix, text in texts.items()):
             # text is bound as default: a closure would see the last value of the loop
-            write_whole(self.folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-        return self.folder / "report.md"
+            write_whole(self.folder / file, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        return self.folder / f"{name}.md"
 
     def markdown(self) -> str:
         """Returns the report as markdown, which refers to the PNG files."""

@@ -30,6 +30,8 @@ class SweepRun:
         seed: the seed of its recipe.
         status: exit status of its process; None before it has ended.
         error: the last line that it printed, if it failed.
+        trial: number of its trial in the study of a search; None in a grid.
+        pruned: whether a search has stopped it.
     """
 
     name: str
@@ -39,6 +41,8 @@ class SweepRun:
     status: int | None = None
     error: str | None = None
     recipe: str | None = field(default=None, compare=False, repr=False)
+    trial: int | None = None
+    pruned: bool = False
 
 
 def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list[SweepRun]:
@@ -53,13 +57,13 @@ def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list
     Raises:
         UserError: a value is empty or given twice, or two overrides set the same path.
     """
-    axes = _grid(name, overrides)
+    axes = several_values(name, overrides)
     if seeds:
         axes[len(overrides)] = [f"seed={seed}" for seed in seeds]
         overrides = (*overrides, "seed=")
-    paths = [_path(override) for override in overrides]
+    paths = [path_of(override) for override in overrides]
     for index, values in axes.items():
-        _refuse_twice(values)
+        refuse_twice(values)
         if paths.count(paths[index]) > 1:
             raise UserError(f"{paths[index]}: has several values, and is set by a second override")
     # The seed varies fastest, wherever it was given: runs that differ only in their seed are neighbours.
@@ -67,7 +71,7 @@ def plan(name: str, overrides: Sequence[str], seeds: Sequence[int] = ()) -> list
     runs: list[SweepRun] = []
     for chosen in itertools.product(*(axes[index] for index in order)) if axes else ():
         choice = dict(zip(order, chosen, strict=True))
-        point = tuple(one for one in chosen if _path(one) != "seed")
+        point = tuple(one for one in chosen if path_of(one) != "seed")
         whole = tuple(choice.get(index, override) for index, override in enumerate(overrides))
         runs.append(SweepRun(_name(chosen, {run.name for run in runs}), point, whole))
     return runs
@@ -114,11 +118,12 @@ def _refuse(problems: Mapping[tuple[str, ...], UserError | None]) -> None:
         raise UserError(f"with {' '.join(blamed)}: {problem}") from problem
 
 
-def _path(override: str) -> str:
+def path_of(override: str) -> str:
+    """Returns the path of an override."""
     return override.partition("=")[0].strip()
 
 
-def _grid(name: str, overrides: Sequence[str]) -> dict[int, list[str]]:
+def several_values(name: str, overrides: Sequence[str]) -> dict[int, list[str]]:
     """Returns the overrides with several values, by their index among ``overrides``."""
     several = {}
     for index, override in enumerate(overrides):
@@ -126,14 +131,16 @@ def _grid(name: str, overrides: Sequence[str]) -> dict[int, list[str]]:
         if len(values := split(text)) > 1:
             several[index] = [f"{path.strip()}={value.strip()}" for value in values]
     firsts = [several[i][0] if i in several else override for i, override in enumerate(overrides)]
-    return {index: values for index, values in several.items() if not _loads(name, overrides, firsts, index)}
+    return {
+        index: values for index, values in several.items() if not loads_as_one(name, overrides, firsts, index)
+    }
 
 
-def _loads(name: str, overrides: Sequence[str], firsts: Sequence[str], index: int) -> bool:
+def loads_as_one(name: str, overrides: Sequence[str], firsts: Sequence[str], index: int) -> bool:
     """Whether an override is valid as one value, with the first value of each other override."""
     here = overrides[index]
     # A later override of the same path would hide this one.
-    after = [one for one in firsts[index + 1 :] if _path(one) != _path(here)]
+    after = [one for one in firsts[index + 1 :] if path_of(one) != path_of(here)]
     try:
         load(name, [*firsts[:index], here, *after])
     except RecipeError:
@@ -157,7 +164,8 @@ def split(text: str) -> list[str]:
     return parts
 
 
-def _refuse_twice(values: Sequence[str]) -> None:
+def refuse_twice(values: Sequence[str]) -> None:
+    """Raise if an override, such as ``optimizer.lr=0.1``, has an empty value or is given twice."""
     seen: set[str] = set()
     for override in values:
         path, _, text = override.partition("=")
@@ -181,7 +189,7 @@ def _plain(text: str) -> str:
 def _name(chosen: Sequence[str], taken: Iterable[str]) -> str:
     """Returns a directory name such as ``optimizer.lr-0.001+seed-2``, unique among ``taken``."""
     safe = (re.sub(r"[^\w.-]+", " ", _plain(one.partition("=")[2])).strip() for one in chosen)
-    words = (f"{_path(one)}-{value}" for one, value in zip(chosen, safe, strict=True))
+    words = (f"{path_of(one)}-{value}" for one, value in zip(chosen, safe, strict=True))
     stem = "+".join(words).replace(" ", "-")[:100]
     numbered = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
     return next(name for name in numbered if name not in taken)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ffcore.errors import UserError
 from ffcore.files import RESULTS, SUMMARY
@@ -18,11 +18,14 @@ from ffcore.report.results import read_results
 from ffcore.report.text import NOTHING, clock, count, markdown_table
 from ffcore.run import directory
 from ffcore.run.grid import SweepRun
+from ffcore.run.search import Search
 
 INTERRUPTED = 130
 """Exit status of a run that was interrupted and wrote a checkpoint."""
-FORMAT = 1
-"""Version of ``summary.json``; a newer version cannot be read."""
+FORMAT = 2
+"""Version of ``summary.json``; a newer version cannot be read. A grid is still written in format 1."""
+RECIPE = "recipe.yaml"
+"""In the directory of a search: its recipe, without overrides and values."""
 
 
 class Member(BaseModel):
@@ -34,6 +37,8 @@ class Member(BaseModel):
     seed: Annotated[int, Field(strict=True, ge=0)] | None = None
     exit_status: Annotated[int, Field(strict=True, ge=0, le=255)] | None = None
     error: str | None = None
+    trial: Annotated[int, Field(strict=True, ge=0)] | None = None
+    pruned: Annotated[bool, Field(strict=True)] = False
 
     @field_validator("folder")
     @classmethod
@@ -51,7 +56,8 @@ class Summary(BaseModel):
     recipe: str
     command: str | None
     report: Annotated[bool, Field(strict=True)] = False
-    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+    search: Search | None = None
+    members: tuple[Member, ...]
 
     @field_validator("members")
     @classmethod
@@ -59,6 +65,14 @@ class Summary(BaseModel):
         if len({member.folder for member in members}) < len(members):
             raise ValueError("two runs have the same folder")
         return members
+
+    @model_validator(mode="after")
+    def _whole(self) -> Summary:
+        if self.search is None and not self.members:
+            raise ValueError("members: there are none")
+        if self.search is not None and any(member.trial is None for member in self.members):
+            raise ValueError("members: a run of a search has no trial")
+        return self
 
 
 @dataclass
@@ -74,6 +88,7 @@ class Sweep:
         runs: the runs in the order of the grid; the seed varies fastest.
         command: the command line that started the sweep.
         report: whether each run writes its own report.
+        search: what is searched, and found so far; None for a grid.
     """
 
     folder: Path
@@ -81,6 +96,8 @@ class Sweep:
     runs: list[SweepRun]
     command: str | None = None
     report: bool = False
+    search: Search | None = None
+    _read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def read(cls, folder: Path) -> Sweep:
@@ -98,21 +115,30 @@ class Sweep:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             message = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"{file}: not the summary of a sweep: {place}: {message}") from error
+            where = f"{place}: " if place else ""
+            raise UserError(f"{file}: not the summary of a sweep: {where}{message}") from error
         if content.format > FORMAT:
             raise UserError(
                 f"{file}: made by a newer version, in format {content.format}; this version reads formats up "
                 f"to {FORMAT}: install a newer ffcore"
             )
         runs = [
-            SweepRun(one.folder, one.point, one.overrides, one.seed, one.exit_status, one.error)
+            SweepRun(
+                *(one.folder, one.point, one.overrides, one.seed, one.exit_status, one.error),
+                trial=one.trial,
+                pruned=one.pruned,
+            )
             for one in content.members
         ]
-        return cls(folder, content.recipe, runs, content.command, content.report)
+        return cls(folder, content.recipe, runs, content.command, content.report, content.search)
 
     def begin(self) -> None:
         """Write the recipes and the summary, before the first run starts."""
-        for run in self.runs:
+        self.add(self.runs)
+
+    def add(self, runs: Iterable[SweepRun]) -> None:
+        """Write the recipes of runs, and the summary."""
+        for run in runs:
             assert run.recipe is not None, "set by grid.check"
             directory.write_text(self.recipe_of(run), run.recipe)
         self.write()
@@ -126,10 +152,14 @@ class Sweep:
         path = self.folder / run.name / RESULTS
         if not path.exists():
             return None
-        try:
-            return read_results(path)
-        except UserError as error:
-            raise UserError(f"{path}: damaged: {error}; delete it to resume the run") from error
+        status = path.stat()
+        version = (status.st_mtime_ns, status.st_size)
+        if (known := self._read.get(run.name)) is None or known[0] != version:
+            try:
+                known = self._read[run.name] = (version, read_results(path))
+            except UserError as error:
+                raise UserError(f"{path}: damaged: {error}; delete it to resume the run") from error
+        return known[1]
 
     def metrics(self, run: SweepRun) -> dict[str, Any]:
         """Returns the metrics of a run for the summary; all None if the run is not finished.
@@ -158,16 +188,31 @@ class Sweep:
     @property
     def columns(self) -> tuple[str, ...]:
         """The head of the table of `rows`."""
+        if self.search is not None:
+            from ffcore.run import search_report
+
+            return search_report.columns(self)
         what = "error %" if self.task is None else self.task["headline"]
         return ("run", f"test {what}", f"val. {what}", "epochs", "time")
 
     def state(self, run: SweepRun) -> str:
-        """Returns the state of a run: not started, unfinished, stopped, done, interrupted or failed."""
+        """Returns the state: not started, unfinished, stopped, done, interrupted, failed or pruned."""
+        if run.pruned:
+            return "pruned"
         if run.status is None:
             return "unfinished" if (self.folder / run.name).exists() else "not started"
         if run.status == 0:
             return "stopped" if self.results(run) is None else "done"
         return "interrupted" if run.status == INTERRUPTED else "failed"
+
+    @property
+    def trials(self) -> dict[int, list[SweepRun]]:
+        """The runs of each trial of a search, by its number: they differ only in their seeds."""
+        found: dict[int, list[SweepRun]] = {}
+        for run in self.runs:
+            if run.trial is not None:
+                found.setdefault(run.trial, []).append(run)
+        return found
 
     def points(self) -> dict[tuple[str, ...], list[SweepRun]]:
         """Returns the runs of each point of the grid: they differ only in their seeds."""
@@ -190,12 +235,17 @@ class Sweep:
         """
         for run in self.runs:
             if self.results(run) is not None:
-                run.status, run.error = 0, None
+                run.status, run.error, run.pruned = 0, None, False
         self.write()
 
     def write(self) -> None:
         """Write ``summary.json`` and ``summary.md``."""
         directory.write_json(self.folder / SUMMARY, summary(self))
+        if self.search is not None:
+            from ffcore.run import search_report
+
+            search_report.write_text(self)
+            return
         parts = [f"# {self.recipe}: {len(self.runs)} runs", markdown_table(self.columns, rows(self))]
         parts += [*remarks(self), *([f"    {self.command}"] if self.command is not None else [])]
         directory.write_text(self.folder / "summary.md", "\n\n".join(parts) + "\n")
@@ -203,25 +253,20 @@ class Sweep:
 
 def summary(sweep: Sweep) -> dict[str, Any]:
     """Returns the content of ``summary.json``: errors in percent, accuracies as fractions, sample std."""
+    if (search := sweep.search) is not None:
+        return {
+            "format": FORMAT,
+            **_head(sweep),
+            "search": search.model_dump(mode="json"),
+            "members": [
+                {**_member(sweep, run), "trial": run.trial, "pruned": run.pruned} for run in sweep.runs
+            ],
+        }
     best = best_point(sweep)
     return {
-        "format": FORMAT,
-        "recipe": sweep.recipe,
-        "command": sweep.command,
-        "report": sweep.report,
-        "members": [
-            {
-                "folder": run.name,
-                "point": list(run.point),
-                "overrides": list(run.overrides),
-                "seed": run.seed,
-                "state": sweep.state(run),
-                "exit_status": run.status,
-                "error": run.error,
-                **sweep.metrics(run),
-            }
-            for run in sweep.runs
-        ],
+        "format": 1,
+        **_head(sweep),
+        "members": [_member(sweep, run) for run in sweep.runs],
         "groups": [
             {
                 "point": list(point),
@@ -240,6 +285,23 @@ def summary(sweep: Sweep) -> dict[str, Any]:
     }
 
 
+def _head(sweep: Sweep) -> dict[str, Any]:
+    return {"recipe": sweep.recipe, "command": sweep.command, "report": sweep.report}
+
+
+def _member(sweep: Sweep, run: SweepRun) -> dict[str, Any]:
+    return {
+        "folder": run.name,
+        "point": list(run.point),
+        "overrides": list(run.overrides),
+        "seed": run.seed,
+        "state": sweep.state(run),
+        "exit_status": run.status,
+        "error": run.error,
+        **sweep.metrics(run),
+    }
+
+
 def best_point(sweep: Sweep) -> tuple[str, ...] | None:
     """Returns the point of the grid with the best mean on validation data; test results are not used."""
     task = sweep.task
@@ -254,6 +316,10 @@ def best_point(sweep: Sweep) -> tuple[str, ...] | None:
 
 def rows(sweep: Sweep) -> list[list[str]]:
     """Returns the rows under `Sweep.columns`: runs in the order of the grid, and means over seeds."""
+    if sweep.search is not None:
+        from ffcore.run import search_report
+
+        return search_report.rows(sweep)
     made: list[list[str]] = []
     best, digits = best_point(sweep), 2 if sweep.task is None else 4
     for point, runs in sweep.points().items():
@@ -264,7 +330,7 @@ def rows(sweep: Sweep) -> list[list[str]]:
         tests, vals = shown(sweep, runs)
         if len(runs) > 1 and tests:
             of = f"{' '.join(point)}: mean of {len(tests)}".removeprefix(": ")
-            means = [_plus_minus(values, digits) for values in (tests, vals)]
+            means = [plus_minus(values, digits) for values in (tests, vals)]
             made.append([f"{of}{mark}", *means, "", ""])
     return made
 
@@ -288,7 +354,7 @@ def _cells(sweep: Sweep, run: SweepRun) -> list[str]:
         return [sweep.state(run), *[NOTHING] * 3]
     metrics = sweep.metrics(run)
     digits = 2 if sweep.task is None else 4
-    cells = [_plus_minus(values, digits) for values in shown(sweep, [run])]
+    cells = [plus_minus(values, digits) for values in shown(sweep, [run])]
     return [*cells, count(metrics["epochs"]), clock(metrics["wall_s"])]
 
 
@@ -306,7 +372,8 @@ def _mean_std(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "std": statistics.stdev(values) if len(values) > 1 else None}
 
 
-def _plus_minus(values: Sequence[float], digits: int = 2) -> str:
+def plus_minus(values: Sequence[float], digits: int = 2) -> str:
+    """Formats the mean of values; of several with their standard deviation."""
     mean, std = _mean_std(values).values()
     if mean is None:
         return NOTHING

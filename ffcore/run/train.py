@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
 from ffcore.build.given import around
 from ffcore.build.module_costs import of_module
-from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.images import Dataset, Split
 from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
@@ -110,32 +109,6 @@ def train(
                 loggers = job.callbacks.loggers(path, reporter(console))
         path = group.objects(path)[0]  # the other ranks have not made a directory: they take that of rank 0
         return job.run(path, group, loggers, console, max_time, started, report=report)
-
-
-def checker() -> Callable[[Recipe], None]:
-    """Returns a function that raises what `train` would raise for a recipe. It reads each data set once."""
-    read: dict[str, Dataset] = {}
-
-    def check(recipe: Recipe) -> None:
-        join.check(recipe)
-        name = repr(recipe.data.dataset.dump())
-        with blaming(UserError), tempfile.TemporaryDirectory() as folder:
-            job = Job.prepare(recipe, read.get(name), None, ())
-            read[name] = _Read(job.data.images)
-            start.load(job.module, recipe)
-            job.callbacks.loggers(Path(folder), reporter(None))
-
-    return check
-
-
-@dataclass(frozen=True)
-class _Read(Dataset):
-    """A data set that is already in memory."""
-
-    images: ImageSet
-
-    def load(self) -> ImageSet:
-        return self.images
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def test_help_lists_all_verbs_and_imports_none(ff):
     code, out, _ = ff("--help")
     assert code == 0
     assert all(name in out and verb.help in out for name, verb in verbs.VERBS.items())
-    assert "sweep" in out
+    assert "tally" in out
 
 
 def test_ls_lists_recipes_with_title_and_paper(ff):
@@ -153,7 +153,7 @@ def test_cp_raises_if_the_file_cannot_be_written(ff, tmp_path, dest, message):
 
 
 def test_a_plugin_adds_a_verb(ff):
-    assert ff("sweep") == (0, "swept\n", "")
+    assert ff("tally") == (0, "counted\n", "")
 
 
 def test_a_plugin_cannot_replace_a_built_in_verb(ff, tmp_path):

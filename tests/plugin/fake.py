@@ -44,9 +44,9 @@ def ffcore_register(registry):
     import click
 
     @click.command()
-    def sweep() -> None:
-        """Try many values."""
-        click.echo("swept")
+    def tally() -> None:
+        """Count things."""
+        click.echo("counted")
 
     registry.goodness("sum-squares", Nothing, "sum of squares")
     registry.goodness("mean-squares", Nothing)
@@ -80,4 +80,4 @@ def ffcore_register(registry):
     registry.dataset("digits", Nothing)
     registry.recipe("fake/ff", Path(__file__).with_name("fake-ff.yaml"))
     registry.report_section("filters", Nothing)
-    registry.command("sweep", sweep)
+    registry.command("tally", tally)

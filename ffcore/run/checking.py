@@ -1,0 +1,61 @@
+"""Checks the recipes of a sweep before its first run starts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ffcore.blame import blaming
+from ffcore.data.images import Dataset, ImageSet
+from ffcore.errors import UserError
+from ffcore.ranks import join
+from ffcore.recipe.schema import Recipe
+from ffcore.run import start
+from ffcore.run.train import Job, reporter
+from ffcore.tasks import Classification
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a search needs to know of the run of a recipe.
+
+    Attributes:
+        validated: whether the data have a validation split.
+        headline: the headline of its task; None for the classification of samples.
+        lower: whether smaller headlines are better.
+    """
+
+    validated: bool
+    headline: str | None
+    lower: bool
+
+
+def checker() -> Callable[[Recipe], Facts]:
+    """Returns a function that raises what `train` would raise for a recipe. It reads each data set once."""
+    read: dict[str, Dataset] = {}
+
+    def check(recipe: Recipe) -> Facts:
+        join.check(recipe)
+        name = repr(recipe.data.dataset.dump())
+        with blaming(UserError), tempfile.TemporaryDirectory() as folder:
+            job = Job.prepare(recipe, read.get(name), None, ())
+            read[name] = _Read(job.data.images)
+            start.load(job.module, recipe)
+            job.callbacks.loggers(Path(folder), reporter(None))
+        task = job.module.net.task
+        plain = type(task) is Classification
+        return Facts(job.data.val is not None, None if plain else task.headline, task.lower)
+
+    return check
+
+
+@dataclass(frozen=True)
+class _Read(Dataset):
+    """A data set that is already in memory."""
+
+    images: ImageSet
+
+    def load(self) -> ImageSet:
+        return self.images
