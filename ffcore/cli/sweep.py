@@ -50,9 +50,9 @@ def command(
 ) -> int:
     """Train RECIPE at many points, and compare them on validation data.
 
-    With --trials, OVERRIDES such as optimizer.lr=log:1e-4:1e-1, data.batch_size=int:10:100,
-    block.handoff.dropout=linear:0:0.5 or optimizer=choice:adam,sgd are searched. Without it, overrides with
-    several values, such as optimizer.lr=1e-3,3e-3, make a grid.
+    With --trials, OVERRIDES such as optimizer.lr=log:1e-4:1e-1, optimizer.weight_decay=linear:0:0.1,
+    data.batch_size=int:10:100 or optimizer=choice:adam,sgd are searched. Without it, overrides with several
+    values, such as optimizer.lr=1e-3,3e-3, make a grid.
     """
     from ffcore.cli.sweeps import run_sweep
     from ffcore.run import sweeping

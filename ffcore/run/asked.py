@@ -7,11 +7,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from ffcore.errors import RunError, UserError, one_line
 from ffcore.files import METRICS
 from ffcore.plugin import manager
 from ffcore.recipe.text import parse
+from ffcore.report.text import plural
+from ffcore.run import directory
 from ffcore.run.grid import SweepRun
 from ffcore.run.search import Trial, short
 from ffcore.run.study import Study
@@ -37,6 +40,9 @@ class Asked:
     def __init__(self, sweep: Sweep, tell: Callable[[str], None]) -> None:
         assert sweep.search is not None
         self._sweep, self._search, self._say = sweep, sweep.search, tell
+        for run in sweep.runs:
+            if self._open(run):
+                _refuse_running(sweep.folder / run.name)
         begun = bool(sweep.runs) or bool(self._search.found)
         self._study = Study(self._search, sweep.recipe, sweep.folder, begun=begun)
         self._waiting: list[SweepRun] = []
@@ -51,7 +57,7 @@ class Asked:
                     self._waiting += [run for run in runs if self._open(run)]
                     self._settle(number)
         if others := sum(trial.worker is not None for trial in self._search.found):
-            tell(f"study {self._search.study}: {others} trials of other workers")
+            tell(f"study {self._search.study}: {plural(others, 'trial')} of other workers")
 
     def take(self) -> SweepRun | None:
         """Returns the next run: of a trial that has begun, or of a new one."""
@@ -86,6 +92,8 @@ class Asked:
     def ended(self, run: SweepRun) -> None:
         """Tell the study, if the run was the last of its trial."""
         number = run.trial or 0
+        if self._sweep.results(run) is not None:  # Ctrl-C came when it had ended
+            run.status, run.error = 0, None
         if self._sweep.state(run) in ("pruned", "failed"):
             for other in [one for one in self._waiting if one.trial == number]:
                 self._waiting.remove(other)
@@ -180,3 +188,20 @@ class Asked:
         except RunError as error:
             again = manager.command("sweep", "--resume", str(self._sweep.folder))
             raise RunError(f"{error}; when it is back, resume with `{again}`") from error
+
+
+def _refuse_running(folder: Path) -> None:
+    """Raise if a process still runs here: a sweep that is killed leaves its runs behind.
+
+    Raises:
+        UserError: a process does.
+    """
+    if not folder.is_dir():
+        return
+    try:
+        with directory.locked(folder):
+            return
+    except UserError as error:
+        raise UserError(
+            f"{error}, which a killed sweep has started: wait for its end, then resume"
+        ) from error

@@ -42,7 +42,8 @@ class Range:
     def __str__(self) -> str:
         if self.word == "choice":
             return f"choice:{','.join(self.choices)}"
-        return f"{self.word}:{text_of(self.low)}:{text_of(self.high)}"
+        ends = (text_of(end).removesuffix(".0") for end in (self.low, self.high))
+        return ":".join((self.word, *ends))
 
     def tried(self) -> tuple[str, ...]:
         """Returns the values that are checked before a search: both ends and one between, or all choices."""
@@ -96,7 +97,8 @@ def parse_range(path: str, text: str) -> Range:
     match = _WORD.fullmatch(text)
     if match is None or match[1] not in WORDS:
         hint = closest(match[1], WORDS) if match is not None else ""
-        raise UserError(f"{where} is not a range{hint}; write {EXAMPLES}")
+        meant = hint if "mean" in hint else ""  # all words are in the examples
+        raise UserError(f"{where} is not a range; write {EXAMPLES}{meant}")
     if path == "seed":
         raise UserError("seed: a search does not choose the seed; give --seeds 1,2,3 to average over seeds")
     word, rest = match[1], match[2]

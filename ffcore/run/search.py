@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,7 +126,7 @@ class Search(BaseModel):
         for seed in self.seeds or (None,):
             own = () if seed is None else (f"seed={seed}",)
             name = f"trial-{number:04d}" + (f"+seed-{seed}" if len(self.seeds) > 1 else "")
-            run = SweepRun(name, point, (*self.overrides, *point, *own), trial=number)
+            run = SweepRun(name, point, ordered((*self.overrides, *point, *own)), trial=number)
             recipe = absolute(load(str(base), run.overrides))
             run.seed, run.recipe = recipe.seed, dump(recipe)
             made.append(run)
@@ -153,22 +153,31 @@ def plan(name: str, overrides: Sequence[str]) -> tuple[dict[str, Range], tuple[s
         UserError: a range is not valid, or its path is set twice.
     """
     found = {i: _range(one) for i, one in enumerate(overrides) if known(one)}
-    # of a range the first value: the other overrides can then be read as one value or as several
-    firsts = [
-        f"{found[i].path}={found[i].tried()[0]}" if i in found else one for i, one in enumerate(overrides)
-    ]
+    # with the first value of each range, the other overrides can be read as one value or as several
+    firsts = list(overrides)
+    for i, searched in found.items():
+        firsts[i] = f"{searched.path}={searched.tried()[0]}"
+    for i, values in several_values(name, firsts).items():
+        found[i] = choice(path_of(overrides[i]), [value.partition("=")[2] for value in values])
+        firsts[i] = values[0]
     for i, one in enumerate(overrides):
         if i not in found and looks(one) and not loads_as_one(name, firsts, firsts, i):
             _range(one)  # raises: the word is unknown
-    for i, values in several_values(name, firsts).items():
-        path = path_of(overrides[i])
-        found.setdefault(i, choice(path, [value.partition("=")[2] for value in values]))
     paths = [path_of(one) for one in overrides]
     for searched in found.values():
         if paths.count(searched.path) > 1:
             raise UserError(f"{searched.path}: is searched, and is set by a second override")
     rest = tuple(one for i, one in enumerate(overrides) if i not in found)
-    return {one.path: one for one in found.values()}, rest
+    return {found[i].path: found[i] for i in sorted(found)}, rest
+
+
+def ordered(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Returns overrides with those of components first: a new component begins with its own options.
+
+    >>> ordered(["optimizer.lr=0.1", "optimizer=sgd"])
+    ('optimizer=sgd', 'optimizer.lr=0.1')
+    """
+    return tuple(sorted(overrides, key=lambda one: path_of(one).removesuffix(".kind").count(".")))
 
 
 def tried(searched: Mapping[str, Range], overrides: Sequence[str], seeds: Sequence[int]) -> list[SweepRun]:
@@ -185,7 +194,7 @@ def tried(searched: Mapping[str, Range], overrides: Sequence[str], seeds: Sequen
     points.append({path: several[-1] for path, several in values.items()})
     own = [f"seed={seeds[0]}"] if seeds else []
     unique = dict.fromkeys(tuple(f"{path}={value}" for path, value in point.items()) for point in points)
-    return [SweepRun("", point, (*overrides, *point, *own)) for point in unique]
+    return [SweepRun("", point, ordered((*overrides, *point, *own))) for point in unique]
 
 
 def checked(
@@ -204,7 +213,9 @@ def checked(
     def collect(recipe: Recipe) -> None:
         facts.append(build(recipe))
         if not facts[-1].validated:
-            raise UserError("a search compares runs by their validation, but data.validation is 0")
+            raise UserError(
+                "a search compares runs by their validation, but data.validation is 0; write 0.1 or so"
+            )
 
     own = check(name, runs, collect)
     measures = {(one.headline, one.lower) for one in facts}

@@ -10,7 +10,7 @@ from ffcore.report.text import NOTHING, clock, count, literal, markdown_table, p
 from ffcore.report.text import number as formatted
 from ffcore.run import directory
 from ffcore.run.grid import SweepRun
-from ffcore.run.search import Search, Trial, short_value
+from ffcore.run.search import Search, Trial, ordered, short_value
 from ffcore.run.sweep import Sweep, plus_minus, remarks, shown
 
 LEAST = 8
@@ -63,7 +63,7 @@ def command(sweep: Sweep, trial: Trial) -> str:
     values = [f"{path}={value}" for path, value in trial.values.items()]
     seeds = ["--seeds", ",".join(map(str, search.seeds))] if len(search.seeds) > 1 else []
     one = [f"seed={search.seeds[0]}"] if len(search.seeds) == 1 else []
-    return manager.command("run", sweep.recipe, *search.overrides, *values, *one, *seeds)
+    return manager.command("run", sweep.recipe, *ordered((*search.overrides, *values, *one)), *seeds)
 
 
 def sections(sweep: Sweep) -> list[Section]:
@@ -139,9 +139,10 @@ def write(sweep: Sweep, complain: Callable[[str], None]) -> bool:
 def title(sweep: Sweep) -> str:
     """Returns the title: what was searched, and how far it is."""
     found = _search(sweep).found
+    words = {"done": "done", "pruned": "pruned", "failed": "failed", "running": "unfinished"}
     counts = [
-        f"{sum(trial.state == state for trial in found)} {state}"
-        for state in ("done", "pruned", "failed", "running")
+        f"{sum(trial.state == state for trial in found)} {word}"
+        for state, word in words.items()
         if any(trial.state == state for trial in found)
     ]
     return f"{sweep.recipe}: search of {_search(sweep).trials} trials, {', '.join(counts) or 'none begun'}"
@@ -171,7 +172,7 @@ def _rank(search: Search, trial: Trial) -> tuple[int, float]:
 def _row(sweep: Sweep, search: Search, trial: Trial) -> list[str]:
     values = [short_value(trial.values.get(path, NOTHING)) for path in search.ranges]
     runs = sweep.trials.get(trial.number, [])
-    name = f"trial-{trial.number:04d}"
+    name = f"trial-{trial.number:04d}" + (" elsewhere" if trial.worker is not None else "")
     digits = 2 if search.headline is None else 4
     own = shown(sweep, runs)[1]
     if trial.state == "done":
@@ -180,11 +181,10 @@ def _row(sweep: Sweep, search: Search, trial: Trial) -> list[str]:
         metrics = [sweep.metrics(run) for run in runs]
         epochs = max((one["epochs"] or 0 for one in metrics), default=0)
         seconds = sum(one["wall_s"] or 0.0 for one in metrics)
-        where = [count(epochs), clock(seconds)] if runs else [NOTHING, "elsewhere"]
+        where = [count(epochs), clock(seconds)] if runs else [NOTHING, NOTHING]
         return [f"{name}{mark}", *values, _tests(sweep, runs), val, *where]
     last = "" if trial.value is None else f", {trial.value:.{digits}f}"
     state = next((sweep.state(run) for run in runs if sweep.state(run) != "done"), trial.state)
-    state = "running elsewhere" if trial.state == "running" and not runs else state
     return [name, *values, NOTHING, f"{state}{last}", NOTHING, NOTHING]
 
 

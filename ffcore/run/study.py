@@ -69,7 +69,8 @@ class Study:
         self._file = _file(self.url)
         self._alive = 0.0
         if begun and self._file is not None and not self._file.exists():
-            raise UserError(f"{without_password(self.url)}: the storage of the search is gone")
+            where = without_password(self.url)
+            raise UserError(f"{where}: the storage of the search is gone; if it has moved: --storage URL")
         with _quiet(), self._opening():
             self._storage = RDBStorage(self.url, _engine_options(self.url))
             self._pruner = optuna.pruners.MedianPruner()
