@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ffcore.errors import UserError
 from ffcore.recipe.errors import RecipeError
@@ -84,6 +84,20 @@ class Search(BaseModel):
     digest: str = ""
     found: list[Trial] = []
     importance: dict[str, float] | None = None
+
+    @field_validator("ranges")
+    @classmethod
+    def _readable(cls, ranges: dict[str, str]) -> dict[str, str]:
+        for path, text in ranges.items():
+            parse_range(path, text)
+        return ranges
+
+    @model_validator(mode="after")
+    def _complete(self) -> Search:
+        for trial in self.found:
+            if trial.value is not None and (missing := self.ranges.keys() - trial.values.keys()):
+                raise ValueError(f"trial {trial.number} has no value of {min(missing)}")
+        return self
 
     def parsed(self) -> dict[str, Range]:
         """Returns the ranges by path."""

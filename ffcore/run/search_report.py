@@ -184,7 +184,9 @@ def _row(sweep: Sweep, search: Search, trial: Trial) -> list[str]:
         where = [count(epochs), clock(seconds)] if runs else [NOTHING, NOTHING]
         return [f"{name}{mark}", *values, _tests(sweep, runs), val, *where]
     last = "" if trial.value is None else f", {trial.value:.{digits}f}"
-    state = next((sweep.state(run) for run in runs if sweep.state(run) != "done"), trial.state)
+    states = {sweep.state(run) for run in runs} - {"done"}
+    own_state = states.pop() if len(states) == 1 and len(runs) == 1 else "unfinished"
+    state = own_state if trial.state == "running" and runs else trial.state
     return [name, *values, NOTHING, f"{state}{last}", NOTHING, NOTHING]
 
 

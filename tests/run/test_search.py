@@ -17,6 +17,7 @@ from ffcore.files import SUMMARY
 from ffcore.recipe.load import load
 from ffcore.run import many, search_report, study, sweeping
 from ffcore.run.checking import Facts
+from ffcore.run.search import Search
 from ffcore.run.sweep import Sweep
 from ffcore.run.sweep_picture import draw
 from ffcore.run.sweeping import Options
@@ -135,6 +136,16 @@ def test_the_value_of_a_trial_is_the_mean_over_its_seeds():
     assert len(search_report.rows(sweep)) == 2
     assert "±" in search_report.rows(sweep)[0][3]
     assert search_report.command(sweep, sweep.search.best).endswith("--seeds 1,3")
+
+
+def test_a_headline_of_which_more_is_better_is_maximised(monkeypatch):
+    monkeypatch.setattr("ffcore.run.checking.checker", lambda: lambda recipe: Facts(True, "r2", False))
+    sweep = begin(storage="sqlite:///shared.db")
+    with study._quiet():
+        made = optuna.load_study(study_name="digits/ff", storage="sqlite:///shared.db")
+    assert made.direction == optuna.study.StudyDirection.MAXIMIZE
+    trials = [{"number": n, "state": "done", "value": n, "values": {"network.0.units": "9"}} for n in (0, 1)]
+    assert Search(**(sweep.search.model_dump() | {"found": trials})).best.number == 1
 
 
 def test_a_failed_trial_does_not_end_the_search():
@@ -350,6 +361,24 @@ def test_without_optuna_one_line_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^a search needs Optuna: pip install 'ffcore\[sweep\]'$"):
         begin()
     assert sweeping.begin("digits/ff", ["optimizer.lr=1,2"]).runs  # a grid needs none
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("ranges", {"a": "log:2:1"}, "search.ranges: a: .*below the upper end"),
+        ("found", [{"number": 0, "state": "done", "value": 1.0, "values": {}}], "trial 0 has no value of"),
+        ("trials", 0, r"search\.trials"),
+    ],
+)
+def test_a_damaged_summary_is_named(key, value, expected):
+    sweep = begin()
+    file = sweep.folder / SUMMARY
+    content = json.loads(file.read_text())
+    content["search"][key] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"summary\.json: not the summary of a sweep: .*{expected}"):
+        Sweep.read(sweep.folder)
 
 
 def test_a_grid_is_written_in_the_format_of_earlier_versions():
