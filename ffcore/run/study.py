@@ -29,7 +29,7 @@ try:
     )
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial, TrialState
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 except ImportError as missing:
     raise UserError("a search needs Optuna: pip install 'ffcore[sweep]'") from missing
 
@@ -37,6 +37,7 @@ STALE_S = 300.0
 """Seconds without a sign of life after which the running trial of another worker is given up."""
 ALIVE_S = 30.0
 """Seconds between two signs of life."""
+_ATTEMPTS = 4
 _ATTRIBUTE = "ffcore"
 _GIVEN_UP = "given up"
 _STATES: dict[TrialState, State] = {
@@ -72,7 +73,7 @@ class Study:
             where = without_password(self.url)
             raise UserError(f"{where}: the storage of the search is gone; if it has moved: --storage URL")
         with _quiet(), self._opening():
-            self._storage = RDBStorage(self.url, _engine_options(self.url))
+            self._storage = _storage(self.url)
             self._pruner = optuna.pruners.MedianPruner()
             self._study = optuna.create_study(
                 storage=self._storage,
@@ -249,6 +250,18 @@ class Study:
                 yield
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError, OSError) as error:
             raise RunError(f"{gone} has failed: {_reason(error)}") from error
+
+
+def _storage(url: str) -> RDBStorage:
+    for attempt in range(_ATTEMPTS):
+        try:
+            return RDBStorage(url, _engine_options(url))
+        except (DBAPIError, optuna.exceptions.StorageInternalError):
+            # two workers that start at the same time make the same tables
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(0.2 * (attempt + 1))
+    raise AssertionError
 
 
 @contextmanager

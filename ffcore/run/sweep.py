@@ -182,6 +182,9 @@ class Sweep:
     @property
     def task(self) -> dict[str, Any] | None:
         """The task of the finished runs, with its headline; None for the classification of samples."""
+        if self.search is not None:  # known without results, of which there may be many
+            headline = self.search.headline
+            return None if headline is None else {"headline": headline, "lower": self.search.lower}
         found = ((self.results(run) or {}).get("task") for run in self.runs)
         return next((task for task in found if task is not None), None)
 

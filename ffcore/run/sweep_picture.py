@@ -164,7 +164,7 @@ def _scatter(ax: Axes, searched: Range, search: Search, known: Sequence[Trial]) 
     for state, style in styles.items():
         if own := [trial for trial in known if trial.state == state]:
             x = [places[texts[trial.number]] for trial in own]
-            name = "finished" if state == "done" else state
+            name = {"done": "finished", "running": "unfinished"}.get(state, state)
             ax.scatter(x, [trial.value or 0.0 for trial in own], label=name, **style)
     if (best := search.best) is not None:
         at = places[best.values[searched.path]]

@@ -36,12 +36,14 @@ if mode == "fail" or (mode == "fail above 50" and units > 50):
     sys.exit("error: diverged")
 error = units / 1000 + seed / 100
 bad = mode == "prune" and int(folder.name[6:10]) >= 5
-(folder / "metrics.csv").write_text(f"epoch,val_accuracy\\n1,{0.1 if bad else 1 - error}\\n2,\\n")
+(folder / "draft").write_text(f"epoch,val_accuracy\\n1,{0.1 if bad else 1 - error}\\n2,\\n")
+(folder / "draft").rename(folder / "metrics.csv")
 if (bad or mode == "wait") and not again:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     time.sleep(30)
 results = {"test": {"error": 50.0}, "val": {"accuracy": 1 - error}, "epochs": 2, "wall_s": 1.5}
-(folder / "results.json").write_text(json.dumps(results))
+(folder / "draft").write_text(json.dumps(results))
+(folder / "draft").rename(folder / "results.json")
 """
 RANGE = "network.0.units=int:10:100"
 
