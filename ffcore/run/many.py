@@ -189,6 +189,8 @@ class _Work:
         for slot in ended:
             run, process, began = self.running.pop(slot)
             _end(self.sweep, run, process.returncode, began)
+            if self.forwarded > 2 and self.sweep.search is not None and process.returncode == -signal.SIGKILL:
+                run.status, run.error = INTERRUPTED, None  # by the third Ctrl-C: the trial has not failed
             try:
                 self.source.ended(run)
             finally:

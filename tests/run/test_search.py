@@ -38,8 +38,8 @@ error = units / 1000 + seed / 100
 bad = mode == "prune" and int(folder.name[6:10]) >= 5
 (folder / "draft").write_text(f"epoch,val_accuracy\\n1,{0.1 if bad else 1 - error}\\n2,\\n")
 (folder / "draft").rename(folder / "metrics.csv")
-if (bad or mode == "wait") and not again:
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+if (bad or mode in ("wait", "deaf")) and not again:
+    signal.signal(signal.SIGINT, signal.SIG_IGN if mode == "deaf" else lambda *_: sys.exit(130))
     time.sleep(30)
 results = {"test": {"error": 50.0}, "val": {"accuracy": 1 - error}, "epochs": 2, "wall_s": 1.5}
 (folder / "draft").write_text(json.dumps(results))
@@ -73,12 +73,13 @@ def points(sweep):
     return [run.point for run in sweep.runs]
 
 
-def press_when(exists):
+def press_when(exists, times=1):
     def press():
         while not exists.exists():
             time.sleep(0.02)
-        time.sleep(0.1)
-        signal.raise_signal(signal.SIGINT)
+        for _ in range(times):
+            time.sleep(0.2)
+            signal.raise_signal(signal.SIGINT)
 
     threading.Thread(target=press).start()
 
@@ -173,9 +174,10 @@ def test_a_trial_worse_than_the_median_is_pruned():
     assert search_report.rows(sweep, best_first=True)[0][0].endswith("(best val.)")
 
 
-def test_ctrl_c_leaves_a_study_that_is_resumed(tmp_path):
-    sweep = begin("search", RANGE, "title=wait", trials=1)
-    press_when(tmp_path / "search" / "trial-0000" / "metrics.csv")
+@pytest.mark.parametrize(("mode", "times"), [("wait", 1), ("deaf", 3)])
+def test_ctrl_c_leaves_a_study_that_is_resumed(tmp_path, mode, times):
+    sweep = begin("search", RANGE, f"title={mode}", trials=1)
+    press_when(tmp_path / "search" / "trial-0000" / "metrics.csv", times)
     assert launch(sweep) == 130
     assert sweep.search.found[0].state == "running"
     again = Sweep.read(sweep.folder)
