@@ -129,7 +129,8 @@ def write(sweep: Sweep, complain: Callable[[str], None]) -> bool:
         for section in sections(sweep):
             if section.title == "Trials" and figure is not None:
                 document.add("parameters", lambda: Section("Parameters"))
-                picture = Picture(NAME.removesuffix(".png"), figure, "Validation over each parameter.")
+                caption = f"The {_search(sweep).measure} of each trial; of a pruned one the last value."
+                picture = Picture(NAME.removesuffix(".png"), figure, caption)
                 document.cover(lambda picture=picture: picture)  # type: ignore[misc]
             document.add(section.title, lambda section=section: section)  # type: ignore[misc]
         document.write("summary")

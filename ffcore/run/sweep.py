@@ -97,7 +97,9 @@ class Sweep:
     command: str | None = None
     report: bool = False
     search: Search | None = None
-    _read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = field(default_factory=dict, compare=False)
+    _read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def read(cls, folder: Path) -> Sweep:
