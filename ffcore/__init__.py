@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ffcore.local import LocalBlock
     from ffcore.local.optimizers import block_optimizers as optimizers
     from ffcore.network import Network
+    from ffcore.run.analysis import analyse
     from ffcore.run.cost_meter import CostMeter
     from ffcore.run.evaluation import evaluate
     from ffcore.run.fit import fit
@@ -28,6 +29,7 @@ _LAZY = {
     "LocalBlock": "ffcore.local:LocalBlock",
     "Network": "ffcore.network:Network",
     "activities": "ffcore.by_hand:activities",
+    "analyse": "ffcore.run.analysis:analyse",
     "cost_sheet": "ffcore.build.cost_sheet:cost_sheet",
     "delocalize": "ffcore.build.localize:delocalize",
     "evaluate": "ffcore.run.evaluation:evaluate",
@@ -47,6 +49,7 @@ __all__ = [
     "Network",
     "activities",
     "add_plugin",
+    "analyse",
     "cost_sheet",
     "delocalize",
     "evaluate",

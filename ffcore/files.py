@@ -13,6 +13,8 @@ CONFIG, RESULTS, METRICS, ARRAYS = "config.yaml", "results.json", "metrics.csv",
 CHECKPOINTS = "checkpoints"
 EXITS = "exits.json"
 """Thresholds of early exits, written by ``ffcore eval --exits``."""
+ANALYSIS = "analysis.json"
+"""What representations are like, written by ``ffcore eval --analysis``."""
 SUMMARY = "summary.json"
 """In the directory of a sweep."""
 _DRAFT = ".tmp"

@@ -28,8 +28,10 @@ MAY_IMPORT = {
     "data": {"interfaces", "tasks", "plugin", "errors"},
     "build": {"network", "engine", "local", "tasks", "interfaces", "recipe", "plugin", "data", "errors"},
     "report": {"plugin", "recipe", "errors"},
+    "analysis": {"network", "build", "local", "tasks", "interfaces", "report", "errors"},
     "ranks": {"engine", "local", "interfaces", "recipe", "errors"},
     "run": {
+        "analysis",
         "network",
         "by_hand",
         "ranks",

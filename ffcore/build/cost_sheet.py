@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.blame import reported
+from ffcore.build.twin import plan_all, twin_of
 from ffcore.errors import FOREIGN, UserError, expect
-from ffcore.interfaces import BlackBox, Progress
+from ffcore.interfaces import BlackBox
 from ffcore.interfaces.structure import mapped, rows
 from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, block_optimizers
 from ffcore.local.cost_sheet import BlockSheet, CostSheet, Line, Part, memory_of
@@ -22,9 +22,6 @@ from ffcore.network import Network
 
 _SAMPLES = 2
 """Samples of a counted step: the fewest with which all algorithms learn."""
-
-_EPOCHS = 10_000
-"""Epochs of a run that is long enough for every schedule."""
 
 
 def cost_sheet(
@@ -162,14 +159,16 @@ class Counts:
         with warnings.catch_warnings(), torch.random.fork_rng(devices), torch.inference_mode(False):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
-            twin, made = _twin(net, optimizers)
+            twin, made = twin_of(net, optimizers)
             self.optimizers = made is not None
             local = twin.local
             local.optimizers = made or block_optimizers(local, torch.optim.SGD, lr=0.0)
             local.optimizers.network = None
             accumulate = max((each.accumulate for each in local.optimizers), default=1)
             self._all_gradients = accumulate > 1
-            _plan(twin, windows)
+            plan_all(twin)
+            if windows is not None:
+                local.plan(windows)
             twin.train()
             steps = []
             counter = Counter(local)
@@ -220,25 +219,6 @@ class Counts:
         return memory_of(parts, outside, self._whole, batch_size, all_gradients=self._all_gradients)
 
 
-class _Silent(BlackBox):
-    """Takes the place of a black box that should not be called.
-
-    Args:
-        shape: shape of one row of the output; None if it is not known.
-        name: name of the box.
-    """
-
-    def __init__(self, shape: tuple[int, ...] | None, name: str) -> None:
-        super().__init__()
-        self.shape, self.name = shape, name
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return random numbers."""
-        if self.shape is None:
-            raise UserError(f"the black box {self.name} is not called, and the shape of its output not known")
-        return torch.rand(x.shape[0], *self.shape, device=x.device)
-
-
 def refused(learners: Iterable[LocalBlock]) -> str | None:
     """Return why no step can run without a call of what works outside of ffcore; None if one can."""
     for block in learners:
@@ -249,48 +229,6 @@ def refused(learners: Iterable[LocalBlock]) -> str | None:
                 what = type(part).__name__
                 return f"block {block.name} works outside of this process ({what}), which is not called here"
     return None
-
-
-def _twin(net: Network, optimizers: Any) -> tuple[Network, BlockOptimizers | None]:
-    """Return a copy that shares nothing with the network, and its optimisers."""
-    local = net.local
-    memo: dict[int, Any] = {id(local.observers): [], id(net.records): []}
-    if local.record is not None:
-        memo[id(local.record)] = _ignored
-    if local.route is not None:
-        memo[id(local.route)] = _ignored
-    modules = {part: None for top in (net, *local.learners.values()) for part in top.modules()}
-    for part in modules:
-        if isinstance(part, BoxStage):
-            memo[id(part.box)] = _Silent(part.shape, part.name)
-    for part in modules:
-        if isinstance(part, BlackBox):
-            memo.setdefault(id(part), _Silent(None, type(part).__name__))
-    given = optimizers if isinstance(optimizers, BlockOptimizers) else None
-    twin, made = copy.deepcopy((net, given or local.optimizers), memo)
-    if optimizers is not None and given is None:
-        made = block_optimizers(twin.local, optimizers)
-    twin.local.route, twin.local.record, twin.local.finite = None, None, False
-    for block in twin.local.learners.values():
-        block._how_to_compile = None
-    return twin, made
-
-
-def _ignored(*args: Any) -> None:
-    pass
-
-
-def _plan(twin: Network, given: Sequence[range] | None) -> None:
-    """Let windows learn; None: all blocks that ever learn, in the windows of the first step or alone."""
-    twin.advance(Progress(0, 0, _EPOCHS))
-    if given is not None:
-        twin.local.plan(given)
-        return
-    count = len(twin.local.learning)
-    windows = [w for w in twin.schedule.windows(Progress(0, 0, _EPOCHS), count) if w]
-    covered = {i for window in windows for i in window}
-    windows += [range(i, i + 1) for i in range(count) if i not in covered]
-    twin.local.plan(sorted(windows, key=lambda window: window.start))
 
 
 def _samples(net: Network, example: Any, samples: int, device: torch.device) -> Any:

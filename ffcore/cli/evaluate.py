@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from ffcore.cli.folder import Folder
 from ffcore.errors import UserError
-from ffcore.files import EXITS
+from ffcore.files import ANALYSIS, EXITS
 from ffcore.report.text import number, plain
 
 
@@ -26,7 +27,8 @@ from ffcore.report.text import number, plain
 @click.option(
     "--samples",
     type=click.IntRange(min=2),
-    help="with --probe: training samples for the fit, chosen by the run's seed  [default: 10000]",
+    help="chosen by the run's seed: with --probe training samples for the fit  [default: 10000], with "
+    "--analysis samples of the split  [default: 1000]",
 )
 @click.option(
     "--exits", is_flag=True, help="choose early exits on validation data, and measure them on test data"
@@ -36,6 +38,12 @@ from ffcore.report.text import number, plain
     type=click.FloatRange(0, 100),
     help="with --exits: accuracy that may be lost, in percentage points  [default: 0.1]",
 )
+@click.option(
+    "--analysis",
+    is_flag=True,
+    help="measure what representations are like, and how robust predictions are",
+)
+@click.option("--twin", type=Folder(), help="with --analysis: another run on the same data, for CKA")
 def command(
     run_dir: Path,
     overrides: tuple[str, ...],
@@ -46,6 +54,8 @@ def command(
     samples: int | None,
     exits: bool,
     tolerance: float | None,
+    analysis: bool,
+    twin: Path | None,
 ) -> None:
     """Evaluate the run in RUN_DIR on its data, or on other files given by OVERRIDES such as data.root=DIR.
 
@@ -54,17 +64,17 @@ def command(
     # Only given options are passed on: the defaults are those of `probe`.
     given = {"neighbours": neighbours, "samples": samples}
     options = {name: value for name, value in given.items() if value is not None}
-    if options and not probe:
-        raise UserError(f"--{next(iter(options))} needs --probe")
+    _refuse_mixed(
+        {"--probe": probe, "--exits": exits, "--analysis": analysis},
+        {**options, "twin": twin, "tolerance": tolerance},
+        split,
+    )
     if exits:
-        if probe or split is not None:
-            raise UserError(
-                f"--exits: leave {'--probe' if probe else '--split'} out; it measures both splits"
-            )
         _exits(run_dir, overrides, tolerance, as_json)
         return
-    if tolerance is not None:
-        raise UserError("--tolerance needs --exits")
+    if analysis:
+        _analysis(run_dir, overrides, twin, samples, split or "test", as_json)
+        return
     split = split or "test"
     metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
     if as_json:
@@ -82,6 +92,35 @@ def command(
             click.echo(f"  {plain(name):12} {100 * accuracy:.2f} %")
     for name, mean in metrics["measures"].items():
         click.echo(f"  {plain(name)} {mean:.4f}")
+
+
+_OF = {
+    "neighbours": ("--probe",),
+    "samples": ("--probe", "--analysis"),
+    "tolerance": ("--exits",),
+    "twin": ("--analysis",),
+}
+"""The evaluations that an option belongs to."""
+
+
+def _refuse_mixed(chosen: Mapping[str, bool], options: Mapping[str, Any], split: str | None) -> None:
+    """Raise if two evaluations are asked for, or options of another one.
+
+    Raises:
+        UserError: with the option.
+    """
+    names = [name for name, is_chosen in chosen.items() if is_chosen]
+    if len(names) > 1:
+        other = names[0]
+        why = "it measures both splits" if names[1] == "--exits" else "it is an evaluation of its own"
+        raise UserError(f"{names[1]}: leave {other} out; {why}")
+    for name, value in options.items():
+        if value is not None and not set(names) & set(_OF[name]):
+            raise UserError(f"--{name} needs {' or '.join(_OF[name])}")
+    if names == ["--exits"] and split is not None:
+        raise UserError("--exits: leave --split out; it measures both splits")
+    if names == ["--analysis"] and split not in (None, "test", "val"):
+        raise UserError(f"--analysis: --split {split}: should be test or val")
 
 
 def _print_measures(metrics: dict[str, Any]) -> None:
@@ -138,6 +177,44 @@ def _exits(run_dir: Path, overrides: tuple[str, ...], tolerance: float | None, a
     for line in notes(chosen):
         click.echo(line)
     click.echo(f"written: {run_dir / EXITS}; ffcore report {run_dir} shows the curve")
+
+
+def _analysis(
+    run_dir: Path,
+    overrides: tuple[str, ...],
+    twin: Path | None,
+    samples: int | None,
+    split: str,
+    as_json: bool,
+) -> None:
+    """Analyse a run and print the tables; the file ``analysis.json`` is written into the run directory."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from ffcore.cli.console import print_table
+    from ffcore.report.analysis import tables
+    from ffcore.run.analysis import SAMPLES, analyse_run
+
+    with Console(stderr=True).status("analysis") as status:
+        made = analyse_run(
+            run_dir,
+            overrides,
+            twin=None if twin is None else str(twin),
+            samples=SAMPLES if samples is None else samples,
+            split=split,
+            tell=lambda name: status.update(Text(f"analysis: {plain(name)}")),
+        )
+    if as_json:
+        click.echo(json.dumps(made.as_json(), indent=2))
+        return
+    click.echo(f"{run_dir}, analysis of {made.samples} samples of the {split} split")
+    for table in tables(made):
+        click.echo(f"\n{table.title}")
+        if table.rows:
+            print_table(table.columns, [[plain(cell) for cell in row] for row in table.rows])
+        for line in table.notes:
+            click.echo(line)
+    click.echo(f"\nwritten: {run_dir / ANALYSIS}; ffcore report {run_dir} shows the pictures")
 
 
 def _print_probes(metrics: dict[str, Any]) -> None:

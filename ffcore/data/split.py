@@ -48,6 +48,11 @@ def cut(split: Split, validation: int | float, seed: int, own: bool = False) -> 
     return parted(split, _count(len(split), validation), seed, own)
 
 
+def some(split: Split, most: int, seed: int) -> Split:
+    """Returns at most ``most`` samples, a random choice by a seed, in stored order."""
+    return split if len(split) <= most else split.take(np.sort(permutation(len(split), seed)[:most]))
+
+
 def parted(split: Split, count: int, seed: int, own: bool = False) -> tuple[Split, Split]:
     """Split off `count` random samples. Returns (the others, the `count`), each in stored order."""
     order = permutation(len(split), seed, own)

@@ -24,7 +24,8 @@ class LabelledInput(Tensor):
     A first layer that supports it multiplies ``base`` by the weights once for all views. Every other
     operation gets the dense tensor, which `dense` computes, and returns an ordinary tensor.
 
-    No gradient flows back into the parts, and no operation may change such a tensor in place. The body of a
+    No gradient flows back into the parts, and no operation may change such a tensor in place. Where samples
+    need a gradient, as for adversarial samples, `LabelledInput.of` makes an ordinary tensor. The body of a
     block gets the dense tensor unless it sets ``takes_labelled_input = True``.
 
     >>> x = LabelledInput(torch.tensor([[0.0, 7.0]]), torch.tensor([[3.0], [4.0]]))
@@ -56,6 +57,22 @@ class LabelledInput(Tensor):
 
     def __init__(self, base: Tensor, code: Tensor, scale: Tensor | None = None) -> None:
         pass
+
+    @staticmethod
+    def of(base: Tensor, code: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Return a labelled input; if the samples have a graph, the ordinary tensor with the same graph.
+
+        Args:
+            base: see the class.
+            code: see the class.
+            scale: see the class.
+        """
+        if not (base.requires_grad and torch.is_grad_enabled()):
+            return LabelledInput(base, code, scale)
+        flat = base.flatten(1)
+        rows = flat.repeat(code.shape[0] // flat.shape[0], 1)
+        made = torch.cat([code, rows[:, code.shape[1] :]], 1)
+        return (made if scale is None else made * scale).view(-1, *base.shape[1:])
 
     def dense(self) -> Tensor:
         """Return the ordinary tensor with the same values, (R, *shape)."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ffcore.plugin import manager
+from ffcore.report.analysis import analysis
 from ffcore.report.boxes import boxes
 from ffcore.report.confusion import confusion
 from ffcore.report.cost_sheet import cost_sheet
@@ -30,6 +31,7 @@ SECTIONS: dict[str, SectionMaker] = {
     "costs": costs,
     "cost sheet": cost_sheet,
     "exits": exits,
+    "analysis": analysis,
     "boxes": boxes,
     "spent": spent,
     "goodness": goodness,

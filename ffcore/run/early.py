@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
@@ -124,7 +124,7 @@ def early_of(module: ForwardOnly) -> Early:
     return Early(net.algorithm, net.local, net.contribution, net.shape)
 
 
-def checksum(module: ForwardOnly) -> str:
+def checksum(module: nn.Module) -> str:
     """Returns the SHA-256 of the weights and buffers of a module, with their names, in hexadecimal."""
     made = hashlib.sha256()
     for name, value in module.state_dict().items():

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from ffcore.data.images import Split
-from ffcore.data.split import cut, permutation
+from ffcore.data.split import cut, some
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Out, Views, dense
 from ffcore.run.data import Data
@@ -95,7 +95,7 @@ def probe(
     measured = choose(data, split)
     learn, choice = (data.train, data.val) if data.val is not None else cut(data.train, 0.1, 0)
     assert choice is not None, "the validation split, or a tenth of the training split"
-    learn = _some(learn, samples, predictor.recipe.seed)
+    learn = some(learn, samples, predictor.recipe.seed)
     most = len(learn) - (split == "train")  # on the training split no sample votes for itself
     if len(np.unique(learn.y)) == 1 or (neighbours > most and neighbours == NEIGHBOURS):
         raise UserError(f"--samples {samples}: too few to fit probes with {neighbours} neighbours")
@@ -228,10 +228,6 @@ def _flat(made: Tensor) -> Tensor:
         side = max(1, math.isqrt(MOST_FEATURES // made.shape[1]))
         made = adaptive_avg_pool2d(made, (min(side, made.shape[2]), min(side, made.shape[3])))
     return made.flatten(1)
-
-
-def _some(split: Split, most: int, seed: int) -> Split:
-    return split if len(split) <= most else split.take(np.sort(permutation(len(split), seed)[:most]))
 
 
 def _check(overrides: tuple[str, ...]) -> None:

@@ -112,6 +112,7 @@ def resume(
         group = stack.enter_context(join.joined(own))
         job.refuse_other_ranks(group, step=state["global_step"] if state is not None else 0)
         loggers = job.callbacks.loggers(run_dir, reporter(console)) if first else []
-        if first:  # the thresholds of the weights before
+        if first:  # what belongs to the weights before
             (run_dir / files.EXITS).unlink(missing_ok=True)
+            (run_dir / files.ANALYSIS).unlink(missing_ok=True)
         return job.run(run_dir, group, loggers, console, max_time, started, newest, state, report=report)

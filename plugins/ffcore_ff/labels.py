@@ -79,7 +79,7 @@ class Overlay(_OneHot):
             raise ValueError(f"labels overlay: {classes} classes do not fit into {features} input features")
         return super().setup(context)
 
-    def join(self, x: Tensor, code: Tensor) -> LabelledInput:
+    def join(self, x: Tensor, code: Tensor) -> Tensor:
         """Return V·N labelled rows, (N, *shape) and (V·N, K) → (V·N, *shape)."""
         if not x.is_floating_point():
             raise ValueError(f"labels are written into floats, not into {x.dtype}; use x.float()")
@@ -88,12 +88,12 @@ class Overlay(_OneHot):
         flat[:, : code.shape[1]] = 0
         code = code.to(x.dtype)
         if self.normalise == "none":
-            return LabelledInput(base, code)
+            return LabelledInput.of(base, code)
         # the base is 0 where the code is, so the squared length of a row is the sum of both
         square = flat.square().sum(1).repeat(code.shape[0] // x.shape[0]) + code.square().sum(1)
-        length = square.sqrt_().clamp_min_(1e-8)
+        length = square.sqrt().clamp_min(1e-8)
         unit = math.sqrt(flat.shape[1]) if self.normalise == "rms" else 1.0
-        return LabelledInput(base, code, (unit / length).unsqueeze(1))
+        return LabelledInput.of(base, code, (unit / length).unsqueeze(1))
 
     def c99(self) -> c99.LabelWriter:
         """Return the C form; see `ffcore.interfaces.c99`."""
@@ -113,7 +113,7 @@ class Prefix(Overlay):
         _OneHot.setup(self, context)
         return (context.classes + math.prod(context.shape),)
 
-    def join(self, x: Tensor, code: Tensor) -> LabelledInput:
+    def join(self, x: Tensor, code: Tensor) -> Tensor:
         """Return V·N labelled rows, (N, *shape) and (V·N, K) → (V·N, K + D)."""
         return super().join(F.pad(x.flatten(1), (code.shape[1], 0)), code)
 

@@ -223,7 +223,7 @@ def test_the_command_prints_a_table_or_json(finished, measured, capsys):
 
 def test_options_of_the_probe_need_probe(finished, capsys):
     assert main(["eval", str(finished.path), "--samples", "200"]) == 2
-    assert capsys.readouterr().err == "error: --samples needs --probe\n"
+    assert capsys.readouterr().err == "error: --samples needs --probe or --analysis\n"
 
 
 def test_the_error_names_neighbours_if_they_do_not_fit(finished):

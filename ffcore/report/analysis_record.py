@@ -1,0 +1,199 @@
+"""The schema of ``analysis.json``: what the representations of a run are like. Does not import torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ffcore.errors import UserError
+from ffcore.files import ANALYSIS
+from ffcore.reading import read_json
+from ffcore.report.values import Real, Share, Whole
+
+Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
+Rank = Annotated[float, Field(strict=True, ge=0, lt=1e18)]
+Cosine = Annotated[float, Field(strict=True, ge=-1, le=1)]
+
+
+class _Part(BaseModel):
+    """Keys of newer versions are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class BlockMeasures(_Part):
+    """Measures of one activity in a neutral pass; None where one is not defined.
+
+    Attributes:
+        name: name of the block, or "input".
+        features: number of units D, all values of a sample.
+        population_sparsity: how few units answer to a sample, from 0 to 1.
+        lifetime_sparsity: how few samples a unit answers to, from 0 to 1.
+        zeros: share of values that are 0.
+        dead: share of units that are 0 for all samples.
+        effective_rank: number of dimensions that the samples fill.
+        participation_ratio: number of dimensions that the variance fills.
+    """
+
+    name: str
+    features: Count
+    population_sparsity: Share | None
+    lifetime_sparsity: Share | None
+    zeros: Share
+    dead: Share
+    effective_rank: Rank | None
+    participation_ratio: Rank | None
+
+
+class Similarity(_Part):
+    """Unbiased linear CKA between activities of the same samples.
+
+    Attributes:
+        of: path of the other run; None between activities of the run itself.
+        rows: names of the run's activities.
+        columns: names of the other's.
+        values: a row for each of the run's activities; None where one is constant.
+    """
+
+    of: str | None = None
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[Real | None, ...], ...]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.values) != len(self.rows) or any(len(row) != len(self.columns) for row in self.values):
+            raise ValueError("values do not fit the names of rows and columns")
+        return self
+
+
+class BlockCosine(_Part):
+    """Cosine between the local gradient of a block and that of the global loss.
+
+    Attributes:
+        name: name of the block.
+        cosine: mean over batches; None if there is none.
+        deviation: standard deviation over batches; None if there is none.
+        reason: why there is none.
+    """
+
+    name: str
+    cosine: Cosine | None
+    deviation: Rank | None
+    reason: str = ""
+
+
+class GradientCosines(_Part):
+    """Cosines of all blocks.
+
+    Attributes:
+        split: of the batches.
+        batches: number of batches.
+        batch_size: samples of a batch.
+        temperature: T of the global loss; None if there is none.
+        blocks: in order.
+        reason: why there are none at all.
+    """
+
+    split: str
+    batches: Whole
+    batch_size: Count
+    temperature: Real | None
+    blocks: tuple[BlockCosine, ...] = ()
+    reason: str = ""
+
+
+class ChangeCurve(_Part):
+    """Accuracy against the size of a change of the input.
+
+    Attributes:
+        change: which.
+        levels: sizes: of "noise" σ and of "fgsm" ε in units of the data, of "shift" pixels.
+        accuracies: of each size, as a fraction.
+        reason: why there are none.
+        still: of "fgsm", share of samples with a gradient of zero, which do not change.
+    """
+
+    change: Literal["noise", "shift", "fgsm"]
+    levels: tuple[Real, ...] = ()
+    accuracies: tuple[Share, ...] = ()
+    reason: str = ""
+    still: Share = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.levels) != len(self.accuracies):
+            raise ValueError("there are not as many accuracies as levels")
+        return self
+
+
+class Robustness(_Part):
+    """Accuracy on changed inputs.
+
+    Attributes:
+        unit: "range" of images of bytes, or "deviation" of all values.
+        accuracy: on the samples as they are; None if nothing was measured.
+        curves: noise, shift, fgsm.
+        reason: why nothing was measured.
+    """
+
+    unit: Literal["range", "deviation"]
+    accuracy: Share | None
+    curves: tuple[ChangeCurve, ...] = ()
+    reason: str = ""
+
+
+class Analysis(_Part):
+    """What the representations of a network are like; the content of ``analysis.json``.
+
+    Attributes:
+        format: version of the file.
+        weights: checksum of the weights.
+        data: name of the data set, or "given".
+        split: "test", "val", or "given".
+        samples: number of samples N.
+        seed: seed of their choice and of the noise.
+        blocks: measures of the input, if it is one tensor of floats, and of every block.
+        similarity: CKA between them.
+        twin: CKA with the blocks of another run; None without one.
+        gradients: cosines between local gradients and those of backpropagation.
+        robustness: accuracy on changed inputs.
+    """
+
+    format: Literal[1] = 1
+    weights: str
+    data: str
+    split: str
+    samples: Count
+    seed: Whole
+    blocks: tuple[BlockMeasures, ...]
+    similarity: Similarity
+    twin: Similarity | None = None
+    gradients: GradientCosines
+    robustness: Robustness
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Self | None:
+        """Read the file of a run; None if it has none.
+
+        Args:
+            run_dir: the run directory.
+
+        Raises:
+            UserError: the file is damaged, or of a newer version.
+        """
+        path = run_dir / ANALYSIS
+        if not path.exists():
+            return None
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UserError(f"{str(path)!r}: not the analysis of a run: {place}: {first['msg']}") from error
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values of the file."""
+        return self.model_dump(mode="json")
