@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, a
 
 __all__ = [
     "cosine",
@@ -228,7 +228,7 @@ def rows_of(activity: Any, name: str = "activity", least: int = 1) -> Tensor:
     try:
         made = torch.as_tensor(activity if isinstance(activity, Tensor) else np.asarray(activity)).detach()
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name}: should be a tensor or array, not a {type(activity).__name__}") from error
+        raise UserError(f"{name}: should be a tensor or array, not {a(type(activity).__name__)}") from error
     if made.dim() < 2 or not made.numel():
         raise UserError(f"{name}: should have the shape (N, *shape), not {tuple(made.shape)}")
     if len(made) < least:

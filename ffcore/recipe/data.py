@@ -36,6 +36,11 @@ class DataConfig(Flat):
         description="part of the training set used for validation: a fraction, or a number of samples",
     )
     split_seed: Seed = Field(default=0, description="seed of the split into training and validation")
+    label_noise: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="share of the training labels that are replaced by another class, at random by the seed "
+        "of the recipe; validation and test labels stay",
+    )
     augment: list[Annotated[Spec, Kind("augmentation")]] = Field(
         default=[], description="augmentations of the training samples, applied in order"
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SHOWN = 12
-"""Most columns of a table of CKA; a picture shows more."""
+"""Most columns of a table of CKA, and most names beside a picture."""
 
 _CHANGES = {"noise": "noise", "shift": "shift", "fgsm": "FGSM"}
 
@@ -108,9 +108,8 @@ def _activities(record: Analysis) -> Table:
 
 def _similarity(of: Similarity, title: str) -> Table:
     notes = []
-    shown = list(range(len(of.columns)))
-    if len(shown) > _SHOWN:
-        shown = np.linspace(0, len(shown) - 1, _SHOWN).round().astype(int).tolist()
+    shown = _ticks(of.columns)
+    if len(shown) < len(of.columns):
         notes.append(f"{_SHOWN} of {len(of.columns)} columns; analysis.json has all.")
     rows = [
         [name, *(_two(values[index]) for index in shown)]
@@ -176,6 +175,13 @@ def _level(curve: ChangeCurve, level: float) -> str:
     return f"{level:.0f} px" if curve.change == "shift" else f"{level:g}"
 
 
+def _ticks(names: Sequence[object]) -> list[int]:
+    """Returns evenly spaced indices of at most `_SHOWN` names, with the first and the last."""
+    if len(names) <= _SHOWN:
+        return list(range(len(names)))
+    return [int(i) for i in np.linspace(0, len(names) - 1, _SHOWN).round()]
+
+
 def _two(value: float | None) -> str:
     return NOTHING if value is None else f"{value + 0.0:.2f}".replace("-0.00", "0.00")
 
@@ -207,7 +213,7 @@ def _pictures(record: Analysis) -> list[Picture]:
     figure = new_figure(7.6 if panels > 1 else 3.8, 2.7)
     spots = iter(range(1, panels + 1))
     if measured:
-        _bars(figure.add_subplot(1, panels, next(spots)), record.gradients)
+        _cosine_panel(figure.add_subplot(1, panels, next(spots)), record.gradients)
     if curves:
         _lines(figure.add_subplot(1, panels, next(spots)), record.robustness, ("noise", "fgsm"))
         _lines(figure.add_subplot(1, panels, next(spots)), record.robustness, ("shift",))
@@ -225,8 +231,9 @@ def _matrix(ax: Axes, of: Similarity) -> None:
     values = np.array([[np.nan if v is None else v for v in row] for row in of.values], dtype=float)
     ax.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     ax.grid(False)
-    ax.set_xticks(range(len(of.columns)), [label(name, 12) for name in of.columns], rotation=45, ha="right")
-    ax.set_yticks(range(len(of.rows)), [label(name, 12) for name in of.rows])
+    across, down = _ticks(of.columns), _ticks(of.rows)
+    ax.set_xticks(across, [label(of.columns[i], 12) for i in across], rotation=45, ha="right")
+    ax.set_yticks(down, [label(of.rows[i], 12) for i in down])
     if values.size <= 100:
         for (row, column), value in np.ndenumerate(values):
             text = NOTHING if np.isnan(value) else _two(value)
@@ -235,21 +242,24 @@ def _matrix(ax: Axes, of: Similarity) -> None:
     ax.set_title("CKA" if of.of is None else "CKA with the twin")
 
 
-def _bars(ax: Axes, of: GradientCosines) -> None:
-    known = [each for each in of.blocks if each.cosine is not None]
-    names = [label(each.name, 12) for each in known]
-    ax.barh(
-        range(len(known)),
-        [each.cosine or 0.0 for each in known],
-        xerr=[each.deviation or 0.0 for each in known],
-        color=POSITIVE,
-        error_kw={"ecolor": MUTED, "lw": 1},
-        height=0.6,
-    )
-    ax.set_yticks(range(len(known)), names)
-    ax.invert_yaxis()
+def _cosine_panel(ax: Axes, of: GradientCosines) -> None:
+    known = [(each.name, each.cosine, each.deviation or 0.0) for each in of.blocks if each.cosine is not None]
+    places = range(len(known))
     ax.axvline(0, color=MUTED, lw=0.8)
-    ax.set_xlim(min(-0.05, *(1.1 * (each.cosine or 0) for each in known)) if known else -0.05, 1.05)
+    ax.errorbar(
+        [cosine for _, cosine, _ in known],
+        places,
+        xerr=[deviation for *_, deviation in known],
+        fmt="o",
+        color=POSITIVE,
+        ecolor=MUTED,
+        elinewidth=1,
+    )
+    shown = _ticks(known)
+    ax.set_yticks(shown, [label(known[index][0], 12) for index in shown])
+    ax.set_ylim(len(known) - 0.5, -0.5)
+    least = min(cosine - deviation for _, cosine, deviation in known)
+    ax.set_xlim(min(-0.1, least - 0.05), 1.05)
     ax.set_xlabel("cosine")
     ax.set_title("Local gradients")
 
@@ -269,6 +279,6 @@ def _lines(ax: Axes, of: Robustness, changes: Sequence[str]) -> None:
         ax.set_xlabel("pixels")
         ax.set_title("Shifts")
     else:
-        ax.set_xlabel("range of the data" if of.unit == "range" else "standard deviations")
+        ax.set_xlabel("share of the range" if of.unit == "range" else "standard deviations")
         ax.set_title("Noise and FGSM")
         ax.legend()

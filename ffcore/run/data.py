@@ -16,6 +16,7 @@ from ffcore.build.transform import as_in
 from ffcore.data import encodings
 from ffcore.data.encoding import Encoding
 from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.label_noise import with_wrong_labels
 from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
@@ -91,6 +92,10 @@ class Data:
                 train, val = cut(images.train, config.validation, config.split_seed, images.own)
         except UserError as error:
             raise UserError(f"data.validation: {error}") from error
+        if config.label_noise:
+            if images.target.target != "class" or images.task is not None:
+                raise UserError("data.label_noise: targets are not one class a sample; set it to 0")
+            train = with_wrong_labels(train, config.label_noise, images.num_classes, recipe.seed)
         if config.standardise and not (isinstance(train.x, np.ndarray) and train.x.dtype != np.int64):
             raise UserError("data.standardise: samples are not one array of floats or bytes; set it to false")
         # Only from the training samples: statistics of validation or test samples must not reach the inputs.

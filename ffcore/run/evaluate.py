@@ -22,7 +22,7 @@ from ffcore.recipe.load import load as load_recipe
 from ffcore.run.data import Data, differing
 from ffcore.run.predictor import Predictor
 
-_CUT = r"data\.(batch_size|validation|split_seed|standardise)\b"
+_CUT = r"data\.(batch_size|validation|split_seed|label_noise|standardise)\b"
 
 
 def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()) -> dict[str, Any]:

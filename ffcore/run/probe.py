@@ -238,7 +238,7 @@ def _check(overrides: tuple[str, ...]) -> None:
                 f"override {override!r}: only the data may change, such as data.root=… or data.kind=…; "
                 "batch size and standardisation belong to the run"
             )
-        if re.match(r"data\.(validation|split_seed)\b", override) and not another:
+        if re.match(r"data\.(validation|split_seed|label_noise)\b", override) and not another:
             raise UserError(
                 f"override {override!r}: the split of the run's own data belongs to the run; "
                 "only with data.kind=… for another data set may it change"

@@ -50,6 +50,7 @@ def test_data_is_flat_in_and_out(fake):
         "batch_size": 5,
         "validation": 0.1,
         "split_seed": 0,
+        "label_noise": 0.0,
         "standardise": False,
         "augment": [],
         "transform": None,
