@@ -24,7 +24,7 @@ from torch import Tensor
 from ffcore.analysis.loss import attached_scores, global_loss, refuse_other_tasks, temperature
 from ffcore.analysis.measures import cosine
 from ffcore.blame import reported
-from ffcore.build.twin import plan_all, twin_of
+from ffcore.build.copied import copied, plan_all
 from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
@@ -129,14 +129,14 @@ def local_gradients(net: Network, batches: Pairs) -> list[dict[str, dict[str, Te
     made = []
     with warnings.catch_warnings(), torch.random.fork_rng([]), torch.enable_grad():
         warnings.simplefilter("ignore")
-        twin, _ = twin_of(net, None)
-        plan_all(twin)
-        twin.eval()
+        own, _ = copied(net, None)
+        plan_all(own)
+        own.eval()
         for number, (x, y) in enumerate(batches):
-            caught = Caught(twin.local.learners)
-            twin.local.optimizers = caught
+            caught = Caught(own.local.learners)
+            own.local.optimizers = caught
             torch.manual_seed(mix(net.seed, _SEED, number))
-            twin.algorithm.learn(twin.batch(x, y, mix(net.seed, _SEED), number), twin.local)
+            own.algorithm.learn(own.batch(x, y, mix(net.seed, _SEED), number), own.local)
             made.append(caught.gradients)
     return made
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.blame import reported
-from ffcore.build.twin import plan_all, twin_of
+from ffcore.build.copied import copied, plan_all
 from ffcore.errors import FOREIGN, UserError, expect
 from ffcore.interfaces import BlackBox
 from ffcore.interfaces.structure import mapped, rows
@@ -159,7 +159,7 @@ class Counts:
         with warnings.catch_warnings(), torch.random.fork_rng(devices), torch.inference_mode(False):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
-            twin, made = twin_of(net, optimizers)
+            twin, made = copied(net, optimizers)
             self.optimizers = made is not None
             local = twin.local
             local.optimizers = made or block_optimizers(local, torch.optim.SGD, lr=0.0)

@@ -36,8 +36,15 @@ class _Silent(BlackBox):
         return torch.rand(x.shape[0], *self.shape, device=x.device)
 
 
-def twin_of(net: Network, optimizers: Any) -> tuple[Network, BlockOptimizers | None]:
-    """Return a copy that shares nothing with the network, and its optimisers."""
+def copied(net: Network, optimizers: Any) -> tuple[Network, BlockOptimizers | None]:
+    """Return a copy that shares nothing with the network, and its optimisers.
+
+    Black boxes of the copy are stand-ins that return random numbers.
+
+    Args:
+        net: the network.
+        optimizers: its optimisers, or what `ffcore.optimizers` takes; None: those that the network has.
+    """
     local = net.local
     memo: dict[int, Any] = {id(local.observers): [], id(net.records): []}
     if local.record is not None:
@@ -52,24 +59,24 @@ def twin_of(net: Network, optimizers: Any) -> tuple[Network, BlockOptimizers | N
         if isinstance(part, BlackBox):
             memo.setdefault(id(part), _Silent(None, type(part).__name__))
     given = optimizers if isinstance(optimizers, BlockOptimizers) else None
-    twin, made = copy.deepcopy((net, given or local.optimizers), memo)
+    own, made = copy.deepcopy((net, given or local.optimizers), memo)
     if optimizers is not None and given is None:
-        made = block_optimizers(twin.local, optimizers)
-    twin.local.route, twin.local.record, twin.local.finite = None, None, False
-    for block in twin.local.learners.values():
+        made = block_optimizers(own.local, optimizers)
+    own.local.route, own.local.record, own.local.finite = None, None, False
+    for block in own.local.learners.values():
         block._how_to_compile = None
-    return twin, made
+    return own, made
 
 
 def _ignored(*args: Any) -> None:
     pass
 
 
-def plan_all(twin: Network) -> None:
+def plan_all(net: Network) -> None:
     """Let all blocks learn that learn at any time, in the windows of the first step or alone."""
-    twin.advance(Progress(0, 0, _EPOCHS))
-    count = len(twin.local.learning)
-    windows = [w for w in twin.schedule.windows(Progress(0, 0, _EPOCHS), count) if w]
+    net.advance(Progress(0, 0, _EPOCHS))
+    count = len(net.local.learning)
+    windows = [w for w in net.schedule.windows(Progress(0, 0, _EPOCHS), count) if w]
     covered = {i for window in windows for i in window}
     windows += [range(i, i + 1) for i in range(count) if i not in covered]
-    twin.local.plan(sorted(windows, key=lambda window: window.start))
+    net.local.plan(sorted(windows, key=lambda window: window.start))
