@@ -161,8 +161,8 @@ def linear_cka(x: Any, y: Any, *, unbiased: bool = True) -> float:
     Nguyen et al. 2021, arXiv:2010.15327) is about 0 there, and can be slightly below. Both are computed from
     matrices (N, N), or the biased one from (D, D) if that is smaller.
 
-    >>> x = torch.eye(5)
-    >>> round(linear_cka(x, 3 * x.flip(1)), 6)
+    >>> x = [[0.0, 1.0], [2.0, 0.0], [0.0, 3.0], [4.0, 1.0]]
+    >>> round(linear_cka(x, [[5.0 * b, -5.0 * a] for a, b in x]), 6)
     1.0
 
     Args:
@@ -171,7 +171,7 @@ def linear_cka(x: Any, y: Any, *, unbiased: bool = True) -> float:
         unbiased: the unbiased estimator, which needs four samples.
 
     Returns:
-        At most 1; NaN if all samples of one activity are equal.
+        At most 1; NaN if all samples of one activity are equal, or equally far apart.
 
     Raises:
         UserError: they are not arrays of finite numbers with a row for each of the same samples, or have too
@@ -295,11 +295,13 @@ def u_centred(matrix: Tensor) -> Tensor:
     sums = made.sum(1) / (n - 2)
     made.sub_(sums[:, None] + sums[None] - sums.sum() / (n - 1))
     made.fill_diagonal_(0)
-    return made
+    # what is left of samples that are all equally far apart is rounding
+    least = 4 * n * torch.finfo(made.dtype).eps * matrix.norm()
+    return made if made.norm() > least else torch.zeros_like(made)
 
 
 def unit(matrix: Tensor) -> Tensor:
-    """Return a matrix divided by its Frobenius norm; NaN if it is zero but for rounding."""
+    """Return a matrix divided by its Frobenius norm; NaN if it is zero."""
     length = matrix.norm()
     return matrix / length if length > 0 else torch.full_like(matrix, math.nan)
 

@@ -1,12 +1,15 @@
 """Accuracy of a network on changed inputs.
 
-    noise   x + σ u ε,  ε standard normal                               σ in units u of the data
-    shift   x moved by d pixels; the mean over up, down, left, right    pixels that come in are empty
-    fgsm    x + e u sign(∂m/∂x)                         Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572
+    noise       x + σ u ε,  ε standard normal                               σ in units u of the data
+    shift       x moved by d pixels; the mean over up, down, left, right    pixels that come in are empty
+    fgsm        x + e u sign(∂m/∂x)                       Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572
+    transfer    fgsm with the m of another network
 
-m is large where a wrong class is near (`ffcore.analysis.loss`); its gradient has the direction of that of
-the cross-entropy of the network's own class scores. For images of bytes u is their whole range, and changed
-inputs are cut to it; for other floats u is the standard deviation of all values, and nothing is cut.
+m is large where a wrong class is near (`ffcore.analysis.loss`); its gradient has the direction of that of the
+cross-entropy of the network's own class scores. Where another network's gradient harms more than the own one,
+the own one says little, and accuracy under fgsm is no robustness (Athalye et al. 2018, arXiv:1802.00420). For
+images of bytes u is their whole range, and changed inputs are cut to it; for other floats u is the standard
+deviation of all values, and nothing is cut.
 
 N samples; x (N, *shape) as the network gets them; y (N,) classes; C channels.
 """
@@ -34,7 +37,7 @@ FGSM = (0.01, 0.02, 0.05, 0.1, 0.2)
 _SEED = 0x6E6F69
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
-Change = Literal["noise", "shift", "fgsm"]
+Change = Literal["noise", "shift", "fgsm", "transfer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Curve:
         levels: sizes, ascending.
         accuracies: of each size, as a fraction.
         reason: why there are none; empty if there are.
-        still: of "fgsm", share of samples whose gradient is zero, so that they do not change.
+        still: of "fgsm" and "transfer", share of samples whose gradient is zero, so that they do not change.
     """
 
     change: Change
@@ -108,6 +111,7 @@ def robustness(
     *,
     seed: int,
     at_once: int,
+    other: tuple[Network, Tensor] | None = None,
     tell: Callable[[str], object] = lambda what: None,
 ) -> tuple[float, list[Curve]]:
     """Return the accuracy on the samples as they are, and the curves.
@@ -120,6 +124,7 @@ def robustness(
         scores: returns the network's scores (N, K) for (N, *shape).
         seed: of the noise.
         at_once: samples of a batch.
+        other: another network, and the same samples as it gets them.
         tell: called with what is done next.
 
     Raises:
@@ -145,17 +150,21 @@ def robustness(
         curves.append(Curve("shift", tuple(map(float, sizes)), tuple(means)))
     else:
         curves.append(Curve("shift", reason="samples are not images"))
-    tell("FGSM")
-    try:
-        parts = zip(torch.split(x, at_once), torch.split(y, at_once), strict=True)
-        signs = torch.cat([signs_of(net, some, own) for some, own in parts])
-    except FOREIGN as error:
-        why = str(error) if isinstance(error, UserError) else reported(error)
-        curves.append(Curve("fgsm", reason=why))
-    else:
+    attacks: list[tuple[Change, Network, Tensor]] = [("fgsm", net, x)]
+    if other is not None:
+        attacks.append(("transfer", *other))
+    for change, of, own in attacks:
+        tell(change)
+        try:
+            parts = zip(torch.split(own, at_once), torch.split(y, at_once), strict=True)
+            signs = torch.cat([signs_of(of, some, classes) for some, classes in parts])
+        except FOREIGN as error:
+            why = str(error) if isinstance(error, UserError) else reported(error)
+            curves.append(Curve(change, reason=why))
+            continue
         made = tuple(right(scale.cut(x + e * scale.unit * signs)) for e in FGSM)
         still = float((signs.flatten(1) == 0).all(1).double().mean())
-        curves.append(Curve("fgsm", FGSM, made, still=still))
+        curves.append(Curve(change, FGSM, made, still=still))
     return right(x), curves
 
 

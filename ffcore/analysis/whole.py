@@ -107,7 +107,7 @@ def measured(
         "similarity": _similarity(grams, grams, None),
         "twin": beside,
         "gradients": _cosines(cosines(subject.net, batches, names), names, split, len(batches), size),
-        "robustness": _robust(subject, seed, tell),
+        "robustness": _robust(subject, None if twin is None else twin[1], seed, tell),
     }
 
 
@@ -138,7 +138,7 @@ def _cosines(found: Cosines, names: Sequence[str], split: str, batches: int, siz
     )
 
 
-def _robust(subject: Subject, seed: int, tell: Tell) -> Robustness:
+def _robust(subject: Subject, twin: Subject | None, seed: int, tell: Tell) -> Robustness:
     unit: Any = "range" if subject.scale is not None and subject.scale.low is not None else "deviation"
     try:
         if subject.scale is None or subject.y is None:
@@ -152,6 +152,7 @@ def _robust(subject: Subject, seed: int, tell: Tell) -> Robustness:
                 subject.scores,
                 seed=seed,
                 at_once=subject.at_once,
+                other=None if twin is None else (twin.net, twin.x),
                 tell=tell,
             )
     except UserError as error:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SHOWN = 12
 """Most columns of a table of CKA, and most names beside a picture."""
 
-_CHANGES = {"noise": "noise", "shift": "shift", "fgsm": "FGSM"}
+_CHANGES = {"noise": "noise", "shift": "shift", "fgsm": "FGSM", "transfer": "FGSM of the twin"}
 
 
 @dataclass(frozen=True)
@@ -123,26 +123,23 @@ def _gradients(of: GradientCosines) -> Table:
     if of.reason:
         return Table(title, notes=[f"Not available: {of.reason}."])
     rows = [
-        [
-            each.name,
-            _signed(each.cosine),
-            NOTHING if each.deviation is None else f"{each.deviation:.3f}",
-            each.reason and f"not available: {each.reason}",
-        ]
+        [each.name, _signed(each.cosine), NOTHING if each.deviation is None else f"{each.deviation:.3f}"]
         for each in of.blocks
     ]
-    columns = ["block", "cosine", "deviation", ""]
-    if not any(each.reason for each in of.blocks):
-        columns, rows = columns[:3], [row[:3] for row in rows]
+    missing = [f"{each.name}: not available: {each.reason}." for each in of.blocks if each.reason]
     loss = "the cross-entropy of the network's class scores"
     if of.temperature is not None and of.temperature != 1:
         loss += f" divided by {number(of.temperature)}"
     notes = [
-        f"Mean and standard deviation over batches ({of.batches}) of "
-        f"{count(of.batch_size)} samples ({of.split}), in evaluation mode. Backpropagation: of {loss}, "
-        "through all blocks."
+        *missing,
+        f"Mean and standard deviation over {_batches(of.batches)} of {plural(of.batch_size, 'sample')} "
+        f"({of.split}), in evaluation mode. Backpropagation: of {loss}, through all blocks.",
     ]
-    return Table(title, columns, rows, notes)
+    return Table(title, ("block", "cosine", "deviation"), rows, notes)
+
+
+def _batches(number: int) -> str:
+    return f"{number} batch{'' if number == 1 else 'es'}"
 
 
 def _robustness(of: Robustness, samples: int) -> Table:
@@ -165,9 +162,19 @@ def _robustness(of: Robustness, samples: int) -> Table:
         f"Sizes of noise (standard deviation) and FGSM in units of {unit}; shifts are means over four "
         f"directions. The standard error of {percent(of.accuracy)} is {error:.2f} points."
     )
-    still = next((curve.still for curve in of.curves if curve.change == "fgsm"), 0.0)
-    if still:
-        notes.append(f"FGSM found no direction for {percent(still)} of the samples: their gradient is zero.")
+    notes += [
+        f"{_CHANGES[curve.change]} found no direction for {percent(curve.still)} of the samples: their "
+        "gradient is zero."
+        for curve in of.curves
+        if curve.still
+    ]
+    attacks = {curve.change: curve.accuracies for curve in of.curves}
+    pairs = zip(attacks.get("fgsm", ()), attacks.get("transfer", ()), strict=False)
+    if any(own - other > 2 * standard_error(own, samples) for own, other in pairs):
+        notes.append(
+            "The gradient of the twin harms more than the own one, which therefore says little: accuracy "
+            "under FGSM is no measure of robustness here."
+        )
     return Table(title, ("change", "size", "accuracy", "points"), rows, notes)
 
 
@@ -215,7 +222,7 @@ def _pictures(record: Analysis) -> list[Picture]:
     if measured:
         _cosine_panel(figure.add_subplot(1, panels, next(spots)), record.gradients)
     if curves:
-        _lines(figure.add_subplot(1, panels, next(spots)), record.robustness, ("noise", "fgsm"))
+        _lines(figure.add_subplot(1, panels, next(spots)), record.robustness, ("noise", "fgsm", "transfer"))
         _lines(figure.add_subplot(1, panels, next(spots)), record.robustness, ("shift",))
     return [
         *made,
@@ -266,7 +273,7 @@ def _cosine_panel(ax: Axes, of: GradientCosines) -> None:
 
 def _lines(ax: Axes, of: Robustness, changes: Sequence[str]) -> None:
     start = 100 * (of.accuracy or 0.0)
-    for curve, colour in zip(of.curves, (POSITIVE, RUNS[2], NEGATIVE), strict=False):
+    for curve, colour in zip(of.curves, (POSITIVE, RUNS[2], NEGATIVE, RUNS[3]), strict=False):
         if curve.change in changes and curve.levels:
             accuracies = [start, *(100 * each for each in curve.accuracies)]
             ax.plot([0, *curve.levels], accuracies, "o-", color=colour, label=_CHANGES[curve.change])

@@ -109,14 +109,14 @@ class ChangeCurve(_Part):
     """Accuracy against the size of a change of the input.
 
     Attributes:
-        change: which.
-        levels: sizes: of "noise" σ and of "fgsm" ε in units of the data, of "shift" pixels.
+        change: which; "transfer" is FGSM with the gradient of the twin.
+        levels: sizes: of "noise" σ, of "fgsm" and "transfer" ε in units of the data, of "shift" pixels.
         accuracies: of each size, as a fraction.
         reason: why there are none.
-        still: of "fgsm", share of samples with a gradient of zero, which do not change.
+        still: of "fgsm" and "transfer", share of samples with a gradient of zero, which do not change.
     """
 
-    change: Literal["noise", "shift", "fgsm"]
+    change: Literal["noise", "shift", "fgsm", "transfer"]
     levels: tuple[Real, ...] = ()
     accuracies: tuple[Share, ...] = ()
     reason: str = ""
@@ -135,7 +135,7 @@ class Robustness(_Part):
     Attributes:
         unit: "range" of images of bytes, or "deviation" of all values.
         accuracy: on the samples as they are; None if nothing was measured.
-        curves: noise, shift, fgsm.
+        curves: noise, shift, fgsm, and with a twin transfer.
         reason: why nothing was measured.
     """
 

@@ -114,6 +114,7 @@ def test_a_constant_activity_has_neither_rank_nor_cka():
     assert math.isnan(effective_rank(constant))
     assert math.isnan(participation_ratio(constant))
     assert math.isnan(linear_cka(constant, normal(6, 3)))
+    assert math.isnan(linear_cka(torch.eye(6), normal(6, 3))), "all samples are equally far apart"
 
 
 def test_the_cosine_of_gradients():

@@ -105,6 +105,17 @@ def test_curves_have_the_accuracy_of_changed_inputs():
     assert again == (accuracy, [noise, shift, fgsm])
 
 
+def test_the_gradient_of_another_network_is_applied_to_inputs_of_the_own():
+    net, other = linear(), ffcore.from_recipe("digits/backprop", shape=(1, 8, 8), classes=10)
+    scale = Scale.of_bytes((0.5,), (0.5,), 3, torch.float32)
+    x = 2 * X - 1
+    _, curves = robustness(net, x, Y, scale, net.scores, seed=1, at_once=5, other=(other, X))
+    signs = signs_of(other, X, Y)
+    changed = (x + 0.2 * 2 * signs).clamp(-1, 1)
+    assert curves[-1].change == "transfer"
+    assert curves[-1].accuracies[-1] == float((net.predict(changed) == Y).double().mean())
+
+
 def test_what_cannot_be_changed_says_why():
     net = ffcore.from_recipe("digits/pff", shape=(1, 8, 8), classes=10)
     scale = Scale.of_values(X)

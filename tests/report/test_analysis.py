@@ -73,9 +73,10 @@ def test_tables_have_the_numbers() -> None:
     assert activities.rows[1] == ["dense1", "500", "0.50", "–", "25.00 %", "12.50 %", "99.5", "12.2"]
     assert "at most 359" in activities.notes[-1]
     assert similarity.rows[1] == ["dense1", "0.50", "1.00", "0.00"]
-    assert gradients.rows[0] == ["dense1", "-0.250", "0.125", ""]
-    assert gradients.rows[1][-1] == "not available: one of its gradients is zero"
-    assert "divided by 88.5" in gradients.notes[0]
+    assert gradients.rows[0] == ["dense1", "-0.250", "0.125"]
+    assert gradients.rows[1] == ["a|b", "–", "–"]
+    assert gradients.notes[0] == "a|b: not available: one of its gradients is zero."
+    assert "divided by 88.5" in gradients.notes[1]
     assert robustness.rows == [
         ["none", "", "90.00 %", "–"],
         ["noise", "0.1", "85.00 %", "-5.00"],
@@ -83,6 +84,16 @@ def test_tables_have_the_numbers() -> None:
         ["FGSM", "0.1", "25.00 %", "-65.00"],
     ]
     assert "50.00 % of the samples" in robustness.notes[-1]
+
+
+def test_a_gradient_of_the_twin_that_harms_more_is_told() -> None:
+    whole = content()["robustness"]
+    for accuracy, told in ((0.1, True), (0.24, False), (0.6, False)):
+        other = {"change": "transfer", "levels": [0.1], "accuracies": [accuracy]}
+        record = content(robustness={**whole, "curves": [*whole["curves"], other]})
+        robustness = tables(Analysis.model_validate(record))[-1]
+        assert robustness.rows[-1][0] == "FGSM of the twin"
+        assert ("says little" in robustness.notes[-1]) == told
 
 
 def test_what_is_not_available_has_its_reason() -> None:

@@ -165,6 +165,8 @@ def test_networks_are_analysed_on_given_samples():
     assert made.twin.values[1][0] == pytest.approx(1)
     assert [each.cosine for each in made.gradients.blocks] == pytest.approx([1] * 4, abs=1e-6)
     assert made.robustness.unit == "deviation"
+    of = {curve.change: curve.accuracies for curve in made.robustness.curves}
+    assert of["fgsm"] == of["transfer"]
 
 
 @pytest.mark.parametrize(
