@@ -131,7 +131,8 @@ def local_gradients(net: Network, batches: Pairs) -> list[dict[str, dict[str, Te
         warnings.simplefilter("ignore")
         own, _ = copied(net, None)
         plan_all(own)
-        own.eval()
+        for part in (own, *own.local.learners.values()):
+            part.eval()
         for number, (x, y) in enumerate(batches):
             caught = Caught(own.local.learners)
             own.local.optimizers = caught

@@ -204,7 +204,7 @@ def cosine(x: Any, y: Any) -> float:
     Raises:
         UserError: the shapes differ.
     """
-    first, second = (torch.as_tensor(each).detach().double().flatten() for each in (x, y))
+    first, second = (torch.as_tensor(each).detach().cpu().double().flatten() for each in (x, y))
     if len(first) != len(second):
         raise UserError(f"cosine: x has {len(first)} values, but y has {len(second)}")
     length = math.sqrt(float(first @ first) * float(second @ second))
@@ -226,9 +226,10 @@ def rows_of(activity: Any, name: str = "activity", least: int = 1) -> Tensor:
         UserError: it is something else.
     """
     try:
-        made = torch.as_tensor(activity if isinstance(activity, Tensor) else np.asarray(activity)).detach()
+        made = torch.as_tensor(activity if isinstance(activity, Tensor) else np.asarray(activity))
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: should be a tensor or array, not {a(type(activity).__name__)}") from error
+    made = made.detach().cpu()
     if made.dim() < 2 or not made.numel():
         raise UserError(f"{name}: should have the shape (N, *shape), not {tuple(made.shape)}")
     if len(made) < least:

@@ -88,7 +88,7 @@ def representation(
         grams[name] = gram
 
     if isinstance(x, Tensor) and x.is_floating_point():
-        add(INPUT, x.flatten(1).float())
+        add(INPUT, x.flatten(1).float().cpu())
     some = next(_batches(x, 2))
     tried = _pass(net, some, mixed, measured_blocks(net))
     sizes = {name: each.shape[1] for name, each in tried.items() if len(each) == rows(some)}
@@ -141,7 +141,7 @@ def _pass(
         if block.name in names:
             activity = dense(out.activity)
             activity = torch.view_as_real(activity) if activity.is_complex() else activity
-            seen[block.name] = activity.float().flatten(1)
+            seen[block.name] = activity.float().flatten(1).cpu()
 
     with evaluating(net), mixed():
         net.local.observe(net.algorithm.neutral(x), watch)

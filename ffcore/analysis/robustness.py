@@ -140,6 +140,7 @@ def robustness(
 
     tell("noise")
     normal = torch.randn(x.shape, generator=torch.Generator().manual_seed(mix(seed, _SEED)), dtype=x.dtype)
+    normal = normal.to(x.device)
     curves = [
         Curve("noise", NOISE, tuple(right(scale.cut(x + s * scale.unit * normal)) for s in NOISE)),
     ]

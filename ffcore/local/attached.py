@@ -20,6 +20,7 @@ from ffcore.interfaces import Block, Observer, Out, Source, Views
 from ffcore.interfaces.task import same_positions
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import scores_of
+from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
 from ffcore.local.passes import Pass
 from ffcore.local.returned import evidence_of
@@ -110,6 +111,7 @@ class _AttachedPass(Pass):
 
     def block(self, block: LocalBlock, *inputs: Tensor, last: bool = False) -> Tensor:
         """Run one block; return its handoff with its graph."""
-        out = block.make(inputs, self.views, handoff="attached", measured=True)
+        with evaluating(block):  # those of `localize` are not in the network's module tree
+            out = block.make(inputs, self.views, handoff="attached", measured=True)
         self._show(block, inputs, out)
         return out.handoff

@@ -12,6 +12,7 @@ import ffcore
 from ffcore.analysis.gradients import backprop_gradients, cosines, local_gradients
 from ffcore.analysis.loss import global_loss, temperature, wrongness
 from ffcore.analysis.representation import measured_blocks
+from ffcore.analysis.robustness import signs_of
 
 X = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(20) % 10
@@ -124,3 +125,23 @@ def test_frozen_blocks_have_none():
     net.blocks[0].freeze()
     found = cosines(net, [(X, Y)], ["dense1", "dense2"])
     assert found.reasons == {"dense1": "it has no parameters that learn"}
+
+
+def test_models_of_others_are_analysed_as_well():
+    torch.manual_seed(0)
+    layers = (nn.Linear(64, 20), nn.ReLU(), nn.Dropout(0.5)), (nn.Linear(20, 15), nn.ReLU())
+    net = ffcore.localize(
+        nn.Sequential(nn.Flatten(), *(nn.Sequential(*each) for each in layers)),
+        ["1", "2"],
+        example=X[:2],
+        classes=10,
+        algorithm={"kind": "local-errors", "output": False},
+        goodness={"kind": "linear-head", "features": None, "init": "uniform"},
+        objective="cross-entropy",
+    )
+    made = cosines(net, [(X, Y)], measured_blocks(net))
+    assert made == cosines(net, [(X, Y)], measured_blocks(net)), "without dropout"
+    assert not made.reasons
+    assert float(signs_of(net, X, Y).abs().max()) == 1
+    assert net.training
+    assert all(part.training for block in net.blocks for part in block.modules())
