@@ -139,9 +139,13 @@ def test_models_of_others_are_analysed_as_well():
         goodness={"kind": "linear-head", "features": None, "init": "uniform"},
         objective="cross-entropy",
     )
+    before = modes(net)
     made = cosines(net, [(X, Y)], measured_blocks(net))
     assert made == cosines(net, [(X, Y)], measured_blocks(net)), "without dropout"
     assert not made.reasons
     assert float(signs_of(net, X, Y).abs().max()) == 1
-    assert net.training
-    assert all(part.training for block in net.blocks for part in block.modules())
+    assert modes(net) == before
+
+
+def modes(net):
+    return [part.training for top in (net, *net.blocks) for part in top.modules()]
