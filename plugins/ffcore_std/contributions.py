@@ -1,6 +1,6 @@
 """Layer contributions without parameters.
 
-    score_nk = Σ_{l ∈ S} evidence_lnk       S: the chosen sources
+    score_nk = Σ_{l ∈ S} evidence_lnk       S: the chosen sources; `sum` adds w · evidence of readouts
 
 L sources; N samples; K classes.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ffcore.interfaces import Context, LayerContribution, Source
+from ffcore.options import NonNegative
 
 
 class _Selected(LayerContribution):
@@ -46,11 +47,36 @@ def blocks_with_evidence(context: Context) -> list[int]:
 
 
 class Sum(_Selected):
-    """Sum of the evidence of all blocks."""
+    """Sum of the evidence of all blocks, and that of the readouts with a weight.
+
+    Evidence of different kinds has different units: the goodness of a block may be in the hundreds, where the
+    logits of a readout differ by ten. Choose the weight on validation data.
+
+    Args:
+        readouts: weight of the evidence of every readout; 0 leaves them out.
+    """
+
+    examples = ({"readouts": 2.0},)
+
+    def __init__(self, readouts: NonNegative = 0.0) -> None:
+        super().__init__()
+        self.readouts = readouts
 
     def setup(self, context: Context) -> None:
-        """Choose all blocks."""
+        """Choose all blocks, and the readouts if they count.
+
+        Raises:
+            ValueError: when readouts count and there is none.
+        """
         self.chosen = _blocks(context.sources)
+        self._weighed = [i for i, source in enumerate(context.sources) if source.role == "readout"]
+        if self.readouts and not self._weighed:
+            raise ValueError("readouts have a weight, but the network has none; add one under `readouts`")
+
+    def combine(self, scores: Tensor) -> Tensor:
+        """(L, N, K) → (N, K)."""
+        made = super().combine(scores)
+        return made + self.readouts * scores[self._weighed].sum(0) if self.readouts else made
 
 
 class Mean(_Selected):

@@ -17,6 +17,7 @@ def among(*sources):
     ("contribution", "right"),
     [
         (Sum(), [[7.0, 70.0]]),
+        (Sum(readouts=0.5), [[7.0 + 0.5 * 24, 70.0 + 0.5 * 240]]),
         (SkipFirst(), [[6.0, 60.0]]),
         (Last(), [[4.0, 40.0]]),
         (FromReadout("soft"), [[8.0, 80.0]]),
@@ -26,6 +27,11 @@ def among(*sources):
 def test_by_hand(contribution, right):
     contribution.setup(among(*BLOCKS, *READOUTS))
     assert contribution.combine(SCORES).tolist() == right
+
+
+def test_readouts_that_count_must_exist():
+    with pytest.raises(ValueError, match="readouts have a weight, but the network has none"):
+        Sum(readouts=1.0).setup(among(*BLOCKS))
 
 
 def test_skip_first_uses_the_only_block():
