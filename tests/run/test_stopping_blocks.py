@@ -9,8 +9,16 @@ import torch
 import ffcore
 from ffcore.errors import UserError
 
-FEW = {"trainer.threads": 1, "data.batch_size": 100, "report": False, "trainer.max_epochs": 30}
-STOPPING = {"kind": "stopping", "patience": 3}
+FEW = {
+    "network.0.units": 20,
+    "optimizer.lr": 0.01,
+    "data.batch_size": 100,
+    "trainer.max_epochs": 30,
+    "trainer.threads": 1,
+    "trainer.arrays": False,
+    "report": False,
+}
+STOPPING = {"kind": "stopping", "patience": 2}
 
 
 def trained(folder, **options):
@@ -41,7 +49,7 @@ def test_a_greedy_run_with_patience_learns_all_blocks_in_turn(tmp_path):
 def test_a_resumed_run_stops_the_same_blocks(tmp_path):
     class Press(L.Callback):
         def on_train_epoch_start(self, trainer, module):
-            if trainer.current_epoch == 13:
+            if trainer.current_epoch == 7:
                 signal.raise_signal(signal.SIGINT)
 
     whole = trained(tmp_path / "whole", schedule=STOPPING)
