@@ -15,7 +15,7 @@ from ffcore.options import expanded
 from ffcore.plugin import manager
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.objects import records
-from ffcore.recipe.overrides import apply, apply_values, give_again
+from ffcore.recipe.overrides import apply, apply_values, give_again, refuse_lost
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import emit, parse
 from ffcore.recipe.text import read as read_text
@@ -113,8 +113,10 @@ def load(
     give_again(tree, objects or {})
     if isinstance(overrides, Mapping):
         paths = apply_values(tree, overrides)
+        refuse_lost(paths)
     else:
         paths = list(overrides)
+        refuse_lost([override.partition("=")[0].strip() for override in overrides])
         for override in overrides:
             apply(tree, override)
     try:

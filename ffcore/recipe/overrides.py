@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ffcore.errors import shortened
@@ -29,6 +29,20 @@ def apply(tree: Tree, override: str) -> None:
         given = shortened(override, 100)
         raise RecipeError(f"{given} is not an override; write path=value, such as trainer.max_epochs=2")
     put(tree, keys, parse_value(text, origin), origin)
+
+
+def refuse_lost(paths: Sequence[str]) -> None:
+    """Raise if a later override replaces a part in which an earlier one has set a value.
+
+    >>> refuse_lost(["optimizer", "optimizer.lr", "optimizer.kind"])
+
+    Raises:
+        RecipeError: naming both.
+    """
+    for later, path in enumerate(paths):
+        lost = next((one for one in paths[:later] if one.startswith(f"{path}.")), None)
+        if lost is not None:
+            raise RecipeError(f"{lost} is lost, since a later override replaces {path}; give {path} first")
 
 
 def put(tree: Tree, keys: list[str], value: Any, origin: str) -> None:

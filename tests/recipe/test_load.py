@@ -256,3 +256,13 @@ def test_a_recipe_that_needs_a_broken_plugin_names_it(write):
     plugins.broken["bad"] = "ImportError: x"
     manager.use(plugins)
     assert "plugin 'bad' is broken: ImportError: x" in message(write(LEAST))
+
+
+def test_an_override_that_a_later_one_would_undo_is_refused(write):
+    name = write(LEAST)
+    rate, whole = "optimizer.lr=0.5", "optimizer={kind: adam}"
+    with pytest.raises(RecipeError, match=r"optimizer\.lr is lost.*give optimizer first"):
+        load(name, [rate, whole])
+    assert load(name, [whole, rate]).model_dump()["optimizer"]["lr"] == 0.5
+    with pytest.raises(RecipeError, match=r"optimizer\.lr is lost"):
+        load(name, {"optimizer.lr": 0.5, "optimizer": "adam"})
