@@ -1,23 +1,31 @@
 """Averages of weights over a growing part of a run."""
 
+import signal
+
+import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 import ffcore
 from ffcore_std.averaging import GrowingAverage
 
+FEW = {
+    "network.0.units": 20,
+    "trainer.threads": 1,
+    "trainer.arrays": False,
+    "report": False,
+    "data.batch_size": 100,
+}
+
 
 def averages(values, share):
     """Returns the averages of a weight that has these values after its updates."""
-    callback, layer = GrowingAverage(share), nn.Linear(1, 1, bias=False)
-    model, found = AveragedModel(layer, avg_fn=callback._average), []
+    callback, layer, found = GrowingAverage(share), nn.Linear(1, 1, bias=False), []
     for value in values:
         nn.init.constant_(layer.weight, value)
-        model.update_parameters(layer)
-        found.append(model.module.weight.item())
+        callback.update(layer)
+        found.append(callback._average["weight"].item())
     return found
 
 
@@ -31,21 +39,10 @@ def test_the_average_follows_its_formula():
 
 
 def test_a_late_average_has_a_long_memory_and_an_early_one_a_short():
-    steps = [0.0] * 200 + [1.0] * 20
-    late = averages(steps, share=0.1)[-1]
+    late = averages([0.0] * 200 + [1.0] * 20, share=0.1)[-1]
     early = averages([0.0] * 5 + [1.0] * 20, share=0.1)[-1]
     assert late < 0.7
     assert early > 0.98
-
-
-def test_it_averages_every_few_steps():
-    assert [GrowingAverage(every=3).should_update(step_idx=step) for step in range(4)] == [
-        True,
-        False,
-        False,
-        True,
-    ]
-    assert not GrowingAverage().should_update(epoch_idx=0)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5])
@@ -54,19 +51,80 @@ def test_an_impossible_share_is_refused(share):
         GrowingAverage(share)
 
 
-def test_a_run_is_tested_with_the_average_and_learns_from_the_last_weights(tmp_path):
-    class Watch(GrowingAverage):
-        """Keeps the last weights of learning, and the averages."""
+class Watch(GrowingAverage):
+    """Keeps the weights of one parameter: those of learning, and those of validation."""
 
-        def on_train_end(self, trainer, pl_module):
-            self.last = next(pl_module.parameters()).detach().clone()
-            super().on_train_end(trainer, pl_module)
-            self.average = next(pl_module.parameters()).detach().clone()
+    def __init__(self):
+        super().__init__(every=3)
+        self.learned, self.validated = [], []
 
-    watch = Watch()
-    assert isinstance(watch, WeightAveraging)
-    options = {"trainer.max_epochs": 1, "trainer.threads": 1, "report": False}
-    run = ffcore.train("digits/ff", run_dir=tmp_path / "run", callbacks=[watch], **options)
-    tested = next(run.module.parameters())
-    assert torch.equal(tested, watch.average)
-    assert not torch.equal(tested, watch.last)
+    def on_validation_epoch_end(self, trainer, pl_module):
+        self.validated.append(next(pl_module.parameters()).detach().clone())
+
+    def on_validation_end(self, trainer, pl_module):
+        super().on_validation_end(trainer, pl_module)
+        self.learned.append(next(pl_module.parameters()).detach().clone())
+
+
+def test_a_run_validates_and_tests_the_average_and_learns_from_the_last_weights(tmp_path):
+    plain, watch = Watch(), Watch()
+    plain.update = lambda module: None
+    runs = [
+        ffcore.train(
+            "digits/ff", run_dir=tmp_path / str(i), callbacks=[each], **FEW, **{"trainer.max_epochs": 2}
+        )
+        for i, each in enumerate((plain, watch))
+    ]
+    assert all(map(torch.equal, plain.learned, watch.learned))  # learning is the same
+    assert not torch.equal(watch.validated[0], watch.learned[0])
+    assert torch.equal(next(runs[1].module.parameters()), watch.validated[-1])
+    loaded = ffcore.load(tmp_path / "1")
+    assert torch.equal(next(loaded.module.parameters()), watch.validated[-1])
+
+
+def test_a_resumed_run_has_the_same_averages(tmp_path):
+    class Press(L.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if trainer.global_step == 20:
+                signal.raise_signal(signal.SIGINT)
+
+    item = {"kind": "ffcore_std.averaging:GrowingAverage", "options": {"every": 3}}
+    options = {**FEW, "trainer.max_epochs": 3, "trainer.callbacks": [item]}
+    whole = ffcore.train("digits/ff", run_dir=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        ffcore.train("digits/ff", run_dir=tmp_path / "cut", callbacks=[Press()], **options)
+    again = ffcore.resume(tmp_path / "cut")
+    for name, value in whole.module.state_dict().items():
+        assert torch.equal(value, again.module.state_dict()[name]), name
+
+
+def test_buffers_of_any_type_are_those_of_the_last_step(tmp_path):
+    run = ffcore.train(
+        "digits/blackbox-sign",
+        run_dir=tmp_path / "run",
+        callbacks=[GrowingAverage()],
+        **{**FEW, "trainer.max_epochs": 1},
+    )
+    (stage,) = run.module.network.boxes
+    assert stage.fits.dtype == torch.int64
+    assert stage.settled.dtype == torch.bool
+
+
+def test_a_contribution_keeps_what_it_observed_of_the_average(tmp_path):
+    class Note(L.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            self.observed = {k: v.clone() for k, v in pl_module.net.contribution.state_dict().items()}
+
+    note = Note()
+    options = {"trainer.threads": 1, "trainer.arrays": False, "report": False, "trainer.max_epochs": 1}
+    run = ffcore.train(
+        "digits/channel",
+        run_dir=tmp_path / "run",
+        callbacks=[GrowingAverage(), note],
+        contribution="loss-weighted",
+        **options,
+    )
+    assert note.observed
+    for name, value in run.module.net.contribution.state_dict().items():
+        assert torch.equal(value, note.observed[name])
+    assert len(set(run.module.net.contribution.state_dict()["weights"].tolist())) > 1
