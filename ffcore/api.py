@@ -142,8 +142,8 @@ def sweep(
     trials: int | None = None,
     jobs: int = 1,
     prune: bool = False,
-    sampler: str = "tpe",
-    seed: int = 0,
+    sampler: str | None = None,
+    seed: int | None = None,
     storage: str | None = None,
     study: str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
@@ -171,8 +171,8 @@ def sweep(
         trials: number of points of a search, by all its workers together.
         jobs: number of runs at the same time.
         prune: stop trials whose validation is worse than the median of earlier trials at the same epoch.
-        sampler: "tpe", which learns from earlier trials, or "random".
-        seed: of the sampler: with one job, the same seed gives the same trials.
+        sampler: "tpe" (the default), which learns from earlier trials, or "random".
+        seed: of the sampler (default 0): with one job, the same seed gives the same trials.
         storage: URL of Optuna's storage, for several workers; None for a file in the directory.
         study: name of the study in the storage; None for the name of the recipe.
         run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
@@ -206,9 +206,7 @@ def sweep(
             *ranges.from_python(search or {}),
         ],
         seeds,
-        sweeping.Options(
-            trials, prune, sampler if trials else None, seed if trials else None, storage, study
-        ),
+        sweeping.Options(trials, prune, sampler, seed, storage, study),
         run_dir=Path(run_dir) if run_dir is not None else None,
         report=report,
     )

@@ -59,7 +59,11 @@ def command(
 
     if resume is not None:
         others = {"--seeds": seeds, "--run-dir": run_dir, "--prune": prune, "--sampler": sampler}
-        given = [name for name, value in (others | {"--seed": seed, "--study": study}).items() if value]
+        given = [
+            name
+            for name, value in (others | {"--seed": seed, "--study": study}).items()
+            if value not in (None, "", ()) and value is not False
+        ]
         if recipe is not None or given:
             ctx.fail(f"--resume {resume}: a sweep keeps its recipe and options: remove {recipe or given[0]}.")
         sweep = sweeping.reopened(resume, trials=trials, storage=storage)

@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from ffcore.engine.module import ForwardOnly
 
 
-def judge(module: ForwardOnly) -> None:
-    """Give the scores of all learning blocks to an adaptive schedule; end the training if it has finished."""
+def judge(module: ForwardOnly, epochs: int) -> None:
+    """Give the scores of all learning blocks to an adaptive schedule; end the training if it has finished.
+
+    Args:
+        module: the module, after a validation.
+        epochs: number of epochs of the whole run.
+    """
     trainer, schedule, metrics = module.trainer, module.net.schedule, module.val_metrics
     if not schedule.adaptive or trainer.sanity_checking or trainer.state.fn != "fit" or metrics is None:
         return
@@ -24,7 +29,7 @@ def judge(module: ForwardOnly) -> None:
         if source.role == "block" and not math.isnan(value):
             found[source.name] = -value if task.lower else value
     learning = [network.blocks[i].name for i in network.learning]
-    progress = Progress(trainer.current_epoch, trainer.global_step, trainer.max_epochs or 1)
+    progress = Progress(trainer.current_epoch, trainer.global_step, epochs)
     schedule.measured([found.get(name, of_network) for name in learning], progress)
     if schedule.finished(progress, len(learning)):
         trainer.should_stop = True

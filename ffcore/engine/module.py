@@ -355,7 +355,7 @@ class ForwardOnly(L.LightningModule):
         """Compute the metrics of the validation split and log them, such as ``val_accuracy``."""
         self.val_metrics = self.measuring.metrics(self.net, self.distribution.ranks)
         self._log_measures("val", self.val_metrics)
-        judge(self)
+        judge(self, self._epochs)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""

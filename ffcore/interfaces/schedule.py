@@ -36,7 +36,8 @@ class Schedule(Component):
     def measured(self, scores: Sequence[float], progress: Progress) -> None:
         """Note how good the blocks are, after each validation.
 
-        What this changes belongs into buffers, so that a resumed run has the same windows.
+        What this changes belongs into the state of the module, so that a resumed run has the same windows:
+        ``get_extra_state`` rather than buffers, which a GPU would have to send back in every step.
 
         Args:
             scores: (B,) the task's headline on the validation split, for the evidence of each of the B blocks

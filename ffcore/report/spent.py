@@ -65,6 +65,15 @@ def energies(costs: Mapping[str, Any] | None) -> dict[str, float]:
     return total
 
 
+def used(costs: Mapping[str, Any] | None) -> float | None:
+    """Returns the energy of GPUs and processors in J; None if no counter could be read.
+
+    Sampled power is that of the same GPUs.
+    """
+    known = [joules for name, joules in energies(costs).items() if name in ("gpu", "cpu")]
+    return sum(known) if known else None
+
+
 def multiplications(costs: Mapping[str, Any] | None) -> int | None:
     """Returns the multiplications of learning; None if they are not known."""
     learning = (costs or {}).get("phases", {}).get("learning") or {}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ffcore.report.differences import grouped
 from ffcore.report.record import deep
-from ffcore.report.spent import energies, energy, multiplications
+from ffcore.report.spent import energies, energy, multiplications, used
 from ffcore.report.text import NOTHING, clock, count, duration, error, memory, number, percent, plain, short
 
 Results = Mapping[str, Any]
@@ -213,16 +213,10 @@ def _metrics(run: Results) -> dict[str, str]:
         "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),
         "mult.": short(multiplications(run.get("costs"))),
-        "energy": energy(_energy(run)),
+        "energy": energy(used(run.get("costs"))),
         "memory": memory(run.get("peak_memory")),
         "param.": short(run.get("parameters")),
     }
-
-
-def _energy(run: Results) -> float | None:
-    """Return the energy in J of GPU and CPU together; None if no counter could be read."""
-    known = [joules for name, joules in energies(run.get("costs")).items() if name in ("gpu", "cpu")]
-    return sum(known) if known else None
 
 
 def _bare(percentage: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -98,6 +98,7 @@ class CostMeter:
     def __enter__(self) -> CostMeter:
         """Begin to measure."""
         self._polling.start()
+        self._peak()  # that of the program before
         self._began, self._read = time.perf_counter(), self._polling.read()
         return self
 
@@ -123,7 +124,7 @@ class CostMeter:
         return {
             name: f"{counter.source}{f' ({counter.remark})' if counter.remark else ''}"
             for name, counter in self._sources.items()
-            if name not in self._polling.lost
+            if name not in self.missing
         }
 
     @contextmanager
@@ -181,17 +182,15 @@ class CostMeter:
     def state_dict(self) -> dict[str, Any]:
         """Return what every phase has cost, for a checkpoint."""
         self.enter(self._now)
-        return {
-            name: {
-                "seconds": spent.seconds,
-                "samples": spent.samples,
-                "joules": dict(spent.joules),
-                "peak_memory": spent.peak_memory,
-            }
-            for name, spent in self.phases.items()
-        }
+        return {name: asdict(spent) for name, spent in self.phases.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Add what the phases have cost before a run was stopped."""
+        """Add what the phases have cost before a run was stopped.
+
+        A counter that was read in only one part of the run is missing: a part would be taken for the whole.
+        """
+        before = {counter for spent in state.values() for counter in spent["joules"]}
+        for counter in before ^ self._sources.keys() if state else ():
+            self._missing.setdefault(counter, "read in a part of the run only")
         for name, spent in state.items():
             self.phases[name] = Spent(**spent).plus(self.phases.get(name, Spent()))

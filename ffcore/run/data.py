@@ -63,11 +63,14 @@ class Data:
         dataset: Dataset | None = None,
         task: Task | None = None,
         encoding: Encoding | None = None,
+        *,
+        learning: bool = False,
     ) -> Data:
         """Read the data set of the recipe, or ``dataset`` instead of it.
 
         ``task`` and ``encoding`` are those of a trained network: targets are standardised, and the columns of
-        a table encoded, as in its training.
+        a table encoded, as in its training. Only for ``learning`` are labels replaced, with
+        ``data.label_noise``: a finished run is measured with those of the files.
 
         Raises:
             UserError: files are missing or damaged, or the validation split does not fit.
@@ -95,7 +98,8 @@ class Data:
         if config.label_noise:
             if images.target.target != "class" or images.task is not None:
                 raise UserError("data.label_noise: targets are not one class a sample; set it to 0")
-            train = with_wrong_labels(train, config.label_noise, images.num_classes, recipe.seed)
+            if learning:
+                train = with_wrong_labels(train, config.label_noise, images.num_classes, recipe.seed)
         if config.standardise and not (isinstance(train.x, np.ndarray) and train.x.dtype != np.int64):
             raise UserError("data.standardise: samples are not one array of floats or bytes; set it to false")
         # Only from the training samples: statistics of validation or test samples must not reach the inputs.

@@ -72,13 +72,15 @@ class Rapl(Counter):
     name = "cpu"
 
     def __init__(self, root: Path = POWERCAP) -> None:
-        found = {}
+        kinds: dict[str, dict[Path, str]] = {}
         for file in sorted(root.glob("*/name")):
             name = _text(file)
             if name == "dram" or name.startswith("package"):
-                found[file.parent] = name
-        if not found:
+                # a package may be listed twice: as intel-rapl:0 and as intel-rapl-mmio:0
+                kinds.setdefault(file.parent.name.partition(":")[0], {})[file.parent] = name
+        if not kinds:
             raise CounterError(f"no RAPL domain in {root}")
+        found = kinds[min(kinds, key=len)]
         self._ranges = {domain: _number(domain / "max_energy_range_uj") for domain in found}
         self._last = {domain: _number(domain / "energy_uj") for domain in found}
         self._used = 0

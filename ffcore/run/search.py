@@ -26,7 +26,9 @@ State = Literal["done", "pruned", "failed", "running"]
 SAMPLERS = ("tpe", "random")
 _ABOUT = ("name", "title", "reference", "paper", "description", "seed")
 """Keys of a recipe that do not change what is searched."""
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@/]*@")
+_PASSWORD = re.compile(
+    r"(?<=://)([^:/@\s]*):\S*@|([?&]\w*(?:passw|pwd|secret|token)\w*)=[^&\s]*", re.IGNORECASE
+)
 HIDDEN = "***"
 
 
@@ -152,8 +154,10 @@ def without_password(text: str) -> str:
 
     >>> without_password("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
+    >>> without_password("mysql://host/db?user=me&password=secret")
+    'mysql://host/db?user=me&password=***'
     """
-    return _PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    return _PASSWORD.sub(lambda m: f"{m[2]}={HIDDEN}" if m[2] else f"{m[1]}:{HIDDEN}@", text)
 
 
 def plan(name: str, overrides: Sequence[str]) -> tuple[dict[str, Range], tuple[str, ...]]:

@@ -62,7 +62,8 @@ def begin(
     if options.trials is not None:
         return _search(recipe, overrides, seeds, options, run_dir, command, report)
     for name in ("prune", "sampler", "seed", "storage", "study"):
-        if getattr(options, name) not in (None, False):
+        value = getattr(options, name)
+        if value is not None and value is not False:
             raise UserError(f"--{name} needs a search: give ranges and --trials N")
     refuse_ranges(recipe, overrides, "needs --trials N, the number of points to try")
     runs = grid.plan(recipe, overrides, seeds)

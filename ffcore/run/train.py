@@ -150,7 +150,7 @@ class Job:
         began = time.perf_counter()
         commit = environment.git_commit()  # now: the checkout may change while the imported code runs
         made_callbacks = Callbacks(recipe, callbacks)
-        data = Data.open(recipe, dataset)
+        data = Data.open(recipe, dataset, learning=True)
         if recipe.trainer.select == "best" and data.val is None:
             raise UserError("trainer.select: 'best' needs a validation split, but data.validation is 0")
         if recipe.trainer.patience is not None and data.val is None:

@@ -66,9 +66,10 @@ class Patience(nn.Module):
 class Stopping(Schedule):
     """Another schedule, whose windows stop when their blocks do not improve on the validation split.
 
-    A window stops when each of its blocks has had ``patience`` validations without an improvement, and no
-    block before it learns any more: the input of a block that has stopped does not change. The run ends when
-    all windows have stopped, or after its epochs.
+    In the other schedule the same blocks learn in every epoch; `greedy` has a patience of its own. A window
+    stops when each of its blocks has had ``patience`` validations without an improvement, and no block before
+    it learns any more: the input of a block that has stopped does not change. The run ends when all windows
+    have stopped, or after its epochs.
 
     Args:
         schedule: the other schedule.
@@ -88,6 +89,7 @@ class Stopping(Schedule):
         if self.schedule.adaptive:
             raise ValueError("schedule: it stops blocks by itself; leave stopping out")
         self.cache = self.schedule.cache
+        self._checked: tuple[int, int] | None = None
 
     def setup(self, context: Context) -> None:
         """Set the other schedule up, and make the state."""
@@ -95,7 +97,12 @@ class Stopping(Schedule):
         self._stopped = Patience(self.patience, self.least, context.blocks)
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """Return the windows of the other schedule that have not stopped."""
+        """Return the windows of the other schedule that have not stopped.
+
+        Raises:
+            ValueError: when the other schedule lets blocks learn in turns.
+        """
+        self._refuse_turns(progress.epochs, blocks)
         return tuple(
             window
             for window in self.schedule.windows(progress, blocks)
@@ -116,6 +123,17 @@ class Stopping(Schedule):
         """Return whether every window of the next epoch has stopped."""
         following = Progress(progress.epoch + 1, progress.step, progress.epochs)
         return bool(self.schedule.windows(following, blocks)) and not self.windows(following, blocks)
+
+    def _refuse_turns(self, epochs: int, blocks: int) -> None:
+        if self._checked == (epochs, blocks):
+            return
+        of_epochs = (self.schedule.windows(Progress(epoch, 0, epochs), blocks) for epoch in range(epochs))
+        learning = {tuple(i for window in windows for i in window) for windows in of_epochs}
+        if len(learning) > 1:
+            raise ValueError(
+                "stopping: the schedule inside lets blocks learn in turns; use greedy with a patience"
+            )
+        self._checked = (epochs, blocks)
 
     def _has_stopped(self, window: range, progress: Progress) -> bool:
         ends = [self._stopped.end(block) for block in window]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import platform
 import statistics
@@ -22,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ffcore.files import write_whole
 from ffcore.recipe.load import load, names
 from ffcore.report.spent import energy
 from ffcore.report.text import duration, memory, short
@@ -131,8 +133,9 @@ def cells(recipe: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     def mean(key: str) -> float:
         return statistics.fmean(float(row[key]) for row in rows)
 
-    known = [row["joules"] for row in rows if row["joules"]]
-    used = statistics.fmean(sum(j.values()) for j in known) if known else None
+    # the audit has that of the GPU
+    known = [row["joules"].get("gpu", row["joules"].get("cpu")) for row in rows if row["joules"]]
+    used = statistics.fmean(known) if known else None
     made = [row["multiplications"] for row in rows if row["multiplications"] is not None]
     cut = rows[0]["cut"]
     return [
@@ -185,6 +188,10 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return "\n".join([*lines, *([f"Energy that is not reported: {'; '.join(why)}."] if why else [])])
 
 
+def write(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Measure recipes, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -207,7 +214,7 @@ def main() -> None:
                 continue
             row = measured(recipe, int(seed), options.root, options.epochs, options.device)
             kept.setdefault(recipe, {})[seed] = row
-            options.keep.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            write_whole(options.keep, functools.partial(write, json.dumps(kept, indent=1) + "\n"))
             print(recipe, seed, row, flush=True)
     if options.write is not None:
         kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.is_file() else {}

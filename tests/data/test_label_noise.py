@@ -35,13 +35,20 @@ def test_it_depends_on_the_seed_alone():
 
 
 def test_only_training_labels_of_a_recipe_change():
-    plain, noisy = (Data.open(load("digits/ff", (f"data.label_noise={p}",))) for p in (0, 0.25))
+    plain, noisy = (
+        Data.open(load("digits/ff", (f"data.label_noise={p}",)), learning=True) for p in (0, 0.25)
+    )
     assert (plain.train.y != noisy.train.y).sum() == round(0.25 * len(plain.train))
     assert plain.val is not None
     assert noisy.val is not None
     assert (plain.val.y == noisy.val.y).all()
     assert (plain.images.test.y == noisy.images.test.y).all()
     assert noisy.statistics().counts != plain.statistics().counts
+
+
+def test_a_finished_run_is_measured_with_the_labels_of_the_files():
+    plain, noisy = (Data.open(load("digits/ff", (f"data.label_noise={p}",))) for p in (0, 0.25))
+    assert (plain.train.y == noisy.train.y).all()
 
 
 def test_a_run_records_it(quick_run):

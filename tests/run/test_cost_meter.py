@@ -69,6 +69,19 @@ def test_a_lost_counter_leaves_no_part_of_its_energy():
     assert meter.sources == {}
 
 
+@pytest.mark.usefixtures("unpolled")
+def test_energy_of_a_part_of_a_resumed_run_is_missing():
+    with ffcore.CostMeter(counters=[]) as before, before.phase("learning", samples=100):
+        pass
+    with ffcore.CostMeter(counters=[Steady()]) as meter:
+        meter.load_state_dict(before.state_dict())
+        with meter.phase("learning", samples=10):
+            pass
+    assert meter.phases["learning"].samples == 110
+    assert meter.missing == {"cpu": "read in a part of the run only"}
+    assert meter.sources == {}
+
+
 def test_a_run_knows_time_samples_and_multiplications_of_its_phases(tmp_path):
     run = ffcore.train("digits/ff", run_dir=tmp_path / "run", **FEW)
     costs, sheet = run.results["costs"], run.results["cost_sheet"]

@@ -43,6 +43,16 @@ def test_rapl_adds_packages_and_their_memory_but_no_parts_of_a_package(tmp_path)
     assert counter.source == "RAPL (package-0, dram)"
 
 
+def test_rapl_reads_a_package_once_that_is_listed_twice(tmp_path):
+    for folder in ("intel-rapl:0", "intel-rapl-mmio:0"):
+        domain(tmp_path, folder, "package-0", 0)
+    counter = Rapl(tmp_path)
+    for folder in ("intel-rapl:0", "intel-rapl-mmio:0"):
+        domain(tmp_path, folder, "package-0", 500_000)
+    assert counter.joules() == pytest.approx(0.5)
+    assert counter.source == "RAPL (package-0)"
+
+
 def test_rapl_counts_on_when_a_domain_wraps(tmp_path):
     domain(tmp_path, "intel-rapl:0", "package-0", 900_000)
     counter = Rapl(tmp_path)

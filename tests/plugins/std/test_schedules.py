@@ -131,6 +131,13 @@ def test_the_state_of_stopping_is_that_of_a_checkpoint():
     assert windows(other, epoch=0, epochs=9) == [(0, 1), (1, 2), (2, 3)]
 
 
+def test_stopping_refuses_blocks_that_learn_in_turns():
+    stopping = Stopping({"kind": "greedy", "epochs": 2})
+    stopping.setup(Context((4,), 10, blocks=3))
+    with pytest.raises(ValueError, match="lets blocks learn in turns"):
+        windows(stopping, epochs=6)
+
+
 def test_a_schedule_that_stops_by_itself_is_refused_inside():
     with pytest.raises(ValueError, match="it stops blocks by itself"):
         Stopping({"kind": "greedy", "patience": 1})
