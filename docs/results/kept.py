@@ -31,7 +31,7 @@ _ELSEWHERE = re.compile(r"data\.(root|download)|trainer\.(bar|threads|loggers\b.
 _PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every")
 """Overrides whose effect has a column of its own, or none."""
 
-_NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.lr")
+_NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.(lr|start)")
 """Settings that do not change what a step costs."""
 
 
@@ -52,10 +52,30 @@ def _names(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _names(item, f"{path}.{key}" if path else str(key))
 
 
+def _is_default(recipe: Recipe, path: str) -> bool:
+    """Whether an option, which a kept run does not have, has the value that it would have if left out."""
+    *above, name = path.split(".")
+    part: Any = recipe
+    for key in above:
+        part = (
+            part[int(key)]
+            if key.isdecimal()
+            else part[key]
+            if isinstance(part, dict)
+            else getattr(part, key, None)
+        )
+    options = getattr(part, "options", part)
+    field = getattr(type(options), "model_fields", {}).get(name)
+    return field is not None and getattr(options, name) == field.get_default(call_default_factory=True)
+
+
 def _changed(then: Mapping[str, str], recipe: Recipe) -> list[str]:
     """Returns the paths of the settings that differ from the current recipe."""
     today = settings(recipe.model_dump(mode="json"))
-    return [path for path, value in then.items() if today.get(path) != value]
+    new = [path for path in today if path not in then and not _is_default(recipe, path)]
+    different = [path for path, value in then.items() if today.get(path) != value] + new
+    idle = () if recipe.readouts else ("readout_optimizer.",)
+    return [path for path in different if not path.startswith(idle)]
 
 
 @dataclass(frozen=True)
