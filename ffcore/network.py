@@ -39,6 +39,7 @@ from ffcore.local.passes import Record
 from ffcore.local.returned import wrong_measured, wrong_scores
 from ffcore.local.stages import (
     Stage,
+    first_epoch,
     local_network,
     refuse_misfits,
     refuse_needs,
@@ -229,7 +230,7 @@ class Network(nn.Module):
                 "learn: the network has no optimisers; make them with ffcore.optimizers(net, "
                 "torch.optim.Adam, lr=1e-3) and pass them to net.learn(x, y, optimizers)"
             )
-        self.advance(progress if progress is not None else Progress(0, self.batches, 1))
+        self.advance(progress if progress is not None else first_epoch(self.schedule, self.batches))
         local, losses = self.local, self._losses
         if local.record is not self.recorder:
             local.record, local.finite = self.recorder, True
@@ -347,10 +348,8 @@ class Network(nn.Module):
             return torch.zeros(0, rows(x), self.classes)
         evidence = self.algorithm.scores(x, self.local)
         shape = (len(self.sources), rows(x), self.classes)
-        if self.task.features is None:
-            fits = isinstance(evidence, Tensor) and evidence.shape == shape
-        else:
-            fits = isinstance(evidence, Tensor) and (*evidence.shape[:2], *evidence.shape[-1:]) == shape
+        of = evidence.shape if isinstance(evidence, Tensor) else ()
+        fits = of == shape if self.task.features is None else (*of[:2], *of[-1:]) == shape
         if not fits:
             raise wrong_measured(self.algorithm, evidence, shape)
         return evidence

@@ -46,6 +46,10 @@ class Schedule(Component):
             progress: epoch and step before the validation.
         """
 
+    def stopped(self) -> Sequence[int | None]:
+        """Return, for each block, the number of epochs after which it was stopped; None: it was not."""
+        return ()
+
     def finished(self, progress: Progress, blocks: int) -> bool:
         """Return whether no block will learn any more because of what was `measured`. The run then ends."""
         return False

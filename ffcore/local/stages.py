@@ -15,7 +15,17 @@ from torch import Tensor, nn
 
 from ffcore.blame import reported, title
 from ffcore.errors import FOREIGN, UserError, a, at_path, closest, expect, shortened
-from ffcore.interfaces import Algorithm, BlackBox, Context, LayerContribution, Readout, Source, Task
+from ffcore.interfaces import (
+    Algorithm,
+    BlackBox,
+    Context,
+    LayerContribution,
+    Progress,
+    Readout,
+    Schedule,
+    Source,
+    Task,
+)
 from ffcore.interfaces.contribution import NEEDS
 from ffcore.interfaces.structure import tensors
 from ffcore.local.box import BoxStage
@@ -115,6 +125,20 @@ def refuse_sums(contribution: LayerContribution, task: Task, sources: int) -> No
             f"{title(contribution)} does not average the predictions of the {sources} sources; for real "
             "numbers use last, mean or readout"
         )
+
+
+def first_epoch(schedule: Schedule, batches: int) -> Progress:
+    """Return the progress of a step in a loop that does not say which epoch it is in: the first of one.
+
+    Raises:
+        UserError: when the schedule needs to know.
+    """
+    if schedule.adaptive:
+        raise UserError(
+            "learn: the schedule stops blocks by validation; pass progress=Progress(epoch, step, epochs) of "
+            "ffcore.interfaces, and call net.schedule.measured(scores, progress) after each validation"
+        )
+    return Progress(0, batches, 1)
 
 
 def task_of(task: Any, classes: Any) -> Task:

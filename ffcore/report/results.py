@@ -233,6 +233,7 @@ class Results(Record):
             without one.
         costs: ``phases`` with time, samples, multiplications, energy in J and peak memory of each, the
             ``counters`` of energy, and why others are ``missing``; None for older runs.
+        stopped: after how many epochs validation has stopped each block; None without such a schedule.
         contribution: kind of the layer contribution, which combines evidence.
         data: the data set.
         task: name, headline and whether smaller headlines are better; None for the classification of samples.
@@ -271,6 +272,7 @@ class Results(Record):
     sources: tuple[Source, ...] = ()
     boxes: Mapping[str, Any] | None = None
     costs: Mapping[str, Any] | None = None
+    stopped: Mapping[str, Any] | None = None
     contribution: str | None = None
     data: DataSummary | None = None
     task: Mapping[str, Any] | None = None

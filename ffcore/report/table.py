@@ -13,7 +13,19 @@ from rich.text import Text
 from ffcore.report.differences import grouped
 from ffcore.report.record import deep
 from ffcore.report.spent import energies, energy, multiplications, used
-from ffcore.report.text import NOTHING, clock, count, duration, error, memory, number, percent, plain, short
+from ffcore.report.text import (
+    NOTHING,
+    clock,
+    count,
+    duration,
+    error,
+    memory,
+    number,
+    percent,
+    plain,
+    plural,
+    short,
+)
 
 Results = Mapping[str, Any]
 
@@ -108,7 +120,9 @@ def _cost(results: Results, paper: Results) -> Rows:
         for name, key, how, paper_cell in rows
         if results.get(key) is not None
     ]
-    return [*known, *_spent(results), *_boxes(results)]
+    stopped = (results.get("stopped") or {}).items()
+    ends = [(f"{name} stopped after", plural(epochs, "epoch"), "") for name, epochs in stopped]
+    return [*known, *ends, *_spent(results), *_boxes(results)]
 
 
 def _spent(results: Results) -> Rows:

@@ -76,6 +76,7 @@ def results_of(
         "contribution": (
             module.net.task.contribution if recipe.contribution is None else recipe.contribution.kind
         ),
+        "stopped": _stopped(module),
         "epochs": state["ffcore"]["epochs"],
         "steps": state["global_step"],
         "resumed_after_steps": history.resumed,
@@ -100,6 +101,15 @@ def results_of(
         "concluded": dict(concluded),
         "paper": recipe.paper.model_dump() if recipe.paper is not None else None,
     }
+
+
+def _stopped(module: ForwardOnly) -> dict[str, int] | None:
+    """Returns after how many epochs validation has stopped each block; None without such a schedule."""
+    if not module.schedule.adaptive:
+        return None
+    learning = [module.network.blocks[i].name for i in module.network.learning]
+    ends = zip(learning, module.schedule.stopped(), strict=False)  # a schedule has room for frozen blocks too
+    return {name: end for name, end in ends if end is not None}
 
 
 def _tested_on_validation(data: Data) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ffcore.errors import UserError
 from ffcore.run.energy import Counter, Polling, counters_of
 
 __all__ = ["CostMeter", "Spent"]
@@ -78,6 +79,9 @@ class CostMeter:
         phases: what each phase has cost so far, up to the last change of the phase; "other" is the time
             outside of all phases.
         missing: why a counter is missing or was lost, by name.
+
+    Raises:
+        UserError: the device is a GPU, and torch finds none.
     """
 
     def __init__(
@@ -87,6 +91,8 @@ class CostMeter:
         missing: Mapping[str, str] | None = None,
     ) -> None:
         self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError(f"CostMeter: device: {str(device)!r}, but torch finds no GPU")
         found, unknown = counters_of(self.device) if counters is None else (counters, {})
         self.phases: dict[str, Spent] = {}
         self._sources = {counter.name: counter for counter in found}
@@ -112,6 +118,16 @@ class CostMeter:
     def close(self) -> None:
         """End the polls of the counters."""
         self._polling.stop()
+
+    def __repr__(self) -> str:
+        """Return a line for each phase."""
+        lines = []
+        for name, spent in self.phases.items():
+            energy = ", ".join(f"{joules:.1f} J ({counter})" for counter, joules in spent.joules.items())
+            samples = f", {spent.samples} samples" if spent.samples else ""
+            lines.append(f"{name}: {spent.seconds:.2f} s{samples}{', ' if energy else ''}{energy}")
+        lines += [f"energy, {name}: not reported ({why})" for name, why in self.missing.items()]
+        return "\n".join(lines)
 
     @property
     def missing(self) -> dict[str, str]:

@@ -103,6 +103,10 @@ class Greedy(Schedule):
         if self._stopped is not None and at is not None and self._stopped.waits(at, scores[at]):
             self._stopped.stop(at, progress.epoch + 1)
 
+    def stopped(self) -> list[int | None]:
+        """See `Schedule.stopped`: the blocks that patience has ended."""
+        return [] if self._stopped is None else self._stopped.ends
+
     def finished(self, progress: Progress, blocks: int) -> bool:
         """Return whether the last block has stopped."""
         return self._at(Progress(progress.epoch + 1, progress.step, progress.epochs), blocks) is None

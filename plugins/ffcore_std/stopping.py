@@ -41,6 +41,11 @@ class Patience(nn.Module):
         """Return the epoch from which a block does not learn any more; None if it has not stopped."""
         return self._ends[block]
 
+    @property
+    def ends(self) -> list[int | None]:
+        """`end` of every block."""
+        return list(self._ends)
+
     def stop(self, block: int, epoch: int) -> None:
         """Let a block learn no more from this epoch on."""
         self._ends[block] = epoch
@@ -118,6 +123,10 @@ class Stopping(Schedule):
             if before:
                 for block in window:
                     self._stopped.stop(block, progress.epoch + 1)
+
+    def stopped(self) -> list[int | None]:
+        """See `Schedule.stopped`."""
+        return self._stopped.ends
 
     def finished(self, progress: Progress, blocks: int) -> bool:
         """Return whether every window of the next epoch has stopped."""

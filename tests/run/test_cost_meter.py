@@ -7,6 +7,7 @@ import lightning as L
 import pytest
 
 import ffcore
+from ffcore.errors import UserError
 from ffcore.run.energy import Counter, CounterError
 
 FEW = {
@@ -55,6 +56,22 @@ def test_energy_goes_to_the_phase_in_which_it_was_used():
     assert meter.phases["validation"].joules == {"cpu": 1.0}
     assert meter.phases["other"].joules == {"cpu": 3.0}
     assert meter.sources == {"cpu": "a fake"}
+
+
+def test_a_meter_of_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="device: 'cuda', but torch finds no GPU"):
+        ffcore.CostMeter("cuda")
+
+
+def test_a_meter_prints_its_phases():
+    with (
+        ffcore.CostMeter(counters=[], missing={"cpu": "no RAPL"}) as meter,
+        meter.phase("learning", samples=7),
+    ):
+        pass
+    assert "learning: 0.00 s, 7 samples" in repr(meter)
+    assert "energy, cpu: not reported (no RAPL)" in repr(meter)
 
 
 @pytest.mark.usefixtures("unpolled")

@@ -32,6 +32,8 @@ def windows_of(run):
 def test_a_run_ends_when_all_blocks_have_stopped_and_costs_less(tmp_path):
     run = trained(tmp_path / "run", schedule=STOPPING)
     assert run.results["epochs"] < 30
+    assert max(run.results["stopped"].values()) == run.results["epochs"]
+    assert len(run.results["stopped"]) == 2
     learning = run.results["costs"]["phases"]["learning"]
     assert learning["samples"] == 1293 * run.results["epochs"]
     # some block has learned for fewer epochs than the run
@@ -68,3 +70,10 @@ def test_stopping_needs_a_validation_split(tmp_path):
     ):
         trained(tmp_path / "run", schedule=STOPPING, **{"data.validation": 0})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_loop_that_does_not_say_its_epoch_is_refused():
+    net = ffcore.from_recipe("digits/mono-forward", shape=(1, 8, 8), classes=10, schedule="stopping")
+    optimizers = ffcore.optimizers(net, torch.optim.Adam, lr=1e-3)
+    with pytest.raises(UserError, match=r"pass progress=Progress.*net\.schedule\.measured"):
+        net.learn(torch.rand(4, 1, 8, 8), torch.arange(4), optimizers)
