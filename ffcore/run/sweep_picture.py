@@ -89,6 +89,8 @@ def _draw(ax: Axes, path: str, known: dict[Point, list[float]]) -> None:
         ax.set_xscale("log")
         ax.set_xticks(numbers, values)  # the style shows no powers
         ax.minorticks_off()
+    elif len(values) <= FEW:
+        ax.set_xticks(numbers, values)  # a narrow panel has no room for numbers between them
     ax.set_xlabel(path)
     if 1 < len(lines) <= 8:
         ax.legend(fontsize=7)
@@ -101,6 +103,9 @@ def _numbers(values: list[str]) -> list[float]:
     except ValueError:
         return []
 
+
+FEW = 6
+"""Values of a parameter that are all written at the axis."""
 
 PANELS = 3
 """Panels in a row of the picture of a search."""

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 import ffcore.run.train as running
 from ffcore.build.assemble import assemble
 from ffcore.data.images import ImageSet
+from ffcore.interfaces import Progress, Schedule
 from ffcore.local import BoxStage
 from ffcore.parts import part
 from ffcore.recipe.schema import Recipe
@@ -84,6 +85,15 @@ BOXES: dict[str, Mapping[str, Any] | None] = {
 STRAIGHT = ("sign", "quantise, 2 bits", "winner-take-all", "process")
 """Boxes whose output has the shape of their input, so that a gradient can be passed straight through."""
 
+
+class TwoStages(Schedule):
+    """The block before the box learns for half of the epochs, then those after it in one window."""
+
+    def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
+        """Return the window of the first block, or of the others."""
+        return (range(1),) if 2 * progress.epoch < progress.epochs else (range(1, blocks),)
+
+
 HEAD = {"kind": "dense", "units": "classes", "activation": "identity", "init": "uniform"}
 LINEAR = {"goodness": "linear-head", "objective": "cross-entropy", "handoff": "rms"}
 RIDGE = {"goodness": "logits", "rule": {"kind": "ridge", "strength": 1}}
@@ -110,6 +120,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         }
     },
     "linear heads, one window": {"block": LINEAR, "schedule": "one-window"},
+    "linear heads, in two stages": {"block": LINEAR, "schedule": TwoStages(), "fit": "finished"},
     "signal propagation": {
         "algorithm": {"kind": "signal-propagation"},
         "block": {"goodness": "signal-similarity", "loss": "signal", "handoff": "rms"},
