@@ -113,7 +113,6 @@ def load(
     give_again(tree, objects or {})
     if isinstance(overrides, Mapping):
         paths = apply_values(tree, overrides)
-        refuse_lost(paths)
     else:
         paths = list(overrides)
         refuse_lost([override.partition("=")[0].strip() for override in overrides])

@@ -109,10 +109,15 @@ class Greedy(Schedule):
 
     def finished(self, progress: Progress, blocks: int) -> bool:
         """Return whether the last block has stopped."""
-        return self._at(Progress(progress.epoch + 1, progress.step, progress.epochs), blocks) is None
+        return (
+            blocks > 0
+            and self._at(Progress(progress.epoch + 1, progress.step, progress.epochs), blocks) is None
+        )
 
     def _at(self, progress: Progress, blocks: int) -> int | None:
-        """Return the block that learns; None after the last one has stopped."""
+        """Return the block that learns; None after the last one has stopped, or if all blocks are frozen."""
+        if not blocks:
+            return None
         start = 0
         for block, budget in enumerate(self._budgets(progress.epochs, blocks)):
             end = None if self._stopped is None else self._stopped.end(block)
