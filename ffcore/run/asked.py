@@ -99,6 +99,8 @@ class Asked:
                 self._waiting.remove(other)
                 other.pruned = run.pruned
         with self._hinted():
+            if run is self._sweep.trials[number][0] and (values := self._news(run)):
+                self._study.report(number, values)  # what came after the last look, for the median of others
             self._settle(number)
             self._refresh()
 
