@@ -109,28 +109,15 @@ class Metering(L.Callback):
         self.meter.count(batch.total)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validation ends."""
+        """Validation or test ends."""
         self.meter.enter(OTHER)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The test begins."""
         self.meter.enter(TEST)
 
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count samples."""
-        self.meter.count(batch.total)
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The test ends."""
-        self.meter.enter(OTHER)
+    on_test_batch_end = on_validation_batch_end
+    on_test_end = on_validation_end
 
     def state_dict(self) -> dict[str, Any]:
         """Return the costs of all ranks so far. All ranks call it."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import functools
 import json
 import platform
 import statistics
@@ -23,10 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ffcore.files import write_whole
 from ffcore.recipe.load import load, names
 from ffcore.report.spent import energy
 from ffcore.report.text import duration, memory, short
+from ffcore.run.directory import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "docs" / "results" / "audit.json"
@@ -188,10 +187,6 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return "\n".join([*lines, *([f"Energy that is not reported: {'; '.join(why)}."] if why else [])])
 
 
-def write(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Measure recipes, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -214,7 +209,7 @@ def main() -> None:
                 continue
             row = measured(recipe, int(seed), options.root, options.epochs, options.device)
             kept.setdefault(recipe, {})[seed] = row
-            write_whole(options.keep, functools.partial(write, json.dumps(kept, indent=1) + "\n"))
+            write_json(options.keep, kept)
             print(recipe, seed, row, flush=True)
     if options.write is not None:
         kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.is_file() else {}
