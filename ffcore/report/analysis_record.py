@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ffcore.errors import UserError
 from ffcore.files import ANALYSIS
-from ffcore.reading import read_json
+from ffcore.report.kept_record import Count, KeptRecord, Part
 from ffcore.report.values import Real, Share, Whole
 
-Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Rank = Annotated[float, Field(strict=True, ge=0, lt=1e18)]
 Cosine = Annotated[float, Field(strict=True, ge=-1, le=1)]
 
 
-class _Part(BaseModel):
-    """Keys of newer versions are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class BlockMeasures(_Part):
+class BlockMeasures(Part):
     """Measures of one activity in a neutral pass; None where one is not defined.
 
     Attributes:
@@ -47,7 +38,7 @@ class BlockMeasures(_Part):
     participation_ratio: Rank | None
 
 
-class Similarity(_Part):
+class Similarity(Part):
     """Unbiased linear CKA between activities of the same samples.
 
     Attributes:
@@ -69,7 +60,7 @@ class Similarity(_Part):
         return self
 
 
-class BlockCosine(_Part):
+class BlockCosine(Part):
     """Cosine between the local gradient of a block and that of the global loss.
 
     Attributes:
@@ -85,7 +76,7 @@ class BlockCosine(_Part):
     reason: str = ""
 
 
-class GradientCosines(_Part):
+class GradientCosines(Part):
     """Cosines of all blocks.
 
     Attributes:
@@ -105,7 +96,7 @@ class GradientCosines(_Part):
     reason: str = ""
 
 
-class ChangeCurve(_Part):
+class ChangeCurve(Part):
     """Accuracy against the size of a change of the input.
 
     Attributes:
@@ -129,7 +120,7 @@ class ChangeCurve(_Part):
         return self
 
 
-class Robustness(_Part):
+class Robustness(Part):
     """Accuracy on changed inputs.
 
     Attributes:
@@ -145,7 +136,7 @@ class Robustness(_Part):
     reason: str = ""
 
 
-class Analysis(_Part):
+class Analysis(KeptRecord):
     """What the representations of a network are like; the content of ``analysis.json``.
 
     Attributes:
@@ -162,6 +153,8 @@ class Analysis(_Part):
         robustness: accuracy on changed inputs.
     """
 
+    file: ClassVar[str] = ANALYSIS
+    content: ClassVar[str] = "analysis"
     format: Literal[1] = 1
     weights: str
     data: str
@@ -173,27 +166,3 @@ class Analysis(_Part):
     twin: Similarity | None = None
     gradients: GradientCosines
     robustness: Robustness
-
-    @classmethod
-    def read(cls, run_dir: Path) -> Self | None:
-        """Read the file of a run; None if it has none.
-
-        Args:
-            run_dir: the run directory.
-
-        Raises:
-            UserError: the file is damaged, or of a newer version.
-        """
-        path = run_dir / ANALYSIS
-        if not path.exists():
-            return None
-        try:
-            return cls.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{str(path)!r}: not the analysis of a run: {place}: {first['msg']}") from error
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the values of the file."""
-        return self.model_dump(mode="json")

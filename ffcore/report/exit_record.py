@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ffcore.errors import UserError
 from ffcore.files import EXITS
-from ffcore.reading import read_json
+from ffcore.report.kept_record import Count, KeptRecord, Part
 from ffcore.report.values import Percent, Real, Seconds, Share, Whole
 
-Count = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
 Mean = Annotated[float, Field(ge=0, lt=1e18)]
 
 
-class _Part(BaseModel):
-    """Keys of newer versions are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ExitEntry(_Part):
+class ExitEntry(Part):
     """One exit.
 
     Attributes:
@@ -40,7 +31,7 @@ class ExitEntry(_Part):
     threshold: Real | None
 
 
-class Point(_Part):
+class Point(Part):
     """Accuracy and costs of a split, means over its samples.
 
     Attributes:
@@ -54,7 +45,7 @@ class Point(_Part):
     multiplications: Mean
 
 
-class Tried(_Part):
+class Tried(Part):
     """One threshold.
 
     Attributes:
@@ -68,7 +59,7 @@ class Tried(_Part):
     test: Point
 
 
-class Way(_Part):
+class Way(Part):
     """One way to predict.
 
     Attributes:
@@ -84,7 +75,7 @@ class Way(_Part):
     milliseconds: Seconds
 
 
-class ExitRecord(_Part):
+class ExitRecord(KeptRecord):
     """The content of ``exits.json``.
 
     Attributes:
@@ -104,6 +95,8 @@ class ExitRecord(_Part):
         ways: ways to predict: all blocks, exits, then readouts.
     """
 
+    file: ClassVar[str] = EXITS
+    content: ClassVar[str] = "exits"
     format: Literal[1] = 1
     weights: str
     tolerance: Percent
@@ -123,24 +116,3 @@ class ExitRecord(_Part):
         if self.chosen >= len(self.tried):
             raise ValueError(f"chosen is {self.chosen}, but there are {len(self.tried)} thresholds")
         return self
-
-    @classmethod
-    def read(cls, run_dir: Path) -> Self | None:
-        """Read the file of a run; None if it has none.
-
-        Raises:
-            UserError: the file is damaged, or of a newer version.
-        """
-        path = run_dir / EXITS
-        if not path.exists():
-            return None
-        try:
-            return cls.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{str(path)!r}: not the exits of a run: {place}: {first['msg']}") from error
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the values of the file."""
-        return self.model_dump(mode="json")
