@@ -68,7 +68,7 @@ class CostMeter:
     ...     with meter.phase("validation"):
     ...         total += 1
     >>> list(meter.phases), meter.phases["learning"].samples
-    (['learning', 'validation', 'other'], 1000)
+    (['other', 'learning', 'validation'], 1000)
 
     Args:
         device: the device that computes. The program waits for a GPU whenever the phase changes.
@@ -98,7 +98,7 @@ class CostMeter:
         self._sources = {counter.name: counter for counter in found}
         self._missing = {**unknown, **(missing or {})}
         self._polling = Polling(found)
-        self._now = OTHER
+        self._now, self._samples = OTHER, 0
         self._began, self._read = time.perf_counter(), self._polling.read()
 
     def __enter__(self) -> CostMeter:
@@ -167,7 +167,8 @@ class CostMeter:
         joules = {
             counter: read[counter] - before for counter, before in self._read.items() if counter in read
         }
-        self._add(Spent(now - self._began, 0, joules, self._peak()))
+        self._add(Spent(now - self._began, self._samples, joules, self._peak()))
+        self._samples = 0
         for lost in self._polling.lost:  # a part of its energy would be taken for the whole
             for phase, spent in self.phases.items():
                 self.phases[phase] = replace(
@@ -176,9 +177,8 @@ class CostMeter:
         self._now, self._began, self._read = name, now, read
 
     def count(self, samples: int) -> None:
-        """Add samples to the current phase."""
-        if samples:
-            self._add(Spent(samples=samples))
+        """Add samples to the current phase; `phases` has them after the next change of the phase."""
+        self._samples += samples
 
     def _add(self, spent: Spent) -> None:
         self.phases[self._now] = self.phases.get(self._now, Spent()).plus(spent)
