@@ -1,6 +1,7 @@
 """Linear heads: a classifier on a block's own activity.
 
-    f = pooled activity h^power             (R, F), F = C·h·w
+    a = h, or h / RMS(h) with normalise     (R, *shape), RMS(h)² = mean h² + 1e-6 of each sample
+    f = pooled activity a^power             (R, F), F = C·h·w
     g = D f + b                             (R, K)
 
 R rows; C channels of H by W pixels, averaged over h by w cells; F features; K classes; D (K, F).
@@ -22,6 +23,9 @@ from ffcore.options import Size
 
 _MANY = 16
 """From this number of rows on, cells are averaged by a matrix product."""
+
+_EPS = 1e-6
+"""Added to the mean square of an activity, so that one of zeros has a finite gradient."""
 
 _LARGEST = 2**20
 """Largest number of elements of its matrix."""
@@ -171,6 +175,9 @@ class LinearHead(Goodness):
             squares and a fixed head (arXiv:2509.12394).
         padding: with ``dim``, whether tokens whose features are all zero are padding, which the mean over the
             tokens leaves out.
+        normalise: whether the head reads h / RMS(h), each sample with a mean square of 1, as after the
+            handoff ``rms``. The block cannot lower its loss by its scale; its features then suit a block
+            that reads the normalised activity.
 
     Raises:
         ValueError: when a fixed head would start at zero.
@@ -178,7 +185,11 @@ class LinearHead(Goodness):
 
     form: ClassVar[Form] = "class"
     linear: nn.Linear
-    examples = ({"fixed": True, "init": "he", "power": 2}, {"grid": 1, "features": None, "bias": False})
+    examples = (
+        {"fixed": True, "init": "he", "power": 2},
+        {"grid": 1, "features": None, "bias": False},
+        {"normalise": True},
+    )
 
     def __init__(
         self,
@@ -190,6 +201,7 @@ class LinearHead(Goodness):
         dim: Annotated[int, Field(ge=-8, le=8)] | None = None,
         power: Literal[1, 2] = 1,
         padding: bool = False,
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if fixed and init == "zero":
@@ -199,6 +211,7 @@ class LinearHead(Goodness):
         self.fixed = fixed
         self.bias = bias
         self.power = power
+        self.normalise = normalise
 
     def setup(self, context: Context) -> None:
         """Make D.
@@ -222,5 +235,8 @@ class LinearHead(Goodness):
 
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R, K)."""
+        if self.normalise:
+            square = activity.square().mean(tuple(range(1, activity.dim())), keepdim=True)
+            activity = activity * (square + _EPS).rsqrt()
         made: Tensor = self.linear(self.pooled(activity if self.power == 1 else activity.square()))
         return made.to(torch.promote_types(made.dtype, torch.float32))

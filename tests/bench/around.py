@@ -113,6 +113,9 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "contribution": {"kind": "last"},
     },
     "linear heads": {"block": LINEAR},
+    "normalised linear heads": {
+        "block": {**LINEAR, "goodness": {"kind": "linear-head", "normalise": True, "init": "uniform"}}
+    },
     "heads of two layers": {
         "block": {
             **LINEAR,

@@ -41,6 +41,17 @@ def test_logits_are_a_linear_map_of_cell_means():
     torch.testing.assert_close(head(x), F.linear(f, head.linear.weight, head.linear.bias))
 
 
+def test_a_normalised_head_reads_a_mean_square_of_one_and_has_a_gradient_at_zero():
+    head = bound((4,), normalise=True, init="uniform")
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(
+        head(x), head.linear(2 * x / x.norm(dim=1, keepdim=True)), rtol=1e-4, atol=1e-5
+    )
+    silent = torch.zeros(2, 4, requires_grad=True)
+    head(silent).sum().backward()
+    assert silent.grad.isfinite().all()
+
+
 def test_both_ways_to_average_cells_give_the_same_features_and_gradients():
     x = torch.randn(16, 3, 6, 8, dtype=torch.float64)
     head = bound((3, 6, 8), grid=2, init="uniform").double()
