@@ -16,7 +16,8 @@ class Distribution:
 
     Attributes:
         ranks: all ranks of the run, which share the batches of validation and test.
-        learning: the ranks that share each training batch.
+        learning: the ranks that share each training batch, one of each replica of the network. With S ranks
+            for each replica, rank r belongs to replica r // S.
     """
 
     ranks: Ranks = ALONE
@@ -44,11 +45,25 @@ class Distribution:
         """Return the buffers that may differ between ranks within an epoch, by name."""
         return {}
 
-    def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
+    def mine(self, states: Sequence[PartialEpoch], replicas: int) -> PartialEpoch:
         """Return the partial epoch state from which this rank resumes.
+
+        If the number of replicas is the same, a rank resumes that of its replica. Otherwise the first
+        replica resumes the sum of all.
 
         Args:
             states: the partial epoch states of all ranks that saved the checkpoint.
-            shared: whether those ranks shared each batch. If not, each had its own blocks.
+            replicas: the number of replicas that saved it.
         """
-        return states[0] if len(states) == 1 else PartialEpoch.merged(states)
+        ranks = len(states) // replicas  # the ranks of a replica had different blocks
+        of_replicas = [_joined(states[i : i + ranks]) for i in range(0, len(states), ranks)]
+        if replicas == self.learning.world:
+            own = of_replicas[self.learning.rank]
+        else:
+            own = _joined(of_replicas)
+            own = own if self.learning.rank == 0 else own.emptied()
+        return own.only(self.owns)
+
+
+def _joined(states: Sequence[PartialEpoch]) -> PartialEpoch:
+    return states[0] if len(states) == 1 else PartialEpoch.merged(states)

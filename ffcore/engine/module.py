@@ -121,7 +121,7 @@ class ForwardOnly(L.LightningModule):
         self._factor: float | None = None  # unknown, since a loaded checkpoint has rates that are scaled
         self.val_metrics: dict[str, Any] | None = None
         self._partial_epoch: Sequence[PartialEpoch] = ()
-        self._shared = False
+        self._replicas = 1
         self.restored = False
 
     # -- learning ---------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class ForwardOnly(L.LightningModule):
         )
         checkpoint[KEY] = {
             "ranks": self.distribution.ranks.objects(own.plain()),
-            "shared": self.distribution.learning.world > 1,
+            "replicas": self.distribution.learning.world,
             "val": self.val_metrics,
         }
 
@@ -292,7 +292,7 @@ class ForwardOnly(L.LightningModule):
         state = read(checkpoint)
         self.val_metrics = state["val"]
         self._partial_epoch = [PartialEpoch(**each) for each in state["ranks"]]
-        self._shared = state.get("shared", True)
+        self._replicas = state["replicas"]
 
     def on_train_start(self) -> None:
         """Restore the partial epoch state, check the loader, and begin the distribution."""
@@ -314,7 +314,7 @@ class ForwardOnly(L.LightningModule):
         self._cache = None  # of other data
         self.distribution.begin(self.network, self._passes())
         if self._partial_epoch:
-            own = self.distribution.mine(self._partial_epoch, self._shared)
+            own = self.distribution.mine(self._partial_epoch, self._replicas)
             self.meter.load_state_dict(own.meter, self.device)
             for name, state in own.optimizers.items():
                 optimizers.blocks[name].load_state_dict(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,8 +52,10 @@ class PartialEpoch:
         optimizers = {name: BlockOptimizer.emptied(s) for name, s in self.optimizers.items()}
         return PartialEpoch(Meter.only(self.meter, ()), optimizers, self.buffers)
 
-    def only(self, names: Collection[str]) -> PartialEpoch:
-        """Return the state of these blocks only."""
+    def only(self, owns: Callable[[str], bool]) -> PartialEpoch:
+        """Return the state of those blocks only for whose names ``owns`` is true."""
+        of_meter = (self.meter[part] for part in ("sums", "samples", "pairs", "roles"))
+        names = {name for part in (self.optimizers, *of_meter) for name in part if owns(name)}
         optimizers = {name: s for name, s in self.optimizers.items() if name in names}
         return PartialEpoch(Meter.only(self.meter, names), optimizers, self.buffers)
 
@@ -61,7 +63,9 @@ class PartialEpoch:
 def read(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state under `KEY` of a checkpoint, also of an older format."""
     if KEY in checkpoint:
-        return dict(checkpoint[KEY])
+        state = dict(checkpoint[KEY])
+        # before there were grids: whether batches were shared, by all ranks or by none
+        return {"replicas": len(state["ranks"]) if state.get("shared", True) else 1, **state}
     # formats 1 and 2 use the key "half_done", and "steppers" for "optimizers"
     state = dict(checkpoint["half_done"])
     if "ranks" not in state:  # format 1 did not count batches separately from updates
@@ -71,4 +75,4 @@ def read(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         {"optimizers" if key == "steppers" else key: value for key, value in each.items()}
         for each in state["ranks"]
     ]
-    return {**state, "ranks": ranks}
+    return {**state, "ranks": ranks, "replicas": len(ranks)}

@@ -1,4 +1,4 @@
-"""Collective operations between the ranks of a run, with torch.distributed."""
+"""Collective operations between ranks, with torch.distributed: all of a run, or a part of them."""
 
 from __future__ import annotations
 
@@ -36,21 +36,26 @@ def lost_ranks() -> Iterator[None]:
 
 
 class Group(Ranks):
-    """All ranks of the initialised process group."""
+    """The ranks of a process group.
 
-    def __init__(self) -> None:
-        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+    Args:
+        processes: the process group, which has this process; None: all ranks.
+    """
+
+    def __init__(self, processes: dist.ProcessGroup | None = None) -> None:
+        self.processes = processes
+        self.rank, self.world = dist.get_rank(processes), dist.get_world_size(processes)
 
     def sum(self, t: Tensor) -> Tensor:
         """See `ffcore.interfaces.Ranks.sum`."""
         with lost_ranks():
-            dist.all_reduce(t)
+            dist.all_reduce(t, group=self.processes)
         return t
 
     def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
         """See `ffcore.interfaces.Ranks.begin_sum`."""
         with lost_ranks():
-            work = dist.all_reduce(t, async_op=True)
+            work = dist.all_reduce(t, group=self.processes, async_op=True)
 
         def wait() -> Tensor:
             with lost_ranks():
@@ -67,7 +72,7 @@ class Group(Ranks):
         padded[: len(t)] = t.detach()
         parts = [torch.empty_like(padded) for _ in range(self.world)]
         with lost_ranks():
-            dist.all_gather(parts, padded)
+            dist.all_gather(parts, padded, group=self.processes)
         rows = [part[:count] for part, count in zip(parts, counts, strict=True)]
         rows[self.rank] = t  # the own rows with their graph, which all_gather drops
         return torch.cat(rows)
@@ -76,21 +81,21 @@ class Group(Ranks):
         own = torch.tensor([len(t)], device=t.device)
         counts = [torch.empty_like(own) for _ in range(self.world)]
         with lost_ranks():
-            dist.all_gather(counts, own)
+            dist.all_gather(counts, own, group=self.processes)
         return [int(count) for count in counts]
 
     def objects(self, mine: T) -> list[T]:
         """See `ffcore.interfaces.Ranks.objects`."""
         gathered: list[T | None] = [None] * self.world
         with lost_ranks():
-            dist.all_gather_object(gathered, _on_cpu(mine))
+            dist.all_gather_object(gathered, _on_cpu(mine), group=self.processes)
         return cast("list[T]", gathered)
 
     def share(self, tensors: list[Tensor], source: int = 0) -> None:
-        """Broadcast the values of these tensors, in place, from rank ``source``."""
+        """Broadcast the values of these tensors, in place, from rank ``source`` of the group."""
         with lost_ranks(), torch.no_grad():
             for t in tensors:
-                dist.broadcast(t, source)
+                dist.broadcast(t, group=self.processes, group_src=source)
 
 
 def _on_cpu(value: Any) -> Any:

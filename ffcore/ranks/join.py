@@ -23,7 +23,9 @@ from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP, on_gpu
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.spec import entry_of
+from ffcore.recipe.spec import Spec, entry_of
+
+_PROCESSES = 8  # processes that may share fewer CPU cores, to try a layout
 
 
 def check(recipe: Recipe) -> None:
@@ -44,20 +46,22 @@ def check(recipe: Recipe) -> None:
             "processes for that are still there; use as many, or a program of its own"
         )
     if ranks == 1:
-        if config.strategy != "auto":
+        if isinstance(config.strategy, Spec):
             raise UserError(
-                f"trainer.strategy: {config.strategy!r} is for several devices; set trainer.devices"
+                f"trainer.strategy: {config.strategy.kind!r} is for several devices; set trainer.devices"
             )
         return
     there, what = (torch.cuda.device_count(), "GPUs") if on_gpu(recipe) else (_cores(), "CPU cores")
-    if config.devices > there:
+    most = there if on_gpu(recipe) else max(there, _PROCESSES)  # processes can share cores, not GPUs
+    if config.devices > most:
         raise UserError(
-            f"trainer.devices: {config.devices}: this machine has {there} {what}; set it to {there} or less"
+            f"trainer.devices: {config.devices}: this machine has {there} {what}; set it to {most} or less"
         )
-    if recipe.data.batch_size < ranks and kind(recipe).shares_batches:
+    replicas = kind(recipe).replicas(recipe)
+    if recipe.data.batch_size < replicas:
         raise UserError(
-            f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch; it should be at "
-            f"least {ranks}"
+            f"data.batch_size: {recipe.data.batch_size}: {replicas} ranks share each batch; it should be at "
+            f"least {replicas}"
         )
     known = "MASTER_ADDR" in os.environ or started_by_others()
     if config.num_nodes > 1 and not known:
@@ -78,14 +82,24 @@ def kind(recipe: Recipe) -> type[LocalDDP]:
     Raises:
         UserError: it is not one of ffcore's.
     """
-    name = recipe.trainer.strategy
-    found = LocalDDP if name == "auto" else entry_of("strategy", name).load()
+    spec = recipe.trainer.strategy
+    if not isinstance(spec, Spec):
+        return LocalDDP
+    if spec.object is not None:
+        raise UserError("trainer.strategy: should be a name or package.module:Class, as every rank makes one")
+    found = entry_of("strategy", spec.kind).load()
     if not (isinstance(found, type) and issubclass(found, LocalDDP)):
         raise UserError(
-            f"trainer.strategy: {name!r} is not a subclass of ffcore.ranks.local.LocalDDP; Lightning's own "
-            "expect one backward pass a step, but every block has one"
+            f"trainer.strategy: {spec.kind!r} is not a subclass of ffcore.ranks.local.LocalDDP; Lightning's "
+            "own expect one backward pass a step, but every block has one"
         )
     return found
+
+
+def share(recipe: Recipe, group: Ranks) -> tuple[int, int]:
+    """Returns which share of a training batch this rank learns from, and the number of shares."""
+    replicas = kind(recipe).replicas(recipe)
+    return group.rank * replicas // group.world, replicas
 
 
 def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:

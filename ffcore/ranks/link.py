@@ -1,4 +1,10 @@
-"""Sends activities from one rank of a pipeline to the next."""
+"""Sends activities from one rank of a pipeline to the next.
+
+All messages from a rank to the next form one sequence, since NCCL has no tags, and a receive is posted before
+the message arrives. Both sides know the sequence of kinds so far, and expect after a kind the one that
+followed it last time. The receiver posts a receive for the expected kind. If the next message is of another
+kind, the sender first sends one of zeros, which the receiver drops.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ffcore.ranks.group import lost_ranks
-
-KINDS = ("learn", "read")
+from ffcore.ranks.group import Group, lost_ranks
 
 DEPTH = 2
-"""Messages of a kind that may be in transit before the sender waits."""
+"""Messages that may be in transit before the sender waits."""
 
 
 class Kind(NamedTuple):
@@ -32,108 +36,152 @@ class _Post:
     tensors: list[Tensor]
     works: list[dist.Work]
 
+    def wait(self) -> None:
+        with lost_ranks():
+            for work in self.works:
+                work.wait()
 
-class Link:
-    """For each kind of message, a bounded queue from the previous rank and one to the next rank.
 
-    All messages of a kind have the size of a full batch; a smaller batch is padded. A rank can thus start to
-    receive the next message before it knows the size of that batch, while it computes on the current one.
+class Order:
+    """The sequence of the kinds of messages, known to both sides.
 
-    Args:
-        rank: this rank.
-        world: number of ranks.
-        batch: samples of a full batch.
-        device: device of the activities.
+    >>> order = Order()
+    >>> for kind in ("learn", "read", "learn"):
+    ...     order.note(kind)
+    >>> order.expected
+    'read'
+
+    Attributes:
+        expected: the kind of the next message, for which the receiver has posted a receive; None at first.
     """
 
-    def __init__(self, rank: int, world: int, batch: int, device: torch.device | str) -> None:
-        self.before = rank - 1 if rank > 0 else None
-        self.after = rank + 1 if rank + 1 < world else None
-        self.batch = batch
-        self.device = torch.device(device)
-        self._kinds_sent: dict[str, list[Kind]] = {}
-        self._kinds_received: dict[str, list[Kind]] = {}
-        self._sent: dict[str, deque[_Post]] = {}
-        self._coming: dict[str, _Post] = {}
+    def __init__(self) -> None:
+        self.expected: str | None = None
+        self._last: str | None = None
+        self._after: dict[str, str] = {}
+
+    def note(self, kind: str) -> None:
+        """Note the kind of a message."""
+        if self._last is not None:
+            self._after[self._last] = kind
+        self._last = kind
+        self.expected = self._after.get(kind, kind)
+
+
+class Outgoing:
+    """The messages to the next rank, with a bounded number in transit.
+
+    Args:
+        pair: this rank and the next.
+        batch: samples of a full batch. Smaller batches are padded, so that the receiver can post a receive
+            before it knows their size.
+        device: device of the messages.
+    """
+
+    def __init__(self, pair: Group, batch: int, device: torch.device) -> None:
+        self.pair, self.batch, self.device = pair, batch, device
+        self._kinds: dict[str, list[Kind]] = {}
+        self._order = Order()
+        self._posts: deque[_Post] = deque()
 
     def send(self, kind: str, tensors: Sequence[Tensor], samples: int) -> None:
-        """Put a message into the queue. Waits while the queue is full.
+        """Send a message; wait while too many are in transit.
 
         Args:
-            kind: the purpose, one of `KINDS`; each kind has its own queue.
+            kind: its purpose; all messages of a kind have the same tensors.
             tensors: rows of views, the same number for each sample.
             samples: samples of the batch.
         """
-        assert self.after is not None
-        if kind not in self._kinds_sent:  # the first message: send the shapes before it
-            self._kinds_sent[kind] = [self._kind(t, samples) for t in tensors]
+        if self._order.expected not in (None, kind):
+            self._fill()
+        if kind not in self._kinds:  # the first message: send the shapes before it
+            self._kinds[kind] = [_kind(t, samples, self.batch) for t in tensors]
             with lost_ranks():
-                dist.send_object_list([self._kinds_sent[kind]], self.after, device=self.device)
-        kinds = self._kinds_sent[kind]
-        full = [_packed(t, each) for t, each in zip(tensors, kinds, strict=True)]
+                dist.send_object_list(
+                    [self._kinds[kind]], group=self.pair.processes, group_dst=1, device=self.device
+                )
+        self._post([_packed(t, each) for t, each in zip(tensors, self._kinds[kind], strict=True)])
+        self._order.note(kind)
+
+    def close(self) -> None:
+        """Send a last message of zeros, since its receive is posted already, and finish all transfers."""
+        self._fill()
+        while self._posts:
+            self._posts.popleft().wait()
+
+    def _fill(self) -> None:
+        if (kind := self._order.expected) is not None:
+            self._post([_empty(each, self.device).zero_() for each in self._kinds[kind]])
+            self._order.expected = None
+
+    def _post(self, tensors: list[Tensor]) -> None:
         with lost_ranks():
-            works = [dist.isend(t, self.after, tag=_tag(kind, i)) for i, t in enumerate(full)]
-            queue = self._sent.setdefault(kind, deque())
-            queue.append(_Post(full, [work for work in works if work is not None]))
-            while len(queue) > DEPTH:
-                for work in queue.popleft().works:
-                    work.wait()
+            works = [dist.isend(t, group=self.pair.processes, group_dst=1) for t in tensors]
+        self._posts.append(_Post(tensors, [work for work in works if work is not None]))
+        while len(self._posts) > DEPTH:
+            self._posts.popleft().wait()
+
+
+class Incoming:
+    """The messages from the previous rank. The next one is received while the present one is used.
+
+    Args:
+        pair: the previous rank and this one.
+        batch: samples of a full batch.
+        device: device of the messages.
+    """
+
+    def __init__(self, pair: Group, batch: int, device: torch.device) -> None:
+        self.pair, self.batch, self.device = pair, batch, device
+        self._kinds: dict[str, list[Kind]] = {}
+        self._order = Order()
+        self._coming: _Post | None = None
 
     def receive(self, kind: str, samples: int) -> list[Tensor]:
-        """Returns the next message, of a batch of ``samples`` samples."""
-        assert self.before is not None
-        if kind not in self._kinds_received:
+        """Return the next message, of a batch of ``samples`` samples."""
+        if self._order.expected not in (None, kind):
+            self.close()
+        if kind not in self._kinds:
             received: list[list[Kind]] = [[]]
             with lost_ranks():
-                dist.recv_object_list(received, self.before, device=self.device)
-            self._kinds_received[kind] = received[0]
-            self._expect(kind)
-        post = self._coming[kind]
-        with lost_ranks():
-            for work in post.works:
-                work.wait()
-        self._expect(kind)  # receive the next message while this one is used
-        kinds = self._kinds_received[kind]
+                dist.recv_object_list(received, group=self.pair.processes, group_src=0, device=self.device)
+            self._kinds[kind] = received[0]
+        post = self._coming or self._posted(kind)
+        post.wait()
+        self._order.note(kind)
+        assert self._order.expected is not None
+        self._coming = self._posted(self._order.expected)
+        kinds = self._kinds[kind]
         return [
             _unpacked(t, each)[: each.shape[0] * samples // self.batch]
             for t, each in zip(post.tensors, kinds, strict=True)
         ]
 
     def close(self) -> None:
-        """Finish all transfers. Every queue gets a last message of zeros: its receive is already posted."""
+        """Receive the message of zeros that completes a posted receive."""
+        if self._coming is not None:
+            self._coming.wait()
+        self._coming = self._order.expected = None
+
+    def _posted(self, kind: str) -> _Post:
+        tensors = [_empty(each, self.device) for each in self._kinds[kind]]
         with lost_ranks():
-            for kind, kinds in self._kinds_sent.items():
-                assert self.after is not None
-                zeros = [self._empty(each).zero_() for each in kinds]
-                for i, t in enumerate(zeros):
-                    dist.send(t, self.after, tag=_tag(kind, i))
-                for post in self._sent[kind]:
-                    for work in post.works:
-                        work.wait()
-            for post in self._coming.values():
-                for work in post.works:
-                    work.wait()
-        self._kinds_sent, self._kinds_received, self._sent, self._coming = {}, {}, {}, {}
+            works = [dist.irecv(t, group=self.pair.processes, group_src=0) for t in tensors]
+        return _Post(tensors, [work for work in works if work is not None])
 
-    def _kind(self, t: Tensor, samples: int) -> Kind:
-        rows = len(t) // samples * self.batch
-        # A channels_last tensor is sent in its own layout: without a copy, and the receiver gets the same
-        # one.
-        last = t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
-        return Kind((rows, *t.shape[1:]), t.dtype, last)
 
-    def _expect(self, kind: str) -> None:
-        assert self.before is not None
-        tensors = [self._empty(each) for each in self._kinds_received[kind]]
-        with lost_ranks():
-            works = [dist.irecv(t, self.before, tag=_tag(kind, i)) for i, t in enumerate(tensors)]
-        self._coming[kind] = _Post(tensors, [work for work in works if work is not None])
+def _kind(t: Tensor, samples: int, batch: int) -> Kind:
+    rows = len(t) // samples * batch
+    # A channels_last tensor is sent in its own layout: without a copy, and the receiver gets the same one.
+    last = t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
+    return Kind((rows, *t.shape[1:]), t.dtype, last)
 
-    def _empty(self, kind: Kind) -> Tensor:
-        """Allocate one tensor of a message, in the memory layout of the transfer."""
-        rows, *shape = kind.shape
-        layout = [*shape[1:], shape[0]] if kind.channels_last else shape
-        return torch.empty(rows, *layout, dtype=kind.dtype, device=self.device)
+
+def _empty(kind: Kind, device: torch.device) -> Tensor:
+    """Allocate one tensor of a message, in the memory layout of the transfer."""
+    rows, *shape = kind.shape
+    layout = [*shape[1:], shape[0]] if kind.channels_last else shape
+    return torch.empty(rows, *layout, dtype=kind.dtype, device=device)
 
 
 def _packed(t: Tensor, kind: Kind) -> Tensor:
@@ -147,7 +195,3 @@ def _packed(t: Tensor, kind: Kind) -> Tensor:
 
 def _unpacked(t: Tensor, kind: Kind) -> Tensor:
     return t.permute(0, 3, 1, 2) if kind.channels_last else t
-
-
-def _tag(kind: str, index: int) -> int:
-    return 1 + index * len(KINDS) + KINDS.index(kind)  # tag 0 is used by send_object_list

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -13,10 +12,10 @@ from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
-from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.private import leave_stop_flag_alone
 from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import Launcher
+from ffcore.ranks.where import world
 from ffcore.recipe.schema import Recipe
 
 
@@ -46,29 +45,31 @@ class DataParallel(Distribution):
         """Returns all buffers of floating point."""
         return {name: b for name, b in module.named_buffers() if b.is_floating_point() and b.numel()}
 
-    def mine(self, states: Sequence[PartialEpoch], shared: bool) -> PartialEpoch:
-        """Returns the state of this rank; if the number of ranks has changed, rank 0 gets the sum of all."""
-        if shared and len(states) == self.ranks.world:
-            return states[self.ranks.rank]
-        whole = PartialEpoch.merged(states)
-        return whole if self.ranks.rank == 0 else whole.emptied()
-
 
 class LocalDDP(DDPStrategy):
     """Lightning's DDP strategy without ``DistributedDataParallel``.
 
     That wrapper expects one backward pass per step, but every block has its own. Parameters and buffers are
     broadcast from rank 0 once, at the start.
+
+    Args:
+        timeout: seconds after which waiting for another rank is an error.
     """
 
     strategy_name = "ff_local"
-    shares_batches: ClassVar[bool] = True
-    """Whether each rank has a share of every training batch, not all of it."""
+
+    def __init__(self, timeout: float = 1800.0) -> None:
+        super().__init__(timeout=timedelta(seconds=timeout))
 
     @classmethod
     def of(cls, recipe: Recipe) -> LocalDDP:
         """Returns the strategy of a recipe."""
-        return cls(timeout=timedelta(seconds=recipe.trainer.timeout))
+        return cls(timeout=recipe.trainer.timeout)
+
+    @classmethod
+    def replicas(cls, recipe: Recipe) -> int:
+        """Returns the number of shares of each training batch; see `Distribution.learning`."""
+        return world(recipe.trainer)
 
     @classmethod
     def refuse(cls, module: ForwardOnly, recipe: Recipe) -> None:

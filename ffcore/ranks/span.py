@@ -7,7 +7,7 @@ from torch import Tensor
 from ffcore.interfaces import Block
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.route import Route
-from ffcore.ranks.link import Link
+from ffcore.ranks.link import Incoming, Outgoing
 
 
 class Span(Route):
@@ -15,36 +15,45 @@ class Span(Route):
 
     Args:
         stages: the stages of this rank.
-        last: whether this is the last rank, which has the readouts.
-        link: the queues to the neighbours.
+        before: the messages from the previous rank; None on the first.
+        after: the messages to the next rank; None on the last, which has the readouts.
     """
 
-    def __init__(self, stages: range, last: bool, link: Link) -> None:
+    def __init__(self, stages: range, before: Incoming | None, after: Outgoing | None) -> None:
         self.stages = stages
-        self.last = last
-        self.link = link
+        self.before = before
+        self.after = after
 
     def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
         """Let this rank's stages learn from the handoff of the previous rank."""
         views, x = here.views, here.views.x
-        if self.stages.start > 0:
-            x, *upstream = self.link.receive("learn", views.samples)
+        if self.before is not None:
+            x, *upstream = self.before.receive("learn", views.samples)
             views.upstream.extend(upstream)
         x = here.run(network.stages[self.stages.start : min(self.stages.stop, network.stop)], x)
-        if not self.last:
-            self.link.send("learn", [x, *views.upstream], views.samples)
+        if self.after is not None:
+            self.after.send("learn", [x, *views.upstream], views.samples)
 
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
         """Run this rank's stages and pass on the handoffs that the readouts of the last rank need."""
         views, x = here.views, here.views.x
-        if self.stages.start > 0:
-            x, *tapped = self.link.receive("read", views.samples)
+        if self.before is not None:
+            x, *tapped = self.before.receive("read", views.samples)
             handed_on.update(zip(_tapped(network, self.stages.start), tapped, strict=True))
         x = here.run(network.stages[self.stages.start : self.stages.stop], x)
-        if not self.last:
-            tapped = [handed_on[block] for block in _tapped(network, self.stages.stop)]
-            self.link.send("read", [x, *tapped], views.samples)
-        return self.last
+        if self.after is None:
+            return True
+        tapped = [handed_on[block] for block in _tapped(network, self.stages.stop)]
+        self.after.send("read", [x, *tapped], views.samples)
+        return False
+
+    def close(self) -> None:
+        """Finish all transfers."""
+        # the previous rank ends its messages without waiting for this one, so no order can block
+        if self.after is not None:
+            self.after.close()
+        if self.before is not None:
+            self.before.close()
 
 
 def _tapped(network: LocalNetwork, stop: int) -> list[LocalBlock]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from ffcore.errors import UserError
 from ffcore.options import Count, NotBool, Positive, Threads
 from ffcore.recipe.callbacks import Callback, Logger
 from ffcore.recipe.problems import wrong
-from ffcore.recipe.spec import entry_of
+from ffcore.recipe.spec import Kind, Spec, entry_of
 from ffcore.recipe.strict import Name, Strict
 
 
@@ -40,6 +42,28 @@ class ComponentName:
             except UserError as error:
                 raise wrong(str(error)) from error
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class KindOrAuto(Kind):
+    """As `Kind`, for a field that also takes "auto"."""
+
+    def validate(self, value: object) -> Any:
+        """See `Kind.validate`."""
+        return value if value == "auto" else Kind.validate(self, value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value if value == "auto" else value.dump()
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"const": "auto"}, Kind.__get_pydantic_json_schema__(self, schema, handler)]}
 
 
 Processes = Annotated[int, Field(ge=1, le=100_000), NotBool]
@@ -74,7 +98,8 @@ WHERE_PATHS = (
 
 def says_where(override: str) -> bool:
     """Returns whether an override such as ``trainer.devices=2`` is one of `WHERE_PATHS`."""
-    return override.partition("=")[0] in WHERE_PATHS
+    path = override.partition("=")[0]
+    return path in WHERE_PATHS or path.startswith("trainer.strategy.")
 
 
 class TrainerConfig(Strict):
@@ -92,17 +117,18 @@ class TrainerConfig(Strict):
     accelerator: Annotated[str, AfterValidator(ComponentName("accelerator"))] = Field(
         default="auto", description="sort of device: cpu, gpu, mps, …, or module:Class; auto: gpu or cpu"
     )
-    strategy: Annotated[str, AfterValidator(ComponentName("strategy"))] = Field(
+    strategy: Annotated[Spec | Literal["auto"], KindOrAuto("strategy", also=("auto",))] = Field(
         default="auto",
-        description="several devices share batches (ff_local) or blocks (ff_pipeline), or module:Class; "
-        "auto: ff_local",
+        description="several devices share batches (ff_local), blocks (ff_pipeline) or both (ff_grid), or "
+        "module:Class; auto: ff_local",
     )
     balance: Literal["counted", "measured"] = Field(
-        default="counted", description="ff_pipeline: blocks are dealt out by multiplications, or by time"
+        default="counted",
+        description="ff_pipeline, ff_grid: blocks are divided by multiplications, or by measured time",
     )
     cut: list[Name] | None = Field(
         default=None,
-        description="ff_pipeline: blocks that each rank but the first begins with; null: as balance says",
+        description="ff_pipeline, ff_grid: first block of each stage of ranks but the first; null: by balance",
     )
     timeout: Annotated[float, Field(ge=60, le=1e7), NotBool] = Field(
         default=1800.0,

@@ -13,6 +13,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.local.cost_sheet import CostSheet
 from ffcore.local.costs import BlockCost
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.spec import Spec
 from ffcore.report.results import FORMAT
 from ffcore.run import environment
 from ffcore.run.data import Data
@@ -65,7 +66,7 @@ def results_of(
         "device": environment.device_name(device),
         "threads": recipe.trainer.threads or torch.get_num_threads(),
         "ranks": module.distribution.ranks.world,
-        "strategy": recipe.trainer.strategy,
+        "strategy": strategy.kind if isinstance(strategy := recipe.trainer.strategy, Spec) else strategy,
         "precision": recipe.trainer.precision,
         "versions": environment.versions(),
         "parameters": sum(p.numel() for p in module.network.parameters()),

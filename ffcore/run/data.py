@@ -21,7 +21,7 @@ from ffcore.data.loader import DeviceLoader
 from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError, expect
-from ffcore.interfaces import ALONE, Ranks, Statistics, Task
+from ffcore.interfaces import Statistics, Task
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 from ffcore.tasks import Regression
@@ -113,12 +113,17 @@ class Data:
         return cls(images, train, val, mean, std, recipe, stored)
 
     def loader(
-        self, split: Split, device: torch.device, epoch: Callable[[], int] | None, group: Ranks = ALONE
+        self,
+        split: Split,
+        device: torch.device,
+        epoch: Callable[[], int] | None,
+        rank: int = 0,
+        world: int = 1,
     ) -> DeviceLoader:
         """Returns a loader of ``split`` with the recipe's batch size; shuffled if ``epoch`` is given.
 
-        Each rank of ``group`` gets its share of every batch. Training and evaluation use the same batch size,
-        so that evaluation needs no more memory than training.
+        The loader returns share ``rank`` of ``world`` of every batch. Training and evaluation use the same
+        batch size, so that evaluation needs no more memory than training.
 
         Raises:
             UserError: the batch size does not fit.
@@ -131,8 +136,8 @@ class Data:
             device=device,
             shuffle=epoch is not None,
             seed=recipe.seed,
-            rank=group.rank,
-            world=group.world,
+            rank=rank,
+            world=world,
             dtype=torch.float64 if recipe.trainer.precision == "64-true" else torch.float32,
             mean=self.mean,
             std=self.std,

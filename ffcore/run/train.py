@@ -25,7 +25,7 @@ from ffcore.engine.bar import Bar
 from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
-from ffcore.interfaces import ALONE, Ranks
+from ffcore.interfaces import Ranks
 from ffcore.local.box_use import counted_as
 from ffcore.local.cost_sheet import CostSheet
 from ffcore.local.costs import BlockCost, costs, large_heads
@@ -323,9 +323,13 @@ class Job:
                         # Lightning does not store an empty state, so that the key may be missing.
                         callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
-                sharing = group if join.kind(recipe).shares_batches else ALONE
-                learn = data.loader(data.train, device, lambda: trainer.current_epoch, sharing)
-                val = data.loader(data.val, device, None, group) if data.val is not None else None
+                share = join.share(recipe, group)
+                learn = data.loader(data.train, device, lambda: trainer.current_epoch, *share)
+                val = (
+                    data.loader(data.val, device, None, group.rank, group.world)
+                    if data.val is not None
+                    else None
+                )
                 try:
                     with stored.restoring(newest, lambda: module.restored):
                         trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
@@ -340,7 +344,9 @@ class Job:
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has already written or opened this checkpoint
                 epoch, val_metrics = checkpoints.select(recipe, module, path, state)
-            trainer.test(module, data.loader(data.images.test, device, None, group), verbose=False)
+            trainer.test(
+                module, data.loader(data.images.test, device, None, group.rank, group.world), verbose=False
+            )
         module.to(device)  # Lightning moves the module to the CPU after a test on a GPU
         peak = max(group.objects(spent()["peak_memory"]))
         if not first:

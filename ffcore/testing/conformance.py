@@ -157,7 +157,8 @@ def run_check(noun: str, name: str, check: str, options: Options | None = None) 
 def _used(noun: str) -> list[str]:
     """Return the checks that need a constructed component."""
     no_module = (
-        noun in {"dataset", "network", "optimizer", "lr_schedule", "task"} or not NOUNS[noun].has_options
+        noun in {"dataset", "network", "optimizer", "lr_schedule", "strategy", "task"}
+        or not NOUNS[noun].has_options
     )
     return [*checks.named(noun), *([] if no_module else checks.named("module"))]
 

@@ -90,6 +90,7 @@ def _training(registry: Registrar) -> None:
 
     registry.strategy("ff_local", "ffcore.ranks.local:LocalDDP")
     registry.strategy("ff_pipeline", "ffcore.ranks.pipeline:PipelineStrategy")
+    registry.strategy("ff_grid", "ffcore.ranks.grid:GridStrategy")
 
 
 def _data(registry: Registrar) -> None:

@@ -17,7 +17,15 @@ def load(name):
 @pytest.fixture(scope="session")
 def pool():
     """Two ranks that are connected once for all tests."""
-    made = load("pool").Pool()
+    made = load("pool").Pool(2)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def four():
+    """Four ranks, for a grid."""
+    made = load("pool").Pool(4)
     yield made
     made.close()
 

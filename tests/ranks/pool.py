@@ -1,4 +1,4 @@
-"""Two processes that are connected once and used by all tests."""
+"""Processes that are connected once and used by all tests."""
 
 import importlib.util
 import os
@@ -11,14 +11,14 @@ import traceback
 from multiprocessing.connection import Client, Listener, wait
 from pathlib import Path
 
-WORLD = 2
 ANSWER = 120  # seconds
 
 
 class Pool:
     """Calls a function of work.py on every rank at the same time. Starts on the first call."""
 
-    def __init__(self):
+    def __init__(self, world):
+        self.world = world
         self._ranks = []
         self._log = Path()
 
@@ -39,7 +39,7 @@ class Pool:
     def _answers(self, work, *args, each=None, **kwargs):
         for rank, (_, pipe) in enumerate(self._ranks):
             pipe.send_bytes(pickle.dumps((work, args, {**kwargs, **(each[rank] if each else {})})))
-        answers, end = [None] * WORLD, time.monotonic() + ANSWER
+        answers, end = [None] * self.world, time.monotonic() + ANSWER
         waiting = {pipe: rank for rank, (_, pipe) in enumerate(self._ranks)}
         while waiting:
             ready = wait(list(waiting), timeout=max(0.0, end - time.monotonic()))
@@ -52,7 +52,7 @@ class Pool:
                 end = min(end, time.monotonic() + 10)  # the other rank may wait for it
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
         errors = {(type(error).__module__, str(error)) for error in failed}
-        together = len(failed) == WORLD and len(errors) == 1 and errors.pop()[0] == "ffcore.errors"
+        together = len(failed) == self.world and len(errors) == 1 and errors.pop()[0] == "ffcore.errors"
         if failed and not together:
             self.close()  # their collective operations may not match any more
         return answers
@@ -63,8 +63,8 @@ class Pool:
             port = free.getsockname()[1]
             self._log = Path(f"{here.address}-log")
             with self._log.open("w") as log:
-                for rank in range(WORLD):
-                    words = [sys.executable, __file__, str(rank), str(port), here.address]
+                for rank in range(self.world):
+                    words = [sys.executable, __file__, str(rank), str(self.world), str(port), here.address]
                     # accept waits for the process: the connections are in the order of the ranks
                     self._ranks.append((subprocess.Popen(words, stderr=log), here.accept()))
 
@@ -75,12 +75,12 @@ class Pool:
         self._ranks = []
 
 
-def serve(rank, port, address):
+def serve(rank, world, port, address):
     pipe = Client(address)
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(WORLD),
+        "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
@@ -94,7 +94,7 @@ def serve(rank, port, address):
     spec.loader.exec_module(known)
     torch.set_num_threads(1)
     # a file as rendezvous: another program may have taken a free port in the meantime
-    dist.init_process_group("gloo", init_method=f"file://{address}-met", rank=rank, world_size=WORLD)
+    dist.init_process_group("gloo", init_method=f"file://{address}-met", rank=rank, world_size=world)
     while True:
         work, args, kwargs = pickle.loads(pipe.recv_bytes())
         try:
@@ -106,4 +106,4 @@ def serve(rank, port, address):
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    serve(*map(int, sys.argv[1:4]), sys.argv[4])

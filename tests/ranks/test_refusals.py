@@ -24,6 +24,21 @@ BAD = {
         ["forward-forward: negatives depend on a readout of all blocks", "ff_local"],
     ),
     "one block after another": ("digits/ff-greedy", PIPELINE, ["blocks learn at different times"]),
+    "stages that do not divide the ranks": (
+        "digits/ff",
+        ["trainer.devices=4", "trainer.accelerator=cpu", "trainer.strategy={kind: ff_grid, stages: 3}"],
+        ["trainer.strategy.stages: 3", "use 1, 2, 4"],
+    ),
+    "a grid without stages": (
+        "digits/ff",
+        [*LOCAL, "trainer.strategy=ff_grid"],
+        ["trainer.strategy.stages"],
+    ),
+    "a circuit on a grid": (
+        "digits/pff",
+        [*LOCAL, "trainer.strategy={kind: ff_grid, stages: 2}"],
+        ["ff_grid", "blocks of a circuit", "ff_local"],
+    ),
     "backprop": ("digits/backprop", PIPELINE, ["2 ranks, but the network has 1 part that learn"]),
     "an unknown block": ("digits/ff", [*PIPELINE, "trainer.cut=[dense9]"], ["no block 'dense9'", "dense3"]),
     "too many cuts": ("digits/ff", [*PIPELINE, "trainer.cut=[dense2, dense3]"], ["2 names for 2 ranks"]),

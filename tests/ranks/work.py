@@ -14,6 +14,7 @@ from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
 from ffcore.interfaces import ALONE, Goodness
 from ffcore.ranks.drift import Drift
+from ffcore.ranks.grid import GridStrategy
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
@@ -40,7 +41,10 @@ def group():
 
 
 def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, callbacks=()):
-    """Returns a module that has learned ``steps`` steps of a recipe, without a run directory."""
+    """Returns a module that has learned ``steps`` steps of a recipe, without a run directory.
+
+    ``pipeline`` has options of the pipeline; with ``stages`` it is a grid.
+    """
     recipe = load(recipe, overrides)
     data = Data.open(recipe)
     module = assembled_for(recipe, Form.of(data.images), data.statistics())
@@ -48,10 +52,16 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
         module.double()
     before(module)
     ranks = group()
-    strategy = "auto"
+    strategy, share = "auto", (0, 1)
     if ranks.world > 1:
-        strategy = LocalDDP() if pipeline is None else PipelineStrategy(recipe.data.batch_size, **pipeline)
-    sharing = ranks if pipeline is None else ALONE  # in a pipeline every rank has the complete batch
+        batch, stages = recipe.data.batch_size, (pipeline or {}).get("stages", 0)
+        if pipeline is None:
+            strategy, share = LocalDDP(), (ranks.rank, ranks.world)
+        elif stages:
+            strategy = GridStrategy(batch=batch, **pipeline)
+            share = ranks.rank // stages, ranks.world // stages
+        else:  # in a pipeline every rank has the complete batch
+            strategy = PipelineStrategy(batch, **pipeline)
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
@@ -68,7 +78,7 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
             inference_mode=False,
             callbacks=list(callbacks),
         )
-        loader = data.loader(data.train, "cpu", lambda: trainer.current_epoch, sharing)
+        loader = data.loader(data.train, "cpu", lambda: trainer.current_epoch, *share)
         trainer.fit(module, loader)
     return module
 
