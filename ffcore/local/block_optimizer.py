@@ -24,7 +24,7 @@ class BlockOptimizer:
     If a step has one batch on one rank, the gradients are used unchanged. Otherwise each gradient is weighted
     by its number of samples, so the result is that of one large batch even if the batches have different
     sizes. All gradients of a block and the number of samples are sent in one tensor, while the next block
-    runs.
+    runs. A parameter that has a gradient on some of the ranks only counts as zero on the others.
 
     Args:
         parameters: the block's trainable parameters.
@@ -91,11 +91,14 @@ class BlockOptimizer:
         if self._arriving is None:
             return
         arriving, self._arriving = self._arriving, None
-        flat = arriving()
-        flat = flat[:-1].div_(flat[-1].clamp_min(1))  # the last element is the number of samples or targets
-        learning = [p for p, learns in zip(self.parameters, self._learn, strict=True) if learns]
-        for parameter, part in zip(learning, torch.split(flat, [p.numel() for p in learning]), strict=True):
-            parameter.grad = part.view_as(parameter).to(parameter.dtype)
+        sizes = [p.numel() for p in self.parameters]
+        *parts, ranks, samples = torch.split(arriving(), [*sizes, len(sizes), 1])
+        # Reading from a GPU waits for it, so only a rank that lacks a gradient asks whether another has it.
+        learn = self._learn if all(self._learn) else [count > 0 for count in ranks.tolist()]
+        for parameter, part, learns in zip(self.parameters, parts, learn, strict=True):
+            if learns:
+                part.div_(samples.clamp_min(1))  # samples or targets
+                parameter.grad = part.view_as(parameter).to(parameter.dtype)
         self._apply()
 
     def step(self) -> None:
@@ -173,9 +176,16 @@ class BlockOptimizer:
                 parameter.grad = None if total is None else total.div_(max(1, self.samples))
             self._apply()
         else:
-            own = [total for total in sums if total is not None]
+            # All ranks send as many elements: gradients, on how many ranks each exists, number of samples.
+            own = [
+                torch.zeros_like(parameter) if total is None else total
+                for parameter, total in zip(self.parameters, sums, strict=True)
+            ]
             self._learn = [total is not None for total in sums]
-            if own:
-                count = own[0].new_full((1,), self.samples)  # filled on the device: a copy would wait for it
-                self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in own), count]))
+            counts = own[0].new_ones(len(own) + 1)  # filled on the device: a copy would wait for it
+            counts[-1] = self.samples
+            for i, learns in enumerate(self._learn):
+                if not learns:
+                    counts[i] = 0
+            self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in own), counts]))
         self.samples = self.updates = self.batches = 0

@@ -128,7 +128,7 @@ class TrainerConfig(Strict):
     )
     cut: list[Name] | None = Field(
         default=None,
-        description="ff_pipeline, ff_grid: first block of each stage of ranks but the first; null: by balance",
+        description="ff_pipeline, ff_grid: first blocks of the further ranks of a line; null: by balance",
     )
     timeout: Annotated[float, Field(ge=60, le=1e7), NotBool] = Field(
         default=1800.0,

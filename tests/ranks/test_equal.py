@@ -69,6 +69,7 @@ SMALL = {
         ],
         0.01,
     ),
+    "a branch that some batches use": ("digits/ff", ["network=[{kind: ranks_work:Branch}]"], 0.01),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none

@@ -21,10 +21,10 @@ def test_sums_rows_and_objects_are_the_same_on_both_ranks(pool):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_each_update_sums_the_bytes_of_the_parameters_and_one_count_once(pool, accumulate):
+def test_each_update_sums_the_parameters_once_and_one_count_for_each_and_for_samples(pool, accumulate):
     steps, options = 6, [*SMALL, f"trainer.accumulate={accumulate}"]
     for result in pool("traffic", "digits/ff", options, steps):
-        each = [size + 4 for size in result["trainable"]]
+        each = [size + 4 * (2 + 1) for size in result["trainable"]]  # weight and bias, and samples
         assert len(each) == 3
         assert sorted(result["bytes"]) == sorted(each * (steps // accumulate))
 

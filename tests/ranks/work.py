@@ -36,6 +36,22 @@ class Among(Goodness):
         return products.diagonal() - products.mean(1) / 2
 
 
+class Branch(torch.nn.Module):
+    """ReLU(A x + B x for rows above a threshold): without such a row B has no gradient."""
+
+    def __init__(self, in_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        sizes = in_shape[0] * in_shape[1] * in_shape[2], 20
+        self.always, self.sometimes = torch.nn.Linear(*sizes), torch.nn.Linear(*sizes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.flatten(1)
+        y, large = self.always(rows), rows.mean(1, keepdim=True) > 0.37
+        if large.any():
+            y = y + self.sometimes(rows) * large
+        return y.relu()
+
+
 def group():
     return Group() if dist.is_initialized() else ALONE
 
