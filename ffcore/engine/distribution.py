@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -10,18 +11,34 @@ from ffcore.engine.partial_epoch import PartialEpoch
 from ffcore.interfaces import ALONE, Ranks, Views
 from ffcore.local import LocalNetwork
 
+T = TypeVar("T")
+
 
 class Distribution:
     """The distribution of a run on one rank, and the interface for several ranks.
 
     Attributes:
-        ranks: all ranks of the run, which share the batches of validation and test.
+        ranks: all ranks of the run.
         learning: the ranks that share each training batch, one of each replica of the network. With S ranks
             for each replica, rank r belongs to replica r // S.
     """
 
     ranks: Ranks = ALONE
     learning: Ranks = ALONE
+
+    @property
+    def measuring(self) -> Ranks:
+        """The ranks that share each batch of validation and test."""
+        return self.ranks
+
+    @property
+    def counts(self) -> bool:
+        """Whether this rank gets the evidence of the batches that it measures."""
+        return True
+
+    def measured(self, measure: Callable[[], T]) -> T | None:
+        """Run a measurement on one replica of the network; return its result on rank 0, None on others."""
+        return measure() if self.ranks.rank == 0 else None
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
         """Called when training begins.
@@ -37,6 +54,10 @@ class Distribution:
     def owns(self, name: str) -> bool:
         """Return whether the block or readout of a name learns on this rank."""
         return True
+
+    def placement(self) -> list[dict[str, Any]]:
+        """Return what each rank has, if blocks are divided; see `ffcore.run.placement`. All ranks call it."""
+        return []
 
     def settle(self, module: nn.Module) -> None:
         """Make parameters and buffers equal on all ranks."""

@@ -38,14 +38,24 @@ class Measuring(nn.Module):
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
 
-    def add(self, net: Network, batch: Batch, group: Ranks, needs: frozenset[str]) -> None:
-        """Add a batch. If ``needs`` has validation values, the evidence is combined after the split."""
+    def add(
+        self, net: Network, batch: Batch, group: Ranks, needs: frozenset[str], counts: bool = True
+    ) -> None:
+        """Add a batch. If ``needs`` has validation values, the evidence is combined after the split.
+
+        Args:
+            net: the network.
+            batch: the batch, or this rank's share of it.
+            group: the ranks that share the batch.
+            needs: see `Contribution.needs`.
+            counts: whether this rank gets the evidence.
+        """
         shared = group if batch.counts else Idle(group)
         if needs.isdisjoint(("val.loss", "val.scores")):
             # losses and goodness may couple the samples of all ranks
             if batch.counts or net.task.target == "none" or self._couples:
                 evidence = self._evidence(net, batch, shared)
-                if batch.counts:
+                if batch.counts and counts:
                     self._count(net, evidence, batch.y)
             return
         evidence = self._evidence(net, batch, shared).transpose(0, 1)

@@ -61,7 +61,8 @@ class Accuracy(Metric):
         Raises:
             RunError: when scores are NaN, of which no class is the largest.
         """
-        counts = {name: ranks.sum(count.clone()) for name, count in self.compute().items()}
+        # not compute(), which warns on a rank without a batch
+        counts = {name: ranks.sum(count.clone()) for name, count in self._counts().items()}
         confusion: list[list[int]] = counts["confusion"].tolist()
         total = max(1, sum(map(sum, confusion)))
         if undefined := int(counts["undefined"]):
@@ -73,7 +74,7 @@ class Accuracy(Metric):
             raise RunError(
                 f"the scores of {undefined} of {total} samples are NaN, so no class is predicted: {cause}"
             )
-        hits = counts["hits"].reshape(-1).tolist()  # torchmetrics squeezes a tensor of one element
+        hits = counts["hits"].reshape(-1).tolist()
         return {
             "accuracy": sum(row[k] for k, row in enumerate(confusion)) / total,
             "per_source": [count / total for count in hits],
@@ -82,6 +83,9 @@ class Accuracy(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the counts: ``hits`` and ``blank`` (L,), ``confusion`` (K, K), ``undefined`` ()."""
+        return self._counts()
+
+    def _counts(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in ("hits", "blank", "confusion", "undefined")}
 
 

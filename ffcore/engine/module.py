@@ -347,9 +347,7 @@ class ForwardOnly(L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the validation split."""
-        batch = as_batch(batch, self.distribution.ranks, self.net.task, batch_idx == 0)
-        self.seed_measuring(batch, batch_idx)
-        self.measuring.add(self.net, batch, self.distribution.ranks, self.net.contribution.needs)
+        self._measure(batch, batch_idx, self.net.contribution.needs)
 
     def on_validation_epoch_end(self) -> None:
         """Compute the metrics of the validation split and log them, such as ``val_accuracy``."""
@@ -359,9 +357,12 @@ class ForwardOnly(L.LightningModule):
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the test split."""
-        batch = as_batch(batch, self.distribution.ranks, self.net.task, batch_idx == 0)
+        self._measure(batch, batch_idx, frozenset())
+
+    def _measure(self, batch: Any, batch_idx: int, needs: frozenset[str]) -> None:
+        batch = as_batch(batch, self.distribution.measuring, self.net.task, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
-        self.measuring.add(self.net, batch, self.distribution.ranks, frozenset())
+        self.measuring.add(self.net, batch, self.distribution.measuring, needs, self.distribution.counts)
 
     def on_test_epoch_end(self) -> None:
         """Compute the metrics of the test split and log them, such as ``test_accuracy``."""

@@ -41,10 +41,11 @@ class PartialEpoch:
         optimizers = {
             name: BlockOptimizer.merged([s.optimizers[name] for s in states]) for name in first.optimizers
         }
-        buffers = {
-            name: torch.stack([s.buffers[name] for s in states]).mean(0).to(value.dtype)
-            for name, value in first.buffers.items()
-        }
+        named: dict[str, list[Tensor]] = {}  # the ranks of a replica have different buffers
+        for state in states:
+            for name, value in state.buffers.items():
+                named.setdefault(name, []).append(value)
+        buffers = {name: torch.stack(of).mean(0).to(of[0].dtype) for name, of in named.items()}
         return cls(Meter.merged([s.meter for s in states]), optimizers, buffers)
 
     def emptied(self) -> PartialEpoch:

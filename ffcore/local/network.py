@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Circuit, Observer, Out, Readout, Source, Task, Views
-from ffcore.interfaces.structure import rows
+from ffcore.interfaces.structure import rows, tensors
 from ffcore.interfaces.task import IGNORED, same_positions
 from ffcore.local.block import LocalBlock
 from ffcore.local.block_optimizer import BlockOptimizer
@@ -276,7 +276,11 @@ class LocalNetwork(Routed):
             if out.goodness is not None and block.goodness is not None:
                 seen.setdefault(block, []).append(evidence_of(block, out.goodness))
 
-        self.observe(views, collect)
+        if self.route is not None and self.route.measures:
+            with torch.no_grad(), evaluating(*self._plain):
+                self.route.goodness(self, self._pass(views, (collect,)), seen)
+        else:
+            self.observe(views, collect)
         return seen
 
     def losses(self, views: Views) -> dict[str, Tensor]:
@@ -296,8 +300,14 @@ class LocalNetwork(Routed):
         return made
 
     def observe(self, views: Views, *observers: Observer) -> Any:
-        """Run one pass without learning, with these observers; return the output of the last stage."""
+        """Run one pass without learning, with these observers; return the output of the last stage.
+
+        Raises:
+            RuntimeError: when this process does not hold all blocks.
+        """
         self.settle()
+        if self.route is not None and self.route.measures:
+            raise RuntimeError("this rank holds only its own blocks; set hold: all in trainer.strategy")
         with torch.no_grad(), evaluating(*self._plain):
             return self._pass(views, observers).run(self.stages, views.x)
 
@@ -336,9 +346,10 @@ class LocalNetwork(Routed):
         with torch.no_grad(), evaluating(*self._plain):
             here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
-            if learn and self.route is not None:
+            if self.route is not None and (learn or self.route.measures):
                 if not self.route.read(self, here, handoffs):
-                    return {}
+                    x = next(tensors(views.x))
+                    return {name: x.new_zeros(len(x), self.classes) for name in self.readouts}
             elif tapped is None:
                 here.run(self.stages, views.x)
         logits = {name: scores_of(handoffs[head], head.features) for name, head in self._heads.items()}

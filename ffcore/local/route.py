@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 class Route(ABC):
-    """Runs learning passes; see `ffcore.ranks.span` and `ffcore.local.overlap`."""
+    """Runs learning passes; see `ffcore.ranks.span` and `ffcore.local.overlap`.
+
+    Attributes:
+        measures: whether passes without learning have to run on the route too: this process does not hold
+            the weights of all blocks.
+    """
+
+    measures: bool = False
 
     @abstractmethod
     def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
@@ -36,6 +43,18 @@ class Route(ABC):
             here: the pass; its observers write the handoffs to ``handed_on``.
             handed_on: receives the handoff of each block.
         """
+
+    def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:
+        """Run a pass without learning; add the evidence of all blocks to ``found``.
+
+        Only for routes with ``measures``. Processes other than the last may add zeros.
+
+        Args:
+            network: the network with the stages.
+            here: the pass; its observers write the evidence of this process's blocks to ``found``.
+            found: receives the evidence of each block.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not measure")
 
     def settle(self, network: LocalNetwork) -> None:  # noqa: B027
         """Finish the passes that have begun. Called before any other use of the weights.

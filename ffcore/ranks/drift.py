@@ -38,7 +38,8 @@ class Drift(L.Callback):
         group = pl_module.distribution.learning
         if group.world == 1 or trainer.global_step % self.every:
             return
-        learners = pl_module.network.learners
+        owns = pl_module.distribution.owns
+        learners = {name: b for name, b in pl_module.network.learners.items() if owns(name)}
         all_sums = group.objects(checksums(list(learners.values())).tolist())
         for rank, sums in enumerate(all_sums):
             for name, own, first in zip(learners, sums, all_sums[0], strict=True):

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.options import Size
-from ffcore.ranks.local import LocalDDP
-from ffcore.ranks.pipeline import Balance, PipelineStrategy
+from ffcore.ranks.pipeline import Balance, Hold, PipelineStrategy
 from ffcore.ranks.where import world
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Spec
@@ -27,6 +26,7 @@ class GridStrategy(PipelineStrategy):
         balance: see `Pipeline`.
         cut: see `Pipeline`.
         timeout: seconds after which waiting for another rank is an error.
+        hold: see `PipelineStrategy`.
     """
 
     strategy_name = "ff_grid"
@@ -40,16 +40,10 @@ class GridStrategy(PipelineStrategy):
         balance: Balance = "counted",
         cut: Sequence[str] = (),
         timeout: float = 1800.0,
+        hold: Hold = "own",
     ) -> None:
-        super().__init__(batch, balance, cut, timeout)
+        super().__init__(batch, balance, cut, timeout, hold)
         self._stages = stages
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> LocalDDP:
-        """See `LocalDDP.of`."""
-        config = recipe.trainer
-        made = (recipe.data.batch_size, config.balance, config.cut or (), config.timeout)
-        return cls(cls.stages(recipe), *made)
 
     @classmethod
     def stages(cls, recipe: Recipe) -> int:

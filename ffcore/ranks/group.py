@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
@@ -91,11 +91,32 @@ class Group(Ranks):
             dist.all_gather_object(gathered, _on_cpu(mine), group=self.processes)
         return cast("list[T]", gathered)
 
-    def share(self, tensors: list[Tensor], source: int = 0) -> None:
+    def collected(self, mine: T) -> list[T]:
+        """Gather an object from every rank on rank 0; the others get an empty list."""
+        gathered: list[T | None] | None = [None] * self.world if self.rank == 0 else None
+        with lost_ranks():
+            dist.gather_object(_on_cpu(mine), gathered, group=self.processes, group_dst=0)
+        return cast("list[T]", gathered or [])
+
+    def moved(self, t: Tensor, source: int, device: torch.device) -> Tensor:
+        """Send the values of a tensor from rank ``source`` to rank 0, which returns them on the CPU.
+
+        All ranks call this; the others return ``t``, which has at least the right shape everywhere.
+        """
+        with lost_ranks():
+            if self.rank == source:
+                dist.send(t.contiguous(), group=self.processes, group_dst=0)
+            elif self.rank == 0:
+                received = torch.empty_like(t, device=device, memory_format=torch.contiguous_format)
+                dist.recv(received, group=self.processes, group_src=source)
+                return received.cpu()
+        return t
+
+    def share(self, tensors: Iterable[Tensor], source: int = 0) -> None:
         """Broadcast the values of these tensors, in place, from rank ``source`` of the group."""
         with lost_ranks(), torch.no_grad():
             for t in tensors:
-                dist.broadcast(t, group=self.processes, group_src=source)
+                dist.broadcast(t.detach(), group=self.processes, group_src=source)
 
 
 def _on_cpu(value: Any) -> Any:

@@ -21,6 +21,7 @@ from ffcore.ranks.device import accelerator
 from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP, on_gpu
+from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Spec, entry_of
@@ -100,6 +101,14 @@ def share(recipe: Recipe, group: Ranks) -> tuple[int, int]:
     """Returns which share of a training batch this rank learns from, and the number of shares."""
     replicas = kind(recipe).replicas(recipe)
     return group.rank * replicas // group.world, replicas
+
+
+def measuring_share(recipe: Recipe, group: Ranks, trainer: L.Trainer, module: ForwardOnly) -> tuple[int, int]:
+    """Returns which share of a validation batch this rank measures, and the number of shares."""
+    kept = trainer.strategy
+    if isinstance(kept, PipelineStrategy) and kept.holds_own(trainer, module):
+        return share(recipe, group)
+    return group.rank, group.world
 
 
 def refuse_network(recipe: Recipe, module: ForwardOnly) -> None:

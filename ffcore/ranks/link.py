@@ -4,6 +4,9 @@ All messages from a rank to the next form one sequence, since NCCL has no tags, 
 the message arrives. Both sides know the sequence of kinds so far, and expect after a kind the one that
 followed it last time. The receiver posts a receive for the expected kind. If the next message is of another
 kind, the sender first sends one of zeros, which the receiver drops.
+
+Messages of learning passes have the size of a full batch, so that they can be received before the size of the
+batch is known. Those of passes that only measure have the size that both sides know; none is expected.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ffcore.ranks.group import Group, lost_ranks
+
+UNEXPECTED = ("measure",)
+"""Kinds of messages whose size is not that of a full batch."""
 
 DEPTH = 2
 """Messages that may be in transit before the sender waits."""
@@ -66,6 +72,8 @@ class Order:
             self._after[self._last] = kind
         self._last = kind
         self.expected = self._after.get(kind, kind)
+        if self.expected in UNEXPECTED:
+            self.expected = None
 
 
 class Outgoing:
@@ -90,17 +98,19 @@ class Outgoing:
         Args:
             kind: its purpose; all messages of a kind have the same tensors.
             tensors: rows of views, the same number for each sample.
-            samples: samples of the batch.
+            samples: samples of the batch; rows for a kind of `UNEXPECTED`.
         """
         if self._order.expected not in (None, kind):
             self._fill()
         if kind not in self._kinds:  # the first message: send the shapes before it
-            self._kinds[kind] = [_kind(t, samples, self.batch) for t in tensors]
+            full = samples if kind in UNEXPECTED else self.batch
+            self._kinds[kind] = [_kind(t, samples, full) for t in tensors]
             with lost_ranks():
                 dist.send_object_list(
                     [self._kinds[kind]], group=self.pair.processes, group_dst=1, device=self.device
                 )
-        self._post([_packed(t, each) for t, each in zip(tensors, self._kinds[kind], strict=True)])
+        kinds = _sized(self._kinds[kind], samples) if kind in UNEXPECTED else self._kinds[kind]
+        self._post([_packed(t, each) for t, each in zip(tensors, kinds, strict=True)])
         self._order.note(kind)
 
     def close(self) -> None:
@@ -138,7 +148,7 @@ class Incoming:
         self._coming: _Post | None = None
 
     def receive(self, kind: str, samples: int) -> list[Tensor]:
-        """Return the next message, of a batch of ``samples`` samples."""
+        """Return the next message, of a batch of ``samples`` samples; rows for a kind of `UNEXPECTED`."""
         if self._order.expected not in (None, kind):
             self.close()
         if kind not in self._kinds:
@@ -146,12 +156,14 @@ class Incoming:
             with lost_ranks():
                 dist.recv_object_list(received, group=self.pair.processes, group_src=0, device=self.device)
             self._kinds[kind] = received[0]
-        post = self._coming or self._posted(kind)
+        kinds = _sized(self._kinds[kind], samples) if kind in UNEXPECTED else self._kinds[kind]
+        post = self._coming or self._posted(kinds)
         post.wait()
         self._order.note(kind)
-        assert self._order.expected is not None
-        self._coming = self._posted(self._order.expected)
-        kinds = self._kinds[kind]
+        expected = self._order.expected
+        self._coming = None if expected is None else self._posted(self._kinds[expected])
+        if kind in UNEXPECTED:
+            return [_unpacked(t, each) for t, each in zip(post.tensors, kinds, strict=True)]
         return [
             _unpacked(t, each)[: each.shape[0] * samples // self.batch]
             for t, each in zip(post.tensors, kinds, strict=True)
@@ -163,8 +175,8 @@ class Incoming:
             self._coming.wait()
         self._coming = self._order.expected = None
 
-    def _posted(self, kind: str) -> _Post:
-        tensors = [_empty(each, self.device) for each in self._kinds[kind]]
+    def _posted(self, kinds: Sequence[Kind]) -> _Post:
+        tensors = [_empty(each, self.device) for each in kinds]
         with lost_ranks():
             works = [dist.irecv(t, group=self.pair.processes, group_src=0) for t in tensors]
         return _Post(tensors, [work for work in works if work is not None])
@@ -175,6 +187,10 @@ def _kind(t: Tensor, samples: int, batch: int) -> Kind:
     # A channels_last tensor is sent in its own layout: without a copy, and the receiver gets the same one.
     last = t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
     return Kind((rows, *t.shape[1:]), t.dtype, last)
+
+
+def _sized(kinds: Sequence[Kind], rows: int) -> list[Kind]:
+    return [each._replace(shape=(rows, *each.shape[1:])) for each in kinds]
 
 
 def _empty(kind: Kind, device: torch.device) -> Tensor:

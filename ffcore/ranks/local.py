@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +25,16 @@ def on_gpu(recipe: Recipe) -> bool:
     return recipe.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
+def average(values: Iterable[Tensor], group: Group) -> None:
+    """Replace values by their mean over ranks, in place."""
+    # mean = first + Σ (value − first) / world: the differences of equal values are exactly 0
+    for value in values:
+        first = value.clone()
+        group.share([first])
+        value.sub_(first)
+        value.copy_(group.sum(value).div_(group.world).add_(first))
+
+
 class DataParallel(Distribution):
     """The distribution of data parallel training: gradients are summed per block, see `BlockOptimizer`."""
 
@@ -34,12 +45,7 @@ class DataParallel(Distribution):
 
     def settle(self, module: nn.Module) -> None:
         """Replace running statistics by their mean over ranks. Equal values stay equal to the last bit."""
-        # mean = first + Σ (value − first) / world: the differences of equal values are exactly 0
-        for value in self.buffers(module).values():
-            first = value.clone()
-            self.ranks.share([first])
-            value.sub_(first)
-            value.copy_(self.ranks.sum(value).div_(self.ranks.world).add_(first))
+        average(self.buffers(module).values(), self.ranks)
 
     def buffers(self, module: nn.Module) -> dict[str, Tensor]:
         """Returns all buffers of floating point."""

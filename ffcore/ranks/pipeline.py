@@ -7,28 +7,35 @@ read nothing of each other (an independent circuit) send nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
-from ffcore.interfaces import Progress, Schedule, Views
+from ffcore.interfaces import Progress, Ranks, Schedule, Views
 from ffcore.local import LocalNetwork
 from ffcore.local.alone import Alone, Apart, parts
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
+from ffcore.ranks.holding import allocate, free, guarded, held
 from ffcore.ranks.layout import Layout, layout
 from ffcore.ranks.link import Incoming, Outgoing
-from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.local import LocalDDP, average
 from ffcore.ranks.span import Span
 from ffcore.ranks.timed import timed
 from ffcore.ranks.where import world
+from ffcore.ranks.whole import needs_whole
+from ffcore.recipe.options import values_of
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.spec import Spec
 
 Balance = Literal["counted", "measured"]
+Hold = Literal["own", "all"]
+T = TypeVar("T")
 
 
 class Pipeline(Distribution):
@@ -39,8 +46,11 @@ class Pipeline(Distribution):
         batch: samples of a full batch of a replica.
         balance: the cost by which the network is divided: counted multiplications or measured seconds.
         cut: names of the first blocks of all ranks but the first; empty to divide by ``balance``.
+        own: whether each rank holds only its own blocks while it trains and validates. Passes that measure
+            then go from rank to rank too.
 
     Attributes:
+        own: whether this is so now: not before training, and not after it.
         loads: the cost of each stage of ranks, in multiplications or seconds; set at the start of training,
             empty with ``cut``.
     """
@@ -48,12 +58,16 @@ class Pipeline(Distribution):
     ranks: Group
     loads: Sequence[float] = ()
 
-    def __init__(self, layout: Layout, batch: int, balance: Balance, cut: Sequence[str]) -> None:
+    def __init__(
+        self, layout: Layout, batch: int, balance: Balance, cut: Sequence[str], own: bool = False
+    ) -> None:
         self.layout, self.line = layout, layout.line
         self.ranks, self.learning = layout.every, layout.column
         self.batch = batch
         self.balance = balance
         self.cut = cut
+        self.own = False
+        self._own = own
         self._network: LocalNetwork | None = None
         self._stages: Sequence[nn.Module] = ()
         self._owners: dict[str, int] = {}
@@ -86,7 +100,7 @@ class Pipeline(Distribution):
         for r, span in enumerate(spans):
             own = [*(self._stages[i] for i in span), *([network.readout_blocks] if r == last else [])]
             for part in own:
-                self._tensors[r] += [t.data for t in (*part.parameters(), *part.buffers()) if t.numel()]
+                self._tensors[r] += [t for t in (*part.parameters(), *part.buffers()) if t.numel()]
         if network.circuits:
             network.route = Apart([self._stages[i] for i in spans[rank]])
         else:
@@ -95,10 +109,16 @@ class Pipeline(Distribution):
                 spans[rank],
                 None if before is None else Incoming(before, self.batch, device),
                 None if after is None else Outgoing(after, self.batch, device),
+                self._own,
             )
+            self._device, self.own = device, self._own
         for name, each in network.optimizers.blocks.items() if network.optimizers is not None else ():
             if not self.owns(name):
                 each.optimizer.state.clear()  # another rank steps it: free its memory here
+        if self.own:
+            others = [(r, span) for r, span in enumerate(spans) if r != rank]
+            self._guards = [guarded(self._stages[i], r) for r, span in others for i in span]
+            free(t for r, _ in others for t in self._tensors[r])
 
     def end(self) -> None:
         """Finish all transfers; from now on every rank can run the whole network again."""
@@ -106,20 +126,83 @@ class Pipeline(Distribution):
             route, self._network.route = self._network.route, None
             if isinstance(route, Span):
                 route.close()
+            if self.own and self._owners:
+                self.own = False
+                for guard in self._guards:
+                    guard.remove()
+                for tensors in self._tensors:
+                    allocate(tensors, self._device)
+                self.settle(self._network)
 
     def owns(self, name: str) -> bool:
         """See `Distribution.owns`."""
         return self._owners.get(name, self.line.rank) == self.line.rank
 
+    @property
+    def measuring(self) -> Ranks:
+        """See `Distribution.measuring`."""
+        return self.learning if self.own else self.ranks
+
+    @property
+    def counts(self) -> bool:
+        """See `Distribution.counts`: the last rank of a line gets all evidence."""
+        return not self.own or self.line.rank == self.line.world - 1
+
+    def measured(self, measure: Callable[[], T]) -> T | None:
+        """See `Distribution.measured`."""
+        if not self.own:
+            return super().measured(measure)
+        made = self.line.collected(measure()) if self.learning.rank == 0 else []
+        return made[-1] if made else None
+
+    def buffers(self, module: nn.Module) -> dict[str, Tensor]:
+        """Returns this rank's buffers of floating point, if they may differ between replicas."""
+        if self.learning.world == 1 or not self._owners:
+            return {}
+        own = {id(t) for t in self._tensors[self.line.rank]}
+        named = {name: b for name, b in module.named_buffers() if id(b) in own}
+        return {name: b for name, b in named.items() if b.is_floating_point()}
+
     def settle(self, module: nn.Module) -> None:
-        """Broadcast the blocks of each stage to all others."""
-        if self._owners:
-            for rank, tensors in enumerate(self._tensors):
-                self.line.share(tensors, rank)
+        """Average running statistics over replicas. Broadcast the blocks of each stage to all others."""
+        if not self._owners:
+            return
+        if isinstance(self.learning, Group):
+            average(self.buffers(module).values(), self.learning)
+        for rank, tensors in enumerate([] if self.own else self._tensors):
+            self.line.share(tensors, rank)
+
+    def placement(self) -> list[dict[str, Any]]:
+        """See `Distribution.placement`."""
+        total = sum(self.loads)
+        every = [t for tensors in self._tensors for t in tensors]
+        row = {
+            "rank": self.ranks.rank,
+            "blocks": [name for name in self._owners if self.owns(name)],
+            "cost": self.loads[self.line.rank] / total if total else None,
+            "parameters": held(every),
+            "whole": sum(t.numel() * t.element_size() for t in every),
+        }
+        return self.ranks.objects(row)
+
+    def whole_state(self, module: nn.Module) -> dict[str, Any]:
+        """Returns the state of all blocks, in memory of the CPU on rank 0; on others that of some blocks."""
+        state: dict[str, Any] = module.state_dict()
+        if not self.own:
+            return state
+        stage_of = {id(t): r for r, tensors in enumerate(self._tensors) for t in tensors}
+        named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for name, t in named.items() if self.learning.rank == 0 else ():
+            stage = stage_of.get(id(t), 0)
+            if name in state and stage:
+                state[name] = self.line.moved(t.detach(), stage, self._device)
+        return state
 
     def optimizers(self, mine: dict[str, Any]) -> dict[str, Any]:
-        """Returns the optimiser states of all blocks, each from the rank that steps it."""
-        by_rank = self.line.objects({name: state for name, state in mine.items() if self.owns(name)})
+        """Returns the optimiser states of all blocks on rank 0, each from the rank that steps it."""
+        by_rank = self.line.collected({name: state for name, state in mine.items() if self.owns(name)})
+        if not by_rank:
+            return mine
         return {name: by_rank[self._owners.get(name, 0)].get(name, state) for name, state in mine.items()}
 
 
@@ -135,6 +218,8 @@ class PipelineStrategy(LocalDDP):
         balance: see `Pipeline`.
         cut: see `Pipeline`.
         timeout: seconds after which waiting for another rank is an error.
+        hold: "own": each rank holds only its own blocks while it trains and validates, unless something uses
+            the whole network between batches; see `ffcore.ranks.whole`. "all": every rank holds all blocks.
     """
 
     strategy_name = "ff_pipeline"
@@ -142,17 +227,30 @@ class PipelineStrategy(LocalDDP):
     """The entry of a recipe with the number of ranks that the network is divided among."""
 
     def __init__(
-        self, batch: int, balance: Balance = "counted", cut: Sequence[str] = (), timeout: float = 1800.0
+        self,
+        batch: int,
+        balance: Balance = "counted",
+        cut: Sequence[str] = (),
+        timeout: float = 1800.0,
+        hold: Hold = "own",
     ) -> None:
         super().__init__(timeout)
-        self._batch, self._balance, self._cut = batch, balance, cut
+        self._batch, self._balance, self._cut, self._hold = batch, balance, cut, hold
         self._stages: int | None = None  # all ranks
 
     @classmethod
     def of(cls, recipe: Recipe) -> LocalDDP:
         """See `LocalDDP.of`."""
         config = recipe.trainer
-        return cls(recipe.data.batch_size, config.balance, config.cut or (), config.timeout)
+        spec = config.strategy
+        options = values_of(spec.options) if isinstance(spec, Spec) else {}
+        return cls(
+            batch=recipe.data.batch_size,
+            balance=config.balance,
+            cut=config.cut or (),
+            timeout=config.timeout,
+            **options,
+        )
 
     @classmethod
     def stages(cls, recipe: Recipe) -> int:
@@ -203,14 +301,32 @@ class PipelineStrategy(LocalDDP):
         """See `LocalDDP.distribution`."""
         made = layout(self._stages or Group().world, self.root_device)
         replicas = made.every.world // made.line.world
-        return Pipeline(made, -(-self._batch // replicas), self._balance, self._cut)
+        assert self.lightning_module is not None
+        own = self.holds_own(self.lightning_module.trainer)
+        return Pipeline(made, -(-self._batch // replicas), self._balance, self._cut, own)
+
+    def holds_own(self, trainer: Trainer, module: LightningModule | None = None) -> bool:
+        """Returns whether each rank holds only its own blocks, and measures with the others of its line."""
+        module = module or self.lightning_module
+        assert isinstance(module, ForwardOnly)
+        return self._hold == "own" and needs_whole(module, cast(Any, trainer).callbacks) is None
+
+    def teardown(self) -> None:
+        """Move the module to the CPU, unless training has paused or failed: parts that are not held stay so."""
+        module = self.lightning_module
+        assert isinstance(module, ForwardOnly)
+        if isinstance(module.distribution, Pipeline) and module.distribution.own:
+            self._lightning_module = None
+        super().teardown()
+        self._lightning_module = module
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Returns the state of all blocks, as in a run of one process."""
         module = self.lightning_module
         assert isinstance(module, ForwardOnly)
+        assert isinstance(module.distribution, Pipeline)
         module.distribution.settle(module)
-        return super().lightning_module_state_dict()
+        return module.distribution.whole_state(module)
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
         """Returns the optimiser states of all blocks, as in a run of one process."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from ffcore.interfaces import Block
+from ffcore.interfaces.structure import tensors
 from ffcore.local import LocalBlock, LocalNetwork, Pass
+from ffcore.local.returned import evidence_of
 from ffcore.local.route import Route
 from ffcore.ranks.link import Incoming, Outgoing
 
@@ -17,12 +19,16 @@ class Span(Route):
         stages: the stages of this rank.
         before: the messages from the previous rank; None on the first.
         after: the messages to the next rank; None on the last, which has the readouts.
+        measures: whether passes that measure run here too: ranks hold only their own blocks.
     """
 
-    def __init__(self, stages: range, before: Incoming | None, after: Outgoing | None) -> None:
+    def __init__(
+        self, stages: range, before: Incoming | None, after: Outgoing | None, measures: bool = False
+    ) -> None:
         self.stages = stages
         self.before = before
         self.after = after
+        self.measures = measures
 
     def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
         """Let this rank's stages learn from the handoff of the previous rank."""
@@ -47,6 +53,23 @@ class Span(Route):
         self.after.send("read", [x, *tapped], views.samples)
         return False
 
+    def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:
+        """Run this rank's stages; the last rank gets the evidence of all blocks, the others have zeros."""
+        x, rows = here.views.x, len(next(tensors(here.views.x)))
+        first, stop = self.stages.start, self.stages.stop
+        if self.before is not None:
+            x, *upstream = self.before.receive("measure", rows)
+            here.views.upstream.extend(upstream)
+            for block, goodness in zip(_measured(network, 0, first), upstream, strict=True):
+                found[block] = [evidence_of(block, goodness)]
+        x = here.run(network.stages[first:stop], x)
+        if self.after is not None:
+            self.after.send("measure", [x, *here.views.upstream], rows)
+            for block in _measured(network, stop, len(network.stages)):
+                assert block.goodness is not None
+                shape = (rows,) if block.goodness.form == "energy" else (rows, network.classes)
+                found[block] = [x.new_zeros(shape)]
+
     def close(self) -> None:
         """Finish all transfers."""
         # the previous rank ends its messages without waiting for this one, so no order can block
@@ -54,6 +77,12 @@ class Span(Route):
             self.after.close()
         if self.before is not None:
             self.before.close()
+
+
+def _measured(network: LocalNetwork, first: int, stop: int) -> list[LocalBlock]:
+    """Returns the blocks with a goodness in a range of stages, in order."""
+    parts = {part for stage in network.stages[first:stop] for part in stage.modules()}
+    return [block for block in network.blocks if block in parts and block.goodness is not None]
 
 
 def _tapped(network: LocalNetwork, stop: int) -> list[LocalBlock]:

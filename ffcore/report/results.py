@@ -246,6 +246,7 @@ class Results(Record):
         threads: number of torch's threads on the CPU.
         ranks: number of ranks.
         strategy: how the ranks share the work.
+        placement: ``rank, blocks, cost, parameters, whole`` of each rank, if ranks divided the blocks.
         precision: Lightning's name of the precision.
         versions: versions of Python and the packages.
         git_commit: commit of ffcore's checkout; None outside a checkout.
@@ -285,6 +286,7 @@ class Results(Record):
     threads: Whole | None = None
     ranks: Whole = 1
     strategy: str | None = None
+    placement: tuple[Mapping[str, Any], ...] = ()
     precision: str | None = None
     versions: Mapping[str, str] | None = None
     git_commit: str | None = None

@@ -251,7 +251,10 @@ def refuse_divergence(module: ForwardOnly, epoch: int) -> None:
         raise everywhere(RunError(f"{what}, the first: the weights are the initial ones; {advice}"))
     # No loss has been computed yet with the weights after the last step: check the weights themselves.
     learners = list(module.network.learners.values())
-    broken = [any(not p.isfinite().all() for p in block.parameters()) for block in learners]
+    owns = module.distribution.owns
+    broken = [
+        owns(block.name) and any(not p.isfinite().all() for p in block.parameters()) for block in learners
+    ]
     counts = module.distribution.ranks.sum(torch.tensor(broken, dtype=torch.int64, device=module.device))
     for block, count in zip(learners, counts.tolist(), strict=True):
         if count:

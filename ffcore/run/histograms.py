@@ -44,12 +44,12 @@ class Histograms(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add one histogram per block and view; Lightning has put the module into evaluation mode."""
-        if not trainer.is_global_zero:
-            return
         assert isinstance(pl_module, ForwardOnly)
         try:
             with trainer.precision_plugin.forward_context():
-                goodness = energies(pl_module, self.loader(pl_module.device))
+                goodness = pl_module.distribution.measured(
+                    lambda: energies(pl_module, self.loader(pl_module.device))
+                )
             if not goodness or any(set(of) != {"positive", "negative"} for of in goodness.values()):
                 return
             counted = {block: _counts(of_block) for block, of_block in goodness.items()}

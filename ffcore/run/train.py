@@ -45,6 +45,7 @@ from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import closed
 from ffcore.run.metering import Metering
+from ffcore.run.placement import Placement
 from ffcore.run.places import absolute
 from ffcore.run.results import Results
 from ffcore.run.stopping import Stop, ended_by
@@ -300,7 +301,7 @@ class Job:
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
-        use = box_use.BoxUse(module.network.boxes, group)
+        use, placed = box_use.BoxUse(module.network.boxes, group), Placement(reporter(console))
         first = group.rank == 0
         cost_of, sheet = self._costs() if first else ({}, None)  # only rank 0 reports and writes them
         for message in large_heads(cost_of):
@@ -312,7 +313,7 @@ class Job:
             # the callbacks that may set ``trainer.should_stop``.
             own_callbacks = [
                 *(metering, history, *([histograms] if config.arrays else ())),
-                *(*self.callbacks.all(history), *bar, *drift, use, stop, keep),
+                *(*self.callbacks.all(history), *bar, *drift, use, placed, stop, keep),
             ]
             trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
@@ -323,13 +324,11 @@ class Job:
                         # Lightning does not store an empty state, so that the key may be missing.
                         callback.load_state_dict(state["callbacks"].get(callback.state_key, {}))
             else:
-                share = join.share(recipe, group)
-                learn = data.loader(data.train, device, lambda: trainer.current_epoch, *share)
-                val = (
-                    data.loader(data.val, device, None, group.rank, group.world)
-                    if data.val is not None
-                    else None
+                learn = data.loader(
+                    data.train, device, lambda: trainer.current_epoch, *join.share(recipe, group)
                 )
+                share = join.measuring_share(recipe, group, trainer, module)
+                val = data.loader(data.val, device, None, *share) if data.val is not None else None
                 try:
                     with stored.restoring(newest, lambda: module.restored):
                         trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
@@ -366,7 +365,7 @@ class Job:
         )
         measured = arrays.measure(module, data, device, reporter(console))
         arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
-        return results
+        return {**results, "placement": placed.rows} if placed.rows else results
 
 
 def reporter(console: Console | None) -> Callable[[str], None]:

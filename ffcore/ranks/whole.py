@@ -1,0 +1,46 @@
+"""Finds out whether a run uses the whole network between batches, so that every rank has to hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import lightning as L
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+    Timer,
+)
+
+from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import Algorithm
+
+_KNOWN = (EarlyStopping, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer)
+
+
+def needs_whole(module: ForwardOnly, callbacks: Iterable[L.Callback]) -> str | None:
+    """Return what uses the weights or activities of all blocks on one rank; None if nothing does.
+
+    Args:
+        module: the module that is trained.
+        callbacks: the trainer's callbacks. Those of others than ffcore may read any weight.
+    """
+    net, algorithm = module.net, type(module.algorithm)
+    foreign = [c for c in callbacks if not _is_ours(c) and not isinstance(c, _KNOWN)]
+    of_validation = {"val.loss", "val.scores"} & net.contribution.needs
+    reasons = {
+        "a circuit calls its blocks to predict": bool(module.network.circuits),
+        "a black box is fitted on all blocks before it": any(box.adapts for box in module.network.boxes),
+        "the contribution reads losses or scores of the validation split": bool(of_validation),
+        "the measures of the task are losses": net.task.target == "none",
+        "predictions have positions": net.task.features is not None,
+        f"{algorithm.__name__}.measure may run all blocks": algorithm.measure is not Algorithm.measure,
+        f"callbacks may read all weights: {', '.join(type(c).__name__ for c in foreign)}": bool(foreign),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _is_ours(callback: L.Callback) -> bool:
+    return type(callback).__module__.partition(".")[0] == "ffcore"

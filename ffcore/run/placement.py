@@ -1,0 +1,51 @@
+"""Reports which blocks each rank of a run has, and how much of the network it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+
+from ffcore.engine.module import ForwardOnly
+
+
+class Placement(L.Callback):
+    """Prints one line for each rank of a pipeline when learning begins, and keeps the figures.
+
+    Args:
+        tell: receives each line, on rank 0.
+
+    Attributes:
+        rows: of each rank ``rank, blocks, cost, parameters, whole``: the share of the measured or counted
+            cost, the bytes of parameters and buffers that it holds, and those of the whole network; empty
+            unless blocks are divided.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+        self.rows: list[dict[str, Any]] = []
+        self._began = False
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Report before the first batch: the blocks have been divided."""
+        if self._began:
+            return
+        self._began = True
+        assert isinstance(pl_module, ForwardOnly)
+        self.rows = pl_module.distribution.placement()
+        for row in self.rows if trainer.is_global_zero else ():
+            self.tell(line(row))
+
+
+def line(row: dict[str, Any]) -> str:
+    """Return the line of a rank.
+
+    >>> line({"rank": 1, "blocks": ["dense3"], "cost": 0.48, "parameters": 3 << 20, "whole": 7 << 20})
+    'rank 1: dense3 (48 % of the cost), 3.0 of 7.0 MiB of parameters'
+    """
+    cost = "" if row["cost"] is None else f" ({100 * row['cost']:.0f} % of the cost)"
+    held, whole = (row[key] / 2**20 for key in ("parameters", "whole"))
+    return (
+        f"rank {row['rank']}: {', '.join(row['blocks'])}{cost}, {held:.1f} of {whole:.1f} MiB of parameters"
+    )

@@ -1,0 +1,74 @@
+"""Ranks of a pipeline hold only their own blocks, and measure together."""
+
+import csv
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ffcore.ranks.holding import allocate, free, guarded, held
+
+HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=2", "network.0.units=40"]
+
+
+def test_a_freed_parameter_stays_the_same_object_and_cannot_be_used():
+    linear = nn.Linear(3, 2)
+    weight, optimizer = linear.weight, torch.optim.Adam(linear.parameters())
+    free([weight])
+    assert held(linear.parameters()) == 8  # the bias
+    assert linear.weight is weight
+    assert optimizer.param_groups[0]["params"][0] is weight
+    assert weight.is_meta
+    allocate(linear.parameters(), torch.device("cpu"))
+    assert weight.shape == (2, 3)
+    assert held(linear.parameters()) == 32
+
+
+def test_a_part_that_another_rank_holds_refuses_to_run():
+    linear = nn.Linear(3, 2)
+    guard = guarded(linear, 1)
+    with pytest.raises(RuntimeError, match="rank 1 of the pipeline holds"):
+        linear(torch.ones(1, 3))
+    guard.remove()
+    assert linear(torch.ones(1, 3)).shape == (1, 2)
+
+
+def test_each_rank_holds_the_parameters_of_its_blocks_while_it_learns(pool, four):
+    for answers in (pool("held", "digits/ff", [], {}), four("held", "digits/ff", [], {"stages": 2})):
+        for rank in answers:
+            for here, own, every in rank:
+                assert here <= 1.05 * own < every
+
+
+@pytest.mark.parametrize("recipe", ["digits/ff", "digits/ff-unsupervised"], ids=["hypotheses", "readouts"])
+def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(pool, four, work, tmp_path, recipe):
+    runs = {"one": (work.whole, []), "two": (pool, ["trainer.devices=2", "trainer.strategy=ff_pipeline"])}
+    runs["grid"] = four, ["trainer.devices=4", "trainer.strategy={kind: ff_grid, stages: 2}"]
+    rows = {}
+    for name, (call, options) in runs.items():
+        arguments = (recipe, str(tmp_path / name), [*HERE, *options, "trainer.precision=64-true"])
+        done = call(*arguments) if name == "one" else call("whole", *arguments)
+        assert done in ("finished", ["finished"] * 2, ["finished"] * 4)
+        with (tmp_path / name / "metrics.csv").open() as file:
+            rows[name] = [
+                {k: float(v) for k, v in row.items() if k not in ("seconds", "samples_per_s")}
+                for row in csv.DictReader(file)
+            ]
+    for name in ("two", "grid"):
+        for row, right in zip(rows[name], rows["one"], strict=True):
+            assert row == pytest.approx(right, rel=1e-9)
+        placed = json.loads((tmp_path / name / "results.json").read_text())["placement"]
+        assert all(rank["parameters"] < rank["whole"] for rank in placed), placed
+
+
+def test_a_callback_of_others_makes_every_rank_hold_all_blocks(pool, tmp_path):
+    options = [
+        *HERE,
+        "trainer.devices=2",
+        "trainer.strategy=ff_pipeline",
+        "trainer.callbacks=[{kind: ranks_work:Reads}]",
+    ]
+    assert pool("whole", "digits/ff", str(tmp_path / "run"), options) == ["finished"] * 2
+    placed = json.loads((tmp_path / "run" / "results.json").read_text())["placement"]
+    assert all(rank["parameters"] == rank["whole"] for rank in placed)
