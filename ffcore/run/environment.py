@@ -80,7 +80,23 @@ def device_name(device: torch.device) -> str:
     """Returns the name of the device for ``results.json``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu ({platform.machine()})"
+    model = cpu_model(Path("/proc/cpuinfo"))
+    return f"cpu ({f'{model}, ' if model else ''}{platform.machine()})"
+
+
+def cpu_model(table: Path) -> str:
+    """Returns the model of the processor from the table of Linux; elsewhere what Python knows, or "".
+
+    Args:
+        table: the file /proc/cpuinfo.
+    """
+    with suppress(OSError):
+        for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return " ".join(value.split())
+    processor = platform.processor()
+    return "" if processor == platform.machine() else processor
 
 
 def peak_memory() -> int:
