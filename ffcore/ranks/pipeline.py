@@ -312,7 +312,7 @@ class PipelineStrategy(LocalDDP):
         return self._hold == "own" and needs_whole(module, cast(Any, trainer).callbacks) is None
 
     def teardown(self) -> None:
-        """Move the module to the CPU, unless training has paused or failed: parts that are not held stay so."""
+        """Move the module to the CPU, unless training has paused or failed: freed parts have no values."""
         module = self.lightning_module
         assert isinstance(module, ForwardOnly)
         if isinstance(module.distribution, Pipeline) and module.distribution.own:
