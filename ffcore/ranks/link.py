@@ -21,6 +21,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ffcore.ranks.group import Group, lost_ranks
+from ffcore.ranks.layout import Layout
+from ffcore.ranks.shared import (
+    SharedIncoming,
+    SharedOutgoing,
+    connect_next,
+    connect_previous,
+    possible,
+)
 
 UNEXPECTED = ("measure",)
 """Kinds of messages whose size is not that of a full batch."""
@@ -180,6 +188,32 @@ class Incoming:
         with lost_ranks():
             works = [dist.irecv(t, group=self.pair.processes, group_src=0) for t in tensors]
         return _Post(tensors, [work for work in works if work is not None])
+
+
+Receiving = Incoming | SharedIncoming
+Sending = Outgoing | SharedOutgoing
+
+
+def connected(
+    layout: Layout, batch: int, device: torch.device, timeout: float
+) -> tuple[Receiving | None, Sending | None]:
+    """Connect this rank to the previous and the next one of its line; all ranks call this.
+
+    Args:
+        layout: the groups of this rank.
+        batch: samples of a full batch.
+        device: device of the messages.
+        timeout: seconds to wait for another rank.
+    """
+    before: Receiving | None = None
+    after: Sending | None = None
+    if layout.before is not None:
+        before = connect_previous(layout.before, timeout) if possible(device) else None
+        before = before or Incoming(layout.before, batch, device)
+    if layout.after is not None:
+        after = connect_next(layout.after, timeout) if possible(device) else None
+        after = after or Outgoing(layout.after, batch, device)
+    return before, after
 
 
 def _kind(t: Tensor, samples: int, batch: int) -> Kind:

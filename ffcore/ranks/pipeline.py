@@ -23,7 +23,7 @@ from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segmen
 from ffcore.ranks.group import Group
 from ffcore.ranks.holding import allocate, free, guarded, held
 from ffcore.ranks.layout import Layout, layout
-from ffcore.ranks.link import Incoming, Outgoing
+from ffcore.ranks.link import connected
 from ffcore.ranks.local import LocalDDP, average
 from ffcore.ranks.span import Span
 from ffcore.ranks.timed import timed
@@ -48,6 +48,7 @@ class Pipeline(Distribution):
         cut: names of the first blocks of all ranks but the first; empty to divide by ``balance``.
         own: whether each rank holds only its own blocks while it trains and validates. Passes that measure
             then go from rank to rank too.
+        timeout: seconds to wait for another rank.
 
     Attributes:
         own: whether this is so now: not before training, and not after it.
@@ -59,7 +60,13 @@ class Pipeline(Distribution):
     loads: Sequence[float] = ()
 
     def __init__(
-        self, layout: Layout, batch: int, balance: Balance, cut: Sequence[str], own: bool = False
+        self,
+        layout: Layout,
+        batch: int,
+        balance: Balance,
+        cut: Sequence[str],
+        own: bool = False,
+        timeout: float = 1800.0,
     ) -> None:
         self.layout, self.line = layout, layout.line
         self.ranks, self.learning = layout.every, layout.column
@@ -67,6 +74,7 @@ class Pipeline(Distribution):
         self.balance = balance
         self.cut = cut
         self.own = False
+        self.timeout = timeout
         self._own = own
         self._network: LocalNetwork | None = None
         self._stages: Sequence[nn.Module] = ()
@@ -104,13 +112,9 @@ class Pipeline(Distribution):
         if network.circuits:
             network.route = Apart([self._stages[i] for i in spans[rank]])
         else:
-            before, after, device = self.layout.before, self.layout.after, next(network.parameters()).device
-            network.route = Span(
-                spans[rank],
-                None if before is None else Incoming(before, self.batch, device),
-                None if after is None else Outgoing(after, self.batch, device),
-                self._own,
-            )
+            device = next(network.parameters()).device
+            links = connected(self.layout, self.batch, device, self.timeout)
+            network.route = Span(spans[rank], *links, self._own)
             self._device, self.own = device, self._own
         for name, each in network.optimizers.blocks.items() if network.optimizers is not None else ():
             if not self.owns(name):
@@ -236,6 +240,7 @@ class PipelineStrategy(LocalDDP):
     ) -> None:
         super().__init__(timeout)
         self._batch, self._balance, self._cut, self._hold = batch, balance, cut, hold
+        self._waits = timeout
         self._stages: int | None = None  # all ranks
 
     @classmethod
@@ -303,7 +308,8 @@ class PipelineStrategy(LocalDDP):
         replicas = made.every.world // made.line.world
         assert self.lightning_module is not None
         own = self.holds_own(self.lightning_module.trainer)
-        return Pipeline(made, -(-self._batch // replicas), self._balance, self._cut, own)
+        share = -(-self._batch // replicas)
+        return Pipeline(made, share, self._balance, self._cut, own, self._waits)
 
     def holds_own(self, trainer: Trainer, module: LightningModule | None = None) -> bool:
         """Returns whether each rank holds only its own blocks, and measures with the others of its line."""

@@ -9,7 +9,7 @@ from ffcore.interfaces.structure import tensors
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.returned import evidence_of
 from ffcore.local.route import Route
-from ffcore.ranks.link import Incoming, Outgoing
+from ffcore.ranks.link import Receiving, Sending
 
 
 class Span(Route):
@@ -23,7 +23,7 @@ class Span(Route):
     """
 
     def __init__(
-        self, stages: range, before: Incoming | None, after: Outgoing | None, measures: bool = False
+        self, stages: range, before: Receiving | None, after: Sending | None, measures: bool = False
     ) -> None:
         self.stages = stages
         self.before = before

@@ -29,7 +29,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import ALONE
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import Pipeline, PipelineStrategy
@@ -55,7 +54,7 @@ class _Clock(L.Callback):
 
 
 def _trained(
-    units: Sequence[int], batch: int, steps: int, strategy: Any, sharing: Any
+    units: Sequence[int], batch: int, steps: int, strategy: Any, rank: int = 0, world: int = 1
 ) -> tuple[list[float], Any]:
     """Returns the times at which steps of ffcore's engine end, and the module."""
     config = {"threads": 1, "accelerator": "cpu", "max_epochs": 1000}
@@ -78,7 +77,7 @@ def _trained(
             inference_mode=False,  # as in ffcore's own trainer
             callbacks=[clock],
         )
-        trainer.fit(module, opened.loader(opened.train, "cpu", lambda: 0, sharing))
+        trainer.fit(module, opened.loader(opened.train, "cpu", lambda: 0, rank, world))
     return clock.ends, module
 
 
@@ -115,9 +114,9 @@ def _turns(name: str, rounds: int, steps: int) -> None:
     net = (units, batch, steps)
     # Programs of one process run on rank 0 alone, while the other ranks wait at the barrier.
     works: dict[str, Callable[[], list[float] | None]] = {
-        "one process": lambda: _trained(*net, "auto", ALONE)[0] if alone else None,
+        "one process": lambda: _trained(*net, "auto")[0] if alone else None,
         "ff_pipeline": lambda: _piped(*net),
-        "ff_local": lambda: _trained(*net, LocalDDP(), group)[0],
+        "ff_local": lambda: _trained(*net, LocalDDP(), group.rank, group.world)[0],
         "backprop, one process": lambda: _backprop(*net, spread=False) if alone else None,
         "backprop, DDP": lambda: _backprop(*net, spread=True),
     }
@@ -139,7 +138,7 @@ _costs: list[float] = []
 
 
 def _piped(units: Sequence[int], batch: int, steps: int) -> list[float]:
-    ends, module = _trained(units, batch, steps, PipelineStrategy(batch, "measured"), ALONE)
+    ends, module = _trained(units, batch, steps, PipelineStrategy(batch, "measured"))
     distribution = module.distribution
     assert isinstance(distribution, Pipeline)
     _costs[:] = distribution.loads  # in place: printed at the end of `_turns`

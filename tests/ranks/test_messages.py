@@ -1,0 +1,37 @@
+"""Messages between ranks of a pipeline, through torch.distributed and through shared memory."""
+
+import pytest
+import torch
+
+from ffcore.errors import LostError
+from ffcore.ranks.link import Order
+from ffcore.ranks.shared import SLOTS
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["torch.distributed", "shared memory"])
+def test_messages_of_several_kinds_and_sizes_arrive_in_order(pool, work, shared):
+    _, received = pool("exchanged", shared)
+    for (_, tensors, _), arrived in zip(work.messages(), received, strict=True):
+        for sent, got in zip(tensors, arrived, strict=True):
+            assert torch.equal(got, sent)
+            assert got.dtype == sent.dtype
+            assert got.stride() == sent.stride()
+
+
+def test_the_kind_that_followed_last_time_is_expected():
+    order = Order()
+    expected = []
+    for kind in ("learn", "read", "learn", "read", "measure", "learn"):
+        order.note(kind)
+        expected.append(order.expected)
+    assert expected == ["learn", "read", "read", "learn", None, "read"]
+
+
+def test_a_rank_that_ends_is_named_and_no_file_is_left(pool):
+    alone, _ = pool("abandoned")
+    assert alone == (LostError, "another rank has ended; this one cannot continue", [])
+
+
+def test_a_sender_waits_for_a_free_slot(pool):
+    sent, _ = pool("blocked")
+    assert sent == SLOTS
