@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ffcore.errors import UserError, expect
 
 if TYPE_CHECKING:
+    import torch
     from lightning.pytorch import Callback
 
     from ffcore.data.images import Dataset
@@ -271,6 +272,7 @@ def load(
     *,
     trust: bool = False,
     net: Network | None = None,
+    device: str | torch.device = "cpu",
     **overrides: Any,
 ) -> Predictor:
     """Load a finished run for predictions: ``ffcore.load(run.path).predict(x)``.
@@ -280,15 +282,17 @@ def load(
         checkpoint: "last" or "best"; None for the one that the recipe selects.
         trust: open pickles in the checkpoint, such as those of scikit-learn's transformers.
         net: for a run of `fit`, a network built in the same way; the run's weights are loaded into it.
+        device: where to predict: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
         overrides: the objects that `train` was given, which ``config.yaml`` only describes, as for `resume`.
 
     Raises:
-        ffcore.errors.UserError: when the directory does not hold a run, the checkpoint holds a pickle and
-            ``trust`` is False, or an object that ``config.yaml`` only describes is missing in ``overrides``.
+        ffcore.errors.UserError: when this machine does not have the device, the directory does not hold a
+            run, the checkpoint holds a pickle and ``trust`` is False, or an object that ``config.yaml`` only
+            describes is missing in ``overrides``.
     """
     from ffcore.run.predictor import Predictor
     from ffcore.trust import trusting
 
     expect("run_dir", run_dir, (str, os.PathLike), "the path of a run directory")
     with trusting(trust):
-        return Predictor(os.fspath(run_dir), checkpoint, overrides, net)
+        return Predictor(os.fspath(run_dir), checkpoint, overrides, net, device)

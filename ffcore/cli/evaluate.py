@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from ffcore.cli import options
 from ffcore.cli.folder import Folder
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.files import ANALYSIS, EXITS
 from ffcore.report.text import number, plain
 
@@ -44,6 +45,10 @@ from ffcore.report.text import number, plain
     help="measure what representations are like, and how robust predictions are",
 )
 @click.option("--twin", type=Folder(), help="with --analysis: another run on the same data, for CKA")
+@options.device("auto")
+@click.option(
+    "--devices", type=click.IntRange(min=1), help="processes that share the evaluation  [default: 1]"
+)
 def command(
     run_dir: Path,
     overrides: tuple[str, ...],
@@ -56,32 +61,60 @@ def command(
     tolerance: float | None,
     analysis: bool,
     twin: Path | None,
-) -> None:
+    device: str | None,
+    devices: int | None,
+) -> int:
     """Evaluate the run in RUN_DIR on its data, or on other files given by OVERRIDES such as data.root=DIR.
 
     A file without splits is divided as in training: for all of its samples use --split all.
     """
     # Only given options are passed on: the defaults are those of `probe`.
     given = {"neighbours": neighbours, "samples": samples}
-    options = {name: value for name, value in given.items() if value is not None}
+    of_probe = {name: value for name, value in given.items() if value is not None}
     _refuse_mixed(
         {"--probe": probe, "--exits": exits, "--analysis": analysis},
-        {**options, "twin": twin, "tolerance": tolerance},
+        {**of_probe, "twin": twin, "tolerance": tolerance},
         split,
+        {"device": device, "devices": devices},
     )
     if exits:
         _exits(run_dir, overrides, tolerance, as_json)
-        return
+        return 0
     if analysis:
         _analysis(run_dir, overrides, twin, samples, split or "test", as_json)
-        return
-    split = split or "test"
-    metrics = _probe(run_dir, split, overrides, options) if probe else _evaluate(run_dir, split, overrides)
+        return 0
+    split, place = split or "test", {"device": device or "auto", "devices": devices or 1}
+    rank = _rank(devices or 1)
+    try:
+        if probe:
+            metrics = _probe(run_dir, split, overrides, {**of_probe, **place}, quiet=rank > 0)
+        else:
+            metrics = _evaluate(run_dir, split, overrides, place)
+    except (UserError, RunError) as error:
+        if rank == 0:
+            raise
+        if not error.everywhere:  # an error of all ranks is printed by rank 0
+            click.echo(f"rank {rank}: error: {error}", err=True)
+        return 1
+    if rank == 0:  # all ranks have the same numbers
+        _print(run_dir, metrics, split, as_json)
+    return 0
+
+
+def _rank(devices: int) -> int:
+    """Return the rank of this process."""
+    from ffcore.ranks import where
+    from ffcore.recipe.trainer import TrainerConfig
+
+    return where.rank(TrainerConfig(devices=devices))
+
+
+def _print(run_dir: Path, metrics: dict[str, Any], split: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
     click.echo(f"{run_dir}, {split} split, {metrics['samples']} samples")
-    if probe:
+    if "fitted_on" in metrics:
         _print_probes(metrics)
         return
     if "per_block" in metrics:
@@ -103,7 +136,9 @@ _OF = {
 """The evaluations that an option belongs to."""
 
 
-def _refuse_mixed(chosen: Mapping[str, bool], options: Mapping[str, Any], split: str | None) -> None:
+def _refuse_mixed(
+    chosen: Mapping[str, bool], of_one: Mapping[str, Any], split: str | None, place: Mapping[str, Any]
+) -> None:
     """Raise if two evaluations are asked for, or options of another one.
 
     Raises:
@@ -114,9 +149,12 @@ def _refuse_mixed(chosen: Mapping[str, bool], options: Mapping[str, Any], split:
         other = names[0]
         why = "it measures both splits" if names[1] == "--exits" else "it is an evaluation of its own"
         raise UserError(f"{names[1]}: leave {other} out; {why}")
-    for name, value in options.items():
+    for name, value in of_one.items():
         if value is not None and not set(names) & set(_OF[name]):
             raise UserError(f"--{name} needs {' or '.join(_OF[name])}")
+    for name, value in place.items():
+        if value is not None and names and names != ["--probe"]:
+            raise UserError(f"{names[0]}: leave --{name} out; it is measured on the CPU, by one process")
     if names == ["--exits"] and split is not None:
         raise UserError("--exits: leave --split out; it measures both splits")
     if names == ["--analysis"] and split not in (None, "test", "val"):
@@ -133,25 +171,27 @@ def _print_measures(metrics: dict[str, Any]) -> None:
         click.echo(f"  {plain(name):12} {number(value)}")
 
 
-def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+def _evaluate(run_dir: Path, split: str, overrides: tuple[str, ...], place: dict[str, Any]) -> dict[str, Any]:
     from ffcore.run.evaluate import evaluate
 
-    return evaluate(run_dir, split, overrides)
+    return evaluate(run_dir, split, overrides, **place)
 
 
-def _probe(run_dir: Path, split: str, overrides: tuple[str, ...], options: dict[str, int]) -> dict[str, Any]:
+def _probe(
+    run_dir: Path, split: str, overrides: tuple[str, ...], keywords: dict[str, Any], *, quiet: bool
+) -> dict[str, Any]:
     from rich.console import Console
     from rich.text import Text
 
     from ffcore.run.probe import probe
 
     # the status goes to stderr, so that --json can be piped
-    with Console(stderr=True).status("probing") as status:
+    with Console(stderr=True, quiet=quiet).status("probing") as status:
         return probe(
             run_dir,
             split,
             overrides,
-            **options,
+            **keywords,
             tell=lambda name: status.update(Text(f"probing {plain(name)}")),
         )
 

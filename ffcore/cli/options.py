@@ -1,9 +1,11 @@
-"""Options that ``ffcore run`` and ``ffcore sweep`` share."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -54,3 +56,24 @@ def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
         message = f"{shortened(value)} should be integers separated by commas, such as 1,2,3."
         raise click.BadParameter(message, ctx, param)
     return tuple(map(int, words))
+
+
+def device(default: str) -> Callable[[Any], Any]:
+    """Returns the option ``--device`` of verbs that use a finished run; None if it is not given."""
+    return click.option(
+        "--device",
+        callback=_device,
+        metavar="DEVICE",
+        help=f"cpu, cuda, cuda:1, or auto for a GPU if there is one  [default: {default}]",
+    )
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Check the spelling, before torch is imported to see whether there is such a device."""
+    if value is not None and not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
+        raise click.BadParameter(
+            f"{shortened(value)} should be auto, cpu, cuda, or a GPU by its number such as cuda:1.",
+            ctx,
+            param,
+        )
+    return value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ffcore.cli import options
 from ffcore.cli.folder import Folder
 
 
@@ -15,7 +16,8 @@ from ffcore.cli.folder import Folder
 @click.option(
     "--out", type=click.Path(path_type=Path), help="file to write, .csv or .npy  [default: print CSV]"
 )
-def command(run_dir: Path, file: Path, out: Path | None) -> None:
+@options.device("cpu")
+def command(run_dir: Path, file: Path, out: Path | None, device: str | None) -> None:
     """Predict the samples in FILE with the run in RUN_DIR.
 
     For a run on a table FILE is a table with the same columns of inputs, in any order; targets are not
@@ -28,7 +30,7 @@ def command(run_dir: Path, file: Path, out: Path | None) -> None:
 
     if out is not None:
         refuse_file(out)
-    made = predictions(run_dir, file)
+    made = predictions(run_dir, file, device or "cpu")
     if out is not None:
         write(made, out)
         click.echo(str(out))

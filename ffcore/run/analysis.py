@@ -135,13 +135,13 @@ def analyse_run(
     return made
 
 
-def _predictor(what: Any, name: str) -> Predictor:
+def _predictor(what: Any, name: str, device: torch.device | str = "cpu") -> Predictor:
     if isinstance(what, Run):
-        return what.predictor()
+        return what.predictor(device=device)
     if isinstance(what, Predictor):
         return what
     expect(name, what, (str, os.PathLike), "a network, a run, or the path of a run directory")
-    return Predictor(os.fspath(what))
+    return Predictor(os.fspath(what), device=device)
 
 
 def _of_run(
@@ -166,7 +166,7 @@ def _of_run(
         other = _twin_of_run(predictor, data, chosen, twin)
     size = data.recipe.data.batch_size
     learn = some(data.train, _BATCHES * size, seed)
-    batches = [(batch.x, batch.y) for batch in data.loader(learn, torch.device("cpu"), None)]
+    batches = [(batch.x, batch.y) for batch in data.loader(learn, predictor.device, None)]
     return Analysis(
         weights=checksum(predictor.module),
         data=data.images.name,
@@ -214,7 +214,7 @@ def _given(net: Network, x: Any, y: Tensor) -> Subject:
 
 def _subject(predictor: Predictor, data: Data, chosen: Split) -> Subject:
     """Return the network of a run with samples, scaled as in its training."""
-    parts = list(data.loader(chosen, torch.device("cpu"), None))
+    parts = list(data.loader(chosen, predictor.device, None))
     x = _joined([batch.x for batch in parts])
     y = torch.cat([batch.y for batch in parts])
     scale = None
@@ -229,7 +229,7 @@ def _subject(predictor: Predictor, data: Data, chosen: Split) -> Subject:
         y,
         data.recipe.data.batch_size,
         lambda changed: predictor.measure(changed)[1],
-        partial(precision, predictor.recipe, torch.device("cpu")),
+        partial(precision, predictor.recipe, predictor.device),
         scale,
     )
 
@@ -238,7 +238,7 @@ def _twin_of_run(predictor: Predictor, data: Data, chosen: Split, twin: What) ->
     if isinstance(twin, Network):
         raise UserError("twin: should be a run as well, not an ffcore.Network")
     try:
-        other = _predictor(twin, "twin")
+        other = _predictor(twin, "twin", predictor.device)
     except UserError as error:
         raise UserError(f"--twin: {error}") from error
     changed = differing(checksums(predictor.provenance), checksums(other.provenance))

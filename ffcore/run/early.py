@@ -108,7 +108,7 @@ class EarlyPredictor:
     def _batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with precision(self._predictor.recipe, x.device):
             scores, out = self._early.predict(x, self.thresholds)
-        return scores, torch.tensor(self.blocks)[out]
+        return scores, torch.tensor(self.blocks, device=out.device)[out]
 
     def __repr__(self) -> str:
         return f"{self._predictor!r}.early()"

@@ -16,31 +16,45 @@ from ffcore import files
 from ffcore.build.form import Form
 from ffcore.data.images import Split
 from ffcore.engine.measures import measures_of
-from ffcore.engine.metrics import Measures
+from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import RunError, UserError
+from ffcore.interfaces import Batch
 from ffcore.recipe.load import load as load_recipe
 from ffcore.run.data import Data, differing
+from ffcore.run.device import Places, in_turn
 from ffcore.run.predictor import Predictor
 
 _CUT = r"data\.(batch_size|validation|split_seed|label_noise|standardise)\b"
 
 
-def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+def evaluate(
+    run_dir: Path,
+    split: str = "test",
+    overrides: tuple[str, ...] = (),
+    *,
+    device: str | torch.device = "auto",
+    devices: int = 1,
+) -> dict[str, Any]:
     """Returns the accuracy of a run on one split.
 
     Args:
         run_dir: the run directory.
         split: "test", "val", "train", or "all" samples.
         overrides: of the ``data`` part of the run's recipe, such as ``data.root=…``.
+        device: "auto" for a GPU if there is one, "cpu", "cuda" or "cuda:1".
+        devices: number of processes, which run the same program and take batches in turn; all return the
+            same numbers, those of one process.
 
     Returns:
         ``split, samples, accuracy, error, per_block_accuracy, measures``.
 
     Raises:
-        UserError: the run or its data cannot be read, or do not fit.
+        UserError: this machine does not have the devices, or the run or its data cannot be read, or do not
+            fit.
     """
+    places = Places.of(device, devices)
     refuse_other_overrides(overrides)
-    predictor = Predictor(run_dir)
+    predictor = Predictor(run_dir, device=places.device)
     data = open_data(predictor, overrides)
     form = Form.of(data.images)
     own = predictor.form
@@ -56,9 +70,16 @@ def evaluate(run_dir: Path, split: str = "test", overrides: tuple[str, ...] = ()
     names = [source.name for source in predictor.module.sources]
     measured = measures_of(predictor.form.task, len(names))
     measures = Measures()
-    for number, batch in enumerate(data.loader(chosen, torch.device("cpu"), None)):
-        measured.update(*predictor.measure(batch.x), batch.y)
-        measures.update(predictor.metrics(batch, number), len(batch.y))
+
+    def of_batch(number: int, batch: Batch) -> tuple[Any, ...]:
+        return *predictor.measure(batch.x), batch.y, dict(predictor.metrics(batch, number))
+
+    with places.joined(predictor.recipe) as group:
+        for evidence, combined, y, own in in_turn(data.loader(chosen, places.device, None), of_batch, group):
+            if isinstance(measured, Accuracy):
+                measured.to(y.device)
+            measured.update(evidence, combined, y)
+            measures.update(own, len(y))
     try:
         metrics = measured.metrics()
     except RunError as error:  # an evaluation writes no file, so the exit code is 2

@@ -17,10 +17,11 @@ from torch import Tensor
 from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError, expect
-from ffcore.interfaces import Task
+from ffcore.interfaces import Batch, Task
 from ffcore.interfaces.structure import mapped, rows
 from ffcore.local.modes import evaluating
 from ffcore.network import Network
+from ffcore.run.device import Places, in_turn
 from ffcore.run.evaluate import open_data
 from ffcore.run.finished import Run
 from ffcore.run.predictor import Predictor
@@ -67,7 +68,13 @@ class Evaluation:
         return self.per_block
 
 
-def evaluate(what: Network | Predictor | Run | str | os.PathLike[str], data: Any = None) -> Evaluation:
+def evaluate(
+    what: Network | Predictor | Run | str | os.PathLike[str],
+    data: Any = None,
+    *,
+    device: str | torch.device | None = None,
+    devices: int = 1,
+) -> Evaluation:
     """Returns the measures of a network or of a finished run: from all evidence, and from each source.
 
     >>> import torch, ffcore
@@ -81,10 +88,19 @@ def evaluate(what: Network | Predictor | Run | str | os.PathLike[str], data: Any
             tensors, as for its training. For a run: arrays or tensors of stored values, as in its data set;
             classes may be names. For a network without targets x alone will do. None: the test split of the
             run.
+        device: of a run, "auto" for a GPU if there is one (the default), "cpu", "cuda" or "cuda:1". A network
+            and a predictor are evaluated where they are.
+        devices: of a run, number of processes. They run the same program, as in `train`, and take batches in
+            turn; all get the same numbers, those of one process.
 
     Raises:
-            UserError: the samples do not fit, there are no samples, or ``data`` is None for a network.
+        UserError: the samples do not fit, there are no samples, ``data`` is None for a network, or this
+            machine does not have the devices.
     """
+    if isinstance(what, Network | Predictor) and (device is not None or devices != 1):
+        how = "load it with device=…" if isinstance(what, Predictor) else "move it with to(…)"
+        raise UserError(f"device: a {type(what).__name__} is evaluated where it is, by one process; {how}")
+    places = Places.of("auto" if device is None else device, devices)
     if isinstance(what, Network) and what.task.target == "none" and isinstance(data, Tensor):
         data = (data, None)
     if data is not None and not (isinstance(data, tuple | list) and len(data) == 2):
@@ -94,13 +110,13 @@ def evaluate(what: Network | Predictor | Run | str | os.PathLike[str], data: Any
             raise UserError("data: give samples and classes (x, y) to evaluate a network on")
         names = [source.name for source in what.sources]
         return _counted(names, what.task, _of_network(what, *data))
-    predictor = what.predictor() if isinstance(what, Run) else what
+    predictor = what.predictor(device=places.device) if isinstance(what, Run) else what
     if not isinstance(predictor, Predictor):
         expect("what", predictor, (str, os.PathLike), "a network, a run, or the path of a run directory")
-        predictor = Predictor(os.fspath(predictor))
+        predictor = Predictor(os.fspath(predictor), device=places.device)
     if data is None:
         own = open_data(predictor, ())
-        batches: Iterable[Any] = own.loader(own.images.test, torch.device("cpu"), None)
+        batches: Iterable[Any] = own.loader(own.images.test, predictor.device, None)
     else:
         classes, own_task = type(predictor.form.task) is Classification, predictor.form.task
         y = class_numbers(data[1], predictor.classes) if classes else None
@@ -109,11 +125,13 @@ def evaluate(what: Network | Predictor | Run | str | os.PathLike[str], data: Any
         batches = predictor.loader(data[0], y)
     names = [source.name for source in predictor.module.sources]
     task = predictor.module.net.task
-    measured = (
-        (*predictor.measure(batch.x), batch.y, predictor.metrics(batch, i) if task.target == "none" else {})
-        for i, batch in enumerate(batches)
-    )
-    return _counted(names, task, measured)
+
+    def of_batch(number: int, batch: Batch) -> _Measured:
+        own = dict(predictor.metrics(batch, number)) if task.target == "none" else {}
+        return *predictor.measure(batch.x), batch.y, own
+
+    with places.joined(predictor.recipe) as group:
+        return _counted(names, task, in_turn(batches, of_batch, group))
 
 
 _Measured = tuple[Tensor, Tensor, Tensor, Mapping[str, Tensor]]

@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ffcore import files
 from ffcore.engine.module import ForwardOnly
 from ffcore.reading import read_text
@@ -38,11 +40,12 @@ class Run:
     module: ForwardOnly = field(compare=False)
     transform: Any = field(default=None, compare=False)
 
-    def predictor(self, checkpoint: str | None = None) -> Predictor:
-        """Returns a predictor with the trained network on the CPU, as ``ffcore.load(run.path)`` does.
+    def predictor(self, checkpoint: str | None = None, *, device: str | torch.device = "cpu") -> Predictor:
+        """Returns a predictor with the trained network, as ``ffcore.load(run.path)`` does.
 
         Args:
             checkpoint: "last" or "best"; None for the one that the recipe selects.
+            device: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
 
         Raises:
             UserError: the directory or the checkpoint does not exist.
@@ -52,7 +55,7 @@ class Run:
         net = copy.deepcopy(self.module.net) if any(records(recorded)) else None
         with trusting():  # this process has written the checkpoint
             objects = {} if self.transform is None else {"data.transform": self.transform}
-            return Predictor(self.path, checkpoint, objects, net)
+            return Predictor(self.path, checkpoint, objects, net, device)
 
     def __repr__(self) -> str:
         rows = list(self._rows())

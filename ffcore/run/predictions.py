@@ -49,7 +49,7 @@ class Predictions:
         return file.getvalue()
 
 
-def predictions(run_dir: Path, file: Path) -> Predictions:
+def predictions(run_dir: Path, file: Path, device: str = "cpu") -> Predictions:
     """Return the predictions of a run for a file.
 
     Args:
@@ -57,11 +57,12 @@ def predictions(run_dir: Path, file: Path) -> Predictions:
         file: a table for a run on a table; for one on texts a table, or a ``.txt`` file with a text in each
             line; else samples as they are stored, ``.npy`` or ``x`` in ``.npz``; several inputs in ``.npz``
             under their names, or x0, x1, …
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
 
     Raises:
         UserError: the file or the run cannot be read, or they do not fit.
     """
-    predictor = Predictor(run_dir)
+    predictor = Predictor(run_dir, device=device)
     path = expanded(file)
     if not path.is_file():
         raise UserError(f"{path}: no such file")

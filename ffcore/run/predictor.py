@@ -35,6 +35,7 @@ from ffcore.local.stages import refuse_no_evidence
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
+from ffcore.run.device import device_of
 from ffcore.run.recorded import recipe_of, recorded
 from ffcore.run.samples import class_numbers, stored, stored_as, warn_scaled
 from ffcore.run.stored import load_weights
@@ -49,13 +50,14 @@ __all__ = ["Predictor"]
 
 
 class Predictor:
-    """Predicts with the weights of a run, on the CPU.
+    """Predicts with the weights of a run, on the CPU or on a GPU.
 
     It is a trained classifier for scikit-learn: for its metrics, for inspection and, wrapped in
     ``sklearn.frozen.FrozenEstimator``, as the last step of a pipeline.
 
     Attributes:
         path: the run directory.
+        device: where the network is and computes.
         module: the trained module.
         recipe: the run's recipe.
         data: name of the data set that the run was trained on.
@@ -73,10 +75,11 @@ class Predictor:
         checkpoint: "last" or "best"; None for the one that the run's recipe selects.
         objects: Python objects of the recipe by path, which ``config.yaml`` only describes.
         net: for a run of a network made in Python, a network made in the same way; it gets the run's weights.
+        device: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
 
     Raises:
-        UserError: the directory is not a run directory, its checkpoint does not load, or an object is
-            missing.
+        UserError: this machine does not have the device, the directory is not a run directory, its checkpoint
+            does not load, or an object is missing.
     """
 
     _estimator_type = "classifier"  # for scikit-learn before 1.6
@@ -88,7 +91,9 @@ class Predictor:
         checkpoint: str | None = None,
         objects: Mapping[str, Any] | None = None,
         net: Network | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
+        self.device = device_of(device)
         self.path = Path(run_dir)
         config = self.path / files.CONFIG
         if not config.is_file():
@@ -124,7 +129,7 @@ class Predictor:
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
         load_weights(self.module, state, file)
-        self.module.eval()
+        self.module.to(self.device).eval()
 
     @torch.no_grad()
     def measure(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,7 +156,7 @@ class Predictor:
             with precision(self.recipe, batch.index.device):
                 made = activities(self.module.net, batch.x)
             for name, activity in made.items():
-                parts.setdefault(name, []).append(activity.float())
+                parts.setdefault(name, []).append(activity.float().cpu())
         return {name: torch.cat(of_block).numpy() for name, of_block in parts.items()}
 
     @torch.no_grad()
@@ -259,7 +264,7 @@ class Predictor:
             raise UserError(
                 f"score: is the accuracy of classes; use ffcore.evaluate for the task {self.form.task}"
             )
-        predicted = self._scores(x).argmax(1).numpy()
+        predicted = self._scores(x).argmax(1).cpu().numpy()
         expected = class_numbers(y, self.classes)
         if len(predicted) != len(expected):
             raise UserError(f"x has {len(predicted)} samples, but y has {len(expected)} classes")
@@ -321,6 +326,7 @@ class Predictor:
             Split(samples, classes),
             scale=self.scale,
             batch_size=self.recipe.data.batch_size,
+            device=self.device,
             shuffle=False,
             dtype=dtype,
             mean=self.mean,
@@ -348,4 +354,4 @@ class Predictor:
 
 def like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
     """Returns a tensor on the device of ``x`` if that is a tensor, otherwise an array."""
-    return made.to(x.device) if isinstance(x, Tensor) else made.numpy()
+    return made.to(x.device) if isinstance(x, Tensor) else made.cpu().numpy()

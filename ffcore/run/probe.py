@@ -28,6 +28,7 @@ from ffcore.data.split import cut, some
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Out, Views, dense
 from ffcore.run.data import Data
+from ffcore.run.device import Places, in_turn
 from ffcore.run.evaluate import choose, open_data
 from ffcore.run.predictor import Predictor
 from ffcore.run.trainer import precision
@@ -54,6 +55,8 @@ def probe(
     neighbours: int = NEIGHBOURS,
     samples: int = SAMPLES,
     tell: Callable[[str], object] = lambda what: None,
+    device: str | torch.device = "auto",
+    devices: int = 1,
 ) -> dict[str, Any]:
     """Returns the accuracy of probes on the handoff and on the activity of each block, in a neutral pass.
 
@@ -71,18 +74,24 @@ def probe(
         samples: number of training samples for the fit; if the split has more, a random choice by the run's
             seed.
         tell: called with the name of each block before it is probed.
+        device: of the network and the neighbours, "auto" for a GPU if there is one, "cpu", "cuda" or
+            "cuda:1". The linear probe is fitted on the CPU.
+        devices: number of processes, which run the same program and take blocks in turn; all return the same
+            numbers, those of one process.
 
     Returns:
         ``split, samples, data, fitted_on, neighbours, input, blocks``; ``input`` and for each block
         ``handoff`` and ``activity`` have ``features, linear, l2, neighbours``.
 
     Raises:
-        UserError: the run or its data cannot be read, or do not fit.
+        UserError: this machine does not have the devices, or the run or its data cannot be read, or do not
+            fit.
     """
+    places = Places.of(device, devices)
     _check(overrides)
     if split == "all":
         raise UserError("--split all: probes are fitted on training samples; give test, val or train")
-    predictor = Predictor(run_dir)
+    predictor = Predictor(run_dir, device=places.device)
     if type(predictor.form.task) is not Classification:
         raise UserError(f"--probe: probes need one class a sample, not the task {predictor.form.task}")
     if not predictor.form.plain:
@@ -103,21 +112,23 @@ def probe(
         raise UserError(f"--neighbours {neighbours}: only {most} samples can vote")
     splits = [learn, choice, learn if split == "train" else measured]
 
-    def metrics(name: str | None) -> dict[str, Any]:
+    def metrics(number: int, name: str | None) -> dict[str, Any]:
         tell(name or "input")
         features = [_features(predictor, data, s, name) for s in splits]
-        return _metrics(features, neighbours, leave_out=split == "train")
+        return _metrics(features, neighbours, leave_out=split == "train", device=predictor.device)
 
     blocks = predictor.module.network.blocks
     names = [block.name for block in blocks if block.info is None or not block.info.auxiliary]
+    with places.joined(predictor.recipe) as group:
+        of_input, *of_blocks = in_turn([None, *names], metrics, group)
     return {
         "split": split,
         "samples": len(splits[-1]),
         "data": data.images.name,
         "fitted_on": len(learn),
         "neighbours": neighbours,
-        "input": metrics(None)["input"],
-        "blocks": {name: metrics(name) for name in names},
+        "input": of_input["input"],
+        "blocks": dict(zip(names, of_blocks, strict=True)),
     }
 
 
@@ -151,7 +162,14 @@ def linear(learn: Features, choice: Features, measured: Features) -> tuple[float
     return accuracy, penalty
 
 
-def nearest(learn: Features, asked: Features, k: int, *, leave_out: bool = False) -> float:
+def nearest(
+    learn: Features,
+    asked: Features,
+    k: int,
+    *,
+    leave_out: bool = False,
+    device: torch.device | str = "cpu",
+) -> float:
     """Returns the accuracy of a vote of the ``k`` samples of ``learn`` with the largest cosine.
 
     Of classes with the same number of votes, that with the greater sum of cosines wins.
@@ -161,24 +179,28 @@ def nearest(learn: Features, asked: Features, k: int, *, leave_out: bool = False
         asked: the samples to classify.
         k: number of votes.
         leave_out: ``asked`` is ``learn``, and no sample votes for itself.
+        device: where cosines are computed.
     """
-    memory, classes = normalize(learn.x), int(learn.y.max()) + 1
+    memory, classes = normalize(learn.x.to(device)), int(learn.y.max()) + 1
+    of_memory = learn.y.to(device)
     hits = 0
     for first in range(0, len(asked.y), _QUERIES_AT_ONCE):
         rows = slice(first, first + _QUERIES_AT_ONCE)
-        near = normalize(asked.x[rows]) @ memory.T
+        near = normalize(asked.x[rows].to(device)) @ memory.T
         if leave_out:
             near.diagonal(first).fill_(-math.inf)
         cosines, index = near.topk(k)
-        votes = torch.zeros(len(near), classes)
+        votes = torch.zeros(len(near), classes, device=device)
         votes.scatter_add_(
-            1, learn.y[index], 1 + cosines / (4 * k)
+            1, of_memory[index], 1 + cosines / (4 * k)
         )  # all k cosines add up to half a vote at most: they only break ties
-        hits += int((votes.argmax(1) == asked.y[rows]).sum())
+        hits += int((votes.argmax(1).cpu() == asked.y[rows]).sum())
     return hits / len(asked.y)
 
 
-def _metrics(features: list[dict[str, Features]], neighbours: int, *, leave_out: bool) -> dict[str, Any]:
+def _metrics(
+    features: list[dict[str, Features]], neighbours: int, *, leave_out: bool, device: torch.device
+) -> dict[str, Any]:
     learn, choice, measured = features
     made: dict[str, Any] = {}
     for part in learn:
@@ -187,7 +209,7 @@ def _metrics(features: list[dict[str, Features]], neighbours: int, *, leave_out:
             made[part] = dict(made["handoff"])
             continue
         accuracy, l2 = linear(learn[part], choice[part], measured[part])
-        vote = nearest(learn[part], measured[part], neighbours, leave_out=leave_out)
+        vote = nearest(learn[part], measured[part], neighbours, leave_out=leave_out, device=device)
         width = learn[part].x.shape[1]
         made[part] = {"features": width, "linear": accuracy, "l2": l2, "neighbours": vote}
     return made
@@ -201,7 +223,7 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
     """
     rows: dict[str, list[Tensor]] = {}
     module = predictor.module
-    for batch in data.loader(split, torch.device("cpu"), None):
+    for batch in data.loader(split, predictor.device, None):
         seen: dict[str, Tensor] = {}
 
         def watch(
@@ -217,7 +239,7 @@ def _features(predictor: Predictor, data: Data, split: Split, name: str | None) 
             with precision(predictor.recipe, batch.x.device):
                 module.network.observe(views, watch)
         for part, made in seen.items():
-            rows.setdefault(part, []).append(_flat(made.float()))
+            rows.setdefault(part, []).append(_flat(made.float()).cpu())
     y = torch.from_numpy(split.y)
     return {part: Features(torch.cat(parts), y) for part, parts in rows.items()}
 
