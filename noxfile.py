@@ -121,6 +121,12 @@ def bench_ranks(session: nox.Session) -> None:
     session.run("python", "tests/bench/scaling.py", *session.posargs)
 
 
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """Equality, speed and trainings on a GPU, in the environment of nox; see docs/gpu.md."""
+    session.run(sys.executable, "tests/bench/gpu.py", *(session.posargs or ["gpu-results"]), external=True)
+
+
 @nox.session
 def faults(session: nox.Session) -> None:
     """Kill runs, fill the disk, damage files and recipes: the same results, or an error of one line."""
