@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ffcore.options import Positive, Size
 from ffcore_resnet.convolution import refuse_other_than_images
+from ffcore_resnet.norms import group_norm
 from ffcore_resnet.weight_gradient import convolve
 from ffcore_std.activations import ACTIVATIONS, ActivationName
 
@@ -56,4 +56,4 @@ class ConvInstanceNorm(nn.Module):
         """(R, C, H, W) → (R, U, H, W)."""
         a = convolve(self.conv, x)
         # a group for each channel: torch's instance norm would leave the channels-last memory format
-        return self.activation.function(F.group_norm(a, a.shape[1], eps=self.eps))
+        return self.activation.function(group_norm(a, a.shape[1], self.eps))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ffcore.interfaces import Context
-from ffcore_resnet.norms import BatchNorm, GroupNorm, InstanceNorm
+from ffcore_resnet.norms import BatchNorm, GroupNorm, InstanceNorm, channels_last_norm
 
 
 def activity(channels=6, side=5):
@@ -52,3 +52,27 @@ def test_batch_norm_remembers_the_batches():
     norm(activity())
     assert norm.norm.running_mean.abs().sum() > 0
     assert not list(norm.parameters())
+
+
+@pytest.mark.parametrize("groups", [1, 4, 12])
+def test_the_norm_of_gpus_is_torchs_and_keeps_channels_last(groups):
+    x = torch.randn(3, 12, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) + 2
+    last = x.to(memory_format=torch.channels_last).requires_grad_()
+    plain = x.clone().requires_grad_()
+    made, wanted = channels_last_norm(last, groups), F.group_norm(plain, groups)
+    torch.testing.assert_close(made, wanted, rtol=1e-10, atol=1e-10)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    weight = torch.randn_like(x)
+    (made * weight).sum().backward()
+    (wanted * weight).sum().backward()
+    torch.testing.assert_close(last.grad, plain.grad, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_in_bfloat16_it_sums_in_float32(autocast):
+    x = (torch.randn(2, 4, 6, 6) + 30).bfloat16().to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        made = channels_last_norm(x, 4)
+    assert made.dtype == (torch.float32 if autocast else torch.bfloat16)
+    wanted = F.group_norm(x.float(), 4)
+    torch.testing.assert_close(made.float(), wanted, rtol=1e-2, atol=1e-2)
