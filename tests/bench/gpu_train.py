@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gpu_keep import LAST
 from gpu_steps import TINY, shape_of, step_of
 
 from ffcore.data.arrays import InMemory
@@ -61,7 +62,7 @@ def training(
     state = "finished"
     if not finished.exists():
         try:
-            if (path / "checkpoints/last.ckpt").exists():
+            if (path / LAST).exists():
                 resume(path, dataset=dataset, max_time=seconds, report=False)
             else:
                 rate = _rate(recipe_name, device, bf16=bf16, tiny=tiny)
@@ -105,8 +106,11 @@ def _random(shape: tuple[int, ...]) -> InMemory:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """Return what a run has written so far: its last epochs, and its results if it is finished."""
+    """Return what a run has written so far: steps, costs, the last epoch, and results if it is finished."""
     found: dict[str, Any] = {"run": path.name}
+    if (path / LAST).exists():
+        state = torch.load(path / LAST, mmap=True, map_location="cpu", weights_only=False)
+        found |= {"step": state["global_step"], "costs": state["callbacks"].get("Metering")}
     if (path / "metrics.csv").exists():
         with (path / "metrics.csv").open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
