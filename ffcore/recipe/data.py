@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -34,6 +34,11 @@ class DataConfig(Flat):
     validation: Annotated[int | float, Field(ge=0, le=MOST), BeforeValidator(_count_or_fraction)] = Field(
         default=0.1,
         description="part of the training set used for validation: a fraction, or a number of samples",
+    )
+    batches: Literal["new", "fixed"] = Field(
+        default="new",
+        description="new: samples are drawn in a new order in every epoch; fixed: the batches of the first "
+        "epoch come again in every epoch, in the same order",
     )
     split_seed: Seed = Field(default=0, description="seed of the split into training and validation")
     label_noise: Annotated[float, Field(ge=0, le=1)] = Field(

@@ -142,7 +142,7 @@ class Data:
             mean=self.mean,
             std=self.std,
         )
-        if epoch is not None:
+        if epoch is not None and recipe.data.batches == "new":
             loader.epoch = epoch
         return loader
 

@@ -9,13 +9,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from ffcore.options import Count, Fraction, NonNegative, Positive
 
 Numbers = TypeVar("Numbers", bound=Sequence[float])
+
+Per = Literal["batch", "epoch", "middle"]
+"""Where a factor is read: at every batch, or for a whole epoch at its beginning or in its middle."""
+
+
+def read_at(epoch: float, per: Per) -> float:
+    """Return the point of the run, in epochs, at which a factor is read.
+
+    >>> [read_at(2.75, per) for per in ("batch", "epoch", "middle")]
+    [2.75, 2.0, 2.5]
+    """
+    if per == "batch":
+        return epoch
+    begun = math.floor(epoch + 1e-6)  # a fraction of batches may be just below the next epoch
+    return begun + (0.5 if per == "middle" else 0.0)
 
 
 class Constant:
@@ -29,16 +44,24 @@ class Constant:
 class HoldThenLinear:
     """Constant, then linear decay to zero at the end (Hinton 2022).
 
+    In Hinton's MATLAB code the factor of epoch e, from 1, of E is 1 up to E/2, then (1 + 2 (E − e))/E: that
+    of the middle of the epoch.
+
+    >>> [HoldThenLinear(per="middle").factor(e - 1, 4) for e in (1, 2, 3, 4)]
+    [1.0, 1.0, 0.75, 0.25]
+
     Args:
         hold: share of the epochs before the decay.
+        per: batch: the factor changes with every batch; epoch, middle: every batch of an epoch has the factor
+            of its beginning, or of its middle.
     """
 
-    def __init__(self, hold: Fraction = 0.5) -> None:
-        self.hold = hold
+    def __init__(self, hold: Fraction = 0.5, per: Per = "batch") -> None:
+        self.hold, self.per = hold, per
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Return ``min(1, (epochs − epoch) / (epochs − hold·epochs))``, at least 0."""
-        start = self.hold * epochs
+        epoch, start = read_at(epoch, self.per), self.hold * epochs
         if epoch <= start:
             return 1.0
         return max(0.0, (epochs - epoch) / (epochs - start)) if start < epochs else 0.0
@@ -50,13 +73,16 @@ class Cosine:
     Args:
         final: the factor at the end.
         warmup_epochs: epochs of linear increase from zero.
+        per: batch: the factor changes with every batch; epoch, middle: every batch of an epoch has the factor
+            of its beginning, as with torch's CosineAnnealingLR, or of its middle.
     """
 
-    def __init__(self, final: Fraction = 0.0, warmup_epochs: NonNegative = 0.0) -> None:
-        self.final, self.warmup_epochs = final, warmup_epochs
+    def __init__(self, final: Fraction = 0.0, warmup_epochs: NonNegative = 0.0, per: Per = "batch") -> None:
+        self.final, self.warmup_epochs, self.per = final, warmup_epochs, per
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Return ``final + (1 − final)·(1 + cos(π·t))/2``, t from 0 after the warm-up to 1 at the end."""
+        epoch = read_at(epoch, self.per)
         if epoch < self.warmup_epochs:
             return epoch / self.warmup_epochs
         left = epochs - self.warmup_epochs

@@ -28,14 +28,18 @@ class Softmax(Readout):
         taps: names of the blocks to read. None: all blocks that use the recipe's loss, except the first of
             them if there are several.
         dropout: share of the inputs that are zero in a learning step.
+        bias: whether to add b; Hinton's code does not learn one.
     """
 
     linear: nn.Linear
 
-    def __init__(self, taps: tuple[str, ...] | None = None, dropout: BelowOne = 0.0) -> None:
+    def __init__(
+        self, taps: tuple[str, ...] | None = None, dropout: BelowOne = 0.0, bias: bool = True
+    ) -> None:
         super().__init__()
         self.taps = taps
         self.dropout = dropout
+        self.bias = bias
 
     def setup(self, context: Context) -> tuple[str, ...]:
         """See `ffcore.interfaces.Readout.setup`.
@@ -54,10 +58,11 @@ class Softmax(Readout):
         features = [block.name for block in context.features if not block.auxiliary]
         wanted = self.taps if self.taps is not None else tuple(features[1:] or features)
         width = sum(math.prod(block.handoff_shape) for block in context.features if block.name in wanted)
-        self.linear = nn.Linear(width, context.classes)
+        self.linear = nn.Linear(width, context.classes, bias=self.bias)
         # Zero weights: no class is favoured before the first update.
         nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        if self.bias:
+            nn.init.zeros_(self.linear.bias)
         return wanted
 
     def forward(self, *activities: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
@@ -50,6 +52,7 @@ def test_data_is_flat_in_and_out(fake):
         "batch_size": 5,
         "validation": 0.1,
         "split_seed": 0,
+        "batches": "new",
         "label_noise": 0.0,
         "standardise": False,
         "augment": [],
@@ -119,6 +122,10 @@ def test_fp16_raises_with_the_reason(value):
         (Cosine(), {0: 1, 5: 0.5, 10: 0, 12: 0}),
         (Cosine(final=0.2), {0: 1, 5: 0.6, 10: 0.2}),
         (Cosine(warmup_epochs=2), {0: 0, 1: 0.5, 2: 1, 6: 0.5, 10: 0}),
+        (HoldThenLinear(per="epoch"), {0.9: 1, 7: 0.6, 7.5: 0.6, 7.99: 0.6, 10: 0}),
+        (HoldThenLinear(per="middle"), {4.9: 1, 7: 0.5, 7.99: 0.5, 9.5: 0.1}),
+        (Cosine(per="epoch"), {0.5: 1, 5.5: 0.5, 10: 0}),
+        (Cosine(per="middle"), {4: 0.5 + 0.5 * math.cos(math.pi * 0.45)}),
         (Step(epochs=[2, 4]), {0: 1, 1.99: 1, 2: 0.1, 4: 0.01}),
         (Step(epochs=[3], by=0.5), {2: 1, 3: 0.5}),
     ],

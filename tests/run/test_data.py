@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
@@ -17,3 +18,17 @@ def test_the_statistics_are_those_of_the_inputs_of_loaders(standardise):
     np.testing.assert_allclose(known.mean, [mean])
     np.testing.assert_allclose(known.std, [std])
     np.testing.assert_allclose([known.low, known.high], [(x.min() - mean) / std, (x.max() - mean) / std])
+
+
+def test_fixed_batches_come_again_in_every_epoch():
+    def orders(batches):
+        data, now = Data.open(load("digits/ff", [f"data.batches={batches}"])), [0]
+        loader = data.loader(data.train, torch.device("cpu"), lambda: now[0])
+        made = []
+        for now[0] in (0, 1):
+            made.append([batch.index.tolist() for batch in loader])
+        return made
+
+    fixed, new = orders("fixed"), orders("new")
+    assert fixed[0] == fixed[1] == new[0] != new[1]
+    assert fixed[0] != sorted(fixed[0])

@@ -30,6 +30,13 @@ def test_starts_from_an_even_distribution():
     torch.testing.assert_close(logits.softmax(1), torch.full((6, 5), 0.2))
 
 
+def test_a_readout_may_have_no_bias():
+    readout = Softmax(bias=False)
+    readout.setup(reading(*BLOCKS))
+    assert [name for name, _ in readout.named_parameters()] == ["linear.weight"]
+    assert readout(torch.ones(2, 2, 3), torch.ones(2, 3)).tolist() == [[0] * 5] * 2
+
+
 def test_dropout_hides_a_share_of_the_inputs_in_learning_only():
     readout = Softmax(dropout=0.5)
     readout.setup(reading(BLOCKS[0]))
