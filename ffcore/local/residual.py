@@ -1,7 +1,8 @@
 """Residual shortcuts without parameters. R rows.
 
-    add:    z = s + items(x)
-    concat: z = [s, items(x)] along dimension 1
+    add:         z = s + items(x)
+    concat:      z = [s, items(x)] along dimension 1
+    concat-last: z = [items(x), s]
 
 s is x (R, *shape), average-pooled to the image size of items(x) if that is smaller.
 """
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from ffcore.interfaces import dense
 from ffcore.local.current import current
 
-Merge = Literal["add", "concat"]
+Merge = Literal["add", "concat", "concat-last"]
 
 
 class Residual(nn.Module):
@@ -28,7 +29,8 @@ class Residual(nn.Module):
 
     Args:
         items: the stages that the shortcut goes around.
-        merge: "add", which needs equal shapes, or "concat" on dimension 1 with the shortcut first.
+        merge: "add", which needs equal shapes; "concat" or "concat-last" on dimension 1, with the shortcut
+            first or last.
     """
 
     def __init__(self, items: nn.Sequential, merge: Merge = "add") -> None:
@@ -37,7 +39,7 @@ class Residual(nn.Module):
         self.merge = merge
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (R, *shape) for "add", more features for "concat"; raises as `merged` does."""
+        """Return (R, *shape) for "add", more features otherwise; raises as `merged` does."""
         here = current()
         return here.around(self, x) if here is not None else self.merged(x, self.items(x), attached=True)
 
@@ -70,7 +72,7 @@ class Residual(nn.Module):
                 f"a residual cannot concatenate {tuple(y.shape[1:])} to {tuple(shortcut.shape[1:])}, its "
                 "input: all dimensions but the first must agree"
             )
-        return torch.cat([shortcut, y], dim=1)
+        return torch.cat([shortcut, y] if self.merge == "concat" else [y, shortcut], dim=1)
 
 
 def _pooled(shortcut: Tensor, like: Tensor) -> Tensor:

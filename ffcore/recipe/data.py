@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from ffcore.options import MOST, Count, Natural, Seed
+from ffcore.options import MOST, Count, Natural, Number, Positive, Seed
 from ffcore.recipe.spec import Function, Kind, Spec
-from ffcore.recipe.strict import Flat
+from ffcore.recipe.strict import Flat, Strict
+from ffcore.recipe.unions import ByKind
 
 
 def _count_or_fraction(value: Any) -> int | float:
@@ -22,6 +24,24 @@ def _count_or_fraction(value: Any) -> int | float:
     if isinstance(value, bool) or not (0 <= number < 1 or whole):
         raise ValueError("should be a fraction of the training set below 1, or a number of samples")
     return int(number) if number >= 1 or value == 0 else number
+
+
+class Moments(Strict):
+    """Mean and standard deviation of the inputs on the scale 0 … 1, one a channel, or one for all."""
+
+    mean: list[Number] = Field(min_length=1, description="subtracted from the inputs")
+    std: list[Positive] = Field(min_length=1, description="divides the result")
+
+
+def _how(value: Any) -> str:
+    return "moments" if isinstance(value, Mapping | Moments) else "own"
+
+
+Standardise = Annotated[
+    Annotated[bool, Tag("own")] | Annotated[Moments, Tag("moments")],
+    Discriminator(_how),
+    ByKind(("own", "moments")),
+]
 
 
 class DataConfig(Flat):
@@ -58,7 +78,8 @@ class DataConfig(Flat):
         default=None,
         description="super-class of each class, from 0; null: those of the data set, if it has any",
     )
-    standardise: bool = Field(
+    standardise: Standardise = Field(
         default=False,
-        description="subtract the mean of the training samples and divide by their standard deviation",
+        description="subtract the mean of the training samples and divide by their standard deviation; or a "
+        "mapping with the mean and std to use, such as those of a paper",
     )

@@ -173,8 +173,10 @@ class ResidualItem(Strict):
     """Items with a shortcut around them."""
 
     kind: Literal["residual"] = Field(default="residual", description="items with a shortcut around them")
-    merge: Literal["add", "concat"] = Field(
-        default="add", description="how the shortcut is merged; it is pooled if the items reduce the image"
+    merge: Literal["add", "concat", "concat-last"] = Field(
+        default="add",
+        description="how the shortcut is merged: added, or concatenated as first or as last channels; it is "
+        "pooled if the items reduce the image",
     )
     items: list[NetworkItem] = Field(min_length=1, description="the items inside the shortcut")
     repeat: Repeat = Field(default=1, description="number of such stages in a row")

@@ -22,6 +22,7 @@ from ffcore.data.split import cut
 from ffcore.data.statistics import statistics
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import Statistics, Task
+from ffcore.recipe.data import Moments
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Kind
 from ffcore.tasks import Regression
@@ -103,7 +104,7 @@ class Data:
         if config.standardise and not (isinstance(train.x, np.ndarray) and train.x.dtype != np.int64):
             raise UserError("data.standardise: samples are not one array of floats or bytes; set it to false")
         # Only from the training samples: statistics of validation or test samples must not reach the inputs.
-        mean, std = statistics(train, images.scale) if config.standardise else ((0.0,), (1.0,))
+        mean, std = _moments(config.standardise, train, images.scale)
         if images.by_column != "none":
             mean, std = _of_columns(train.x, images.scale)
         if images.by_column == "all" and images.target.target == "values":
@@ -205,6 +206,30 @@ def _of_columns(values: np.ndarray, scale: float = 1.0) -> tuple[tuple[float, ..
     """Return mean and standard deviation of each scaled column; the deviation of a constant column is 1."""
     mean, std = scale * values.mean(0, dtype=np.float64), scale * values.std(0, dtype=np.float64)
     return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+
+
+def _moments(
+    asked: bool | Moments, train: Split, scale: float
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the standard deviation of each channel, or one for all.
+
+    Raises:
+        UserError: when there are others than one, or one a channel.
+    """
+    if not asked:
+        return (0.0,), (1.0,)
+    if asked is True:
+        return statistics(train, scale)
+    channels = train.x.shape[1] if train.x.ndim == 4 else 1
+    for name, numbers in (("mean", asked.mean), ("std", asked.std)):
+        if len(numbers) not in (1, channels):
+            raise UserError(
+                f"data.standardise.{name}: {len(numbers)} numbers; should be one, or one for each of the "
+                f"{channels} channels"
+            )
+    length = max(len(asked.mean), len(asked.std))
+    mean, std = (tuple(n * (length // len(n))) for n in (asked.mean, asked.std))
+    return mean, std
 
 
 def _standardised(

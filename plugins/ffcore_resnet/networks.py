@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -34,10 +34,14 @@ class ResNet17(Items):
         dropout: dropout of every convolution.
         init: initial weights of every convolution.
         normalise: whether to apply layer norm to the input.
+        shortcut: where a concatenated shortcut is among the channels: first, or last, as in the authors' code
+            and in weights trained by it.
 
     Raises:
         ValueError: when a width is not twice the one before.
     """
+
+    examples = ({"widths": [4, 8]}, {"widths": [4, 8], "shortcut": "last"})
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class ResNet17(Items):
         dropout: BelowOne = 0.0,
         init: Init = "uniform",
         normalise: bool = True,
+        shortcut: Literal["first", "last"] = "first",
     ) -> None:
         right = tuple(widths[0] * 2**stage for stage in range(len(widths)))
         if tuple(widths) != right:
@@ -55,6 +60,7 @@ class ResNet17(Items):
         self.dropout = dropout
         self.init = init
         self.normalise = normalise
+        self.merge = "concat" if shortcut == "first" else "concat-last"
 
     def items(self) -> Sequence[Item]:
         """See `Items.items`."""
@@ -65,7 +71,7 @@ class ResNet17(Items):
             listed.append({"kind": "residual", "merge": "add", "name": f"stage{stage}-add", "items": pair})
             pair = [self._conv(name, width) for name in names[2:]]
             if stage < len(self.widths):
-                merged = {"kind": "residual", "merge": "concat", "name": f"stage{stage}-concat"}
+                merged = {"kind": "residual", "merge": self.merge, "name": f"stage{stage}-concat"}
                 listed.append({**merged, "items": pair})
             else:
                 listed += pair

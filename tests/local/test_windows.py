@@ -71,7 +71,7 @@ def test_frozen_blocks_are_bit_identical_after_a_step(learning):
         assert same == (i != learning)
 
 
-@pytest.mark.parametrize("merge", ["add", "concat"])
+@pytest.mark.parametrize("merge", ["add", "concat", "concat-last"])
 @pytest.mark.parametrize("one_window", [True, False])
 def test_a_shortcut_has_a_graph_only_within_a_window(merge, one_window):
     last = block(D if merge == "add" else 2 * D)
@@ -80,7 +80,7 @@ def test_a_shortcut_has_a_graph_only_within_a_window(merge, one_window):
     a, b, c = (copy.deepcopy(x.body) for x in net.blocks)
 
     def join(x, y):
-        return x + y if merge == "add" else torch.cat([x, y], 1)
+        return x + y if merge == "add" else torch.cat([x, y] if merge == "concat" else [y, x], 1)
 
     h1 = a(views().x)
     if one_window:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ffcore.errors import UserError
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
 
@@ -32,3 +33,24 @@ def test_fixed_batches_come_again_in_every_epoch():
     fixed, new = orders("fixed"), orders("new")
     assert fixed[0] == fixed[1] == new[0] != new[1]
     assert fixed[0] != sorted(fixed[0])
+
+
+def test_inputs_may_be_standardised_by_given_moments():
+    data = Data.open(load("digits/ff", ["data.standardise={mean: [0.25], std: [0.5]}"]))
+    plain = Data.open(load("digits/ff"))
+    given, raw = (next(iter(d.loader(d.train, torch.device("cpu"), None))).x for d in (data, plain))
+    torch.testing.assert_close(given, (raw - 0.25) / 0.5)
+    assert (data.mean, data.std) == ((0.25,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("{mean: [0, 0], std: [1]}", "data.standardise.mean: 2 numbers; should be one, or one for each"),
+        ("{mean: [0], std: [0]}", "data.standardise"),
+        ("{mean: [0]}", "data.standardise"),
+    ],
+)
+def test_moments_that_do_not_fit_are_refused(given, message):
+    with pytest.raises(UserError, match=message):
+        Data.open(load("digits/ff", [f"data.standardise={given}"]))
