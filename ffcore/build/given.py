@@ -55,7 +55,15 @@ def module_of(
         optimizers: makers of optimisers; see `makers`.
         augmentations: the augmentations, set up if the statistics are known.
         factor: factor on the learning rate; see `lr_factor`.
+
+    Raises:
+        UserError: when ``trainer.clip_value`` names a block that does not exist.
     """
+    clip_value = recipe.trainer.clip_value
+    for name in clip_value if isinstance(clip_value, Mapping) else ():
+        if name != "*" and name not in net.local.learners:
+            known = ", ".join(net.local.learners)
+            raise UserError(f"trainer.clip_value: there is no block {name!r}; there are {known}")
     module = ForwardOnly(
         net,
         optimizers,
@@ -63,7 +71,7 @@ def module_of(
         lr_factor=factor,
         epochs=recipe.trainer.max_epochs,
         clip=recipe.trainer.clip,
-        clip_value=recipe.trainer.clip_value,
+        clip_value=clip_value,
         accumulate=recipe.trainer.accumulate,
     )
     module.logs = False  # the loggers of a run get the rows of metrics.csv instead

@@ -54,7 +54,7 @@ class ForwardOnly(L.LightningModule):
         lr_factor: function of the fractional epoch and the number of epochs; multiplies all learning rates.
         epochs: number of epochs of the whole run, for schedules; None: the trainer's ``max_epochs``.
         clip: maximum gradient norm of a block, or None.
-        clip_value: maximum absolute value of an element of a gradient, or None.
+        clip_value: maximum absolute value of an element of a gradient, or None; or a mapping by block.
         accumulate: number of batches per step.
         options: for an optimiser class: ``lr=1e-3`` and so on.
 
@@ -76,7 +76,7 @@ class ForwardOnly(L.LightningModule):
         lr_factor: Callable[[float, int], float] = lambda epoch, epochs: 1.0,
         epochs: int | None = None,
         clip: float | None = None,
-        clip_value: float | None = None,
+        clip_value: float | Mapping[str, float] | None = None,
         accumulate: int = 1,
         **options: Any,
     ) -> None:

@@ -103,7 +103,7 @@ def block_optimizers(
     make: Make | Mapping[str, Make],
     *,
     clip: float | None = None,
-    clip_value: float | None = None,
+    clip_value: float | Mapping[str, float] | None = None,
     accumulate: int = 1,
     ranks: Ranks = ALONE,
     **options: Any,
@@ -115,7 +115,8 @@ def block_optimizers(
         make: a torch optimiser class, a function from a list of parameters to an optimiser, or a mapping from
             block names to these; its key "*" is for all other blocks.
         clip: maximum norm of a block's gradient; None for no limit.
-        clip_value: maximum absolute value of an element of a gradient; None for no limit.
+        clip_value: maximum absolute value of an element of a gradient; None for no limit; or a mapping from
+            block names to their own, whose key "*" is for all other blocks.
         accumulate: number of batches per step.
         ranks: the ranks that share each batch.
         options: for a class: ``lr=1e-3`` and so on. SGD, Adam and AdamW are ``fused`` by default.
@@ -129,17 +130,20 @@ def block_optimizers(
         raise UserError(
             f"optimizers: should be made for an ffcore.Network, not for a {type(network).__name__}"
         )
-    for what, value in (("clip", clip), ("clip_value", clip_value), ("accumulate", accumulate)):
+    of_blocks = dict(clip_value) if isinstance(clip_value, Mapping) else {"*": clip_value}
+    limits = [("clip_value", value) for value in of_blocks.values()]
+    for what, value in (("clip", clip), *limits, ("accumulate", accumulate)):
         if value is not None:
             right = "an integer from 1" if what == "accumulate" else "a number above 0"
             expect(what, value, int if what == "accumulate" else (int, float), right)
             if not value > 0:
                 raise UserError(f"{what}: should be {right}, not {value!r}")
     by_name = dict(make) if isinstance(make, Mapping) else {"*": make}
-    if unknown := sorted(by_name.keys() - {"*", *blocks.learners}):
-        raise UserError(
-            f"optimizers: there is no block {unknown[0]!r}; there are {', '.join(blocks.learners)}"
-        )
+    for place, named in (("optimizers", by_name), ("clip_value", of_blocks)):
+        if unknown := sorted(named.keys() - {"*", *blocks.learners}):
+            raise UserError(
+                f"{place}: there is no block {unknown[0]!r}; there are {', '.join(blocks.learners)}"
+            )
     in_circuits = blocks.in_circuits
     made = {}
     for name, block in blocks.learners.items():
@@ -151,7 +155,7 @@ def block_optimizers(
         made[name] = BlockOptimizer(
             parameters,
             _made(chosen, parameters, name, options),
-            *(clip, accumulate, ranks, clip_value),
+            *(clip, accumulate, ranks, of_blocks.get(name, of_blocks.get("*"))),
             overlaps=block not in in_circuits,  # blocks of a circuit read each other's parameters
         )
     return BlockOptimizers(made)

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -16,6 +24,7 @@ from ffcore.recipe.callbacks import Callback, Logger
 from ffcore.recipe.problems import wrong
 from ffcore.recipe.spec import Kind, Spec, entry_of
 from ffcore.recipe.strict import Name, Strict
+from ffcore.recipe.unions import ByKind
 
 
 def _no_fp16(value: Any) -> Any:
@@ -102,6 +111,17 @@ def says_where(override: str) -> bool:
     return path in WHERE_PATHS or path.startswith("trainer.strategy.")
 
 
+def _whose(value: Any) -> str:
+    return "blocks" if isinstance(value, Mapping) else "all"
+
+
+ClipValue = Annotated[
+    Annotated[Positive, Tag("all")] | Annotated[dict[str, Positive], Tag("blocks")],
+    Discriminator(_whose),
+    ByKind(("all", "blocks")),
+]
+
+
 class TrainerConfig(Strict):
     """How long and on what to train."""
 
@@ -142,8 +162,10 @@ class TrainerConfig(Strict):
     clip: Positive | None = Field(
         default=None, description="largest gradient norm of a block; null: no limit"
     )
-    clip_value: Positive | None = Field(
-        default=None, description="largest size of a single number of a gradient; null: no limit"
+    clip_value: ClipValue | None = Field(
+        default=None,
+        description="largest size of a single number of a gradient; null: no limit; or a mapping from blocks "
+        'to their own, in which "*" is for all others',
     )
     validate_every: Count = Field(default=1, description="epochs between validations")
     patience: Count | None = Field(

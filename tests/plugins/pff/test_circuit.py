@@ -76,6 +76,17 @@ def test_gradients_are_clipped_number_by_number():
     assert max(seen) == pytest.approx(1e-3)
 
 
+def test_a_block_may_have_its_own_limit():
+    made = module(trainer={"clip_value": {"*": 1e-3, "layer1": 2e-3, "generator1": 5e-4}})
+    limits = {name: each.clip_value for name, each in made.network.optimizers.blocks.items()}
+    assert (limits.pop("layer1"), limits.pop("generator1")) == (2e-3, 5e-4)
+    assert set(limits.values()) == {1e-3}
+    made = module(trainer={"clip_value": {"layer1": 2e-3}})
+    assert made.network.optimizers.blocks["layer2"].clip_value is None
+    with pytest.raises(UserError, match="clip_value: there is no block 'layer9'; there are layer1, "):
+        module(trainer={"clip_value": {"layer9": 1.0}})
+
+
 @pytest.mark.parametrize("closed", [True, False])
 def test_memory_saved_for_backward_does_not_grow_with_the_steps(closed):
     def peak(steps):
