@@ -6,7 +6,7 @@ N samples; K classes; L sources of evidence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -37,7 +37,9 @@ class PredictiveForwardForward(ForwardForward):
     Args:
         negatives: makes the negatives.
         rows: maximum number of labelled inputs in one pass of a prediction.
-        components: number of Gaussians in the mixture of each class, which is fitted when a run ends.
+        components: number of Gaussians in a mixture, which is fitted when a run ends.
+        mixture: "class": a mixture for each class, so that samples can be drawn by class; "all": one for all
+            classes together, as in the authors' code.
     """
 
     example_recipe: ClassVar[Mapping[str, Any]] = {
@@ -47,10 +49,15 @@ class PredictiveForwardForward(ForwardForward):
     }
 
     def __init__(
-        self, negatives: NegativeData | ByName = "wrong-label", rows: Count = 2000, components: Count = 10
+        self,
+        negatives: NegativeData | ByName = "wrong-label",
+        rows: Count = 2000,
+        components: Count = 10,
+        mixture: Literal["class", "all"] = "class",
     ) -> None:
         super().__init__(None, negatives, rows)
         self.components = components
+        self.by_class = mixture == "class"
 
     def connect(self, net: Network) -> None:
         """See `ffcore.interfaces.Algorithm.connect`.
@@ -72,7 +79,7 @@ class PredictiveForwardForward(ForwardForward):
         """
         shape = super().setup(context)
         if (known := context.statistics) is not None:
-            refuse_few(known.counts, self.components)
+            refuse_few(known.counts if self.by_class else [sum(known.counts)], self.components)
             if known.low < 0 or known.high > 1:
                 raise ValueError(
                     f"inputs are between {known.low:.3g} and {known.high:.3g}, but the generator makes "
@@ -104,28 +111,31 @@ class PredictiveForwardForward(ForwardForward):
         """Fit mixtures to the latents; return them, reconstructions, samples and goodness by step.
 
         Metrics: ``samples_as_asked`` is the share of class-conditional samples that an independent classifier
-        assigns to their class, ``judge_accuracy`` its accuracy on real images. ``samples_to_train`` and
-        ``test_to_train`` are median distances to the nearest training image. If samples are much nearer than
-        test images, they are copies.
+        assigns to their class, ``judge_accuracy`` its accuracy on real images; both only with a mixture for
+        each class. ``samples_to_train`` and ``test_to_train`` are median distances to the nearest training
+        image. If samples are much nearer than test images, they are copies.
         """
         circuit = circuit_of(net)
         x, y = _whole(train)
         test_x, test_y = _whole(test)
         latents = torch.cat([circuit.encoded(part) for part in torch.split(x, self.rows)])
-        mixture = Mixture.fit(latents, y, self.classes, self.components)
+        mixture = Mixture.fit(latents, y, self.classes, self.components, 0, self.by_class)
         asked = torch.arange(self.classes).repeat_interleave(JUDGED)
         samples = circuit.decoded(mixture.sample(asked.tolist(), np.random.default_rng(0)).to(x)).cpu()
         some = test_x[:SHOWN]
         x, test_x = x.float().cpu(), test_x.float().cpu()
-        judge = Judge.train(x, y.cpu(), test_x, test_y.cpu())
+        judged: dict[str, Tensor] = {}
+        if self.by_class:
+            judge = Judge.train(x, y.cpu(), test_x, test_y.cpu())
+            judged["samples_as_asked"] = torch.tensor(judge.agreement(samples.float(), asked))
+            judged["judge_accuracy"] = torch.tensor(judge.accuracy)
         return {
             **mixture.arrays(),
             "originals": some,
             "reconstructions": circuit.reconstructed(some),
             "samples": samples.view(self.classes, JUDGED, *samples.shape[1:])[:, :SHOWN],
             "goodness_by_step": self._by_step(net, test_x[:1000].to(latents), test_y[:1000]),
-            "samples_as_asked": torch.tensor(judge.agreement(samples.float(), asked)),
-            "judge_accuracy": torch.tensor(judge.accuracy),
+            **judged,
             "samples_to_train": nearest(samples.float(), x).median(),
             "test_to_train": nearest(test_x[: len(samples)], x).median(),
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -15,9 +15,13 @@ from torch import Tensor, nn
 
 from ffcore.interfaces import BatchRNG, Context, Views
 from ffcore.options import BelowOne, NonNegative, Positive, Size
+from ffcore_ff.handoffs import l2
 from ffcore_ff.recurrent import Cell, Recurrent, tiled
 from ffcore_pff.cells import Competing, LabelLoss, Predicting, PredictionError
 from ffcore_std.bodies import Dense
+
+EPS = 1e-8
+"""ε of the normalisation, N(v) = v/(‖v‖ + ε)."""
 
 LEARNS = {"block": {"goodness": "negative-sum-squares", "objective": {"kind": "logistic", "threshold": -3}}}
 """The part of a recipe with which the conformance kit tests the circuit and its algorithm."""
@@ -38,8 +42,9 @@ class Predictive(Recurrent):
 
     Each of these learns separately: layers from the recipe's goodness, generators from their squared errors.
 
-    docs/plugins/pff.md lists the differences from the authors' code. Among them: the latent is not
-    normalised, and the classifier learns from states that do not depend on the label.
+    docs/plugins/pff.md lists the differences from the authors' code, and the options that remove them: in
+    their code the latent is normalised, its step follows the mean over all rows, and the classifier learns
+    from states that the label has reached.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
@@ -53,6 +58,19 @@ class Predictive(Recurrent):
         latents: Z, number of units of the top latent.
         latent_rate: β, step size of the latent.
         generator_noise: standard deviation of ε'.
+        classifier: states that the classifier learns from: "bottom-up", those of the pass's start in every
+            step; "settled", in each step those of the step before, which the label has reached.
+        latent_norm: whether the top generator reads the normalised latent, ẑ_L = f(G N(f(z_g))).
+        latent_start: value of all latents before the first step. The derivative of N at zero is 1/1e-8.
+        latent_step: "row": β times the gradient of the row's own error; "mean": of the mean error of all rows
+            of a pass, which is smaller by the number of rows.
+        encoding: target of the latents that the mixture is fitted to: "bottom-up", the top layer's state
+            without a label; "predicted", its state after one step under s times the classifier's
+            probabilities.
+        bias: initial biases of the layers: "zero", or "orthogonal", a random direction of length 1.
+        clipped: whether a clipped pixel has no gradient; otherwise that of an unclipped one.
+        classifier_norm: λ of a term λ ‖W‖ of the classifier; see the penalty `weight-norm` for layers.
+        generator_norm: the same for every generator.
 
     Raises:
         ValueError: when K is below 2, or groups do not divide a layer.
@@ -61,6 +79,11 @@ class Predictive(Recurrent):
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"units": [12, 8], "group": 4, "latents": 3},
         {"units": [10], "group": 5, "steps": 4, "reads": [1, 2], "noise": 0, "generator_noise": 0},
+        {
+            **{"units": [10], "group": 5, "steps": 3, "latents": 3, "classifier": "settled", "clipped": True},
+            **{"latent_norm": True, "latent_step": "mean", "encoding": "predicted", "bias": "orthogonal"},
+            **{"latent_start": 0.1, "classifier_norm": 1e-3, "generator_norm": 1e-3},
+        },
     )
     example_recipe: ClassVar[Mapping[str, Any]] = {"algorithm": "predictive-forward-forward", **LEARNS}
 
@@ -77,6 +100,15 @@ class Predictive(Recurrent):
         latents: Size = 20,
         latent_rate: Positive = 0.025,
         generator_noise: NonNegative = 0.025,
+        classifier: Literal["bottom-up", "settled"] = "bottom-up",
+        latent_norm: bool = False,
+        latent_start: float = 0.0,
+        latent_step: Literal["row", "mean"] = "row",
+        encoding: Literal["bottom-up", "predicted"] = "bottom-up",
+        bias: Literal["zero", "orthogonal"] = "zero",
+        clipped: bool = False,
+        classifier_norm: NonNegative = 0.0,
+        generator_norm: NonNegative = 0.0,
     ) -> None:
         if steps < 2:
             raise ValueError(f"steps: {steps}: states need at least 2 updates to settle")
@@ -88,6 +120,10 @@ class Predictive(Recurrent):
         )
         self.group, self.noise, self.generator_noise = group, noise, generator_noise
         self.latents, self.latent_rate = latents, latent_rate
+        self.settled, self.predicted = classifier == "settled", encoding == "predicted"
+        self.latent_norm, self.latent_start, self.of_mean = latent_norm, latent_start, latent_step == "mean"
+        self.random_bias, self.clipped = bias == "orthogonal", clipped
+        self.classifier_norm, self.generator_norm = classifier_norm, generator_norm
         self.classifier: nn.Module = nn.Identity()
         self.generators = nn.ModuleList()
 
@@ -98,11 +134,12 @@ class Predictive(Recurrent):
         assert block is not None, "the context of a circuit has a function that makes blocks"
         top = Dense((self.units[-1],), context.classes, "identity")
         nn.init.orthogonal_(top.linear.weight)
-        self.classifier = block("classifier", top, LabelLoss(self.label_strength))
+        self.classifier = block("classifier", top, LabelLoss(self.label_strength, self.classifier_norm))
         sizes = [math.prod(self.in_shape), *self.units, self.latents]
         for i in range(len(self.units) + 1):
-            body = Predicting(sizes[i + 1], sizes[i], image=i == 0)
-            self.generators.append(block(f"generator{i + 1}", body, PredictionError()))
+            body = Predicting(sizes[i + 1], sizes[i], image=i == 0, clipped=self.clipped)
+            loss = PredictionError(self.generator_norm)
+            self.generators.append(block(f"generator{i + 1}", body, loss))
 
     def cell(self, below: int, above: int, units: int) -> Cell:
         """Return the body of one layer."""
@@ -110,6 +147,8 @@ class Predictive(Recurrent):
         cell = Cell(below, above, units, self.leak, self.activation, lateral)
         for linear in (cell.below, cell.above):
             nn.init.orthogonal_(linear.weight)
+        if self.random_bias:
+            nn.init.orthogonal_(cell.below.bias.data.view(1, -1))
         return cell
 
     def forward(self, x: Tensor, views: Views) -> Tensor:
@@ -121,16 +160,17 @@ class Predictive(Recurrent):
         if views.hypothesis is None:
             states = self.bottom_up(below)
             self.classifier(self.normalised(states[-1]))
-            latent = images.new_zeros(images.shape[0], self.latents)
-            self._generate(images, states, latent, states)
+            self._generate(images, states, self._latents(images, images.shape[0]), states)
             return self.normalised(states[-1])
         rows = views.hypothesis.shape[0]
         states = self.begin(below, rows)
         clamp = self.eye[views.hypothesis].to(images.dtype)
-        latent, targets = images.new_zeros(rows, self.latents), tiled(images, rows)
+        latent, targets = self._latents(images, rows), tiled(images, rows)
         # the classifier sees only positives: their first view has the batch's samples and classes
         initial = self.normalised(views.of(states[-1], views.roles[0]))
         for _ in range(self.calls):
+            if self.settled:
+                initial = self.normalised(views.of(states[-1], views.roles[0]))
             self.classifier(initial)
             states, latent = self.step(below, targets, states, clamp, latent, views.rng)
         return self.normalised(states[-1])
@@ -157,18 +197,49 @@ class Predictive(Recurrent):
         after = self.iterate(below, states, clamp, _noise(rng, "pff layers", self.noise, states))
         noise = _noise(rng, "pff generator", self.generator_noise, after)
         noisy = [some.add_(state) for some, state in zip(noise, after, strict=True)] if noise else after
-        return after, self._generate(images, after, latent, noisy)
+        of_ranks = rng.total / rng.rows if rng is not None else 1.0
+        return after, self._generate(images, after, latent, noisy, of_ranks)
 
     def _generate(
-        self, images: Tensor, states: Sequence[Tensor], latent: Tensor, noisy: Sequence[Tensor]
+        self,
+        images: Tensor,
+        states: Sequence[Tensor],
+        latent: Tensor,
+        noisy: Sequence[Tensor],
+        of_ranks: float = 1.0,
     ) -> Tensor:
-        """Run every generator on states with noise; return the next latent."""
+        """Run every generator on states with noise; return the next latent.
+
+        ``of_ranks`` is the number of rows of all ranks, divided by those of this one.
+        """
         targets = [images, *states]
         for i, state in enumerate(noisy):
             self.generators[i](self.normalised(torch.relu(state)), targets[i])
+        moved = self._moved(latent, states[-1], of_ranks)  # before the call below, which changes the weights
+        self.generators[-1](self._read(latent), states[-1])
+        return moved
+
+    def _latents(self, images: Tensor, rows: int) -> Tensor:
+        """Return the latents (rows, Z) before the first step."""
+        return images.new_full((rows, self.latents), self.latent_start)
+
+    def _read(self, latent: Tensor) -> Tensor:
+        """Return what the top generator reads of the latents, (R, Z)."""
         above = torch.relu(latent)
-        slope = self._top.pulled(above, states[-1])  # before the call below, which changes the weights
-        self.generators[-1](above, states[-1])
+        return l2(above, EPS) if self.latent_norm else above
+
+    def _moved(self, latent: Tensor, state: Tensor, of_ranks: float = 1.0) -> Tensor:
+        """Return the latents after a step towards the top layer's states, (R, Z)."""
+        slope = self._top.pulled(self._read(latent), state)
+        if self.latent_norm:
+            # N(v) = v/(n + ε) with n = ‖v‖: N'(v) g = g/(n + ε) − v (v·g)/(n (n + ε)²), and g/ε at v = 0
+            above = torch.relu(latent)
+            length = torch.linalg.vector_norm(above, dim=1, keepdim=True)
+            along = (above * slope).sum(1, keepdim=True)
+            curved = above * along / (length * (length + EPS).square())
+            slope = slope / (length + EPS) - curved.where(length > 0, 0)
+        if self.of_mean:
+            slope = slope / (slope.shape[0] * of_ranks)
         return latent - self.latent_rate * slope
 
     # -- after training -----------------------------------------------------------------------------------
@@ -182,15 +253,20 @@ class Predictive(Recurrent):
 
     @torch.no_grad()
     def encoded(self, x: Tensor) -> Tensor:
-        """Return the top latents (B, Z) after K gradient steps towards the top layer's bottom-up state.
+        """Return the top latents (B, Z) after K gradient steps towards the top layer's state.
 
-        The bottom-up state is used since later states depend more on the label and less on the image.
+        By default that is the bottom-up state: later states depend more on the label and less on the image.
         """
         images = self.normalised(self.images(x))
-        state = self.begin(images, images.shape[0])[-1]
-        latent = images.new_zeros(images.shape[0], self.latents)
+        states = self.begin(images, images.shape[0])
+        if self.predicted:
+            clamp = self.label_strength * self.logits(x).softmax(1)
+            bodies = [cast(Cell, cell.body) for cell in self.cells]
+            around = [images, *(self.normalised(state) for state in states), clamp]
+            states = [body(around[i], around[i + 2], states[i]) for i, body in enumerate(bodies)]
+        latent = self._latents(images, images.shape[0])
         for _ in range(self.calls):
-            latent = latent - self.latent_rate * self._top.pulled(torch.relu(latent), state)
+            latent = self._moved(latent, states[-1])
         return latent
 
     @torch.no_grad()
@@ -202,7 +278,7 @@ class Predictive(Recurrent):
     @torch.no_grad()
     def decoded(self, latent: Tensor) -> Tensor:
         """Return the generator's images for top latents, (N, Z) → (N, *in_shape)."""
-        return self._decoded(self._top.predicted(torch.relu(latent)))
+        return self._decoded(self._top.predicted(self._read(latent)))
 
     def _decoded(self, state: Tensor) -> Tensor:
         for generator in reversed(self.generators[:-1]):

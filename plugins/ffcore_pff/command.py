@@ -44,6 +44,11 @@ def command(
     predictor = ffcore.load(run_dir)
     circuit, mixture = _generator(run_dir, predictor)
     asked = _class(label, predictor.classes) if label is not None else None
+    if asked is not None and not mixture.by_class:
+        raise UserError(
+            f"--label {label}: the mixture of this run is one for all classes; leave it out, or train with "
+            "algorithm.mixture=class"
+        )
     if not no_picture and not is_image(predictor.form.shape):
         raise UserError(
             f"{run_dir}: samples of shape {predictor.form.shape} are not images; use --no-picture"

@@ -66,6 +66,9 @@ def _samples(run: RunRecord) -> Picture:
     ax = figure.add_subplot()
     shown = samples[:20]
     _show(ax, grid(shown.reshape(-1, *samples.shape[2:]), each))
+    weights = run.arrays.get("mixture/weights")
+    if weights is not None and len(weights) == 1 < classes:
+        return Picture("samples", figure, "New images, from the mixture of all top latents.")
     height = ax.get_ylim()[0] / len(shown)
     ax.set_yticks([(k + 0.5) * height for k in range(len(shown))], labels_of(run, classes)[: len(shown)])
     ax.tick_params(length=0)

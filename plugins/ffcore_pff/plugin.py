@@ -16,6 +16,8 @@ def ffcore_register(registry: Registrar) -> None:
 
     registry.circuit("predictive", "ffcore_pff.circuit:Predictive")
 
+    registry.penalty("weight-norm", "ffcore_pff.cells:WeightNorm")
+
     registry.report_section("generation", "ffcore_pff.pictures:generation")
 
     registry.command("sample", "ffcore_pff.command:command")
