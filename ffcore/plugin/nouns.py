@@ -110,7 +110,8 @@ NOUNS: dict[str, Noun] = {
             "dataset",
             "ffcore.data.images:Dataset",
             "samples with their targets",
-            reserved="batch_size validation split_seed label_noise standardise augment transform groups",
+            reserved="batch_size validation batches split_seed label_noise standardise augment transform "
+            "groups",
         ),
         _noun("augmentation", f"{_CONTRACTS}:Augmentation", "small changes to samples"),
         _noun(

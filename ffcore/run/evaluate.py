@@ -24,7 +24,7 @@ from ffcore.run.data import Data, differing
 from ffcore.run.device import Places, in_turn
 from ffcore.run.predictor import Predictor
 
-_CUT = r"data\.(batch_size|validation|split_seed|label_noise|standardise)\b"
+_CUT = r"data\.(batch_size|batches|validation|split_seed|label_noise|standardise)\b"
 
 
 def evaluate(

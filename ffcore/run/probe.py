@@ -255,7 +255,9 @@ def _flat(made: Tensor) -> Tensor:
 def _check(overrides: tuple[str, ...]) -> None:
     another = any(re.match(r"data(\.kind|\.dataset)?=", override) for override in overrides)
     for override in overrides:
-        if not re.match(r"data[.=]", override) or re.match(r"data\.(batch_size|standardise)\b", override):
+        if not re.match(r"data[.=]", override) or re.match(
+            r"data\.(batch_size|batches|standardise)\b", override
+        ):
             raise UserError(
                 f"override {override!r}: only the data may change, such as data.root=… or data.kind=…; "
                 "batch size and standardisation belong to the run"

@@ -219,8 +219,8 @@ class TestOverrides:
         assert (optimizer.kind, optimizer.options.momentum, optimizer.options.lr) == ("sgd", 0.9, 1e-3)
 
     def test_another_data_set_keeps_the_batch_size(self, write):
-        data = load(write(LEAST), ["data.kind=digits"]).data
-        assert (data.dataset.kind, data.batch_size) == ("digits", 7)
+        data = load(write(LEAST), ["data.batches=fixed", "data.kind=digits"]).data
+        assert (data.dataset.kind, data.batch_size, data.batches) == ("digits", 7, "fixed")
 
     def test_a_later_one_wins(self, write):
         assert load(write(LEAST), ["seed=2", "seed=3"]).seed == 3
