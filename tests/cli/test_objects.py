@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 
 
 def line(run):
-    return f"{run.path / 'config.yaml'}:32  network.0: Sequential((0): Flatten"
+    return f"{run.path / 'config.yaml'}:33  network.0: Sequential((0): Flatten"
 
 
 @pytest.mark.parametrize("verb", [["eval"], ["eval", "--probe"]], ids=" ".join)
