@@ -32,6 +32,11 @@ class Distribution:
         return self.ranks
 
     @property
+    def incomplete(self) -> bool:
+        """Whether this rank does not hold all blocks now."""
+        return False
+
+    @property
     def counts(self) -> bool:
         """Whether this rank gets the evidence of the batches that it measures."""
         return True

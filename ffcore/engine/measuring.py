@@ -16,6 +16,7 @@ from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError
 from ffcore.interfaces import ALONE, Batch, Idle, Ranks, shared_by
+from ffcore.local.batch_norm import without_statistics
 from ffcore.network import Network
 
 
@@ -33,7 +34,10 @@ class Measuring(nn.Module):
         # an algorithm's own metrics may not have these names
         other = not isinstance(self.counts, Accuracy) and net.task.target != "none"
         self._reserved = frozenset(self.logged if other else ())
-        self._couples = any(b.goodness is not None and b.goodness.couples_samples for b in net.blocks)
+        # batch norm without running statistics couples samples in evaluation mode too
+        self._couples = without_statistics(net) or any(
+            b.goodness is not None and b.goodness.couples_samples for b in net.blocks
+        )
         self._measures = Measures()
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}

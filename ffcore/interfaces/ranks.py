@@ -23,11 +23,13 @@ class Ranks:
         world: number of ranks.
         idle: whether this rank has no share of the current batch. It then runs a placeholder batch, which
             does not count, since components cannot handle a batch without samples.
+        batch_norm: whether batch norm has the statistics of the global batch, not of each rank's rows.
     """
 
     rank: int = 0
     world: int = 1
     idle: bool = False
+    batch_norm: bool = True
 
     def sum(self, t: Tensor) -> Tensor:
         """Sum ``t`` over ranks, in place, and return it."""
@@ -61,7 +63,7 @@ class Idle(Ranks):
 
     def __init__(self, group: Ranks) -> None:
         self.group = group
-        self.rank, self.world = group.rank, group.world
+        self.rank, self.world, self.batch_norm = group.rank, group.world, group.batch_norm
 
     def sum(self, t: Tensor) -> Tensor:
         """Return the sum over the other ranks."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ffcore.interfaces import Block, Goodness, LocalLoss, Out, Ranks, Views, dense
+from ffcore.interfaces import ALONE, Block, Goodness, LocalLoss, Out, Ranks, Views, dense, shared_by
 
 
 def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks) -> dict[str, Tensor]:
@@ -31,9 +31,13 @@ def coupled(loss: LocalLoss, out: Out, block: Block, views: Views, group: Ranks)
     whole.upstream = tuple(shared.rows(t) for t in out.upstream)
     seen = shared.views(whole.upstream)
     if out.goodness is not None and block.goodness is not None:
-        couples = block.goodness.couples_samples
-        whole.goodness = block.goodness(activity, seen) if couples else shared.rows(out.goodness)
-    terms: dict[str, Tensor] = loss(whole, block, seen)
+        if block.goodness.couples_samples:
+            with shared_by(ALONE):
+                whole.goodness = block.goodness(activity, seen)
+        else:
+            whole.goodness = shared.rows(out.goodness)
+    with shared_by(ALONE):  # the rows are those of the global batch: their statistics need no other rank
+        terms: dict[str, Tensor] = loss(whole, block, seen)
     return terms
 
 
@@ -48,7 +52,9 @@ def judged(goodness: Goodness, activity: Tensor, views: Views, group: Ranks) -> 
         return own
     with torch.no_grad():
         shared = _Shared(views, group)
-        whole = goodness(shared.rows(activity), shared.views(tuple(map(shared.rows, views.upstream))))
+        rows, seen = shared.rows(activity), shared.views(tuple(map(shared.rows, views.upstream)))
+        with shared_by(ALONE):
+            whole = goodness(rows, seen)
         # an idle rank has taken part; the goodness of its placeholder does not count
         return goodness(activity, views) if group.idle else shared.own(whole)
 

@@ -123,7 +123,7 @@ NOUNS: dict[str, Noun] = {
             "how a run uses several devices",
             plural="strategies",
             taken="auto",
-            supplied="batch balance cut timeout",
+            supplied="batch balance cut timeout sync_batchnorm",
         ),
         _noun("recipe", "", "an experiment as a YAML file", has_options=False),
         _noun("report_section", "", "a part of a run's report", has_options=False),

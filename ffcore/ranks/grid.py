@@ -27,6 +27,7 @@ class GridStrategy(PipelineStrategy):
         cut: see `Pipeline`.
         timeout: seconds after which waiting for another rank is an error.
         hold: see `PipelineStrategy`.
+        sync_batchnorm: see `LocalDDP`.
     """
 
     strategy_name = "ff_grid"
@@ -41,8 +42,9 @@ class GridStrategy(PipelineStrategy):
         cut: Sequence[str] = (),
         timeout: float = 1800.0,
         hold: Hold = "own",
+        sync_batchnorm: bool = True,
     ) -> None:
-        super().__init__(batch, balance, cut, timeout, hold)
+        super().__init__(batch, balance, cut, timeout, hold, sync_batchnorm)
         self._stages = stages
 
     @classmethod

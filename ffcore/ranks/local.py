@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
+from ffcore.local.batch_norm import restore, synchronise
 from ffcore.private import leave_stop_flag_alone
 from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import Launcher
@@ -60,17 +61,20 @@ class LocalDDP(DDPStrategy):
 
     Args:
         timeout: seconds after which waiting for another rank is an error.
+        sync_batchnorm: whether batch norm has the statistics of the global batch; see
+            `ffcore.local.batch_norm`. False: of each rank's own rows, as in torch.
     """
 
     strategy_name = "ff_local"
 
-    def __init__(self, timeout: float = 1800.0) -> None:
+    def __init__(self, timeout: float = 1800.0, sync_batchnorm: bool = True) -> None:
         super().__init__(timeout=timedelta(seconds=timeout))
+        self._sync_batchnorm = sync_batchnorm
 
     @classmethod
     def of(cls, recipe: Recipe) -> LocalDDP:
         """Returns the strategy of a recipe."""
-        return cls(timeout=recipe.trainer.timeout)
+        return cls(recipe.trainer.timeout, recipe.trainer.sync_batchnorm)
 
     @classmethod
     def replicas(cls, recipe: Recipe) -> int:
@@ -95,8 +99,27 @@ class LocalDDP(DDPStrategy):
         if not isinstance(module, ForwardOnly):
             raise TypeError(f"strategy {self.strategy_name}: trains ForwardOnly, not {type(module).__name__}")
         module.distribution = self.distribution()
+        if module.distribution.learning.world > 1:
+            module.distribution.learning.batch_norm = self._sync_batchnorm
+        # Lightning's own conversion to nn.SyncBatchNorm gives all ranks the same weight, and refuses CPUs.
+        self._layer_sync = None
+        for part in {module, *module.network.learners.values()}:  # localized blocks are not sub-modules
+            synchronise(part)
         leave_stop_flag_alone(trainer)  # `Vote` asks all ranks twice a second instead
         super().setup(trainer)
+
+    def teardown(self) -> None:
+        """Give back the batch norms of the module, and what Lightning has set up."""
+        module = self.lightning_module
+        if isinstance(module, ForwardOnly):
+            for part in {module, *module.network.learners.values()}:
+                restore(part)
+            if (
+                module.distribution.incomplete
+            ):  # Lightning moves a module to the CPU, but freed parts have no values
+                self._lightning_module = None
+        super().teardown()
+        self._lightning_module = module
 
     def distribution(self) -> Distribution:
         """Returns the distribution of this strategy."""

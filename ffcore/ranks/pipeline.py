@@ -148,6 +148,11 @@ class Pipeline(Distribution):
         return self.learning if self.own else self.ranks
 
     @property
+    def incomplete(self) -> bool:
+        """See `Distribution.incomplete`."""
+        return self.own
+
+    @property
     def counts(self) -> bool:
         """See `Distribution.counts`: the last rank of a line gets all evidence."""
         return not self.own or self.line.rank == self.line.world - 1
@@ -224,6 +229,7 @@ class PipelineStrategy(LocalDDP):
         timeout: seconds after which waiting for another rank is an error.
         hold: "own": each rank holds only its own blocks while it trains and validates, unless something uses
             the whole network between batches; see `ffcore.ranks.whole`. "all": every rank holds all blocks.
+        sync_batchnorm: see `LocalDDP`; for replicas.
     """
 
     strategy_name = "ff_pipeline"
@@ -237,8 +243,9 @@ class PipelineStrategy(LocalDDP):
         cut: Sequence[str] = (),
         timeout: float = 1800.0,
         hold: Hold = "own",
+        sync_batchnorm: bool = True,
     ) -> None:
-        super().__init__(timeout)
+        super().__init__(timeout, sync_batchnorm)
         self._batch, self._balance, self._cut, self._hold = batch, balance, cut, hold
         self._waits = timeout
         self._stages: int | None = None  # all ranks
@@ -254,6 +261,7 @@ class PipelineStrategy(LocalDDP):
             balance=config.balance,
             cut=config.cut or (),
             timeout=config.timeout,
+            sync_batchnorm=config.sync_batchnorm,
             **options,
         )
 
@@ -316,15 +324,6 @@ class PipelineStrategy(LocalDDP):
         module = module or self.lightning_module
         assert isinstance(module, ForwardOnly)
         return self._hold == "own" and needs_whole(module, cast(Any, trainer).callbacks) is None
-
-    def teardown(self) -> None:
-        """Move the module to the CPU, unless training has paused or failed: freed parts have no values."""
-        module = self.lightning_module
-        assert isinstance(module, ForwardOnly)
-        if isinstance(module.distribution, Pipeline) and module.distribution.own:
-            self._lightning_module = None
-        super().teardown()
-        self._lightning_module = module
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Returns the state of all blocks, as in a run of one process."""

@@ -91,6 +91,7 @@ WHERE = (
     "cut",
     "timeout",
     "compare_every",
+    "sync_batchnorm",
 )
 """Entries about the hardware and the distribution of a run; they may change when it is resumed."""
 
@@ -156,6 +157,10 @@ class TrainerConfig(Strict):
     )
     compare_every: Count | None = Field(
         default=100, description="ff_local: steps between comparisons of the ranks' parameters; null: none"
+    )
+    sync_batchnorm: bool = Field(
+        default=True,
+        description="ff_local: batch norm uses the global batch; false: each rank's share, as in torch",
     )
     precision: Precision = Field(default="32-true", description="number format of weights and products")
     accumulate: Count = Field(default=1, description="batches per optimiser step")

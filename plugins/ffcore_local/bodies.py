@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ffcore.interfaces import ranks
 from ffcore.options import Fraction, Positive, Size
 from ffcore_resnet.convolution import refuse_other_than_images
 from ffcore_resnet.weight_gradient import convolve
@@ -115,8 +116,16 @@ def normed(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     Raises:
         ValueError: when the first batch has a single value a channel.
     """
-    if norm.training and x.shape[0] * x[0, 0].numel() == 1:
+    if norm.training and x[0, 0].numel() == 1 and _rows(x) == 1:
         if not norm.num_batches_tracked:
             raise ValueError("batch norm: a batch of one sample has no statistics; use a larger batch_size")
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     return cast(Tensor, norm(x))
+
+
+def _rows(x: Tensor) -> int:
+    """Return the number of rows from which a batch norm has its statistics: those of all ranks."""
+    group = ranks()
+    if group.world == 1 or not group.batch_norm:
+        return x.shape[0]
+    return int(group.sum(torch.tensor([x.shape[0]], device=x.device)))

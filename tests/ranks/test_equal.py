@@ -70,6 +70,26 @@ SMALL = {
         0.01,
     ),
     "a branch that some batches use": ("digits/ff", ["network=[{kind: ranks_work:Branch}]"], 0.01),
+    "batch norm": (
+        "digits/channel",
+        ["network=[{kind: conv-norm, channels: 20, stride: 2}, {kind: conv-norm, channels: 20}]"],
+        0.1,
+    ),
+    "batch norm of rows, views together": (
+        "digits/ff",
+        ["network=[{kind: dense-bn, units: 40, repeat: 2}]"],
+        0.01,
+    ),
+    "batch norm of rows, each view apart": (
+        "digits/ff",
+        ["network=[{kind: dense-bn, units: 40, repeat: 2}]", "block.per_view=true"],
+        0.01,
+    ),
+    "batch norm within one graph": (
+        "digits/backprop",
+        ["network=[{kind: dense-bn, units: 40, repeat: 3}]"],
+        0.01,
+    ),
     "backprop": ("digits/backprop", ["network.0.units=40"], 0.01),
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none

@@ -9,11 +9,14 @@ from unittest import mock
 import lightning as L
 import torch
 import torch.distributed as dist
+from torch import nn
 
+import ffcore
 from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
 from ffcore.errors import LostError
-from ffcore.interfaces import ALONE, Goodness
+from ffcore.interfaces import ALONE, Goodness, Idle, shared_by
+from ffcore.local.batch_norm import synchronise
 from ffcore.ranks.drift import Drift
 from ffcore.ranks.grid import GridStrategy
 from ffcore.ranks.group import Group
@@ -283,3 +286,115 @@ def whole(recipe, run_dir, overrides, press=None):
     except KeyboardInterrupt as stopped:
         return str(stopped)
     return "finished"
+
+
+class OwnForward(nn.BatchNorm2d):
+    """A batch norm as image libraries have it: with an activation, by torch's function."""
+
+    def forward(self, x):
+        y = nn.functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, 0.2, self.eps
+        )
+        return y.relu()
+
+
+def normed(kind, shape, sizes, options, calls=2, evaluates=False, together=True, dtype=torch.float64):
+    """Returns what a batch norm computes of shares of a batch, summed over ranks as block optimisers do.
+
+    Args:
+        kind: a class of torch.nn, or of this file.
+        shape: of one sample.
+        sizes: samples of each rank; a rank without any runs a placeholder batch.
+        options: of the norm.
+        calls: forward passes before the backward pass, each of other samples.
+        evaluates: whether the backward pass is in evaluation mode.
+        together: whether the norms use the global batch.
+        dtype: of samples and weights.
+    """
+    ranks = group()
+    ranks.batch_norm = together
+    torch.manual_seed(0)
+    norm = (globals().get(kind) or getattr(nn, kind))(shape[0], **options).to(dtype)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    model = nn.Sequential(nn.Identity(), norm)
+    synchronise(model)
+    whole = 3 * torch.randn(calls, sum(sizes), *shape, dtype=dtype) + 7
+    first = sum(sizes[: ranks.rank])
+    count = sizes[ranks.rank] if ranks.world > 1 else sum(sizes)
+    own = whole[:, first : first + max(1, count)].clone().requires_grad_()
+    seen = ranks if count else Idle(ranks)
+    with shared_by(seen):
+        made = [model(x) for x in own]
+        if evaluates:
+            made = [model.eval()(x) for x in own]
+        # the loss of a rank is a mean over its samples
+        sum((y.sin() * y).flatten(1).sum(1).mean() for y in made).backward()
+    share = count / sum(sizes)
+    return {
+        "y": torch.stack([seen.rows(y.detach()) for y in made]),
+        "x": torch.stack([seen.rows(x * share) for x in own.grad]),
+        **{name: ranks.sum(p.grad * share) for name, p in norm.named_parameters()},
+        **{name: b.clone() for name, b in norm.named_buffers()},
+    }
+
+
+def refused():
+    """Returns the error of a global batch of one row."""
+    try:
+        normed("BatchNorm1d", (4,), [0, 1], {})
+    except ValueError as error:
+        return str(error)
+    return "none"
+
+
+class _Convolutions(nn.Module):
+    """A model whose norms are inside of blocks, between them, and in the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 8, 3, stride=2), nn.BatchNorm2d(8), nn.Tanh())
+        self.norm = nn.BatchNorm2d(8, affine=False, momentum=None)
+        self.second = nn.Sequential(nn.Conv2d(8, 8, 3), OwnForward(8))
+        self.head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(8), nn.Linear(8, 10))
+
+    def forward(self, x):
+        return self.head(self.second(self.norm(self.first(x))))
+
+
+def localized(compiled=False, steps=5):
+    """Returns parameters and buffers of a model of a user; one of two blocks may be compiled."""
+    ranks = group()
+    torch.manual_seed(0)
+    data = Data.open(load("digits/ff", ["data.batch_size=33"]))
+    net = ffcore.localize(
+        _Convolutions(),
+        ["first", "second"],
+        head="head",
+        example=torch.rand(2, 1, 8, 8),
+        classes=10,
+        algorithm="forward-forward",
+        goodness="sum-squares",
+        objective="logistic",
+    )
+    if compiled:
+        net.blocks[0].compile(backend="eager")
+    module = ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.01)
+    with warnings.catch_warnings(), apart(1):
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=ranks.world,
+            strategy=LocalDDP() if ranks.world > 1 else "auto",
+            sync_batchnorm=ranks.world > 1,
+            max_steps=steps,
+            max_epochs=-1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+        trainer.fit(module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks))
+    assert not any("forward" in vars(part) for part in net.modules() if isinstance(part, nn.BatchNorm2d))
+    return net.state_dict()
