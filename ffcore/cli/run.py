@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ffcore.cli.folder import Folder
 from ffcore.cli.sweeps import print_stopped, run_sweep
 from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE_PATHS, says_where
+
+if TYPE_CHECKING:
+    from ffcore.recipe.schema import Recipe
 
 
 @click.command(name="run")
@@ -23,6 +26,11 @@ from ffcore.recipe.trainer import WHERE_PATHS, says_where
 )
 @click.option("--jobs", type=click.IntRange(1, 1024), help="of a sweep: number of runs at the same time")
 @click.option("--resume", type=Folder(), metavar="RUN_DIR", help="resume a run or a sweep")
+@click.option(
+    "--auto-resume",
+    is_flag=True,
+    help="if --run-dir has a run of RECIPE, resume it; for launchers that repeat a command",
+)
 @click.option(
     "--max-time",
     callback=options.duration,
@@ -43,6 +51,7 @@ def command(
     seeds: tuple[int, ...],
     jobs: int | None,
     resume: Path | None,
+    auto_resume: bool,
     max_time: options.Duration | None,
     report: bool | None,
 ) -> int:
@@ -51,9 +60,11 @@ def command(
     An override with several values, such as optimizer.lr=1e-3,3e-3, makes a sweep with a run per value. With
     --resume, overrides may change where the run computes: trainer.devices=2.
     """
-    from ffcore.files import SUMMARY
+    from ffcore.files import CONFIG, SUMMARY
     from ffcore.run import grid, sweeping
 
+    if auto_resume and (run_dir is None or resume is not None):
+        ctx.fail("--auto-resume needs --run-dir RUN_DIR, in place of --resume.")
     if resume is not None:
         if recipe is not None and "=" in recipe:  # click has taken the first override for RECIPE
             overrides = (recipe, *overrides)
@@ -81,13 +92,48 @@ def command(
     if not runs:
         if jobs is not None:
             ctx.fail("--jobs needs a sweep: --seeds 1,2 or an override with several values.")
+        if auto_resume and run_dir is not None and (run_dir / CONFIG).is_file():
+            return _again(recipe, overrides, run_dir, max_time, ctx.obj["command"], report)
         return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"], report)
+    if auto_resume:
+        ctx.fail("--auto-resume is for one run; resume a sweep with --resume.")
     sweep = sweeping.of_grid(recipe, runs, run_dir=run_dir, command=ctx.obj["command"], report=report is True)
     return run_sweep(sweep, jobs, max_time)
 
 
+def _again(
+    name: str,
+    overrides: tuple[str, ...],
+    run_dir: Path,
+    max_time: options.Duration | None,
+    command: str,
+    report: bool | None,
+) -> int:
+    """Resume the run that the same command has begun; of a finished run print the results."""
+    from ffcore.files import RESULTS
+    from ffcore.ranks import where
+    from ffcore.recipe.load import load
+
+    recipe = load(name, overrides)
+    if not (run_dir / RESULTS).is_file():
+        here = tuple(each for each in overrides if each.startswith("trainer.") and says_where(each))
+        return _once(recipe, here, run_dir, max_time, command, report, resume=True)
+
+    from ffcore.cli.console import Plain
+    from ffcore.report.results import read_results
+    from ffcore.report.table import results_table
+    from ffcore.run.recorded import recipe_of
+    from ffcore.run.resume import refuse_another
+
+    refuse_another(run_dir, recipe_of(run_dir), recipe)
+    console = Plain(quiet=where.rank(recipe.trainer) > 0)
+    console.print(results_table(read_results(run_dir)))
+    console.print(f"directory {run_dir}: the run was finished already", soft_wrap=True)
+    return 0
+
+
 def _once(
-    name: str | None,
+    given: str | Recipe | None,
     overrides: tuple[str, ...],
     run_dir: Path | None,
     max_time: options.Duration | None,
@@ -104,7 +150,7 @@ def _once(
     from ffcore.run.recorded import recipe_of
 
     # The rank depends on the trainer's options, which are in the recipe or in the run's config.
-    recipe = load(name, () if resume else overrides) if name is not None else None
+    recipe = load(given, () if resume else overrides) if isinstance(given, str) else given
     known = recipe
     if run_dir is not None and resume and (run_dir / files.CONFIG).is_file():
         known = recipe_of(run_dir, overrides)

@@ -22,6 +22,7 @@ from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import GRACE, Launcher, end_with_first_rank
 from ffcore.ranks.local import LocalDDP, on_gpu
 from ffcore.ranks.pipeline import PipelineStrategy
+from ffcore.ranks.variables import Variables
 from ffcore.ranks.where import interactive, started_by_first, started_by_others, world
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Spec, entry_of
@@ -160,8 +161,11 @@ def environments(recipe: Recipe) -> list[Any]:
     """
     if world(recipe.trainer) == 1:
         return [LightningEnvironment()]
-    alone = not started_by_first() and "TORCHELASTIC_RUN_ID" not in os.environ
-    return [SLURMEnvironment(auto_requeue=False)] if alone and where.under_slurm() else []
+    if started_by_first() or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    if where.under_slurm():
+        return [SLURMEnvironment(auto_requeue=False)]
+    return [Variables(recipe.trainer.devices)] if where.by_variables() else []
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
 from ffcore.local.batch_norm import restore, synchronise
 from ffcore.private import leave_stop_flag_alone
+from ffcore.ranks.elastic import store_of_restart
 from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.launcher import Launcher
 from ffcore.ranks.where import world
@@ -88,6 +90,21 @@ class LocalDDP(DDPStrategy):
         Raises:
             UserError: it cannot; the message gives the reason.
         """
+
+    def setup_distributed(self) -> None:
+        """Connect the ranks."""
+        timeout = self._timeout or timedelta(minutes=30)
+        if (store := store_of_restart(timeout)) is not None:
+            environment = self.cluster_environment
+            assert environment is not None
+            dist.init_process_group(
+                self._get_process_group_backend(),
+                store=store,
+                rank=environment.global_rank(),
+                world_size=environment.world_size(),
+                timeout=timeout,
+            )
+        super().setup_distributed()  # connects them, unless they are; sets Lightning's own state
 
     def setup(self, trainer: Trainer) -> None:
         """Set the distribution of the module, before its optimisers are made.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # the command line imports this module before it knows whethe
 PARENT = "FFCORE_FIRST_RANK"
 """Environment variable with the process ID of the rank that started this process."""
 
+_VARIABLES = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+_RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+
 
 def world(trainer: TrainerConfig) -> int:
     """Returns the number of ranks of a run."""
@@ -21,9 +24,10 @@ def world(trainer: TrainerConfig) -> int:
 
 
 def rank(trainer: TrainerConfig) -> int:
-    """Returns the rank of this process, from variables of torchrun, SLURM or Lightning's launcher; or 0.
+    """Returns the rank of this process, from variables of torchrun, SLURM or another launcher; or 0.
 
     The variables are used in the same cases as in Lightning: in an interactive job SLURM starts no processes.
+    Launchers other than torchrun and SLURM set RANK, or NODE_RANK and LOCAL_RANK; see `by_variables`.
     """
     if world(trainer) == 1:
         return 0
@@ -32,12 +36,14 @@ def rank(trainer: TrainerConfig) -> int:
             return _number("RANK")
         if under_slurm():
             return _number("SLURM_PROCID")
+        if by_variables():
+            return _number("RANK")
     node = _number("NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK")
     return node * trainer.devices + _number("LOCAL_RANK")
 
 
 def check(trainer: TrainerConfig) -> None:
-    """Check that torchrun or SLURM has started as many processes as a run has ranks.
+    """Check that a launcher has started as many processes as a run has ranks.
 
     Raises:
         UserError: it has not; a rank would wait for the others until its timeout.
@@ -61,6 +67,10 @@ def check(trainer: TrainerConfig) -> None:
         _compare("SLURM", "--ntasks-per-node", "SLURM_NTASKS_PER_NODE", "trainer.devices", trainer.devices)
         _compare("SLURM", "--nodes", "SLURM_NNODES", "trainer.num_nodes", trainer.num_nodes)
         _compare("SLURM", "all tasks", "SLURM_NTASKS", "trainer.devices × num_nodes", world(trainer))
+    elif by_variables():
+        _compare("the launcher", "WORLD_SIZE", "WORLD_SIZE", "trainer.devices × num_nodes", world(trainer))
+        if (own := _number("RANK")) >= world(trainer):
+            raise UserError(f"RANK: {own}: should be less than WORLD_SIZE, {world(trainer)}")
 
 
 def _compare(starter: str, option: str, variable: str, entry: str, expected: int) -> None:
@@ -85,8 +95,8 @@ def started_by_first() -> bool:
 
 
 def started_by_others() -> bool:
-    """Whether torchrun, SLURM or the user starts all processes, not this one."""
-    return not started_by_first() and ("LOCAL_RANK" in os.environ or under_slurm())
+    """Whether torchrun, SLURM, another launcher or the user starts all processes, not this one."""
+    return not started_by_first() and ("LOCAL_RANK" in os.environ or under_slurm() or by_variables())
 
 
 def interactive() -> bool:
@@ -99,3 +109,13 @@ def under_slurm() -> bool:
     """Whether SLURM has started this process as a task."""
     by_hand = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
     return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and not by_hand
+
+
+def by_variables() -> bool:
+    """Whether a launcher has set the variables of torch.distributed, as Kubernetes' PyTorchJob does."""
+    return os.environ.keys() >= _VARIABLES and "TORCHELASTIC_RUN_ID" not in os.environ and not under_slurm()
+
+
+def restarted() -> bool:
+    """Whether torchrun or SLURM has started the same command before, and it has ended early."""
+    return any(os.environ.get(name, "0") not in ("", "0") for name in _RESTARTS)

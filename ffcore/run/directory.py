@@ -16,8 +16,9 @@ from typing import Any
 
 from ffcore import stdout
 from ffcore.errors import BoxError, LostError, RunError, UserError, reason, shortened
-from ffcore.files import RESULTS, is_draft, write_whole
+from ffcore.files import CONFIG, RESULTS, is_draft, write_whole
 from ffcore.plugin import manager
+from ffcore.ranks import where
 from ffcore.reading import is_text
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -40,7 +41,10 @@ def check(path: Path | None) -> None:
         if not path.is_dir():
             raise UserError(f"--run-dir {path}: is a file")
         if any(not is_draft(entry) for entry in path.iterdir()):
-            raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, name a new directory")
+            advice = "name a new directory"
+            if where.restarted() and (path / CONFIG).is_file():
+                advice = "resume the run in it with --auto-resume"
+            raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, {advice}")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, UserError):
             raise

@@ -73,10 +73,8 @@ def resume(
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
     own = recipe_of(run_dir, overrides, objects)
-    if recipe is not None and (changed := difference(absolute(own), absolute(recipe))):
-        raise UserError(
-            f"--resume {run_dir}: a run of another recipe: {changed}; a resumed run keeps its recipe"
-        )
+    if recipe is not None:
+        refuse_another(run_dir, own, recipe)
     if own.data.dataset.kind == "given" and dataset is None:
         raise UserError(
             f"--resume {run_dir}: its data were given from Python; resume it with "
@@ -116,3 +114,15 @@ def resume(
             (run_dir / files.EXITS).unlink(missing_ok=True)
             (run_dir / files.ANALYSIS).unlink(missing_ok=True)
         return job.run(run_dir, group, loggers, console, max_time, started, newest, state, report=report)
+
+
+def refuse_another(run_dir: Path, own: Recipe, recipe: Recipe) -> None:
+    """Check that a run has the expected recipe.
+
+    Raises:
+        UserError: it has another one; the message names the first difference.
+    """
+    if changed := difference(absolute(own), absolute(recipe)):
+        raise UserError(
+            f"--resume {run_dir}: a run of another recipe: {changed}; a resumed run keeps its recipe"
+        )

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,30 @@ def test_the_command_can_be_copied(run):
     words, folder, _ = run
     command = json.loads((folder / "results.json").read_text())["command"]
     assert shlex.split(command) == ["ffcore", *words]
+
+
+def test_a_repeated_command_resumes_its_run_and_leaves_a_finished_one(run, tmp_path, capsys):
+    words, finished, _ = run
+    code, out = call(*words, "--auto-resume")
+    assert code == 0
+    assert out.endswith("the run was finished already\n")
+    code, _ = call(*words, "seed=2", "--auto-resume")
+    assert code == 2
+    assert "a run of another recipe: its seed is 1, not 2" in capsys.readouterr().err
+    again = tmp_path / "again"
+    shutil.copytree(finished, again)
+    (again / "results.json").unlink()
+    here = [*words[:-1], str(again), "trainer.compare_every=7", "--auto-resume", "--no-report"]
+    assert call(*here)[0] == 0
+    results = [json.loads((folder / "results.json").read_text())["test"] for folder in (finished, again)]
+    assert results[0] == results[1]
+    new = ["run", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1", "--no-report", "--auto-resume"]
+    assert call(*new, "--run-dir", str(tmp_path / "new"))[0] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--run-dir", "x", "--seeds", "1,2"), ("--resume", "x")])
+def test_only_one_run_in_a_named_directory_is_resumed_by_itself(more):
+    assert call("run", "digits/ff", "--auto-resume", *more)[0] == 2
 
 
 def test_eval_prints_the_accuracy_of_the_run(run):

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from ffcore.cli.main import main
 from ffcore.plugin import manager
@@ -23,7 +24,10 @@ RUN = ["run", "digits/ff", "network.0.units=40", "trainer.accelerator=cpu", "tra
 TWO = [*RUN, "trainer.devices=2"]
 LONG = [*TWO, "trainer.max_epochs=500", "lr_schedule.kind=constant"]
 STARTED = []
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "ffcore"]
+TORCHRUN = [
+    *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"),
+    *("-m", "ffcore"),
+]
 
 
 def ffcore(*words, program=("-m", "ffcore"), **environment):
@@ -78,6 +82,32 @@ def begun(folder):
 
 def finish(folder, program):
     return ended(ffcore(*TWO, "trainer.max_epochs=2", "--run-dir", folder / "run", program=program))
+
+
+ENDS = """
+import os, signal
+import lightning as L
+
+class Ends(L.Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+        if first and os.environ["RANK"] == "1" and trainer.global_step == 70:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def finish_again(folder):
+    """The second rank of a run under torchrun is killed within its second epoch."""
+    (folder / "ends_itself.py").write_text(ENDS)
+    words = [
+        *TWO,
+        "trainer.max_epochs=2",
+        "trainer.checkpoint_every=20",
+        "trainer.callbacks=[ends_itself:Ends]",
+    ]
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    run = ["--run-dir", folder / "run", "--auto-resume"]
+    return ended(ffcore(*words, *run, program=TORCHRUN, PYTHONPATH=path))
 
 
 def interrupt(folder):
@@ -149,7 +179,7 @@ def call_twice(folder, *words):
 
 CASES = {
     "alone": lambda folder: finish(folder, ["-m", "ffcore"]),
-    "under torchrun": lambda folder: finish(folder, TORCHRUN),
+    "under torchrun": finish_again,
     "Ctrl-C": interrupt,
     "first killed": lambda folder: kill(folder, "first"),
     "second killed": lambda folder: kill(folder, "second"),
@@ -202,7 +232,21 @@ def test_two_ranks_write_one_directory_with_the_results_of_one_process(case, one
     assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
     assert process.out.count("picture") == 1
     assert process.out.count("epoch 2/2") == 1
-    assert "error" not in process.err
+    if started == "alone":
+        assert "error" not in process.err
+
+
+def test_a_run_that_torchrun_restarts_has_the_results_of_an_undisturbed_run_to_the_bit(case):
+    undisturbed, (process, folder) = case("alone")[1] / "run", case("under torchrun")
+    assert process.err.count("(exitcode: -9) local_rank: 1") == 1
+    own, others = (
+        torch.load(each / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for each in (folder / "run", undisturbed)
+    )
+    assert own.keys() == others.keys()
+    assert all(torch.equal(own[name], others[name]) for name in own)
+    for row, other in zip(rows(folder / "run"), rows(undisturbed), strict=True):
+        assert all(row[name] == other[name] for name in row.keys() - {"seconds", "samples_per_s"})
 
 
 def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_resumes(case, capsys):

@@ -59,6 +59,15 @@ def test_another_recipe_on_another_rank_raises_before_anything_is_written(pool, 
     assert not (tmp_path / "run").exists()
 
 
+def test_another_version_on_another_rank_raises_before_anything_is_written(pool, tmp_path):
+    same = ["trainer.devices=2", "trainer.accelerator=cpu"]
+    each = [{"versions": {"torch": version}} for version in ("2.9", "2.8")]
+    for result in pool("whole", "digits/ff", str(tmp_path / "run"), same, each=each):
+        assert isinstance(result, UserError)
+        assert str(result) == "rank 1 differs from rank 0: its versions.torch is '2.8', not '2.9'"
+    assert not (tmp_path / "run").exists()
+
+
 def test_both_ranks_get_a_wish_after_the_same_step(pool):
     one, other = pool("voted", each=[{"wishes": [99, 5]}, {"wishes": [12, 99]}])
     assert one == other

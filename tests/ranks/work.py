@@ -268,8 +268,11 @@ def voted(wishes):
     return heard
 
 
-def whole(recipe, run_dir, overrides, press=None):
-    """Run without a report; Ctrl-C on the last rank after ``press`` steps. Returns how the run ended."""
+def whole(recipe, run_dir, overrides, press=None, versions=None):
+    """Run without a report; Ctrl-C on the last rank after ``press`` steps. Returns how the run ended.
+
+    ``versions`` are those of the software, in place of the true ones.
+    """
 
     class Press(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -278,7 +281,11 @@ def whole(recipe, run_dir, overrides, press=None):
 
     Press.__module__ = OURS
     try:
-        with mock.patch.object(train, "write_report"):
+        of_rank = {**train.environment.versions(), **(versions or {})}
+        with (
+            mock.patch.object(train, "write_report"),
+            mock.patch.object(train.environment, "versions", return_value=of_rank),
+        ):
             if (Path(run_dir) / "config.yaml").exists():
                 resume(Path(run_dir), overrides=overrides)
             else:
