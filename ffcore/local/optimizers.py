@@ -119,7 +119,8 @@ def block_optimizers(
             block names to their own, whose key "*" is for all other blocks.
         accumulate: number of batches per step.
         ranks: the ranks that share each batch.
-        options: for a class: ``lr=1e-3`` and so on. SGD, Adam and AdamW are ``fused`` by default.
+        options: for a class: ``lr=1e-3`` and so on. SGD, Adam and AdamW are ``fused`` by default,
+            unless ``fully_shard`` has divided the parameters.
 
     Raises:
         UserError: when ``make`` is not such a function, does not return an optimiser of these parameters, or
@@ -199,7 +200,9 @@ def _made(
             f"{make!r}"
         )
     known = inspect.isclass(make) and "fused" in inspect.signature(make).parameters
-    if known and "foreach" not in options and all(p.is_floating_point() for p in parameters):
+    # torch's fused SGD does not know parameters that fully_shard has divided
+    plain = all(p.is_floating_point() and not hasattr(p, "device_mesh") for p in parameters)
+    if known and "foreach" not in options and plain:
         options = {"fused": True, **options}
     try:
         optimizer = make(parameters, **options)

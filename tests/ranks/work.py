@@ -10,6 +10,8 @@ import lightning as L
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 import ffcore
 from ffcore.build.assemble import assembled_for
@@ -30,6 +32,7 @@ from ffcore.run import train
 from ffcore.run.data import Data
 from ffcore.run.resume import resume
 from ffcore.run.trainer import apart
+from ffcore_std.bodies import Dense
 
 
 class Among(Goodness):
@@ -405,3 +408,38 @@ def localized(compiled=False, steps=5):
         trainer.fit(module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks))
     assert not any("forward" in vars(part) for part in net.modules() if isinstance(part, nn.BatchNorm2d))
     return net.state_dict()
+
+
+def sharded(steps=20, clip=0.5, shards=True, optimizer="SGD", lr=0.05, closed=False):
+    """Returns losses, weights and predictions of a network in plain torch whose blocks are sharded.
+
+    With one process, or without ``shards``, every rank has the complete batch and all weights.
+    """
+    ranks = group()
+    torch.manual_seed(0)
+    x, y = torch.randn(16, 12), torch.arange(16) % 3
+
+    def block(inputs):
+        if closed:
+            return ffcore.LocalBlock(Dense((inputs,), 6), "linear-head", objective="cross-entropy")
+        layers = nn.Sequential(nn.Linear(inputs, 10), nn.Tanh(), nn.Linear(10, 6), nn.Tanh())
+        return ffcore.LocalBlock(layers, "linear-head", objective="cross-entropy")
+
+    net = ffcore.Network([block(12), block(6)], algorithm="local-errors", example=x[:2], classes=3).double()
+    if shards and ranks.world > 1:
+        mesh = init_device_mesh("cpu", (ranks.world,))
+        for each in net.blocks:
+            for part in (*([] if closed else (each.body[0], each.body[2])), each.body, each.goodness):
+                fully_shard(part, mesh=mesh)
+        x, y = x.chunk(ranks.world)[ranks.rank], y.chunk(ranks.world)[ranks.rank]
+    optimizers = ffcore.optimizers(net, getattr(torch.optim, optimizer), lr=lr, clip=clip)
+    for _ in range(steps):
+        losses = net.learn(x.double(), y, optimizers)
+    whole = {name: t.full_tensor() if hasattr(t, "full_tensor") else t for name, t in net.named_parameters()}
+    held = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in net.parameters())
+    return {
+        "weights": {name: t.detach().clone() for name, t in whole.items()},
+        "held": held,
+        "losses": losses,
+        "scores": net.scores(x.double()),
+    }
