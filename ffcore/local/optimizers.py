@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -16,6 +17,7 @@ from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.private import unwrapped
 
 if TYPE_CHECKING:
+    from ffcore.local.block import LocalBlock
     from ffcore.local.network import LocalNetwork
 
 Make = Callable[..., torch.optim.Optimizer]
@@ -150,6 +152,7 @@ def block_optimizers(
     for name, block in blocks.learners.items():
         if not (parameters := block.trainable):
             continue
+        _refuse_divided(block)
         chosen = by_name.get(name, by_name.get("*"))
         if chosen is None:
             raise UserError(f"optimizers: block {name} has none; name it, or give one for '*'")
@@ -189,6 +192,26 @@ def refuse_others(optimizers: BlockOptimizers, blocks: LocalNetwork) -> None:
                 f"optimizers: that of block {name} holds parameters of another network; make new ones with "
                 "ffcore.optimizers(net, …)"
             )
+
+
+def _refuse_divided(block: LocalBlock) -> None:
+    """Raise if ``fully_shard`` was called with a block, not with the modules inside.
+
+    Raises:
+        UserError: the block learns within its ``forward``, before the gradients of its weights are summed.
+    """
+    fsdp: Any = sys.modules.get("torch.distributed.fsdp")  # not imported: nothing is divided
+    if fsdp is None:
+        return
+    # `ffcore.localize` redirects the forward of a sub-module to the block
+    calls = [
+        part for part in block.body.modules() if getattr(vars(part).get("forward"), "block", None) is block
+    ]
+    if any(isinstance(part, fsdp.FSDPModule) for part in (block, *calls)):
+        raise UserError(
+            f"optimizers: block {block.name}: fully_shard has divided the whole block, which learns within "
+            "its forward; divide the modules inside, such as the layers of its body"
+        )
 
 
 def _made(

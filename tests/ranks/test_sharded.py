@@ -25,3 +25,9 @@ def test_two_ranks_with_half_of_the_weights_make_the_steps_of_one_process(pool, 
     for name, loss in one["losses"].items():
         mean = sum(result["losses"][name] for result in ranks) / len(ranks)
         torch.testing.assert_close(mean, loss, rtol=0, atol=1e-12)
+
+
+def test_a_block_that_is_divided_as_a_whole_raises(pool):
+    for messages in pool("shards_a_whole_block"):
+        assert len(messages) == 2
+        assert all("fully_shard has divided the whole block" in message for message in messages)

@@ -349,6 +349,24 @@ def normed(kind, shape, sizes, options, calls=2, evaluates=False, together=True,
     }
 
 
+def shards_a_whole_block():
+    """Returns the errors of optimisers for blocks that `fully_shard` got as a whole."""
+    mesh, x, messages = init_device_mesh("cpu", (group().world,)), torch.rand(2, 4), []
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
+    head = {"head": "1", "algorithm": "forward-forward", "goodness": "sum-squares", "objective": "logistic"}
+    localized = ffcore.localize(model, "0", example=x, classes=3, **head)
+    fully_shard(model[0], mesh=mesh)
+    whole = ffcore.LocalBlock(nn.Linear(4, 3), "linear-head", objective="cross-entropy")
+    of_blocks = ffcore.Network([whole], "local-errors", example=x, classes=3)
+    fully_shard(whole, mesh=mesh)
+    for net in (localized, of_blocks):
+        try:
+            ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+        except ffcore.errors.UserError as error:
+            messages.append(str(error))
+    return messages
+
+
 def refused():
     """Returns the error of a global batch of one row."""
     try:
