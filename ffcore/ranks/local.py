@@ -116,8 +116,8 @@ class LocalDDP(DDPStrategy):
         if not isinstance(module, ForwardOnly):
             raise TypeError(f"strategy {self.strategy_name}: trains ForwardOnly, not {type(module).__name__}")
         module.distribution = self.distribution()
-        if module.distribution.learning.world > 1:
-            module.distribution.learning.batch_norm = self._sync_batchnorm
+        if (sharing := module.distribution.learning).world > 1:
+            sharing.batch_norm = self._sync_batchnorm
         # Lightning's own conversion to nn.SyncBatchNorm gives all ranks the same weight, and refuses CPUs.
         self._layer_sync = None
         for part in {module, *module.network.learners.values()}:  # localized blocks are not sub-modules
