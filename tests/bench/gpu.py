@@ -49,12 +49,12 @@ PIECES: dict[str, Piece] = {
     "equal-fp32": Piece(55, "equality", {"precision": "fp32"}),
     "steps-fp32": Piece(45, "steps", {"bf16": False}),
     "equal-bf16": Piece(35, "equality", {"precision": "bf16"}),
+    "equal-fp64": Piece(30, "equality", {"precision": "fp64"}),
     "equal-compiled": Piece(50, "equality", {"precision": "fp32", "compile": True, "recipes": COMPILED}),
     "steps-bf16": Piece(40, "steps", {"bf16": True}),
     "train-vgg8b-predsim": Piece(85, "training", {"name": "vgg8b-predsim", "bf16": True}),
     "train-channel-resnet17": Piece(80, "training", {"name": "channel-resnet17", "bf16": True}),
     "train-ff-2000x4": Piece(60, "training", {"name": "ff-2000x4", "bf16": False}),
-    "equal-fp64": Piece(30, "equality", {"precision": "fp64"}),
     "equal-compiled-bf16": Piece(30, "equality", {"precision": "bf16", "compile": True, "recipes": COMPILED}),
     "steps-compiled": Piece(30, "steps", {"bf16": False, "compile": True}),
 }
@@ -76,12 +76,17 @@ def measured(name: str, given: argparse.Namespace, until: float) -> Any:
     torch.set_num_threads(1 if device.type == "cpu" else 4)
     piece = PIECES[name]
     options = dict(piece.options)
+    stopped = {"status": "stopped", "error": "its time was over; the result is what was measured before"}
+
+    def save(result: Any) -> None:
+        write(given.work / f"{name}.json", {**stopped, "result": result})
+
     if piece.call == "equality":
         if given.tiny:
             options["recipes"] = options.get("recipes", ("digits/ff", "digits/channel", "digits/predsim"))[:3]
-        return equality(device, until, **options)
+        return equality(device, until, save=save, **options)
     if piece.call == "steps":
-        return steps(device, until, tiny=given.tiny, **options)
+        return steps(device, until, tiny=given.tiny, save=save, **options)
     return training(
         options["name"],
         device,
@@ -203,10 +208,10 @@ def _attempt(do: Callable[[], Any]) -> Any:
 
 
 def _line(piece: Mapping[str, Any]) -> str:
-    if piece["status"] != "done":
+    if "result" not in piece:
         return f"{piece['status']}: {piece['error']}"[:300]
     result = piece["result"]
-    return str(result.get("counts") or result.get("state") or "done")
+    return f"{piece['status']} {result.get('counts') or result.get('state') or ''}"
 
 
 def _given() -> argparse.Namespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,7 +84,13 @@ def step_of(
 
 
 def steps(
-    device: torch.device, until: float, *, bf16: bool, compile: bool = False, tiny: bool = False
+    device: torch.device,
+    until: float,
+    *,
+    bf16: bool,
+    compile: bool = False,
+    tiny: bool = False,
+    save: Callable[[Any], object] = lambda found: None,
 ) -> dict[str, Any]:
     """Measure all families, in batches of the recipe's size and of 1024, until a time of `time.monotonic`.
 
@@ -118,4 +125,5 @@ def steps(
                 if base and "ms" in each:
                     each["of_backprop"] = each["ms"] / base
             found[f"{family}, batch {batch}"] = made
+            save(found)
     return found
