@@ -44,7 +44,7 @@ CLASSES = 10
 """Of each of these data sets, also of those that have more."""
 SMALLER = {
     "resnet17": {"widths": [10, 20, 40, 80]},
-    "predictive": {"units": [20, 20], "steps": 2},
+    "predictive": {"units": [20, 20]},  # recipes name iterations of theirs
     "denoisers": {"steps": 2},
 }
 """Options that make items of networks smaller, by kind."""
