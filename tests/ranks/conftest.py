@@ -31,6 +31,12 @@ def four():
 
 
 @pytest.fixture(scope="session")
+def exchange():
+    """The module exchange.py."""
+    return load("exchange")
+
+
+@pytest.fixture(scope="session")
 def work():
     """The module work.py, whose functions the ranks of the pool run, in this process."""
     return load("work")

@@ -15,7 +15,7 @@ ANSWER = 120  # seconds
 
 
 class Pool:
-    """Calls a function of work.py on every rank at the same time. Starts on the first call."""
+    """Calls a function of work.py or exchange.py on every rank at the same time. Starts on the first call."""
 
     def __init__(self, world):
         self.world = world
@@ -88,17 +88,20 @@ def serve(rank, world, port, address):
     import torch
     import torch.distributed as dist
 
-    spec = importlib.util.spec_from_file_location("ranks_work", Path(__file__).with_name("work.py"))
-    known = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = known  # recipes may name its classes
-    spec.loader.exec_module(known)
+    known = {}
+    for name in ("work", "exchange"):
+        spec = importlib.util.spec_from_file_location(f"ranks_{name}", Path(__file__).with_name(f"{name}.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # recipes may name its classes
+        spec.loader.exec_module(module)
+        known |= vars(module)
     torch.set_num_threads(1)
     # a file as rendezvous: another program may have taken a free port in the meantime
     dist.init_process_group("gloo", init_method=f"file://{address}-met", rank=rank, world_size=world)
     while True:
         work, args, kwargs = pickle.loads(pipe.recv_bytes())
         try:
-            answer = getattr(known, work)(*args, **kwargs)
+            answer = known[work](*args, **kwargs)
         except BaseException as error:
             error.add_note(traceback.format_exc())  # pickling loses the traceback
             answer = error

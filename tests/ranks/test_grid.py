@@ -8,6 +8,11 @@ GRID = {
     "ff, hypotheses and readouts": ("digits/ff-unsupervised", ["network.0.units=40"], 0.01),
     "channel": ("digits/channel", ["block.penalties.contrast={kind: contrast, width: 8}"], 0.1),
     "local errors": ("digits/mono-forward", [], 0.01),
+    "batch norm": (
+        "digits/channel",
+        ["network=[{kind: conv-norm, channels: 20, stride: 2}, {kind: conv-norm, channels: 20}]"],
+        0.1,
+    ),
     "blocks that do not read each other": (
         "digits/noprop",
         [

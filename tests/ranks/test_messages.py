@@ -9,9 +9,9 @@ from ffcore.ranks.shared import SLOTS
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["torch.distributed", "shared memory"])
-def test_messages_of_several_kinds_and_sizes_arrive_in_order(pool, work, shared):
+def test_messages_of_several_kinds_and_sizes_arrive_in_order(pool, exchange, shared):
     _, received = pool("exchanged", shared)
-    for (_, tensors, _), arrived in zip(work.messages(), received, strict=True):
+    for (_, tensors, _), arrived in zip(exchange.messages(), received, strict=True):
         for sent, got in zip(tensors, arrived, strict=True):
             assert torch.equal(got, sent)
             assert got.dtype == sent.dtype

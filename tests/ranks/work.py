@@ -16,16 +16,13 @@ from torch.distributed.fsdp import fully_shard
 import ffcore
 from ffcore.build.assemble import assembled_for
 from ffcore.build.form import Form
-from ffcore.errors import LostError
 from ffcore.interfaces import ALONE, Goodness, Idle, shared_by
 from ffcore.local.batch_norm import synchronise
 from ffcore.ranks.drift import Drift
 from ffcore.ranks.grid import GridStrategy
 from ffcore.ranks.group import Group
-from ffcore.ranks.link import Incoming, Outgoing
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
-from ffcore.ranks.shared import connect_next, connect_previous
 from ffcore.ranks.vote import Vote
 from ffcore.recipe.load import load
 from ffcore.run import train
@@ -143,68 +140,6 @@ def held(recipe, overrides, pipeline):
     Look.__module__ = OURS
     fit(recipe, overrides, 3, pipeline, callbacks=[Look()])
     return seen
-
-
-def messages():
-    """Returns messages as (kind, tensors, samples), of batches of at most 4 samples."""
-    torch.manual_seed(0)
-    image = torch.randn(8, 3, 5, 2).to(memory_format=torch.channels_last)
-    learned = [("learn", [torch.randn(2 * n, 3), torch.randn(2 * n)], n) for n in (4, 4, 2)]
-    read = ("read", [image[:4].clone(memory_format=torch.preserve_format)], 4)
-    measured = [("measure", [torch.randn(rows, 7, dtype=torch.float64)], rows) for rows in (3, 9)]
-    return [*learned, read, learned[0], read, *measured, learned[1], ("large", [torch.randn(4, 50_000)], 4)]
-
-
-def exchanged(shared):
-    """Send `messages` from rank 0 to rank 1; returns those that have arrived."""
-    pair = group()
-    if pair.rank == 0:
-        sender = connect_next(pair, 60) if shared else Outgoing(pair, 4, torch.device("cpu"))
-        for message in messages():
-            sender.send(*message)
-        sender.close()
-        return []
-    receiver = connect_previous(pair, 60) if shared else Incoming(pair, 4, torch.device("cpu"))
-    arrived = [receiver.receive(kind, samples) for kind, _, samples in messages()]
-    receiver.close()
-    return arrived
-
-
-def abandoned():
-    """Close the receiver; returns the sender's error, and files in memory that are left."""
-    pair = group()
-    if pair.rank == 1:
-        receiver = connect_previous(pair, 60)
-        receiver.receive("learn", 1)
-        receiver.close()
-        return None
-    sender = connect_next(pair, 60)
-    try:
-        for _ in range(20):
-            sender.send("learn", [torch.ones(1, 3)], 1)
-    except LostError as error:
-        return type(error), str(error), sorted(map(str, Path("/dev/shm").glob("ffcore-*")))
-    return None
-
-
-def blocked():
-    """Send while the other rank receives nothing; returns how many messages were sent within its timeout."""
-    pair = group()
-    if pair.rank == 1:
-        receiver = connect_previous(pair, 60)
-        receiver.receive("learn", 1)
-        pair.objects(None)
-        return None
-    sender, sent = connect_next(pair, 0.5), 0
-    sender.send("learn", [torch.ones(1, 3)], 1)
-    try:
-        while sent < 20:
-            sender.send("learn", [torch.ones(1, 3)], 1)
-            sent += 1
-    except LostError:
-        pass
-    pair.objects(None)
-    return sent
 
 
 def sums():
@@ -423,7 +358,9 @@ def localized(compiled=False, steps=5):
             enable_model_summary=False,
             inference_mode=False,
         )
-        trainer.fit(module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks))
+        trainer.fit(
+            module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks.rank, ranks.world)
+        )
     assert not any("forward" in vars(part) for part in net.modules() if isinstance(part, nn.BatchNorm2d))
     return net.state_dict()
 
