@@ -30,6 +30,7 @@ def train(
     bar: bool = False,
     callbacks: Sequence[Callback] = (),
     report: bool = True,
+    auto_resume: bool = False,
     **overrides: Any,
 ) -> Run:
     """Train a recipe and write its run directory.
@@ -47,6 +48,8 @@ def train(
         bar: draw a progress bar.
         callbacks: Lightning callbacks for the training.
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
+        auto_resume: if ``run_dir`` has an unfinished run of the recipe, resume it: for programs that
+            torchrun, SLURM or Kubernetes starts again.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
             A list replaces the whole list of the recipe; a path names one entry:
             ``**{"network.0.units": 100}``. An object may replace any kind:
@@ -57,7 +60,9 @@ def train(
     """
     from rich.console import Console
 
+    from ffcore.files import CONFIG
     from ffcore.recipe.load import loaded
+    from ffcore.run.resume import resume as run_resume
     from ffcore.run.train import train as run_train
 
     if isinstance(data, Mapping):
@@ -72,7 +77,12 @@ def train(
         expect("run_dir", os.fspath(run_dir) or None, str, "a path, or None for a new directory")
     directory = Path(run_dir) if run_dir is not None else None
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
-    return run_train(resolved, directory, dataset=data, console=console, callbacks=callbacks, report=report)
+    if auto_resume and directory is None:
+        raise UserError("auto_resume: needs run_dir, the directory of the run")
+    options: Any = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
+    if auto_resume and directory is not None and (directory / CONFIG).is_file():
+        return run_resume(directory, recipe=resolved, **options)
+    return run_train(resolved, directory, **options)
 
 
 def resume(

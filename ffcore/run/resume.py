@@ -22,7 +22,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
-from ffcore.run.recorded import recipe_of
+from ffcore.run.recorded import recipe_of, recorded
 from ffcore.run.same import difference, refuse_edited, refuse_overrides, report_changed_plugins
 from ffcore.run.surroundings import own_settings
 from ffcore.run.train import Job, reporter
@@ -72,9 +72,7 @@ def resume(
     refuse_overrides(run_dir, overrides)
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
-    own = recipe_of(run_dir, overrides, objects)
-    if recipe is not None:
-        refuse_another(run_dir, own, recipe)
+    own = _own(run_dir, recipe, overrides, objects)
     if own.data.dataset.kind == "given" and dataset is None:
         raise UserError(
             f"--resume {run_dir}: its data were given from Python; resume it with "
@@ -114,6 +112,18 @@ def resume(
             (run_dir / files.EXITS).unlink(missing_ok=True)
             (run_dir / files.ANALYSIS).unlink(missing_ok=True)
         return job.run(run_dir, group, loggers, console, max_time, started, newest, state, report=report)
+
+
+def _own(
+    run_dir: Path, recipe: Recipe | None, overrides: Sequence[str], objects: Mapping[str, Any] | None
+) -> Recipe:
+    if recipe is not None and not overrides:
+        refuse_another(run_dir, recorded(run_dir), recipe)
+        return absolute(recipe)  # it has the Python objects that config.yaml only describes
+    own = recipe_of(run_dir, overrides, objects)
+    if recipe is not None:
+        refuse_another(run_dir, own, recipe)
+    return own
 
 
 def refuse_another(run_dir: Path, own: Recipe, recipe: Recipe) -> None:
