@@ -145,6 +145,16 @@ class Runs:
         return sorted({commit for run in self.runs for commit in run["git_commit"].split(", ")})
 
     @property
+    def dirty(self) -> bool:
+        """Whether one of them ran uncommitted code; keep.py refuses such runs today."""
+        return any("dirty" in commit for commit in self.commits)
+
+    @property
+    def data(self) -> str:
+        """Name of the data set; of a function that makes or loads it, what it makes or loads."""
+        return str(self["data"]["name"]).rpartition(":")[2].removeprefix("load_").replace("_", "-")
+
+    @property
     def planned(self) -> int:
         """Epochs of the recipe, without overrides."""
         return load(self.name).trainer.max_epochs
@@ -256,7 +266,9 @@ def percent(values: list[float], digits: int = 2) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Formats seconds as minutes and seconds, or as hours."""
+    """Formats seconds as minutes and seconds, or as hours; less than a minute with a decimal."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

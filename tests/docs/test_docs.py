@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -90,23 +89,6 @@ def test_every_plugin_and_recipe_is_listed_in_the_docs() -> None:
     for name in names():
         assert any(f"`{name}`" in text for text in pages.values()), name
         assert find(name).is_file()
-
-
-def test_the_page_of_results_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "docs/results")
-    made = runpy.run_path(str(ROOT / "docs/results/write.py"))["Page"]().text()
-    assert (ROOT / "docs/results/README.md").read_text(encoding="utf-8") == made
-
-
-def test_epochs_to_an_accuracy_lie_between_two_validations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "docs/results")
-    kept = runpy.run_path(str(ROOT / "docs/results/kept.py"))["Runs"]
-    every_fifth = {"recipe": "mnist/x", "curve": [[5, 50.0, 0.96], [10, 99.0, 0.971], [15, 150.0, 0.98]]}
-    every = {"recipe": "mnist/x", "curve": [[1, 11.0, 0.9], [2, 22.0, 0.97]]}
-    never = {"recipe": "mnist/x", "curve": [[5, 50.0, 0.96]]}
-    assert kept([every_fifth]).reached() == (99.0, (6, 10))
-    assert kept([every_fifth, every]).reached() == (22.0, (4, 6))
-    assert kept([every, never]).reached() is None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
