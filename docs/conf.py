@@ -221,8 +221,15 @@ def plain_asterisks(app: Any, what: str, name: str, obj: Any, options: Any, line
             lines[i] = "``".join(parts)
 
 
+def scripts(app: Any, page: str, *_: Any) -> None:
+    """Add the script that filters and sorts the tables to the pages of results, and to no other."""
+    if page.startswith("results/"):
+        app.add_js_file("results.js", loading_method="defer")
+
+
 def setup(app: Any) -> None:
     """Connect the hooks."""
+    app.connect("html-page-context", scripts)
     app.connect("autodoc-process-docstring", plain_asterisks, priority=100)  # before napoleon
     app.connect("builder-inited", write_pages)
     app.connect("source-read", at_home_on_the_site)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -131,3 +132,8 @@ def test_epochs_to_an_accuracy_lie_between_two_validations(written: ModuleType) 
     assert runs([every_fifth]).reached() == (99.0, (6, 10))
     assert runs([every_fifth, every]).reached() == (22.0, (4, 6))
     assert runs([every, never]).reached() is None
+
+
+def test_the_script_of_the_tables_needs_no_other_host() -> None:
+    text = (DOCS / "_static/results.js").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//\w|import|fetch|XMLHttpRequest", text)
