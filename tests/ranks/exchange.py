@@ -1,10 +1,11 @@
 """Functions by which the ranks of the pool exchange messages."""
 
-from pathlib import Path
+from unittest import mock
 
 import torch
 
 from ffcore.errors import LostError
+from ffcore.ranks import shared
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Incoming, Outgoing
 from ffcore.ranks.shared import connect_next, connect_previous
@@ -20,35 +21,43 @@ def messages():
     return [*learned, read, learned[0], read, *measured, learned[1], ("large", [torch.randn(4, 50_000)], 4)]
 
 
-def exchanged(shared):
+def exchanged(in_memory):
     """Send `messages` from rank 0 to rank 1; returns those that have arrived."""
     pair = Group()
     if pair.rank == 0:
-        sender = connect_next(pair, 60) if shared else Outgoing(pair, 4, torch.device("cpu"))
+        sender = connect_next(pair, 60) if in_memory else Outgoing(pair, 4, torch.device("cpu"))
         for message in messages():
             sender.send(*message)
         sender.close()
         return []
-    receiver = connect_previous(pair, 60) if shared else Incoming(pair, 4, torch.device("cpu"))
+    receiver = connect_previous(pair, 60) if in_memory else Incoming(pair, 4, torch.device("cpu"))
     arrived = [receiver.receive(kind, samples) for kind, _, samples in messages()]
     receiver.close()
     return arrived
 
 
 def abandoned():
-    """Close the receiver; returns the sender's error, and files in memory that are left."""
+    """Close the receiver; returns the sender's error, and the files in memory that are left."""
     pair = Group()
     if pair.rank == 1:
         receiver = connect_previous(pair, 60)
         receiver.receive("learn", 1)
         receiver.close()
         return None
-    sender = connect_next(pair, 60)
-    try:
-        for _ in range(20):
-            sender.send("learn", [torch.ones(1, 3)], 1)
-    except LostError as error:
-        return type(error), str(error), sorted(map(str, Path("/dev/shm").glob("ffcore-*")))
+    sender, paths = connect_next(pair, 60), []
+
+    def mapped(size):
+        made = new(size)
+        paths.append(made[0])
+        return made
+
+    new = shared._mapped
+    with mock.patch.object(shared, "_mapped", mapped):
+        try:
+            for _ in range(20):
+                sender.send("learn", [torch.ones(1, 3)], 1)
+        except LostError as error:
+            return type(error), str(error), len(paths), [path for path in paths if path.exists()]
     return None
 
 

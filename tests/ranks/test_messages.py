@@ -8,9 +8,9 @@ from ffcore.ranks.link import Order
 from ffcore.ranks.shared import SLOTS
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["torch.distributed", "shared memory"])
-def test_messages_of_several_kinds_and_sizes_arrive_in_order(pool, exchange, shared):
-    _, received = pool("exchanged", shared)
+@pytest.mark.parametrize("in_memory", [False, True], ids=["torch.distributed", "shared memory"])
+def test_messages_of_several_kinds_and_sizes_arrive_in_order(pool, exchange, in_memory):
+    _, received = pool("exchanged", in_memory)
     for (_, tensors, _), arrived in zip(exchange.messages(), received, strict=True):
         for sent, got in zip(tensors, arrived, strict=True):
             assert torch.equal(got, sent)
@@ -29,7 +29,7 @@ def test_the_kind_that_followed_last_time_is_expected():
 
 def test_a_rank_that_ends_is_named_and_no_file_is_left(pool):
     alone, _ = pool("abandoned")
-    assert alone == (LostError, "another rank has ended; this one cannot continue", [])
+    assert alone == (LostError, "another rank has ended; this one cannot continue", 1, [])
 
 
 def test_a_sender_waits_for_a_free_slot(pool):

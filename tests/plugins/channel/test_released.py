@@ -127,7 +127,7 @@ def test_two_steps_of_resnet17_are_those_of_the_released_code() -> None:
         rng = BatchRNG(1, step, 0, N, N)
         module.algorithm.learn(Batch(images(step), y, torch.arange(N), 0, N, rng), module.network)
         theirs(images(step), EPOCH, learn)
-    close = {"rtol": 0, "atol": 1e-9}  # AdamW divides rounding errors by gradients that are almost zero
+    close = {"rtol": 0, "atol": 1e-8}  # AdamW divides rounding errors by gradients that are almost zero
     for layer, block in zip(theirs.layers, blocks, strict=True):
         torch.testing.assert_close(block.body.conv.weight, layer.conv.weight, **close)
         torch.testing.assert_close(block.goodness.logits, layer.class_channel_weights, **close)
