@@ -27,6 +27,7 @@ from ffcore.ranks.shared import (
     SharedOutgoing,
     connect_next,
     connect_previous,
+    is_channels_last,
     possible,
 )
 
@@ -218,9 +219,7 @@ def connected(
 
 def _kind(t: Tensor, samples: int, batch: int) -> Kind:
     rows = len(t) // samples * batch
-    # A channels_last tensor is sent in its own layout: without a copy, and the receiver gets the same one.
-    last = t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
-    return Kind((rows, *t.shape[1:]), t.dtype, last)
+    return Kind((rows, *t.shape[1:]), t.dtype, is_channels_last(t))
 
 
 def _sized(kinds: Sequence[Kind], rows: int) -> list[Kind]:

@@ -10,10 +10,12 @@ import math
 import os
 import secrets
 import socket
-import tempfile
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Client, Connection, Listener
+from contextlib import contextmanager, suppress
+from functools import cache
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +28,6 @@ from ffcore.ranks.group import Group, lost_ranks
 
 SLOTS = 3
 """Messages that may be in the memory before the sender waits."""
-
-_IN_MEMORY = "/dev/shm"  # noqa: S108 - names come from mkstemp
 
 _ALIGN = 64  # bytes, so that every tensor begins at a multiple of its elements' size
 
@@ -56,7 +56,7 @@ class SharedOutgoing:
 
     def send(self, kind: str, tensors: Sequence[Tensor], samples: int) -> None:
         """Send a message; wait while the memory is full."""
-        lasts = [_is_channels_last(t) for t in tensors]
+        lasts = [is_channels_last(t) for t in tensors]
         packed = [t.permute(0, 2, 3, 1) if last else t for t, last in zip(tensors, lasts, strict=True)]
         size = sum(_rounded(t.numel() * t.element_size()) for t in packed)
         if size > len(self._memory) // SLOTS:
@@ -87,15 +87,20 @@ class SharedOutgoing:
             self._used -= 1
 
     def _grow(self, size: int) -> None:
+        """Make larger memory: a file without a name, so that nothing is left when a process is killed."""
         self._wait(0)
-        path, self._memory = _mapped(SLOTS * _rounded(size))
+        whole = SLOTS * _rounded(size)
+        number = os.memfd_create("ffcore")
         try:
+            os.posix_fallocate(number, 0, whole)  # otherwise a lack of memory kills the process later
+            self._memory = _mapped(number, whole)
             with _lost():
-                self._connection.send(("memory", [path, len(self._memory)]))
-            self._used, self._slot = 1, 0
-            self._wait(0)
+                self._connection.send(("memory", [whole]))
+                send_handle(self._connection, number, None)
         finally:
-            path.unlink()
+            os.close(number)
+        self._used, self._slot = 1, 0
+        self._wait(0)
 
 
 class SharedIncoming:
@@ -111,14 +116,19 @@ class SharedIncoming:
         self._memory = torch.empty(0, dtype=torch.uint8)
 
     def receive(self, kind: str, samples: int) -> list[Tensor]:
-        """Return the next message."""
+        """Return the next message; its size comes with it, so that ``samples`` is not used."""
         sent, places = self._next()
         if sent == "memory":
-            path, size = places
-            self._memory = torch.from_file(str(path), shared=True, size=size, dtype=torch.uint8)
+            with _lost():
+                number = recv_handle(self._connection)
+            try:
+                self._memory = _mapped(number, places[0])
+            finally:
+                os.close(number)
             self._free()
             sent, places = self._next()
-        assert sent == kind, f"a message {sent!r} where {kind!r} is expected"
+        if sent != kind:
+            raise RuntimeError(f"a message {sent!r} where {kind!r} is expected")
         tensors = [_seen(self._memory, place).clone() for place in places]
         self._free()
         return [
@@ -143,50 +153,77 @@ class SharedIncoming:
 
 
 def connect_next(pair: Group, timeout: float) -> SharedOutgoing | None:
-    """Connect to the next rank, which calls `connect_previous`; None if it is on another machine."""
-    key, seen = secrets.token_bytes(), [False]
-    with Listener(None, "AF_UNIX", authkey=key) as listener:
+    """Connect to the next rank, which calls `connect_previous`; None if they cannot share memory."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        address = _bound(listener)
+        key, seen = secrets.token_bytes(), [False]
         with lost_ranks():
-            dist.send_object_list([(listener.address, key)], group=pair.processes, group_dst=1)
+            dist.send_object_list([(_machine(), address, key)], group=pair.processes, group_dst=1)
             dist.recv_object_list(seen, group=pair.processes, group_src=1)
-        return SharedOutgoing(listener.accept(), timeout) if seen[0] else None
+        if not seen[0]:
+            return None
+        with _lost():
+            listener.settimeout(timeout)
+            connection = _connection(listener.accept()[0])
+            deliver_challenge(connection, key)
+            answer_challenge(connection, key)
+    return SharedOutgoing(connection, timeout)
 
 
 def connect_previous(pair: Group, timeout: float) -> SharedIncoming | None:
-    """Connect to the previous rank, which calls `connect_next`; None if it is on another machine."""
+    """Connect to the previous rank, which calls `connect_next`; None if they cannot share memory."""
     given: list[Any] = [None]
     with lost_ranks():
         dist.recv_object_list(given, group=pair.processes, group_src=0)
-        address, key = given[0]
-        here = os.path.exists(address)
-        dist.send_object_list([here], group=pair.processes, group_dst=0)
-    return SharedIncoming(Client(address, "AF_UNIX", authkey=key), timeout) if here else None
+    machine, address, key = given[0]
+    connected, local = False, socket.socket(socket.AF_UNIX)
+    if machine == _machine() and address is not None:
+        with suppress(OSError):  # of another container, for example
+            local.connect(address)
+            connected = True
+    with lost_ranks():
+        dist.send_object_list([connected], group=pair.processes, group_dst=0)
+    if not connected:
+        local.close()
+        return None
+    connection = _connection(local)
+    with _lost():
+        answer_challenge(connection, key)
+        deliver_challenge(connection, key)
+    return SharedIncoming(connection, timeout)
+
+
+def _bound(listener: socket.socket) -> bytes | None:
+    """Let a socket listen at a name that needs no file; return the name, None if there are none."""
+    address = b"\0ffcore-" + secrets.token_hex(16).encode()
+    try:
+        listener.bind(address)
+        listener.listen(1)
+    except OSError:
+        return None
+    return address
+
+
+def _connection(local: socket.socket) -> Connection[Any, Any]:
+    local.setblocking(True)
+    return Connection(local.detach())
+
+
+@cache
+def _machine() -> str:
+    """Return what names a machine from its start to its end."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()} {boot.read_text(encoding='ascii').strip() if boot.exists() else ''}"
 
 
 def possible(device: torch.device) -> bool:
-    """Return whether ranks on such devices may share memory, if they are on one machine."""
-    return device.type == "cpu" and hasattr(socket, "AF_UNIX")
+    """Return whether ranks on such devices can share memory, if they are on one machine: with Linux."""
+    return device.type == "cpu" and sys.platform == "linux"
 
 
-def _mapped(size: int) -> tuple[Path, Tensor]:
-    """Return a new file in memory, or where there is no room on a disk, and its bytes."""
-    for folder in (_IN_MEMORY, tempfile.gettempdir()):
-        if not os.path.isdir(folder):
-            continue
-        number, name = tempfile.mkstemp(prefix="ffcore-", dir=folder)
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(number, 0, size)  # otherwise a full /dev/shm kills the process later
-            else:
-                os.truncate(number, size)
-            return Path(name), torch.from_file(name, shared=True, size=size, dtype=torch.uint8)
-        except OSError:
-            os.unlink(name)
-            if folder == tempfile.gettempdir():
-                raise
-        finally:
-            os.close(number)
-    raise FileNotFoundError(tempfile.gettempdir())
+def _mapped(number: int, size: int) -> Tensor:
+    """Return the bytes of a file without a name, which is open under a number in this process."""
+    return torch.from_file(f"/proc/self/fd/{number}", shared=True, size=size, dtype=torch.uint8)
 
 
 def _seen(memory: Tensor, place: _Place) -> Tensor:
@@ -199,7 +236,8 @@ def _rounded(size: int) -> int:
     return -(-max(size, 1) // _ALIGN) * _ALIGN
 
 
-def _is_channels_last(t: Tensor) -> bool:
+def is_channels_last(t: Tensor) -> bool:
+    """Return whether an image is stored in channels-last: it is sent so, and the receiver gets the same."""
     return t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
 
 

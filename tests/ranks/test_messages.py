@@ -27,9 +27,13 @@ def test_the_kind_that_followed_last_time_is_expected():
     assert expected == ["learn", "read", "read", "learn", None, "read"]
 
 
-def test_a_rank_that_ends_is_named_and_no_file_is_left(pool):
+def test_a_rank_that_ends_is_an_error_of_the_other(pool):
     alone, _ = pool("abandoned")
-    assert alone == (LostError, "another rank has ended; this one cannot continue", 1, [])
+    assert alone == (LostError, "another rank has ended; this one cannot continue")
+
+
+def test_ranks_that_cannot_reach_each_other_locally_share_no_memory(pool):
+    assert pool("apart") == [False, False]
 
 
 def test_a_sender_waits_for_a_free_slot(pool):
