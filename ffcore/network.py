@@ -140,8 +140,8 @@ class Network(nn.Module):
         self.recorder = self._record  # one object: setting a module's attribute is slow
         self.autocast: torch.dtype | None = None
         self.windows: tuple[range, ...] | None = None  # that learn now
-        self._frozen = sum(block.frozen for block in self.local.blocks)
-        self._learning = len(self.local.learning)  # stored: going over all parameters in every step is slow
+        self._counted: tuple[int, BlockOptimizers | None] = (-1, None)  # see `advance`
+        self._learning = 0
         refuse_misfits(self.algorithm, self.contribution, self.local)
         with at_path("algorithm"):
             self.algorithm.connect(self.local)
@@ -250,9 +250,10 @@ class Network(nn.Module):
 
     def advance(self, progress: Progress) -> bool:
         """Set the progress of the schedule and all components; return whether other blocks learn now."""
-        frozen = sum(block.frozen for block in self.local.blocks)
-        if frozen != self._frozen:
-            self._frozen, self._learning, self.windows = frozen, len(self.local.learning), None
+        # not in every step: that would go over all parameters
+        counted = sum(block.frozen for block in self.local.blocks), self.local.optimizers
+        if counted != self._counted:
+            self._counted, self._learning, self.windows = counted, len(self.local.learning), None
         windows = self.schedule.windows(progress, self._learning)
         # only lists can be compared: `plan` refuses anything else
         changed = not isinstance(windows, list | tuple) or windows != self.windows

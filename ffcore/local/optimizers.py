@@ -153,14 +153,25 @@ def block_optimizers(
         if not (parameters := block.trainable):
             continue
         _refuse_divided(block)
-        chosen = by_name.get(name, by_name.get("*"))
-        if chosen is None:
+        chosen = by_name[name] if name in by_name else by_name.get("*", ...)
+        if chosen is ...:
             raise UserError(f"optimizers: block {name} has none; name it, or give one for '*'")
+        if chosen is None:
+            key = name if name in by_name else "*"
+            raise UserError(
+                f"optimizers: {key!r} is None, but block {name} has parameters that learn; give a torch "
+                "optimiser class, or freeze the block before, with its method freeze()"
+            )
         made[name] = BlockOptimizer(
             parameters,
             _made(chosen, parameters, name, options),
             *(clip, accumulate, ranks, of_blocks.get(name, of_blocks.get("*"))),
             overlaps=block not in in_circuits,  # blocks of a circuit read each other's parameters
+        )
+    if not made:
+        raise UserError(
+            "optimizers: no block has parameters that learn: requires_grad is False for all of them; leave "
+            "those of one block or more with requires_grad_(True)"
         )
     return BlockOptimizers(made)
 

@@ -40,8 +40,8 @@ def planned(
     """Return the places of all blocks that learn; see `ffcore.interfaces.Schedule`.
 
     The indices of windows count only blocks with trainable parameters. A block without any, such as pooling,
-    is added to the window before it, as far as needed to reach a loss. A frozen block is added only if the
-    window has no loss without it.
+    is added to the window before it, as far as needed to reach a loss. A frozen block, also one whose
+    parameters were all frozen in torch, is added only if the window has no loss without it.
 
     Args:
         windows: ranges of indices of learning blocks.
@@ -94,9 +94,13 @@ def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:
     """
     losses = [i for i, b in enumerate(covered) if b.loss is not None or type(b.rule) is not Gradient]
     beyond = [i for i in losses if i >= learns]
-    frozen = next((i for i, b in enumerate(covered) if b.frozen and i > learns), len(covered))
+    frozen = next((i for i, b in enumerate(covered) if i > learns and _frozen(b)), len(covered))
     near = [i for i in beyond if i < frozen]
     return next(iter(near[-1:] or beyond[:1] or losses[-1:]), None)
+
+
+def _frozen(block: LocalBlock) -> bool:
+    return block.frozen or (not block.trainable and next(block.parameters(), None) is not None)
 
 
 def _refuse_idle_handoff(block: LocalBlock) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import LearningRule, Out, Views
@@ -37,6 +37,13 @@ def backward(losses: Sequence[Mapping[str, Tensor]], window: Sequence[Call]) -> 
     total = terms[0] if len(terms) == 1 else sum(terms[1:], terms[0])
     if not total.requires_grad:
         block, _, out = window[-1]
+        if not any(p.requires_grad for each, _, _ in window for p in cast(nn.Module, each).parameters()):
+            names = ", ".join(each.name for each, _, _ in window)
+            raise UserError(
+                f"block {names}: requires_grad is False for all parameters, but was True when the optimisers "
+                "were made; make new ones with ffcore.optimizers(net, …), or freeze the block with its "
+                "method freeze()"
+            )
         raise UserError(
             f"block {block.name}: no gradient leads from its loss to its parameters: "
             f"{_without_graph(block, out)} has no graph, as after detach(), no_grad(), a comparison or a "

@@ -408,6 +408,41 @@ def test_a_block_that_is_frozen_later_stops_learning():
     assert list(net.learn(x, y, optimizers)) == ["block2"]
 
 
+@pytest.mark.parametrize("stored", [0, 1])
+def test_a_block_frozen_in_torch_before_its_optimisers_are_made_does_not_learn(stored):
+    net = network()
+    x, y = (t[:8] for t in digits())
+    net.blocks[stored].requires_grad_(False)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    learning = f"block{2 - stored}"
+    assert list(net.learn(x, y, optimizers)) == list(net.learn(x, y)) == [learning]
+    net.blocks[stored].requires_grad_(True)
+    assert len(net.learn(x, y, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))) == 2
+
+
+def test_a_block_frozen_in_torch_after_its_first_step_is_named():
+    last = nn.Sequential(nn.Linear(100, 9), nn.Tanh())
+    net = network([layer(64), ffcore.LocalBlock(last, goodness=SumSquares(), objective=Logistic())])
+    batch = [t[:8] for t in digits()]
+    net.learn(*batch, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
+    last[0].requires_grad_(False)
+    with pytest.raises(
+        UserError, match=r"^block block2: requires_grad is False .*make new ones .*freeze\(\)"
+    ):
+        net.learn(*batch)
+
+
+def test_optimisers_without_anything_to_learn_are_refused():
+    net = network()
+    with pytest.raises(
+        UserError, match=r"^optimizers: '\*' is None, but block block2 has parameters .*freeze"
+    ):
+        ffcore.optimizers(net, {"block1": torch.optim.SGD, "*": None}, lr=0.1)
+    net.requires_grad_(False)
+    with pytest.raises(UserError, match=r"^optimizers: no block has parameters that learn: requires_grad is"):
+        ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+
+
 def test_a_stage_with_parameters_outside_blocks_is_named():
     with pytest.warns(UserWarning, match="stage 1, a Linear, is not in any block"):
         network([layer(64), nn.Linear(100, 30), layer(30)])
