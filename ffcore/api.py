@@ -188,7 +188,7 @@ def sweep(
         study: name of the study in the storage; None for the name of the recipe.
         run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
         max_time: seconds for all runs together; None for no limit.
-        bar: print a line when a run starts and when it ends.
+        bar: print a line when a run starts and when it ends, and where the summary is.
         report: whether each run writes its own report.
         overrides: parts of the recipe to change, nested as in YAML, as for `train`; objects cannot be given.
 
@@ -201,6 +201,7 @@ def sweep(
     from ffcore.recipe.overrides import flat
     from ffcore.run import ranges, sweeping
     from ffcore.run.swept import launched, refuse_jobs
+    from ffcore.run.wording import in_python
 
     expect("recipe", recipe, (str, os.PathLike), "a recipe's name, or the path of a YAML file")
     expect("search", search or {}, Mapping, "a mapping of paths to ranges or lists")
@@ -210,18 +211,20 @@ def sweep(
     for each in seeds:
         if isinstance(each, bool) or not isinstance(each, int) or each < 0:
             raise UserError(f"seeds: {each!r} should be a whole number, 0 or more")
-    begun = sweeping.begin(
-        os.fspath(recipe),
-        [
-            *(ranges.as_override(path, value) for path, value in flat(overrides)),
-            *ranges.from_python(search or {}),
-        ],
-        seeds,
-        sweeping.Options(trials, prune, sampler, seed, storage, study),
-        run_dir=Path(run_dir) if run_dir is not None else None,
-        report=report,
-    )
-    return launched(begun, jobs, max_time, bar)
+    options = {"trials": trials, "prune": prune, "sampler": sampler}
+    with in_python():
+        begun = sweeping.begin(
+            os.fspath(recipe),
+            [
+                *(ranges.as_override(path, value) for path, value in flat(overrides)),
+                *ranges.from_python(search or {}),
+            ],
+            seeds,
+            options | {"seed": seed, "storage": storage, "study": study},
+            run_dir=Path(run_dir) if run_dir is not None else None,
+            report=report,
+        )
+        return launched(begun, jobs, max_time, bar)
 
 
 def add_plugin(plugin: Any) -> None:

@@ -13,8 +13,12 @@ from rich.table import Table
 
 PIPED_WIDTH = 100
 _WIDEST = 10_000
-_REST = 12
-"""Minimum width of the other columns."""
+_REST = 14
+"""Minimum width of columns beside the first one, if they have so much text."""
+_GAP = 3
+"""Width of the space between two columns."""
+_LEAST = 24
+"""Narrowest column of names in a terminal; below that the table is wider than the terminal."""
 
 
 class Plain(Console):
@@ -49,15 +53,21 @@ def print_whole(table: Table) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table. The first column, the names, is never shortened; the others wrap."""
+    """Print a table of which nothing is cut. Cells wrap; names only in a terminal too narrow for them.
+
+    A pipe is widened instead, so that names stay usable for grep and awk.
+    """
     rows = list(rows)
-    longest = max(cell_len(row[0]) for row in [columns, *rows])
+    widths = [max(cell_len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    least = [widths[0], *(min(width, _REST) for width in widths[1:])]
+    target = console()
+    room = target.width - sum(least[1:]) - _GAP * len(columns)
+    if target.is_terminal and _LEAST <= room < least[0]:
+        least[0] = room
+    target.width = max(target.width, sum(least) + _GAP * len(columns))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", min_width=None if index else longest)
+    for column, width in zip(columns, least, strict=True):
+        table.add_column(column, overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*row)
-    target = console()
-    # Widen the console rather than shorten names: a piped table must stay usable for grep and awk.
-    target.width = max(target.width, longest + _REST * (len(columns) - 1))
     target.print(table)

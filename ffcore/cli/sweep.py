@@ -71,12 +71,12 @@ def command(
         return run_sweep(sweep, jobs, max_time)
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
-    given_options = sweeping.Options(trials, prune, sampler, seed, storage, study)
+    given_options = {"trials": trials, "prune": prune, "sampler": sampler}
     sweep = sweeping.begin(
         recipe,
         overrides,
         seeds,
-        given_options,
+        given_options | {"seed": seed, "storage": storage, "study": study},
         run_dir=run_dir,
         command=ctx.obj["command"],
         report=report is True,

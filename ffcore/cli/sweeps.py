@@ -25,7 +25,7 @@ def run_sweep(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
     code = many.launch(
         sweep,
         many.program(click.get_current_context().obj["program"]),
-        jobs=jobs or 1,
+        jobs=jobs,
         max_time=max_time.seconds if max_time is not None else None,
         tell=click.echo,
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ffcore.errors import RunError, UserError, one_line
 from ffcore.files import METRICS
-from ffcore.plugin import manager
 from ffcore.recipe.text import parse
 from ffcore.report.text import plural
 from ffcore.run import directory
@@ -19,6 +18,7 @@ from ffcore.run.grid import SweepRun
 from ffcore.run.search import Trial, short
 from ffcore.run.study import Study
 from ffcore.run.sweep import RECIPE, Sweep, shown
+from ffcore.run.wording import again
 
 _FULL_S = 2.0
 """Seconds after which a study that had all its trials is asked again: one may have been given up."""
@@ -188,8 +188,7 @@ class Asked:
         try:
             yield
         except RunError as error:
-            again = manager.command("sweep", "--resume", str(self._sweep.folder))
-            raise RunError(f"{error}; when it is back, resume with `{again}`") from error
+            raise RunError(f"{error}; when it is back, resume with {again(self._sweep.folder)}") from error
 
 
 def _refuse_running(folder: Path) -> None:

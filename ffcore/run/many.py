@@ -41,7 +41,7 @@ def launch(
     sweep: Sweep,
     program: Sequence[str],
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     max_time: float | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> int:
@@ -52,7 +52,7 @@ def launch(
     Args:
         sweep: a sweep whose directory exists; a grid, or a search, whose runs are chosen one by one.
         program: the command that starts ffcore, without the subcommand.
-        jobs: number of runs at the same time.
+        jobs: number of runs at the same time; None for that of the call before, at first one.
         max_time: seconds for the whole sweep; None for no limit.
         tell: called with one line when a run starts and when it ends.
 
@@ -68,10 +68,11 @@ def launch(
         for run in sweep.runs:
             if run.status == INTERRUPTED:  # of an earlier call: the run is unfinished again
                 run.status = None
+        sweep.jobs = jobs or sweep.jobs
         sweep.refresh()
         source = _source(sweep, tell)
         ends = math.inf if max_time is None else time.monotonic() + max_time
-        _Work(sweep, source, program, jobs, tell).until_done(ends, pressed)
+        _Work(sweep, source, program, sweep.jobs, tell).until_done(ends, pressed)
         source.close()
     if pressed:
         return INTERRUPTED

@@ -12,6 +12,7 @@ from typing import Any
 from ffcore.errors import UserError, closest, shortened
 from ffcore.recipe.text import parse_value
 from ffcore.run.grid import refuse_twice, split
+from ffcore.run.wording import option
 
 WORDS = ("log", "linear", "int", "choice")
 EXAMPLES = "log:1e-4:1e-1, linear:0:0.5, int:1:8 or choice:a,b"
@@ -100,7 +101,8 @@ def parse_range(path: str, text: str) -> Range:
         meant = hint if "mean" in hint else ""  # all words are in the examples
         raise UserError(f"{where} is not a range; write {EXAMPLES}{meant}")
     if path == "seed":
-        raise UserError("seed: a search does not choose the seed; give --seeds 1,2,3 to average over seeds")
+        seeds = option("seeds", "1,2,3", "[1, 2, 3]")
+        raise UserError(f"seed: a search does not choose the seed; give {seeds} to average over seeds")
     word, rest = match[1], match[2]
     if word == "choice":
         return choice(path, [value.strip() for value in split(rest)])

@@ -24,6 +24,8 @@ from ffcore.run.ranges import Range, choice, known, looks, parse_range
 Whole = Annotated[int, Field(strict=True, ge=0)]
 State = Literal["done", "pruned", "failed", "running"]
 SAMPLERS = ("tpe", "random")
+CHOSEN = ("trials", "prune", "sampler", "seed", "storage", "study")
+"""The fields of `Search` that are options of the command, and arguments of `ffcore.sweep`."""
 _ABOUT = ("name", "title", "reference", "paper", "description", "seed")
 """Keys of a recipe that do not change what is searched."""
 _PASSWORD = re.compile(

@@ -11,7 +11,7 @@ from ffcore.report.text import number as formatted
 from ffcore.run import directory
 from ffcore.run.grid import SweepRun
 from ffcore.run.search import Search, Trial, ordered, short_value
-from ffcore.run.sweep import Sweep, plus_minus, remarks, shown
+from ffcore.run.sweep import PICTURE, Sweep, plus_minus, remarks, shown
 
 LEAST = 8
 """Fewest finished trials for which the importance of parameters is shown."""
@@ -121,7 +121,7 @@ def write(sweep: Sweep, complain: Callable[[str], None]) -> bool:
     from ffcore.report.document import Document
     from ffcore.report.section import Picture
     from ffcore.report.style import paper_style
-    from ffcore.run.sweep_picture import NAME, search_figure
+    from ffcore.run.sweep_picture import search_figure
 
     document = Document(title(sweep), sweep.folder, complain)
     with paper_style():
@@ -130,7 +130,7 @@ def write(sweep: Sweep, complain: Callable[[str], None]) -> bool:
             if section.title == "Trials" and figure is not None:
                 document.add("parameters", lambda: Section("Parameters"))
                 caption = f"The {_search(sweep).measure} of each trial; of a pruned one the last value."
-                picture = Picture(NAME.removesuffix(".png"), figure, caption)
+                picture = Picture(PICTURE.removesuffix(".png"), figure, caption)
                 document.cover(lambda picture=picture: picture)  # type: ignore[misc]
             document.add(section.title, lambda section=section: section)  # type: ignore[misc]
         document.write("summary")

@@ -18,6 +18,7 @@ from typing import Any
 from ffcore.errors import RunError, UserError, first_line
 from ffcore.run.ranges import Range, text_of
 from ffcore.run.search import Search, State, Trial, without_password
+from ffcore.run.wording import option
 
 try:
     import optuna
@@ -71,7 +72,9 @@ class Study:
         self._alive = 0.0
         if begun and self._file is not None and not self._file.exists():
             where = without_password(self.url)
-            raise UserError(f"{where}: the storage of the search is gone; if it has moved: --storage URL")
+            raise UserError(
+                f"{where}: the storage of the search is gone; if it has moved: {option('storage', 'URL')}"
+            )
         with _quiet(), self._opening():
             self._storage = _storage(self.url)
             self._pruner = optuna.pruners.MedianPruner()
@@ -219,7 +222,9 @@ class Study:
             self._study.set_user_attr(_ATTRIBUTE, json.dumps(ours))
             attributes = self._study.user_attrs
         if _ATTRIBUTE not in attributes:
-            raise UserError(f"{name} was not made by ffcore; give another name with --study NAME")
+            raise UserError(
+                f"{name} was not made by ffcore; give another name with {option('study', 'NAME')}"
+            )
         theirs: dict[str, Any] = json.loads(attributes[_ATTRIBUTE])
         for key in ("ranges", "seeds", "digest"):
             if theirs.get(key) == ours[key]:
@@ -229,7 +234,9 @@ class Study:
                 difference = f"its recipe {ours['recipe']} has other values or overrides"
             else:
                 difference = f"it has the {shown} {_listed(theirs.get(shown))}, not {_listed(ours[shown])}"
-            raise UserError(f"{name} is another search: {difference}; give another name with --study NAME")
+            raise UserError(
+                f"{name} is another search: {difference}; give another name with {option('study', 'NAME')}"
+            )
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
@@ -237,7 +244,7 @@ class Study:
             yield
         except (optuna.exceptions.OptunaError, SQLAlchemyError, ImportError, OSError) as error:
             raise UserError(
-                f"--storage {without_password(self.url)}: cannot be opened: {_reason(error)}"
+                f"{option('storage', without_password(self.url))}: cannot be opened: {_reason(error)}"
             ) from error
 
     @contextmanager

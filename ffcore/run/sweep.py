@@ -7,72 +7,27 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
 from ffcore.errors import UserError
 from ffcore.files import RESULTS, SUMMARY
 from ffcore.reading import read_json
 from ffcore.report.results import read_results
 from ffcore.report.text import NOTHING, clock, count, markdown_table
-from ffcore.run import directory
+from ffcore.run import comparing, directory
 from ffcore.run.grid import SweepRun
 from ffcore.run.search import Search
+from ffcore.run.sweep_record import Summary
 
 INTERRUPTED = 130
 """Exit status of a run that was interrupted and wrote a checkpoint."""
 FORMAT = 2
 """Version of ``summary.json``; a newer version cannot be read. A grid is still written in format 1."""
+PICTURE = "summary.png"
 RECIPE = "recipe.yaml"
 """In the directory of a search: its recipe, without overrides and values."""
-
-
-class Member(BaseModel):
-    """A run in ``summary.json``. Its metrics there are for readers: they are read from its own results."""
-
-    folder: str
-    point: tuple[str, ...]
-    overrides: tuple[str, ...]
-    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
-    exit_status: Annotated[int, Field(strict=True, ge=0, le=255)] | None = None
-    error: str | None = None
-    trial: Annotated[int, Field(strict=True, ge=0)] | None = None
-    pruned: Annotated[bool, Field(strict=True)] = False
-
-    @field_validator("folder")
-    @classmethod
-    def _inside(cls, folder: str) -> str:
-        # the runs of a sweep are written and resumed in these directories
-        if folder in ("", ".", "..") or "/" in folder or "\0" in folder or len(folder.encode()) > 250:
-            raise ValueError("should be the name of a directory in that of the sweep")
-        return folder
-
-
-class Summary(BaseModel):
-    """The content of ``summary.json``, as far as it is read again."""
-
-    format: Annotated[int, Field(strict=True, ge=0)] = 0
-    recipe: str
-    command: str | None
-    report: Annotated[bool, Field(strict=True)] = False
-    search: Search | None = None
-    members: tuple[Member, ...]
-
-    @field_validator("members")
-    @classmethod
-    def _once(cls, members: tuple[Member, ...]) -> tuple[Member, ...]:
-        if len({member.folder for member in members}) < len(members):
-            raise ValueError("two runs have the same folder")
-        return members
-
-    @model_validator(mode="after")
-    def _whole(self) -> Summary:
-        if self.search is None and not self.members:
-            raise ValueError("members: there are none")
-        if self.search is not None and any(member.trial is None for member in self.members):
-            raise ValueError("members: a run of a search has no trial")
-        return self
 
 
 @dataclass
@@ -89,6 +44,7 @@ class Sweep:
         command: the command line that started the sweep.
         report: whether each run writes its own report.
         search: what is searched, and found so far; None for a grid.
+        jobs: number of runs at the same time.
     """
 
     folder: Path
@@ -97,6 +53,7 @@ class Sweep:
     command: str | None = None
     report: bool = False
     search: Search | None = None
+    jobs: int = 1
     _read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -132,7 +89,9 @@ class Sweep:
             )
             for one in content.members
         ]
-        return cls(folder, content.recipe, runs, content.command, content.report, content.search)
+        return cls(
+            folder, content.recipe, runs, content.command, content.report, content.search, content.jobs
+        )
 
     def begin(self) -> None:
         """Write the recipes and the summary, before the first run starts."""
@@ -252,6 +211,8 @@ class Sweep:
             search_report.write_text(self)
             return
         parts = [f"# {self.recipe}: {len(self.runs)} runs", markdown_table(self.columns, rows(self))]
+        if (self.folder / PICTURE).exists():  # drawn after the last run
+            parts.append(f"![validation over each setting]({PICTURE})")
         parts += [*remarks(self), *([f"    {self.command}"] if self.command is not None else [])]
         directory.write_text(self.folder / "summary.md", "\n\n".join(parts) + "\n")
 
@@ -267,7 +228,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
                 {**_member(sweep, run), "trial": run.trial, "pruned": run.pruned} for run in sweep.runs
             ],
         }
-    best = best_point(sweep)
+    best = best_points(sweep)
     return {
         "format": 1,
         **_head(sweep),
@@ -275,7 +236,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
         "groups": [
             {
                 "point": list(point),
-                "best_on_validation": point == best,
+                "best_on_validation": point in best,
                 "n": sum(sweep.results(run) is not None for run in runs),
                 "test_error": _mean_std(_values(sweep, runs, "test_error")),
                 "val_accuracy": _mean_std(_values(sweep, runs, "val_accuracy")),
@@ -291,7 +252,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
 
 
 def _head(sweep: Sweep) -> dict[str, Any]:
-    return {"recipe": sweep.recipe, "command": sweep.command, "report": sweep.report}
+    return {"recipe": sweep.recipe, "command": sweep.command, "report": sweep.report, "jobs": sweep.jobs}
 
 
 def _member(sweep: Sweep, run: SweepRun) -> dict[str, Any]:
@@ -307,16 +268,19 @@ def _member(sweep: Sweep, run: SweepRun) -> dict[str, Any]:
     }
 
 
-def best_point(sweep: Sweep) -> tuple[str, ...] | None:
-    """Returns the point of the grid with the best mean on validation data; test results are not used."""
+def best_points(sweep: Sweep) -> list[tuple[str, ...]]:
+    """Returns the point of the grid with the best mean on validation data; test results are not used.
+
+    Only points with the same data are compared: there is a best one for each value of ``data.kind``, say.
+    A single point with results is not the best.
+    """
     task = sweep.task
     name, sign = ("val_accuracy", 1) if task is None else ("val", -1 if task["lower"] else 1)
-    means = {
-        point: sign * statistics.fmean(values)
-        for point, runs in sweep.points().items()
-        if (values := _values(sweep, runs, name))
-    }
-    return max(means, key=lambda point: means[point]) if len(means) > 1 else None
+    means: dict[tuple[str, ...], dict[tuple[str, ...], float]] = {}
+    for point, runs in sweep.points().items():
+        if values := _values(sweep, runs, name):
+            means.setdefault(comparing.setting(point), {})[point] = sign * statistics.fmean(values)
+    return [max(of, key=lambda point: of[point]) for of in means.values() if len(of) > 1]
 
 
 def rows(sweep: Sweep) -> list[list[str]]:
@@ -326,9 +290,9 @@ def rows(sweep: Sweep) -> list[list[str]]:
 
         return search_report.rows(sweep)
     made: list[list[str]] = []
-    best, digits = best_point(sweep), 2 if sweep.task is None else 4
+    best, digits = best_points(sweep), 2 if sweep.task is None else 4
     for point, runs in sweep.points().items():
-        mark = " (best val.)" if point == best else ""
+        mark = " (best val.)" if point in best else ""
         for run in runs:
             name = run.name if len(runs) > 1 else f"{run.name}{mark}"
             made.append([name, *_cells(sweep, run)])
@@ -341,12 +305,26 @@ def rows(sweep: Sweep) -> list[list[str]]:
 
 
 def remarks(sweep: Sweep) -> list[str]:
-    """Returns a line for every run that has failed."""
-    return [
+    """Returns a line on points that cannot be compared, and one for every run that has failed."""
+    failed = [
         f"{run.name} failed with exit status {run.status}: {run.error}; its output is in {sweep.log_of(run)}"
         for run in sweep.runs
         if sweep.state(run) == "failed"
     ]
+    return [*_data_differ(sweep), *failed]
+
+
+def _data_differ(sweep: Sweep) -> list[str]:
+    if sweep.search is not None:
+        paths = comparing.of_data(sweep.search.ranges)
+        return [f"the trials cannot be compared: {comparing.why(paths)}"] if paths else []
+    points = [dict(one.partition("=")[::2] for one in comparing.setting(run.point)) for run in sweep.runs]
+    if not (paths := list(dict.fromkeys(path for point in points for path in point))):
+        return []
+    marked = (
+        "(best val.) is among points with equal data" if best_points(sweep) else "no point is marked as best"
+    )
+    return [f"{marked}: {comparing.why(paths)}"]
 
 
 def _values(sweep: Sweep, runs: Iterable[SweepRun], key: str) -> list[float]:

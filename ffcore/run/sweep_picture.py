@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from ffcore.files import write_whole
 from ffcore.run.ranges import Range
 from ffcore.run.search import Search, Trial
-from ffcore.run.sweep import Sweep, shown
+from ffcore.run.sweep import PICTURE, Sweep, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAME = "summary.png"
 LARGE = 9
 """Least quotient of the largest and the smallest value of a logarithmic axis."""
 
 
 def draw(sweep: Sweep, complain: Callable[[str], None] = print) -> Path | None:
-    """Draw the validation error over each setting with several values; return the path.
+    """Draw the validation error over each setting with several values into the summary; return the path.
 
     A line joins the points that differ in this setting only. Bars are standard deviations over seeds. For a
     search, the whole report is written.
@@ -37,7 +36,7 @@ def draw(sweep: Sweep, complain: Callable[[str], None] = print) -> Path | None:
     if sweep.search is not None:
         from ffcore.run import search_report
 
-        return sweep.folder / NAME if search_report.write(sweep, complain) else None
+        return sweep.folder / PICTURE if search_report.write(sweep, complain) else None
     points = {point: shown(sweep, runs)[1] for point, runs in sweep.points().items()}
     known = {_settings(point): values for point, values in points.items() if values and point}
     paths = list(dict.fromkeys(path for point in known for path, _ in point))
@@ -50,8 +49,9 @@ def draw(sweep: Sweep, complain: Callable[[str], None] = print) -> Path | None:
         for i, path in enumerate(paths):
             _draw(figure.add_subplot(1, len(paths), i + 1), path, known)
         figure.axes[0].set_ylabel("validation error (%)" if sweep.task is None else sweep.columns[2])
-        write_whole(sweep.folder / NAME, lambda draft: figure.savefig(draft, dpi=150, format="png"))
-    return sweep.folder / NAME
+        write_whole(sweep.folder / PICTURE, lambda draft: figure.savefig(draft, dpi=150, format="png"))
+    sweep.write()
+    return sweep.folder / PICTURE
 
 
 Point = tuple[tuple[str, str], ...]

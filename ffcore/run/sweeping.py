@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from ffcore.errors import UserError, closest, shortened
 from ffcore.run import directory, grid, ranges
 from ffcore.run import search as searches
-from ffcore.run.search import SAMPLERS, Search
+from ffcore.run.search import CHOSEN, SAMPLERS, Search
 from ffcore.run.sweep import RECIPE, Sweep
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of a search, as they were given; None for those that were not.
-
-    Attributes:
-        trials: number of trials of the study, by all workers together.
-        prune: stop trials that are worse than the median.
-        sampler: "tpe" or "random".
-        seed: seed of the sampler.
-        storage: URL of Optuna's storage.
-        study: name of the study.
-    """
-
-    trials: int | None = None
-    prune: bool | None = None
-    sampler: str | None = None
-    seed: int | None = None
-    storage: str | None = None
-    study: str | None = None
+from ffcore.run.wording import either, option
 
 
 def begin(
     recipe: str,
     overrides: Sequence[str],
     seeds: Sequence[int] = (),
-    options: Options | None = None,
+    options: Mapping[str, Any] | None = None,
     *,
     run_dir: Path | None = None,
     command: str | None = None,
@@ -50,7 +32,7 @@ def begin(
         recipe: name or path of the recipe.
         overrides: with several values, or with ranges for a search.
         seeds: one run per seed; of a search, for each trial.
-        options: of a search.
+        options: of a search, the values of `ffcore.run.search.CHOSEN`; those that are None were not given.
         run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
         command: the command line that starts the sweep.
         report: whether each run writes its own report.
@@ -58,19 +40,19 @@ def begin(
     Raises:
         UserError: an argument or one of the recipes is not valid; nothing has been written.
     """
-    options = options or Options()
-    if options.trials is not None:
-        return _search(recipe, overrides, seeds, options, run_dir, command, report)
-    for name in ("prune", "sampler", "seed", "storage", "study"):
-        value = getattr(options, name)
-        if value is not None and value is not False:
-            raise UserError(f"--{name} needs a search: give ranges and --trials N")
-    refuse_ranges(recipe, overrides, "needs --trials N, the number of points to try")
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    trials = option("trials", "N")
+    if "trials" in given:
+        return _search(recipe, overrides, seeds, given, run_dir, command, report)
+    for name in CHOSEN:
+        if name in given and given[name] is not False:
+            raise UserError(f"{option(name)} needs a search: give ranges and {trials}")
+    refuse_ranges(recipe, overrides, f"needs {trials}, the number of points to try")
     runs = grid.plan(recipe, overrides, seeds)
     if not runs:
-        raise UserError(
-            "nothing to sweep: give an override with several values, --seeds 1,2, or a range with --trials N"
-        )
+        several = either("an override with several values", "a list of values in search")
+        seeds_too = option("seeds", "1,2", "[1, 2]")
+        raise UserError(f"nothing to sweep: give {several}, {seeds_too}, or a range with {trials}")
     return of_grid(recipe, runs, run_dir=run_dir, command=command, report=report)
 
 
@@ -110,24 +92,25 @@ def _search(
     recipe: str,
     overrides: Sequence[str],
     seeds: Sequence[int],
-    options: Options,
+    given: Mapping[str, Any],
     run_dir: Path | None,
     command: str | None,
     report: bool,
 ) -> Sweep:
-    if (trials := options.trials or 0) < 1:
-        raise UserError(f"--trials: {options.trials} should be 1 or more")
-    sampler = options.sampler or "tpe"
-    if sampler not in SAMPLERS:
-        raise UserError(
-            f"--sampler: {shortened(sampler)} should be tpe or random{closest(sampler, SAMPLERS)}"
-        )
+    _refuse_trials(given["trials"])
+    if (sampler := given.get("sampler", SAMPLERS[0])) not in SAMPLERS:
+        hint = closest(str(sampler), SAMPLERS)
+        raise UserError(f"{option('sampler')}: {shortened(sampler)} should be tpe or random{hint}")
     searched, rest = searches.plan(recipe, overrides)
     if not searched:
-        raise UserError("--trials needs a search: an override such as optimizer.lr=log:1e-4:1e-1")
+        range_too = either(
+            "an override such as optimizer.lr=log:1e-4:1e-1",
+            'a range such as "optimizer.lr": "log:1e-4:1e-1"',
+        )
+        raise UserError(f"{option('trials')} needs a search: {range_too}")
     grid.refuse_twice([f"seed={seed}" for seed in seeds])
     if seeds and "seed" in map(grid.path_of, rest):
-        raise UserError("seed: --seeds are given, and it is set by an override")
+        raise UserError(f"seed: {option('seeds')} are given, and it is set by an override")
     from ffcore.run import study as studies  # before data are read: Optuna may be missing
 
     directory.check(run_dir)
@@ -135,25 +118,31 @@ def _search(
 
     runs = searches.tried(searched, rest, seeds)
     name, headline, lower = searches.checked(recipe, runs, checker())
-    url = studies.absolute_url(options.storage) if options.storage is not None else None
-    search = Search(
-        ranges={path: str(one) for path, one in searched.items()},
-        overrides=searches.fixed(rest, runs[0]),
-        seeds=tuple(seeds),
-        trials=trials,
-        prune=bool(options.prune),
-        sampler=sampler,
-        seed=options.seed or 0,
-        storage=searches.without_password(url) if url is not None else None,
-        url=url,
-        study=options.study or name,
-        headline=headline,
-        lower=lower,
-        digest=searches.digest_of(runs[0], list(searched)),
-    )
+    url = studies.absolute_url(given["storage"]) if "storage" in given else None
+    try:
+        search = Search(
+            **{"study": name, **{key: given[key] for key in given if key != "storage"}},
+            ranges={path: str(one) for path, one in searched.items()},
+            overrides=searches.fixed(rest, runs[0]),
+            seeds=tuple(seeds),
+            storage=searches.without_password(url) if url is not None else None,
+            url=url,
+            headline=headline,
+            lower=lower,
+            digest=searches.digest_of(runs[0], list(searched)),
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise UserError(f"{option(name)}: {shortened(given.get(name))}: {first['msg']}") from error
     shown = searches.without_password(command) if command is not None else None
     base = searches.base_of(recipe, rest, runs[0])
     return _written(Sweep(Path(), recipe, [], shown, report, search), name, run_dir, base)
+
+
+def _refuse_trials(trials: int) -> None:
+    if trials < 1:
+        raise UserError(f"{option('trials')}: {trials} should be 1 or more")
 
 
 def _written(sweep: Sweep, name: str, run_dir: Path | None, base: str | None = None) -> Sweep:
@@ -184,13 +173,12 @@ def reopened(folder: Path, *, trials: int | None = None, storage: str | None = N
     """
     sweep = Sweep.read(folder)
     if sweep.search is None:
-        for option, value in (("--trials", trials), ("--storage", storage)):
+        for name, value in (("trials", trials), ("storage", storage)):
             if value is not None:
-                raise UserError(f"{option}: {folder} is a grid, not a search")
+                raise UserError(f"{option(name)}: {folder} is a grid, not a search")
         return sweep
     if trials is not None:
-        if trials < 1:
-            raise UserError(f"--trials: {trials} should be 1 or more")
+        _refuse_trials(trials)
         sweep.search.trials = trials
     if storage is not None:
         from ffcore.run.study import absolute_url
@@ -198,7 +186,8 @@ def reopened(folder: Path, *, trials: int | None = None, storage: str | None = N
         sweep.search.url = absolute_url(storage)
         sweep.search.storage = searches.without_password(sweep.search.url)
     elif f":{searches.HIDDEN}@" in (sweep.search.storage or ""):
+        needed = option("storage", "URL")
         raise UserError(
-            f"{folder}: the password of its storage {sweep.search.storage} is not stored: give --storage URL"
+            f"{folder}: the password of its storage {sweep.search.storage} is not stored: give {needed}"
         )
     return sweep

@@ -10,11 +10,11 @@ from typing import Any
 
 from ffcore.errors import UserError, expect
 from ffcore.files import SUMMARY
-from ffcore.plugin import manager
 from ffcore.recipe.text import parse_value
-from ffcore.run import many, search_report, sweeping
-from ffcore.run.sweep import INTERRUPTED, Sweep, best_point, rows
+from ffcore.run import comparing, many, search_report, sweeping
+from ffcore.run.sweep import INTERRUPTED, Sweep, best_points, remarks, rows
 from ffcore.run.sweep_picture import draw
+from ffcore.run.wording import again, in_python
 
 __all__ = ["Swept"]
 
@@ -52,11 +52,15 @@ class Swept:
     def best(self) -> dict[str, Any] | None:
         """The point with the best mean on validation data, by path; None if points cannot be compared.
 
+        Points of a grid with different data, as several values of ``data.kind``, cannot.
+
         Test results are not used. Of a search, the trials of all its workers are compared.
         """
         sweep = Sweep.read(self.path)
         if sweep.search is None:
-            point = best_point(sweep) or ()
+            found = best_points(sweep)
+            alike = len(set(map(comparing.setting, sweep.points()))) == 1
+            point = found[0] if found and alike else ()
         else:
             best = sweep.search.best
             point = tuple(f"{path}={text}" for path, text in best.values.items()) if best is not None else ()
@@ -78,7 +82,7 @@ class Swept:
     def resume(
         self,
         *,
-        jobs: int = 1,
+        jobs: int | None = None,
         trials: int | None = None,
         storage: str | None = None,
         max_time: float | None = None,
@@ -87,18 +91,20 @@ class Swept:
         """Run what has no results yet; of a search, also the trials that are missing.
 
         Args:
-            jobs: number of runs at the same time.
+            jobs: number of runs at the same time; None for that of the call before.
             trials: of a search, its new number of trials.
             storage: of a search, the URL of its storage, if that has moved or has a password.
             max_time: seconds for all runs together; None for no limit.
-            bar: print a line when a run starts and when it ends.
+            bar: print a line when a run starts and when it ends, and where the summary is.
 
         Raises:
             ffcore.errors.UserError: an argument does not fit, or another process runs this sweep.
             KeyboardInterrupt: Ctrl-C was pressed; the runs have written checkpoints.
         """
         refuse_jobs(jobs, trials)
-        return launched(sweeping.reopened(self.path, trials=trials, storage=storage), jobs, max_time, bar)
+        with in_python():
+            reopened = sweeping.reopened(self.path, trials=trials, storage=storage)
+            return launched(reopened, jobs, max_time, bar)
 
     def __repr__(self) -> str:
         sweep = Sweep.read(self.path)
@@ -108,6 +114,7 @@ class Swept:
             "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in table
         ]
         extra = search_report.best_lines(sweep) if sweep.search is not None else []
+        extra += remarks(sweep)
         return "\n".join([*(line.rstrip() for line in lines), *extra, f"directory {self.path}"])
 
 
@@ -117,12 +124,14 @@ def refuse_jobs(jobs: object, trials: object) -> None:
     Raises:
         UserError: with the name and the value.
     """
-    for name, value in (("jobs", jobs), ("trials", 1 if trials is None else trials)):
+    for name, value in (("jobs", jobs), ("trials", trials)):
+        if value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{name}: {value!r} should be a whole number, 1 or more")
 
 
-def launched(sweep: Sweep, jobs: int, max_time: float | None, bar: bool) -> Swept:
+def launched(sweep: Sweep, jobs: int | None, max_time: float | None, bar: bool) -> Swept:
     """Run a sweep from Python, and write its summary and picture.
 
     Raises:
@@ -132,7 +141,8 @@ def launched(sweep: Sweep, jobs: int, max_time: float | None, bar: bool) -> Swep
     tell: Callable[[str], None] = print if bar else lambda line: None
     code = many.launch(sweep, many.program(), jobs=jobs, max_time=max_time, tell=tell)
     draw(sweep, tell)
+    for line in [*remarks(sweep), f"summary   {sweep.folder / 'summary.md'}"]:
+        tell(line)
     if code == INTERRUPTED:
-        again = manager.command("sweep", "--resume", str(sweep.folder))
-        raise KeyboardInterrupt(f"the sweep is not finished; resume it with `{again}`")
+        raise KeyboardInterrupt(f"the sweep is not finished; resume it with {again(sweep.folder)}")
     return Swept(sweep.folder)

@@ -68,6 +68,20 @@ def test_long_names_are_not_cut_in_a_pipe(ff, capsys):
     assert name in capsys.readouterr().out
 
 
+def test_a_table_loses_nothing_in_a_narrow_terminal(ff, monkeypatch, capsys):
+    from ffcore.cli import console
+
+    monkeypatch.setattr(console.Plain, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"data.label_noise-0.{i}+optimizer.lr-0.003+seed-{i}" for i in range(3)]
+    rows = [(name, "12.34 ± 12.34", "98.76 ± 98.76", "1000", "123:45") for name in names]
+    console.print_table(("run", "test error %", "val. error %", "epochs", "time"), rows)
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.endswith("12.34 ± 12.34   98.76 ± 98.76   1000     123:45 ") for line in lines) == 3
+    assert "".join(line[:30].strip() for line in lines[3:]) == "".join(names)
+
+
 def test_show_prints_a_recipe_that_loads_back(ff, tmp_path):
     code, out, _ = ff("show", "fake/ff", "trainer.max_epochs=7")
     assert code == 0

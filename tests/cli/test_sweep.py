@@ -90,7 +90,9 @@ def test_a_grid_from_python_is_that_of_the_command(place, capsys):
         bar=True,
         jobs=2,
     )
-    assert "optimizer.lr-0.001: started, 1 of 2" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "optimizer.lr-0.001: started, 1 of 2" in out
+    assert out.endswith("summary   grid/summary.md\n")
     assert swept.states == {"optimizer.lr-0.001": "done", "optimizer.lr-0.003": "done"}
     assert swept.runs["optimizer.lr-0.001"] == Path("grid/optimizer.lr-0.001")
     assert swept.best["optimizer.lr"] in (1e-3, 3e-3)
@@ -103,8 +105,15 @@ def test_a_grid_from_python_is_that_of_the_command(place, capsys):
     [
         ({"optimizer.lr": "log:0:1"}, {"trials": 2}, "above 0"),
         ({"optimizer.lr": 0.1}, {"trials": 2}, r"search: optimizer\.lr: 0\.1 should be"),
-        ({"optimizer.lr": "log:1:2"}, {}, "needs --trials"),
-        ({"optimizer.lr": [1, 2]}, {"sampler": "tpe"}, "--sampler needs a search"),
+        ({"optimizer.lr": "log:1:2"}, {}, "needs trials=N, the number"),
+        (
+            {},
+            {"trainer": {"max_epochs": 1}},
+            r"give a list of values in search, seeds=\[1, 2\], or .* trials=N",
+        ),
+        ({"optimizer.lr": "log:1:2"}, {"trials": 2, "seed": -1}, "seed: -1: .*greater than or equal to 0"),
+        ({"optimizer.lr": "log:1:2"}, {"trials": 2, "sampler": "best"}, "^sampler: 'best' should be tpe"),
+        ({"optimizer.lr": [1, 2]}, {"sampler": "tpe"}, "^sampler needs a search: give ranges and trials=N"),
         ({"optimizer.lr": [1, 2]}, {"jobs": 0}, "jobs: 0 should be a whole number"),
         ({"optimizer.lr": [1, 2]}, {"trials": 1.5}, r"trials: 1\.5 should be a whole number"),
         ({"optimizer.lr": [1, 2]}, {"seeds": [-1]}, "seeds: -1 should be a whole number"),

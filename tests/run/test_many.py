@@ -14,6 +14,7 @@ from ffcore.run import grid, many
 from ffcore.run import sweep as sweeps
 from ffcore.run.grid import SweepRun
 from ffcore.run.sweep import Sweep
+from ffcore.run.swept import Swept
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
@@ -152,7 +153,7 @@ def test_a_failed_run_does_not_lose_the_others(sweep):
 def test_the_best_point_is_chosen_on_validation_data(sweep):
     several, program = sweep("optimizer.lr=1e-3,3e-3", seeds=(1,))
     assert many.launch(several, program) == 0
-    assert sweeps.best_point(several) == ("optimizer.lr=1e-3",)
+    assert sweeps.best_points(several) == [("optimizer.lr=1e-3",)]
     assert [row[0] for row in sweeps.rows(several)] == [
         "optimizer.lr-0.001+seed-1 (best val.)",
         "optimizer.lr-0.003+seed-1",
@@ -162,8 +163,41 @@ def test_the_best_point_is_chosen_on_validation_data(sweep):
 def test_seeds_are_not_compared(sweep):
     several, program = sweep(seeds=(1, 2))
     many.launch(several, program)
-    assert sweeps.best_point(several) is None
+    assert sweeps.best_points(several) == []
     assert sweeps.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
+
+
+def test_points_with_other_data_are_not_compared(sweep):
+    noisy, program = sweep("data.label_noise=0,0.2")
+    many.launch(noisy, program)
+    assert sweeps.best_points(noisy) == []
+    assert sweeps.remarks(noisy) == [
+        "no point is marked as best: data.label_noise changes the labels that are learned, not those of "
+        "validation and test, so it is no setting to choose"
+    ]
+    assert sweeps.remarks(noisy)[0] in (noisy.folder / "summary.md").read_text()
+    assert Swept(noisy.folder).best is None
+
+
+def test_points_are_compared_among_those_with_the_same_data(sweep):
+    both, program = sweep("data.split_seed=1,2", "optimizer.lr=1e-3,3e-3", seeds=(1,))
+    many.launch(both, program, jobs=2)
+    assert sweeps.best_points(both) == [(f"data.split_seed={seed}", "optimizer.lr=1e-3") for seed in (1, 2)]
+    assert sweeps.remarks(both) == [
+        "(best val.) is among points with equal data: points with another data.split_seed are validated on "
+        "other data"
+    ]
+    assert Swept(both.folder).best is None
+
+
+def test_a_resumed_sweep_has_as_many_jobs_as_before_unless_given(sweep, monkeypatch):
+    seen = []
+    monkeypatch.setattr(many._Work, "until_done", lambda work, *_: seen.append(work.jobs))
+    several, program = sweep(seeds=(1, 2))
+    many.launch(several, program, jobs=2)
+    for jobs in (None, 3, None):
+        many.launch(Sweep.read(several.folder), program, jobs=jobs)
+    assert seen == [2, 2, 3, 3]
 
 
 def test_one_run_has_no_deviation(sweep):

@@ -20,7 +20,6 @@ from ffcore.run.checking import Facts
 from ffcore.run.search import Search
 from ffcore.run.sweep import Sweep
 from ffcore.run.sweep_picture import draw
-from ffcore.run.sweeping import Options
 
 STAND_IN = """
 import json, pathlib, signal, sys, time, yaml
@@ -63,7 +62,7 @@ def begin(name="search", *overrides, trials=4, seeds=(), **options):
 
     overrides = overrides or (RANGE,)
     return sweeping.begin(
-        "digits/ff", overrides, seeds, Options(trials, **options), run_dir=Path(name), command="ffcore …"
+        "digits/ff", overrides, seeds, {"trials": trials, **options}, run_dir=Path(name), command="ffcore …"
     )
 
 
@@ -389,7 +388,7 @@ def test_a_grid_is_written_in_the_format_of_earlier_versions():
     sweep = sweeping.begin("digits/ff", ["optimizer.lr=1,2"])
     content = json.loads((sweep.folder / SUMMARY).read_text())
     assert content["format"] == 1
-    assert content.keys() == {"format", "recipe", "command", "report", "members", "groups"}
+    assert content.keys() == {"format", "recipe", "command", "report", "jobs", "members", "groups"}
     assert "trial" not in content["members"][0]
     with pytest.raises(UserError, match="is a grid, not a search"):
         sweeping.reopened(sweep.folder, trials=3)

@@ -44,6 +44,7 @@ def test_a_grid_has_a_panel_for_each_setting(sweep, points, panels):
     with Image.open(made.folder / "summary.png") as image:
         width, height = image.size
     assert width / height == pytest.approx(3.4 * panels / 3.0, rel=0.1)
+    assert "![validation over each setting](summary.png)" in (made.folder / "summary.md").read_text()
 
 
 @pytest.mark.parametrize("points", [[(), ()], [("optimizer.lr=0.1",)]])
