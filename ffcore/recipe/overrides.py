@@ -32,7 +32,7 @@ def apply(tree: Tree, override: str) -> None:
 
 
 def refuse_lost(paths: Sequence[str]) -> None:
-    """Raise if a later override replaces a part in which an earlier one has set a value.
+    """Raise if a later override replaces a value, or a part with a value, that an earlier one has set.
 
     >>> refuse_lost(["optimizer", "optimizer.lr", "optimizer.kind"])
 
@@ -40,6 +40,8 @@ def refuse_lost(paths: Sequence[str]) -> None:
         RecipeError: naming both.
     """
     for later, path in enumerate(paths):
+        if path in paths[:later]:
+            raise RecipeError(f"{path}: two overrides set it; leave one of them out")
         lost = next((one for one in paths[:later] if one.startswith(f"{path}.")), None)
         if lost is not None:
             raise RecipeError(f"{lost} is lost, since a later override replaces {path}; give {path} first")

@@ -119,10 +119,14 @@ CASES = {
     "unknown data": (run("data.kind=digit"), "data.kind: 'digit'", "did you mean 'digits'"),
     # values
     "word for number": (run("optimizer.lr=fast"), "optimizer.lr: 'fast'", "valid number"),
-    "truth for number": (run("trainer.max_epochs=true"), "trainer.max_epochs: True", "should be a number"),
+    "truth for number": (
+        [*RUN[:2], "trainer.max_epochs=true"],
+        "trainer.max_epochs: True",
+        "should be a number",
+    ),
     "negative rate": (run("optimizer.lr=-1"), "optimizer.lr: -1", "greater than or equal to 0"),
-    "no epochs": (run("trainer.max_epochs=0"), "trainer.max_epochs: 0", "greater than or equal to 1"),
-    "half an epoch": (run("trainer.max_epochs=1.5"), "trainer.max_epochs: 1.5", "valid integer"),
+    "no epochs": ([*RUN[:2], "trainer.max_epochs=0"], "trainer.max_epochs: 0", "greater than or equal to 1"),
+    "half an epoch": ([*RUN[:2], "trainer.max_epochs=1.5"], "trainer.max_epochs: 1.5", "valid integer"),
     "batch of none": (run("data.batch_size=0"), "data.batch_size: 0", "greater than or equal to 1"),
     "negative seed": (run("seed=-1"), "seed: -1", "greater than or equal to 0"),
     "not a number": (run("optimizer.lr=.nan"), "optimizer.lr: nan", "finite"),

@@ -222,8 +222,9 @@ class TestOverrides:
         data = load(write(LEAST), ["data.batches=fixed", "data.kind=digits"]).data
         assert (data.dataset.kind, data.batch_size, data.batches) == ("digits", 7, "fixed")
 
-    def test_a_later_one_wins(self, write):
-        assert load(write(LEAST), ["seed=2", "seed=3"]).seed == 3
+    def test_a_path_is_set_once(self, write):
+        with pytest.raises(RecipeError, match=r"^seed: two overrides set it; leave one of them out"):
+            load(write(LEAST), ["seed=2", "trainer.max_epochs=3", " seed=3"])
 
     @pytest.mark.parametrize(
         ("override", "expected"),
