@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ffcore.interfaces import Context, Progress, Schedule
 from ffcore.options import Count, NonNegative
-from ffcore_std.stopping import Patience
+from ffcore_std.stopping import Patience, refuse_patience
 
 
 class Joint(Schedule):
@@ -72,6 +72,8 @@ class Greedy(Schedule):
         least: NonNegative = 0.0,
     ) -> None:
         super().__init__()
+        if patience is not None:
+            refuse_patience(patience, least)
         self.epochs = epochs
         self.cache = cache
         self.patience, self.least = patience, least

@@ -15,9 +15,24 @@ from typing import Any
 
 from torch import nn
 
+from ffcore.errors import UserError, expect
 from ffcore.interfaces import Context, Progress, Schedule
 from ffcore.options import ByName, Count, NonNegative
 from ffcore.parts import part
+
+
+def refuse_patience(patience: int, least: float) -> None:
+    """Raise if these are no options of a `Patience`, as a recipe would.
+
+    Raises:
+        UserError: the patience is not an integer from 1, or the least improvement is below 0.
+    """
+    expect("patience", patience, int, "an integer from 1")
+    if patience < 1:
+        raise UserError(f"patience: should be an integer from 1, not {patience}")
+    expect("least", least, (int, float), "a number from 0")
+    if not least >= 0:
+        raise UserError(f"least: should be a number from 0, not {least}")
 
 
 class Patience(nn.Module):
@@ -81,6 +96,9 @@ class Stopping(Schedule):
         patience: number of validations.
         least: smallest improvement of the task's headline on validation, such as 0.001 for 0.1 points of
             accuracy.
+
+    Raises:
+        UserError: an option is out of its range.
     """
 
     examples = ({"schedule": "one-window", "patience": 1},)
@@ -89,6 +107,7 @@ class Stopping(Schedule):
         self, schedule: Schedule | ByName = "joint", patience: Count = 3, least: NonNegative = 0.0
     ) -> None:
         super().__init__()
+        refuse_patience(patience, least)
         self.schedule: Schedule = part("schedule", schedule)
         self.patience, self.least = patience, least
         if self.schedule.adaptive:

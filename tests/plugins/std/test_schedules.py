@@ -2,6 +2,7 @@
 
 import pytest
 
+from ffcore.errors import UserError
 from ffcore.interfaces import Context, Progress
 from ffcore_std.schedules import Greedy, Interleaved, Joint, OneWindow, Overlapping, Windows
 from ffcore_std.stopping import Stopping
@@ -136,6 +137,20 @@ def test_stopping_refuses_blocks_that_learn_in_turns():
     stopping.setup(Context((4,), 10, blocks=3))
     with pytest.raises(ValueError, match="lets blocks learn in turns"):
         windows(stopping, epochs=6)
+
+
+@pytest.mark.parametrize("kind", [Stopping, Greedy])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"patience": 0}, "^patience: should be an integer from 1, not 0"),
+        ({"patience": 1.5}, r"^patience: should be an integer from 1, not 1\.5"),
+        ({"patience": 1, "least": -0.1}, r"^least: should be a number from 0, not -0\.1"),
+    ],
+)
+def test_options_that_a_recipe_refuses_are_refused_of_objects(kind, options, expected):
+    with pytest.raises(UserError, match=expected):
+        kind(**options)
 
 
 def test_a_schedule_that_stops_by_itself_is_refused_inside():
