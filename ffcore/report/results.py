@@ -221,6 +221,7 @@ class Results(Record):
         steps: number of steps.
         epoch_selected: the epoch whose weights were tested, from 1.
         selected: how the epoch was selected: "last" or "best".
+        averages: what was tested in place of the weights of one step, if a callback took averages.
         wall_s: seconds in total; of a resumed run, the sum over all its parts.
         train_s: seconds of training.
         samples_per_s: training samples per second of training.
@@ -266,6 +267,7 @@ class Results(Record):
     title: str = ""
     epoch_selected: Whole | None = None
     selected: str | None = None
+    averages: str | None = None
     samples_per_s: Seconds | None = None
     peak_memory: Whole | None = None
     blocks: tuple[Block, ...] = ()

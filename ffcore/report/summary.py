@@ -153,7 +153,8 @@ def _selected(run: RunRecord) -> str:
         return ""
     where = {"last": "the last epoch", "best": "the best epoch on validation data"}.get(selected, selected)
     epoch = run.get("epoch_selected")
-    return where if epoch is None else f"{where} ({epoch})"
+    averages = f": {run.get('averages')}" if run.get("averages") else ""
+    return f"{where}{'' if epoch is None else f' ({epoch})'}{averages}"
 
 
 def _device(run: RunRecord) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.loggers import Logger
 
 from ffcore.blame import located, placed, reported
@@ -67,6 +67,20 @@ class Callbacks:
     def bar(self) -> bool:
         """Whether one of the callbacks is a progress bar of Lightning."""
         return any(isinstance(callback, ProgressBar) for callback in self._callbacks.values())
+
+    @property
+    def averages(self) -> dict[str, str]:
+        """What is tested in place of the weights of a step, for ``results.json``; empty: those of a step.
+
+        A callback of Lightning's takes averages, or one with a text ``averages``.
+        """
+        for callback in self._callbacks.values():
+            name = type(callback).__name__
+            if isinstance(callback, StochasticWeightAveraging | WeightAveraging):
+                return {"averages": f"averages ({name})"}
+            if isinstance(text := getattr(callback, "averages", None), str):
+                return {"averages": f"{text} ({name})"}
+        return {}
 
     def check(self, module: ForwardOnly, validated: bool) -> None:
         """Check that the callbacks can work in the run.

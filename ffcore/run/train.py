@@ -365,7 +365,7 @@ class Job:
         )
         measured = arrays.measure(module, data, device, reporter(console))
         arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
-        return {**results, "placement": placed.rows} if placed.rows else results
+        return {**results, **self.callbacks.averages, **({"placement": placed.rows} if placed.rows else {})}
 
 
 def reporter(console: Console | None) -> Callable[[str], None]:

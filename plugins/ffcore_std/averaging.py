@@ -44,6 +44,11 @@ class GrowingAverage(L.Callback):
         self._average: dict[str, Tensor] = {}
         self._swapped = False
 
+    @property
+    def averages(self) -> str:
+        """What is validated and tested, for the report of a run."""
+        return f"averages over the last {self.share:.3g} of the steps"
+
     @torch.no_grad()
     def update(self, module: torch.nn.Module) -> None:
         """Add the weights of a module to the average."""

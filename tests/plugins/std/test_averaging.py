@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import ffcore
+from ffcore.report.record import RunRecord
+from ffcore.report.summary import summary
 from ffcore_std.averaging import GrowingAverage
 
 FEW = {
@@ -80,6 +82,9 @@ def test_a_run_validates_and_tests_the_average_and_learns_from_the_last_weights(
     assert torch.equal(next(runs[1].module.parameters()), watch.validated[-1])
     loaded = ffcore.load(tmp_path / "1")
     assert torch.equal(next(loaded.module.parameters()), watch.validated[-1])
+    assert runs[0].results.averages == "averages over the last 0.1 of the steps (Watch)"
+    line = "| weights from | the last epoch (2): averages over the last 0.1 of the steps (Watch) |"
+    assert line in summary(RunRecord.read(tmp_path / "1")).body
 
 
 def test_a_resumed_run_has_the_same_averages(tmp_path):
