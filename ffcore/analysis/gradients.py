@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -30,6 +29,7 @@ from ffcore.interfaces.batch_rng import mix
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
 from ffcore.local.modes import evaluating
 from ffcore.network import Network
+from ffcore.report.analysis_record import BlockCosine, GradientCosines
 
 Gradients = Mapping[str, Mapping[str, Tensor]]
 """By the name of the block, then of the parameter within it."""
@@ -41,49 +41,41 @@ _SEED = 0x636F73
 """Mixed into the seed, so that negatives are others than in training."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cosines:
-    """Cosines of one network.
-
-    Attributes:
-        temperature: T of the global loss; NaN if there is none.
-        blocks: cosine of each batch, by block; empty for a block without.
-        reasons: why a block, or "" for all blocks, has none.
-    """
-
-    temperature: float = math.nan
-    blocks: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
-
-
-def cosines(net: Network, batches: Pairs, names: Iterable[str]) -> Cosines:
+def cosines(net: Network, batches: Pairs, names: Iterable[str], split: str = "given") -> GradientCosines:
     """Return the cosines between local gradients and those of the global loss.
 
     Args:
         net: the network.
         batches: samples and classes of each batch.
         names: the blocks.
+        split: where the batches come from.
+
+    Returns:
+        Without blocks, and with the reason, if the network has none.
     """
+    about: dict[str, Any] = {
+        "split": split,
+        "batches": len(batches),
+        "batch_size": max((len(y) for _, y in batches), default=1),
+    }
     try:
         refuse_other_tasks(net)
         with evaluating(net), torch.no_grad():
             t = temperature(net, torch.cat([net.combine(net.measure(x)) for x, _ in batches]))
         through = [backprop_gradients(net, x, y, t) for x, y in batches]
     except FOREIGN as error:
-        return Cosines(reasons={"": _why(error)})
+        return GradientCosines(**about, temperature=None, reason=_why(error))
     try:
         local = local_gradients(net, batches)
     except FOREIGN as error:
-        return Cosines(reasons={"": f"a step of learning in evaluation mode failed: {_why(error)}"})
-    made: dict[str, list[float]] = {}
-    reasons: dict[str, str] = {}
+        reason = f"a step of learning in evaluation mode failed: {_why(error)}"
+        return GradientCosines(**about, temperature=None, reason=reason)
+    made = []
     for name in names:
         pairs = [(own.get(name, {}), all_of[name]) for own, all_of in zip(local, through, strict=True)]
-        values = [_cosine(own, of_loss) for own, of_loss in pairs]
-        made[name] = [value for value in values if not math.isnan(value)]
-        if not made[name]:
-            reasons[name] = _missing(net.local.learners[name], *pairs[0])
-    return Cosines(t, made, reasons)
+        values = [value for value in (_cosine(*pair) for pair in pairs) if not math.isnan(value)]
+        made.append(_mean(name, values) if values else _none(name, net.local.learners[name], *pairs[0]))
+    return GradientCosines(**about, temperature=t, blocks=tuple(made))
 
 
 def backprop_gradients(net: Network, x: Tensor, y: Tensor, t: float = 1.0) -> dict[str, dict[str, Tensor]]:
@@ -186,6 +178,18 @@ def _cosine(own: Mapping[str, Tensor], of_loss: Mapping[str, Tensor]) -> float:
     if not both:
         return math.nan
     return cosine(*(torch.cat([of[key].flatten().double() for key in both]) for of in (own, of_loss)))
+
+
+def _mean(name: str, values: Sequence[float]) -> BlockCosine:
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
+    return BlockCosine(name=name, cosine=max(-1.0, min(1.0, mean)), deviation=math.sqrt(variance))
+
+
+def _none(
+    name: str, block: LocalBlock, own: Mapping[str, Tensor], of_loss: Mapping[str, Tensor]
+) -> BlockCosine:
+    return BlockCosine(name=name, cosine=None, deviation=None, reason=_missing(block, own, of_loss))
 
 
 def _missing(block: LocalBlock, own: Mapping[str, Tensor], of_loss: Mapping[str, Tensor]) -> str:

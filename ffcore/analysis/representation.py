@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -22,35 +21,11 @@ from ffcore.interfaces import Block, Out, Views, dense
 from ffcore.interfaces.structure import mapped, rows
 from ffcore.local.modes import evaluating
 from ffcore.network import Network
+from ffcore.report.analysis_record import BlockMeasures
 
 INPUT = "input"
 _NUMBERS = 100_000_000
 """Values of activities that are held at a time: 400 MB in float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Measures of one activity; NaN where one is not defined.
-
-    Attributes:
-        name: name of the block, or "input".
-        features: number of units D.
-        population_sparsity: see `ffcore.analysis.measures`.
-        lifetime_sparsity: the same.
-        zeros: share of values that are 0.
-        dead: share of units that are 0 for all samples.
-        effective_rank: the same.
-        participation_ratio: the same.
-    """
-
-    name: str
-    features: int
-    population_sparsity: float
-    lifetime_sparsity: float
-    zeros: float
-    dead: float
-    effective_rank: float
-    participation_ratio: float
 
 
 def measured_blocks(net: Network) -> list[str]:
@@ -65,7 +40,7 @@ def representation(
     at_once: int,
     mixed: Callable[[], AbstractContextManager[Any]],
     tell: Callable[[str], object] = lambda what: None,
-) -> tuple[list[Measured], dict[str, Tensor]]:
+) -> tuple[list[BlockMeasures], dict[str, Tensor]]:
     """Return the measures of the input and of every block, and their U-centred matrices of length 1, (N, N).
 
     Blocks that do not run in a neutral pass, or with another number of rows, are left out. The input is left
@@ -78,7 +53,7 @@ def representation(
         mixed: makes the context of the network's precision.
         tell: called with the name of what is measured next.
     """
-    made: list[Measured] = []
+    made: list[BlockMeasures] = []
     grams: dict[str, Tensor] = {}
 
     def add(name: str, activity: Tensor) -> None:
@@ -112,20 +87,20 @@ def similarities(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[list[
     return [[measures.aligned(first, second) for second in b.values()] for first in a.values()]
 
 
-def _measured(name: str, activity: Tensor) -> tuple[Measured, Tensor]:
+def _measured(name: str, activity: Tensor) -> tuple[BlockMeasures, Tensor]:
     if not bool(activity.isfinite().all()):
         raise UserError(f"block {name}: its activity is not finite")
     gram = measures.gram(activity)
     squares = measures.squares(activity, gram)
-    made = Measured(
-        name,
-        activity.shape[1],
-        measures.population_sparsity(activity),
-        measures.lifetime_sparsity(activity),
-        measures.zero_share(activity),
-        measures.dead_share(activity),
-        measures.rank_of(squares),
-        measures.ratio_of(squares),
+    made = BlockMeasures(
+        name=name,
+        features=activity.shape[1],
+        population_sparsity=defined(measures.population_sparsity(activity)),
+        lifetime_sparsity=defined(measures.lifetime_sparsity(activity)),
+        zeros=measures.zero_share(activity),
+        dead=measures.dead_share(activity),
+        effective_rank=defined(measures.rank_of(squares)),
+        participation_ratio=defined(measures.ratio_of(squares)),
     )
     return made, measures.unit(measures.u_centred(gram))
 

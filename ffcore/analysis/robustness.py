@@ -29,6 +29,7 @@ from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local.modes import evaluating
 from ffcore.network import Network
+from ffcore.report.analysis_record import Change, ChangeCurve
 
 NOISE = (0.1, 0.2, 0.3, 0.5)
 SHIFTS = (1, 2, 3, 4)
@@ -36,8 +37,6 @@ FGSM = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 _SEED = 0x6E6F69
 _DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
-
-Change = Literal["noise", "shift", "fgsm", "transfer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +82,6 @@ class Scale:
         return torch.minimum(torch.maximum(x, self.low), self.high)
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Accuracy against the size of a change.
-
-    Attributes:
-        change: which.
-        levels: sizes, ascending.
-        accuracies: of each size, as a fraction.
-        reason: why there are none; empty if there are.
-        still: of "fgsm" and "transfer", share of samples whose gradient is zero, so that they do not change.
-    """
-
-    change: Change
-    levels: tuple[float, ...] = ()
-    accuracies: tuple[float, ...] = ()
-    reason: str = ""
-    still: float = 0.0
-
-
 def robustness(
     net: Network,
     x: Tensor,
@@ -113,7 +93,7 @@ def robustness(
     at_once: int,
     other: tuple[Network, Tensor] | None = None,
     tell: Callable[[str], object] = lambda what: None,
-) -> tuple[float, list[Curve]]:
+) -> tuple[float, list[ChangeCurve]]:
     """Return the accuracy on the samples as they are, and the curves.
 
     Args:
@@ -142,16 +122,16 @@ def robustness(
     normal = torch.randn(x.shape, generator=torch.Generator().manual_seed(mix(seed, _SEED)), dtype=x.dtype)
     normal = normal.to(x.device)
     curves = [
-        Curve("noise", NOISE, tuple(right(scale.cut(x + s * scale.unit * normal)) for s in NOISE)),
+        _curve("noise", NOISE, [right(scale.cut(x + s * scale.unit * normal)) for s in NOISE]),
     ]
     tell("shifts")
     if x.dim() == 4 and min(x.shape[2:]) > 2:
         sizes = tuple(d for d in SHIFTS if 2 * d < min(x.shape[2:]))
         means = [sum(right(shifted(x, d, of, scale.empty)) for of in _DIRECTIONS) / 4 for d in sizes]
-        curves.append(Curve("shift", tuple(map(float, sizes)), tuple(means)))
+        curves.append(_curve("shift", sizes, means))
     else:
-        curves.append(Curve("shift", reason="samples are not images"))
-    attacks: list[tuple[Change, Network, Tensor]] = [("fgsm", net, x)]
+        curves.append(ChangeCurve(change="shift", reason="samples are not images"))
+    attacks: list[tuple[Literal["fgsm", "transfer"], Network, Tensor]] = [("fgsm", net, x)]
     if other is not None:
         attacks.append(("transfer", *other))
     for change, of, own in attacks:
@@ -161,12 +141,20 @@ def robustness(
             signs = torch.cat([signs_of(of, some, classes) for some, classes in parts])
         except FOREIGN as error:
             why = str(error) if isinstance(error, UserError) else reported(error)
-            curves.append(Curve(change, reason=why))
+            curves.append(ChangeCurve(change=change, reason=why))
             continue
-        made = tuple(right(scale.cut(x + e * scale.unit * signs)) for e in FGSM)
+        made = [right(scale.cut(x + e * scale.unit * signs)) for e in FGSM]
         still = float((signs.flatten(1) == 0).all(1).double().mean())
-        curves.append(Curve(change, FGSM, made, still=still))
+        curves.append(_curve(change, FGSM, made, still))
     return right(x), curves
+
+
+def _curve(
+    change: Change, levels: Sequence[float], accuracies: Sequence[float], still: float = 0.0
+) -> ChangeCurve:
+    return ChangeCurve(
+        change=change, levels=tuple(map(float, levels)), accuracies=tuple(accuracies), still=still
+    )
 
 
 def signs_of(net: Network, x: Tensor, y: Tensor) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ffcore.analysis.gradients import Cosines, Pairs, cosines
+from ffcore.analysis.gradients import Pairs, cosines
 from ffcore.analysis.representation import INPUT, defined, measured_blocks, representation, similarities
 from ffcore.analysis.robustness import Scale, robustness
 from ffcore.errors import UserError
 from ffcore.network import Network
-from ffcore.report.analysis_record import (
-    BlockCosine,
-    BlockMeasures,
-    ChangeCurve,
-    GradientCosines,
-    Robustness,
-    Similarity,
-)
+from ffcore.report.analysis_record import Robustness, Similarity
 
 Tell = Callable[[str], object]
 """Is called with what is measured next."""
@@ -57,7 +49,6 @@ def measured(
     twin: tuple[str, Subject] | None,
     batches: Pairs,
     split: str,
-    size: int,
     seed: int,
     tell: Tell,
 ) -> dict[str, Any]:
@@ -68,7 +59,6 @@ def measured(
         twin: name of another network, and the network with the same samples; or None.
         batches: batches of which gradients are compared.
         split: where they come from.
-        size: samples of a batch.
         seed: of the noise.
         tell: see `Tell`.
     """
@@ -91,22 +81,10 @@ def measured(
     tell("gradients")
     names = measured_blocks(subject.net)
     return {
-        "blocks": tuple(
-            BlockMeasures(
-                name=each.name,
-                features=each.features,
-                population_sparsity=defined(each.population_sparsity),
-                lifetime_sparsity=defined(each.lifetime_sparsity),
-                zeros=each.zeros,
-                dead=each.dead,
-                effective_rank=defined(each.effective_rank),
-                participation_ratio=defined(each.participation_ratio),
-            )
-            for each in measures
-        ),
+        "blocks": tuple(measures),
         "similarity": _similarity(grams, grams, None),
         "twin": beside,
-        "gradients": _cosines(cosines(subject.net, batches, names), names, split, len(batches), size),
+        "gradients": cosines(subject.net, batches, names, split),
         "robustness": _robust(subject, None if twin is None else twin[1], seed, tell),
     }
 
@@ -117,25 +95,6 @@ def _similarity(a: Mapping[str, Tensor], b: Mapping[str, Tensor], of: str | None
         for index, row in enumerate(values):
             row[index] = None if row[index] is None else 1.0
     return Similarity(of=of, rows=tuple(a), columns=tuple(b), values=tuple(map(tuple, values)))
-
-
-def _cosines(found: Cosines, names: Sequence[str], split: str, batches: int, size: int) -> GradientCosines:
-    def of(name: str) -> BlockCosine:
-        values = found.blocks[name]
-        if not values:
-            return BlockCosine(name=name, cosine=None, deviation=None, reason=found.reasons[name])
-        mean = math.fsum(values) / len(values)
-        variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
-        return BlockCosine(name=name, cosine=max(-1.0, min(1.0, mean)), deviation=math.sqrt(variance))
-
-    return GradientCosines(
-        split=split,
-        batches=batches,
-        batch_size=size,
-        temperature=defined(found.temperature),
-        blocks=tuple(map(of, names)) if "" not in found.reasons else (),
-        reason=found.reasons.get("", ""),
-    )
 
 
 def _robust(subject: Subject, twin: Subject | None, seed: int, tell: Tell) -> Robustness:
@@ -157,14 +116,4 @@ def _robust(subject: Subject, twin: Subject | None, seed: int, tell: Tell) -> Ro
             )
     except UserError as error:
         return Robustness(unit=unit, accuracy=None, reason=str(error))
-    made = tuple(
-        ChangeCurve(
-            change=each.change,
-            levels=each.levels,
-            accuracies=each.accuracies,
-            reason=each.reason,
-            still=each.still,
-        )
-        for each in curves
-    )
-    return Robustness(unit=unit, accuracy=accuracy, curves=made)
+    return Robustness(unit=unit, accuracy=accuracy, curves=tuple(curves))

@@ -8,10 +8,12 @@ from pydantic import Field, model_validator
 
 from ffcore.files import ANALYSIS
 from ffcore.report.kept_record import Count, KeptRecord, Part
+from ffcore.report.text import NOTHING, count, percent, plural
 from ffcore.report.values import Real, Share, Whole
 
 Rank = Annotated[float, Field(strict=True, ge=0, lt=1e18)]
 Cosine = Annotated[float, Field(strict=True, ge=-1, le=1)]
+Change = Literal["noise", "shift", "fgsm", "transfer"]
 
 
 class BlockMeasures(Part):
@@ -107,7 +109,7 @@ class ChangeCurve(Part):
         still: of "fgsm" and "transfer", share of samples with a gradient of zero, which do not change.
     """
 
-    change: Literal["noise", "shift", "fgsm", "transfer"]
+    change: Change
     levels: tuple[Real, ...] = ()
     accuracies: tuple[Share, ...] = ()
     reason: str = ""
@@ -139,6 +141,8 @@ class Robustness(Part):
 class Analysis(KeptRecord):
     """What the representations of a network are like; the content of ``analysis.json``.
 
+    ``print`` shows a line for each block; everything else is in the attributes.
+
     Attributes:
         format: version of the file.
         weights: checksum of the weights.
@@ -166,3 +170,38 @@ class Analysis(KeptRecord):
     twin: Similarity | None = None
     gradients: GradientCosines
     robustness: Robustness
+
+    def __repr__(self) -> str:
+        """Return a table: a line for each block, then accuracies, and where everything else is."""
+        cosines = {each.name: each.cosine for each in self.gradients.blocks}
+        columns = ("", "units", "sparsity", "dead", "rank", "cosine with backpropagation")
+        table = [
+            (
+                each.name,
+                count(each.features),
+                _real(each.population_sparsity, 2),
+                percent(each.dead),
+                _real(each.effective_rank, 1),
+                _real(cosines.get(each.name), 2),
+            )
+            for each in self.blocks
+        ]
+        widths = [max(map(len, column)) for column in zip(columns, *table, strict=True)]
+        lines = [
+            "  ".join([f"{name:{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(cells, widths[1:], strict=True))])
+            for name, *cells in (columns, *table)
+        ]
+        if self.gradients.reason:
+            lines.append(f"no cosines: {self.gradients.reason}")
+        lines.append(f"{plural(self.samples, 'sample')}, accuracy {percent(self.robustness.accuracy)}")
+        for curve in self.robustness.curves:
+            if curve.levels:
+                lines[-1] += f"; with {curve.change} {curve.levels[-1]:g} {percent(curve.accuracies[-1])}"
+        lines.append("more in the attributes blocks, similarity, twin, gradients, robustness")
+        return "\n".join(lines)
+
+    __str__ = __repr__
+
+
+def _real(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"

@@ -173,7 +173,7 @@ def _of_run(
         split=split,
         samples=len(chosen),
         seed=seed,
-        **measured(_subject(predictor, data, chosen), other, batches, "train", size, seed, tell),
+        **measured(_subject(predictor, data, chosen), other, batches, "train", seed, tell),
     )
 
 
@@ -198,9 +198,7 @@ def _of_network(
     size = min(_AT_ONCE, rows(x))
     starts = range(0, rows(x) - size + 1, size)[:_BATCHES]
     batches = [(mapped(x, itemgetter(slice(s, s + size))), y[s : s + size]) for s in starts]
-    made = measured(
-        _given(net, x, y), ("twin", other) if other else None, batches, "given", size, net.seed, tell
-    )
+    made = measured(_given(net, x, y), ("twin", other) if other else None, batches, "given", net.seed, tell)
     digest = checksum(net)
     return Analysis(weights=digest, data="given", split="given", samples=rows(x), seed=net.seed, **made)
 

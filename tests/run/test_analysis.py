@@ -156,6 +156,19 @@ def test_a_run_without_a_checkpoint_or_validation_is_refused(copied, quick):
         ffcore.analyse(run, split="val")
 
 
+def test_an_analysis_prints_a_line_for_each_block(made):
+    head, *blocks, accuracy, more = str(made).splitlines()
+    assert head.split() == ["units", "sparsity", "dead", "rank", "cosine", "with", "backpropagation"]
+    assert [line.split()[0] for line in blocks] == [block.name for block in made.blocks]
+    assert blocks[0].endswith(" –")
+    assert blocks[1].endswith(f" {made.gradients.blocks[0].cosine:.2f}")
+    assert accuracy.startswith(
+        f"{made.samples} samples, accuracy {100 * made.robustness.accuracy:.2f} %; with noise"
+    )
+    assert more.startswith("more in the attributes")
+    assert repr(made) == str(made)
+
+
 def test_networks_are_analysed_on_given_samples():
     net = ffcore.from_recipe("digits/backprop", shape=(1, 8, 8), classes=10, **{"network.0.units": 20})
     x, y = torch.rand(30, 1, 8, 8), torch.arange(30) % 10
