@@ -73,10 +73,15 @@ def _ignored(*args: Any) -> None:
 
 
 def plan_all(net: Network) -> None:
-    """Let all blocks learn that learn at any time, in the windows of the first step or alone."""
+    """Let all blocks learn that learn at any time; see `all_windows`."""
     net.advance(Progress(0, 0, _EPOCHS))
+    net.local.plan(all_windows(net))
+
+
+def all_windows(net: Network) -> list[range]:
+    """Return the windows of the first step, and one for each other block, ascending."""
     count = len(net.local.learning)
     windows = [w for w in net.schedule.windows(Progress(0, 0, _EPOCHS), count) if w]
     covered = {i for window in windows for i in window}
     windows += [range(i, i + 1) for i in range(count) if i not in covered]
-    net.local.plan(sorted(windows, key=lambda window: window.start))
+    return sorted(windows, key=lambda window: window.start)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ffcore.blame import reported
 from ffcore.build.copied import copied, plan_all
+from ffcore.engine.cache import cached_step
 from ffcore.errors import FOREIGN, UserError, expect
 from ffcore.interfaces import BlackBox
 from ffcore.interfaces.structure import mapped, rows
@@ -136,6 +138,7 @@ class Counts:
     Attributes:
         predict: multiplications for one sample by block; None if not counted.
         learn: the same.
+        cached: multiplications to fill a cache with one sample, in total; 0 without one.
         failed: reasons.
         optimizers: whether the states of optimisers are known.
     """
@@ -143,6 +146,7 @@ class Counts:
     def __init__(self) -> None:
         self.predict: dict[str, int] | None = None
         self.learn: dict[str, int] | None = None
+        self.cached = 0
         self.failed: dict[str, str] = {}
         self.optimizers = False
         self._windows: dict[tuple[str, ...], Line] = {}
@@ -153,7 +157,7 @@ class Counts:
     def count(
         self, net: Network, optimizers: Any, example: Any, windows: Sequence[range] | None = None
     ) -> None:
-        """Run the steps, in which these windows learn; None: all blocks."""
+        """Run the steps, in which these windows learn, with the schedule's cache; None: all blocks."""
         device = next((p.device for p in net.parameters()), torch.device("cpu"))
         devices = [device] if device.type == "cuda" else []
         with warnings.catch_warnings(), torch.random.fork_rng(devices), torch.inference_mode(False):
@@ -176,8 +180,13 @@ class Counts:
                 x = _samples(twin, example, samples, device)
                 y = _targets(twin, samples, device)
                 batch = twin.batch(x, y, twin.seed, twin.batches)
+                step: Callable[[], object] = partial(twin.algorithm.learn, batch, local)
+                if windows is not None and twin.schedule.cache:
+                    with counter:
+                        step = cached_step(local, twin.algorithm, batch)
+                    self.cached = sum(counter.products.values()) // samples
                 with torch.enable_grad(), counter:
-                    twin.algorithm.learn(batch, local)
+                    step()
                 steps.append((dict(counter.products), dict(counter.windows), counter.whole))
             local.end_batch()
             for each in local.optimizers:

@@ -5,7 +5,8 @@ N samples in the training split; n of them in a batch; V views.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -129,17 +130,33 @@ def filled(
     Raises:
         UserError: when the loader has no order.
     """
-    if network.readouts:
-        due = all(network.place(block) is None for block in network.blocks)
-    else:
-        due = network.finished > 0
-    if not due:
+    if not _due(network):
         return None
     if not hasattr(loader, "in_order"):
         raise UserError("schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false")
     if network.readouts:
         return ReadoutCache(network, algorithm, loader)
     return Cache(network, algorithm, loader, seed)
+
+
+def cached_step(network: LocalNetwork, algorithm: Algorithm, batch: Batch) -> Callable[[], object]:
+    """Compute what a cache would store of a batch; return the step that learns from it, to be counted.
+
+    Without anything to store yet it is the step of the algorithm.
+    """
+    if not _due(network):
+        return partial(algorithm.learn, batch, network)
+    if network.readouts:
+        tapped = network.tapped(algorithm.neutral(batch.x))
+        return partial(network.read, algorithm.neutral(batch.x, batch.y), learn=True, tapped=tapped)
+    return partial(network.learn, network.enter(algorithm.views(batch, network)), entered=True)
+
+
+def _due(network: LocalNetwork) -> bool:
+    """Return whether there is something to store; with readouts, which read all, once no block learns."""
+    if network.readouts:
+        return all(network.place(block) is None for block in network.blocks)
+    return network.finished > 0
 
 
 def _tensors(views: Views) -> dict[str, Tensor]:

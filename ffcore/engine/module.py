@@ -115,7 +115,7 @@ class ForwardOnly(L.LightningModule):
         self.sources = net.sources
         self.measuring = Measuring(net)
         self._boxes = net.local.boxes
-        self._cache: Cache | ReadoutCache | None = None
+        self.cached: Cache | ReadoutCache | None = None
         self._advancing = [a for a in augmentations if type(a).advance is not Component.advance]
         self._rates: list[tuple[torch.optim.Optimizer, list[float]]] = []
         self._factor: float | None = None  # unknown, since a loaded checkpoint has rates that are scaled
@@ -173,11 +173,11 @@ class ForwardOnly(L.LightningModule):
         group = self.distribution.learning
         _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.index.device)
         with shared_by(group if batch.counts else Idle(group)):
-            if isinstance(self._cache, Cache):
-                self.network.learn(self._cache.views(batch), entered=True)
-            elif self._cache is not None:
+            if isinstance(self.cached, Cache):
+                self.network.learn(self.cached.views(batch), entered=True)
+            elif self.cached is not None:
                 views = self.algorithm.neutral(batch.x, batch.y)
-                self.network.read(views, learn=True, tapped=self._cache.handoffs(batch))
+                self.network.read(views, learn=True, tapped=self.cached.handoffs(batch))
             else:
                 self.algorithm.learn(batch, self.network)
         if self.accumulate > 1 or group.world > 1:
@@ -214,7 +214,7 @@ class ForwardOnly(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Reset the meter for the new epoch."""
         if self.network.refresh():  # a callback may have pruned layers at the end of the epoch before
-            self._cache = None
+            self.cached = None
         self.meter.reset(self.global_step)
 
     def on_train_epoch_end(self) -> None:
@@ -234,13 +234,13 @@ class ForwardOnly(L.LightningModule):
 
     def _keep_time(self, progress: Progress, batch_idx: int) -> None:
         if self.net.advance(progress):
-            self._cache = None
+            self.cached = None
         for augmentation in self._advancing:
             augmentation.advance(progress)
         if batch_idx == 0 and self._boxes and self._fit_boxes(progress.epoch):
-            self._cache = None  # a fitted box changes the outputs of the finished stages
-        if self._cache is None and self.net.schedule.cache:
-            self._cache = filled(self.network, self.algorithm, self.trainer.train_dataloader, self.seed)
+            self.cached = None  # a fitted box changes the outputs of the finished stages
+        if self.cached is None and self.net.schedule.cache:
+            self.cached = filled(self.network, self.algorithm, self.trainer.train_dataloader, self.seed)
         factor = self.lr_factor(
             progress.epoch + batch_idx / self.trainer.num_training_batches, progress.epochs
         )
@@ -311,7 +311,7 @@ class ForwardOnly(L.LightningModule):
             )
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # `Network.learn` or another module has replaced the meter
-        self._cache = None  # of other data
+        self.cached = None  # of other data
         self.distribution.begin(self.network, self._passes())
         if self._partial_epoch:
             own = self.distribution.mine(self._partial_epoch, self._replicas)
@@ -326,7 +326,7 @@ class ForwardOnly(L.LightningModule):
     def on_train_end(self) -> None:
         """End the distribution, and free the cache."""
         self.distribution.end()
-        self._cache = None
+        self.cached = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a faster path for one that Lightning sets about twenty times per step."""

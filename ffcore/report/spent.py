@@ -14,8 +14,8 @@ PHASES = ("learning", "validation", "test", "other")
 ABOUT = (
     "Other: pictures' data, checkpoints and pauses between phases, from the first epoch on. "
     "Multiplications: those of matrix products and convolutions, from counted steps in which the same blocks "
-    "learn; a dash: they could not be counted, or blocks were cached. Energy includes what other processes "
-    "use on the same device."
+    "learn, with those of filling a cache; a dash: they could not be counted. Energy includes what other "
+    "processes use on the same device."
 )
 
 

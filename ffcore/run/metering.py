@@ -1,6 +1,7 @@
 """Measures what a run costs, by phase: learning, validation, test, and everything else.
 
     multiplications to learn   = Σ_w samples_w · those of a step in which the windows w learn, a sample
+                                 + samples cached_w · those of the blocks that have finished, a sample
     multiplications to predict = samples · ``predict`` of the cost sheet
 
 w sets of windows that learned in a step; see `ffcore.build.module_costs`.
@@ -10,10 +11,11 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import reduce
 from typing import Any
+from weakref import ref
 
 import lightning as L
 import torch
@@ -37,10 +39,13 @@ class Metering(L.Callback):
 
     Attributes:
         learned: number of samples that were learned, by the windows that learned.
+        cached: number of samples for which a cache has stored what finished blocks make, in the same way.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self.learned: Counter[tuple[range, ...]] = Counter()
+        self.cached: Counter[tuple[range, ...]] = Counter()
+        self._last: Callable[[], object] = _nothing  # a weak reference: caches are large
         self._ranks = ranks
         self._meter: CostMeter | None = None
 
@@ -86,7 +91,14 @@ class Metering(L.Callback):
         """Count samples."""
         assert isinstance(pl_module, ForwardOnly)
         self.meter.count(batch.total)
-        self.learned[tuple(pl_module.net.windows or ())] += batch.total
+        windows = tuple(pl_module.net.windows or ())
+        self.learned[windows] += batch.total
+        if (cache := pl_module.cached) is not None and cache is not self._last():
+            self._last = ref(cache)
+            samples: int = trainer.train_dataloader.samples  # type: ignore[union-attr]
+            self.cached[windows] += (
+                samples * pl_module.distribution.learning.world
+            )  # each rank has all of them
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Learning ends."""
@@ -121,15 +133,19 @@ class Metering(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the costs of all ranks so far. All ranks call it."""
-        learned = [([(w.start, w.stop) for w in windows], n) for windows, n in self.learned.items()]
-        return {"phases": self.total(), "learned": learned}
+        counted = {
+            name: [([(w.start, w.stop) for w in windows], n) for windows, n in counts.items()]
+            for name, counts in (("learned", self.learned), ("cached", self.cached))
+        }
+        return {"phases": self.total(), **counted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Add the costs before the run was stopped; the first rank has those of all."""
         if self._ranks.rank == 0:
             self.meter.load_state_dict(state_dict.get("phases", {}))
-        for windows, samples in state_dict.get("learned", ()):
-            self.learned[tuple(range(*ends) for ends in windows)] += samples
+        for name, counts in (("learned", self.learned), ("cached", self.cached)):
+            for windows, samples in state_dict.get(name, ()):
+                counts[tuple(range(*ends) for ends in windows)] += samples
 
     def total(self) -> dict[str, dict[str, Any]]:
         """Return the costs of each phase: time of the first rank, energy of all. All ranks call it."""
@@ -171,15 +187,17 @@ class Metering(L.Callback):
             }
             spent["seconds"] = round(spent["seconds"], 3)
         if sheet is not None and LEARNING in phases:
-            phases[LEARNING]["multiplications"] = self._to_learn(module, Form.of(data.images))
+            phases[LEARNING]["multiplications"] = self._to_learn(module, Form.of(data.images), sheet)
         return {"phases": phases, "counters": self.meter.sources, "missing": missing}
 
-    def _to_learn(self, module: ForwardOnly, form: Form) -> int | None:
-        if module.schedule.cache:  # finished blocks did not run
-            return None
+    def _to_learn(self, module: ForwardOnly, form: Form, sheet: Mapping[str, Any]) -> int | None:
         total = 0
         for windows, samples in self.learned.items():
-            if (each := products(module, form, windows)) is None:
+            if (each := products(module, form, windows, sheet)) is None:
                 return None
-            total += samples * each
+            total += samples * each[0] + self.cached[windows] * each[1]
         return total
+
+
+def _nothing() -> None:
+    """In place of a reference, before there is a cache."""

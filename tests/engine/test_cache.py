@@ -138,14 +138,14 @@ def test_a_second_fit_reads_its_own_data(module, fit, loader):
         block.freeze()
     made.net.schedule.spans = []  # no block learns, so the plan never changes
     fit(made, loader(), epochs=2)
-    assert made._cache is None
+    assert made.cached is None
     fit(made, loader(n=30), epochs=2)  # more samples than the first cache has
 
 
 def test_a_pruned_block_is_read_again(module, fit, loader):
     made = module(schedule=interleaved(True), **READS)
     made.configure_optimizers()
-    made._cache = "of the layers before"
+    made.cached = "of the layers before"
     torch.nn.utils.prune.l1_unstructured(made.network.blocks[0].body.linear, "weight", amount=0.5)
     made.on_train_epoch_start()
-    assert made._cache is None
+    assert made.cached is None

@@ -99,7 +99,8 @@ def test_energy_of_a_part_of_a_resumed_run_is_missing():
     assert meter.sources == {}
 
 
-def test_a_run_knows_time_samples_and_multiplications_of_its_phases(tmp_path):
+def test_a_run_knows_time_samples_and_multiplications_of_its_phases(tmp_path, monkeypatch):
+    monkeypatch.setattr("ffcore.build.module_costs.Counts", None)  # those of the cost sheet are taken
     run = ffcore.train("digits/ff", run_dir=tmp_path / "run", **FEW)
     costs, sheet = run.results["costs"], run.results["cost_sheet"]
     phases = costs["phases"]
@@ -125,11 +126,26 @@ def test_blocks_that_do_not_learn_cost_only_their_forward_pass(tmp_path):
     assert results["costs"]["phases"]["learning"]["multiplications"] == SAMPLES * epochs
 
 
-def test_multiplications_with_cached_blocks_are_not_guessed(tmp_path):
-    options = {**FEW, "schedule": {"kind": "greedy", "cache": True}, "trainer.max_epochs": 3}
-    phases = ffcore.train("digits/ff", run_dir=tmp_path / "run", **options).results["costs"]["phases"]
-    assert phases["learning"]["multiplications"] is None
-    assert phases["test"]["multiplications"] > 0
+@pytest.mark.parametrize("stopped", [False, True])
+def test_finished_blocks_that_are_cached_cost_their_forward_pass_once(tmp_path, stopped):
+    class Press(L.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if (trainer.current_epoch, batch_idx) == (3, 5):
+                signal.raise_signal(signal.SIGINT)
+
+    options = {**FEW, "schedule": {"kind": "greedy", "cache": True}, "trainer.max_epochs": 6}
+    fills = 1
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            ffcore.train("digits/ff", run_dir=tmp_path / "run", callbacks=[Press()], **options)
+        run, fills = ffcore.resume(tmp_path / "run", report=False), 2
+    else:
+        run = ffcore.train("digits/ff", run_dir=tmp_path / "run", **options)
+    first, other = 20 * (64 + 2 * 10), 2 * 20 * 20
+    learned = 2 * (2 * first + 2 * other + 2 * other)  # two epochs each
+    filled = fills * first + first + other  # for the second block, then for the third
+    learning = run.results["costs"]["phases"]["learning"]
+    assert learning["multiplications"] == SAMPLES * (learned + filled)
 
 
 def test_a_resumed_run_has_the_costs_of_all_its_parts(tmp_path, monkeypatch):
