@@ -16,19 +16,18 @@ from typing import Any, NoReturn
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Observer, Out, Source, Views
-from ffcore.interfaces.task import same_positions
+from ffcore.interfaces import Observer, Source, Views
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
+from ffcore.local.observed import Observed
 from ffcore.local.passes import Pass
-from ffcore.local.returned import evidence_of
 
 __all__ = ["Attached"]
 
 
-class Attached:
+class Attached(Observed):
     """A network whose passes have a graph, for `Algorithm.scores`. Its blocks do not learn.
 
     The network should be in evaluation mode, and grad mode on. The network does not change.
@@ -58,31 +57,18 @@ class Attached:
         self.classes: int = local.classes
         self.stages: Sequence[nn.Module] = local.stages
         self.circuits: Sequence[nn.Module] = local.circuits
-        self.blocks: Sequence[Block] = local.blocks
+        self.task = local.task
         self.sources: tuple[Source, ...] = local.sources
         self.readouts: tuple[str, ...] = local.readouts
 
-    def goodness(self, views: Views) -> list[Tensor]:
-        """See `ffcore.interfaces.Network.goodness`."""
-        made = [calls[-1] for calls in self.trace(views)]
-        return made if self._local.task.features is None else same_positions(made)
+    @property
+    def blocks(self) -> Sequence[LocalBlock]:
+        """See `ffcore.interfaces.Network`."""
+        return self._local.blocks
 
-    def trace(self, views: Views) -> list[list[Tensor]]:
-        """See `ffcore.interfaces.Network.trace`."""
-        seen: dict[Block, list[Tensor]] = {}
-
-        def collect(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-            if out.goodness is not None and block.goodness is not None:
-                seen.setdefault(block, []).append(evidence_of(block, out.goodness))
-
-        self._run(views, collect)
-        return [seen[block] for block in self.blocks if block in seen]
-
-    def outputs(self, views: Views) -> dict[str, Out]:
-        """See `ffcore.interfaces.Network.outputs`."""
-        made: dict[str, Out] = {}
-        self._run(views, lambda block, _, out, __: made.update({block.name: out}))
-        return made
+    def observe(self, views: Views, *observers: Observer) -> Any:
+        """Run one pass with these observers, with its graph; return the output of the last stage."""
+        return _AttachedPass(views, observers, wants_goodness=True).run(self.stages, views.x)
 
     def read(self, views: Views, *, learn: bool = False) -> dict[str, Tensor]:
         """See `ffcore.interfaces.Network.read`."""
@@ -101,9 +87,6 @@ class Attached:
     def learn(self, views: Views) -> NoReturn:
         """Raise: nothing learns here."""
         raise UserError("its class scores need blocks that learn")
-
-    def _run(self, views: Views, observer: Observer) -> Any:
-        return _AttachedPass(views, (observer,), wants_goodness=True).run(self.stages, views.x)
 
 
 class _AttachedPass(Pass):

@@ -16,25 +16,26 @@ from torch import Tensor, nn
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Circuit, Observer, Out, Readout, Source, Task, Views
 from ffcore.interfaces.structure import rows, tensors
-from ffcore.interfaces.task import IGNORED, same_positions
+from ffcore.interfaces.task import IGNORED
 from ffcore.local.block import LocalBlock
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import explore, set_up, set_up_heads, set_up_readouts
 from ffcore.local.loss import ReadoutLoss, by_positions, scores_of
 from ffcore.local.modes import evaluating
+from ffcore.local.observed import Observed, collecting
 from ffcore.local.optimizers import BlockOptimizers, no_optimizer
 from ffcore.local.overlap import Overlap
 from ffcore.local.passes import Pass, Record, fit_due
 from ffcore.local.plan import Place, planned, refuse_shared
-from ffcore.local.returned import evidence_of, read_of, wrong_views
+from ffcore.local.returned import wrong_views
 from ffcore.local.route import Routed
 from ffcore.local.rules import Gradient
 from ffcore.private import hook_tables
 from ffcore.tasks import as_task
 
 
-class LocalNetwork(Routed):
+class LocalNetwork(Routed, Observed):
     """Any PyTorch module that contains local blocks, together with readouts.
 
     A dry run on zeros finds the blocks in the order of their first call, and the shapes of their outputs.
@@ -253,34 +254,17 @@ class LocalNetwork(Routed):
         with torch.no_grad():
             return replace(views, x=self._pass(views).run(self.stages[: self._first], views.x))
 
-    def goodness(self, views: Views) -> list[Tensor]:
-        """Run one pass without learning; return each block's `Goodness.evidence`, in order of the blocks.
-
-        For a block that runs several times it is the mean over `Circuit.reads` in a circuit, and that of the
-        last call elsewhere.
-        """
-        seen = self._calls(views)
-        reads = {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
-        made = [read_of(seen[block], reads.get(block)) for block in self._blocks if block in seen]
-        return made if self.task.features is None else same_positions(made)
-
-    def trace(self, views: Views) -> list[list[Tensor]]:
-        """Run one pass without learning; return the evidence of every call, by block."""
-        seen = self._calls(views)
-        return [seen[block] for block in self._blocks if block in seen]
+    @property
+    def _reads(self) -> dict[Any, range]:
+        """See `Observed`."""
+        return {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
 
     def _calls(self, views: Views) -> dict[Block, list[Tensor]]:
+        if self.route is None or not self.route.measures:
+            return super()._calls(views)
         seen: dict[Block, list[Tensor]] = {}
-
-        def collect(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
-            if out.goodness is not None and block.goodness is not None:
-                seen.setdefault(block, []).append(evidence_of(block, out.goodness))
-
-        if self.route is not None and self.route.measures:
-            with torch.no_grad(), evaluating(*self._plain):
-                self.route.goodness(self, self._pass(views, (collect,)), seen)
-        else:
-            self.observe(views, collect)
+        with torch.no_grad(), evaluating(*self._plain):
+            self.route.goodness(self, self._pass(views, (collecting(seen),)), seen)
         return seen
 
     def losses(self, views: Views) -> dict[str, Tensor]:
@@ -292,12 +276,6 @@ class LocalNetwork(Routed):
 
         self.observe(views, measure)
         return {name: objective for name, objective in found.items() if objective is not None}
-
-    def outputs(self, views: Views) -> dict[str, Out]:
-        """See `ffcore.interfaces.Network.outputs`."""
-        made: dict[str, Out] = {}
-        self.observe(views, lambda block, _, out, __: made.update({block.name: out}))
-        return made
 
     def observe(self, views: Views, *observers: Observer) -> Any:
         """Run one pass without learning, with these observers; return the output of the last stage.
