@@ -15,7 +15,7 @@ from ffcore.cli.folder import Folder
 @click.argument("overrides", nargs=-1)
 @click.option("--trials", type=click.IntRange(1, 1_000_000), metavar="N", help="a search: N points in all")
 @click.option("--seeds", callback=options.seeds, metavar="1,2,…", help="every point runs once per seed")
-@click.option("--jobs", type=click.IntRange(1, 1024), help="number of runs at the same time")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="runs at the same time; if resumed, as before")
 @click.option("--prune", is_flag=True, help="stop trials that validate worse than the median")
 @click.option("--sampler", metavar="tpe|random", help="how points are chosen; the default is tpe")
 @click.option("--seed", type=click.IntRange(0, 2**31), help="of the sampler; the default is 0")
