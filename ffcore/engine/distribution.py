@@ -56,6 +56,9 @@ class Distribution:
     def end(self) -> None:
         """Called when training ends or pauses without a failure."""
 
+    def abandon(self) -> None:
+        """Called when training has failed on some rank: no other rank can be waited for."""
+
     def owns(self, name: str) -> bool:
         """Return whether the block or readout of a name learns on this rank."""
         return True

@@ -102,7 +102,8 @@ class Measuring(nn.Module):
 
     def _evidence(self, net: Network, batch: Batch, shared: Ranks) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
-        with shared_by(shared if self._couples else ALONE):  # else idle ranks take no part
+        # idle ranks take part only if samples are coupled
+        with shared_by(shared if self._couples else ALONE), net.local.joint():
             evidence = net.measure(batch.x)
         own = own_measures(net, batch, shared)
         if clash := sorted(own.keys() & self._reserved):

@@ -282,7 +282,7 @@ class ForwardOnly(L.LightningModule):
             self.distribution.buffers(self),
         )
         checkpoint[KEY] = {
-            "ranks": self.distribution.ranks.objects(own.plain()),
+            "ranks": self.distribution.ranks.collected(own.plain()),
             "replicas": self.distribution.learning.world,
             "val": self.val_metrics,
         }

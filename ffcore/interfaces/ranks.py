@@ -51,6 +51,10 @@ class Ranks:
         """Gather an object from every rank, in the order of the ranks; for plain values and small tensors."""
         return [mine]
 
+    def collected(self, mine: T) -> list[T]:
+        """Gather an object with tensors on rank 0, in the order of the ranks; others get an empty list."""
+        return [mine]
+
 
 class Idle(Ranks):
     """The ranks, seen from an idle rank: it takes part in all exchanges but contributes nothing.

@@ -155,9 +155,9 @@ class BlockOptimizer:
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
-            if not samples:
-                # A placeholder batch must not count. NaN times a weight of 0 would still be NaN.
-                parameter.grad.zero_()
+            if not samples:  # a placeholder batch must not count, nor give a parameter a gradient
+                parameter.grad = None
+                continue
             total = self._sums[i]
             if total is None:
                 self._sums[i] = parameter.grad.mul_(samples)

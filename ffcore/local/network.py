@@ -213,6 +213,8 @@ class LocalNetwork(Routed, Observed):
     def forward(self, x: Any) -> Any:
         """Return the body's output for ``x`` (N, *shape), without learning and without observers."""
         self.settle()
+        if self.route is not None and self.route.measures:
+            raise RuntimeError(self.route.refusal)
         return Pass(Views(x=x, roles=("all",), sizes=(rows(x),))).run(self.stages, x)
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
@@ -260,8 +262,9 @@ class LocalNetwork(Routed, Observed):
         return {part: circuit.reads for circuit in self.circuits for part in circuit.modules()}
 
     def _calls(self, views: Views) -> dict[Block, list[Tensor]]:
-        if self.route is None or not self.route.measures:
+        if not self.measured_apart:
             return super()._calls(views)
+        assert self.route is not None
         seen: dict[Block, list[Tensor]] = {}
         with torch.no_grad(), evaluating(*self._plain):
             self.route.goodness(self, self._pass(views, (collecting(seen),)), seen)
@@ -285,7 +288,7 @@ class LocalNetwork(Routed, Observed):
         """
         self.settle()
         if self.route is not None and self.route.measures:
-            raise RuntimeError("this rank holds only its own blocks; set hold: all in trainer.strategy")
+            raise RuntimeError(self.route.refusal)
         with torch.no_grad(), evaluating(*self._plain):
             return self._pass(views, observers).run(self.stages, views.x)
 
@@ -324,7 +327,7 @@ class LocalNetwork(Routed, Observed):
         with torch.no_grad(), evaluating(*self._plain):
             here = self._pass(views, (tap,), plan)
             here.wants_goodness = False
-            if self.route is not None and (learn or self.route.measures):
+            if self.route is not None and (learn or self.measured_apart):
                 if not self.route.read(self, here, handoffs):
                     x = next(tensors(views.x))
                     return {name: x.new_zeros(len(x), self.classes) for name in self.readouts}

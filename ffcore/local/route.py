@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from torch import Tensor, nn
@@ -20,9 +22,16 @@ class Route(ABC):
     Attributes:
         measures: whether passes without learning have to run on the route too: this process does not hold
             the weights of all blocks.
+        joint: whether all processes run the same passes now; see `Routed.joint`.
+        refusal: with ``measures``, the message of a pass that other processes do not run.
     """
 
     measures: bool = False
+    joint: bool = False
+    refusal: str = (
+        "this rank holds only its own blocks while it trains, so that it cannot run the network; wait for "
+        "the end of the training, or set hold: all in trainer.strategy"
+    )
 
     @abstractmethod
     def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
@@ -62,6 +71,10 @@ class Route(ABC):
         By default nothing: each pass of `learn` is finished when it returns.
         """
 
+    def loaded(self, network: LocalNetwork) -> None:
+        """Prepare for weights that are about to be loaded. By default like `settle`."""
+        self.settle(network)
+
 
 class Routed(nn.Module):
     """A network with a route: it finishes passes that have begun before its weights are used otherwise.
@@ -76,7 +89,31 @@ class Routed(nn.Module):
         super().__init__()
         self.route = None
         self.register_state_dict_pre_hook(_settle_first)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_settle_first)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_before_load)  # type: ignore[no-untyped-call]
+
+    @property
+    def measured_apart(self) -> bool:
+        """Whether passes without learning run on the route, since this process does not hold all blocks.
+
+        Raises:
+            RuntimeError: when other processes may not run the same passes.
+        """
+        if self.route is None or not self.route.measures:
+            return False
+        if not self.route.joint:
+            raise RuntimeError(self.route.refusal)
+        return True
+
+    @contextmanager
+    def joint(self) -> Iterator[None]:
+        """Within the context all processes of the route run the same passes that measure."""
+        if self.route is not None:
+            self.route.joint = True
+        try:
+            yield
+        finally:
+            if self.route is not None:
+                self.route.joint = False
 
     def settle(self) -> None:
         """Finish learning passes that wait for a box; see `ffcore.local.overlap`."""
@@ -101,3 +138,8 @@ class Routed(nn.Module):
 
 def _settle_first(network: Routed, *args: Any) -> None:
     network.settle()
+
+
+def _before_load(network: Routed, *args: Any) -> None:
+    if network.route is not None:
+        network.route.loaded(cast("LocalNetwork", network))

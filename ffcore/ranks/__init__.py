@@ -1,1 +1,1 @@
-"""Training of one network by several processes: launching, communication, and the two strategies."""
+"""Training of one network by several processes: launching, communication, and the three strategies."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -92,25 +92,50 @@ class Group(Ranks):
         return cast("list[T]", gathered)
 
     def collected(self, mine: T) -> list[T]:
-        """Gather an object from every rank on rank 0; the others get an empty list."""
+        """See `ffcore.interfaces.Ranks.collected`. Tensors are sent one after the other."""
+        parts: list[Tensor] = []
+
+        def apart(t: Tensor) -> _Elsewhere:
+            parts.append(t)
+            return _Elsewhere(tuple(t.shape), t.dtype)
+
+        bare = _replaced(mine, apart)
         gathered: list[T | None] | None = [None] * self.world if self.rank == 0 else None
         with lost_ranks():
-            dist.gather_object(_on_cpu(mine), gathered, group=self.processes, group_dst=0)
-        return cast("list[T]", gathered or [])
+            dist.gather_object(bare, gathered, group=self.processes, group_dst=0)
+        if gathered is None:
+            for t in parts:
+                self._send(t)
+            return []
+        mine = _on_cpu(mine)
+        return [mine, *(self._filled(each, source) for source, each in enumerate(gathered[1:], 1))]
 
-    def moved(self, t: Tensor, source: int, device: torch.device) -> Tensor:
+    def _filled(self, bare: Any, source: int) -> Any:
+        return _replaced(bare, lambda e: self._received(e.shape, e.dtype, source), _Elsewhere)
+
+    def moved(self, t: Tensor, source: int) -> Tensor:
         """Send the values of a tensor from rank ``source`` to rank 0, which returns them on the CPU.
 
         All ranks call this; the others return ``t``, which has at least the right shape everywhere.
         """
+        if self.rank == source:
+            self._send(t)
+        return self._received(tuple(t.shape), t.dtype, source) if self.rank == 0 else t
+
+    def _send(self, t: Tensor) -> None:
         with lost_ranks():
-            if self.rank == source:
-                dist.send(t.contiguous(), group=self.processes, group_dst=0)
-            elif self.rank == 0:
-                received = torch.empty_like(t, device=device, memory_format=torch.contiguous_format)
-                dist.recv(received, group=self.processes, group_src=source)
-                return received.cpu()
-        return t
+            dist.send(t.detach().to(self._device).contiguous(), group=self.processes, group_dst=0)
+
+    def _received(self, shape: tuple[int, ...], dtype: torch.dtype, source: int) -> Tensor:
+        received = torch.empty(shape, dtype=dtype, device=self._device)
+        with lost_ranks():
+            dist.recv(received, group=self.processes, group_src=source)
+        return received.cpu()
+
+    @property
+    def _device(self) -> torch.device:
+        """The device whose tensors the backend can send."""
+        return torch.device("cuda" if dist.get_backend(self.processes) == "nccl" else "cpu")
 
     def share(self, tensors: Iterable[Tensor], source: int = 0) -> None:
         """Broadcast the values of these tensors, in place, from rank ``source`` of the group."""
@@ -119,12 +144,24 @@ class Group(Ranks):
                 dist.broadcast(t.detach(), group=self.processes, group_src=source)
 
 
+class _Elsewhere(NamedTuple):
+    """A tensor that is sent after the object that has it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
 def _on_cpu(value: Any) -> Any:
     """Move tensors in a nested value to the CPU: the receiving process may not have this one's GPU."""
-    if isinstance(value, Tensor):
-        return value.cpu()
+    return _replaced(value, Tensor.cpu)
+
+
+def _replaced(value: Any, by: Callable[[Any], Any], kind: type = Tensor) -> Any:
+    """Replace all tensors in nested dicts, lists and tuples, or all values of another kind."""
+    if isinstance(value, kind):
+        return by(value)
     if isinstance(value, dict):
-        return {key: _on_cpu(inside) for key, inside in value.items()}
+        return {key: _replaced(inside, by, kind) for key, inside in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_on_cpu(inside) for inside in value)
+        return type(value)(_replaced(inside, by, kind) for inside in value)
     return value

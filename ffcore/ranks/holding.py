@@ -60,4 +60,8 @@ def _exchange(t: Tensor, other: Tensor) -> None:
     if isinstance(t, nn.Parameter):
         other = nn.Parameter(other, requires_grad=t.requires_grad)
     t.grad = None
+    kind, attributes = type(t), dict(vars(t))
     swap_tensors(t, other)  # type: ignore[no-untyped-call]
+    t.__class__ = kind  # swapped too, as are the attributes
+    vars(t).clear()
+    vars(t).update(attributes)

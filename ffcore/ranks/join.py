@@ -50,7 +50,8 @@ def check(recipe: Recipe) -> None:
     if ranks == 1:
         if isinstance(config.strategy, Spec):
             raise UserError(
-                f"trainer.strategy: {config.strategy.kind!r} is for several devices; set trainer.devices"
+                f"trainer.strategy: {config.strategy.kind!r} is for several devices; set trainer.devices to "
+                "more, or trainer.strategy to auto"
             )
         return
     there, what = (torch.cuda.device_count(), "GPUs") if on_gpu(recipe) else (_cores(), "CPU cores")
@@ -59,11 +60,11 @@ def check(recipe: Recipe) -> None:
         raise UserError(
             f"trainer.devices: {config.devices}: this machine has {there} {what}; set it to {most} or less"
         )
-    replicas = kind(recipe).replicas(recipe)
-    if recipe.data.batch_size < replicas:
+    kind(recipe).replicas(recipe)  # raises for ranks that do not divide into replicas
+    if recipe.data.batch_size < ranks:
         raise UserError(
-            f"data.batch_size: {recipe.data.batch_size}: {replicas} ranks share each batch; it should be at "
-            f"least {replicas}"
+            f"data.batch_size: {recipe.data.batch_size}: {ranks} ranks share each batch of the test, or of "
+            f"training; it should be at least {ranks}"
         )
     known = "MASTER_ADDR" in os.environ or started_by_others()
     if config.num_nodes > 1 and not known:

@@ -138,6 +138,12 @@ class LocalDDP(DDPStrategy):
         super().teardown()
         self._lightning_module = module
 
+    def on_exception(self, exception: BaseException) -> None:
+        """Leave the module without connections to other ranks, unless training only pauses."""
+        super().on_exception(exception)
+        if isinstance(self.lightning_module, ForwardOnly) and not getattr(exception, "pauses", False):
+            self.lightning_module.distribution.abandon()
+
     def distribution(self) -> Distribution:
         """Returns the distribution of this strategy."""
         return DataParallel(Group())

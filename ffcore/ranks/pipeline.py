@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError
+from ffcore.errors import UserError, everywhere
 from ffcore.interfaces import Progress, Ranks, Schedule, Views
 from ffcore.local import LocalNetwork
 from ffcore.local.alone import Alone, Apart, parts
@@ -25,7 +25,7 @@ from ffcore.ranks.holding import allocate, free, guarded, held
 from ffcore.ranks.layout import Layout, layout
 from ffcore.ranks.link import connected
 from ffcore.ranks.local import LocalDDP, average
-from ffcore.ranks.span import Span
+from ffcore.ranks.span import Failed, Span
 from ffcore.ranks.timed import timed
 from ffcore.ranks.where import world
 from ffcore.ranks.whole import needs_whole
@@ -105,16 +105,19 @@ class Pipeline(Distribution):
         }
         self._owners = {name: rank_of.get(block, last) for name, block in network.learners.items()}
         self._tensors: list[list[Tensor]] = [[] for _ in spans]
+        used: list[set[int]] = [set() for _ in spans]  # blocks may share a buffer: the first rank sends it
         for r, span in enumerate(spans):
             own = [*(self._stages[i] for i in span), *([network.readout_blocks] if r == last else [])]
-            for part in own:
-                self._tensors[r] += [t for t in (*part.parameters(), *part.buffers()) if t.numel()]
+            for t in (t for part in own for t in (*part.parameters(), *part.buffers()) if t.numel()):
+                if not any(id(t) in of_rank for of_rank in used):
+                    self._tensors[r].append(t)
+                used[r].add(id(t))
         if network.circuits:
             network.route = Apart([self._stages[i] for i in spans[rank]])
         else:
             device = next(network.parameters()).device
             links = connected(self.layout, self.batch, device, self.timeout)
-            network.route = Span(spans[rank], *links, self._own)
+            network.route = Span(spans[rank], *links, self._own, self._compare)
             self._device, self.own = device, self._own
         for name, each in network.optimizers.blocks.items() if network.optimizers is not None else ():
             if not self.owns(name):
@@ -122,7 +125,33 @@ class Pipeline(Distribution):
         if self.own:
             others = [(r, span) for r, span in enumerate(spans) if r != rank]
             self._guards = [guarded(self._stages[i], r) for r, span in others for i in span]
-            free(t for r, _ in others for t in self._tensors[r])
+            free(t for r, _ in others for t in self._tensors[r] if id(t) not in used[rank])
+
+    def _compare(self, views: Views) -> None:
+        """Compare the first batch with those of the other ranks of this line.
+
+        Raises:
+            UserError: they differ; raised on all ranks.
+        """
+        first = (views.samples, None if views.y is None else hash(tuple(views.y.flatten().tolist())))
+        if any(other != first for other in self.line.objects(first)):
+            raise everywhere(
+                UserError(
+                    "the ranks of a pipeline have got different batches: each of them needs all samples of a "
+                    "batch, in the same order (a DistributedSampler needs rank 0 of 1)"
+                )
+            )
+
+    def abandon(self) -> None:
+        """See `Distribution.abandon`."""
+        if self._network is not None and self._network.route is not None:
+            route = self._network.route
+            if isinstance(route, Span):
+                route.abandon()
+            for tensors in self._tensors if self.own else ():
+                allocate(tensors, self._device)
+            self._network.route = Failed(self._guards if self.own else ())
+            self.own = False
 
     def end(self) -> None:
         """Finish all transfers; from now on every rank can run the whole network again."""
@@ -161,7 +190,10 @@ class Pipeline(Distribution):
         """See `Distribution.measured`."""
         if not self.own:
             return super().measured(measure)
-        made = self.line.collected(measure()) if self.learning.rank == 0 else []
+        if self._network is None or self.learning.rank > 0:
+            return None
+        with self._network.joint():
+            made = self.line.collected(measure())
         return made[-1] if made else None
 
     def buffers(self, module: nn.Module) -> dict[str, Tensor]:
@@ -204,7 +236,7 @@ class Pipeline(Distribution):
         for name, t in named.items() if self.learning.rank == 0 else ():
             stage = stage_of.get(id(t), 0)
             if name in state and stage:
-                state[name] = self.line.moved(t.detach(), stage, self._device)
+                state[name] = self.line.moved(t, stage)
         return state
 
     def optimizers(self, mine: dict[str, Any]) -> dict[str, Any]:
@@ -318,6 +350,12 @@ class PipelineStrategy(LocalDDP):
         own = self.holds_own(self.lightning_module.trainer)
         share = -(-self._batch // replicas)
         return Pipeline(made, share, self._balance, self._cut, own, self._waits)
+
+    @property
+    def distributed_sampler_kwargs(self) -> dict[str, Any]:
+        """The share of each batch for samplers that Lightning adds to a loader of the user."""
+        stages = self._stages or self.world_size
+        return {"num_replicas": self.world_size // stages, "rank": self.global_rank // stages}
 
     def holds_own(self, trainer: Trainer, module: LightningModule | None = None) -> bool:
         """Returns whether each rank holds only its own blocks, and measures with the others of its line."""

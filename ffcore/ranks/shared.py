@@ -77,6 +77,10 @@ class SharedOutgoing:
         self._wait(0)
         self._connection.close()
 
+    def abandon(self) -> None:
+        """End the connection without waiting."""
+        self._connection.close()
+
     def _wait(self, most: int) -> None:
         """Wait until at most so many slots are used."""
         while self._used > most:
@@ -139,6 +143,8 @@ class SharedIncoming:
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+
+    abandon = close
 
     def _next(self) -> tuple[str, list[Any]]:
         with _lost():

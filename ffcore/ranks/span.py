@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from torch import Tensor
 
-from ffcore.interfaces import Block
+from ffcore.errors import RunError
+from ffcore.interfaces import Block, Views
 from ffcore.interfaces.structure import tensors
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.returned import evidence_of
 from ffcore.local.route import Route
 from ffcore.ranks.link import Receiving, Sending
+from ffcore.ranks.shared import SharedIncoming, SharedOutgoing
 
 
 class Span(Route):
@@ -20,19 +25,29 @@ class Span(Route):
         before: the messages from the previous rank; None on the first.
         after: the messages to the next rank; None on the last, which has the readouts.
         measures: whether passes that measure run here too: ranks hold only their own blocks.
+        compare: is called with the views of the first batch.
     """
 
     def __init__(
-        self, stages: range, before: Receiving | None, after: Sending | None, measures: bool = False
+        self,
+        stages: range,
+        before: Receiving | None,
+        after: Sending | None,
+        measures: bool = False,
+        compare: Callable[[Views], None] | None = None,
     ) -> None:
         self.stages = stages
         self.before = before
         self.after = after
         self.measures = measures
+        self.compare = compare
 
     def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
         """Let this rank's stages learn from the handoff of the previous rank."""
         views, x = here.views, here.views.x
+        if self.compare is not None:
+            self.compare(views)
+            self.compare = None
         if self.before is not None:
             x, *upstream = self.before.receive("learn", views.samples)
             views.upstream.extend(upstream)
@@ -77,6 +92,43 @@ class Span(Route):
             self.after.close()
         if self.before is not None:
             self.before.close()
+
+    def abandon(self) -> None:
+        """End the connections after a failure, without waiting for the other ranks."""
+        for link in (self.before, self.after):
+            if isinstance(link, SharedIncoming | SharedOutgoing):
+                link.abandon()
+
+
+class Failed(Route):
+    """The network of a training that has failed on several ranks: its weights are not those of one moment.
+
+    Args:
+        guards: handles of the stages that this rank did not hold.
+    """
+
+    measures = True
+    refusal = (
+        "the training of this network has failed, and each of several ranks had a part of it: load the "
+        "weights of a checkpoint before you use it"
+    )
+
+    def __init__(self, guards: Sequence[Any] = ()) -> None:
+        self.guards = guards
+
+    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
+    def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
+    def loaded(self, network: LocalNetwork) -> None:
+        """Let the network be used again."""
+        network.route = None
+        for guard in self.guards:
+            guard.remove()
 
 
 def _measured(network: LocalNetwork, first: int, stop: int) -> list[LocalBlock]:

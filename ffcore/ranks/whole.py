@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import getweakrefcount
 
 import lightning as L
 from lightning.pytorch.callbacks import (
@@ -11,13 +12,25 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     ModelSummary,
     ProgressBar,
+    RichProgressBar,
     Timer,
+    TQDMProgressBar,
 )
+from torch import nn
 
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Algorithm
 
-_KNOWN = (EarlyStopping, LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar, Timer)
+_KNOWN = (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+    RichProgressBar,
+    Timer,
+    TQDMProgressBar,
+)
 
 
 def needs_whole(module: ForwardOnly, callbacks: Iterable[L.Callback]) -> str | None:
@@ -28,7 +41,8 @@ def needs_whole(module: ForwardOnly, callbacks: Iterable[L.Callback]) -> str | N
         callbacks: the trainer's callbacks. Those of others than ffcore may read any weight.
     """
     net, algorithm = module.net, type(module.algorithm)
-    foreign = [c for c in callbacks if not _is_ours(c) and not isinstance(c, _KNOWN)]
+    foreign = [type(c).__name__ for c in callbacks if not _is_ours(c) and type(c) not in _KNOWN]
+    watched = [name for name, p in module.network.named_parameters() if _is_watched(p)]
     of_validation = {"val.loss", "val.scores"} & net.contribution.needs
     reasons = {
         "a circuit calls its blocks to predict": bool(module.network.circuits),
@@ -37,9 +51,17 @@ def needs_whole(module: ForwardOnly, callbacks: Iterable[L.Callback]) -> str | N
         "the measures of the task are losses": net.task.target == "none",
         "predictions have positions": net.task.features is not None,
         f"{algorithm.__name__}.measure may run all blocks": algorithm.measure is not Algorithm.measure,
-        f"callbacks may read all weights: {', '.join(type(c).__name__ for c in foreign)}": bool(foreign),
+        f"callbacks may read all weights: {', '.join(foreign)}": bool(foreign),
+        f"hooks of {type(module).__name__} may read all weights": type(module) is not ForwardOnly,
+        f"parameters have hooks or weak references: {', '.join(watched)}": bool(watched),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _is_watched(parameter: nn.Parameter) -> bool:
+    """Whether something else refers to a parameter, which would lose it when it is freed."""
+    hooks = parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
+    return bool(hooks) or getweakrefcount(parameter) > 0
 
 
 def _is_ours(callback: L.Callback) -> bool:

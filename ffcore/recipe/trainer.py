@@ -156,11 +156,12 @@ class TrainerConfig(Strict):
         description="seconds after which a rank gives up waiting for another, also at the start",
     )
     compare_every: Count | None = Field(
-        default=100, description="ff_local: steps between comparisons of the ranks' parameters; null: none"
+        default=100,
+        description="ff_local, ff_grid: steps between comparisons of the ranks' parameters; null: none",
     )
     sync_batchnorm: bool = Field(
         default=True,
-        description="ff_local: batch norm uses the global batch; false: each rank's share, as in torch",
+        description="ff_local, ff_grid: batch norm of the global batch; false: each rank's, as in torch",
     )
     precision: Precision = Field(default="32-true", description="number format of weights and products")
     accumulate: Count = Field(default=1, description="batches per optimiser step")

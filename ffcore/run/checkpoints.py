@@ -35,6 +35,9 @@ TRIAL = ".ffcore-trial.ckpt"
 class PausedError(Exception):
     """Ends the training after a checkpoint, to be resumed later. Further callbacks are not called."""
 
+    pauses = True
+    """Tells strategies that all ranks pause together; see `ffcore.ranks.local`."""
+
 
 class Checkpoints(Checkpoint):
     """Writes a checkpoint at the end of every epoch and, with ``every``, also within an epoch.

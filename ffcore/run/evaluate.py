@@ -75,11 +75,13 @@ def evaluate(
         return *predictor.measure(batch.x), batch.y, dict(predictor.metrics(batch, number))
 
     with places.joined(predictor.recipe) as group:
-        for evidence, combined, y, own in in_turn(data.loader(chosen, places.device, None), of_batch, group):
+        for evidence, combined, y, metrics in in_turn(
+            data.loader(chosen, places.device, None), of_batch, group
+        ):
             if isinstance(measured, Accuracy):
                 measured.to(y.device)
             measured.update(evidence, combined, y)
-            measures.update(own, len(y))
+            measures.update(metrics, len(y))
     try:
         metrics = measured.metrics()
     except RunError as error:  # an evaluation writes no file, so the exit code is 2

@@ -14,7 +14,7 @@ class Placement(L.Callback):
     """Prints one line for each rank of a pipeline when learning begins, and keeps the figures.
 
     Args:
-        tell: receives each line, on rank 0.
+        tell: receives each line, on rank 0; None: the figures are kept only.
 
     Attributes:
         rows: of each rank ``rank, blocks, cost, parameters, whole``: the share of the measured or counted
@@ -22,7 +22,7 @@ class Placement(L.Callback):
             unless blocks are divided.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None] | None) -> None:
         self.tell = tell
         self.rows: list[dict[str, Any]] = []
         self._began = False
@@ -34,8 +34,9 @@ class Placement(L.Callback):
         self._began = True
         assert isinstance(pl_module, ForwardOnly)
         self.rows = pl_module.distribution.placement()
-        for row in self.rows if trainer.is_global_zero else ():
-            self.tell(line(row))
+        if self.tell is not None and trainer.is_global_zero:
+            for row in self.rows:
+                self.tell(line(row))
 
 
 def line(row: dict[str, Any]) -> str:
@@ -45,7 +46,7 @@ def line(row: dict[str, Any]) -> str:
     'rank 1: dense3 (48 % of the cost), 3.0 of 7.0 MiB of parameters'
     """
     cost = "" if row["cost"] is None else f" ({100 * row['cost']:.0f} % of the cost)"
-    held, whole = (row[key] / 2**20 for key in ("parameters", "whole"))
-    return (
-        f"rank {row['rank']}: {', '.join(row['blocks'])}{cost}, {held:.1f} of {whole:.1f} MiB of parameters"
-    )
+    unit, name = (2**20, "MiB") if row["whole"] >= 2**20 else (2**10, "KiB")
+    held, whole = (row[key] / unit for key in ("parameters", "whole"))
+    blocks = ", ".join(row["blocks"])
+    return f"rank {row['rank']}: {blocks}{cost}, {held:.1f} of {whole:.1f} {name} of parameters"

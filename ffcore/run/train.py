@@ -301,7 +301,10 @@ class Job:
         intact = newest is not None and newest.name == checkpoints.LAST
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
-        use, placed = box_use.BoxUse(module.network.boxes, group), Placement(reporter(console))
+        use, placed = (
+            box_use.BoxUse(module.network.boxes, group),
+            Placement(None if console is None else console.out),
+        )
         first = group.rank == 0
         cost_of, sheet = self._costs() if first else ({}, None)  # only rank 0 reports and writes them
         for message in large_heads(cost_of):
