@@ -31,6 +31,12 @@ def four():
 
 
 @pytest.fixture(scope="session")
+def levels():
+    """The module levels.py."""
+    return load("levels")
+
+
+@pytest.fixture(scope="session")
 def exchange():
     """The module exchange.py."""
     return load("exchange")

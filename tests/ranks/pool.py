@@ -15,7 +15,7 @@ ANSWER = 120  # seconds
 
 
 class Pool:
-    """Calls a function of work.py or exchange.py on every rank at the same time. Starts on the first call."""
+    """Calls a function of work.py, exchange.py or levels.py on every rank. Starts on the first call."""
 
     def __init__(self, world):
         self.world = world
@@ -89,7 +89,7 @@ def serve(rank, world, port, address):
     import torch.distributed as dist
 
     known = {}
-    for name in ("work", "exchange"):
+    for name in ("work", "exchange", "levels"):
         spec = importlib.util.spec_from_file_location(f"ranks_{name}", Path(__file__).with_name(f"{name}.py"))
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # recipes may name its classes

@@ -1,0 +1,132 @@
+"""Functions by which the ranks of the pool train with loaders and callbacks of a user."""
+
+import warnings
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import ffcore
+from ffcore.errors import LostError
+from ffcore.local.block_optimizer import BlockOptimizer
+from ffcore.ranks.group import Group
+from ffcore.ranks.pipeline import PipelineStrategy
+from ffcore.run.trainer import apart
+
+OURS = "ffcore.tests"  # a callback that reads no weights of other ranks
+
+
+class Masked(nn.Module):
+    """ReLU(W x) ⊙ m with a mask that blocks share."""
+
+    def __init__(self, inputs, mask):
+        super().__init__()
+        self.linear = nn.Linear(inputs, 30)
+        self.register_buffer("mask", mask)
+
+    def forward(self, x):
+        return self.linear(x).relu() * self.mask
+
+
+def samples(n):
+    """Returns samples (N, 12) and their classes, which depend on the first three values."""
+    x = torch.randn(n, 12, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(x, x[:, :3].argmax(1))
+
+
+def trained(callbacks=(), loader=DataLoader, samplers=False):
+    """Returns a module that was trained with torch's loaders, on a pipeline if there are several ranks."""
+    torch.manual_seed(0)
+    mask = (torch.arange(30) % 3 > 0).float()
+    blocks = [
+        ffcore.LocalBlock(Masked(inputs, mask), "linear-head", objective="cross-entropy")
+        for inputs in (12, 30)
+    ]
+    net = ffcore.Network(blocks, "local-errors", example=torch.rand(2, 12), classes=3, seed=1)
+    module = ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.1)
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    with warnings.catch_warnings(), apart(1):
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=world,
+            strategy=PipelineStrategy(20) if world > 1 else "auto",
+            max_epochs=2,
+            use_distributed_sampler=samplers,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(callbacks),
+        )
+        trainer.fit(module, loader(samples(120), batch_size=20), DataLoader(samples(50), batch_size=20))
+    return module
+
+
+def measured(samplers):
+    """Returns validation accuracy and weights; with samplers Lightning divides and shuffles the samples."""
+    module = trained(samplers=samplers)
+    return module.val_metrics["accuracy"], {n: p.detach().clone() for n, p in module.named_parameters()}
+
+
+def predicted():
+    """Predict in a callback while each rank holds only its blocks; returns the error."""
+    errors = []
+
+    class Predict(L.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            try:
+                pl_module.net.predict(torch.rand(3, 12))
+            except RuntimeError as error:
+                errors.append(str(error))
+
+    Predict.__module__ = OURS
+    trained([Predict()])
+    return errors
+
+
+def failed():
+    """Fail in a step of both ranks; returns the error, that of a later prediction, and one after a repair."""
+
+    class Fail(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            if trainer.global_step == 3:
+                self.module = pl_module
+                raise ValueError("a step failed")
+
+    Fail.__module__ = OURS
+    fail, x, seen = Fail(), torch.rand(3, 12), []
+    try:
+        trained([fail])
+    except (ValueError, LostError) as error:  # the other rank may notice the failure of this one first
+        seen.append(str(error))
+    try:
+        fail.module.net.predict(x)
+    except RuntimeError as error:
+        seen.append(str(error))
+    weights = {name: torch.zeros(value.shape) for name, value in fail.module.network.state_dict().items()}
+    fail.module.network.load_state_dict(weights)
+    return [*seen, fail.module.net.predict(x).tolist()]
+
+
+def shuffled():
+    """Train with a loader whose order differs between the ranks."""
+
+    def loader(data, batch_size):
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(Group().rank)).tolist()
+        return DataLoader(torch.utils.data.Subset(data, order), batch_size=batch_size)
+
+    trained(loader=loader)
+
+
+def placeholder():
+    """Step with a parameter that has a gradient on an idle rank only; returns it."""
+    ranks = Group()
+    p, q = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = BlockOptimizer([p, q], torch.optim.SGD([p, q], lr=0.1, weight_decay=0.5), ranks=ranks)
+    (p.sum() if ranks.rank == 0 else (p + q).sum()).backward()
+    optimizer.update(4 if ranks.rank == 0 else 0)
+    optimizer.finish()
+    return q.tolist()

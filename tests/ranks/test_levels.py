@@ -1,0 +1,44 @@
+"""Pipelines in a Lightning trainer of the user: own loaders and callbacks, failures."""
+
+import pytest
+import torch
+
+from ffcore.errors import UserError
+
+
+def test_loaders_of_torch_give_the_weights_and_accuracy_of_one_process(pool, levels):
+    accuracy, weights = levels.measured(samplers=False)
+    assert accuracy > 0.5
+    for own, of_rank in pool("measured", samplers=False):
+        assert own == pytest.approx(accuracy)
+        for name, value in weights.items():
+            torch.testing.assert_close(of_rank[name], value)
+
+
+def test_samplers_of_lightning_give_all_ranks_of_a_line_the_same_samples(pool):
+    (one, weights), (other, others) = pool("measured", samplers=True)
+    assert one == other > 0.5
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def test_different_batches_on_the_ranks_of_a_line_are_an_error(pool):
+    for error in pool("shuffled"):
+        assert isinstance(error, UserError)
+        assert "different batches" in str(error)
+
+
+def test_a_prediction_during_training_says_that_blocks_are_on_other_ranks(pool):
+    for errors in pool("predicted"):
+        assert len(errors) == 2
+        assert all("holds only its own blocks" in error for error in errors)
+
+
+def test_a_network_whose_training_failed_says_so_until_weights_are_loaded(pool):
+    for first, second, classes in pool("failed"):
+        assert first == "a step failed" or "another rank has ended" in first
+        assert "training of this network has failed" in second
+        assert classes == [0, 0, 0]
+
+
+def test_a_placeholder_batch_gives_no_parameter_a_gradient(pool):
+    assert pool("placeholder") == [[1.0, 1.0]] * 2
