@@ -91,9 +91,11 @@ def failed():
     """Fail in a step of both ranks; returns the error, that of a later prediction, and one after a repair."""
 
     class Fail(L.Callback):
+        def on_fit_start(self, trainer, pl_module):
+            self.module = pl_module
+
         def on_train_batch_end(self, trainer, pl_module, *args):
             if trainer.global_step == 3:
-                self.module = pl_module
                 raise ValueError("a step failed")
 
     Fail.__module__ = OURS
