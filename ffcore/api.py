@@ -48,8 +48,8 @@ def train(
         bar: draw a progress bar.
         callbacks: Lightning callbacks for the training.
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
-        auto_resume: if ``run_dir`` has an unfinished run of the recipe, resume it: for programs that
-            torchrun, SLURM or Kubernetes starts again.
+        auto_resume: if ``run_dir`` has a run of the recipe, resume it, or return it if it is finished: for
+            programs that torchrun, SLURM or Kubernetes starts again.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
             A list replaces the whole list of the recipe; a path names one entry:
             ``**{"network.0.units": 100}``. An object may replace any kind:
@@ -62,7 +62,7 @@ def train(
 
     from ffcore.files import CONFIG
     from ffcore.recipe.load import loaded
-    from ffcore.run.resume import resume as run_resume
+    from ffcore.run.again import again
     from ffcore.run.train import train as run_train
 
     if isinstance(data, Mapping):
@@ -81,7 +81,7 @@ def train(
         raise UserError("auto_resume: needs run_dir, the directory of the run")
     options: Any = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
     if auto_resume and directory is not None and (directory / CONFIG).is_file():
-        return run_resume(directory, recipe=resolved, **options)
+        return again(directory, resolved, **options)
     return run_train(resolved, directory, **options)
 
 

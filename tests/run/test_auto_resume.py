@@ -33,9 +33,11 @@ def test_the_same_call_resumes_a_run_from_python(tmp_path):
         start([Cut()])
     with pytest.raises(UserError, match="a run of another recipe: its seed is 1, not 5"):
         start(seed=5)
-    assert start().results["resumed_after_steps"] == [27]
-    with pytest.raises(UserError, match="the run is finished"):
-        start()
+    run, same = start(), start()
+    assert run.results["resumed_after_steps"] == [27]
+    assert same.results == run.results
+    x = torch.rand(5, 1, 8, 8)
+    assert torch.equal(same.module.net.predict(x), run.module.net.predict(x))
 
 
 def test_a_run_without_a_directory_cannot_be_resumed():
