@@ -123,7 +123,9 @@ def bench_ranks(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
-    """Equality, speed and trainings on a GPU, in the environment of nox; see docs/gpu.md."""
+    """The kit's own test, then equality, speed and trainings on a GPU, in the environment of nox."""
+    kit = ("-m", "pytest", "tests/gpu/test_kit.py")
+    session.run(sys.executable, *kit, env={"FFCORE_GPU_KIT": "1"}, external=True)
     session.run(sys.executable, "tests/bench/gpu.py", *(session.posargs or ["gpu-results"]), external=True)
 
 

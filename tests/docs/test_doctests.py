@@ -1,4 +1,4 @@
-"""The examples in docstrings, in all files that have some."""
+"""The examples in docstrings, in all files that have some but those of exports, which take seconds each."""
 
 import doctest
 import importlib
@@ -11,16 +11,12 @@ FILES = [
     path.relative_to(top)
     for top in (ROOT, ROOT / "plugins")
     for path in sorted(top.glob("ffcore*/**/*.py"))
-    if any(line.lstrip().startswith(">>> ") for line in path.read_text(encoding="utf-8").splitlines())
+    if "exports" not in path.parts
+    and any(line.lstrip().startswith(">>> ") for line in path.read_text(encoding="utf-8").splitlines())
 ]
 
 
-SLOW = {Path("ffcore/exports/export.py")}
-
-
-@pytest.mark.parametrize(
-    "file", [pytest.param(file, marks=[pytest.mark.slow] * (file in SLOW)) for file in FILES], ids=str
-)
+@pytest.mark.parametrize("file", FILES, ids=str)
 def test_examples_in_docstrings_run(file, plugins, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))

@@ -1,6 +1,7 @@
 """The GPU kit on a CPU: small networks, random data."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def kit(out, *words):
     return made, json.loads((out / "results.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("FFCORE_GPU_KIT" not in os.environ, reason="takes half a minute: part of nox -s gpu")
 def test_a_training_is_kept_and_restored_and_a_failure_does_not_stop_the_rest(tmp_path):
     out = tmp_path / "out"
     # a file where the run directory of the first piece should be

@@ -52,7 +52,7 @@ def abandoned():
     return None
 
 
-def apart():
+def separated():
     """Connect as if the ranks were in two containers of one machine; returns whether they share memory."""
     pair = Group()
     if pair.rank == 0:

@@ -1,4 +1,9 @@
-"""Two replicas of a pipeline of two ranks learn the same as one process."""
+"""Two replicas of a pipeline of two ranks learn and measure the same as one process."""
+
+import csv
+import json
+import re
+import shutil
 
 import pytest
 import torch
@@ -44,3 +49,59 @@ def test_a_grid_makes_the_same_steps_as_one_process(
         assert all(torch.equal(ranks[0][name], other[name]) for other in ranks[1:]), f"{name} differs"
         difference = (ranks[0][name] - value).abs() / value.abs().clamp(min=1)
         assert float(difference.max()) <= most, name
+
+
+HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=2", "network.0.units=40"]
+FOUR = ["trainer.devices=4", "trainer.strategy={kind: ff_grid, stages: 2}"]
+
+
+def test_each_rank_of_a_grid_holds_the_parameters_of_its_blocks_while_it_learns(four):
+    for rank in four("held", "digits/ff", [], {"stages": 2}):
+        for here, own, every in rank:
+            assert here <= 1.05 * own < every
+
+
+@pytest.mark.parametrize("recipe", ["digits/ff", "digits/ff-unsupervised"], ids=["hypotheses", "readouts"])
+def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(pool, four, work, tmp_path, recipe):
+    runs = {"one": (work.whole, []), "two": (pool, ["trainer.devices=2", "trainer.strategy=ff_pipeline"])}
+    runs["grid"] = four, FOUR
+    rows = {}
+    for name, (call, options) in runs.items():
+        arguments = (recipe, str(tmp_path / name), [*HERE, *options, "trainer.precision=64-true"])
+        done = call(*arguments) if name == "one" else call("whole", *arguments)
+        assert done in ("finished", ["finished"] * 2, ["finished"] * 4)
+        with (tmp_path / name / "metrics.csv").open() as file:
+            rows[name] = [
+                {k: float(v) for k, v in row.items() if k not in ("seconds", "samples_per_s")}
+                for row in csv.DictReader(file)
+            ]
+    for name in ("two", "grid"):
+        for row, right in zip(rows[name], rows["one"], strict=True):
+            assert row == pytest.approx(right, rel=1e-9)
+        placed = json.loads((tmp_path / name / "results.json").read_text())["placement"]
+        assert all(rank["parameters"] < rank["whole"] for rank in placed), placed
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_grid_is_resumed_as_a_grid_as_data_parallel_and_in_one_process(four, work, tmp_path):
+    accumulated = [*HERE, "trainer.accumulate=5", "trainer.precision=64-true"]
+    one, through, there = tmp_path / "one", tmp_path / "through", tmp_path / "there"
+    assert work.whole("digits/ff", str(one), accumulated) == "finished"
+    assert four("whole", "digits/ff", str(through), [*accumulated, *FOUR]) == ["finished"] * 4
+    stopped = four("whole", "digits/ff", str(there), [*accumulated, *FOUR], press=2)
+    assert len({re.search(r"of step (\d+)", answer)[1] for answer in stopped}) == 1
+    copies = {name: tmp_path / name for name in ("grid", "flat", "alone")}
+    for copy in copies.values():
+        shutil.copytree(there, copy)
+    assert four("whole", "", str(copies["grid"]), []) == ["finished"] * 4
+    for name, value in weights(through).items():
+        assert torch.equal(weights(copies["grid"])[name], value), name
+    assert four("whole", "", str(copies["flat"]), ["trainer.strategy=ff_local"]) == ["finished"] * 4
+    alone = ["trainer.devices=1", "trainer.strategy=auto"]
+    assert work.whole("", str(copies["alone"]), alone) == "finished"
+    for name, value in weights(one).items():
+        for copy in (through, *copies.values()):
+            torch.testing.assert_close(weights(copy)[name], value, rtol=0, atol=1e-9)

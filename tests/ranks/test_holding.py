@@ -1,6 +1,5 @@
-"""Ranks of a pipeline hold only their own blocks, and measure together."""
+"""Ranks of a pipeline hold only their own blocks."""
 
-import csv
 import json
 
 import pytest
@@ -34,32 +33,10 @@ def test_a_part_that_another_rank_holds_refuses_to_run():
     assert linear(torch.ones(1, 3)).shape == (1, 2)
 
 
-def test_each_rank_holds_the_parameters_of_its_blocks_while_it_learns(pool, four):
-    for answers in (pool("held", "digits/ff", [], {}), four("held", "digits/ff", [], {"stages": 2})):
-        for rank in answers:
-            for here, own, every in rank:
-                assert here <= 1.05 * own < every
-
-
-@pytest.mark.parametrize("recipe", ["digits/ff", "digits/ff-unsupervised"], ids=["hypotheses", "readouts"])
-def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(pool, four, work, tmp_path, recipe):
-    runs = {"one": (work.whole, []), "two": (pool, ["trainer.devices=2", "trainer.strategy=ff_pipeline"])}
-    runs["grid"] = four, ["trainer.devices=4", "trainer.strategy={kind: ff_grid, stages: 2}"]
-    rows = {}
-    for name, (call, options) in runs.items():
-        arguments = (recipe, str(tmp_path / name), [*HERE, *options, "trainer.precision=64-true"])
-        done = call(*arguments) if name == "one" else call("whole", *arguments)
-        assert done in ("finished", ["finished"] * 2, ["finished"] * 4)
-        with (tmp_path / name / "metrics.csv").open() as file:
-            rows[name] = [
-                {k: float(v) for k, v in row.items() if k not in ("seconds", "samples_per_s")}
-                for row in csv.DictReader(file)
-            ]
-    for name in ("two", "grid"):
-        for row, right in zip(rows[name], rows["one"], strict=True):
-            assert row == pytest.approx(right, rel=1e-9)
-        placed = json.loads((tmp_path / name / "results.json").read_text())["placement"]
-        assert all(rank["parameters"] < rank["whole"] for rank in placed), placed
+def test_each_rank_holds_the_parameters_of_its_blocks_while_it_learns(pool):
+    for rank in pool("held", "digits/ff", [], {}):
+        for here, own, every in rank:
+            assert here <= 1.05 * own < every
 
 
 def test_a_callback_of_others_makes_every_rank_hold_all_blocks(pool, tmp_path):

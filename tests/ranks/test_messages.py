@@ -33,7 +33,7 @@ def test_a_rank_that_ends_is_an_error_of_the_other(pool):
 
 
 def test_ranks_that_cannot_reach_each_other_locally_share_no_memory(pool):
-    assert pool("apart") == [False, False]
+    assert pool("separated") == [False, False]
 
 
 def test_a_sender_waits_for_a_free_slot(pool):

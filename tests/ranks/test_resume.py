@@ -1,7 +1,6 @@
 """A run that was stopped on two ranks is resumed on two or on one, and the reverse."""
 
 import re
-import shutil
 
 import pytest
 import torch
@@ -75,25 +74,3 @@ def test_data_parallel_is_resumed_in_one_process_within_rounding(pool, work, tmp
     assert work.whole("", str(there), ["trainer.devices=1"]) == "finished"
     for name, value in weights(one).items():
         torch.testing.assert_close(weights(there)[name], value, rtol=0, atol=1e-9)
-
-
-GRID = ["trainer.devices=4", "trainer.strategy={kind: ff_grid, stages: 2}"]
-
-
-def test_a_grid_is_resumed_as_a_grid_as_data_parallel_and_in_one_process(four, work, tmp_path):
-    accumulated = [*SMALL, "trainer.accumulate=5", "trainer.precision=64-true"]
-    one, through, there = tmp_path / "one", tmp_path / "through", tmp_path / "there"
-    assert work.whole("digits/ff", str(one), accumulated) == "finished"
-    assert four("whole", "digits/ff", str(through), [*accumulated, *GRID]) == ["finished"] * 4
-    stopped_after(four("whole", "digits/ff", str(there), [*accumulated, *GRID], press=2))
-    copies = {name: tmp_path / name for name in ("grid", "flat", "alone")}
-    for copy in copies.values():
-        shutil.copytree(there, copy)
-    assert four("whole", "", str(copies["grid"]), []) == ["finished"] * 4
-    assert same(weights(copies["grid"]), weights(through))
-    assert four("whole", "", str(copies["flat"]), ["trainer.strategy=ff_local"]) == ["finished"] * 4
-    alone = ["trainer.devices=1", "trainer.strategy=auto"]
-    assert work.whole("", str(copies["alone"]), alone) == "finished"
-    for name, value in weights(one).items():
-        for copy in (through, *copies.values()):
-            torch.testing.assert_close(weights(copy)[name], value, rtol=0, atol=1e-9)
