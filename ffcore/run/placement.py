@@ -14,7 +14,7 @@ class Placement(L.Callback):
     """Prints one line for each rank of a pipeline when learning begins, and keeps the figures.
 
     Args:
-        tell: receives each line, on rank 0; None: the figures are kept only.
+        show: receives each line, on rank 0; None: the figures are kept only.
 
     Attributes:
         rows: of each rank ``rank, blocks, cost, parameters, whole``: the share of the measured or counted
@@ -22,8 +22,8 @@ class Placement(L.Callback):
             unless blocks are divided.
     """
 
-    def __init__(self, tell: Callable[[str], None] | None) -> None:
-        self.tell = tell
+    def __init__(self, show: Callable[[str], None] | None) -> None:
+        self.show = show
         self.rows: list[dict[str, Any]] = []
         self._began = False
 
@@ -34,9 +34,9 @@ class Placement(L.Callback):
         self._began = True
         assert isinstance(pl_module, ForwardOnly)
         self.rows = pl_module.distribution.placement()
-        if self.tell is not None and trainer.is_global_zero:
+        if self.show is not None and trainer.is_global_zero:
             for row in self.rows:
-                self.tell(line(row))
+                self.show(line(row))
 
 
 def line(row: dict[str, Any]) -> str:
