@@ -26,7 +26,8 @@ class GridStrategy(PipelineStrategy):
         balance: see `Pipeline`.
         cut: see `Pipeline`.
         timeout: seconds after which waiting for another rank is an error.
-        hold: see `PipelineStrategy`.
+        hold: "own": each rank holds only its own blocks while it trains and validates, unless something uses
+            the whole network between batches. "all": every rank holds all blocks.
         sync_batchnorm: see `LocalDDP`.
     """
 
@@ -60,7 +61,8 @@ class GridStrategy(PipelineStrategy):
         if ranks % stages:
             right = ", ".join(str(n) for n in range(1, ranks + 1) if ranks % n == 0)
             raise UserError(
-                f"trainer.strategy.stages: {stages}: {ranks} ranks are not a multiple of it; use {right}"
+                f"trainer.strategy.stages: {stages}: {ranks} ranks are not a multiple of it; use {right}, or "
+                "another trainer.strategy"
             )
         return stages
 

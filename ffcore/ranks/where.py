@@ -48,12 +48,12 @@ def check(trainer: TrainerConfig) -> None:
     Raises:
         UserError: it has not; a rank would wait for the others until its timeout.
     """
-    if world(trainer) == 1 or started_by_first():
+    if started_by_first():
         return
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # also of one device: its processes would all do the same
         _compare("torchrun", "--nproc-per-node", "LOCAL_WORLD_SIZE", "trainer.devices", trainer.devices)
         _compare("torchrun", "all processes", "WORLD_SIZE", "trainer.devices × num_nodes", world(trainer))
-    elif under_slurm():
+    elif world(trainer) > 1 and under_slurm():  # a run on one device may be one of many tasks
         if not {"SLURM_STEP_ID", "SLURM_STEPID", "SLURM_STEP_NUM_TASKS"} & set(os.environ):
             raise UserError(
                 f"trainer.devices: {trainer.devices}: SLURM starts one process for each device only through "
@@ -67,7 +67,7 @@ def check(trainer: TrainerConfig) -> None:
         _compare("SLURM", "--ntasks-per-node", "SLURM_NTASKS_PER_NODE", "trainer.devices", trainer.devices)
         _compare("SLURM", "--nodes", "SLURM_NNODES", "trainer.num_nodes", trainer.num_nodes)
         _compare("SLURM", "all tasks", "SLURM_NTASKS", "trainer.devices × num_nodes", world(trainer))
-    elif by_variables():
+    elif world(trainer) > 1 and by_variables():
         _compare("the launcher", "WORLD_SIZE", "WORLD_SIZE", "trainer.devices × num_nodes", world(trainer))
         if (own := _number("RANK")) >= world(trainer):
             raise UserError(f"RANK: {own}: should be less than WORLD_SIZE, {world(trainer)}")

@@ -15,6 +15,9 @@ from ffcore.recipe.load import names
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "placement.py"
 
+# Twins by backpropagation have the layers of their recipes; those on digits are tried for the algorithm.
+RECIPES = [name for name in names() if name.startswith("digits/") or not name.endswith("-backprop")]
+
 WRONG = """
 import torch
 from torch import nn
@@ -58,7 +61,7 @@ def problems(tmp_path_factory):
     files = [str(folder / f"{name}.yaml") for name in MIXED]
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     made = subprocess.run(
-        [sys.executable, SCRIPT, *names(), *files, "--json", folder / "problems.json"],
+        [sys.executable, SCRIPT, *RECIPES, *files, "--json", folder / "problems.json"],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -68,7 +71,7 @@ def problems(tmp_path_factory):
     return json.loads((folder / "problems.json").read_text())
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_keeps_to_one_device(problems, name):
     assert problems[name] == ""
 

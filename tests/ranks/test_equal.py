@@ -94,8 +94,8 @@ SMALL = {
 }
 # digits has 1,293 training samples: of batches of 68 the last has one, so that a rank has none
 TUNED = {
-    "single, uneven": (["data.batch_size=31"], 10, "32-true", 1e-6),
-    "double, accumulated and clipped": (
+    "single": ([], 10, "32-true", 1e-6),
+    "double, uneven, accumulated and clipped": (
         ["data.batch_size=68", "trainer.accumulate=3", "trainer.clip=0.5"],
         20,
         "64-true",

@@ -79,7 +79,12 @@ def test_another_number_of_processes_is_refused(variables, chosen, message):
     variables(chosen)
     with pytest.raises(UserError, match=message):
         where.check(TWO)
-    where.check(SimpleNamespace(devices=1, num_nodes=1))  # a single run may be one of many tasks
+    one = SimpleNamespace(devices=1, num_nodes=1)
+    if "TORCHELASTIC_RUN_ID" not in chosen:
+        where.check(one)  # a single run may be one of many tasks of SLURM
+    elif chosen.get("WORLD_SIZE", "1") != "1":
+        with pytest.raises(UserError, match="torchrun has started"):
+            where.check(one)
 
 
 @pytest.mark.parametrize("chosen", [{}, STEP, TORCHRUN, POD, {**STEP, "SLURM_NTASKS_PER_NODE": "2(x1)"}])
