@@ -15,8 +15,14 @@ from ffcore.recipe.load import names
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "placement.py"
 
-# Twins by backpropagation have the layers of their recipes; those on digits are tried for the algorithm.
-RECIPES = [name for name in names() if name.startswith("digits/") or not name.endswith("-backprop")]
+# Twins by backpropagation have the layers of their recipes, and these groups the networks of others. One of the
+# twins stays, for its algorithm.
+COPIES = ("audit/", "fashion-mnist/", "kmnist/", "cifar100/")
+RECIPES = [
+    name
+    for name in names()
+    if name == "digits/backprop" or not (name.endswith("backprop") or name.startswith(COPIES))
+]
 
 WRONG = """
 import torch
