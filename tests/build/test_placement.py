@@ -15,8 +15,8 @@ from ffcore.recipe.load import names
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "placement.py"
 
-# Twins by backpropagation have the layers of their recipes, and these groups the networks of others. One of the
-# twins stays, for its algorithm.
+# Twins by backpropagation have the layers of their recipes, and these groups the networks of others. One twin
+# stays, for its algorithm.
 COPIES = ("audit/", "fashion-mnist/", "kmnist/", "cifar100/")
 RECIPES = [
     name
