@@ -213,8 +213,7 @@ class LocalNetwork(Routed, Observed):
     def forward(self, x: Any) -> Any:
         """Return the body's output for ``x`` (N, *shape), without learning and without observers."""
         self.settle()
-        if self.route is not None and self.route.measures:
-            raise RuntimeError(self.route.refusal)
+        self.refuse_parts()
         return Pass(Views(x=x, roles=("all",), sizes=(rows(x),))).run(self.stages, x)
 
     def learn(self, views: Views, *, entered: bool = False) -> None:
@@ -287,8 +286,7 @@ class LocalNetwork(Routed, Observed):
             RuntimeError: when this process does not hold all blocks.
         """
         self.settle()
-        if self.route is not None and self.route.measures:
-            raise RuntimeError(self.route.refusal)
+        self.refuse_parts()
         with torch.no_grad(), evaluating(*self._plain):
             return self._pass(views, observers).run(self.stages, views.x)
 

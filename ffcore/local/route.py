@@ -101,8 +101,17 @@ class Routed(nn.Module):
         if self.route is None or not self.route.measures:
             return False
         if not self.route.joint:
-            raise RuntimeError(self.route.refusal)
+            self.refuse_parts()
         return True
+
+    def refuse_parts(self) -> None:
+        """Raise if this process does not hold all blocks.
+
+        Raises:
+            RuntimeError: with `Route.refusal`.
+        """
+        if self.route is not None and self.route.measures:
+            raise RuntimeError(self.route.refusal)
 
     @contextmanager
     def joint(self) -> Iterator[None]:

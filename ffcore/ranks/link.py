@@ -25,6 +25,8 @@ from ffcore.ranks.layout import Layout
 from ffcore.ranks.shared import (
     SharedIncoming,
     SharedOutgoing,
+    as_sent,
+    as_stored,
     connect_next,
     connect_previous,
     is_channels_last,
@@ -128,6 +130,9 @@ class Outgoing:
         while self._posts:
             self._posts.popleft().wait()
 
+    def abandon(self) -> None:
+        """Leave the transfers to the process group, which a failed run ends."""
+
     def _fill(self) -> None:
         if (kind := self._order.expected) is not None:
             self._post([_empty(each, self.device).zero_() for each in self._kinds[kind]])
@@ -172,9 +177,9 @@ class Incoming:
         expected = self._order.expected
         self._coming = None if expected is None else self._posted(self._kinds[expected])
         if kind in UNEXPECTED:
-            return [_unpacked(t, each) for t, each in zip(post.tensors, kinds, strict=True)]
+            return [as_sent(t, each.channels_last) for t, each in zip(post.tensors, kinds, strict=True)]
         return [
-            _unpacked(t, each)[: each.shape[0] * samples // self.batch]
+            as_sent(t, each.channels_last)[: each.shape[0] * samples // self.batch]
             for t, each in zip(post.tensors, kinds, strict=True)
         ]
 
@@ -183,6 +188,9 @@ class Incoming:
         if self._coming is not None:
             self._coming.wait()
         self._coming = self._order.expected = None
+
+    def abandon(self) -> None:
+        """Leave the posted receive to the process group, which a failed run ends."""
 
     def _posted(self, kinds: Sequence[Kind]) -> _Post:
         tensors = [_empty(each, self.device) for each in kinds]
@@ -234,13 +242,9 @@ def _empty(kind: Kind, device: torch.device) -> Tensor:
 
 
 def _packed(t: Tensor, kind: Kind) -> Tensor:
-    t = t.permute(0, 2, 3, 1) if kind.channels_last else t
+    t = as_stored(t, kind.channels_last)
     if len(t) == kind.shape[0]:
         return t.contiguous()
     full = t.new_zeros(kind.shape[0], *t.shape[1:])
     full[: len(t)] = t
     return full
-
-
-def _unpacked(t: Tensor, kind: Kind) -> Tensor:
-    return t.permute(0, 3, 1, 2) if kind.channels_last else t

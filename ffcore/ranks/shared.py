@@ -41,8 +41,8 @@ class _Place(NamedTuple):
     channels_last: bool
 
 
-class SharedOutgoing:
-    """The messages to the next rank; see `ffcore.ranks.link.Outgoing`.
+class _End:
+    """One end of a connection.
 
     Args:
         connection: the local socket.
@@ -52,12 +52,27 @@ class SharedOutgoing:
     def __init__(self, connection: Connection[Any, Any], timeout: float) -> None:
         self._connection, self._timeout = connection, timeout
         self._memory = torch.empty(0, dtype=torch.uint8)
-        self._slot = self._used = 0
+
+    def abandon(self) -> None:
+        """End the connection without waiting."""
+        self._connection.close()
+
+    def _arrived(self) -> Connection[Any, Any]:
+        """Wait for the other rank; return the connection, from which something can be read."""
+        if not self._connection.poll(self._timeout):
+            raise TimeoutError
+        return self._connection
+
+
+class SharedOutgoing(_End):
+    """The messages to the next rank; see `ffcore.ranks.link.Outgoing`."""
+
+    _slot = _used = 0
 
     def send(self, kind: str, tensors: Sequence[Tensor], samples: int) -> None:
         """Send a message; wait while the memory is full."""
         lasts = [is_channels_last(t) for t in tensors]
-        packed = [t.permute(0, 2, 3, 1) if last else t for t, last in zip(tensors, lasts, strict=True)]
+        packed = [as_stored(t, last) for t, last in zip(tensors, lasts, strict=True)]
         size = sum(_rounded(t.numel() * t.element_size()) for t in packed)
         if size > len(self._memory) // SLOTS:
             self._grow(size)
@@ -77,17 +92,11 @@ class SharedOutgoing:
         self._wait(0)
         self._connection.close()
 
-    def abandon(self) -> None:
-        """End the connection without waiting."""
-        self._connection.close()
-
     def _wait(self, most: int) -> None:
         """Wait until at most so many slots are used."""
         while self._used > most:
             with _lost():
-                if not self._connection.poll(self._timeout):
-                    raise TimeoutError
-                self._connection.recv_bytes()
+                self._arrived().recv_bytes()
             self._used -= 1
 
     def _grow(self, size: int) -> None:
@@ -107,17 +116,8 @@ class SharedOutgoing:
         self._wait(0)
 
 
-class SharedIncoming:
-    """The messages from the previous rank; see `ffcore.ranks.link.Incoming`.
-
-    Args:
-        connection: the local socket.
-        timeout: seconds to wait for the other rank.
-    """
-
-    def __init__(self, connection: Connection[Any, Any], timeout: float) -> None:
-        self._connection, self._timeout = connection, timeout
-        self._memory = torch.empty(0, dtype=torch.uint8)
+class SharedIncoming(_End):
+    """The messages from the previous rank; see `ffcore.ranks.link.Incoming`."""
 
     def receive(self, kind: str, samples: int) -> list[Tensor]:
         """Return the next message; its size comes with it, so that ``samples`` is not used."""
@@ -135,22 +135,13 @@ class SharedIncoming:
             raise RuntimeError(f"a message {sent!r} where {kind!r} is expected")
         tensors = [_seen(self._memory, place).clone() for place in places]
         self._free()
-        return [
-            t.permute(0, 3, 1, 2) if place.channels_last else t
-            for t, place in zip(tensors, places, strict=True)
-        ]
+        return [as_sent(t, place.channels_last) for t, place in zip(tensors, places, strict=True)]
 
-    def close(self) -> None:
-        """End the connection."""
-        self._connection.close()
-
-    abandon = close
+    close = _End.abandon
 
     def _next(self) -> tuple[str, list[Any]]:
         with _lost():
-            if not self._connection.poll(self._timeout):
-                raise TimeoutError
-            message: tuple[str, list[Any]] = self._connection.recv()
+            message: tuple[str, list[Any]] = self._arrived().recv()
         return message
 
     def _free(self) -> None:
@@ -245,6 +236,16 @@ def _rounded(size: int) -> int:
 def is_channels_last(t: Tensor) -> bool:
     """Return whether an image is stored in channels-last: it is sent so, and the receiver gets the same."""
     return t.dim() == 4 and not t.is_contiguous() and t.is_contiguous(memory_format=torch.channels_last)
+
+
+def as_stored(t: Tensor, channels_last: bool) -> Tensor:
+    """Return an image (R, C, H, W) in channels-last as (R, H, W, C), in the order of its memory."""
+    return t.permute(0, 2, 3, 1) if channels_last else t
+
+
+def as_sent(t: Tensor, channels_last: bool) -> Tensor:
+    """Undo `as_stored`."""
+    return t.permute(0, 3, 1, 2) if channels_last else t
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.returned import evidence_of
 from ffcore.local.route import Route
 from ffcore.ranks.link import Receiving, Sending
-from ffcore.ranks.shared import SharedIncoming, SharedOutgoing
 
 
 class Span(Route):
@@ -96,7 +95,7 @@ class Span(Route):
     def abandon(self) -> None:
         """End the connections after a failure, without waiting for the other ranks."""
         for link in (self.before, self.after):
-            if isinstance(link, SharedIncoming | SharedOutgoing):
+            if link is not None:
                 link.abandon()
 
 

@@ -6,30 +6,21 @@ from collections.abc import Iterable
 from weakref import getweakrefcount
 
 import lightning as L
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ModelSummary,
-    ProgressBar,
-    RichProgressBar,
-    Timer,
-    TQDMProgressBar,
-)
+from lightning.pytorch import callbacks as known
 from torch import nn
 
 from ffcore.engine.module import ForwardOnly
 from ffcore.interfaces import Algorithm
 
 _KNOWN = (
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ModelSummary,
-    ProgressBar,
-    RichProgressBar,
-    Timer,
-    TQDMProgressBar,
+    known.EarlyStopping,
+    known.LearningRateMonitor,
+    known.ModelCheckpoint,
+    known.ModelSummary,
+    known.ProgressBar,
+    known.RichProgressBar,
+    known.Timer,
+    known.TQDMProgressBar,
 )
 
 
