@@ -11,6 +11,7 @@ For other ranges use pydantic's ``Field``: ``Annotated[int, Field(ge=1, le=16)]`
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -82,6 +83,12 @@ LARGEST = 1e30
 
 FLOAT32 = 3.4028235e38
 """The largest number of float32, rounded up; defaults such as ``torch.finfo(torch.float32).max`` fit."""
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,4})?")
+"""Names of devices; see `DEVICES`."""
+
+DEVICES = "auto, cpu, cuda, or a GPU by its number such as cuda:1"
+"""The names of devices, for messages."""
 
 MOST_SEED = 2**63 - 1
 """Maximum seed of torch's generators."""

@@ -11,6 +11,7 @@ import click
 
 from ffcore.cli import options
 from ffcore.cli.folder import Folder
+from ffcore.cli.ranks import failed
 from ffcore.errors import RunError, UserError
 from ffcore.files import ANALYSIS, EXITS
 from ffcore.report.text import number, plain
@@ -91,11 +92,7 @@ def command(
         else:
             metrics = _evaluate(run_dir, split, overrides, place)
     except (UserError, RunError) as error:
-        if rank == 0:
-            raise
-        if not error.everywhere:  # an error of all ranks is printed by rank 0
-            click.echo(f"rank {rank}: error: {error}", err=True)
-        return 1
+        return failed(error, rank)
     if rank == 0:  # all ranks have the same numbers
         _print(run_dir, metrics, split, as_json)
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ffcore.errors import shortened
+from ffcore.options import DEVICE, DEVICES
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,6 @@ def device(default: str) -> Callable[[Any], Any]:
 
 def _device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Check the spelling, before torch is imported to see whether there is such a device."""
-    if value is not None and not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
-        raise click.BadParameter(
-            f"{shortened(value)} should be auto, cpu, cuda, or a GPU by its number such as cuda:1.",
-            ctx,
-            param,
-        )
+    if value is not None and not DEVICE.fullmatch(value):
+        raise click.BadParameter(f"{shortened(value)} should be {DEVICES}.", ctx, param)
     return value

@@ -9,6 +9,7 @@ import click
 
 from ffcore.cli import options
 from ffcore.cli.folder import Folder
+from ffcore.cli.ranks import failed
 from ffcore.cli.sweeps import print_stopped, run_sweep
 from ffcore.plugin import manager
 from ffcore.recipe.trainer import WHERE_PATHS, says_where
@@ -180,11 +181,7 @@ def _once(
             print_stopped(max_time, over.path)
         return 0
     except (UserError, RunError) as error:
-        if rank == 0:
-            raise
-        if not error.everywhere:  # an error of all ranks is printed by rank 0
-            click.echo(f"rank {rank}: error: {error}", err=True)
-        return 1
+        return failed(error, rank)
     console.print(results_table(run.results))
     if with_report:
         files_made = {"page": "report.html", "report": "report.md", "picture": "overview.png"}

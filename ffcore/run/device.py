@@ -6,7 +6,6 @@ numbers are thus those of one process, for any number of samples and ranks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import ALONE, Ranks
+from ffcore.options import DEVICE, DEVICES
 from ffcore.ranks import join, where
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.trainer import TrainerConfig
@@ -23,8 +23,6 @@ from ffcore.run.trainer import apart
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_NAME = re.compile(r"auto|cpu|cuda(:\d{1,4})?")
 
 
 def device_of(given: Any, what: str = "device") -> torch.device:
@@ -40,10 +38,10 @@ def device_of(given: Any, what: str = "device") -> torch.device:
     Raises:
         UserError: it is none of these, or this machine does not have it.
     """
-    expect(what, given, (str, torch.device), "auto, cpu, cuda, or a GPU by its number such as cuda:1")
+    expect(what, given, (str, torch.device), DEVICES)
     name = str(given)
-    if not _NAME.fullmatch(name):
-        raise UserError(f"{what}: {name!r} should be auto, cpu, cuda, or a GPU by its number such as cuda:1")
+    if not DEVICE.fullmatch(name):
+        raise UserError(f"{what}: {name!r} should be {DEVICES}")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
