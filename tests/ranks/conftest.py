@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 
 def load(name):
@@ -31,8 +32,8 @@ def four():
 
 
 @pytest.fixture(scope="session")
-def levels():
-    """The module levels.py."""
+def levels(work):
+    """The module levels.py, which uses work.py."""
     return load("levels")
 
 
@@ -46,3 +47,20 @@ def exchange():
 def work():
     """The module work.py, whose functions the ranks of the pool run, in this process."""
     return load("work")
+
+
+@pytest.fixture(scope="session")
+def same_steps():
+    """The check that ranks have made the steps of one process; see `check_steps`."""
+    return check_steps
+
+
+def check_steps(one, start, ranks, most):
+    """Parameters and buffers have changed since the start, are equal on all ranks, and are those of one."""
+    assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-4
+    for name, value in one.items():
+        assert all(torch.equal(ranks[0][name], other[name]) for other in ranks[1:]), (
+            f"{name} differs between the ranks"
+        )
+        difference = (ranks[0][name] - value).abs() / value.abs().clamp(min=1)
+        assert float(difference.max()) <= most, name

@@ -5,6 +5,7 @@ import warnings
 import lightning as L
 import torch
 import torch.distributed as dist
+from ranks_work import OURS, plain_trainer  # loaded before, by the pool or the fixture
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -14,8 +15,6 @@ from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.ranks.group import Group
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.run.trainer import apart
-
-OURS = "ffcore.tests"  # a callback that reads no weights of other ranks
 
 
 class Masked(nn.Module):
@@ -46,19 +45,12 @@ def trained(callbacks=(), loader=DataLoader, samplers=False):
     ]
     net = ffcore.Network(blocks, "local-errors", example=torch.rand(2, 12), classes=3, seed=1)
     module = ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.1)
-    world = dist.get_world_size() if dist.is_initialized() else 1
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=world,
-            strategy=PipelineStrategy(20) if world > 1 else "auto",
+        trainer = plain_trainer(
+            strategy=PipelineStrategy(20) if dist.is_initialized() else "auto",
             max_epochs=2,
             use_distributed_sampler=samplers,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             callbacks=list(callbacks),
         )
         trainer.fit(module, loader(samples(120), batch_size=20), DataLoader(samples(50), batch_size=20))

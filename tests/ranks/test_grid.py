@@ -38,17 +38,13 @@ TUNED = {
 @pytest.mark.parametrize(("options", "steps", "precision", "most"), TUNED.values(), ids=TUNED)
 @pytest.mark.parametrize(("recipe", "overrides", "lr"), GRID.values(), ids=GRID)
 def test_a_grid_makes_the_same_steps_as_one_process(
-    four, work, recipe, overrides, lr, options, steps, precision, most
+    four, work, same_steps, recipe, overrides, lr, options, steps, precision, most
 ):
     arguments = [*overrides, *options, f"trainer.precision={precision}", f"optimizer={{kind: sgd, lr: {lr}}}"]
     one = work.learned(recipe, arguments, steps)
     ranks = four("learned", recipe, arguments, steps, pipeline={"stages": 2})
     start = work.learned(recipe, arguments, steps=0)
-    assert max(float((one[name] - start[name]).abs().max()) for name in one) > 1e-4
-    for name, value in one.items():
-        assert all(torch.equal(ranks[0][name], other[name]) for other in ranks[1:]), f"{name} differs"
-        difference = (ranks[0][name] - value).abs() / value.abs().clamp(min=1)
-        assert float(difference.max()) <= most, name
+    same_steps(one, start, ranks, most)
 
 
 HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=2", "network.0.units=40"]

@@ -74,6 +74,19 @@ def group():
     return Group() if dist.is_initialized() else ALONE
 
 
+def plain_trainer(**options):
+    """Returns a trainer of Lightning's for all ranks, on CPUs, that writes and prints nothing."""
+    return L.Trainer(
+        accelerator="cpu",
+        devices=group().world,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
 def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, callbacks=()):
     """Returns a module that has learned ``steps`` steps of a recipe, without a run directory.
 
@@ -98,17 +111,11 @@ def fit(recipe, overrides, steps=20, pipeline=None, before=lambda module: None, 
             strategy = PipelineStrategy(batch, **pipeline)
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=ranks.world,
+        trainer = plain_trainer(
             strategy=strategy,
             precision=recipe.trainer.precision,
             max_steps=steps,
             max_epochs=-1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             inference_mode=False,
             callbacks=list(callbacks),
         )
@@ -345,22 +352,15 @@ def localized(compiled=False, steps=5):
     module = ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.01)
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=ranks.world,
+        trainer = plain_trainer(
             strategy=LocalDDP() if ranks.world > 1 else "auto",
             sync_batchnorm=ranks.world > 1,
             max_steps=steps,
             max_epochs=-1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             inference_mode=False,
         )
-        trainer.fit(
-            module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, ranks.rank, ranks.world)
-        )
+        share = ranks.rank, ranks.world
+        trainer.fit(module, data.loader(data.train, "cpu", lambda: trainer.current_epoch, *share))
     assert not any("forward" in vars(part) for part in net.modules() if isinstance(part, nn.BatchNorm2d))
     return net.state_dict()
 
