@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ffcore.blame import reported
 from ffcore.errors import FOREIGN, BoxError, RunError, UserError, a
 from ffcore.interfaces import BlackBox, Context, dense
-from ffcore.local.box_use import UNDER_WAY, Purpose, Use, counted_as, purpose
+from ffcore.local.box_use import UNDER_WAY, Caller, counted_as
 from ffcore.local.current import current
 from ffcore.options import ByName
 from ffcore.parts import part
@@ -52,7 +52,7 @@ class ReachedError(Exception):
         self.x = x
 
 
-class BoxStage(nn.Module):
+class BoxStage(nn.Module, Caller):
     """Calls a black box without a graph and checks its output.
 
     Args:
@@ -89,7 +89,7 @@ class BoxStage(nn.Module):
         self.overlap = overlap
         self.shape: tuple[int, ...] | None = None
         self.placed = False
-        self.use: dict[Purpose, Use] = {}
+        self.use = {}
         # buffers, so that a resumed run does not fit the box again
         self.register_buffer("fits", torch.zeros((), dtype=torch.int64))  # number of fits so far
         self.register_buffer("settled", torch.zeros((), dtype=torch.bool))  # whether no fit will follow
@@ -180,7 +180,7 @@ class BoxStage(nn.Module):
 
         with self._errors_of("its fit"), torch.no_grad(), counted_as("fitting"):
             self.box.fit(counted())
-        self._count("fitting", rows, began, known)
+        self.count(rows, began, self._counted_since(known), "fitting")
         self.fits += 1
         self.settled.fill_(again or self.fit_at == "start")
         return True
@@ -203,7 +203,7 @@ class BoxStage(nn.Module):
                 raw = self.box(rows)
         finally:
             del UNDER_WAY.calls[thread]
-        self._count(purpose(), len(rows), began, known)
+        self.count(len(rows), began, self._counted_since(known))
         if version(rows) != before:  # observers and other stages may hold the same tensor
             raise BoxError(f"{self.where}: it has changed its input in place; it should work on a copy")
         try:
@@ -232,10 +232,13 @@ class BoxStage(nn.Module):
             raise BoxError(f"{self.where}: its output has non-finite values")
         return output
 
-    def _count(self, of: Purpose, rows: int, began: float, known: Mapping[str, int]) -> None:
+    def _counted_since(self, known: Mapping[str, int]) -> Mapping[str, int]:
         now = self.box.counts
-        counts = Counter(now) - Counter(known) if now else {}
-        self.use[of] = self.use.get(of, Use()).plus(Use(1, rows, time.perf_counter() - began, counts))
+        return Counter(now) - Counter(known) if now else {}
+
+    def close(self) -> None:
+        """Close the box: it may hold processes and files."""
+        self.box.close()
 
     @contextmanager
     def _errors_of(self, what: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the calls of black boxes cost, by purpose.
+"""What calls to something outside of torch cost, by purpose: black boxes, and programs inside of blocks.
 
 building     the dry run that finds shapes
 fitting      passes that a box is fitted on, and the fit itself
@@ -9,11 +9,14 @@ predicting   everything else
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
+
+from torch import nn
 
 from ffcore.local.current import current
 
@@ -47,6 +50,44 @@ class Use(NamedTuple):
 
 
 Uses = Mapping[Purpose, Use]
+
+
+class Caller:
+    """A module that calls something outside of torch. Runs report its calls, and close it at their end.
+
+    A base class beside `torch.nn.Module`. It calls `count` after each call.
+
+    Attributes:
+        use: what the calls have cost, by purpose.
+    """
+
+    use: dict[Purpose, Use]
+
+    def count(
+        self, rows: int, began: float, counts: Mapping[str, int] = {}, of: Purpose | None = None
+    ) -> None:
+        """Count a call that began at ``began`` of ``time.perf_counter`` and ends now.
+
+        Args:
+            rows: rows of the call.
+            began: when it began.
+            counts: further counts of this call.
+            of: its purpose; None for that of the pass.
+        """
+        of = of or purpose()
+        self.use[of] = self.use.get(of, Use()).plus(Use(1, rows, time.perf_counter() - began, counts))
+
+    def close(self) -> None:
+        """End what is called; the next call starts it again."""
+
+
+def callers(named: Iterable[tuple[str, nn.Module]]) -> dict[str, Caller]:
+    """Return the callers inside of boxes and blocks, by name; a second one of a block has a number."""
+    found: dict[str, Caller] = {}
+    for name, module in named:
+        inside = [each for each in module.modules() if isinstance(each, Caller)]
+        found |= {f"{name} {i}" if i > 1 else name: each for i, each in enumerate(inside, 1)}
+    return found
 
 
 class UnderWay:

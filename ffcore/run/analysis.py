@@ -238,12 +238,12 @@ def _twin_of_run(predictor: Predictor, data: Data, chosen: Split, twin: What) ->
     try:
         other = _predictor(twin, "twin", predictor.device)
     except UserError as error:
-        raise UserError(f"--twin: {error}") from error
+        raise UserError(f"twin: {error}") from error
     changed = differing(checksums(predictor.provenance), checksums(other.provenance))
     if other.data != predictor.data or other.form.shape != predictor.form.shape or changed is not None:
         what = f"{other.data}, samples of {other.form.shape}"
         raise UserError(
-            f"--twin {other.path}: was trained on other data ({what}) than the run ({predictor.data}, "
+            f"twin {other.path}: was trained on other data ({what}) than the run ({predictor.data}, "
             f"samples of {predictor.form.shape})"
         )
     scaled = replace(data, mean=other.mean, std=other.std)

@@ -26,7 +26,7 @@ from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import Ranks
-from ffcore.local.box_use import counted_as
+from ffcore.local.box_use import Caller, callers, counted_as
 from ffcore.local.cost_sheet import CostSheet
 from ffcore.local.costs import BlockCost, costs, large_heads
 from ffcore.network import Network
@@ -220,14 +220,14 @@ class Job:
         with (
             directory.resume_hint(path),
             blaming(RunError),
-            self._boxes_closed(),
+            self._callers_closed(),
             closed(loggers),
             counted_as("measuring"),
             Metering(group) as metering,
         ):
             results = self._results(path, group, loggers, console, max_time, started, newest, state, metering)
             results["costs"] = metering.results(self.module, self.data, results.get("cost_sheet"))
-            if used := box_use.total(self.module.network.boxes, group):
+            if used := box_use.total(self._callers(), group):
                 results["boxes"] = used
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
@@ -240,14 +240,20 @@ class Job:
             given = self.recipe.data.transform
             return Run(path, Results(shared), self.module, given if callable(given) else None)
 
+    def _callers(self) -> dict[str, Caller]:
+        """Return what calls something outside of torch: black boxes, and programs inside of blocks."""
+        network = self.module.network
+        boxes, blocks = ([(each.name, each) for each in parts] for parts in (network.boxes, network.blocks))
+        return callers([*boxes, *blocks])
+
     @contextmanager
-    def _boxes_closed(self) -> Iterator[None]:
-        """Close the black boxes at the end, also after an error: they may hold processes and files."""
+    def _callers_closed(self) -> Iterator[None]:
+        """Close black boxes and programs, also after an error: they may hold processes and files."""
         try:
             yield
         finally:
-            for stage in self.module.network.boxes:
-                stage.box.close()
+            for caller in self._callers().values():
+                caller.close()
 
     def _bar(self, console: Console | None) -> list[Bar]:
         """Return the progress bar, unless there is no console, or the recipe wants none or another."""
@@ -302,7 +308,7 @@ class Job:
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         use, placed = (
-            box_use.BoxUse(module.network.boxes, group),
+            box_use.BoxUse(self._callers(), group),
             Placement(None if console is None else console.out),
         )
         first = group.rank == 0

@@ -12,6 +12,7 @@ R rows; D inputs; U outputs.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 from ffcore.errors import RunError
 from ffcore.interfaces import dense
+from ffcore.local.box_use import Caller
 from ffcore.options import Positive, Seconds, Size
 from ffcore_blackbox import frames
 from ffcore_blackbox.arrays import array
@@ -30,12 +32,13 @@ from ffcore_blackbox.process import Conversation
 _SAME = frames.encoded(np.zeros(0, np.float32))
 
 
-class Program(nn.Module):
+class Program(nn.Module, Caller):
     """Layer whose products are computed by a program that holds the weights: hardware, a simulator.
 
     What the program makes of its weights is unknown, and it has no derivative. Only a rule that needs none,
     such as `directional`, learns inside it. There is no activation: use the handoff `relu`. The program
-    starts at the first call, and ends with this process.
+    starts at the first call, and ends with the run or with this process. Results of a run count its calls and
+    rows, and how often weights were sent.
 
     Args:
         in_shape: shape of one input sample; the builder supplies it.
@@ -63,6 +66,7 @@ class Program(nn.Module):
         inputs = math.prod(in_shape)
         self.conversation = Conversation(command, timeout)
         self.weight = nn.Parameter(scale * torch.randn(units, inputs) / math.sqrt(inputs))
+        self.use = {}
         self._sent = np.zeros(0, np.float32)  # the weights of the call before
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,9 +90,11 @@ class Program(nn.Module):
 
     def _asked(self, weight: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         with self.conversation.turn:
+            began = time.perf_counter()
             same = self.conversation.child is not None and np.array_equal(weight, self._sent)
             made = self.conversation.ask((_SAME if same else frames.encoded(weight)) + frames.encoded(rows))
             self._sent = weight
+            self.count(len(rows), began, {} if same else {"weights": 1})
             return made
 
     def close(self) -> None:

@@ -125,7 +125,7 @@ def test_a_resumed_run_has_no_analysis_of_its_earlier_weights(copied):
         (["--analysis", "--tolerance", "1"], "--tolerance needs --exits"),
         (["--analysis", "--neighbours", "1"], "--neighbours needs --probe"),
         (["--twin", "."], "--twin needs --analysis"),
-        (["--analysis", "--twin", "."], "--twin: .: not a run directory"),
+        (["--analysis", "--twin", "."], "twin: .: not a run directory"),
         (["--analysis", "seed=2"], "only the source of the data may change"),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_twin_on_other_data_is_refused(runs, quick, tmp_path):
     x, y = raw.images[:, None].astype("uint8"), raw.target.astype("int64")
     np.savez(path, x_train=x[:200], y_train=y[:200], x_test=x[200:300], y_test=y[200:300])
     other = quick("digits/backprop", **{"data.kind": "arrays", "data.path": str(path)})
-    with pytest.raises(UserError, match=r"^--twin .*: was trained on other data"):
+    with pytest.raises(UserError, match=r"^twin .*: was trained on other data"):
         ffcore.analyse(runs[0], twin=other.path)
 
 
