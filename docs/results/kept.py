@@ -75,6 +75,8 @@ def _changed(then: Mapping[str, str], recipe: Recipe) -> list[str]:
     new = [path for path in today if path not in then and not _is_default(recipe, path)]
     different = [path for path, value in then.items() if today.get(path) != value] + new
     idle = () if recipe.readouts else ("readout_optimizer.",)
+    if recipe.algorithm.kind == "backprop":  # it removes the local losses that its recipe inherits
+        idle += ("block.goodness.", "block.objective.", "block.penalties.")
     return [path for path in different if not path.startswith(idle)]
 
 

@@ -9,11 +9,13 @@ R rows; C channels; K classes; a (R, C); A, W (C, K); g (R, K).
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ffcore.interfaces import Context, Goodness, Progress
 from ffcore.interfaces.goodness import Form
@@ -22,6 +24,7 @@ from ffcore_channel.pooling import product, responses
 
 CONSTANT = 0.5
 SIGMA = 1e-2
+Init = Literal["partition", "normal", "constant"]
 
 
 class ChannelAssignment(Goodness):
@@ -38,14 +41,17 @@ class ChannelAssignment(Goodness):
         gamma: γ, factor of the minimum.
         temperature: exp τ at the start.
         decay: δ, factor on T per epoch.
-        init: initial A. normal: standard deviation 0.01; constant: 0.5, as in the released code. With
-            constant all W are equal, and the body's first gradient is zero.
+        init: initial A. partition: neighbouring channels have the same class, with ``share`` of their W, so
+            that learning starts like that of a `ChannelPartition`; normal: standard deviation 0.01; constant:
+            0.5, as in the released code. With constant all W are equal, and the body's first gradient is
+            zero; with normal they are nearly equal, and the gradient is small until A has grown.
+        share: with partition, the initial W of a channel's own class; the other classes share the rest.
     """
 
     form: ClassVar[Form] = "class"
     logits: nn.Parameter
     cooled: Tensor
-    examples = ({"init": "constant"}, {"alpha": 1.0, "beta": 0.0, "gamma": 0.0})
+    examples = ({"init": "constant"}, {"init": "normal"}, {"alpha": 1.0, "beta": 0.0, "gamma": 0.0})
 
     def __init__(
         self,
@@ -54,12 +60,14 @@ class ChannelAssignment(Goodness):
         gamma: float = -0.05,
         temperature: Positive = 10.0,
         decay: Annotated[float, Field(gt=0, le=1)] = 0.995,
-        init: Literal["normal", "constant"] = "normal",
+        init: Init = "partition",
+        share: Annotated[float, Field(gt=0, lt=1)] = 0.5,
     ) -> None:
         super().__init__()
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.decay = decay
         self.init = init
+        self.share = share
         # The logarithm keeps the learned temperature positive.
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
         # A buffer: a resumed run continues with the same factor.
@@ -67,9 +75,16 @@ class ChannelAssignment(Goodness):
 
     def setup(self, context: Context) -> None:
         """Make A."""
-        self.logits = nn.Parameter(torch.full((context.shape[0], context.classes), CONSTANT))
+        channels, classes = context.shape[0], context.classes
+        self.logits = nn.Parameter(torch.full((channels, classes), CONSTANT))
         if self.init == "normal":
             nn.init.normal_(self.logits, std=SIGMA)
+        elif self.init == "partition":
+            own = F.one_hot(torch.arange(channels) * classes // channels, classes)
+            odds = self.share * (classes - 1) / (1 - self.share)
+            with torch.no_grad():
+                # softmax(A/T) of the own class is the share
+                self.logits.copy_(own * (self.temperature() * math.log(odds)))
 
     def advance(self, progress: Progress) -> None:
         """Update δ^epoch."""

@@ -129,8 +129,22 @@ def test_the_constant_init_leaves_the_body_without_a_first_gradient():
     assert of_logits > 1e-4
 
 
-def test_the_random_init_lets_the_body_learn_from_the_start():
+def test_the_random_init_gives_the_body_a_small_first_gradient():
     assert first_gradients("normal")[0] > 1e-6
+
+
+def test_the_init_as_a_partition_gives_the_body_its_full_gradient_from_the_start():
+    assert first_gradients("partition")[0] > 100 * first_gradients("normal")[0]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("temperature", [1.0, 10.0])
+def test_a_partition_gives_a_channel_its_share_of_one_class(share, temperature):
+    goodness = bound((7, 2, 2), temperature=temperature, share=share)
+    shares = goodness.assignment()
+    own = torch.tensor([0, 0, 0, 1, 1, 2, 2])  # seven channels of three classes
+    torch.testing.assert_close(shares[torch.arange(7), own], torch.full((7,), share))
+    torch.testing.assert_close(shares.sum(1), torch.ones(7))
 
 
 def test_its_state_is_in_checkpoints():
