@@ -58,7 +58,7 @@ class Measuring(nn.Module):
         if needs.isdisjoint(("val.loss", "val.scores")):
             # losses and goodness may couple the samples of all ranks
             if batch.counts or net.task.target == "none" or self._couples:
-                evidence = self._evidence(net, batch, shared)
+                evidence = self._evidence(net, batch, shared, counts)
                 if batch.counts and counts:
                     self._count(net, evidence, batch.y)
             return
@@ -100,15 +100,16 @@ class Measuring(nn.Module):
             self._count(net, scores, y)
         self._seen, self._losses = [], {}
 
-    def _evidence(self, net: Network, batch: Batch, shared: Ranks) -> Tensor:
+    def _evidence(self, net: Network, batch: Batch, shared: Ranks, counts: bool = True) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""
-        # idle ranks take part only if samples are coupled
-        with shared_by(shared if self._couples else ALONE), net.local.joint():
-            evidence = net.measure(batch.x)
-        own = own_measures(net, batch, shared)
+        with net.local.joint():
+            # idle ranks take part only if samples are coupled
+            with shared_by(shared if self._couples else ALONE):
+                evidence = net.measure(batch.x)
+            own = own_measures(net, batch, shared)
         if clash := sorted(own.keys() & self._reserved):
             raise UserError(f"{clash[0]!r} is a measure of the task; the algorithm's own needs another name")
-        if batch.counts:
+        if batch.counts and counts:
             self._measures.update(own, len(batch.index))
         return evidence
 

@@ -23,6 +23,7 @@ from ffcore.interfaces.readout import Readout
 from ffcore.interfaces.rule import LearningRule
 from ffcore.interfaces.schedule import Schedule
 from ffcore.interfaces.task import Task
+from ffcore.interfaces.turns import Turn, Turns
 from ffcore.interfaces.unlabelled import Unlabelled
 from ffcore.interfaces.views import LabelledInput, Out, Views, dense
 
@@ -61,6 +62,8 @@ __all__ = [
     "Source",
     "Statistics",
     "Task",
+    "Turn",
+    "Turns",
     "Unlabelled",
     "Views",
     "dense",

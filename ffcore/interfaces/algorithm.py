@@ -29,6 +29,8 @@ class Algorithm(Component):
     Attributes:
         whole_network: the reason why a learning step needs the whole network in one process, in words. Empty
             if every batch passes the blocks once, in order; then they may be placed on different devices.
+        measures_in_parts: whether `measure` works where each rank holds only its own blocks: it uses the
+            network by `Network.goodness`, `Network.trace` and the turns of circuits.
         hypotheses: whether each row of its views has a hypothesis.
         accepts: forms of goodness whose evidence it can read.
         reads: the sorts of targets that it can learn from, of `ffcore.interfaces.task.Target`.
@@ -39,6 +41,7 @@ class Algorithm(Component):
     """
 
     whole_network: str = ""
+    measures_in_parts: ClassVar[bool] = False
     hypotheses: ClassVar[bool] = False
     accepts: ClassVar[frozenset[Form]] = frozenset({"class"})
     reads: ClassVar[frozenset[Target]] = frozenset({"class"})

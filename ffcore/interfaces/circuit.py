@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ffcore.interfaces.component import Component
 from ffcore.interfaces.context import Context
 from ffcore.interfaces.loss import LocalLoss
+from ffcore.interfaces.turns import HERE, Turns
 from ffcore.interfaces.views import Views
 
 
@@ -43,10 +44,17 @@ class Circuit(Component):
         reads: indices of the calls, from 0, whose mean goodness is the block's evidence.
         independent: whether no block reads another in a learning pass; then implement `alone`. The ranks of a
             pipeline divide such blocks, and send nothing; their goodness is not in ``views.upstream``.
+        takes_turns: whether the parameters of the blocks are used in turns only: each call of a block, and
+            each other use of its parameters, is a turn that `forward` and other methods give to ``turns``.
+            The ranks of a pipeline then divide the blocks, and send the results of turns; their goodness is
+            not in ``views.upstream``.
+        turns: makes the turns; on several ranks the pipeline sets it.
     """
 
     needs_hypotheses: ClassVar[bool] = False
     independent: ClassVar[bool] = False
+    takes_turns: ClassVar[bool] = False
+    turns: Turns = HERE
     calls: int
     reads: range
 

@@ -38,12 +38,20 @@ class Alone(Circuit):
         return x
 
 
+def divisible(network: LocalNetwork) -> Circuit | None:
+    """Return the circuit whose blocks a pipeline divides, which is the only stage; None without one."""
+    first = network.stages[0]
+    if len(network.stages) == 1 and isinstance(first, Circuit) and (first.independent or first.takes_turns):
+        return first
+    return None
+
+
 def parts(network: LocalNetwork) -> Sequence[nn.Module]:
     """Return what a pipeline divides: the stages, or the blocks of the circuit that is the only stage."""
-    first = network.stages[0]
-    if len(network.stages) == 1 and isinstance(first, Circuit) and first.independent:
-        return [Alone(first, block) for block in network.blocks]
-    return network.stages
+    circuit = divisible(network)
+    if circuit is None:
+        return network.stages
+    return [Alone(circuit, block) if circuit.independent else block for block in network.blocks]
 
 
 class Apart(Route):

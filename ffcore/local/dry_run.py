@@ -39,6 +39,7 @@ from ffcore.local.passes import Pass
 
 _ATTRIBUTES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "whole_network": (str, "text: the reason"),
+    "measures_in_parts": (bool, "a boolean"),
     "hypotheses": (bool, "a boolean"),
     "accepts": ((frozenset, set, tuple, list), "a frozenset of forms of goodness"),
 }

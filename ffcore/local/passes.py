@@ -81,7 +81,7 @@ class Pass:
         self._open: list[Call] = []  # calls of the current window, until its last block has run
         self._window: int | None = None
         self._slots: dict[Block, int] = {}  # each block's index in views.upstream
-        self._apart = False  # within a circuit whose blocks see nothing of each other
+        self._apart = False  # within a circuit whose blocks do not see each other's goodness
 
     def run(self, stages: Sequence[nn.Module], x: Any) -> Any:
         """Run stages in order and return the output of the last: blocks, shortcuts, circuits, any module.
@@ -108,7 +108,7 @@ class Pass:
             elif type(stage) is Residual and not has_hooks(stage):
                 x = self.around(stage, x)
             elif isinstance(stage, Circuit):
-                self._apart = stage.independent
+                self._apart = stage.independent or stage.takes_turns
                 x = stage(x, self.views)
                 self._apart = False
             else:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from torch import Tensor, nn
 
-from ffcore.interfaces import Block
+from ffcore.interfaces import Block, Turns
+from ffcore.interfaces.turns import HERE
 from ffcore.local.passes import Pass
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ class Routed(nn.Module):
         finally:
             if self.route is not None:
                 self.route.joint = False
+
+    def follow(self, route: Route | None) -> None:
+        """Set the route; if it makes the turns of circuits, they give it their turns."""
+        self.route = route
+        for circuit in cast("LocalNetwork", self).circuits:
+            circuit.turns = route if isinstance(route, Turns) else HERE
 
     def settle(self) -> None:
         """Finish learning passes that wait for a box; see `ffcore.local.overlap`."""

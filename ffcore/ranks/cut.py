@@ -1,6 +1,6 @@
 """Divides a network into contiguous ranges of stages, one per rank, for a pipeline.
 
-The stages are those of the network, or the blocks of an independent circuit; see `ffcore.local.alone`.
+The stages are those of the network, or the blocks of a circuit; see `ffcore.local.alone`.
 
 `balanced` minimises the largest cost of a rank, by dynamic programming over the segments:
 best[r][j] = min over i < j of max(best[r − 1][i], cost of segments i … j − 1), O(ranks · segments²).
@@ -8,17 +8,23 @@ best[r][j] = min over i < j of max(best[r − 1][i], cost of segments i … j �
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Views
+from ffcore.interfaces import Progress, Schedule, Turn, Turns, Views
 from ffcore.local import LocalNetwork, Pass
+from ffcore.local.alone import divisible
 from ffcore.local.modes import evaluating
+
+T = TypeVar("T")
 
 
 def balanced(costs: Sequence[float], learns: Sequence[bool], ranks: int) -> list[int]:
@@ -105,12 +111,39 @@ def counted(network: LocalNetwork, stages: Sequence[nn.Module]) -> list[float]:
     )
     costs = []
     here = Pass(views)
+    if (circuit := divisible(network)) is not None and circuit.takes_turns:
+        circuit.turns = turns = _Counting()
+        try:
+            with evaluating(network), torch.no_grad():
+                Pass(replace(views, learns=True)).run(network.stages, x)
+        finally:
+            del circuit.turns
+        return [turns.operations[stage] / 4 for stage in stages]
     with evaluating(network), torch.no_grad():
         for stage in stages:
             with FlopCounterMode(display=False) as counter:
                 x = here.run([stage], x)
             costs.append(counter.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
     return costs
+
+
+class _Counting(Turns):
+    """Counts the operations of each block's turns."""
+
+    def __init__(self) -> None:
+        self.operations = Counter[nn.Module]()
+
+    def shared(self, *turns: Turn) -> list[Tensor]:
+        return [self._counted(*turn) for turn in turns]
+
+    def own(self, block: nn.Module, function: Callable[[], T]) -> T | None:
+        return self._counted(block, function)
+
+    def _counted(self, block: nn.Module, function: Callable[[], T]) -> T:
+        with FlopCounterMode(display=False) as counter:
+            made = function()
+        self.operations[block] += counter.get_total_flops()
+        return made
 
 
 def chosen(network: LocalNetwork, stages: Sequence[nn.Module], names: Sequence[str], ranks: int) -> list[int]:
@@ -140,3 +173,12 @@ def chosen(network: LocalNetwork, stages: Sequence[nn.Module], names: Sequence[s
         if not learns:
             raise UserError(f"trainer.cut: rank {rank} would have no block that learns")
     return starts
+
+
+def steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
+    """Returns whether all blocks learn in every batch, in the same windows."""
+    if schedule.adaptive:
+        return False
+    moments = [Progress(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
+    plans = {schedule.windows(progress, blocks) for progress in moments}
+    return len(plans) == 1 and sum(map(len, plans.pop())) == blocks

@@ -143,6 +143,37 @@ class Group(Ranks):
             for t in tensors:
                 dist.broadcast(t.detach(), group=self.processes, group_src=source)
 
+    def spread(
+        self, tensors: Sequence[Tensor], count: int, source: int, device: torch.device
+    ) -> list[Tensor]:
+        """Broadcast tensors whose shapes only rank ``source`` of the group knows; return them.
+
+        Args:
+            tensors: the tensors, on that rank; any on the others.
+            count: their number, at most 6 dimensions each.
+            source: the rank that has them.
+            device: the device of this rank.
+        """
+        own = [t.detach().to(device).contiguous() for t in tensors] if self.rank == source else []
+        head = torch.zeros(count, _DIMS + 2, dtype=torch.int64)
+        for row, t in zip(head, own, strict=bool(own)):
+            row[: t.dim() + 2] = torch.tensor([_DTYPES.index(t.dtype), t.dim(), *t.shape])
+        head = head.to(device)
+        self.share([head], source)
+        kinds = [(_DTYPES[code], shape[:dims]) for code, dims, *shape in head.tolist()]
+        made = own or [torch.empty(shape, dtype=dtype, device=device) for dtype, shape in kinds]
+        self.share([t.view(-1).view(torch.uint8) for t in made if t.numel()], source)
+        return made
+
+
+_DTYPES = (
+    *(torch.float32, torch.float64, torch.bfloat16, torch.float16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+)
+"""Types of tensors that `Group.spread` sends, by their code."""
+
+_DIMS = 6
+
 
 class _Elsewhere(NamedTuple):
     """A tensor that is sent after the object that has it."""

@@ -2,7 +2,8 @@
 
 Each rank makes the batch and its views itself, with the same batch RNG. Only handoffs are sent, from each
 rank to the next; no gradients are sent back. The ranks learn different batches at the same time. Blocks that
-read nothing of each other (an independent circuit) send nothing.
+read nothing of each other (an independent circuit) send nothing. The blocks of other circuits take turns: see
+`ffcore.ranks.turns`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError, everywhere
-from ffcore.interfaces import Progress, Ranks, Schedule, Views
+from ffcore.interfaces import Ranks, Views
 from ffcore.local import LocalNetwork
-from ffcore.local.alone import Alone, Apart, parts
-from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
+from ffcore.local.alone import Apart, divisible, parts
+from ffcore.local.route import Route
+from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments, steady
 from ffcore.ranks.group import Group
 from ffcore.ranks.holding import allocate, free, guarded, held
 from ffcore.ranks.layout import Layout, layout
@@ -27,6 +29,7 @@ from ffcore.ranks.link import connected
 from ffcore.ranks.local import LocalDDP, average
 from ffcore.ranks.span import Failed, Span
 from ffcore.ranks.timed import timed
+from ffcore.ranks.turns import TurnByTurn
 from ffcore.ranks.where import world
 from ffcore.ranks.whole import needs_whole
 from ffcore.recipe.options import values_of
@@ -112,13 +115,9 @@ class Pipeline(Distribution):
                 if not any(id(t) in of_rank for of_rank in used):
                     self._tensors[r].append(t)
                 used[r].add(id(t))
-        if network.circuits:
-            network.route = Apart([self._stages[i] for i in spans[rank]])
-        else:
-            device = next(network.parameters()).device
-            links = connected(self.layout, self.batch, device, self.timeout)
-            network.route = Span(spans[rank], *links, self._own, self._compare)
-            self._device, self.own = device, self._own
+        self._device = next(network.parameters()).device
+        network.follow(self._route(network, spans))
+        self.own = self._own and not isinstance(network.route, Apart)
         for name, each in network.optimizers.blocks.items() if network.optimizers is not None else ():
             if not self.owns(name):
                 each.optimizer.state.clear()  # another rank steps it: free its memory here
@@ -126,6 +125,16 @@ class Pipeline(Distribution):
             others = [(r, span) for r, span in enumerate(spans) if r != rank]
             self._guards = [guarded(self._stages[i], r) for r, span in others for i in span]
             free(t for r, _ in others for t in self._tensors[r] if id(t) not in used[rank])
+
+    def _route(self, network: LocalNetwork, spans: Sequence[range]) -> Route:
+        mine, circuit = spans[self.line.rank], divisible(network)
+        if circuit is None:
+            links = connected(self.layout, self.batch, self._device, self.timeout)
+            return Span(mine, *links, self._own, self._compare)
+        if circuit.independent:
+            return Apart([self._stages[i] for i in mine])
+        blocks = [[self._stages[i] for i in span] for span in spans]
+        return TurnByTurn(blocks, self.line, self._device, self._own, self._compare)
 
     def _compare(self, views: Views) -> None:
         """Compare the first batch with those of the other ranks of this line.
@@ -150,13 +159,14 @@ class Pipeline(Distribution):
                 route.abandon()
             for tensors in self._tensors if self.own else ():
                 allocate(tensors, self._device)
-            self._network.route = Failed(self._guards if self.own else ())
+            self._network.follow(Failed(self._guards if self.own else ()))
             self.own = False
 
     def end(self) -> None:
         """Finish all transfers; from now on every rank can run the whole network again."""
         if self._network is not None:
-            route, self._network.route = self._network.route, None
+            route = self._network.route
+            self._network.follow(None)
             if isinstance(route, Span):
                 route.close()
             if self.own and self._owners:
@@ -319,10 +329,10 @@ class PipelineStrategy(LocalDDP):
         where = f"trainer.strategy: {cls.strategy_name}"
         stages = parts(network)
         if network.circuits:
-            if not all(isinstance(stage, Alone) for stage in stages):
+            if divisible(network) is None:
                 raise UserError(
-                    f"{where}: the blocks of a circuit run several times per pass, or beside other stages; "
-                    "use ff_local"
+                    f"{where}: the circuit does not take turns (Circuit.takes_turns), or is beside other "
+                    "stages; use ff_local"
                 )
             if tuple(network.readouts):
                 raise UserError(f"{where}: readouts read all blocks of the circuit; use ff_local")
@@ -330,7 +340,7 @@ class PipelineStrategy(LocalDDP):
             raise UserError(
                 f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local"
             )
-        if not _steady(module.schedule, config.max_epochs, len(network.learning)):
+        if not steady(module.schedule, config.max_epochs, len(network.learning)):
             raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
         if config.cut:
             chosen(network, stages, config.cut, ranks)
@@ -378,12 +388,3 @@ class PipelineStrategy(LocalDDP):
         assert isinstance(module, ForwardOnly)
         assert isinstance(module.distribution, Pipeline)
         return {**state, "blocks": module.distribution.optimizers(state["blocks"])}
-
-
-def _steady(schedule: Schedule, epochs: int, blocks: int) -> bool:
-    """Whether all blocks learn in every batch, in the same windows."""
-    if schedule.adaptive:
-        return False
-    moments = [Progress(epoch, step, epochs) for epoch in range(epochs) for step in (0, 1)]
-    plans = {schedule.windows(progress, blocks) for progress in moments}
-    return len(plans) == 1 and sum(map(len, plans.pop())) == blocks

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.errors import RunError
-from ffcore.interfaces import Block, Views
+from ffcore.interfaces import Block, Turn, Turns, Views
 from ffcore.interfaces.structure import tensors
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.returned import evidence_of
@@ -99,7 +99,7 @@ class Span(Route):
                 link.abandon()
 
 
-class Failed(Route):
+class Failed(Route, Turns):
     """The network of a training that has failed on several ranks: its weights are not those of one moment.
 
     Args:
@@ -123,9 +123,17 @@ class Failed(Route):
         """Raise: load weights first."""
         raise RunError(self.refusal)
 
+    def shared(self, *turns: Turn) -> NoReturn:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
+    def own(self, block: nn.Module, function: Callable[[], Any]) -> NoReturn:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
     def loaded(self, network: LocalNetwork) -> None:
         """Let the network be used again."""
-        network.route = None
+        network.follow(None)
         for guard in self.guards:
             guard.remove()
 

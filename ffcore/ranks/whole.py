@@ -36,12 +36,15 @@ def needs_whole(module: ForwardOnly, callbacks: Iterable[L.Callback]) -> str | N
     watched = [name for name, p in module.network.named_parameters() if _is_watched(p)]
     of_validation = {"val.loss", "val.scores"} & net.contribution.needs
     reasons = {
-        "a circuit calls its blocks to predict": bool(module.network.circuits),
+        "a circuit calls its blocks to predict": not all(
+            each.takes_turns for each in module.network.circuits
+        ),
         "a black box is fitted on all blocks before it": any(box.adapts for box in module.network.boxes),
         "the contribution reads losses or scores of the validation split": bool(of_validation),
         "the measures of the task are losses": net.task.target == "none",
         "predictions have positions": net.task.features is not None,
-        f"{algorithm.__name__}.measure may run all blocks": algorithm.measure is not Algorithm.measure,
+        f"{algorithm.__name__}.measure may run all blocks": algorithm.measure is not Algorithm.measure
+        and not algorithm.measures_in_parts,
         f"callbacks may read all weights: {', '.join(foreign)}": bool(foreign),
         f"hooks of {type(module).__name__} may read all weights": type(module) is not ForwardOnly,
         f"parameters have hooks or weak references: {', '.join(watched)}": bool(watched),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, cast
 
 import torch
@@ -142,6 +143,7 @@ class Recurrent(Circuit):
     """
 
     needs_hypotheses: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
     eye: Tensor
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"units": [12, 8]},
@@ -201,7 +203,11 @@ class Recurrent(Circuit):
         return self.calls if views.learns or views.rng is not None else self.reads.stop
 
     def iterate(
-        self, images: Tensor, states: Sequence[Tensor], clamp: Tensor, noise: Sequence[Tensor] = ()
+        self,
+        images: Tensor,
+        states: Sequence[Tensor],
+        clamp: Tensor,
+        noise: Callable[[int, Tensor], Tensor | None] = lambda layer, state: None,
     ) -> list[Tensor]:
         """Update all layers once from the previous states.
 
@@ -209,30 +215,34 @@ class Recurrent(Circuit):
             images: (B, D) normalised images.
             states: (R, U) of each layer.
             clamp: (R, K) input from above the top layer.
-            noise: (R, U) for each layer; empty for none.
+            noise: function from a layer, counted from 0, and its state to what is added to its input, (R, U).
         """
         # Neighbours read states of the previous iteration, so all are collected first.
         around = [images, *(self.normalised(state) for state in states), clamp]
-        return [
-            cell(around[i], around[i + 2], state, *noise[i : i + 1])
-            for i, (cell, state) in enumerate(zip(self.cells, states, strict=True))
-        ]
+
+        def updated(i: int) -> Tensor:
+            noisy = () if (added := noise(i, states[i])) is None else (added,)
+            made: Tensor = self.cells[i](around[i], around[i + 2], states[i], *noisy)
+            return made
+
+        return self.turns.shared(*((cell, partial(updated, i)) for i, cell in enumerate(self.cells)))
 
     def bottom_up(self, images: Tensor) -> list[Tensor]:
         """Return the states (B, U) of all layers without input from above."""
-        return self._from_below(images, self.cells)
+        return self._from_below(images)
 
     @torch.no_grad()
     def begin(self, images: Tensor, rows: int) -> list[Tensor]:
         """Return the initial states of a pass of ``rows`` rows, bottom-up."""
         # calls the bodies, not the blocks: no block learns, and no observer is called
-        bodies = [cast(Cell, cell.body) for cell in self.cells]
-        return [tiled(state, rows) for state in self._from_below(images, bodies)]
+        return [tiled(state, rows) for state in self._from_below(images, bodies=True)]
 
-    def _from_below(self, images: Tensor, layers: Iterable[nn.Module]) -> list[Tensor]:
+    def _from_below(self, images: Tensor, bodies: bool = False) -> list[Tensor]:
         states: list[Tensor] = []
-        for layer in layers:
-            states.append(layer(self.normalised(states[-1]) if states else images))
+        for cell in self.cells:
+            layer = cast(Cell, cell.body) if bodies else cell
+            below = self.normalised(states[-1]) if states else images
+            states += self.turns.shared((cell, partial(layer, below)))
         return states
 
     def normalised(self, x: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class PredictiveForwardForward(ForwardForward):
             classes together, as in the authors' code.
     """
 
+    measures_in_parts: ClassVar[bool] = True
     example_recipe: ClassVar[Mapping[str, Any]] = {
         "network": [{"kind": "predictive", "units": [20, 20], "latents": 3}],
         "readouts": {},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
@@ -159,19 +160,17 @@ class Predictive(Recurrent):
         below = self.normalised(images)
         if views.hypothesis is None:
             states = self.bottom_up(below)
-            self.classifier(self.normalised(states[-1]))
-            self._generate(images, states, self._latents(images, images.shape[0]), states)
+            self._classify(states[-1])
+            self._generate(images, states, self._latents(images, images.shape[0]))
             return self.normalised(states[-1])
         rows = views.hypothesis.shape[0]
         states = self.begin(below, rows)
         clamp = self.eye[views.hypothesis].to(images.dtype)
-        latent, targets = self._latents(images, rows), tiled(images, rows)
-        # the classifier sees only positives: their first view has the batch's samples and classes
-        initial = self.normalised(views.of(states[-1], views.roles[0]))
+        latent: Tensor | None = self._latents(images, rows)
+        targets, initial = tiled(images, rows), states[-1]
         for _ in range(self.calls):
-            if self.settled:
-                initial = self.normalised(views.of(states[-1], views.roles[0]))
-            self.classifier(initial)
+            # the classifier sees only positives: their first view has the batch's samples and classes
+            self._classify(views.of(states[-1] if self.settled else initial, views.roles[0]))
             states, latent = self.step(below, targets, states, clamp, latent, views.rng)
         return self.normalised(states[-1])
 
@@ -181,9 +180,9 @@ class Predictive(Recurrent):
         images: Tensor,
         states: Sequence[Tensor],
         clamp: Tensor,
-        latent: Tensor,
+        latent: Tensor | None,
         rng: BatchRNG | None,
-    ) -> tuple[list[Tensor], Tensor]:
+    ) -> tuple[list[Tensor], Tensor | None]:
         """Run one step of all layers and generators; return the next states and latent.
 
         Args:
@@ -191,32 +190,41 @@ class Predictive(Recurrent):
             images: (R, D) images.
             states: (R, U) of each layer.
             clamp: (R, K) input from above the top layer.
-            latent: (R, Z) top latent.
+            latent: (R, Z) top latent; None on a rank that does not hold the top generator.
             rng: random numbers of the noise; None for no noise.
         """
-        after = self.iterate(below, states, clamp, _noise(rng, "pff layers", self.noise, states))
-        noise = _noise(rng, "pff generator", self.generator_noise, after)
-        noisy = [some.add_(state) for some, state in zip(noise, after, strict=True)] if noise else after
-        of_ranks = rng.total / rng.rows if rng is not None else 1.0
-        return after, self._generate(images, after, latent, noisy, of_ranks)
+        after = self.iterate(below, states, clamp, partial(_noise, rng, "pff layers", self.noise))
+        return after, self._generate(images, after, latent, rng)
+
+    def _classify(self, state: Tensor) -> None:
+        """Run the classifier on a state (N, U) of the top layer."""
+        self.turns.own(self.classifier, lambda: self.classifier(self.normalised(state)))
 
     def _generate(
         self,
         images: Tensor,
         states: Sequence[Tensor],
-        latent: Tensor,
-        noisy: Sequence[Tensor],
-        of_ranks: float = 1.0,
-    ) -> Tensor:
-        """Run every generator on states with noise; return the next latent.
-
-        ``of_ranks`` is the number of rows of all ranks, divided by those of this one.
-        """
+        latent: Tensor | None,
+        rng: BatchRNG | None = None,
+    ) -> Tensor | None:
+        """Run every generator on states with noise; return the next latent."""
         targets = [images, *states]
-        for i, state in enumerate(noisy):
-            self.generators[i](self.normalised(torch.relu(state)), targets[i])
-        moved = self._moved(latent, states[-1], of_ranks)  # before the call below, which changes the weights
-        self.generators[-1](self._read(latent), states[-1])
+        for i, generator in enumerate(self.generators[:-1]):
+            self.turns.own(generator, partial(self._predict, i, states[i], targets[i], rng))
+        return self.turns.own(self.generators[-1], partial(self._climb, latent, states[-1], rng))
+
+    def _predict(self, i: int, state: Tensor, target: Tensor, rng: BatchRNG | None) -> None:
+        """Run a generator on the state above it, with noise."""
+        noise = _noise(rng, "pff generator", self.generator_noise, i, state)
+        noisy = state if noise is None else noise.add_(state)
+        self.generators[i](self.normalised(torch.relu(noisy)), target)
+
+    def _climb(self, latent: Tensor | None, state: Tensor, rng: BatchRNG | None) -> Tensor:
+        """Run the top generator on the latents (R, Z); return the next latents."""
+        assert latent is not None, "only the rank that holds the top generator has latents"
+        of_ranks = rng.total / rng.rows if rng is not None else 1.0  # rows of all ranks, by those of this one
+        moved = self._moved(latent, state, of_ranks)  # before the call below, which changes the weights
+        self.generators[-1](self._read(latent), state)
         return moved
 
     def _latents(self, images: Tensor, rows: int) -> Tensor:
@@ -248,8 +256,8 @@ class Predictive(Recurrent):
     def logits(self, x: Tensor) -> Tensor:
         """Return the classifier's logits (B, K) after one bottom-up pass."""
         images = self.normalised(self.images(x))
-        states = self.begin(images, images.shape[0])
-        return cast(Tensor, cast(nn.Module, self.classifier.body)(self.normalised(states[-1])))
+        top = self.normalised(self.begin(images, images.shape[0])[-1])
+        return self.turns.shared((self.classifier, partial(cast(nn.Module, self.classifier.body), top)))[0]
 
     @torch.no_grad()
     def encoded(self, x: Tensor) -> Tensor:
@@ -261,12 +269,17 @@ class Predictive(Recurrent):
         states = self.begin(images, images.shape[0])
         if self.predicted:
             clamp = self.label_strength * self.logits(x).softmax(1)
-            bodies = [cast(Cell, cell.body) for cell in self.cells]
             around = [images, *(self.normalised(state) for state in states), clamp]
-            states = [body(around[i], around[i + 2], states[i]) for i, body in enumerate(bodies)]
-        latent = self._latents(images, images.shape[0])
+            inputs = zip(self.cells, around, around[2:], states, strict=False)
+            turns = [(cell, partial(cast(Cell, cell.body), *given)) for cell, *given in inputs]
+            states = self.turns.shared(*turns)
+        return self.turns.shared((self.generators[-1], partial(self._approached, states[-1])))[0]
+
+    def _approached(self, state: Tensor) -> Tensor:
+        """Return the latents (B, Z) after K steps towards states (B, U) of the top layer."""
+        latent = self._latents(state, state.shape[0])
         for _ in range(self.calls):
-            latent = self._moved(latent, states[-1])
+            latent = self._moved(latent, state)
         return latent
 
     @torch.no_grad()
@@ -278,12 +291,13 @@ class Predictive(Recurrent):
     @torch.no_grad()
     def decoded(self, latent: Tensor) -> Tensor:
         """Return the generator's images for top latents, (N, Z) → (N, *in_shape)."""
-        return self._decoded(self._top.predicted(self._read(latent)))
+        top = partial(self._top.predicted, self._read(latent))
+        return self._decoded(self.turns.shared((self.generators[-1], top))[0])
 
     def _decoded(self, state: Tensor) -> Tensor:
         for generator in reversed(self.generators[:-1]):
-            above = self.normalised(torch.relu(state))
-            state = cast(Predicting, generator.body).predicted(above)
+            predicted = cast(Predicting, generator.body).predicted
+            (state,) = self.turns.shared((generator, partial(predicted, self.normalised(torch.relu(state)))))
         return state.view(-1, *self.in_shape)
 
     @property
@@ -291,14 +305,11 @@ class Predictive(Recurrent):
         return cast(Predicting, self.generators[-1].body)
 
 
-def _noise(rng: BatchRNG | None, stream: str, scale: float, states: Sequence[Tensor]) -> list[Tensor]:
-    """Return normal noise (R, U) for each layer, different in every view; an empty list without noise."""
+def _noise(rng: BatchRNG | None, stream: str, scale: float, layer: int, state: Tensor) -> Tensor | None:
+    """Return normal noise (R, U) for a layer, counted from 0, different in every view; None without noise."""
     if rng is None or not scale:
-        return []
-    made = []
-    for i, state in enumerate(states):
-        rows, units = state.shape
-        # (N, views, U) from the batch RNG, which is indexed by sample, then stacked view by view
-        drawn = rng.normal(f"{stream} {i}", rows // rng.rows, units).mul_(scale)
-        made.append(drawn.transpose(0, 1).reshape(rows, units).to(state.dtype))
-    return made
+        return None
+    rows, units = state.shape
+    # (N, views, U) from the batch RNG, which is indexed by sample, then stacked view by view
+    drawn = rng.normal(f"{stream} {layer}", rows // rng.rows, units).mul_(scale)
+    return drawn.transpose(0, 1).reshape(rows, units).to(state.dtype)

@@ -18,6 +18,7 @@ GRID = {
         ["network=[{kind: conv-norm, channels: 20, stride: 2}, {kind: conv-norm, channels: 20}]"],
         0.1,
     ),
+    "pff": ("digits/pff", ["network.0.units=[40, 30]", "network.0.steps=6"], 0.01),
     "blocks that do not read each other": (
         "digits/noprop",
         [
@@ -47,23 +48,37 @@ def test_a_grid_makes_the_same_steps_as_one_process(
     same_steps(one, start, ranks, most)
 
 
-HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=2", "network.0.units=40"]
+HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=2", "trainer.precision=64-true"]
 FOUR = ["trainer.devices=4", "trainer.strategy={kind: ff_grid, stages: 2}"]
 
 
-def test_each_rank_of_a_grid_holds_the_parameters_of_its_blocks_while_it_learns(four):
-    for rank in four("held", "digits/ff", [], {"stages": 2}):
+@pytest.mark.parametrize("recipe", ["digits/ff", "digits/pff"])
+def test_each_rank_of_a_grid_holds_the_parameters_of_its_blocks_while_it_learns(four, recipe):
+    for rank in four("held", recipe, [], {"stages": 2}):
         for here, own, every in rank:
             assert here <= 1.05 * own < every
 
 
-@pytest.mark.parametrize("recipe", ["digits/ff", "digits/ff-unsupervised"], ids=["hypotheses", "readouts"])
-def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(pool, four, work, tmp_path, recipe):
+SHORT = ["network.0.units=[40, 30]", "network.0.steps=4", "algorithm.mixture=all"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides"),
+    [
+        ("digits/ff", ["network.0.units=40"]),
+        ("digits/ff-unsupervised", ["network.0.units=40"]),
+        ("digits/pff", SHORT),
+    ],
+    ids=["hypotheses", "readouts", "turns"],
+)
+def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(
+    pool, four, work, tmp_path, recipe, overrides
+):
     runs = {"one": (work.whole, []), "two": (pool, ["trainer.devices=2", "trainer.strategy=ff_pipeline"])}
     runs["grid"] = four, FOUR
     rows = {}
     for name, (call, options) in runs.items():
-        arguments = (recipe, str(tmp_path / name), [*HERE, *options, "trainer.precision=64-true"])
+        arguments = (recipe, str(tmp_path / name), [*HERE, *overrides, *options])
         done = call(*arguments) if name == "one" else call("whole", *arguments)
         assert done in ("finished", ["finished"] * 2, ["finished"] * 4)
         with (tmp_path / name / "metrics.csv").open() as file:
@@ -74,6 +89,8 @@ def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(pool, fo
     for name in ("two", "grid"):
         for row, right in zip(rows[name], rows["one"], strict=True):
             assert row == pytest.approx(right, rel=1e-9)
+        for key, value in weights(tmp_path / "one").items():
+            torch.testing.assert_close(weights(tmp_path / name)[key], value, rtol=0, atol=1e-9)
         placed = json.loads((tmp_path / name / "results.json").read_text())["placement"]
         assert all(rank["parameters"] < rank["whole"] for rank in placed), placed
 
@@ -83,7 +100,7 @@ def weights(folder):
 
 
 def test_a_grid_is_resumed_as_a_grid_as_data_parallel_and_in_one_process(four, work, tmp_path):
-    accumulated = [*HERE, "trainer.accumulate=5", "trainer.precision=64-true"]
+    accumulated = [*HERE, "network.0.units=40", "trainer.accumulate=5"]
     one, through, there = tmp_path / "one", tmp_path / "through", tmp_path / "there"
     assert work.whole("digits/ff", str(one), accumulated) == "finished"
     assert four("whole", "digits/ff", str(through), [*accumulated, *FOUR]) == ["finished"] * 4

@@ -23,10 +23,20 @@ CUT = {
         ["network.0.steps=3", "network.0.image=[{kind: conv-bn, channels: 4}]", LARGE],
         {},
     ),
-    "such blocks, measured": (
+    "blocks that do not read each other, measured": (
         "digits/noprop",
         ["network.0.steps=3", "network.0.image=[{kind: dense, units: 8}]", LARGE],
         {"balance": "measured"},
+    ),
+    "blocks that take turns": (
+        "digits/pff",
+        ["network.0.units=[40, 30]", "network.0.steps=4", LARGE],
+        {"cut": ["layer2"]},
+    ),
+    "such blocks, measured": (
+        "digits/ff-recurrent",
+        ["network.0.units=[40, 30]", "network.0.iterations=5", LARGE],
+        {"balance": "measured", "hold": "all"},
     ),
     "measured": ("digits/ff", ["network.0.units=40", LARGE], {"balance": "measured"}),
     "uneven, accumulated, clipped": (

@@ -17,7 +17,11 @@ SGD = "{kind: sklearn, name: SGDClassifier, online: true}"
 ONLINE = f"network=[{DENSE}, {{kind: blackbox, box: {SGD}}}, {DENSE}]"
 AHEAD = f"network=[{DENSE}, {{kind: blackbox, box: sign, overlap: true}}, {DENSE}]"
 BAD = {
-    "a circuit": ("digits/ff-recurrent", PIPELINE, ["blocks of a circuit", "ff_local"]),
+    "a circuit beside another stage": (
+        "digits/ff-recurrent",
+        [*PIPELINE, f"network=[{{kind: recurrent, units: [20]}}, {DENSE}]"],
+        ["Circuit.takes_turns", "beside other stages", "ff_local"],
+    ),
     "hard negatives": (
         "mnist/ff",
         [*PIPELINE, "data={kind: digits, batch_size: 50, validation: 0.1}"],
@@ -34,10 +38,10 @@ BAD = {
         [*LOCAL, "trainer.strategy=ff_grid"],
         ["trainer.strategy.stages"],
     ),
-    "a circuit on a grid": (
+    "a circuit with readouts on a grid": (
         "digits/pff",
-        [*LOCAL, "trainer.strategy={kind: ff_grid, stages: 2}"],
-        ["ff_grid", "blocks of a circuit", "ff_local"],
+        [*LOCAL, "trainer.strategy={kind: ff_grid, stages: 2}", "readouts.linear=softmax"],
+        ["ff_grid", "readouts read all blocks of the circuit", "ff_local"],
     ),
     "backprop": ("digits/backprop", PIPELINE, ["2 ranks, but the network has 1 part that learn"]),
     "an unknown block": ("digits/ff", [*PIPELINE, "trainer.cut=[dense9]"], ["no block 'dense9'", "dense3"]),

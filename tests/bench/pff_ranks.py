@@ -1,0 +1,138 @@
+"""Milliseconds per step of predictive Forward-Forward on two ranks and on one, and the memory of each.
+
+`python tests/bench/pff_ranks.py`
+
+Random images of 28×28, batches of 100, Adam; two processes of one thread each, connected by gloo. Medians of
+rounds in turns; the first steps of a turn are not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from real import images
+
+from ffcore.build.assemble import assemble
+from ffcore.ranks.group import Group
+from ffcore.ranks.holding import held
+from ffcore.ranks.local import LocalDDP
+from ffcore.ranks.pipeline import PipelineStrategy
+from ffcore.recipe.load import load
+from ffcore.run.data import Data
+
+LEAD, BATCH, CUT = 3, 100, "classifier"
+
+
+class _Seen(L.Callback):
+    """Records when steps end, and the bytes of parameters and optimiser states that this rank holds."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.held = 0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
+        if trainer.global_step == LEAD:
+            states = [v for each in pl_module.network.optimizers for v in each.optimizer.state.values()]
+            moments = [t for of in states for t in of.values() if isinstance(t, torch.Tensor)]
+            self.held = held([*pl_module.parameters(), *moments])
+
+
+_Seen.__module__ = "ffcore.bench"  # reads no weights of other ranks
+
+
+def _trained(units: Sequence[int], steps: int, strategy: Any, rank: int, world: int) -> tuple[float, int]:
+    """Returns seconds per step, and the bytes held."""
+    options = ["trainer.threads=1", "trainer.accelerator=cpu", "data.validation=0"]
+    made = load("digits/pff", [f"network.0.units={list(units)}", f"data.batch_size={BATCH}", *options])
+    data = Data.open(made, images())
+    module = assemble(made, data.images.shape, data.images.num_classes)
+    seen = _Seen()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=1 if strategy == "auto" else dist.get_world_size(),
+            strategy=strategy,
+            max_steps=steps,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+            callbacks=[seen],
+        )
+        trainer.fit(module, data.loader(data.train, "cpu", lambda: 0, rank, world))
+    return (seen.ends[-1] - seen.ends[LEAD]) / (len(seen.ends) - 1 - LEAD), seen.held
+
+
+def _rank(units: Sequence[int], rounds: int, steps: int) -> None:
+    for logger in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    group = Group()
+    works = {
+        "one process": lambda: _trained(units, steps, "auto", 0, 1) if group.rank == 0 else None,
+        "ff_pipeline": lambda: _trained(units, steps, PipelineStrategy(BATCH), 0, 1),
+        "ff_pipeline, cut": lambda: _trained(units, steps, PipelineStrategy(BATCH, cut=[CUT]), 0, 1),
+        "ff_local": lambda: _trained(units, steps, LocalDDP(), group.rank, group.world),
+    }
+    taken: dict[str, list[float]] = {each: [] for each in works}
+    memory: dict[str, list[int]] = {}
+    for _ in range(rounds):
+        for each, work in works.items():
+            dist.barrier()
+            of_ranks = [made for made in group.objects(work()) if made is not None]
+            taken[each].append(of_ranks[-1][0])
+            memory[each] = [size for _, size in of_ranks]
+    for each, seconds in taken.items() if group.rank == 0 else ():
+        ratio = statistics.median(taken["one process"]) / statistics.median(seconds)
+        sizes = " and ".join(f"{size / 2**20:.1f}" for size in memory[each])
+        print(
+            f"{each}: {1e3 * statistics.median(seconds):.1f} ms, {ratio:.2f} ×, {sizes} MiB held", flush=True
+        )
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--units", type=int, nargs="+", default=[500, 500])
+    given = parser.parse_args()
+    if given.rank:
+        _rank(given.units, given.rounds, given.steps)
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, __file__, "--rank", *sys.argv[1:]],
+            env={**os.environ, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    ended = [rank.wait() for rank in ranks]
+    assert not any(ended), "a rank has failed"
+
+
+if __name__ == "__main__":
+    main()
