@@ -144,6 +144,18 @@ class Connected(Circuit):
         block(x)
 
 
+class Peeking(Connected):
+    """Says that it takes turns, but reads the weights of the first block in a turn of the second."""
+
+    independent, takes_turns = False, True
+
+    def forward(self, x, views):
+        for block in self.blocks:
+            weight = self.blocks[0].body[1].weight
+            (x,) = self.turns.shared((block, lambda block=block, x=x, weight=weight: block(x + weight.sum())))
+        return x
+
+
 class Lazy(Algorithm):
     """Learns nothing, scores nothing."""
 
@@ -179,6 +191,7 @@ CAUGHT = [
     ("rule", Dragging, "reports detached losses of every block", "has a graph"),
     ("blackbox", Dropping, "keeps rows", "for 6 rows"),
     ("circuit", Connected, "independent blocks learn alone", "learns differently .*blocks.1"),
+    ("circuit", Peeking, "uses parameters in turns", "learns differently .*blocks.1"),
     ("algorithm", Lazy, "learns an easy problem", "on four easy classes"),
     ("algorithm", Lazy, "changes every block that can learn", "none has changed"),
     ("algorithm", Rolling, "scores every source sample and class", "scores are"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from ffcore.build.assemble import assemble
-from ffcore.interfaces import BatchRNG, Circuit, Views
+from ffcore.interfaces import BatchRNG, Circuit, Turn, Turns, Views
 from ffcore.local import LocalNetwork
 from ffcore.local.alone import Apart, parts
 from ffcore.recipe.schema import Recipe
 from ffcore.testing.example import Example
 from ffcore.testing.scenery import K, N, Placed, numbers, pair
+
+T = TypeVar("T")
 
 SHAPE = (1, 5, 4)
 RECIPE: dict[str, Any] = {
@@ -96,6 +99,58 @@ def check_circuit_independent_blocks_learn_alone(example: Example) -> None:
     others = dict(apart.named_parameters())
     differ = [name for name, p in net.named_parameters() if not torch.equal(p, others[name])]
     assert not differ, f"independent, but learns differently without the blocks before: {', '.join(differ)}"
+
+
+def check_circuit_uses_parameters_in_turns(example: Example) -> None:
+    """A circuit that takes turns uses the parameters of a block in turns of this block only.
+
+    Turns that are made together do not read each other: in the opposite order the blocks learn the same.
+    """
+    net, circuit = _placed(example)
+    if not circuit.takes_turns:
+        return
+    divided, other = _placed(example)
+    other.turns = turns = _Hiding(divided.blocks)
+    for step in range(2):
+        net.learn(_views(step))
+        divided.learn(_views(step))
+    evidence = [torch.stack(each.goodness(_hypotheses())) for each in (net, divided)]
+    turns.show()
+    others = dict(divided.named_parameters())
+    differ = [name for name, p in net.named_parameters() if not torch.equal(p, others[name])]
+    assert not differ, f"takes turns, but learns differently with its blocks apart: {', '.join(differ)}"
+    assert torch.equal(*evidence), "takes turns, but predicts differently with its blocks apart"
+
+
+class _Hiding(Turns):
+    """Makes turns in the opposite order; outside of its turns a block's parameters are NaN."""
+
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+        self._kept: dict[nn.Parameter, Tensor] = {}
+        for block in blocks:
+            self._hide(block)
+
+    def shared(self, *turns: Turn) -> list[Tensor]:
+        return [self.own(*turn) for turn in turns[::-1]][::-1]
+
+    def own(self, block: nn.Module, function: Callable[[], T]) -> T:
+        self._show(block)
+        made = function()
+        self._hide(block)
+        return made
+
+    def show(self) -> None:
+        for parameter, value in self._kept.items():
+            parameter.data.copy_(value)
+
+    def _hide(self, block: nn.Module) -> None:
+        for parameter in block.parameters():
+            self._kept[parameter] = parameter.detach().clone()
+            parameter.data.fill_(torch.nan)
+
+    def _show(self, block: nn.Module) -> None:
+        for parameter in block.parameters():
+            parameter.data.copy_(self._kept[parameter])
 
 
 def _placed(example: Example, seed: int = 0) -> tuple[LocalNetwork, Circuit]:
