@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
-from ffcore.errors import UserError, everywhere
+from ffcore.errors import RunError, UserError, everywhere
 from ffcore.interfaces import Ranks, Views
 from ffcore.local import LocalNetwork
 from ffcore.local.alone import Apart, divisible, parts
@@ -84,8 +84,14 @@ class Pipeline(Distribution):
         self._owners: dict[str, int] = {}
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
-        """Divide the network and connect this rank to its neighbours."""
+        """Divide the network and connect this rank to its neighbours.
+
+        Raises:
+            RunError: an earlier training of the network has failed.
+        """
         ranks = self.line.world
+        if isinstance(network.route, Failed):
+            raise RunError(Failed.refusal)
         self._network = network
         self._stages = stages = parts(network)
         if self.cut:

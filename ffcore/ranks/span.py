@@ -109,7 +109,7 @@ class Failed(Route, Turns):
     measures = True
     refusal = (
         "the training of this network has failed, and each of several ranks had a part of it: load the "
-        "weights of a checkpoint before you use it"
+        "weights of a checkpoint, or make a new network, before you use or train it"
     )
 
     def __init__(self, guards: Sequence[Any] = ()) -> None:
@@ -120,6 +120,10 @@ class Failed(Route, Turns):
         raise RunError(self.refusal)
 
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
+    def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:
         """Raise: load weights first."""
         raise RunError(self.refusal)
 

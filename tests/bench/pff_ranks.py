@@ -37,25 +37,27 @@ LEAD, BATCH, CUT = 3, 100, "classifier"
 
 
 class _Seen(L.Callback):
-    """Records when steps end, and the bytes of parameters and optimiser states that this rank holds."""
+    """Records when steps end, in seconds and in seconds of CPU, and the bytes that this rank holds."""
 
     def __init__(self) -> None:
-        self.ends: list[float] = []
+        self.ends: list[tuple[float, float]] = []
         self.held = 0
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append((time.perf_counter(), time.process_time()))
         if trainer.global_step == LEAD:
             states = [v for each in pl_module.network.optimizers for v in each.optimizer.state.values()]
             moments = [t for of in states for t in of.values() if isinstance(t, torch.Tensor)]
-            self.held = held([*pl_module.parameters(), *moments])
+            self.held = held([*pl_module.parameters(), *moments])  # weights and optimiser states
 
 
 _Seen.__module__ = "ffcore.bench"  # reads no weights of other ranks
 
 
-def _trained(units: Sequence[int], steps: int, strategy: Any, rank: int, world: int) -> tuple[float, int]:
-    """Returns seconds per step, and the bytes held."""
+def _trained(
+    units: Sequence[int], steps: int, strategy: Any, rank: int, world: int
+) -> tuple[float, float, int]:
+    """Returns seconds per step, those of CPU, and the bytes held."""
     options = ["trainer.threads=1", "trainer.accelerator=cpu", "data.validation=0"]
     made = load("digits/pff", [f"network.0.units={list(units)}", f"data.batch_size={BATCH}", *options])
     data = Data.open(made, images())
@@ -76,7 +78,9 @@ def _trained(units: Sequence[int], steps: int, strategy: Any, rank: int, world: 
             callbacks=[seen],
         )
         trainer.fit(module, data.loader(data.train, "cpu", lambda: 0, rank, world))
-    return (seen.ends[-1] - seen.ends[LEAD]) / (len(seen.ends) - 1 - LEAD), seen.held
+    pairs = zip(seen.ends[LEAD], seen.ends[-1], strict=True)
+    seconds, busy = ((end - start) / (len(seen.ends) - 1 - LEAD) for start, end in pairs)
+    return seconds, busy, seen.held
 
 
 def _rank(units: Sequence[int], rounds: int, steps: int) -> None:
@@ -91,20 +95,18 @@ def _rank(units: Sequence[int], rounds: int, steps: int) -> None:
         "ff_pipeline, cut": lambda: _trained(units, steps, PipelineStrategy(BATCH, cut=[CUT]), 0, 1),
         "ff_local": lambda: _trained(units, steps, LocalDDP(), group.rank, group.world),
     }
-    taken: dict[str, list[float]] = {each: [] for each in works}
-    memory: dict[str, list[int]] = {}
+    taken: dict[str, list[list[tuple[float, float, int]]]] = {each: [] for each in works}
     for _ in range(rounds):
         for each, work in works.items():
             dist.barrier()
-            of_ranks = [made for made in group.objects(work()) if made is not None]
-            taken[each].append(of_ranks[-1][0])
-            memory[each] = [size for _, size in of_ranks]
-    for each, seconds in taken.items() if group.rank == 0 else ():
-        ratio = statistics.median(taken["one process"]) / statistics.median(seconds)
-        sizes = " and ".join(f"{size / 2**20:.1f}" for size in memory[each])
-        print(
-            f"{each}: {1e3 * statistics.median(seconds):.1f} ms, {ratio:.2f} ×, {sizes} MiB held", flush=True
-        )
+            taken[each].append([made for made in group.objects(work()) if made is not None])
+    one = statistics.median(rows[-1][0] for rows in taken["one process"]) if group.rank == 0 else 0.0
+    for each, rounds_of in taken.items() if group.rank == 0 else ():
+        seconds = statistics.median(rows[-1][0] for rows in rounds_of)
+        busy = [statistics.median(of) for of in zip(*([row[1] for row in r] for r in rounds_of), strict=True)]
+        of_cpu = " and ".join(f"{1e3 * each:.1f}" for each in busy)
+        sizes = " and ".join(f"{size / 2**20:.1f}" for _, _, size in rounds_of[-1])
+        print(f"{each}: {1e3 * seconds:.1f} ms, {one / seconds:.2f} ×, {of_cpu} ms of CPU, {sizes} MiB held")
     dist.barrier()
     dist.destroy_process_group()
 

@@ -5,7 +5,7 @@ import warnings
 import lightning as L
 import torch
 import torch.distributed as dist
-from ranks_work import OURS, plain_trainer  # loaded before, by the pool or the fixture
+from ranks_work import OURS, fit, plain_trainer  # loaded before, by the pool or the fixture
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -80,7 +80,7 @@ def predicted():
 
 
 def failed():
-    """Fail in a step of both ranks; returns the error, that of a later prediction, and one after a repair."""
+    """Fail in a step of both ranks; returns the error, those of later uses, and what a repair gives."""
 
     class Fail(L.Callback):
         def on_fit_start(self, trainer, pl_module):
@@ -100,9 +100,44 @@ def failed():
         fail.module.net.predict(x)
     except RuntimeError as error:
         seen.append(str(error))
+    loader = DataLoader(samples(40), batch_size=20)
+    for validation in (None, loader):
+        with apart(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer = plain_trainer(
+                strategy=PipelineStrategy(20), max_epochs=1, use_distributed_sampler=False
+            )
+            try:
+                trainer.fit(fail.module, loader, validation)
+            except RuntimeError as error:
+                seen.append(str(error))
     weights = {name: torch.zeros(value.shape) for name, value in fail.module.network.state_dict().items()}
     fail.module.network.load_state_dict(weights)
     return [*seen, fail.module.net.predict(x).tolist()]
+
+
+def reconstructed():
+    """Use a circuit while each rank holds only its blocks, and after a failure; returns both errors."""
+    errors, circuits, x = [], [], torch.rand(3, 1, 8, 8)
+
+    def attempt():
+        try:
+            circuits[0].reconstructed(x)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    class Fail(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            circuits[:] = pl_module.network.circuits
+            attempt()
+            raise ValueError("a step failed")
+
+    Fail.__module__ = OURS
+    try:
+        fit("digits/pff", ["network.0.units=[10, 10]"], 2, {}, callbacks=[Fail()])
+    except (ValueError, LostError):
+        attempt()
+    return errors
 
 
 def shuffled():

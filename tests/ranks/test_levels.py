@@ -34,10 +34,18 @@ def test_a_prediction_during_training_says_that_blocks_are_on_other_ranks(pool):
 
 
 def test_a_network_whose_training_failed_says_so_until_weights_are_loaded(pool):
-    for first, second, classes in pool("failed"):
+    for first, *later, classes in pool("failed"):
         assert first == "a step failed" or "another rank has ended" in first
-        assert "training of this network has failed" in second
+        assert len(later) == 3  # a prediction, and trainings without and with validation
+        assert all("the training of this network has failed" in each for each in later)
+        assert all("or make a new network" in each for each in later)
         assert classes == [0, 0, 0]
+
+
+def test_a_circuit_on_several_ranks_is_used_neither_during_training_nor_after_a_failure(pool):
+    for during, after in pool("reconstructed"):
+        assert "holds only its own blocks" in during
+        assert "training of this network has failed" in after
 
 
 def test_a_placeholder_batch_gives_no_parameter_a_gradient(pool):
