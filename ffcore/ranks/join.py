@@ -238,6 +238,7 @@ def _leave(launcher: Launcher) -> None:
         process.terminate()
     launcher.end(wait=2.0)
     if launcher.procs:
+        Launcher.failed = True
         if dist.is_initialized():
             dist.destroy_process_group()
         for name in os.environ.keys() - set(launcher.before):
@@ -254,12 +255,18 @@ def refuse_differences(group: Ranks, mine: Mapping[str, Any]) -> None:
     Raises:
         UserError: on all ranks: which one differs, and where.
     """
-    every = group.objects(dict(mine))
-    for number, theirs in enumerate(every):
-        if (found := difference(every[0], theirs)) is not None:
+    every = group.objects((dict(mine), Launcher.failed))
+    for number, (theirs, _) in enumerate(every):
+        if (found := difference(every[0][0], theirs)) is not None:
             path, first, other = found
+            why = (
+                "; an earlier training of this program has failed, and the processes that were started since "
+                "run the program from its beginning: train again in a program of its own"
+                if any(failed for _, failed in every)
+                else ""
+            )
             raise everywhere(
-                UserError(f"rank {number} differs from rank 0: its {path} is {other!r}, not {first!r}")
+                UserError(f"rank {number} differs from rank 0: its {path} is {other!r}, not {first!r}{why}")
             )
 
 

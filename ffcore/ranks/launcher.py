@@ -29,11 +29,13 @@ class Launcher(_SubprocessScriptLauncher):
     Attributes:
         before: names of the environment variables before the launcher set its own.
         busy: whether a run is active: then the end of another process ends this one.
+        failed: whether a run of this program has failed, and the processes that it had started were ended.
     """
 
     before: Collection[str] = ()
     busy = False
     started: ClassVar[Launcher | None] = None
+    failed: ClassVar[bool] = False
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
         """Start the other processes, unless torchrun or SLURM has, then call ``function``."""

@@ -374,10 +374,14 @@ class PipelineStrategy(LocalDDP):
         return {"num_replicas": self.world_size // stages, "rank": self.global_rank // stages}
 
     def holds_own(self, trainer: Trainer, module: LightningModule | None = None) -> bool:
-        """Returns whether each rank holds only its own blocks, and measures with the others of its line."""
+        """Returns whether each rank holds only its own blocks, and measures with the others of its line.
+
+        All ranks call this. They agree, since callbacks may differ between ranks.
+        """
         module = module or self.lightning_module
         assert isinstance(module, ForwardOnly)
-        return self._hold == "own" and needs_whole(module, cast(Any, trainer).callbacks) is None
+        own = self._hold == "own" and needs_whole(module, cast(Any, trainer).callbacks) is None
+        return all(Group().objects(own))
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Returns the state of all blocks, as in a run of one process."""

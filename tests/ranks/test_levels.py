@@ -15,6 +15,14 @@ def test_loaders_of_torch_give_the_weights_and_accuracy_of_one_process(pool, lev
             torch.testing.assert_close(of_rank[name], value)
 
 
+def test_a_callback_on_one_rank_makes_all_ranks_hold_all_blocks(pool, levels):
+    accuracy, weights = levels.measured(samplers=False)
+    for own, of_rank in pool("watched"):
+        assert own == pytest.approx(accuracy)
+        for name, value in weights.items():
+            torch.testing.assert_close(of_rank[name], value)
+
+
 def test_samplers_of_lightning_give_all_ranks_of_a_line_the_same_samples(pool):
     (one, weights), (other, others) = pool("measured", samplers=True)
     assert one == other > 0.5

@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from ffcore.errors import UserError
+from ffcore.interfaces import Ranks
+from ffcore.ranks import join
 from ffcore.ranks.cut import balanced
 from ffcore.recipe.load import load
 from ffcore.run import train
@@ -68,6 +70,18 @@ def test_unsupported_recipes_on_several_ranks_raise(tmp_path, recipe, overrides,
     assert all(words in str(refused.value) for words in expected), refused.value
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_ranks_with_different_recipes_hear_of_an_earlier_failure_in_the_program(monkeypatch, failed):
+    class Two(Ranks):
+        def objects(self, mine):
+            return [mine, ({"recipe": {"seed": 2}}, False)]
+
+    monkeypatch.setattr(join.Launcher, "failed", failed)
+    with pytest.raises(UserError, match=r"its recipe\.seed is 2, not 1") as refused:
+        join.refuse_differences(Two(), {"recipe": {"seed": 1}})
+    assert ("run the program from its beginning: train again in" in str(refused.value)) == failed
 
 
 @pytest.mark.parametrize(
