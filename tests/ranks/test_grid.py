@@ -48,7 +48,8 @@ def test_a_grid_makes_the_same_steps_as_one_process(
     same_steps(one, start, ranks, most)
 
 
-HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=2", "trainer.precision=64-true"]
+HERE = ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.precision=64-true"]
+TWICE = ["trainer.max_epochs=2", "network.0.units=40"]
 FOUR = ["trainer.devices=4", "trainer.strategy={kind: ff_grid, stages: 2}"]
 
 
@@ -59,14 +60,14 @@ def test_each_rank_of_a_grid_holds_the_parameters_of_its_blocks_while_it_learns(
             assert here <= 1.05 * own < every
 
 
-SHORT = ["network.0.units=[40, 30]", "network.0.steps=4", "algorithm.mixture=all"]
+SHORT = ["network.0.units=[40, 30]", "network.0.steps=2", "algorithm.mixture=all", "trainer.max_epochs=1"]
 
 
 @pytest.mark.parametrize(
     ("recipe", "overrides"),
     [
-        ("digits/ff", ["network.0.units=40"]),
-        ("digits/ff-unsupervised", ["network.0.units=40"]),
+        ("digits/ff", TWICE),
+        ("digits/ff-unsupervised", TWICE),
         ("digits/pff", SHORT),
     ],
     ids=["hypotheses", "readouts", "turns"],
@@ -100,7 +101,7 @@ def weights(folder):
 
 
 def test_a_grid_is_resumed_as_a_grid_as_data_parallel_and_in_one_process(four, work, tmp_path):
-    accumulated = [*HERE, "network.0.units=40", "trainer.accumulate=5"]
+    accumulated = [*HERE, *TWICE, "trainer.accumulate=5"]
     one, through, there = tmp_path / "one", tmp_path / "through", tmp_path / "there"
     assert work.whole("digits/ff", str(one), accumulated) == "finished"
     assert four("whole", "digits/ff", str(through), [*accumulated, *FOUR]) == ["finished"] * 4
