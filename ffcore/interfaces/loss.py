@@ -27,6 +27,8 @@ class Objective(Component):
     Attributes:
         reads: the sorts of targets that it reads, of `ffcore.interfaces.task.Target`; with "none" it needs no
             targets, and takes every task.
+        reads_upstream: whether it reads the goodness of other blocks, ``views.upstream``. Circuits whose
+            blocks are independent or take turns refuse it.
         column_of: (K,) index of the goodness column of each class; None: class k has column k. The network
             sets it before it calls `setup`.
     """
@@ -34,6 +36,7 @@ class Objective(Component):
     accepts: ClassVar[Form] = "energy"
     reads: ClassVar[frozenset[Target]] = frozenset({"class"})
     couples_samples: ClassVar[bool] = False
+    reads_upstream: bool = False
     column_of: Tensor | None
 
     def __init__(self) -> None:

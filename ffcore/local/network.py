@@ -27,7 +27,7 @@ from ffcore.local.observed import Observed, collecting
 from ffcore.local.optimizers import BlockOptimizers, no_optimizer
 from ffcore.local.overlap import Overlap
 from ffcore.local.passes import Pass, Record, fit_due
-from ffcore.local.plan import Place, planned, refuse_shared
+from ffcore.local.plan import Place, planned, refuse_shared, refuse_upstream
 from ffcore.local.returned import wrong_views
 from ffcore.local.route import Routed
 from ffcore.local.rules import Gradient
@@ -94,6 +94,7 @@ class LocalNetwork(Routed, Observed):
         set_up(found, {*self.readout_blocks, *self._heads}, self.task, superclass_of)
         self._blocks = tuple(found)
         self.circuits = tuple(stage for stage in self.stages if isinstance(stage, Circuit))
+        refuse_upstream(self.circuits)
         self._marks = bool(self.circuits) or any(box.box.observes for box in self.boxes)
         inside = self.in_circuits.union(*(block.modules() for block in every))
         self._plain = tuple(  # modules outside the blocks, such as batch norm and dropout

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import LearningRule
+from ffcore.interfaces import Circuit, LearningRule, Objective
 from ffcore.local.block import LocalBlock
 from ffcore.local.closed_form import ClosedFormGradient
 from ffcore.local.returned import wrong_windows
@@ -132,3 +132,20 @@ def refuse_shared(blocks: Iterable[LocalBlock]) -> None:
                     f"network: block {name} shares its parameter {key} with {other}: each would step it; use "
                     "one block for both, or a copy of the module"
                 )
+
+
+def refuse_upstream(circuits: Iterable[Circuit]) -> None:
+    """Raise if a block reads the goodness of others, in a circuit whose blocks do not see it.
+
+    Raises:
+        UserError: with the names of the block and its objective.
+    """
+    for circuit in circuits:
+        blocks = [each for each in circuit.modules() if isinstance(each, LocalBlock)]
+        for block in blocks if circuit.independent or circuit.takes_turns else ():
+            for part in block.modules():
+                if isinstance(part, Objective) and part.reads_upstream:
+                    raise UserError(
+                        f"network: block {block.name}: {type(part).__name__} reads the goodness of other "
+                        f"blocks, which those of {type(circuit).__name__} do not see; use another objective"
+                    )

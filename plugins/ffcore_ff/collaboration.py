@@ -63,7 +63,8 @@ class LayerCollaboration(ForwardForward):
 class Collaborative(Logistic):
     """Logistic loss of a layer's goodness plus a share of that of the other layers.
 
-    Lorberbom et al. 2024, arXiv:2305.12393. A γ of 0 is `logistic`.
+    Lorberbom et al. 2024, arXiv:2305.12393. A γ of 0 is `logistic`. Circuits whose layers take turns, such as
+    `recurrent`, refuse the previous layers.
 
     Args:
         gamma: γ, the share of the other layers.
@@ -86,6 +87,7 @@ class Collaborative(Logistic):
     ) -> None:
         super().__init__(threshold, temperature)
         self.gamma, self.of = gamma, of
+        self.reads_upstream = of == "previous"
         self.name = ""
 
     def setup(self, context: Context) -> None:

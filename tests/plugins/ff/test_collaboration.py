@@ -92,3 +92,10 @@ def test_measuring_all_layers_leaves_modules_outside_the_blocks_alone():
 def test_all_layers_need_the_algorithm():
     with pytest.raises(UserError, match="use the algorithm layer-collaboration, or of: previous"):
         Collaborative(of="all")(torch.ones(4), pair(2))
+
+
+def test_a_circuit_whose_layers_take_turns_refuses_the_previous_layers():
+    with pytest.raises(UserError, match="Collaborative reads the goodness of other blocks"):
+        ffcore.from_recipe(
+            "digits/ff-recurrent", shape=(1, 8, 8), classes=10, **{"block.objective": "collaborative"}
+        )
