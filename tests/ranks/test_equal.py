@@ -15,7 +15,7 @@ SMALL = {
             "network=[{kind: conv, channels: 20}, {kind: residual, items: [{kind: conv, channels: 20}]}, "
             "{kind: conv, channels: 20, stride: 2}]",
         ],
-        0.5,
+        0.01,
     ),
     "pff": (
         "digits/pff",
@@ -27,7 +27,7 @@ SMALL = {
     "losses that couple samples": (
         "digits/channel",
         ["block.penalties.contrast={kind: contrast, width: 8}"],
-        0.1,
+        0.01,
     ),
     "goodness that couples samples": (
         "digits/ff",
@@ -72,7 +72,7 @@ SMALL = {
     "batch norm": (
         "digits/channel",
         ["network=[{kind: conv-norm, channels: 20, stride: 2}, {kind: conv-norm, channels: 20}]"],
-        0.1,
+        0.01,
     ),
     "batch norm of rows, views together": (
         "digits/ff",

@@ -11,12 +11,12 @@ import torch
 GRID = {
     "ff": ("digits/ff", ["network.0.units=40"], 0.01),
     "ff, hypotheses and readouts": ("digits/ff-unsupervised", ["network.0.units=40"], 0.01),
-    "channel": ("digits/channel", ["block.penalties.contrast={kind: contrast, width: 8}"], 0.1),
+    "channel": ("digits/channel", ["block.penalties.contrast={kind: contrast, width: 8}"], 0.01),
     "local errors": ("digits/mono-forward", [], 0.01),
     "batch norm": (
         "digits/channel",
         ["network=[{kind: conv-norm, channels: 20, stride: 2}, {kind: conv-norm, channels: 20}]"],
-        0.1,
+        0.01,
     ),
     "pff": ("digits/pff", ["network.0.units=[40, 30]", "network.0.steps=6"], 0.01),
     "blocks that do not read each other": (
