@@ -41,11 +41,12 @@ class ChannelAssignment(Goodness):
         gamma: γ, factor of the minimum.
         temperature: exp τ at the start.
         decay: δ, factor on T per epoch.
-        init: initial A. partition: neighbouring channels have the same class, with ``share`` of their W, so
-            that learning starts like that of a `ChannelPartition`; normal: standard deviation 0.01; constant:
-            0.5, as in the released code. With constant all W are equal, and the body's first gradient is
-            zero; with normal they are nearly equal, and the gradient is small until A has grown.
-        share: with partition, the initial W of a channel's own class; the other classes share the rest.
+        init: initial A. partition: neighbouring channels have the same class, with the largest W, so that
+            learning starts like that of a `ChannelPartition`; normal: standard deviation 0.01; constant: 0.5,
+            as in the released code. With constant all W are equal, and the body's first gradient is zero;
+            with normal they are nearly equal, and the gradient is small until A has grown.
+        odds: with partition, the initial W of a channel's own class divided by that of another class; the W
+            of the own class is odds/(odds + K − 1), 0.5 for ten classes.
     """
 
     form: ClassVar[Form] = "class"
@@ -61,13 +62,13 @@ class ChannelAssignment(Goodness):
         temperature: Positive = 10.0,
         decay: Annotated[float, Field(gt=0, le=1)] = 0.995,
         init: Init = "partition",
-        share: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+        odds: Annotated[float, Field(gt=1)] = 9.0,
     ) -> None:
         super().__init__()
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.decay = decay
         self.init = init
-        self.share = share
+        self.odds = odds
         # The logarithm keeps the learned temperature positive.
         self.log_temperature = nn.Parameter(torch.tensor(temperature).log())
         # A buffer: a resumed run continues with the same factor.
@@ -81,10 +82,8 @@ class ChannelAssignment(Goodness):
             nn.init.normal_(self.logits, std=SIGMA)
         elif self.init == "partition":
             own = F.one_hot(torch.arange(channels) * classes // channels, classes)
-            odds = self.share * (classes - 1) / (1 - self.share)
             with torch.no_grad():
-                # softmax(A/T) of the own class is the share
-                self.logits.copy_(own * (self.temperature() * math.log(odds)))
+                self.logits.copy_(own * (self.temperature() * math.log(self.odds)))
 
     def advance(self, progress: Progress) -> None:
         """Update δ^epoch."""

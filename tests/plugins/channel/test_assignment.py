@@ -137,14 +137,18 @@ def test_the_init_as_a_partition_gives_the_body_its_full_gradient_from_the_start
     assert first_gradients("partition")[0] > 100 * first_gradients("normal")[0]
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("odds", [2.0, 9.0])
 @pytest.mark.parametrize("temperature", [1.0, 10.0])
-def test_a_partition_gives_a_channel_its_share_of_one_class(share, temperature):
-    goodness = bound((7, 2, 2), temperature=temperature, share=share)
+@pytest.mark.parametrize(
+    ("classes", "own"), [(1, [0] * 7), (2, [0, 0, 0, 0, 1, 1, 1]), (3, [0, 0, 0, 1, 1, 2, 2])]
+)
+def test_a_partition_gives_every_channel_a_class(classes, own, odds, temperature):
+    goodness = ChannelAssignment(temperature=temperature, odds=odds)
+    goodness.setup(Context((7, 2, 2), classes, name="conv1", blocks=2))
     shares = goodness.assignment()
-    own = torch.tensor([0, 0, 0, 1, 1, 2, 2])  # seven channels of three classes
-    torch.testing.assert_close(shares[torch.arange(7), own], torch.full((7,), share))
-    torch.testing.assert_close(shares.sum(1), torch.ones(7))
+    right = torch.full((7, classes), 1.0)
+    right[torch.arange(7), own] = odds
+    torch.testing.assert_close(shares, right / (odds + classes - 1))
 
 
 def test_its_state_is_in_checkpoints():
