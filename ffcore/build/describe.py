@@ -16,6 +16,7 @@ from ffcore.data.images import Dataset
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.local import BoxStage, LocalBlock, PenaltyLoss
+from ffcore.local.callers import close
 from ffcore.local.costs import costs
 from ffcore.recipe.schema import Recipe
 from ffcore.tasks import Classification
@@ -76,8 +77,7 @@ def _table(module: ForwardOnly, form: Form) -> Table:
             of_head = f"{head:,}, {cost.head.multiplications:,}" if cost is not None and head else "–"
             own = f"{_count(part) - head:,}"
             table.add_row(part.name, shape, own, products, of_head, goodness, _loss(part))
-    for stage in network.boxes:
-        stage.box.close()
+    close(network)
     total = sum(p.numel() for p in network.parameters())
     inputs = _shape(form.shape) if isinstance(form.dtype, str) else str(form.shape)
     what = "classes" if form.task.target == "class" else form.task.target

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, NamedTuple
-
-from torch import nn
 
 from ffcore.local.current import current
 
@@ -79,15 +77,6 @@ class Caller:
 
     def close(self) -> None:
         """End what is called; the next call starts it again."""
-
-
-def callers(named: Iterable[tuple[str, nn.Module]]) -> dict[str, Caller]:
-    """Return the callers inside of boxes and blocks, by name; a second one of a block has a number."""
-    found: dict[str, Caller] = {}
-    for name, module in named:
-        inside = [each for each in module.modules() if isinstance(each, Caller)]
-        found |= {f"{name} {i}" if i > 1 else name: each for i, each in enumerate(inside, 1)}
-    return found
 
 
 class UnderWay:

@@ -1,4 +1,4 @@
-"""Calls of black boxes: how often, on how many rows, for how long."""
+"""Calls of black boxes, and of programs inside of blocks: how often, on how many rows, for how long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PURPOSES = ("fitting", "learning", "measuring")
 
 
 def boxes(run: RunRecord) -> Section | None:
-    """Returns the section with the calls of each black box by purpose; None without one."""
+    """Returns the section with the calls of each box or program by purpose; None without one."""
     rows = []
     for name, uses in (run.get("boxes") or {}).items():
         for purpose in PURPOSES:
@@ -34,7 +34,7 @@ def boxes(run: RunRecord) -> Section | None:
         "Fitting: fits of a box, and calls of other boxes for them. Learning: training steps. Measuring: "
         "validation, history and test. On a GPU a call may end before its work does."
     )
-    columns = ["black box", "", "calls", "rows", "time", "a row", "counts of its own"]
+    columns = ["box or program", "", "calls", "rows", "time", "a row", "counts of its own"]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return Section("Black boxes", f"{markdown_table(columns, rows)}\n\n{text}")

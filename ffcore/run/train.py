@@ -26,7 +26,8 @@ from ffcore.engine.history import History
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, RunError, TimeUpError, UserError, typed
 from ffcore.interfaces import Ranks
-from ffcore.local.box_use import Caller, callers, counted_as
+from ffcore.local.box_use import counted_as
+from ffcore.local.callers import callers, close
 from ffcore.local.cost_sheet import CostSheet
 from ffcore.local.costs import BlockCost, costs, large_heads
 from ffcore.network import Network
@@ -227,7 +228,7 @@ class Job:
         ):
             results = self._results(path, group, loggers, console, max_time, started, newest, state, metering)
             results["costs"] = metering.results(self.module, self.data, results.get("cost_sheet"))
-            if used := box_use.total(self._callers(), group):
+            if used := box_use.total(callers(self.module.network), group):
                 results["boxes"] = used
             if group.rank == 0:
                 directory.write_json(path / files.RESULTS, results)
@@ -240,20 +241,13 @@ class Job:
             given = self.recipe.data.transform
             return Run(path, Results(shared), self.module, given if callable(given) else None)
 
-    def _callers(self) -> dict[str, Caller]:
-        """Return what calls something outside of torch: black boxes, and programs inside of blocks."""
-        network = self.module.network
-        boxes, blocks = ([(each.name, each) for each in parts] for parts in (network.boxes, network.blocks))
-        return callers([*boxes, *blocks])
-
     @contextmanager
     def _callers_closed(self) -> Iterator[None]:
-        """Close black boxes and programs, also after an error: they may hold processes and files."""
+        """Close black boxes and programs at the end, also after an error."""
         try:
             yield
         finally:
-            for caller in self._callers().values():
-                caller.close()
+            close(self.module.network)
 
     def _bar(self, console: Console | None) -> list[Bar]:
         """Return the progress bar, unless there is no console, or the recipe wants none or another."""
@@ -308,7 +302,7 @@ class Job:
         keep = Checkpoints(path / files.CHECKPOINTS, meta, config.checkpoint_every, spent, intact=intact)
         stop = Stop(keep, config.max_steps, max_time, config.patience)
         use, placed = (
-            box_use.BoxUse(self._callers(), group),
+            box_use.BoxUse(callers(module.network), group),
             Placement(None if console is None else console.out),
         )
         first = group.rank == 0

@@ -7,6 +7,7 @@ import numpy as np
 from ffcore.build.assemble import assemble
 from ffcore.build.components import make
 from ffcore.data.images import ImageSet
+from ffcore.local.callers import close
 from ffcore.recipe.load import dump, load
 from ffcore.testing.example import Example
 
@@ -40,8 +41,7 @@ def check_recipe_network_is_built(example: Example) -> None:
     known = make(recipe.data.dataset, "data").peek() if recipe.data.transform is None else None
     if known is not None:
         shape, classes = known
-        for box in assemble(recipe, shape, classes).network.boxes:
-            box.box.close()
+        close(assemble(recipe, shape, classes).network)
 
 
 def check_recipe_loads_and_survives_being_written(example: Example) -> None:

@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import ffcore
 from ffcore.errors import RunError
+from ffcore.local.callers import callers, close
 from ffcore_blackbox import frames
 from ffcore_zero.device import Device
 from ffcore_zero.losses import Hinge
@@ -101,6 +103,24 @@ def test_a_run_counts_the_calls_of_its_programs_and_closes_them(tmp_path):
     assert first["rows"] > second["rows"]
     assert run.results["boxes"][names[0]]["measuring"]["rows"] > 0
     assert all(block.body.conversation.child is None for block in run.module.network.blocks)
+
+
+def test_programs_are_found_in_all_parts_of_a_network_and_closed():
+    programs = [Program((n,), 6, DEVICE).requires_grad_(i in (1, 2)) for i, n in enumerate((12, 6, 6, 6))]
+    body = nn.Sequential(programs[1], programs[2], nn.Linear(6, 6))
+    net = ffcore.Network(
+        [programs[0], ffcore.LocalBlock(body, "linear-head", objective="cross-entropy"), programs[3]],
+        {"kind": "local-errors", "output": False},
+        example=torch.randn(2, 12),
+        classes=3,
+    )
+    found = callers(net.local)
+    assert list(found.values()) == [*programs[1:3], programs[0], programs[3]]
+    assert list(found)[:2] == ["block1", "block1 #2"]
+    net.predict(torch.randn(2, 12))
+    assert programs[0].conversation.child is not None
+    close(net.local)
+    assert all(program.conversation.child is None for program in programs)
 
 
 @pytest.mark.parametrize(
