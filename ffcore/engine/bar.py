@@ -82,7 +82,7 @@ class Bar(L.Callback):
         metrics, headline = getattr(pl_module, "val_metrics", None), pl_module.net.task.headline
         accuracy = "not validated yet"
         if metrics and headline == "accuracy":
-            accuracy = f"validation {100 * metrics['accuracy']:.2f} %"
+            accuracy = f"validation accuracy {100 * metrics['accuracy']:.2f} %"
         elif metrics:
             accuracy = f"validation {headline} {metrics[headline]:.4g}"
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"

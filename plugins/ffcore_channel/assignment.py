@@ -47,6 +47,9 @@ class ChannelAssignment(Goodness):
             with normal they are nearly equal, and the gradient is small until A has grown.
         odds: with partition, the initial W of a channel's own class divided by that of another class; the W
             of the own class is odds/(odds + K − 1), 0.5 for ten classes.
+
+    Raises:
+        ValueError: when ``odds`` is not greater than 1.
     """
 
     form: ClassVar[Form] = "class"
@@ -65,6 +68,8 @@ class ChannelAssignment(Goodness):
         odds: Annotated[float, Field(gt=1)] = 9.0,
     ) -> None:
         super().__init__()
+        if odds <= 1:
+            raise ValueError(f"odds: {odds} should be greater than 1; at 1 all classes have equal weights")
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
         self.decay = decay
         self.init = init

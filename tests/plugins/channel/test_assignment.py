@@ -158,3 +158,8 @@ def test_its_state_is_in_checkpoints():
     other.load_state_dict(goodness.state_dict())
     torch.testing.assert_close(other.assignment(), goodness.assignment(), rtol=0, atol=0)
     assert set(goodness.state_dict()) == {"logits", "log_temperature", "cooled"}
+
+
+def test_odds_that_make_all_classes_equal_are_refused():
+    with pytest.raises(ValueError, match="odds: 1 should be greater than 1"):
+        ChannelAssignment(odds=1)
