@@ -94,7 +94,7 @@ class Program(nn.Module, Caller):
             same = self.conversation.child is not None and np.array_equal(weight, self._sent)
             made = self.conversation.ask((_SAME if same else frames.encoded(weight)) + frames.encoded(rows))
             self._sent = weight
-            self.count(len(rows), began, {} if same else {"weights": 1})
+            self.count(len(rows), began, {} if same else {"sets of weights": 1})
             return made
 
     def close(self) -> None:

@@ -99,7 +99,7 @@ def test_a_run_counts_the_calls_of_its_programs_and_closes_them(tmp_path):
     first, second = (run.results["boxes"][name]["learning"] for name in names)
     batches = first["calls"] - second["calls"]  # the second program is not called while the first one learns
     # A step has its own weights and 2 x 16 changed ones; the first were sent when the network was built.
-    assert second["counts"]["weights"] == 33 * batches - 1
+    assert second["counts"]["sets of weights"] == 33 * batches - 1
     assert first["rows"] > second["rows"]
     assert run.results["boxes"][names[0]]["measuring"]["rows"] > 0
     assert all(block.body.conversation.child is None for block in run.module.network.blocks)
