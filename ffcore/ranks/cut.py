@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ffcore.blame import title
+from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Progress, Schedule, Turn, Turns, Views
 from ffcore.local import LocalNetwork, Pass
-from ffcore.local.alone import divisible
+from ffcore.local.alone import divisible, parts
 from ffcore.local.modes import evaluating
 
 T = TypeVar("T")
@@ -173,6 +175,47 @@ def chosen(network: LocalNetwork, stages: Sequence[nn.Module], names: Sequence[s
         if not learns:
             raise UserError(f"trainer.cut: rank {rank} would have no block that learns")
     return starts
+
+
+def check_divisible(
+    module: ForwardOnly, ranks: int, epochs: int, where: str, fewer: str, cut: Sequence[str] = ()
+) -> None:
+    """Check that a network can be divided, and learn so.
+
+    Args:
+        module: the module with the network.
+        ranks: number of ranks that it would be divided among.
+        epochs: number of epochs.
+        where: begins the message.
+        fewer: names what sets the number of ranks.
+        cut: names of the first blocks of all ranks but the first; empty: any.
+
+    Raises:
+        UserError: it cannot; the message gives the reason.
+    """
+    network, algorithm = module.network, module.algorithm
+    stages = parts(network)
+    if network.circuits:
+        if divisible(network) is None:
+            raise UserError(
+                f"{where}: the circuit does not take turns (Circuit.takes_turns), or is beside other "
+                "stages; use ff_local"
+            )
+        if tuple(network.readouts):
+            raise UserError(f"{where}: readouts read all blocks of the circuit; use ff_local")
+    if algorithm.whole_network:
+        raise UserError(f"{where}: {title(algorithm)}: {algorithm.whole_network}; use ff_local")
+    if not steady(module.schedule, epochs, len(network.learning)):
+        raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
+    if cut:
+        chosen(network, stages, cut, ranks)
+        return
+    learn = sum(learning(network, stages, segments(network, stages)))
+    if learn < ranks:
+        raise UserError(
+            f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn "
+            f"separately; set {fewer} to fewer, or use ff_local"
+        )
 
 
 def steady(schedule: Schedule, epochs: int, blocks: int) -> bool:

@@ -9,6 +9,7 @@ read nothing of each other (an independent circuit) send nothing. The blocks of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from lightning.pytorch import LightningModule, Trainer
@@ -21,7 +22,7 @@ from ffcore.interfaces import Ranks, Views
 from ffcore.local import LocalNetwork
 from ffcore.local.alone import Apart, divisible, parts
 from ffcore.local.route import Route
-from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments, steady
+from ffcore.ranks.cut import balanced, check_divisible, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.holding import allocate, free, guarded, held
 from ffcore.ranks.layout import Layout, layout
@@ -52,6 +53,8 @@ class Pipeline(Distribution):
         own: whether each rank holds only its own blocks while it trains and validates. Passes that measure
             then go from rank to rank too.
         timeout: seconds to wait for another rank.
+        refuse: is called with the number of ranks before the network is divided; it raises a `UserError` if
+            that cannot be. Trainers without a recipe have no earlier check.
 
     Attributes:
         own: whether this is so now: not before training, and not after it.
@@ -70,6 +73,7 @@ class Pipeline(Distribution):
         cut: Sequence[str],
         own: bool = False,
         timeout: float = 1800.0,
+        refuse: Callable[[int], None] = lambda ranks: None,
     ) -> None:
         self.layout, self.line = layout, layout.line
         self.ranks, self.learning = layout.every, layout.column
@@ -78,7 +82,7 @@ class Pipeline(Distribution):
         self.cut = cut
         self.own = False
         self.timeout = timeout
-        self._own = own
+        self._own, self._refuse = own, refuse
         self._network: LocalNetwork | None = None
         self._stages: Sequence[nn.Module] = ()
         self._owners: dict[str, int] = {}
@@ -88,12 +92,15 @@ class Pipeline(Distribution):
 
         Raises:
             RunError: an earlier training of the network has failed.
+            UserError: the network cannot be divided.
         """
         ranks = self.line.world
         if isinstance(network.route, Failed):
             raise RunError(Failed.refusal)
+        if ranks > 1:
+            self._refuse(ranks)
         self._network = network
-        self._stages = stages = parts(network)
+        self._stages = stages = parts(network) if ranks > 1 else network.stages
         if self.cut:
             starts = chosen(network, stages, self.cut, ranks)
         else:
@@ -133,7 +140,8 @@ class Pipeline(Distribution):
             free(t for r, _ in others for t in self._tensors[r] if id(t) not in used[rank])
 
     def _route(self, network: LocalNetwork, spans: Sequence[range]) -> Route:
-        mine, circuit = spans[self.line.rank], divisible(network)
+        mine = spans[self.line.rank]
+        circuit = divisible(network) if self.line.world > 1 else None
         if circuit is None:
             links = connected(self.layout, self.batch, self._device, self.timeout)
             return Span(mine, *links, self._own, self._compare)
@@ -330,42 +338,27 @@ class PipelineStrategy(LocalDDP):
         Raises:
             UserError: it cannot; the message gives the reason.
         """
-        network, config = module.network, recipe.trainer
-        ranks = cls.stages(recipe)
-        where = f"trainer.strategy: {cls.strategy_name}"
-        stages = parts(network)
-        if network.circuits:
-            if divisible(network) is None:
-                raise UserError(
-                    f"{where}: the circuit does not take turns (Circuit.takes_turns), or is beside other "
-                    "stages; use ff_local"
-                )
-            if tuple(network.readouts):
-                raise UserError(f"{where}: readouts read all blocks of the circuit; use ff_local")
-        if module.algorithm.whole_network:
-            raise UserError(
-                f"{where}: {recipe.algorithm.kind}: {module.algorithm.whole_network}; use ff_local"
-            )
-        if not steady(module.schedule, config.max_epochs, len(network.learning)):
-            raise UserError(f"{where}: with this schedule blocks learn at different times; use ff_local")
-        if config.cut:
-            chosen(network, stages, config.cut, ranks)
-            return
-        learn = sum(learning(network, stages, segments(network, stages)))
-        if learn < ranks:
-            raise UserError(
-                f"{where}: {ranks} ranks, but the network has {learn} part{'s' * (learn != 1)} that learn "
-                f"separately; set {cls.fewer} to fewer, or use ff_local"
-            )
+        config, where = recipe.trainer, f"trainer.strategy: {cls.strategy_name}"
+        check_divisible(module, cls.stages(recipe), config.max_epochs, where, cls.fewer, config.cut or ())
 
     def distribution(self) -> Distribution:
         """See `LocalDDP.distribution`."""
         made = layout(self._stages or Group().world, self.root_device)
         replicas = made.every.world // made.line.world
-        assert self.lightning_module is not None
-        own = self.holds_own(self.lightning_module.trainer)
-        share = -(-self._batch // replicas)
-        return Pipeline(made, share, self._balance, self._cut, own, self._waits)
+        module = self.lightning_module
+        assert isinstance(module, ForwardOnly)
+        own = self.holds_own(module.trainer)
+        share, refuse = -(-self._batch // replicas), partial(self._refuse, module)
+        return Pipeline(made, share, self._balance, self._cut, own, self._waits, refuse)
+
+    def _refuse(self, module: ForwardOnly, ranks: int) -> None:
+        epochs = max(1, module.epochs or module.trainer.max_epochs or 1)
+        where, fewer = type(self).__name__, self.fewer.rpartition(".")[2]
+        try:
+            check_divisible(module, ranks, epochs, where, fewer, self._cut)
+        except UserError as error:
+            everywhere(error)  # all ranks have the same network
+            raise
 
     @property
     def distributed_sampler_kwargs(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ BAD = {
     "hard negatives": (
         "mnist/ff",
         [*PIPELINE, "data={kind: digits, batch_size: 50, validation: 0.1}"],
-        ["forward-forward: negatives depend on a readout of all blocks", "ff_local"],
+        ["ForwardForward: negatives depend on a readout of all blocks", "ff_local"],
     ),
     "one block after another": ("digits/ff-greedy", PIPELINE, ["blocks learn at different times"]),
     "stages that do not divide the ranks": (
@@ -70,6 +70,24 @@ def test_unsupported_recipes_on_several_ranks_raise(tmp_path, recipe, overrides,
     assert all(words in str(refused.value) for words in expected), refused.value
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+OWN = {
+    "readouts": ("digits/pff", ["readouts.linear=softmax"], "readouts read all blocks of the circuit"),
+    "a circuit beside another stage": (
+        "digits/ff-recurrent",
+        [f"network=[{{kind: recurrent, units: [20]}}, {DENSE}]"],
+        "beside other stages",
+    ),
+    "one layer": ("digits/ff-recurrent", ["network.0.units=[20]"], "2 ranks, but the network has 1 part "),
+}
+
+
+@pytest.mark.parametrize(("recipe", "overrides", "expected"), OWN.values(), ids=OWN)
+def test_a_trainer_of_ones_own_refuses_on_all_ranks(pool, recipe, overrides, expected):
+    for refused in pool("learned", recipe, overrides, steps=1, pipeline={}):
+        assert isinstance(refused, UserError)
+        assert expected in str(refused)
 
 
 @pytest.mark.parametrize("failed", [False, True])
