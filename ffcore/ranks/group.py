@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from traceback import clear_frames
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -30,6 +31,7 @@ def lost_ranks() -> Iterator[None]:
     except RuntimeError as error:
         # gloo and NCCL raise the same type for both causes; only their messages differ
         message = one_line(error)
+        clear_frames(error.__traceback__)  # torch's refer to the group, which `Group.close` could not close
         late = "imed out" in message or "imeout" in message
         cause = "does not answer" if late else "has ended"
         raise LostError(f"another rank {cause}; this one cannot continue ({message[:120]})") from error
@@ -44,6 +46,7 @@ class Group(Ranks):
 
     def __init__(self, processes: dist.ProcessGroup | None = None) -> None:
         self.processes = processes
+        self.closed = False
         self.rank, self.world = dist.get_rank(processes), dist.get_world_size(processes)
 
     def sum(self, t: Tensor) -> Tensor:
@@ -143,6 +146,19 @@ class Group(Ranks):
             for t in tensors:
                 dist.broadcast(t.detach(), group=self.processes, group_src=source)
 
+    def close(self) -> None:
+        """End a group that was made for one purpose: operations of its other ranks raise a `LostError`.
+
+        Waits for no rank.
+        """
+        processes, self.processes = self.processes, None
+        if processes is None or self.closed:
+            return
+        self.closed = True
+        if dist.get_backend(processes) == "nccl":
+            processes.abort()  # an operation that waits for a rank that is gone would block what follows
+        dist.destroy_process_group(processes)
+
     def spread(
         self, tensors: Sequence[Tensor], count: int, source: int, device: torch.device
     ) -> list[Tensor]:
@@ -154,6 +170,8 @@ class Group(Ranks):
             source: the rank that has them.
             device: the device of this rank.
         """
+        if self.closed:  # without processes it would be all ranks
+            raise LostError("another rank has ended, or the training; this one cannot continue")
         own = [t.detach().to(device).contiguous() for t in tensors] if self.rank == source else []
         head = torch.zeros(count, _DIMS + 2, dtype=torch.int64)
         for row, t in zip(head, own, strict=bool(own)):

@@ -10,6 +10,7 @@ With S stages, rank r has stage r mod S of replica r // S. Each replica learns f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -65,3 +66,17 @@ def layout(stages: int, device: torch.device) -> Layout:
         column = Group(mesh.get_group("replica")) if replicas > 1 else ALONE
         _MADE[key] = Layout(every, line, column, pairs[line.rank], pairs[line.rank + 1])
     return _MADE[key]
+
+
+def line_of_its_own(layout: Layout, timeout: float) -> Group:
+    """Return a new group of the ranks of this rank's line, which can be closed; all ranks call this together.
+
+    Args:
+        layout: the groups of this rank.
+        timeout: seconds to wait for another rank.
+    """
+    stages, made = layout.line.world, []
+    for first in range(0, layout.every.world, stages):
+        of_line = list(range(first, first + stages))
+        made.append(dist.new_group(of_line, timeout=timedelta(seconds=timeout)))
+    return Group(made[layout.every.rank // stages])

@@ -25,7 +25,7 @@ from ffcore.local.route import Route
 from ffcore.ranks.cut import balanced, check_divisible, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.holding import allocate, free, guarded, held
-from ffcore.ranks.layout import Layout, layout
+from ffcore.ranks.layout import Layout, layout, line_of_its_own
 from ffcore.ranks.link import connected
 from ffcore.ranks.local import LocalDDP, average
 from ffcore.ranks.span import Failed, Span
@@ -144,26 +144,12 @@ class Pipeline(Distribution):
         circuit = divisible(network) if self.line.world > 1 else None
         if circuit is None:
             links = connected(self.layout, self.batch, self._device, self.timeout)
-            return Span(mine, *links, self._own, self._compare)
+            return Span(mine, *links, self._own, partial(_compare, self.line))
         if circuit.independent:
             return Apart([self._stages[i] for i in mine])
         blocks = [[self._stages[i] for i in span] for span in spans]
-        return TurnByTurn(blocks, self.line, self._device, self._own, self._compare)
-
-    def _compare(self, views: Views) -> None:
-        """Compare the first batch with those of the other ranks of this line.
-
-        Raises:
-            UserError: they differ; raised on all ranks.
-        """
-        first = (views.samples, None if views.y is None else hash(tuple(views.y.flatten().tolist())))
-        if any(other != first for other in self.line.objects(first)):
-            raise everywhere(
-                UserError(
-                    "the ranks of a pipeline have got different batches: each of them needs all samples of a "
-                    "batch, in the same order (a DistributedSampler needs rank 0 of 1)"
-                )
-            )
+        line = line_of_its_own(self.layout, self.timeout)
+        return TurnByTurn(blocks, line, self._device, self._own, partial(_compare, line))
 
     def abandon(self) -> None:
         """See `Distribution.abandon`."""
@@ -171,6 +157,8 @@ class Pipeline(Distribution):
             route = self._network.route
             if isinstance(route, Span):
                 route.abandon()
+            elif isinstance(route, TurnByTurn):
+                route.close()
             for tensors in self._tensors if self.own else ():
                 allocate(tensors, self._device)
             self._network.follow(Failed(self._guards if self.own else ()))
@@ -181,7 +169,9 @@ class Pipeline(Distribution):
         if self._network is not None:
             route = self._network.route
             self._network.follow(None)
-            if isinstance(route, Span):
+            if isinstance(route, TurnByTurn):
+                self.line.objects(None)  # all have made their last exchange
+            if isinstance(route, Span | TurnByTurn):
                 route.close()
             if self.own and self._owners:
                 self.own = False
@@ -273,6 +263,22 @@ class Pipeline(Distribution):
 
 def _sums(costs: Sequence[float], starts: Sequence[int]) -> list[float]:
     return [sum(costs[i] for i in part) for part in ranges(starts, len(costs))]
+
+
+def _compare(line: Group, views: Views) -> None:
+    """Compare the first batch with those of the other ranks of a line.
+
+    Raises:
+        UserError: they differ; raised on all ranks.
+    """
+    first = (views.samples, None if views.y is None else hash(tuple(views.y.flatten().tolist())))
+    if any(other != first for other in line.objects(first)):
+        raise everywhere(
+            UserError(
+                "the ranks of a pipeline have got different batches: each of them needs all samples of a "
+                "batch, in the same order (a DistributedSampler needs rank 0 of 1)"
+            )
+        )
 
 
 class PipelineStrategy(LocalDDP):

@@ -23,7 +23,8 @@ class TurnByTurn(Route, Turns):
 
     Args:
         spans: the blocks of each rank of the line.
-        line: the ranks of the line, which get the same samples.
+        line: the ranks of the line, which get the same samples; a group of its own, which is closed when the
+            training ends or fails.
         device: the device of this rank.
         measures: whether passes that measure run here too: ranks hold only their own blocks.
         compare: is called with the views of the first batch.
@@ -97,6 +98,10 @@ class TurnByTurn(Route, Turns):
         measured = [block for block in network.blocks if block.goodness is not None]
         stacked = self.shared(*((block, partial(_stacked, found, block)) for block in measured))
         found.update((block, list(calls)) for block, calls in zip(measured, stacked, strict=True))
+
+    def close(self) -> None:
+        """End the exchange: ranks that wait for this one after its failure raise a `LostError`."""
+        self.line.close()
 
     @contextmanager
     def _learning(self) -> Iterator[None]:

@@ -150,6 +150,21 @@ def reconstructed():
     return errors
 
 
+def failed_alone():
+    """Fail in a step of rank 1 while rank 0 waits for its turns; returns the errors, exchanged after them."""
+
+    class Fail(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, *args):
+            if Group().rank == 1:
+                raise ValueError("a step failed")
+
+    Fail.__module__ = OURS
+    try:
+        fit("digits/pff", ["network.0.units=[10, 10]"], 2, {}, callbacks=[Fail()])
+    except (ValueError, LostError) as error:
+        return Group().objects(type(error).__name__)
+
+
 def shuffled():
     """Train with a loader whose order differs between the ranks."""
 

@@ -58,3 +58,7 @@ def test_a_circuit_on_several_ranks_is_used_neither_during_training_nor_after_a_
 
 def test_a_placeholder_batch_gives_no_parameter_a_gradient(pool):
     assert pool("placeholder") == [[1.0, 1.0]] * 2
+
+
+def test_a_rank_does_not_wait_for_turns_of_one_that_has_failed(pool):
+    assert pool("failed_alone") == [["LostError", "ValueError"]] * 2
