@@ -34,7 +34,8 @@ REMEDIES: dict[str, str] = {
     "circuit_hands_on_no_graph": "return the results of the blocks, which have no graph, not activities that "
     "you computed with gradients",
     "circuit_uses_parameters_in_turns": "give each call of a block, and each other use of its parameters, to "
-    "self.turns.shared or self.turns.own together with this block",
+    "self.turns.shared or self.turns.own together with this block; read what self.turns.own returns in turns "
+    "of the same block only",
     "goodness_of_a_row_depends_on_that_row_alone": f"{_BATCH}: couples_samples = True and reads_views = True",
     "goodness_lets_a_gradient_through": _GRAPH,
     "goodness_vjp_equals_autograd": "correct vjp, or remove it: autograd is then used",

@@ -156,6 +156,37 @@ class Peeking(Connected):
         return x
 
 
+class Borrowing(Peeking):
+    """Reads a result that only the first block's rank has in a turn of the second."""
+
+    def forward(self, x, views):
+        first, second = self.blocks
+        y = self.turns.own(first, lambda: first(x))
+        return self.turns.shared((second, lambda: second(y)))[0]
+
+
+class Counting(Peeking):
+    """Reads the shape of such a result."""
+
+    def forward(self, x, views):
+        first, second = self.blocks
+        rows = len(self.turns.own(first, lambda: first(x)))
+        return self.turns.shared((second, lambda: second(x)))[0][:rows]
+
+
+class Averaging(Peeking):
+    """Reads a running mean of the first block in a turn of the second."""
+
+    def setup(self, context):
+        super().setup(context)
+        self.blocks[0].body.append(torch.nn.BatchNorm1d(20))
+
+    def forward(self, x, views):
+        first, second = self.blocks
+        self.turns.own(first, lambda: first(x))
+        return self.turns.shared((second, lambda: second(x + first.body[2].running_mean.sum())))[0]
+
+
 class Lazy(Algorithm):
     """Learns nothing, scores nothing."""
 
@@ -192,6 +223,9 @@ CAUGHT = [
     ("blackbox", Dropping, "keeps rows", "for 6 rows"),
     ("circuit", Connected, "independent blocks learn alone", "learns differently .*blocks.1"),
     ("circuit", Peeking, "uses parameters in turns", "learns differently .*blocks.1"),
+    ("circuit", Borrowing, "uses parameters in turns", "fails where only the block block1 is"),
+    ("circuit", Counting, "uses parameters in turns", "fails where only the block block1 is: TypeError"),
+    ("circuit", Averaging, "uses parameters in turns", "learns differently .*blocks.1"),
     ("algorithm", Lazy, "learns an easy problem", "on four easy classes"),
     ("algorithm", Lazy, "changes every block that can learn", "none has changed"),
     ("algorithm", Rolling, "scores every source sample and class", "scores are"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from ffcore.build.assemble import assemble
+from ffcore.errors import typed
 from ffcore.interfaces import BatchRNG, Circuit, Turn, Turns, Views
 from ffcore.local import LocalNetwork
 from ffcore.local.alone import Apart, parts
@@ -102,55 +104,92 @@ def check_circuit_independent_blocks_learn_alone(example: Example) -> None:
 
 
 def check_circuit_uses_parameters_in_turns(example: Example) -> None:
-    """A circuit that takes turns uses the parameters of a block in turns of this block only.
+    """A circuit that takes turns uses parameters and buffers of a block in turns of this block only.
 
-    Turns that are made together do not read each other: in the opposite order the blocks learn the same.
+    Turns that are made together do not read each other, and results of `Turns.own` are read in turns of the
+    same block only.
     """
-    net, circuit = _placed(example)
+    whole, circuit = _placed(example)
     if not circuit.takes_turns:
         return
-    divided, other = _placed(example)
-    other.turns = turns = _Hiding(divided.blocks)
-    for step in range(2):
-        net.learn(_views(step))
-        divided.learn(_views(step))
-    evidence = [torch.stack(each.goodness(_hypotheses())) for each in (net, divided)]
-    turns.show()
-    others = dict(divided.named_parameters())
-    differ = [name for name, p in net.named_parameters() if not torch.equal(p, others[name])]
-    assert not differ, f"takes turns, but learns differently with its blocks apart: {', '.join(differ)}"
-    assert torch.equal(*evidence), "takes turns, but predicts differently with its blocks apart"
+    circuit.turns = made = _Recording()
+    evidence = iter(_learned(whole))
+    for place, block in enumerate(whole.blocks):  # as on a rank that holds this block and no other
+        net, circuit = _placed(example)
+        here = net.blocks[place]
+        _hide(here, net.blocks)
+        circuit.turns = _Replaying(here, made.results)
+        try:
+            found = _learned(net)
+        except Exception as error:
+            raise AssertionError(
+                f"takes turns, but fails where only the block {block.name} is: {typed(error)}"
+            ) from error
+        mine, others = {id(t) for t in _state(here)}, _named(whole)
+        differ = [
+            name for name, t in _named(net).items() if id(t) in mine and not torch.equal(t, others[name])
+        ]
+        assert not differ, f"takes turns, but learns differently with its blocks apart: {', '.join(differ)}"
+        expected = [next(evidence)] if block.goodness is not None else []
+        same = len(found) == len(expected) and all(map(_equal, found, expected))
+        assert same, f"takes turns, but predicts differently where only the block {block.name} is"
 
 
-class _Hiding(Turns):
-    """Makes turns in the opposite order; outside of its turns a block's parameters are NaN."""
+class _Recording(Turns):
+    """Makes all turns, and keeps the results of `shared` in order."""
 
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
-        self._kept: dict[nn.Parameter, Tensor] = {}
-        for block in blocks:
-            self._hide(block)
+    def __init__(self) -> None:
+        self.results: list[list[Tensor]] = []
 
     def shared(self, *turns: Turn) -> list[Tensor]:
-        return [self.own(*turn) for turn in turns[::-1]][::-1]
-
-    def own(self, block: nn.Module, function: Callable[[], T]) -> T:
-        self._show(block)
-        made = function()
-        self._hide(block)
+        made = super().shared(*turns)
+        self.results.append([t.detach().clone() for t in made])
         return made
 
-    def show(self) -> None:
-        for parameter, value in self._kept.items():
-            parameter.data.copy_(value)
 
-    def _hide(self, block: nn.Module) -> None:
-        for parameter in block.parameters():
-            self._kept[parameter] = parameter.detach().clone()
-            parameter.data.fill_(torch.nan)
+class _Replaying(Turns):
+    """Makes the turns of one block, as its rank does; results of other blocks are those of a recording."""
 
-    def _show(self, block: nn.Module) -> None:
-        for parameter in block.parameters():
-            parameter.data.copy_(self._kept[parameter])
+    def __init__(self, here: nn.Module, results: Sequence[list[Tensor]]) -> None:
+        self._here, self._results = here, iter(results)
+
+    def shared(self, *turns: Turn) -> list[Tensor]:
+        sent = next(self._results, [])
+        assert len(sent) == len(turns), "with its blocks apart, it makes other turns"
+        return [
+            function().detach() if block is self._here else t.clone()
+            for (block, function), t in zip(turns, sent, strict=True)
+        ]
+
+    def own(self, block: nn.Module, function: Callable[[], T]) -> T | None:
+        return function() if block is self._here else None
+
+
+def _learned(net: LocalNetwork) -> list[list[Tensor]]:
+    """Let a network learn, and return the evidence of each call, by block."""
+    for step in range(2):
+        net.learn(_views(step))
+    return net.trace(_hypotheses())
+
+
+def _hide(here: nn.Module, blocks: Sequence[nn.Module]) -> None:
+    """Replace what other blocks have by NaN."""
+    own = {id(t) for t in _state(here)}
+    for t in (t for block in blocks for t in _state(block) if id(t) not in own):
+        if t.is_floating_point():
+            t.data.fill_(torch.nan)
+
+
+def _state(part: nn.Module) -> Iterator[Tensor]:
+    return chain(part.parameters(), part.buffers())
+
+
+def _named(part: nn.Module) -> dict[str, Tensor]:
+    return {**dict(part.named_parameters()), **dict(part.named_buffers())}
+
+
+def _equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
 def _placed(example: Example, seed: int = 0) -> tuple[LocalNetwork, Circuit]:
