@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ffcore.errors import LostError, one_line
 from ffcore.interfaces import Ranks
+from ffcore.interfaces.turns import DIMS, DTYPES
 
 T = TypeVar("T")
 
@@ -173,24 +174,15 @@ class Group(Ranks):
         if self.closed:  # without processes it would be all ranks
             raise LostError("another rank has ended, or the training; this one cannot continue")
         own = [t.detach().to(device).contiguous() for t in tensors] if self.rank == source else []
-        head = torch.zeros(count, _DIMS + 2, dtype=torch.int64)
+        head = torch.zeros(count, DIMS + 2, dtype=torch.int64)
         for row, t in zip(head, own, strict=bool(own)):
-            row[: t.dim() + 2] = torch.tensor([_DTYPES.index(t.dtype), t.dim(), *t.shape])
+            row[: t.dim() + 2] = torch.tensor([DTYPES.index(t.dtype), t.dim(), *t.shape])
         head = head.to(device)
         self.share([head], source)
-        kinds = [(_DTYPES[code], shape[:dims]) for code, dims, *shape in head.tolist()]
+        kinds = [(DTYPES[code], shape[:dims]) for code, dims, *shape in head.tolist()]
         made = own or [torch.empty(shape, dtype=dtype, device=device) for dtype, shape in kinds]
         self.share([t.view(-1).view(torch.uint8) for t in made if t.numel()], source)
         return made
-
-
-_DTYPES = (
-    *(torch.float32, torch.float64, torch.bfloat16, torch.float16),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
-)
-"""Types of tensors that `Group.spread` sends, by their code."""
-
-_DIMS = 6
 
 
 class _Elsewhere(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ffcore.interfaces import Block, Turn, Turns, Views
+from ffcore.interfaces.turns import sendable
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.route import Route
 from ffcore.ranks.group import Group
@@ -53,8 +54,8 @@ class TurnByTurn(Route, Turns):
         ranks = [self._rank_of[block] for block, _ in turns]
         # all of them before the first exchange: the other ranks compute theirs meanwhile
         made = [
-            function() if rank == self.line.rank else None
-            for rank, (_, function) in zip(ranks, turns, strict=True)
+            sendable(block, function()) if rank == self.line.rank else None
+            for rank, (block, function) in zip(ranks, turns, strict=True)
         ]
         for rank in sorted(set(ranks)):
             places = [i for i, of in enumerate(ranks) if of == rank]
