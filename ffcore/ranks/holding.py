@@ -7,7 +7,7 @@ return garbage; therefore `guarded` modules refuse to run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -34,21 +34,24 @@ def allocate(tensors: Iterable[Tensor], device: torch.device) -> None:
             _exchange(t, torch.empty_like(t, device=device))
 
 
-def guarded(module: nn.Module, rank: int) -> Any:
-    """Let a module raise when it is called; return the handle that ends this.
+def guarded(module: nn.Module, rank: int, mine: Collection[nn.Module] = ()) -> list[Any]:
+    """Let a module and its parts raise when they are called; return the handles that end this.
+
+    Circuits call bodies of blocks too, not only blocks.
 
     Args:
         module: a stage of the network that is not held.
         rank: the rank that holds it, for the message.
+        mine: parts that it shares with stages that are held.
     """
 
-    def refuse(*args: Any) -> None:
+    def refuse(part: nn.Module, args: Any) -> None:
         raise RuntimeError(
-            f"rank {rank} of the pipeline holds this {type(module).__name__}; with hold: all "
+            f"rank {rank} of the pipeline holds this {type(part).__name__}; with hold: all "
             "in trainer.strategy every rank holds all blocks"
         )
 
-    return module.register_forward_pre_hook(refuse)
+    return [part.register_forward_pre_hook(refuse) for part in module.modules() if part not in mine]
 
 
 def held(tensors: Iterable[Tensor]) -> int:

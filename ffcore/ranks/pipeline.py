@@ -136,7 +136,8 @@ class Pipeline(Distribution):
                 each.optimizer.state.clear()  # another rank steps it: free its memory here
         if self.own:
             others = [(r, span) for r, span in enumerate(spans) if r != rank]
-            self._guards = [guarded(self._stages[i], r) for r, span in others for i in span]
+            mine = {part for i in spans[rank] for part in self._stages[i].modules()}
+            self._guards = [g for r, span in others for i in span for g in guarded(self._stages[i], r, mine)]
             free(t for r, _ in others for t in self._tensors[r] if id(t) not in used[rank])
 
     def _route(self, network: LocalNetwork, spans: Sequence[range]) -> Route:

@@ -25,11 +25,13 @@ def test_a_freed_parameter_stays_the_same_object_and_cannot_be_used():
 
 
 def test_a_part_that_another_rank_holds_refuses_to_run():
-    linear = nn.Linear(3, 2)
-    guard = guarded(linear, 1)
-    with pytest.raises(RuntimeError, match="rank 1 of the pipeline holds"):
+    linear, shared = nn.Linear(3, 2), nn.ReLU()
+    guards = guarded(nn.Sequential(linear, shared), 1, {shared})
+    with pytest.raises(RuntimeError, match="rank 1 of the pipeline holds this Linear"):
         linear(torch.ones(1, 3))
-    guard.remove()
+    assert shared(torch.ones(1)) == 1
+    for guard in guards:
+        guard.remove()
     assert linear(torch.ones(1, 3)).shape == (1, 2)
 
 
