@@ -6,7 +6,7 @@ R rows = all views.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -91,3 +91,7 @@ class Circuit(Component):
             views: as for `forward`, of a learning pass.
         """
         raise NotImplementedError(f"{type(self).__name__}.alone: an independent circuit has to implement it")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: a copy makes its turns in its own process."""
+        return {name: value for name, value in self.__dict__.items() if name != "turns"}

@@ -61,6 +61,8 @@ class Apart(Route):
         stages: the blocks of this rank, as stages.
     """
 
+    copied = False
+
     def __init__(self, stages: Sequence[nn.Module]) -> None:
         self.stages = stages
 

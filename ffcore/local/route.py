@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from torch import Tensor, nn
 
+from ffcore.errors import RunError
 from ffcore.interfaces import Block, Turns
 from ffcore.interfaces.turns import HERE
 from ffcore.local.passes import Pass
@@ -24,14 +25,17 @@ class Route(ABC):
         measures: whether passes without learning have to run on the route too: this process does not hold
             the weights of all blocks.
         joint: whether all processes run the same passes now; see `Routed.joint`.
+        copied: whether a copy of the network has a copy of the route: not if that has connections to other
+            processes.
         refusal: with ``measures``, the message of a pass that other processes do not run.
     """
 
     measures: bool = False
     joint: bool = False
+    copied: bool = True
     refusal: str = (
-        "this rank holds only its own blocks while it trains, so that it cannot run the network; wait for "
-        "the end of the training, or set hold: all in trainer.strategy"
+        "this rank holds only its own blocks while it trains, so that it can neither run nor copy the "
+        "network; wait for the end of the training, or set hold: all in trainer.strategy"
     )
 
     @abstractmethod
@@ -147,9 +151,17 @@ class Routed(nn.Module):
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is copied and pickled: the state after all passes that have begun."""
+        """Return what is copied and pickled: the state after all passes that have begun.
+
+        Raises:
+            RunError: this process does not hold all blocks.
+        """
         self.settle()
-        return self.__dict__
+        if self.route is None or self.route.copied:
+            return self.__dict__
+        if self.route.measures:
+            raise RunError(self.route.refusal)
+        return {**self.__dict__, "route": None}
 
 
 def _settle_first(network: Routed, *args: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ffcore.errors import LostError, one_line
+from ffcore.errors import LostError, RunError, one_line
 from ffcore.interfaces import Ranks
 from ffcore.interfaces.turns import DIMS, DTYPES
 
@@ -146,6 +146,20 @@ class Group(Ranks):
         with lost_ranks(), torch.no_grad():
             for t in tensors:
                 dist.broadcast(t.detach(), group=self.processes, group_src=source)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Group:
+        """Return the same group: a copy of an optimiser has the same ranks."""
+        return self
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """See `object.__reduce__`.
+
+        Raises:
+            RunError: it is a part of the ranks, which another program does not have.
+        """
+        if self.processes is not None:
+            raise RunError("what learns on a grid cannot be pickled; use copy.deepcopy or state_dict")
+        return Group, ()
 
     def close(self) -> None:
         """End a group that was made for one purpose: operations of its other ranks raise a `LostError`.

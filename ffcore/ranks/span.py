@@ -27,6 +27,8 @@ class Span(Route):
         compare: is called with the views of the first batch.
     """
 
+    copied = False
+
     def __init__(
         self,
         stages: range,
@@ -106,10 +108,11 @@ class Failed(Route, Turns):
         guards: handles of the stages that this rank did not hold.
     """
 
+    copied = False
     measures = True
     refusal = (
         "the training of this network has failed, and each of several ranks had a part of it: load the "
-        "weights of a checkpoint, or make a new network, before you use or train it"
+        "weights of a checkpoint, or make a new network, before you use, copy or train it"
     )
 
     def __init__(self, guards: Sequence[Any] = ()) -> None:

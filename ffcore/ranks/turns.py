@@ -31,6 +31,8 @@ class TurnByTurn(Route, Turns):
         compare: is called with the views of the first batch.
     """
 
+    copied = False
+
     def __init__(
         self,
         spans: Sequence[Sequence[nn.Module]],

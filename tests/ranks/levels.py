@@ -1,5 +1,7 @@
 """Functions by which the ranks of the pool train with loaders and callbacks of a user."""
 
+import copy
+import pickle
 import warnings
 
 import lightning as L
@@ -10,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
-from ffcore.errors import LostError
+from ffcore.errors import LostError, RunError
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.ranks.group import Group
 from ffcore.ranks.pipeline import PipelineStrategy
@@ -163,6 +165,27 @@ def failed_alone():
         fit("digits/pff", ["network.0.units=[10, 10]"], 2, {}, callbacks=[Fail()])
     except (ValueError, LostError) as error:
         return Group().objects(type(error).__name__)
+
+
+def copied(recipe, overrides, pipeline):
+    """Copy a network while it learns on two ranks; returns what became of the copy."""
+    seen = []
+
+    class Copy(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            if trainer.global_step > 1:
+                return
+            try:
+                made = copy.deepcopy(pl_module.net)
+                pickle.dumps(pl_module.net.local.body)
+            except RunError as error:
+                seen.append(str(error))
+            else:
+                seen.append(made.predict(torch.rand(3, 1, 8, 8)).shape)
+
+    Copy.__module__ = OURS
+    fit(recipe, overrides, 3, pipeline, callbacks=[Copy()])
+    return seen
 
 
 def shuffled():

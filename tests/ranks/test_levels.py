@@ -62,3 +62,12 @@ def test_a_placeholder_batch_gives_no_parameter_a_gradient(pool):
 
 def test_a_rank_does_not_wait_for_turns_of_one_that_has_failed(pool):
     assert pool("failed_alone") == [["LostError", "ValueError"]] * 2
+
+
+@pytest.mark.parametrize(("recipe", "units"), [("digits/ff", "20"), ("digits/ff-recurrent", "[10, 10]")])
+def test_a_network_is_copied_while_it_learns_if_the_rank_holds_all_of_it(pool, recipe, units):
+    overrides = [f"network.0.units={units}"]
+    for seen in pool("copied", recipe, overrides, {"hold": "all"}):
+        assert seen == [(3,)]
+    for seen in pool("copied", recipe, overrides, {}):
+        assert "neither run nor copy the network" in seen[0]
