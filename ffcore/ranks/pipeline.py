@@ -1,7 +1,7 @@
 """Layer parallel training: every rank has some of the blocks and all of each batch, or of its share.
 
-Each rank makes the batch and its views itself, with the same batch RNG. Only handoffs are sent, from each
-rank to the next; no gradients are sent back. The ranks learn different batches at the same time. Blocks that
+Each rank makes the batch and its views itself, with the same batch RNG. Of stages in sequence only handoffs
+are sent, from each rank to the next, so that the ranks learn different batches at the same time. Blocks that
 read nothing of each other (an independent circuit) send nothing. The blocks of other circuits take turns: see
 `ffcore.ranks.turns`.
 """
