@@ -174,13 +174,13 @@ class Pipeline(Distribution):
                 self.line.objects(None)  # all have made their last exchange
             if isinstance(route, Span | TurnByTurn):
                 route.close()
-            if self.own and self._owners:
+            if self.own:
                 self.own = False
                 for guard in self._guards:
                     guard.remove()
                 for tensors in self._tensors:
                     allocate(tensors, self._device)
-                self.settle(self._network)
+            self.settle(self._network)  # the training may have ended within an epoch
 
     def owns(self, name: str) -> bool:
         """See `Distribution.owns`."""

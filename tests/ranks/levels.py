@@ -37,7 +37,7 @@ def samples(n):
     return TensorDataset(x, x[:, :3].argmax(1))
 
 
-def trained(callbacks=(), loader=DataLoader, samplers=False):
+def trained(callbacks=(), loader=DataLoader, samplers=False, **options):
     """Returns a module that was trained with torch's loaders, on a pipeline if there are several ranks."""
     torch.manual_seed(0)
     mask = (torch.arange(30) % 3 > 0).float()
@@ -54,6 +54,7 @@ def trained(callbacks=(), loader=DataLoader, samplers=False):
             max_epochs=2,
             use_distributed_sampler=samplers,
             callbacks=list(callbacks),
+            **options,
         )
         trainer.fit(module, loader(samples(120), batch_size=20), DataLoader(samples(50), batch_size=20))
     return module
@@ -67,6 +68,16 @@ def watched():
 
     module = trained([Watch()] if Group().rank == 1 else [])
     return module.val_metrics["accuracy"], {n: p.detach().clone() for n, p in module.named_parameters()}
+
+
+def stopped():
+    """Returns the weights of a training that ends within an epoch, on ranks that hold all blocks."""
+
+    class Watch(L.Callback):
+        pass
+
+    module = trained([Watch()], max_steps=8, limit_val_batches=0)
+    return {n: p.detach().clone() for n, p in module.named_parameters()}
 
 
 def measured(samplers):

@@ -23,6 +23,13 @@ def test_a_callback_on_one_rank_makes_all_ranks_hold_all_blocks(pool, levels):
             torch.testing.assert_close(of_rank[name], value)
 
 
+def test_ranks_that_hold_all_blocks_have_the_same_weights_after_an_end_within_an_epoch(pool, levels):
+    weights = levels.stopped()
+    for of_rank in pool("stopped"):
+        for name, value in weights.items():
+            torch.testing.assert_close(of_rank[name], value)
+
+
 def test_samplers_of_lightning_give_all_ranks_of_a_line_the_same_samples(pool):
     (one, weights), (other, others) = pool("measured", samplers=True)
     assert one == other > 0.5
