@@ -58,6 +58,11 @@ class Circuit(Component):
     calls: int
     reads: range
 
+    @property
+    def divisible(self) -> bool:
+        """Whether a pipeline can divide its blocks, which then see no goodness of each other."""
+        return self.independent or self.takes_turns
+
     @abstractmethod
     def setup(self, context: Context) -> None:
         """Make the blocks, and keep them as sub-modules.

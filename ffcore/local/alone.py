@@ -41,7 +41,7 @@ class Alone(Circuit):
 def divisible(network: LocalNetwork) -> Circuit | None:
     """Return the circuit whose blocks a pipeline divides, which is the only stage; None without one."""
     first = network.stages[0]
-    if len(network.stages) == 1 and isinstance(first, Circuit) and (first.independent or first.takes_turns):
+    if len(network.stages) == 1 and isinstance(first, Circuit) and first.divisible:
         return first
     return None
 

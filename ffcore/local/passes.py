@@ -108,7 +108,7 @@ class Pass:
             elif type(stage) is Residual and not has_hooks(stage):
                 x = self.around(stage, x)
             elif isinstance(stage, Circuit):
-                self._apart = stage.independent or stage.takes_turns
+                self._apart = stage.divisible
                 x = stage(x, self.views)
                 self._apart = False
             else:

@@ -140,9 +140,8 @@ def refuse_upstream(circuits: Iterable[Circuit]) -> None:
     Raises:
         UserError: with the names of the block and its objective.
     """
-    for circuit in circuits:
-        blocks = [each for each in circuit.modules() if isinstance(each, LocalBlock)]
-        for block in blocks if circuit.independent or circuit.takes_turns else ():
+    for circuit in (each for each in circuits if each.divisible):
+        for block in (each for each in circuit.modules() if isinstance(each, LocalBlock)):
             for part in block.modules():
                 if isinstance(part, Objective) and part.reads_upstream:
                     raise UserError(

@@ -167,7 +167,7 @@ class Group(Ranks):
         Waits for no rank.
         """
         processes, self.processes = self.processes, None
-        if processes is None or self.closed:
+        if processes is None:
             return
         self.closed = True
         if dist.get_backend(processes) == "nccl":
