@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ffcore.local.box_use import Caller
 from ffcore.local.network import LocalNetwork
 
@@ -14,10 +16,11 @@ def callers(network: LocalNetwork) -> dict[str, Caller]:
     named = [(box.name, box) for box in network.boxes], network.learners.items()
     inside = [(name, module) for parts in named for name, part in parts for module in part.modules()]
     found: dict[str, Caller] = {}
+    of_name = Counter[str]()
     for name, module in (*inside, *network.named_modules()):
         if isinstance(module, Caller) and module not in found.values():
-            same = sum(known.partition(" #")[0] == name for known in found)
-            found[f"{name} #{same + 1}" if same else name] = module
+            of_name[name] += 1
+            found[f"{name} #{of_name[name]}" if of_name[name] > 1 else name] = module
     return found
 
 

@@ -29,6 +29,7 @@ from ffcore.build.assemble import assemble
 from ffcore.data.images import ImageSet
 from ffcore.interfaces import Progress, Schedule
 from ffcore.local import BoxStage
+from ffcore.local.callers import close
 from ffcore.parts import part
 from ffcore.recipe.schema import Recipe
 from ffcore.run.data import Data
@@ -214,8 +215,7 @@ class Case:
 
 
 def accuracy(run: running.Run) -> float:
-    for stage in run.module.network.boxes:
-        stage.box.close()
+    close(run.module.network)
     return float(run.results["test"]["accuracy"])
 
 
