@@ -12,6 +12,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from ffcore.build.attributes import imposed_block
+from ffcore.build.components import make
 from ffcore.recipe.load import load, names
 from ffcore.recipe.schema import Recipe
 from ffcore.report.differences import DESCRIPTIVE, leaves
@@ -75,8 +77,9 @@ def _changed(then: Mapping[str, str], recipe: Recipe) -> list[str]:
     new = [path for path in today if path not in then and not _is_default(recipe, path)]
     different = [path for path, value in then.items() if today.get(path) != value] + new
     idle = () if recipe.readouts else ("readout_optimizer.",)
-    if recipe.algorithm.kind == "backprop":  # it removes the local losses that its recipe inherits
-        idle += ("block.goodness.", "block.objective.", "block.penalties.")
+    # what an algorithm imposes replaces what its recipe says, such as the local losses of backprop's base
+    imposed = imposed_block(make(recipe.algorithm, "algorithm"))
+    idle += tuple(f"block.{key}." for key in imposed.model_fields_set)
     return [path for path in different if not path.startswith(idle)]
 
 
