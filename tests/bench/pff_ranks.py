@@ -9,29 +9,22 @@ rounds in turns; the first steps of a turn are not measured.
 from __future__ import annotations
 
 import argparse
-import logging
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 import torch.distributed as dist
-from real import images
+from two_ranks import connected, start, trained
 
-from ffcore.build.assemble import assemble
 from ffcore.ranks.group import Group
 from ffcore.ranks.holding import held
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.recipe.load import load
-from ffcore.run.data import Data
 
 LEAD, BATCH, CUT = 3, 100, "classifier"
 
@@ -60,34 +53,14 @@ def _trained(
     """Returns seconds per step, those of CPU, and the bytes held."""
     options = ["trainer.threads=1", "trainer.accelerator=cpu", "data.validation=0"]
     made = load("digits/pff", [f"network.0.units={list(units)}", f"data.batch_size={BATCH}", *options])
-    data = Data.open(made, images())
-    module = assemble(made, data.images.shape, data.images.num_classes)
     seen = _Seen()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1 if strategy == "auto" else dist.get_world_size(),
-            strategy=strategy,
-            max_steps=steps,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=False,
-            callbacks=[seen],
-        )
-        trainer.fit(module, data.loader(data.train, "cpu", lambda: 0, rank, world))
+    trained(made, steps, strategy, seen, rank, world)
     pairs = zip(seen.ends[LEAD], seen.ends[-1], strict=True)
     seconds, busy = ((end - start) / (len(seen.ends) - 1 - LEAD) for start, end in pairs)
     return seconds, busy, seen.held
 
 
-def _rank(units: Sequence[int], rounds: int, steps: int) -> None:
-    for logger in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+def _turns(units: Sequence[int], rounds: int, steps: int) -> None:
     group = Group()
     works = {
         "one process": lambda: _trained(units, steps, "auto", 0, 1) if group.rank == 0 else None,
@@ -107,8 +80,6 @@ def _rank(units: Sequence[int], rounds: int, steps: int) -> None:
         of_cpu = " and ".join(f"{1e3 * each:.1f}" for each in busy)
         sizes = " and ".join(f"{size / 2**20:.1f}" for _, _, size in rounds_of[-1])
         print(f"{each}: {1e3 * seconds:.1f} ms, {one / seconds:.2f} ×, {of_cpu} ms of CPU, {sizes} MiB held")
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 def main() -> None:
@@ -119,20 +90,10 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=[500, 500])
     given = parser.parse_args()
     if given.rank:
-        _rank(given.units, given.rounds, given.steps)
+        with connected():
+            _turns(given.units, given.rounds, given.steps)
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, __file__, "--rank", *sys.argv[1:]],
-            env={**os.environ, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    ended = [rank.wait() for rank in ranks]
+    ended = [rank.wait() for rank in start(__file__, ["--rank", *sys.argv[1:]])]
     assert not any(ended), "a rank has failed"
 
 

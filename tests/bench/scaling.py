@@ -7,15 +7,11 @@ The first and last steps of a turn are not measured: a pipeline is filled and em
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import platform
-import socket
 import statistics
 import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,15 +20,14 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
-from real import images, recipe
+from real import recipe
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from two_ranks import connected, start, trained
 
-from ffcore.build.assemble import assemble
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
 from ffcore.ranks.pipeline import Pipeline, PipelineStrategy
-from ffcore.run.data import Data
 
 NETWORKS = {
     "balanced": ((1500, 1200, 1100, 1100), 100),
@@ -60,24 +55,8 @@ def _trained(
     config = {"threads": 1, "accelerator": "cpu", "max_epochs": 1000}
     data = {"kind": "digits", "validation": 0, "batch_size": batch}
     made = recipe(units, trainer=config, data=data)
-    opened = Data.open(made, images())
-    module = assemble(made, opened.images.shape, opened.images.num_classes)
     clock = _Clock()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1 if strategy == "auto" else dist.get_world_size(),
-            strategy=strategy,
-            max_steps=steps,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=False,  # as in ffcore's own trainer
-            callbacks=[clock],
-        )
-        trainer.fit(module, opened.loader(opened.train, "cpu", lambda: 0, rank, world))
+    module = trained(made, steps, strategy, clock, rank, world)
     return clock.ends, module
 
 
@@ -145,34 +124,12 @@ def _piped(units: Sequence[int], batch: int, steps: int) -> list[float]:
     return ends
 
 
-def _rank(name: str, rounds: int, steps: int) -> None:
-    for logger in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    _turns(name, rounds, steps)
-    dist.barrier()
-    dist.destroy_process_group()
-
-
 def measured(name: str, rounds: int, steps: int) -> str:
     """Returns the table of one network."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     batch = NETWORKS[name][1]
     steps = max(3 * LEAD, steps * 100 // batch)  # about equal times for small and large batches
-    words = [sys.executable, __file__, "--rank", name, "--rounds", str(rounds), "--steps", str(steps)]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            words,
-            env={**os.environ, **where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    words = ["--rank", name, "--rounds", str(rounds), "--steps", str(steps)]
+    ranks = start(__file__, words, stdout=subprocess.PIPE)
     lines, *_ = [rank.communicate()[0].splitlines() for rank in ranks]
     assert all(rank.returncode == 0 for rank in ranks), "a rank has failed"
     title = next(line.split()[-1] for line in lines if line.startswith("NETWORK"))
@@ -211,7 +168,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="the page to write")
     given = parser.parse_args()
     if given.rank is not None:
-        _rank(given.rank, given.rounds, given.steps)
+        with connected():
+            _turns(given.rank, given.rounds, given.steps)
         return
     chosen = [given.only] if given.only else list(NETWORKS)
     tables = "\n\n".join(measured(name, given.rounds, given.steps) for name in chosen)

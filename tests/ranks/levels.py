@@ -60,22 +60,18 @@ def trained(callbacks=(), loader=DataLoader, samplers=False, **options):
     return module
 
 
+class Watch(L.Callback):
+    """A callback of others, which could read all weights."""
+
+
 def watched():
     """Train with a callback of others on one rank only; returns validation accuracy and weights."""
-
-    class Watch(L.Callback):
-        pass
-
     module = trained([Watch()] if Group().rank == 1 else [])
     return module.val_metrics["accuracy"], {n: p.detach().clone() for n, p in module.named_parameters()}
 
 
 def stopped():
     """Returns the weights of a training that ends within an epoch, on ranks that hold all blocks."""
-
-    class Watch(L.Callback):
-        pass
-
     module = trained([Watch()], max_steps=8, limit_val_batches=0)
     return {n: p.detach().clone() for n, p in module.named_parameters()}
 
