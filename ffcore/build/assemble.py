@@ -14,7 +14,8 @@ from ffcore.build.given import augmentations_of, module_of
 from ffcore.build.memory import refuse
 from ffcore.build.network import NetworkBuilder
 from ffcore.build.optimizers import check_optimizer, lr_factor, makers
-from ffcore.engine.module import SEEDING, ForwardOnly
+from ffcore.engine.module import ForwardOnly
+from ffcore.engine.seeding import SEEDING
 from ffcore.errors import UserError, at_path, closest
 from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, Schedule, Statistics
 from ffcore.local import LocalNetwork

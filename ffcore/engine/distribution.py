@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from ffcore.engine.partial_epoch import PartialEpoch
@@ -35,6 +36,14 @@ class Distribution:
     def incomplete(self) -> bool:
         """Whether this rank does not hold all blocks now."""
         return False
+
+    def holds(self, t: Tensor) -> bool:
+        """Return whether this rank's device has a parameter or buffer of the module now."""
+        return True
+
+    def home(self, device: torch.device) -> torch.device:
+        """Return where the whole network is after training: the device of this rank, or the CPU."""
+        return device
 
     @property
     def counts(self) -> bool:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import RLock
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import lightning as L
 import torch
@@ -23,6 +22,7 @@ from ffcore.engine.judge import judge
 from ffcore.engine.measuring import Measuring, by_source
 from ffcore.engine.meter import Meter
 from ffcore.engine.partial_epoch import KEY, PartialEpoch, read
+from ffcore.engine.seeding import seed_bodies
 from ffcore.errors import RunError, UserError, expect, typed
 from ffcore.interfaces import Augmentation, Batch, Component, Idle, Progress, Views, shared_by
 from ffcore.interfaces.batch_rng import mix
@@ -171,7 +171,7 @@ class ForwardOnly(L.LightningModule):
         for augmentation in self.augmentations:
             batch.x = augmentation(batch.x, batch.rng)
         group = self.distribution.learning
-        _seed(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.index.device)
+        seed_bodies(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.index.device)
         with shared_by(group if batch.counts else Idle(group)):
             if isinstance(self.cached, Cache):
                 self.network.learn(self.cached.views(batch), entered=True)
@@ -335,6 +335,12 @@ class ForwardOnly(L.LightningModule):
         else:
             super().__setattr__(name, value)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Apply a function to all parameters and buffers, as ``to`` does, except those of other ranks."""
+        holds = self.distribution.holds
+        super()._apply(lambda t: fn(t) if holds(t) else t, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     # -- measuring --------------------------------------------------------------------------------------
 
     def scores(self, x: Tensor) -> Tensor:
@@ -377,24 +383,3 @@ class ForwardOnly(L.LightningModule):
         """Return the predictions of a batch or a tensor of samples: classes (N,), or those of the task."""
         x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks, self.net.task).x
         return self.net.task.predict(self.scores(x))
-
-
-SEEDING = RLock()
-"""Held while a network is built, which takes its initial weights from torch's global generator.
-
-Networks built at the same time in several threads then get the weights of their seeds, and a training step in
-another thread does not seed the generator meanwhile. Dropout and noise of bodies are not protected: training
-steps in several threads draw them from the same generator.
-"""
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed torch's global generators, from which bodies take dropout and noise.
-
-    Not `torch.manual_seed`: for each type of device that has not been initialised it queues a call with a
-    stack trace. That takes 0.7 ms per step, and the queue grows.
-    """
-    with SEEDING:
-        torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)

@@ -34,8 +34,8 @@ class Route(ABC):
     joint: bool = False
     copied: bool = True
     refusal: str = (
-        "this rank holds only its own blocks while it trains, so that it can neither run nor copy the "
-        "network; wait for the end of the training, or set hold: all in trainer.strategy"
+        "this rank holds only its own blocks while it trains or tests, so that it can neither run nor copy "
+        "the network; wait for the end, or set hold: all in trainer.strategy"
     )
 
     @abstractmethod

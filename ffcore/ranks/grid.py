@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.options import Size
-from ffcore.ranks.pipeline import Balance, Hold, PipelineStrategy
+from ffcore.ranks.division import Balance
+from ffcore.ranks.pipeline import Hold, PipelineStrategy
 from ffcore.ranks.where import world
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.spec import Spec
@@ -26,7 +27,7 @@ class GridStrategy(PipelineStrategy):
         balance: see `Pipeline`.
         cut: see `Pipeline`.
         timeout: seconds after which waiting for another rank is an error.
-        hold: "own": each rank holds only its own blocks while it trains and validates, unless something uses
+        hold: "own": each rank holds only its own blocks while it trains and measures, unless something uses
             the whole network between batches. "all": every rank holds all blocks.
         sync_batchnorm: see `LocalDDP`.
     """

@@ -145,7 +145,10 @@ class Group(Ranks):
         """Broadcast the values of these tensors, in place, from rank ``source`` of the group."""
         with lost_ranks(), torch.no_grad():
             for t in tensors:
-                dist.broadcast(t.detach(), group=self.processes, group_src=source)
+                sent = t.detach().to(self._device)
+                dist.broadcast(sent, group=self.processes, group_src=source)
+                if sent.device != t.device:  # one of the CPU, by a backend that sends those of GPUs
+                    t.copy_(sent)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Group:
         """Return the same group: a copy of an optimiser has the same ranks."""

@@ -123,7 +123,8 @@ class LocalDDP(DDPStrategy):
         for part in {module, *module.network.learners.values()}:  # localized blocks are not sub-modules
             synchronise(part)
         leave_stop_flag_alone(trainer)  # `Vote` asks all ranks twice a second instead
-        super().setup(trainer)
+        # Not DDP's: without training it broadcasts where the module is, which NCCL cannot on a CPU.
+        super(DDPStrategy, self).setup(trainer)
 
     def teardown(self) -> None:
         """Give back the batch norms of the module, and what Lightning has set up."""
@@ -131,12 +132,7 @@ class LocalDDP(DDPStrategy):
         if isinstance(module, ForwardOnly):
             for part in {module, *module.network.learners.values()}:
                 restore(part)
-            if (
-                module.distribution.incomplete
-            ):  # Lightning moves a module to the CPU, but freed parts have no values
-                self._lightning_module = None
         super().teardown()
-        self._lightning_module = module
 
     def on_exception(self, exception: BaseException) -> None:
         """Leave the module without connections to other ranks, unless training only pauses."""
@@ -148,11 +144,10 @@ class LocalDDP(DDPStrategy):
         """Returns the distribution of this strategy."""
         return DataParallel(Group())
 
-    def configure_ddp(self) -> None:
+    def _setup_model(self, model: nn.Module) -> Any:
         """Broadcast parameters and buffers from rank 0. The module is not wrapped."""
-        assert self.model is not None
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        Group().share([t.data for t in tensors if t.numel()])
+        Group().share([t.data for t in (*model.parameters(), *model.buffers()) if t.numel()])
+        return model
 
     def barrier(self, *args: Any, **kwargs: Any) -> None:
         """Wait for all ranks."""

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -320,6 +321,7 @@ class Job:
             ]
             trainer = make_trainer(recipe, path, own_callbacks, loggers)
             device = trainer.strategy.root_device
+            share = partial(join.measuring_share, recipe, group, trainer, module)  # all ranks call it
             metering.begin(device)
             if state is not None and before.get("learned"):  # all epochs are trained: only select and test
                 with stored.restoring(newest):
@@ -330,8 +332,7 @@ class Job:
                 learn = data.loader(
                     data.train, device, lambda: trainer.current_epoch, *join.share(recipe, group)
                 )
-                share = join.measuring_share(recipe, group, trainer, module)
-                val = data.loader(data.val, device, None, *share) if data.val is not None else None
+                val = data.loader(data.val, device, None, *share()) if data.val is not None else None
                 try:
                     with stored.restoring(newest, lambda: module.restored):
                         trainer.fit(module, learn, val, ckpt_path=newest, weights_only=True)
@@ -346,14 +347,13 @@ class Job:
                 state = checkpoints.read(path / files.CHECKPOINTS / checkpoints.LAST)
             with trusting():  # this process has already written or opened this checkpoint
                 epoch, val_metrics = checkpoints.select(recipe, module, path, state)
-            trainer.test(
-                module, data.loader(data.images.test, device, None, group.rank, group.world), verbose=False
-            )
-        module.to(device)  # Lightning moves the module to the CPU after a test on a GPU
+            trainer.test(module, data.loader(data.images.test, device, None, *share()), verbose=False)
+        # Lightning moves the module to the CPU after a test on a GPU
+        module.to(home := module.distribution.home(device))
         peak = max(group.objects(spent()["peak_memory"]))
         if not first:
             return {}
-        concluded = arrays.conclude(module, data, device, reporter(console))
+        concluded = arrays.conclude(module, data, home, reporter(console))
         results = results_of(
             *(recipe, data, module, history, device),
             cost_of=cost_of,
@@ -366,7 +366,7 @@ class Job:
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )
-        measured = arrays.measure(module, data, device, reporter(console))
+        measured = arrays.measure(module, data, home, reporter(console))
         arrays.save(path / files.ARRAYS, {**measured, **concluded, **histograms.arrays()})
         return {**results, **self.callbacks.averages, **({"placement": placed.rows} if placed.rows else {})}
 

@@ -232,3 +232,11 @@ def test_lightnings_setup_hook_is_not_called_on_components(module, loader, fit):
     fit(made, loader())
     assert len(components) > 5
     assert not calls
+
+
+def test_parameters_of_other_ranks_are_not_moved_or_converted(module):
+    made = module(2)
+    first, second = (block.body.linear.weight for block in made.network.blocks)
+    made.distribution.holds = lambda t: t is not first
+    made.double()
+    assert (first.dtype, second.dtype) == (torch.float32, torch.float64)

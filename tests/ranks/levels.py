@@ -16,6 +16,8 @@ from ffcore.errors import LostError, RunError
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.ranks.group import Group
 from ffcore.ranks.pipeline import PipelineStrategy
+from ffcore.recipe.load import load
+from ffcore.run.data import Data
 from ffcore.run.trainer import apart
 
 
@@ -96,6 +98,61 @@ def predicted():
     Predict.__module__ = OURS
     trained([Predict()])
     return errors
+
+
+def held(recipe, overrides, pipeline):
+    """Returns the bytes of parameters here, of this rank's blocks and of all: before and in training."""
+    seen = []
+
+    class Look(L.Callback):
+        def on_train_start(self, trainer, pl_module):
+            blocks, owns = pl_module.network.learners, pl_module.distribution.owns
+            own = {id(p) for name, block in blocks.items() if owns(name) for p in block.parameters()}
+            every = [p for p in pl_module.parameters() if p.numel()]
+            sizes = {id(p): p.numel() * p.element_size() for p in every}
+            here = sum(sizes[id(p)] for p in every if not p.is_meta)
+            seen.append((here, sum(sizes[i] for i in own), sum(sizes.values())))
+
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            self.on_train_start(trainer, pl_module)
+
+    Look.__module__ = OURS
+    fit(recipe, overrides, 3, pipeline, callbacks=[Look()])
+    return seen
+
+
+def tested(recipe, overrides):
+    """Test a network, then fail in a test; returns the accuracies, the errors and the predictions.
+
+    Each callback tries to predict within its test.
+    """
+    module, errors = fit(recipe, overrides, 20, {} if dist.is_initialized() else None), []
+    fits = load(recipe, overrides)
+    data = Data.open(fits)
+
+    class Predict(L.Callback):
+        def on_test_batch_end(self, trainer, pl_module, *args):
+            try:
+                pl_module.net.predict(torch.rand(3, *data.images.shape))
+            except RuntimeError as error:
+                errors.append(str(error))
+
+    class Fail(L.Callback):
+        def on_test_end(self, trainer, pl_module):
+            raise ValueError("a test failed")
+
+    Predict.__module__ = Fail.__module__ = OURS
+    accuracies = []
+    for callbacks in ([Predict()], [Fail()]):
+        strategy = PipelineStrategy(fits.data.batch_size) if dist.is_initialized() else "auto"
+        trainer = plain_trainer(strategy=strategy, inference_mode=False, callbacks=callbacks)
+        with apart(1):
+            try:
+                trainer.test(module, data.loader(data.images.test, "cpu", None), verbose=False)
+            except ValueError as error:
+                errors.append(str(error))
+        accuracies.append(module.test_metrics["accuracy"])
+    return accuracies, errors, module.net.predict(torch.from_numpy(data.images.test.x[:20]).float())
 
 
 def failed():

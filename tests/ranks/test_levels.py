@@ -44,8 +44,23 @@ def test_different_batches_on_the_ranks_of_a_line_are_an_error(pool):
 
 def test_a_prediction_during_training_says_that_blocks_are_on_other_ranks(pool):
     for errors in pool("predicted"):
-        assert len(errors) == 2
+        assert len(errors) == 3  # in the sanity check, and after two epochs
         assert all("holds only its own blocks" in error for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "units"),
+    [("digits/ff", "20"), ("digits/ff-unsupervised", "20"), ("digits/ff-recurrent", "[10, 10]")],
+)
+def test_a_test_goes_from_rank_to_rank_and_leaves_the_whole_network(pool, levels, recipe, units):
+    overrides = [f"network.0.units={units}"]
+    accuracies, errors, classes = levels.tested(recipe, overrides)
+    assert errors == ["a test failed"]
+    for rank in pool("tested", recipe, overrides):
+        assert rank[0] == pytest.approx(accuracies)
+        assert "holds only its own blocks" in rank[1][0]
+        assert rank[1][-1] == "a test failed"
+        assert torch.equal(rank[2], classes)
 
 
 def test_a_network_whose_training_failed_says_so_until_weights_are_loaded(pool):

@@ -131,24 +131,6 @@ def learned(recipe, overrides, steps=20, pipeline=None):
     return {name: p.detach().clone() for name, p in (*module.named_parameters(), *module.named_buffers())}
 
 
-def held(recipe, overrides, pipeline):
-    """Returns the bytes of the parameters here while this rank learns, of its blocks, and of all blocks."""
-    seen = []
-
-    class Look(L.Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            blocks, owns = pl_module.network.learners, pl_module.distribution.owns
-            own = {id(p) for name, block in blocks.items() if owns(name) for p in block.parameters()}
-            every = [p for p in pl_module.parameters() if p.numel()]
-            sizes = {id(p): p.numel() * p.element_size() for p in every}
-            here = sum(sizes[id(p)] for p in every if not p.is_meta)
-            seen.append((here, sum(sizes[i] for i in own), sum(sizes.values())))
-
-    Look.__module__ = OURS
-    fit(recipe, overrides, 3, pipeline, callbacks=[Look()])
-    return seen
-
-
 def sums():
     """Run every collective operation once."""
     ranks = group()
