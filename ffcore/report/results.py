@@ -232,8 +232,8 @@ class Results(Record):
         sources: sources of evidence.
         boxes: ``calls, rows, seconds`` of each black box by purpose: fitting, learning, measuring; None
             without one.
-        costs: ``phases`` with time, samples, multiplications, energy in J and peak memory of each, the
-            ``counters`` of energy, and why others are ``missing``; None for older runs.
+        costs: ``phases`` with time, CPU time, samples, multiplications, energy in J and peak memory of
+            each, the ``counters`` of energy, and why others are ``missing``; None for older runs.
         stopped: after how many epochs validation has stopped each block; None without such a schedule.
         contribution: kind of the layer contribution, which combines evidence.
         data: the data set.

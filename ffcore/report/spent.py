@@ -13,6 +13,7 @@ PHASES = ("learning", "validation", "test", "other")
 
 ABOUT = (
     "Other: pictures' data, checkpoints and pauses between phases, from the first epoch on. "
+    "CPU time: of all threads of the run's processes, without child processes such as those of loaders. "
     "Multiplications: those of matrix products and convolutions, from counted steps in which the same blocks "
     "learn, with those of filling a cache; a dash: they could not be counted. Energy includes what other "
     "processes use on the same device."
@@ -27,11 +28,13 @@ def spent(run: RunRecord) -> Section | None:
     phases = {name: costs["phases"][name] for name in PHASES if name in costs["phases"]}
     counters = list(costs["counters"])
     on_gpu = any(phase.get("peak_memory") for phase in phases.values())
-    columns = ["", "time", "samples", "multiplications", *(f"energy, {name}" for name in counters)]
+    energies_of = [f"energy, {name}" for name in counters]
+    columns = ["", "time", "CPU time", "samples", "multiplications", *energies_of]
     rows = [
         [
             name,
             duration(phase["seconds"]),
+            NOTHING if phase.get("cpu_seconds") is None else duration(phase["cpu_seconds"]),
             count(phase["samples"] or None),
             short(phase["multiplications"]),
             *(energy(phase["joules"].get(counter)) for counter in counters),

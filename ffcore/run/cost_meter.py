@@ -3,7 +3,8 @@
 A program is in one phase at a time. What a phase costs is the sum over the times in which it was the
 current one:
 
-    Δt of a monotonic clock;  ΔE of every energy counter;  peak of allocated memory, on a GPU
+    Δt of a monotonic clock;  Δ of the CPU time of this process;  ΔE of every energy counter;
+    peak of allocated memory, on a GPU
 """
 
 from __future__ import annotations
@@ -36,15 +37,20 @@ class Spent:
         joules: energy in J by counter: "gpu" is NVML's counter, "gpu, sampled" the integral of sampled
             power, "cpu" that of all processors and their memory. Without a counter there is no entry.
         peak_memory: bytes that torch's allocator had given out at most, on a GPU; None on a CPU.
+        cpu_seconds: time that processors have worked for this process, summed over its threads. Waiting adds
+            nothing, so that other programs disturb it less than ``seconds``. Without child processes, such as
+            those of loaders and of boxes. None if only a part of it is known.
     """
 
     seconds: float = 0.0
     samples: int = 0
     joules: Mapping[str, float] = field(default_factory=dict)
     peak_memory: int | None = None
+    cpu_seconds: float | None = 0.0
 
     def plus(self, other: Spent) -> Spent:
         """Return the sum of both, with the larger peak."""
+        cpu = [each.cpu_seconds for each in (self, other) if each.cpu_seconds is not None]
         names = dict.fromkeys([*self.joules, *other.joules])
         peaks = [peak for peak in (self.peak_memory, other.peak_memory) if peak is not None]
         return Spent(
@@ -52,6 +58,7 @@ class Spent:
             self.samples + other.samples,
             {name: self.joules.get(name, 0.0) + other.joules.get(name, 0.0) for name in names},
             max(peaks, default=None),
+            sum(cpu) if len(cpu) == 2 else None,
         )
 
 
@@ -99,13 +106,13 @@ class CostMeter:
         self._missing = {**unknown, **(missing or {})}
         self._polling = Polling(found)
         self._now, self._samples = OTHER, 0
-        self._began, self._read = time.perf_counter(), self._polling.read()
+        self._start()
 
     def __enter__(self) -> CostMeter:
         """Begin to measure."""
         self._polling.start()
         self._peak()  # that of the program before
-        self._began, self._read = time.perf_counter(), self._polling.read()
+        self._start()
         return self
 
     def __exit__(
@@ -125,7 +132,8 @@ class CostMeter:
         for name, spent in self.phases.items():
             energy = ", ".join(f"{joules:.1f} J ({counter})" for counter, joules in spent.joules.items())
             samples = f", {spent.samples} samples" if spent.samples else ""
-            lines.append(f"{name}: {spent.seconds:.2f} s{samples}{', ' if energy else ''}{energy}")
+            cpu = "" if spent.cpu_seconds is None else f" ({spent.cpu_seconds:.2f} s of CPU time)"
+            lines.append(f"{name}: {spent.seconds:.2f} s{cpu}{samples}{', ' if energy else ''}{energy}")
         lines += [f"energy, {name}: not reported ({why})" for name, why in self.missing.items()]
         return "\n".join(lines)
 
@@ -163,18 +171,21 @@ class CostMeter:
         """Count what is spent from now on to the phase ``name``."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        now, read = time.perf_counter(), self._polling.read()
-        joules = {
-            counter: read[counter] - before for counter, before in self._read.items() if counter in read
-        }
-        self._add(Spent(now - self._began, self._samples, joules, self._peak()))
+        began, cpu, before = self._began, self._cpu, self._read
+        self._start()
+        joules = {of: self._read[of] - joules for of, joules in before.items() if of in self._read}
+        self._add(Spent(self._began - began, self._samples, joules, self._peak(), self._cpu - cpu))
         self._samples = 0
         for lost in self._polling.lost:  # a part of its energy would be taken for the whole
             for phase, spent in self.phases.items():
                 self.phases[phase] = replace(
                     spent, joules={of: j for of, j in spent.joules.items() if of != lost}
                 )
-        self._now, self._began, self._read = name, now, read
+        self._now = name
+
+    def _start(self) -> None:
+        """Read the clocks and the counters."""
+        self._began, self._cpu, self._read = time.perf_counter(), time.process_time(), self._polling.read()
 
     def count(self, samples: int) -> None:
         """Add samples to the current phase; `phases` has them after the next change of the phase."""
@@ -209,4 +220,5 @@ class CostMeter:
         for counter in before ^ self._sources.keys() if state else ():
             self._missing.setdefault(counter, "read in a part of the run only")
         for name, spent in state.items():
-            self.phases[name] = Spent(**spent).plus(self.phases.get(name, Spent()))
+            known = Spent(**{"cpu_seconds": None, **spent})  # versions up to 0.1 did not measure it
+            self.phases[name] = known.plus(self.phases.get(name, Spent()))

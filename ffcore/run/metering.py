@@ -148,7 +148,10 @@ class Metering(L.Callback):
                 counts[tuple(range(*ends) for ends in windows)] += samples
 
     def total(self) -> dict[str, dict[str, Any]]:
-        """Return the costs of each phase: time of the first rank, energy of all. All ranks call it."""
+        """Return the costs of each phase: time of the first rank; CPU time and energy of all.
+
+        All ranks call it.
+        """
         of_ranks = [
             {name: Spent(**spent) for name, spent in phases.items()}
             for phases in self._ranks.objects(self.meter.state_dict())
@@ -185,7 +188,8 @@ class Metering(L.Callback):
             spent["joules"] = {
                 of: round(joules, 3) for of, joules in spent["joules"].items() if of not in missing
             }
-            spent["seconds"] = round(spent["seconds"], 3)
+            for clock in ("seconds", "cpu_seconds"):
+                spent[clock] = None if spent[clock] is None else round(spent[clock], 3)
         if sheet is not None and LEARNING in phases:
             phases[LEARNING]["multiplications"] = self._to_learn(module, Form.of(data.images), sheet)
         return {"phases": phases, "counters": self.meter.sources, "missing": missing}

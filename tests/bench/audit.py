@@ -5,7 +5,8 @@
 
 A recipe and its twin run one after the other, each in a process of its own. With --epochs a run is cut: its
 rates and patience are those of a run of so many epochs. Rows are kept in docs/results/audit.json, and what is
-kept is not measured again. On a GPU the energy comes from NVML (pip install ffcore[energy]).
+kept is not measured again. Times are CPU times on one thread of a CPU, since other programs may run too, and
+those of a clock on a GPU. On a GPU the energy comes from NVML (pip install ffcore[energy]).
 """
 
 from __future__ import annotations
@@ -79,15 +80,16 @@ def measured(recipe: str, seed: int, root: str, epochs: int | None, device: str)
         with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
             epochs_of = list(csv.DictReader(file))
     costs = results["costs"]
+    clock = "cpu_seconds" if device == "cpu" else "seconds"
     return {
         "test_error": results["test"]["error"],
         "epochs": results["epochs"],
         "cut": epochs,
         "curve": [
-            [float(row["seconds"]), float(row["val_accuracy"])] for row in epochs_of if row["val_accuracy"]
+            [int(row["epoch"]), float(row["val_accuracy"])] for row in epochs_of if row["val_accuracy"]
         ],
-        "learning_s": costs["phases"]["learning"]["seconds"],
-        "validation_s": costs["phases"]["validation"]["seconds"],
+        "learning_s": costs["phases"]["learning"][clock],
+        "validation_s": costs["phases"]["validation"][clock],
         "multiplications": costs["phases"]["learning"]["multiplications"],
         "joules": {
             name: sum(costs["phases"][phase]["joules"].get(name, 0.0) for phase in ("learning", "validation"))
@@ -120,10 +122,20 @@ def processor() -> str:
 
 
 def reached(rows: Sequence[Mapping[str, Any]], accuracy: float) -> str:
-    """Return the seconds of learning up to a validation accuracy; a dash if not all runs reach it."""
-    times = [next((s for s, value in row["curve"] if value >= accuracy), None) for row in rows]
-    found = [seconds for seconds in times if seconds is not None]
-    return duration(statistics.fmean(found)) if len(found) == len(rows) else "–"
+    """Return the time of learning, and the epochs, to a validation accuracy; a dash if not all runs reach it.
+
+    All epochs of a run count as equally long.
+    """
+    epochs = [next((epoch for epoch, value in row["curve"] if value >= accuracy), None) for row in rows]
+    found = [
+        (epoch, epoch * row["learning_s"] / row["epochs"])
+        for epoch, row in zip(epochs, rows, strict=True)
+        if epoch is not None
+    ]
+    if len(found) < len(rows):
+        return "–"
+    mean, seconds = (statistics.fmean(values) for values in zip(*found, strict=True))
+    return f"{duration(seconds)}, {mean:.0f} epochs"
 
 
 def cells(recipe: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """Time, energy and memory by phase: in a loop of one's own, and in runs."""
 
+import itertools
 import json
 import signal
 
@@ -58,6 +59,27 @@ def test_energy_goes_to_the_phase_in_which_it_was_used():
     assert meter.sources == {"cpu": "a fake"}
 
 
+def test_cpu_time_goes_to_the_phase_in_which_it_was_used(monkeypatch):
+    worked = itertools.count()
+    monkeypatch.setattr("time.process_time", lambda: float(next(worked)))
+    with ffcore.CostMeter(counters=[]) as meter, meter.phase("learning"), meter.phase("validation"):
+        pass
+    used = {name: spent.cpu_seconds for name, spent in meter.phases.items()}
+    # read once at the start and once at each of four changes of the phase, and of the end
+    assert used == {"other": 2.0, "learning": 2.0, "validation": 1.0}
+
+
+def test_cpu_time_of_a_run_that_began_without_it_is_not_known():
+    with ffcore.CostMeter(counters=[]) as before, before.phase("learning"):
+        pass
+    state = before.state_dict()
+    del state["learning"]["cpu_seconds"]
+    with ffcore.CostMeter(counters=[]) as meter, meter.phase("learning"):
+        meter.load_state_dict(state)
+    assert meter.phases["learning"].cpu_seconds is None
+    assert meter.phases["other"].cpu_seconds is not None
+
+
 def test_a_meter_of_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="device: 'cuda', but torch finds no GPU"):
@@ -70,7 +92,7 @@ def test_a_meter_prints_its_phases():
         meter.phase("learning", samples=7),
     ):
         pass
-    assert "learning: 0.00 s, 7 samples" in repr(meter)
+    assert "learning: 0.00 s (0.00 s of CPU time), 7 samples" in repr(meter)
     assert "energy, cpu: not reported (no RAPL)" in repr(meter)
 
 
@@ -113,6 +135,7 @@ def test_a_run_knows_time_samples_and_multiplications_of_its_phases(tmp_path, mo
     assert phases["learning"]["multiplications"] == 2 * SAMPLES * sheet["learn"]
     assert phases["test"]["multiplications"] == TESTED * sheet["predict"]
     assert 0 < phases["learning"]["seconds"] <= run.results["wall_s"]
+    assert phases["learning"]["cpu_seconds"] > 0
     assert costs["counters"].keys() | costs["missing"].keys() == {"cpu"}
 
 
@@ -173,5 +196,6 @@ def test_energy_stands_in_the_tables_of_run_and_comparison(tmp_path, monkeypatch
     ffcore.train("digits/ff", run_dir=tmp_path / "run", **{**FEW, "report": True})
     text = (tmp_path / "run/report.md").read_text()
     assert "| energy, cpu |" in text
+    assert "| CPU time |" in text
     assert "Energy, cpu: a fake." in text
     assert "Energy, gpu: not reported (no permission)." in text
