@@ -86,6 +86,7 @@ def _setting(run: RunRecord) -> str:
         ("parameters", _parameters(run)),
         ("multiplications", _multiplications(run)),
         ("blocks", _blocks(run)),
+        ("schedule", _schedule(run)),
         ("evidence combined by", run.get("contribution")),
         ("weights from", _selected(run)),
         ("steps", _some(count, run.get("steps"))),
@@ -114,7 +115,18 @@ def _multiplications(run: RunRecord) -> str | None:
     if not bodies or None in bodies:
         return None
     heads = _heads(run, "multiplications")
-    return f"{short(sum(bodies))} a sample" + (f", and {short(heads)} in heads" if heads else "")
+    text = f"{short(sum(bodies))} a sample" + (f", and {short(heads)} in heads" if heads else "")
+    outside = ", ".join(run.get("boxes") or ())
+    return f"{text}; without those of {outside}" if outside else text
+
+
+def _schedule(run: RunRecord) -> str | None:
+    """Returns the schedule with the options that are set; None for a run without one."""
+    schedule = run.config.get("schedule")
+    if not isinstance(schedule, dict):
+        return None if schedule is None else str(schedule)
+    options = [f"{name}: {value}" for name, value in schedule.items() if name != "kind" and value]
+    return ", ".join([str(schedule.get("kind")), *options])
 
 
 def _heads(run: RunRecord, what: str) -> int:
