@@ -25,8 +25,10 @@ def head(columns: str) -> str:
 
 
 def epochs(group: Runs) -> str:
-    """Returns the epochs run, the planned epochs, and whether the best of them was tested."""
-    of = f" of {group.most}" if group["epochs"] < group.most else ""
+    """Returns the epochs run, those planned or of the paper, and whether the best of them was tested."""
+    of = ""
+    if group["epochs"] < group.most:
+        of = f" (paper {group.most})" if group.complete else f" of {group.most}"
     best = ", best" if group["selected"] == "best" else ""
     return f"{group['epochs']}{of}{best}"
 
