@@ -24,6 +24,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 TINY = {
     "mnist/ff-2000x4": ["network.0.units=20"],
     "mnist/ff-2000x4-backprop": ["network.0.units=20"],
+    "mnist/ff-fast-2000x4": ["network.0.units=20", "block.objective.threshold=6"],
     **{name: ["network.0.width=0.05", "network.0.units=20"] for name in FAMILIES["local errors"]},
     **{name: [f"network.0.widths={SMALLER['resnet17']['widths']}"] for name in FAMILIES["channel"]},
 }
