@@ -41,10 +41,10 @@ one with a record of the other.
   and batches, but with an optimiser, a number of epochs and a normalisation that suit backpropagation.
 - **paper**: the test error that it reports, and how we know it: read in its authors' *text* or *code*, from
   *secondary* sources, or *recalled*. The sources have [a list](#sources-of-the-papers-test-errors).
-- **epochs**: epochs run; "of" those of the recipe, or of the paper if these are more; in brackets those of the
-  paper, where the recipe has fewer. "Best": the weights of the epoch with the lowest validation error. A
-  shorter run is not the first part of the longer one: its
-  learning-rate schedule is complete, scaled to its length.
+- **epochs**: epochs run; "of" those of the recipe, or of the paper if these are more; in brackets those of
+  the paper, where the recipe has fewer. "Best": the weights of the epoch with the lowest validation error.
+  A shorter run is not the first part of the longer one: its learning-rate schedule is complete, scaled to
+  its length.
 - **time**: of learning, for the fastest seed. The machine did other work as well; for comparisons use
   [what it costs](#what-it-costs).
 """

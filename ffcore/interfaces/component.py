@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,47 @@ class Component(nn.Module):
         Keep the values in buffers: checkpoints then contain them.
         """
 
+    def extra_repr(self) -> str:
+        """Return the arguments of the constructor for ``repr``: those that differ from their defaults.
+
+        The component has to keep them as attributes of the same names, or with an underscore before. A run's
+        ``config.yaml`` describes a component that was made in Python by this text, and resuming the run
+        compares it.
+
+        >>> class Scaled(Component):
+        ...     def __init__(self, scale: float = 1.0) -> None:
+        ...         super().__init__()
+        ...         self.scale = scale
+        >>> Scaled(2.0), Scaled()
+        (Scaled(scale=2.0), Scaled())
+        """
+        known = [
+            (parameter, vars(self)[kept])
+            for name, parameter in inspect.signature(type(self)).parameters.items()
+            for kept in (name, f"_{name}")
+            if kept in vars(self)
+        ]
+        return ", ".join(
+            f"{parameter.name}={value!r}"
+            for parameter, value in known
+            if _plain(value) and not _same(value, parameter.default)
+        )
+
     def arrays(self) -> dict[str, Tensor]:
         """Return arrays that a report may plot, by name. They are stored in the run's ``arrays.npz``."""
         return {}
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value is a number, a text, or a collection of these."""
+    if isinstance(value, Mapping):
+        return all(map(_plain, value.values()))
+    if isinstance(value, list | tuple | set | frozenset | range):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, bool | int | float | complex | str | bytes)
+
+
+def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, list | tuple) and isinstance(default, list | tuple):
+        return list(value) == list(default)
+    return type(value) is type(default) and value == default

@@ -28,7 +28,8 @@ from ffcore.plugin.targets import TARGET, peek_target
 OBJECT = "object"
 """The ``kind`` in the record of an object that cannot be imported."""
 
-_LONGEST = 120  # characters of a description
+_LONGEST = 120  # characters of a description in a message
+_RECORDED = 2000  # in a record, by which the objects of a resumed run are compared
 
 
 class Validated:
@@ -97,7 +98,7 @@ def misfit(value: object, noun: str) -> str | None:
     return f"{a(_what(value))} is not {contract.article} ({_wanted(contract)})"
 
 
-def short(value: object) -> str:
+def short(value: object, longest: int = _LONGEST) -> str:
     """Returns an object's repr in one line of limited length, the same in every process.
 
     >>> short(print), short([1, 2])
@@ -117,7 +118,7 @@ def short(value: object) -> str:
             text = text.replace("( (", "((").replace(") )", "))")  # torch's modules
         except Exception:  # raised by the object's own __repr__
             text = type(value).__name__
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def target_of(value: object) -> str | None:
@@ -161,7 +162,7 @@ def record(value: object) -> dict[str, Any]:
     if isinstance(value, Absent):
         return {"kind": OBJECT, "is": value.described}
     target = target_of(value)
-    return {"kind": target} if target is not None else {"kind": OBJECT, "is": short(value)}
+    return {"kind": target} if target is not None else {"kind": OBJECT, "is": short(value, _RECORDED)}
 
 
 def is_record(value: object) -> TypeGuard[dict[str, Any]]:

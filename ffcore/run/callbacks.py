@@ -20,6 +20,7 @@ from ffcore.errors import FOREIGN, UserError, at_path, closest, one_line
 from ffcore.plugin.targets import load_target
 from ffcore.recipe.callbacks import LOGGERS, CallbackItem
 from ffcore.recipe.schema import Recipe
+from ffcore.run.box_use import BoxUse
 from ffcore.run.callback_checks import (
     Given,
     refuse_kind,
@@ -30,7 +31,11 @@ from ffcore.run.callback_checks import (
 from ffcore.run.checkpoints import Checkpoints
 from ffcore.run.histograms import Histograms
 from ffcore.run.loggers import FeedLoggers, guard
+from ffcore.run.metering import Metering
 from ffcore.run.stopping import Stop
+
+_OWN = tuple(one.__qualname__ for one in (Metering, History, Histograms, BoxUse, Stop, Checkpoints))
+"""State keys of the callbacks that every run has."""
 
 
 class Callbacks:
@@ -96,9 +101,24 @@ class Callbacks:
             others = [other for other in self._callbacks.values() if other is not callback]
             refuse_unfit(path, callback, Given(self.recipe, module, validated, others))
 
-    def refuse_resumed(self, learned: bool) -> None:
-        """See `ffcore.run.callback_checks.refuse_resumed`; a run that has ``learned`` is only tested."""
-        if not learned:
+    def refuse_resumed(self, run_dir: Path, state: Mapping[str, Any]) -> None:
+        """Check that the callbacks of a checkpoint are here and can be restored.
+
+        Args:
+            run_dir: the run directory, for the message.
+            state: the content of the checkpoint.
+
+        Raises:
+            UserError: one is missing, or see `ffcore.run.callback_checks.refuse_resumed`.
+        """
+        here = {*_OWN, *(_state_key(path, callback) for path, callback in self._callbacks.items())}
+        for key in state["callbacks"]:
+            if key not in here:
+                raise UserError(
+                    f"--resume {run_dir}: its callback {key} was given from Python and has a state; resume "
+                    f"the run with ffcore.resume({str(run_dir)!r}, callbacks=[…])"
+                )
+        if not state["ffcore"].get("learned", False):  # a run that has learned is only tested
             refuse_resumed(self._callbacks)
 
     def loggers(self, path: Path, warn: Callable[[str], None]) -> list[Logger]:
@@ -220,9 +240,7 @@ def _refuse_twins(callbacks: Mapping[str, L.Callback]) -> None:
     bars = [path for path, callback in callbacks.items() if isinstance(callback, ProgressBar)]
     if len(bars) > 1:
         raise UserError(f"{bars[1]}: {bars[0]} is a progress bar already; remove one of them")
-    taken: dict[str, str] = dict.fromkeys(
-        (one.__qualname__ for one in (History, Histograms, Stop, Checkpoints)), "ffcore"
-    )
+    taken: dict[str, str] = dict.fromkeys(_OWN, "ffcore")
     for path, callback in callbacks.items():
         key = _state_key(path, callback)
         if type(callback).state_dict is L.Callback.state_dict:

@@ -101,7 +101,7 @@ def resume(
         if state is not None:
             job.refuse_other_data(run_dir, state["ffcore"]["data"])
             report_changed_plugins(state["ffcore"].get("plugins", {}), reporter(console))
-            job.callbacks.refuse_resumed(state["ffcore"].get("learned", False))
+            job.callbacks.refuse_resumed(run_dir, state)
         # With a checkpoint, Lightning restores all weights; those of ``start`` must not be loaded again.
         started = start.load(job.module, own) if state is None else state["ffcore"].get("start")
         stack.enter_context(apart(join.threads(own)))

@@ -262,7 +262,38 @@ def test_a_run_is_resumed_with_its_objects(quick, tmp_path):
     other = {**given, "network": [nn.Sequential(nn.Flatten(), nn.Linear(64, 50)), *network[1:]]}
     with pytest.raises(UserError, match=r"config\.yaml or an object has been changed since the run began"):
         ffcore.resume(part, **other)
+    other = {**given, "data": {"augment": [Shift(2)]}}
+    with pytest.raises(UserError, match=r"config\.yaml or an object has been changed since the run began"):
+        ffcore.resume(part, **other)
     assert_equal(ffcore.resume(part, **given), whole)
+
+
+class Sums(CutAt):
+    """Has a state, the number of batches."""
+
+    seen, resumed = 0, False
+
+    def on_train_batch_end(self, trainer, *args):
+        self.seen += 1
+        if not self.resumed:
+            super().on_train_batch_end(trainer, *args)
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state_dict):
+        self.seen, self.resumed = state_dict["seen"], True
+
+
+def test_a_run_is_not_resumed_without_a_callback_that_has_a_state(quick, tmp_path):
+    part = tmp_path / "part"
+    with pytest.raises(CutError):
+        quick(callbacks=[Sums()], run_dir=part)
+    with pytest.raises(UserError, match=r"its callback Sums was given from Python.*callbacks=\[…\]"):
+        ffcore.resume(part)
+    again = Sums()
+    ffcore.resume(part, callbacks=[again])
+    assert again.seen == 2 * 13  # batches of two epochs
 
 
 def test_a_run_without_objects_raises_for_objects(finished):
