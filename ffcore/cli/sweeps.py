@@ -92,5 +92,6 @@ def summarise_again(folder: Path) -> None:
     sweep = Sweep.read(folder)
     directory.refuse_read_only(folder)
     with directory.locked(folder):
-        sweep.refresh()
+        sweep.mark()
+        sweep.write()
     print_sweep(sweep)

@@ -61,16 +61,19 @@ def launch(
         130: interrupted.
 
     Raises:
-        UserError: another process writes to this sweep, or the storage of a search cannot be opened.
+        UserError: another process writes to this sweep, its directory is read-only, or the storage of a
+            search cannot be opened; nothing has been written.
         RunError: the storage of a search has failed.
     """
     with directory.locked(sweep.folder), _signals() as pressed:
         for run in sweep.runs:
             if run.status == INTERRUPTED:  # of an earlier call: the run is unfinished again
                 run.status = None
+        directory.refuse_read_only(sweep.folder)
         sweep.jobs = jobs or sweep.jobs
-        sweep.refresh()
+        sweep.mark()
         source = _source(sweep, tell)
+        sweep.write()  # not before: a storage that cannot be opened changes nothing
         ends = math.inf if max_time is None else time.monotonic() + max_time
         _Work(sweep, source, program, sweep.jobs, tell).until_done(ends, pressed)
         source.close()

@@ -191,8 +191,8 @@ class Sweep:
         """Returns the path of a run's output."""
         return self.folder / f"{run.name}.log"
 
-    def refresh(self) -> None:
-        """Mark all runs that have results as done, also those started by hand, and write the summary.
+    def mark(self) -> None:
+        """Mark all runs that have results as done, also those started by hand.
 
         Raises:
             UserError: the results of a run are damaged.
@@ -200,7 +200,6 @@ class Sweep:
         for run in self.runs:
             if self.results(run) is not None:
                 run.status, run.error, run.pruned = 0, None, False
-        self.write()
 
     def write(self) -> None:
         """Write ``summary.json`` and ``summary.md``."""

@@ -179,6 +179,9 @@ def reopened(folder: Path, *, trials: int | None = None, storage: str | None = N
         return sweep
     if trials is not None:
         _refuse_trials(trials)
+        had = sum(trial.state != "running" for trial in sweep.search.found)
+        if trials < had:
+            raise UserError(f"{option('trials')}: {trials}: the search has had {had} trials; give more")
         sweep.search.trials = trials
     if storage is not None:
         from ffcore.run.study import absolute_url

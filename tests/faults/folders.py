@@ -65,7 +65,8 @@ def make(folder: Path) -> None:
         # in this process: those of `--seeds` would import torch again
         quiet(["run", *options, f"seed={seed}", "--run-dir", str(sweep.folder / f"seed-{seed}")])
         sweep.runs.append(SweepRun(f"seed-{seed}", (), (f"seed={seed}",), seed))
-    sweep.refresh()
+    sweep.mark()
+    sweep.write()
     with suppress(KeyboardInterrupt):
         ffcore.train("digits/ff", run_dir=folder / "begun", callbacks=[Stop()], **overrides())
 

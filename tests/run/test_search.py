@@ -131,6 +131,24 @@ def test_the_same_seed_gives_the_same_trials_also_when_resumed():
     assert points(other) != points(whole)[:2]
 
 
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////nowhere/x.db"])
+def test_a_storage_that_does_not_open_leaves_the_search_as_it_was(url):
+    sweep = begin(trials=1)
+    launch(sweep)
+    before = (sweep.folder / "summary.json").read_text()
+    with pytest.raises(UserError, match=r"cannot be opened|is gone"):
+        launch(sweeping.reopened(sweep.folder, storage=url, trials=3))
+    assert (sweep.folder / "summary.json").read_text() == before
+    assert launch(sweeping.reopened(sweep.folder, trials=2)) == 0
+
+
+def test_fewer_trials_than_a_search_has_had_are_refused():
+    sweep = begin(trials=2)
+    launch(sweep)
+    with pytest.raises(UserError, match=r"^--trials: 1: the search has had 2 trials; give more"):
+        sweeping.reopened(sweep.folder, trials=1)
+
+
 def test_the_value_of_a_trial_is_the_mean_over_its_seeds():
     sweep = begin(seeds=(1, 3), trials=2)
     launch(sweep)
