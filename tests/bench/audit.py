@@ -5,8 +5,9 @@
 
 A recipe and its twin run one after the other, each in a process of its own. With --epochs a run is cut: its
 rates and patience are those of a run of so many epochs. Rows are kept in docs/results/audit.json, and what is
-kept is not measured again. Times are CPU times on one thread of a CPU, since other programs may run too, and
-those of a clock on a GPU. On a GPU the energy comes from NVML (pip install ffcore[energy]).
+kept is not measured again; rows of another device or number of epochs belong into another file (--keep).
+Times are CPU times on one thread of a CPU, since other programs may run too, and those of a clock on a GPU,
+where the energy comes from NVML (pip install ffcore[energy]).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PAGE = Path(__file__).parent / "audit.md.in"
 
 RECIPES = tuple(sorted(name for name in names() if name.startswith("audit/")))
 
+COUNTERS = ("gpu", "gpu, sampled", "cpu")  # the first that was read; the audit has that of the GPU
 REACHED = 0.984  # accuracy of the audit's backprop on MNIST
 
 # Of single runs, from raw logs and the README of the audit's code (2025 and May 2026); A100-SXM4-40GB.
@@ -82,6 +84,7 @@ def measured(recipe: str, seed: int, root: str, epochs: int | None, device: str)
     costs = results["costs"]
     clock = "cpu_seconds" if device == "cpu" else "seconds"
     return {
+        "on": device,
         "test_error": results["test"]["error"],
         "epochs": results["epochs"],
         "cut": epochs,
@@ -144,9 +147,8 @@ def cells(recipe: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     def mean(key: str) -> float:
         return statistics.fmean(float(row[key]) for row in rows)
 
-    # the audit has that of the GPU
-    known = [row["joules"].get("gpu", row["joules"].get("cpu")) for row in rows if row["joules"]]
-    used = statistics.fmean(known) if known else None
+    known = [next((row["joules"][name] for name in COUNTERS if name in row["joules"]), None) for row in rows]
+    used = None if None in known else statistics.fmean(joules for joules in known if joules is not None)
     made = [row["multiplications"] for row in rows if row["multiplications"] is not None]
     cut = rows[0]["cut"]
     return [
@@ -199,33 +201,43 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return "\n".join([*lines, *([f"Energy that is not reported: {'; '.join(why)}."] if why else [])])
 
 
+def rows_in(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the rows of a file by recipe and seed; none if there is no file."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def main() -> None:
     """Measure recipes, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all of audit/*")
     parser.add_argument("--root", default="", help="directory of the data sets")
-    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--seeds", default="1", help="such as 1,2,3: a run for each")
     parser.add_argument(
         "--epochs", type=int, help="cut runs to so many epochs, or so many for each layer that learns alone"
     )
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--keep", type=Path, default=KEPT)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu")
+    parser.add_argument("--keep", type=Path, default=KEPT, help="file of the rows")
     parser.add_argument("--write", type=Path, help="file for the page")
     options = parser.parse_args()
     for recipe in options.recipes or (() if options.write else RECIPES):
         if recipe not in RECIPES:
             parser.error(f"{recipe}: no recipe of the audit; known: {', '.join(RECIPES)}")
         for seed in options.seeds.split(","):
-            kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.is_file() else {}
-            if seed in kept.get(recipe, {}):
+            if (known := rows_in(options.keep).get(recipe, {}).get(seed)) is not None:
+                if (known["on"], known["cut"]) != (options.device, options.epochs):
+                    parser.error(f"{options.keep} has {recipe} of another --device or --epochs; give --keep")
+                print(f"{recipe}, seed {seed}: kept in {options.keep}", flush=True)
                 continue
             row = measured(recipe, int(seed), options.root, options.epochs, options.device)
+            kept = rows_in(options.keep)  # again: another process may have written meanwhile
             kept.setdefault(recipe, {})[seed] = row
             write_json(options.keep, kept)
             print(recipe, seed, row, flush=True)
     if options.write is not None:
-        kept = json.loads(options.keep.read_text(encoding="utf-8")) if options.keep.is_file() else {}
-        text = PAGE.read_text(encoding="utf-8").replace("{table}", table(kept))
+        text = PAGE.read_text(encoding="utf-8").replace("{table}", table(rows_in(options.keep)))
         options.write.write_text(text, encoding="utf-8")
 
 
