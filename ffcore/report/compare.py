@@ -19,6 +19,7 @@ from ffcore.report.images import draw_receptive, weights_of
 from ffcore.report.legend import shared_legend
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, Section
+from ffcore.report.spent import comparable
 from ffcore.report.style import (
     INK,
     MUTED,
@@ -92,12 +93,14 @@ def _check(folder: Path, force: bool) -> None:
 def _results(named: Named) -> Section:
     """Results."""
     rows = compared([run.results for run in named.values()], list(map(literal, named)))
+    counters = ", ".join(comparable([run.get("costs") for run in named.values()]))
     full = {
         "test": "test error (%)",
         "paper": "paper (%)",
         "val.": "validation error (%)",
         "time": "training time",
         "mult.": "multiplications to learn",
+        "energy": f"energy to learn ({counters})",
         "memory": "peak memory",
         "param.": "parameters",
     }

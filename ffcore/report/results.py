@@ -8,80 +8,23 @@ results["test"]["accuracy"]        # the same value by key
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Self, get_type_hints
-
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo
-from pydantic_core import CoreSchema, core_schema
+from typing import Any, ClassVar
 
 from ffcore.errors import UserError
 from ffcore.files import CONFIG, RESULTS, SUMMARY
 from ffcore.reading import read_json
+from ffcore.report.cost_record import Costs
+from ffcore.report.keyed import Record, fields_of
 from ffcore.report.values import Counts, Percent, PerSource, Real, Seconds, Shape, Share, Whole
 
 __all__ = ["Accuracies", "Block", "DataSummary", "Paper", "Record", "Results", "Source"]
 
 FORMAT = 1
 """Version of the results, metrics and arrays of a run; a newer version cannot be read."""
-
-
-class Record(dict[str, Any]):
-    """A read-only dictionary whose known keys are attributes too.
-
-    Unknown keys, such as those of a newer version, are kept in the dictionary. It can be written as JSON.
-
-    Args:
-        content: a mapping of JSON values.
-        partial: keys may be missing or null, as in older runs; their attributes are then missing too.
-
-    Raises:
-        UserError: a key without a default is missing, or a value has another type.
-    """
-
-    always: ClassVar[tuple[str, ...]] = ()
-    """Keys that every version has written."""
-
-    def __init__(self, content: Mapping[str, Any], *, partial: bool = False) -> None:
-        super().__init__(content)
-        # Nested records replace their plain mappings, both as attributes and under their keys.
-        for name, (adapter, required) in _fields(type(self)).items():
-            if name not in content:
-                if required and (not partial or name in self.always):
-                    raise UserError(f"{name!r} is missing")
-                continue
-            if partial and content[name] is None and name not in self.always:
-                continue
-            try:
-                value = adapter.validate_python(content[name], context=partial)
-            except ValidationError as error:
-                raise UserError(_problem(name, error)) from error
-            object.__setattr__(self, name, value)
-            if isinstance(value, Record):
-                super().__setitem__(name, value)
-            elif isinstance(value, tuple) and value and isinstance(value[0], Record):
-                super().__setitem__(name, list(value))
-
-    def _read_only(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} is read-only; make a copy with dict(…) to change it")
-
-    __setitem__ = __delitem__ = __ior__ = _read_only
-    update = pop = popitem = clear = setdefault = _read_only
-
-    def __reduce__(self) -> tuple[type[Self], tuple[dict[str, Any]]]:
-        return type(self), (dict(self),)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def made(content: dict[str, Any], info: ValidationInfo) -> Record:
-            return cls(content, partial=bool(info.context))
-
-        return core_schema.with_info_after_validator_function(
-            made, core_schema.dict_schema(core_schema.str_schema())
-        )
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -119,7 +62,7 @@ class Accuracies(Record):
     @property
     def measures(self) -> dict[str, float | None]:
         """Measures of the task and metrics of the algorithm by name; None for one that was not finite."""
-        known = ("per_block", "confusion") if "per_block" in self else tuple(_fields(type(self)))
+        known = ("per_block", "confusion") if "per_block" in self else tuple(fields_of(type(self)))
         return {name: value for name, value in self.items() if name not in known}
 
 
@@ -232,8 +175,7 @@ class Results(Record):
         sources: sources of evidence.
         boxes: ``calls, rows, seconds`` of each black box by purpose: fitting, learning, measuring; None
             without one.
-        costs: ``phases`` with time, CPU time, samples, multiplications, energy in J and peak memory of
-            each, the ``counters`` of energy, and why others are ``missing``; None for older runs.
+        costs: what each phase has cost; None for older runs.
         stopped: after how many epochs validation has stopped each block; None without such a schedule.
         contribution: kind of the layer contribution, which combines evidence.
         data: the data set.
@@ -274,7 +216,7 @@ class Results(Record):
     cost_sheet: Mapping[str, Any] | None = None
     sources: tuple[Source, ...] = ()
     boxes: Mapping[str, Any] | None = None
-    costs: Mapping[str, Any] | None = None
+    costs: Costs | None = None
     stopped: Mapping[str, Any] | None = None
     contribution: str | None = None
     data: DataSummary | None = None
@@ -352,19 +294,3 @@ def _file(path: Path) -> Path:
     except OSError as error:
         raise UserError(f"{str(path)!r}: cannot be read: {error.strerror}") from error
     raise UserError(f"{str(path)!r} is not a run directory: it has no {RESULTS}")
-
-
-@functools.cache
-def _fields(kind: type[Record]) -> dict[str, tuple[TypeAdapter[Any], bool]]:
-    """Returns the validator of each field, and whether it is required. Cached: adapters are slow to make."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        one.name: (TypeAdapter(hints[one.name]), one.default is MISSING and one.default_factory is MISSING)
-        for one in fields(kind)  # type: ignore[arg-type]
-    }
-
-
-def _problem(name: str, error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(map(str, (name, *first["loc"])))
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ffcore.report.record import RunRecord
@@ -68,17 +68,29 @@ def energies(costs: Mapping[str, Any] | None) -> dict[str, float]:
     return total
 
 
-def used(costs: Mapping[str, Any] | None) -> float | None:
-    """Returns the energy of GPUs and processors in J; None if no counter could be read.
+def comparable(runs: Sequence[Mapping[str, Any] | None]) -> list[str]:
+    """Returns the counters by which the energy of several runs can be compared: all runs with any have them.
 
-    Sampled power is that of the same GPUs.
+    Sampled power is that of the same GPUs: it is taken where a run lacks the counter of the total energy.
     """
-    known = [joules for name, joules in energies(costs).items() if name in ("gpu", "cpu")]
+    read = [set(_learning(costs)["joules"]) for costs in runs if _learning(costs).get("joules")]
+    common = set.intersection(*read) if read else set()
+    gpu = [name for name in ("gpu", "gpu, sampled") if name in common][:1]
+    return [*gpu, *(["cpu"] if "cpu" in common else [])]
+
+
+def used(costs: Mapping[str, Any] | None, counters: Sequence[str]) -> float | None:
+    """Returns the energy of learning in J by these counters; None without them."""
+    joules = _learning(costs).get("joules") or {}
+    known = [joules[name] for name in counters if name in joules]
     return sum(known) if known else None
 
 
 def multiplications(costs: Mapping[str, Any] | None) -> int | None:
     """Returns the multiplications of learning; None if they are not known."""
-    learning = (costs or {}).get("phases", {}).get("learning") or {}
-    made = learning.get("multiplications")
+    made = _learning(costs).get("multiplications")
     return None if made is None else int(made)
+
+
+def _learning(costs: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return (costs or {}).get("phases", {}).get("learning") or {}

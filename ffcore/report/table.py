@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ffcore.report.differences import grouped
 from ffcore.report.record import deep
-from ffcore.report.spent import energies, energy, multiplications, used
+from ffcore.report.spent import comparable, energies, energy, multiplications, used
 from ffcore.report.text import (
     NOTHING,
     clock,
@@ -161,6 +161,9 @@ def compare_table(results: Sequence[Results], names: Sequence[str] | None = None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     errors = "test, paper, val." if "paper" in columns else "test, val."
     table.caption = f"{errors}: error in percent; time: training time"
+    if "energy" in columns:
+        read = ", ".join(comparable([run.get("costs") for run in results]))
+        table.caption += f"; energy: of learning ({read})"
     table.caption_justify = "left"
     for column in columns:
         if column == "run":
@@ -176,7 +179,8 @@ def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> 
     """Returns the cells of each run's row by column, as in `compare_table`."""
     names = names or [str(run.get("recipe", NOTHING)) for run in results]
     papers = any(deep(run, "paper", "test_error") is not None for run in results)
-    rows = [{"run": name} | _metrics(run) for name, run in zip(names, results, strict=True)]
+    counters = comparable([run.get("costs") for run in results])
+    rows = [{"run": name} | _metrics(run, counters) for name, run in zip(names, results, strict=True)]
     # columns without information
     idle = set() if papers else {"paper"}
     idle |= {name for name in ("mult.", "energy") if all(row[name] == NOTHING for row in rows)}
@@ -216,7 +220,7 @@ def _headline(run: Results, split: str) -> str:
     return _bare(error(deep(run, split, "accuracy")))
 
 
-def _metrics(run: Results) -> dict[str, str]:
+def _metrics(run: Results, counters: Sequence[str]) -> dict[str, str]:
     paper = deep(run, "paper", "test_error")
     return {
         "seed": str(run.get("seed", NOTHING)),
@@ -227,7 +231,7 @@ def _metrics(run: Results) -> dict[str, str]:
         "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),
         "mult.": short(multiplications(run.get("costs"))),
-        "energy": energy(used(run.get("costs"))),
+        "energy": energy(used(run.get("costs"), counters)),
         "memory": memory(run.get("peak_memory")),
         "param.": short(run.get("parameters")),
     }

@@ -91,11 +91,13 @@ def test_summary_has_training_time_and_total_time(fake_run: FakeRun) -> None:
 
 def test_summary_names_the_schedule_and_what_multiplies_outside(fake_run: FakeRun) -> None:
     run = RunRecord.read(fake_run())
+    run.results["stopped"] = {"dense1": 7}
     run.config["schedule"] = {"kind": "greedy", "epochs": 3, "cache": False, "patience": None}
     run.results.update(boxes={"program1": {}}, blocks=[{"name": "program1", "multiplications": 0}])
     body = summary(run).body
     assert "| schedule | greedy, epochs: 3 |" in body
-    assert "| multiplications | 0 a sample; without those of program1 |" in body
+    assert "| learned until epoch | dense1: 7 |" in body
+    assert "| multiplications of a pass | 0 a sample; without those of program1 |" in body
 
 
 def test_summary_of_an_old_run_has_only_the_total_time(fake_run: FakeRun) -> None:

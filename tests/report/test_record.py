@@ -97,6 +97,8 @@ def test_missing_directory_raises(tmp_path: Path) -> None:
         ("data.classes", "abc", "classes: "),
         ("format", 99, "made by a newer version, in format 99"),
         ("versions", {"torch": 2}, "versions.torch: "),
+        ("costs", {"phases": 3}, "costs: phases: Input should be a valid dictionary"),
+        ("costs", {"phases": {"learning": {"seconds": "a"}}}, "costs: phases.learning: seconds: "),
     ],
 )
 def test_values_of_another_type_are_named(fake_run: FakeRun, path: str, value: Any, message: str) -> None:

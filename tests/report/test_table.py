@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from ffcore.report import RunRecord, compare_table, differences_table, results_table
+from ffcore.report.table import compared
 from tests.report.conftest import FakeRun
 
 
@@ -78,3 +79,16 @@ def test_path_of_a_setting_is_never_shortened() -> None:
     text = printed(differences_table({path: ["units", "a value of many words " * 3]}, ["one", "two"]))
     assert row(text, path).startswith(f"{path} units a value of")
     assert "…" not in text
+
+
+def _spending(joules):
+    return {"costs": {"phases": {"learning": {"joules": joules}, "test": {"joules": {"gpu": 9e9}}}}}
+
+
+def test_energy_is_that_of_learning_by_counters_that_all_runs_have():
+    several = [{"gpu": 3600.0, "gpu, sampled": 7200.0, "cpu": 36.0}, {"gpu, sampled": 360.0}, {}]
+    cells = [row["energy"] for row in compared([_spending(each) for each in several])]
+    assert cells == ["2.00 Wh", "0.100 Wh", "–"]
+    cells = [row["energy"] for row in compared([_spending(each) for each in several[:1]])]
+    assert cells == ["1.01 Wh"]
+    assert "energy" not in compared([_spending({"gpu": 1.0}), _spending({"cpu": 1.0})])[0]
