@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ffcore.run.analysis import analyse
     from ffcore.run.cost_meter import CostMeter
     from ffcore.run.evaluation import evaluate
+    from ffcore.run.exits import choose_exits
     from ffcore.run.fit import fit
 
 _LAZY = {
@@ -30,6 +31,7 @@ _LAZY = {
     "Network": "ffcore.network:Network",
     "activities": "ffcore.by_hand:activities",
     "analyse": "ffcore.run.analysis:analyse",
+    "choose_exits": "ffcore.run.exits:choose_exits",
     "cost_sheet": "ffcore.build.cost_sheet:cost_sheet",
     "delocalize": "ffcore.build.localize:delocalize",
     "evaluate": "ffcore.run.evaluation:evaluate",
@@ -50,6 +52,7 @@ __all__ = [
     "activities",
     "add_plugin",
     "analyse",
+    "choose_exits",
     "cost_sheet",
     "delocalize",
     "evaluate",

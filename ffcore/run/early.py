@@ -62,7 +62,7 @@ class EarlyPredictor:
 
     def __init__(self, predictor: Predictor) -> None:
         record = ExitRecord.read(predictor.path)
-        choose = f"choose them with: ffcore eval {predictor.path} --exits"
+        choose = f"choose them with: ffcore eval {predictor.path} --exits, or from Python ffcore.choose_exits"
         if record is None:
             raise UserError(f"{predictor.path}: has no thresholds of early exits; {choose}")
         if record.weights != checksum(predictor.module):

@@ -14,7 +14,7 @@ import torch
 
 from ffcore import files
 from ffcore.build.form import Form
-from ffcore.data.images import Split
+from ffcore.data.images import Dataset, Split
 from ffcore.engine.measures import measures_of
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import RunError, UserError
@@ -108,14 +108,20 @@ def refuse_other_overrides(overrides: Sequence[str]) -> None:
             )
 
 
-def open_data(predictor: Predictor, overrides: tuple[str, ...]) -> Data:
-    """Returns the run's data, or those of the overrides, with the mean and std of the run's training data."""
+def open_data(predictor: Predictor, overrides: tuple[str, ...], given: Dataset | None = None) -> Data:
+    """Returns the run's data, or other ones, with the mean and std of the run's training data.
+
+    Args:
+        predictor: of the run.
+        overrides: where the data are now.
+        given: the data set of a run whose data were given from Python.
+    """
     recipe = predictor.recipe
     if overrides:
         recipe = load_recipe(str(predictor.path / files.CONFIG), overrides)
-    data = Data.open(recipe, task=predictor.form.task, encoding=predictor.encoding)
+    data = Data.open(recipe, given, predictor.form.task, predictor.encoding)
     changed = differing(checksums(predictor.provenance), checksums(data.images.provenance))
-    if changed is not None and not overrides:
+    if changed is not None and not overrides and given is None:
         warnings.warn(
             f"{changed}: has changed since the run was trained: its checksum differs; the accuracy is that "
             "of the new data",

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore import files
-from ffcore.data.images import Split
+from ffcore.data.images import Dataset, Split
 from ffcore.errors import UserError, expect
 from ffcore.local.early import Early
 from ffcore.local.exits import Measured, Operation, candidates, cheapest, thresholds
@@ -64,46 +64,50 @@ class _Way:
 @own_settings(warn=False)
 @torch.no_grad()
 def choose_exits(
-    run_dir: Path,
+    run: str | Path | Predictor,
     tolerance: float = TOLERANCE,
     overrides: tuple[str, ...] = (),
     tell: Callable[[str], object] = lambda what: None,
+    *,
+    data: Dataset | None = None,
 ) -> ExitRecord:
     """Chooses the thresholds of a run, and writes them with what they give into its file ``exits.json``.
 
     Only the validation split takes part in the choice. Test data are measured afterwards.
 
     Args:
-        run_dir: the run directory.
+        run: the run directory, or what `ffcore.load` returns, for a run of Python objects.
         tolerance: largest loss of accuracy on validation against all blocks, in percentage points.
         overrides: where the run's data are now, such as ``data.root=…``.
         tell: called with what is done next.
+        data: the data set of a run whose data were given from Python, as it was given; of a run of
+            `ffcore.fit` that of `ffcore.run.fit.dataset_of`.
 
     Raises:
         UserError: the run has no validation split, its evidence is not known block by block, or its data
             cannot be read or are other data; or the directory cannot be written to.
 
     Example:
-        ``choose_exits(Path("runs/mnist-ff"), tolerance=0.1).ways[1].test.multiplications`` is the mean number
-        of multiplications with early exits.
+        ``ffcore.choose_exits("runs/mnist-ff", tolerance=0.1).ways[1].test.multiplications`` is the mean
+        number of multiplications with early exits.
     """
     expect("tolerance", tolerance, (int, float), "percentage points")
     if not 0 <= tolerance <= 100:
         raise UserError(f"tolerance: should be from 0 to 100 percentage points, not {tolerance}")
     refuse_other_overrides(overrides)
-    predictor = Predictor(run_dir)
+    predictor = run if isinstance(run, Predictor) else Predictor(run)
     early = early_of(predictor.module)
     refuse_read_only(predictor.path)
-    data = open_data(predictor, overrides)
-    other = differing(checksums(predictor.provenance), checksums(data.images.provenance))
+    opened = open_data(predictor, overrides, data)
+    other = differing(checksums(predictor.provenance), checksums(opened.images.provenance))
     if other is not None:
         raise UserError(f"exits: are chosen on the run's own validation split, but {other} has other data")
-    if data.val is None:
+    if opened.val is None:
         raise UserError(
             "exits: are chosen on the validation split, which the run has not; set data.validation"
         )
     with precision(predictor.recipe, torch.device("cpu")):
-        return _chosen(predictor, early, data, data.val, tolerance, tell)
+        return _chosen(predictor, early, opened, opened.val, tolerance, tell)
 
 
 def _chosen(

@@ -103,15 +103,7 @@ def fit(
         )
     expect("trainer", trainer or {}, Mapping, "a mapping of options")
     expect("augment", augment, Sequence, "a list of augmentations")
-    parts = {"train": read("train", train_data, net.task)}
-    if val is not None:
-        parts["val"] = read("val", val, net.task)
-    if test is not None:
-        parts["test"] = read("test", test, net.task)
-    if net.floats is False:  # bytes are tokens then: a loader would scale them to 0 … 1
-        parts = {name: Split(_whole_numbers(part.x), part.y) for name, part in parts.items()}
-    if val is None and test is None:
-        parts["train"], parts["val"] = _cut(parts["train"], validation, net.seed)
+    data = dataset_of(net, train_data, val, test, validation=validation, name=name, classes=classes)
     recipe = _recipe(
         {
             "name": name,
@@ -135,7 +127,6 @@ def fit(
         raise UserError(
             "trainer.select: 'best' selects on val; give test samples, which nothing is selected on"
         )
-    data = _data(parts, net.task, classes, name)
     folder = Path(run_dir) if run_dir is not None else None
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
     how: dict[str, Any] = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
@@ -144,6 +135,33 @@ def fit(
     if folder is None:
         raise UserError("resume: give the run directory as run_dir")
     return run_resume(folder, **how, net=net)
+
+
+def dataset_of(
+    net: Network,
+    train_data: Samples,
+    val: Samples | None = None,
+    test: Samples | None = None,
+    *,
+    validation: float = 0.1,
+    name: str = "network",
+    classes: Sequence[str] | None = None,
+) -> Dataset:
+    """Return the data set of a run of `fit`, from the same arguments; see there.
+
+    Raises:
+        UserError: samples or targets do not fit the network's task.
+    """
+    parts = {"train": read("train", train_data, net.task)}
+    if val is not None:
+        parts["val"] = read("val", val, net.task)
+    if test is not None:
+        parts["test"] = read("test", test, net.task)
+    if net.floats is False:  # bytes are tokens then: a loader would scale them to 0 … 1
+        parts = {part: Split(_whole_numbers(split.x), split.y) for part, split in parts.items()}
+    if val is None and test is None:
+        parts["train"], parts["val"] = _cut(parts["train"], validation, net.seed)
+    return _data(parts, net.task, classes, name)
 
 
 def _whole_numbers(x: Any) -> Any:

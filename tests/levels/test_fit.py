@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
 from ffcore.errors import UserError
+from ffcore.run.fit import dataset_of
 
 TRAINER = {"threads": 1}
 
@@ -62,6 +63,20 @@ def test_a_run_directory_has_all_files(run):
     assert run.results.test.accuracy > 0.5
     assert run.results.seed == 3
     assert json.loads((run.path / "results.json").read_text())["split"]["validation"]["count"] == 200
+
+
+def test_early_exits_of_a_network_made_in_python_are_chosen_in_python(run):
+    x, y = digits()
+    splits = (x[:1200], y[:1200]), (x[1200:1400], y[1200:1400]), (x[1400:], y[1400:])
+    predictor = ffcore.load(run.path, net=network())
+    record = ffcore.choose_exits(predictor, 1.0, data=dataset_of(network(), *splits))
+    assert record.ways[0].test.accuracy == pytest.approx(run.results.test.accuracy)
+    assert record.ways[1].test.multiplications <= record.ways[0].test.multiplications
+    assert len(ffcore.load(run.path, net=network()).early().predict(x[:5])) == 5
+    (run.path / "exits.json").unlink()
+    swapped = dataset_of(network(), splits[0], splits[2], splits[1])
+    with pytest.raises(UserError, match="exits: are chosen on the run's own validation split"):
+        ffcore.choose_exits(predictor, data=swapped)
 
 
 def test_the_network_itself_has_learned(run):
