@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ffcore.errors import UserError, expect
+from ffcore.errors import UserError, expect, expect_time
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     report: bool = True,
     auto_resume: bool = False,
+    max_time: float | None = None,
     **overrides: Any,
 ) -> Run:
     """Train a recipe and write its run directory.
@@ -50,6 +51,7 @@ def train(
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         auto_resume: if ``run_dir`` has a run of the recipe, resume it, or return it if it is finished: for
             programs that torchrun, SLURM or Kubernetes starts again.
+        max_time: seconds after which the run writes a checkpoint and stops, if it is not finished.
         overrides: parts of the recipe to change, nested as in YAML: ``seed=2, trainer={"max_epochs": 2}``.
             A list replaces the whole list of the recipe; a path names one entry:
             ``**{"network.0.units": 100}``. An object may replace any kind:
@@ -57,6 +59,7 @@ def train(
 
     Raises:
         ffcore.errors.UserError: when the recipe, the data or an argument is wrong. Nothing has been written.
+        ffcore.errors.TimeUpError: when ``max_time`` has passed; `resume` continues the run.
     """
     from rich.console import Console
 
@@ -79,7 +82,9 @@ def train(
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
     if auto_resume and directory is None:
         raise UserError("auto_resume: needs run_dir, the directory of the run")
+    expect_time(max_time)
     options: Any = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
+    options["max_time"] = max_time
     if auto_resume and directory is not None and (directory / CONFIG).is_file():
         return again(directory, resolved, **options)
     return run_train(resolved, directory, **options)
@@ -95,6 +100,7 @@ def resume(
     report: bool = True,
     trust: bool = False,
     net: Network | None = None,
+    max_time: float | None = None,
     **overrides: Any,
 ) -> Run:
     """Resume a run that was stopped or killed.
@@ -111,12 +117,14 @@ def resume(
         report: write ``report.html`` and ``report.md``; ``ffcore report RUN`` makes them later.
         trust: open pickles in the checkpoint, such as those of scikit-learn's transformers.
         net: for a run of `fit`, a network built in the same way as the first one.
+        max_time: as for `train`.
         overrides: the objects that `train` was given, which ``config.yaml`` only describes, by their path in
             the recipe: ``**{"network.0": module}``, or the whole ``network=[…]``.
 
     Raises:
         ffcore.errors.UserError: when the run has no checkpoint, or the data or the objects differ from those
             of the run.
+        ffcore.errors.TimeUpError: when ``max_time`` has passed.
     """
     from rich.console import Console
 
@@ -126,6 +134,7 @@ def resume(
 
     expect("run_dir", run_dir, (str, os.PathLike), "the path of a run directory")
     expect("trainer", trainer or {}, Mapping, "a mapping of options")
+    expect_time(max_time)
     where = {f"trainer.{name}": value for name, value in (trainer or {}).items()}
     if isinstance(data, Mapping):
         where |= {f"data.{name}": os.fspath(data[name]) for name in WHERE_DATA if name in data}
@@ -142,6 +151,7 @@ def resume(
             callbacks=callbacks,
             report=report,
             net=net,
+            max_time=max_time,
         )
 
 

@@ -144,6 +144,16 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if names else ""
 
 
+def expect_time(max_time: object) -> None:
+    """Check a time limit in seconds.
+
+    Raises:
+        UserError: it is neither None nor a number above 0.
+    """
+    if max_time is not None and not (isinstance(max_time, int | float) and 0 < max_time < float("inf")):
+        raise UserError(f"max_time: {max_time!r} should be a number of seconds above 0, or None")
+
+
 def expect(name: str, value: object, types: type | tuple[type, ...], right: str) -> None:
     """Check the type of an argument; a truth value is not a number.
 

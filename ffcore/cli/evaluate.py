@@ -13,7 +13,7 @@ from ffcore.cli import options
 from ffcore.cli.folder import Folder
 from ffcore.cli.ranks import failed
 from ffcore.errors import RunError, UserError
-from ffcore.files import ANALYSIS, EXITS
+from ffcore.files import ANALYSIS, EXITS, RESULTS
 from ffcore.report.text import number, plain
 
 
@@ -213,7 +213,7 @@ def _exits(run_dir: Path, overrides: tuple[str, ...], tolerance: float | None, a
     print_table(EXIT_COLUMNS, exit_rows(chosen))
     for line in notes(chosen):
         click.echo(line)
-    click.echo(f"written: {run_dir / EXITS}; ffcore report {run_dir} shows the curve")
+    click.echo(f"written: {run_dir / EXITS}; {_next(run_dir, 'the curve')}")
 
 
 def _analysis(
@@ -251,7 +251,14 @@ def _analysis(
             print_table(table.columns, [[plain(cell) for cell in row] for row in table.rows])
         for line in table.notes:
             click.echo(line)
-    click.echo(f"\nwritten: {run_dir / ANALYSIS}; ffcore report {run_dir} shows the pictures")
+    click.echo(f"\nwritten: {run_dir / ANALYSIS}; {_next(run_dir, 'the pictures')}")
+
+
+def _next(run_dir: Path, what: str) -> str:
+    """Return what shows what was measured, or that it will not last."""
+    if (run_dir / RESULTS).is_file():
+        return f"ffcore report {run_dir} shows {what}"
+    return "resuming the run, which is not finished, removes it"
 
 
 def _print_probes(metrics: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> D
         raise click.BadParameter(
             f"{shortened(value)} is not a time; write seconds, or 90s, 30m, 2h, 1h30m.", ctx, param
         )
-    return Duration(value, total)
+    return Duration(f"{value}s" if value.isdecimal() else value, total)
 
 
 def seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:

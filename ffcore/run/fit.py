@@ -20,7 +20,7 @@ from ffcore.data.arrays import InMemory
 from ffcore.data.given import Held, Samples, read
 from ffcore.data.images import Dataset, Split
 from ffcore.data.split import permutation
-from ffcore.errors import UserError, expect
+from ffcore.errors import UserError, expect, expect_time
 from ffcore.interfaces import Task
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
@@ -52,6 +52,7 @@ def fit(
     bar: bool = False,
     report: bool = True,
     resume: bool = False,
+    max_time: float | None = None,
 ) -> Run:
     """Train a network, select the weights, test, and write a run directory, as ``ffcore run`` does.
 
@@ -89,6 +90,7 @@ def fit(
         report: write ``report.html`` and ``report.md``.
         resume: resume the run in ``run_dir``, which was stopped or killed. All other arguments as in the
             first call, with a newly made network.
+        max_time: seconds after which the run writes a checkpoint and stops, if it is not finished.
 
     Returns:
         The run, with ``run.results`` and ``run.predictor()``. To open its directory later, give `ffcore.load`
@@ -96,7 +98,9 @@ def fit(
 
     Raises:
         UserError: an argument is not valid; no file has been written.
+        TimeUpError: ``max_time`` has passed.
     """
+    expect_time(max_time)
     if not isinstance(net, Network):
         raise UserError(
             f"net: a {type(net).__name__} is not an ffcore.Network; ffcore.localize makes one of a model"
@@ -130,6 +134,7 @@ def fit(
     folder = Path(run_dir) if run_dir is not None else None
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
     how: dict[str, Any] = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
+    how["max_time"] = max_time
     if not resume:
         return train(recipe, folder, **how, net=net)
     if folder is None:

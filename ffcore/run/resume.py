@@ -19,6 +19,7 @@ from ffcore.errors import UserError
 from ffcore.network import Network
 from ffcore.ranks import join, where
 from ffcore.recipe.schema import Recipe
+from ffcore.report.results import read_results
 from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
@@ -68,6 +69,12 @@ def resume(
     if not config.is_file():
         raise UserError(f"--resume {run_dir}: not a run directory: it has no {files.CONFIG}")
     if (run_dir / files.RESULTS).exists():
+        try:
+            read_results(run_dir)
+        except UserError as error:
+            raise UserError(
+                f"--resume {run_dir}: {error}; delete {files.RESULTS} to resume the run"
+            ) from error
         raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
     refuse_overrides(run_dir, overrides)
     if net is not None:

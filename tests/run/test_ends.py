@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ffcore
-from ffcore.errors import TimeUpError
+from ffcore.errors import TimeUpError, UserError
 from ffcore.run.train import train
 
 PER_EPOCH = 13  # batches of 100 in 1,293 samples
@@ -156,3 +156,14 @@ def test_a_damaged_checkpoint_never_replaces_a_good_one(quick, tmp_path):
     assert torch.load(last, weights_only=True)["global_step"] == at + 3
     ffcore.resume(part)
     assert torch.load(previous, weights_only=True)["global_step"] > at
+
+
+def test_a_time_limit_from_python_leaves_a_run_that_is_resumed(quick, tmp_path):
+    whole = quick()
+    with pytest.raises(TimeUpError):
+        quick(run_dir=tmp_path / "part", max_time=1e-3)
+    assert ffcore.resume(tmp_path / "part", report=False).results.test == whole.results.test
+    for wrong in (0, -1, float("nan"), "10m"):
+        with pytest.raises(UserError, match=r"max_time: .* should be a number of seconds above 0"):
+            ffcore.train("digits/ff", run_dir=tmp_path / "none", max_time=wrong)
+    assert not (tmp_path / "none").exists()

@@ -204,6 +204,15 @@ def part(quick, tmp_path):
     return tmp_path / "part"
 
 
+def test_damaged_results_are_named_on_resume(quick):
+    run = quick()
+    (run.path / "results.json").write_text('{"test":')
+    with pytest.raises(UserError, match=r"results\.json.* is not JSON.*; delete results\.json to resume"):
+        ffcore.resume(run.path)
+    (run.path / "results.json").unlink()
+    assert ffcore.resume(run.path).results.test == run.results.test
+
+
 def test_a_finished_run_is_not_resumed(finished):
     with pytest.raises(UserError, match="the run is finished"):
         ffcore.resume(finished.path)
