@@ -37,9 +37,9 @@ class Distribution:
         """Whether this rank does not hold all blocks now."""
         return False
 
-    def holds(self, t: Tensor) -> bool:
-        """Return whether this rank's device has a parameter or buffer of the module now."""
-        return True
+    def applied(self, fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """Return what moves or converts a parameter or buffer of the module in place of ``fn``."""
+        return fn
 
     def home(self, device: torch.device) -> torch.device:
         """Return where the whole network is after training: the device of this rank, or the CPU."""

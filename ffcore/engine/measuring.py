@@ -38,6 +38,11 @@ class Measuring(nn.Module):
         self._couples = without_statistics(net) or any(
             b.goodness is not None and b.goodness.couples_samples for b in net.blocks
         )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was added: of the split before, or of one that ended with an error."""
+        self.counts.reset()
         self._measures = Measures()
         self._seen: list[tuple[Tensor, Tensor]] = []  # evidence and classes, for `observe` after the split
         self._losses: dict[str, float] = {}
@@ -79,8 +84,7 @@ class Measuring(nn.Module):
         if net.task.target == "none":
             of_network = {name: own.pop(name) for name in self.logged if name in own}
         metrics = {**self.counts.metrics(group), **of_network, "measures": own}
-        self.counts.reset()
-        self._measures = Measures()
+        self.reset()
         return metrics
 
     def _observe(self, net: Network, group: Ranks) -> None:
@@ -98,7 +102,6 @@ class Measuring(nn.Module):
         )
         if group.rank == 0:  # every rank has the rows of all ranks; count them once
             self._count(net, scores, y)
-        self._seen, self._losses = [], {}
 
     def _evidence(self, net: Network, batch: Batch, shared: Ranks, counts: bool = True) -> Tensor:
         """Return evidence (L, N, K), and add the algorithm's own metrics."""

@@ -336,9 +336,8 @@ class ForwardOnly(L.LightningModule):
             super().__setattr__(name, value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Apply a function to all parameters and buffers, as ``to`` does, except those of other ranks."""
-        holds = self.distribution.holds
-        super()._apply(lambda t: fn(t) if holds(t) else t, recurse)  # type: ignore[no-untyped-call]
+        """Apply a function to all parameters and buffers, as ``to`` does; see `Distribution.applied`."""
+        super()._apply(self.distribution.applied(fn), recurse)  # type: ignore[no-untyped-call]
         return self
 
     # -- measuring --------------------------------------------------------------------------------------
@@ -350,6 +349,14 @@ class ForwardOnly(L.LightningModule):
     def seed_measuring(self, batch: Batch, number: int) -> None:
         """Set the batch RNG for measuring. It is the same in every epoch, so that epochs are comparable."""
         batch.seed(mix(self.seed, _MEASURING), number)
+
+    def on_validation_epoch_start(self) -> None:
+        """Measure from the first batch: a validation before may have ended with an error."""
+        self.measuring.reset()
+
+    def on_test_epoch_start(self) -> None:
+        """See `on_validation_epoch_start`."""
+        self.measuring.reset()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Measure one batch of the validation split."""

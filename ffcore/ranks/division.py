@@ -6,8 +6,9 @@ read nothing of each other (an independent circuit) send nothing. The blocks of 
 `ffcore.ranks.turns`.
 
 A rank that holds only its own blocks needs the memory of its device for these alone. The network is built on
-the CPU, divided there, and then the rank's part moves to the device. After training, and while a test runs,
-the other parts are in the memory of the CPU.
+the CPU, divided there, and then the rank's part moves to the device (with ``balance: measured`` all of it
+moves, and is then divided). After training, and while a test runs, the other parts are in the memory of the
+CPU.
 
     ranks hold their own blocks   before training   while it trains   after it          in a test
     this rank's blocks            CPU               device            CPU               device
@@ -32,7 +33,7 @@ from ffcore.local.route import Route
 from ffcore.ranks.cut import balanced, chosen, counted, learning, ranges, segments
 from ffcore.ranks.group import Group
 from ffcore.ranks.holding import allocate, free, guarded, held
-from ffcore.ranks.layout import Layout, line_of_its_own
+from ffcore.ranks.layout import Layout, forget, line_of_its_own
 from ffcore.ranks.link import connected
 from ffcore.ranks.local import average
 from ffcore.ranks.span import Failed, Span
@@ -91,8 +92,8 @@ class Pipeline(Distribution):
         self._network: LocalNetwork | None = None
         self._stages: Sequence[nn.Module] = ()
         self._owners: dict[str, int] = {}
-        self._elsewhere: set[int] = set()
-        self._tests = False
+        self._others: list[Tensor] = []
+        self._begun = False
 
     @property
     def early(self) -> bool:
@@ -100,20 +101,22 @@ class Pipeline(Distribution):
         return self._own and (bool(self.cut) or self.balance == "counted")
 
     def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
-        """Divide the network, unless it has been divided; see `divide`."""
+        """Divide the network, unless `divide` has, and free what this rank does not learn."""
         if self._network is None:
             self.divide(network, batches)
+        self._begun = True
+        if self.own:
+            free(self._others)
         for name, each in network.optimizers.blocks.items() if network.optimizers is not None else ():
             if not self.owns(name):
                 each.optimizer.state.clear()  # another rank steps it: free its memory here
 
-    def divide(self, network: LocalNetwork, batches: Iterable[Views] = (), learns: bool = True) -> None:
+    def divide(self, network: LocalNetwork, batches: Iterable[Views] = ()) -> None:
         """Divide the network and connect this rank to its neighbours.
 
         Args:
             network: the network, with its plan.
             batches: the views of the training split; needed only to measure the cost of stages.
-            learns: whether it will be trained. Otherwise its weights stay in the memory of the CPU.
 
         Raises:
             RunError: an earlier training of the network has failed.
@@ -124,7 +127,7 @@ class Pipeline(Distribution):
             raise RunError(Failed.refusal)
         if ranks > 1:
             self._refuse(ranks)
-        self._network, self._tests = network, not learns
+        self._network = network
         self._stages = stages = parts(network) if ranks > 1 else network.stages
         if self.cut:
             starts = chosen(network, stages, self.cut, ranks)
@@ -159,10 +162,7 @@ class Pipeline(Distribution):
             others = [(r, span) for r, span in enumerate(spans) if r != rank]
             mine = {part for i in spans[rank] for part in self._stages[i].modules()}
             self._guards = [g for r, span in others for i in span for g in guarded(self._stages[i], r, mine)]
-            of_others = [t for r, _ in others for t in self._tensors[r] if id(t) not in used[rank]]
-            self._elsewhere = {id(t) for t in of_others}
-            if not self._tests:
-                free(of_others)
+            self._others = [t for r, _ in others for t in self._tensors[r] if id(t) not in used[rank]]
 
     def _route(self, network: LocalNetwork, spans: Sequence[range]) -> Route:
         mine = spans[self.line.rank]
@@ -177,57 +177,74 @@ class Pipeline(Distribution):
         return TurnByTurn(blocks, line, self._device, self._own, partial(_compare, line))
 
     def abandon(self) -> None:
-        """See `Distribution.abandon`."""
-        if self._network is None or (route := self._network.route) is None:
+        """See `Distribution.abandon`. A network that has not learned stays as it was."""
+        if (network := self._network) is None:
             return
-        if isinstance(route, Span):
+        if isinstance(route := network.route, Span):
             route.abandon()
+            forget(self.layout)
         elif isinstance(route, TurnByTurn):
             route.close()
         guards = self._whole()
-        if not self._tests:
-            self._network.follow(Failed(guards))
-            return
-        self._network.follow(None)  # a test has changed no weights
-        for guard in guards:
-            guard.remove()
+        network.follow(Failed(guards) if self._begun else None)
+        if not self._begun:
+            for guard in guards:
+                guard.remove()
+        self._left()
 
     def end(self) -> None:
         """Finish all transfers; from now on every rank can run the whole network again."""
-        if self._network is None:
+        if (network := self._network) is None:
             return
-        route = self._network.route
-        self._network.follow(None)
+        route = network.route
+        network.follow(None)
         if isinstance(route, TurnByTurn):
             self.line.objects(None)  # all have made their last exchange
         if isinstance(route, Span | TurnByTurn):
             route.close()
         for guard in self._whole():
             guard.remove()
-        if not self._tests:
-            self.settle(self._network)  # the training may have ended within an epoch
-        if self.early:
-            self._network.to(_CPU)
+        if self._begun:
+            self.settle(network)  # the training may have ended within an epoch
+        self._left()
 
-    def end_test(self) -> None:
-        """Finish the transfers of a test, unless it has failed."""
-        if self._tests and self.own:
+    def end_unused(self) -> None:
+        """End a division that no training has used: of a test, or of a training without a step."""
+        if not self._begun:
             self.end()
 
     def _whole(self) -> Sequence[Any]:
         """Allocate the tensors that were freed; return the handles that refuse calls of their stages."""
         guards, self.own = (self._guards if self.own else ()), False
-        for tensors in self._tensors:
-            allocate(tensors, self.home(self._device))
+        allocate(self._others, self.home(self._device))
         return guards
+
+    def _left(self) -> None:
+        """Keep nothing of the network but who owns a block, for the states of optimisers."""
+        self._network, self._begun, self._others = None, False, []
+        self._tensors = [[] for _ in self._tensors]
 
     def home(self, device: torch.device) -> torch.device:
         """See `Distribution.home`."""
-        return _CPU if self.early else device
+        return _CPU if self._own else device
 
-    def holds(self, t: Tensor) -> bool:
-        """See `Distribution.holds`."""
-        return not self.own or id(t) not in self._elsewhere
+    def applied(self, fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """See `Distribution.applied`: leaves tensors of other ranks as they are.
+
+        Buffers stay the same objects, as parameters do, since the division refers to them.
+        """
+        if not self.own:
+            return fn
+        others = {id(t) for t in self._others}
+
+        def apply(t: Tensor) -> Tensor:
+            made = t if id(t) in others else fn(t)
+            if made is t or isinstance(t, nn.Parameter):
+                return made
+            t.data = made
+            return t
+
+        return apply
 
     def owns(self, name: str) -> bool:
         """See `Distribution.owns`."""

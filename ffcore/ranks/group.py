@@ -128,24 +128,24 @@ class Group(Ranks):
 
     def _send(self, t: Tensor) -> None:
         with lost_ranks():
-            dist.send(t.detach().to(self._device).contiguous(), group=self.processes, group_dst=0)
+            dist.send(t.detach().to(self.device).contiguous(), group=self.processes, group_dst=0)
 
     def _received(self, shape: tuple[int, ...], dtype: torch.dtype, source: int) -> Tensor:
-        received = torch.empty(shape, dtype=dtype, device=self._device)
+        received = torch.empty(shape, dtype=dtype, device=self.device)
         with lost_ranks():
             dist.recv(received, group=self.processes, group_src=source)
         return received.cpu()
 
     @property
-    def _device(self) -> torch.device:
-        """The device whose tensors the backend can send."""
+    def device(self) -> torch.device:
+        """The type of device whose tensors the backend sends."""
         return torch.device("cuda" if dist.get_backend(self.processes) == "nccl" else "cpu")
 
     def share(self, tensors: Iterable[Tensor], source: int = 0) -> None:
         """Broadcast the values of these tensors, in place, from rank ``source`` of the group."""
         with lost_ranks(), torch.no_grad():
             for t in tensors:
-                sent = t.detach().to(self._device)
+                sent = t.detach().to(self.device)
                 dist.broadcast(sent, group=self.processes, group_src=source)
                 if sent.device != t.device:  # one of the CPU, by a backend that sends those of GPUs
                     t.copy_(sent)

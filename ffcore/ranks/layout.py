@@ -68,6 +68,12 @@ def layout(stages: int, device: torch.device) -> Layout:
     return _MADE[key]
 
 
+def forget(layout: Layout) -> None:
+    """Make new groups for the next use: messages of one that has failed are left on these."""
+    for key in [key for key, made in _MADE.items() if made is layout]:
+        del _MADE[key]
+
+
 def line_of_its_own(layout: Layout, timeout: float) -> Group:
     """Return a new group of the ranks of this rank's line, which can be closed; all ranks call this together.
 

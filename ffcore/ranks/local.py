@@ -32,10 +32,10 @@ def average(values: Iterable[Tensor], group: Group) -> None:
     """Replace values by their mean over ranks, in place."""
     # mean = first + Σ (value − first) / world: the differences of equal values are exactly 0
     for value in values:
-        first = value.clone()
+        first = value.to(group.device, copy=True)  # the CPU's values too, after training on GPUs
         group.share([first])
-        value.sub_(first)
-        value.copy_(group.sum(value).div_(group.world).add_(first))
+        own = value.to(group.device) - first
+        value.copy_(group.sum(own).div_(group.world).add_(first))
 
 
 class DataParallel(Distribution):

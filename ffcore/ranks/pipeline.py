@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, cast
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
@@ -109,27 +110,31 @@ class PipelineStrategy(LocalDDP):
         assert isinstance(module, ForwardOnly)
         return module
 
-    def setup(self, trainer: Trainer) -> None:
-        """See `LocalDDP.setup`; divides the network before a rank's part of it moves to the device."""
-        super().setup(trainer)
+    def _setup_model(self, model: nn.Module) -> Any:
+        """See `LocalDDP`; divides the network before this rank's part of it moves to the device.
+
+        Optimisers are made after it, since some make their states at once.
+        """
+        made = super()._setup_model(model)
         module = self._module
         division = module.distribution
         assert isinstance(division, Pipeline)
         if division.early:
-            division.divide(module.network, learns=trainer.state.fn == TrainerFn.FITTING)
+            division.divide(module.network)
             module.to(self.root_device)
+        return made
 
     def model_to_device(self) -> None:
-        """Move the module to the device of this rank; one that is divided first follows in `setup`."""
+        """Move the module to the device of this rank, unless it is to be divided first."""
         division = self._module.distribution
         if not (isinstance(division, Pipeline) and division.early):
             super().model_to_device()
 
     def teardown(self) -> None:
-        """See `LocalDDP.teardown`; ends a test."""
+        """See `LocalDDP.teardown`; ends a division for a test, or for a training without a step."""
         module = self.lightning_module
         if isinstance(module, ForwardOnly) and isinstance(module.distribution, Pipeline):
-            module.distribution.end_test()
+            module.distribution.end_unused()
         super().teardown()
 
     def _can_divide(self, module: ForwardOnly) -> bool:

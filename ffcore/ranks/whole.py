@@ -37,7 +37,7 @@ def needs_whole(module: ForwardOnly, callbacks: Iterable[L.Callback]) -> str | N
     of_validation = {"val.loss", "val.scores"} & net.contribution.needs
     reasons = {
         "a circuit calls its blocks to predict": not all(
-            each.takes_turns for each in module.network.circuits
+            each.takes_turns and not each.independent for each in module.network.circuits
         ),
         "a black box is fitted on all blocks before it": any(box.adapts for box in module.network.boxes),
         "the contribution reads losses or scores of the validation split": bool(of_validation),

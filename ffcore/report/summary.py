@@ -122,7 +122,7 @@ def _multiplications(run: RunRecord) -> str | None:
 
 
 def _schedule(run: RunRecord) -> str | None:
-    """Returns the schedule with the options that are set; None for a run without one."""
+    """Returns the schedule with its options, without those that are off; None for a run without one."""
     schedule = run.config.get("schedule")
     if not isinstance(schedule, dict):
         return None if schedule is None else str(schedule)

@@ -103,7 +103,8 @@ def test_bad_input_gives_one_line_and_nothing_is_written(argv, expected, place, 
 def test_a_run_out_of_time_prints_how_to_resume_it(text, seconds, asked, capsys):
     assert main([*RUN, "--max-time", text, "--run-dir", "a run"]) == 0
     assert asked[0][1]["max_time"] == seconds
-    expected = f"stopped after {'90s' if text == '90' else text}: resume a run with `ffcore run --resume 'a run'`\n"
+    after = "90s" if text == "90" else text
+    expected = f"stopped after {after}: resume a run with `ffcore run --resume 'a run'`\n"
     assert capsys.readouterr().out == expected
 
 

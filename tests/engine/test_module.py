@@ -2,6 +2,7 @@
 
 import copy
 
+import lightning
 import pytest
 import torch
 
@@ -234,9 +235,25 @@ def test_lightnings_setup_hook_is_not_called_on_components(module, loader, fit):
     assert not calls
 
 
-def test_parameters_of_other_ranks_are_not_moved_or_converted(module):
+def test_the_distribution_chooses_what_is_moved_or_converted(module):
     made = module(2)
     first, second = (block.body.linear.weight for block in made.network.blocks)
-    made.distribution.holds = lambda t: t is not first
+    made.distribution.applied = lambda fn: lambda t: t if t is first else fn(t)
     made.double()
     assert (first.dtype, second.dtype) == (torch.float32, torch.float64)
+
+
+class Fail(lightning.Callback):
+    def on_test_batch_end(self, *args):
+        raise ValueError("a test failed")
+
+
+def test_a_test_that_ended_with_an_error_is_not_counted_in_the_next(module, loader, fit):
+    made = module()
+    trainer = fit(made, loader())
+    trainer.callbacks.append(Fail())
+    with pytest.raises(ValueError, match="a test failed"):
+        trainer.test(made, loader(shuffle=False), verbose=False)
+    trainer.callbacks.pop()
+    trainer.test(made, loader(shuffle=False), verbose=False)
+    assert sum(map(sum, made.test_metrics["confusion"])) == 22

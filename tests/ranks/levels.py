@@ -2,7 +2,10 @@
 
 import copy
 import pickle
+import tempfile
 import warnings
+from functools import partial
+from unittest import mock
 
 import lightning as L
 import torch
@@ -12,13 +15,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import ffcore
-from ffcore.errors import LostError, RunError
+from ffcore.errors import LostError, RunError, UserError
 from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.ranks.group import Group
 from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
 from ffcore.run.trainer import apart
+
+SGD = partial(torch.optim.SGD, lr=0.1)
 
 
 class Masked(nn.Module):
@@ -39,27 +44,77 @@ def samples(n):
     return TensorDataset(x, x[:, :3].argmax(1))
 
 
-def trained(callbacks=(), loader=DataLoader, samplers=False, **options):
+def masked():
+    """Returns the bodies of two blocks, with a mask that they share."""
+    mask = (torch.arange(30) % 3 > 0).float()
+    return [Masked(inputs, mask) for inputs in (12, 30)]
+
+
+def normed():
+    """Returns the bodies of two blocks with batch norm, whose running statistics are buffers."""
+    return [nn.Sequential(nn.Linear(i, 30), nn.BatchNorm1d(30), nn.ReLU()) for i in (12, 30)]
+
+
+def trained(callbacks=(), loader=DataLoader, samplers=False, bodies=masked, make=SGD, **options):
     """Returns a module that was trained with torch's loaders, on a pipeline if there are several ranks."""
     torch.manual_seed(0)
-    mask = (torch.arange(30) % 3 > 0).float()
-    blocks = [
-        ffcore.LocalBlock(Masked(inputs, mask), "linear-head", objective="cross-entropy")
-        for inputs in (12, 30)
-    ]
+    blocks = [ffcore.LocalBlock(body, "linear-head", objective="cross-entropy") for body in bodies()]
     net = ffcore.Network(blocks, "local-errors", example=torch.rand(2, 12), classes=3, seed=1)
-    module = ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.1)
+    module = ffcore.ForwardOnly(net, make)
     with warnings.catch_warnings(), apart(1):
         warnings.simplefilter("ignore")
         trainer = plain_trainer(
             strategy=PipelineStrategy(20) if dist.is_initialized() else "auto",
-            max_epochs=2,
             use_distributed_sampler=samplers,
             callbacks=list(callbacks),
-            **options,
+            **{"max_epochs": 2, **options},
         )
         trainer.fit(module, loader(samples(120), batch_size=20), DataLoader(samples(50), batch_size=20))
     return module
+
+
+def moved():
+    """Train with a stand-in for the move to a GPU, which gives buffers new memory and new objects.
+
+    Returns the buffers, the predictions, and whether each optimiser was made after the move.
+    """
+    moves, order = [], []
+
+    def to(module, device):
+        moves.append(device)
+        return module._apply(torch.Tensor.clone)
+
+    def make(parameters):
+        order.append(bool(moves))
+        return SGD(parameters)
+
+    saves = L.pytorch.callbacks.ModelCheckpoint(tempfile.mkdtemp(), every_n_train_steps=3)
+    with mock.patch.object(ffcore.ForwardOnly, "to", to):
+        module = trained([saves], bodies=normed, make=make, enable_checkpointing=True)
+    x = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
+    return {name: b.clone() for name, b in module.named_buffers()}, module.net.predict(x), order
+
+
+def skipped():
+    """Train with a wrong batch in the first check, then for no epoch.
+
+    Returns the predictions before and after it, and the error.
+    """
+    module = trained()
+    x = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
+    before = module.net.predict(x)
+    with apart(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for bad in (True, False):
+            val = DataLoader(TensorDataset(torch.rand(20, 12)) if bad else samples(50), batch_size=20)
+            trainer = plain_trainer(
+                strategy=PipelineStrategy(20), max_epochs=int(bad), use_distributed_sampler=False
+            )
+            try:
+                trainer.fit(module, DataLoader(samples(120), batch_size=20), val)
+            except UserError as error:
+                failure = str(error)
+    return before, module.net.predict(x), failure
 
 
 class Watch(L.Callback):
@@ -101,20 +156,17 @@ def predicted():
 
 
 def held(recipe, overrides, pipeline):
-    """Returns the bytes of parameters here, of this rank's blocks and of all: before and in training."""
+    """Returns the bytes of the parameters here while this rank learns, of its blocks, and of all blocks."""
     seen = []
 
     class Look(L.Callback):
-        def on_train_start(self, trainer, pl_module):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             blocks, owns = pl_module.network.learners, pl_module.distribution.owns
             own = {id(p) for name, block in blocks.items() if owns(name) for p in block.parameters()}
             every = [p for p in pl_module.parameters() if p.numel()]
             sizes = {id(p): p.numel() * p.element_size() for p in every}
             here = sum(sizes[id(p)] for p in every if not p.is_meta)
             seen.append((here, sum(sizes[i] for i in own), sum(sizes.values())))
-
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            self.on_train_start(trainer, pl_module)
 
     Look.__module__ = OURS
     fit(recipe, overrides, 3, pipeline, callbacks=[Look()])

@@ -36,6 +36,22 @@ def test_samplers_of_lightning_give_all_ranks_of_a_line_the_same_samples(pool):
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
+def test_the_division_refers_to_the_buffers_also_after_they_have_moved(pool, levels):
+    buffers, classes, _ = levels.moved()
+    for of_rank, predicted, order in pool("moved"):
+        assert order
+        assert all(order)
+        assert torch.equal(predicted, classes)
+        for name, value in buffers.items():
+            torch.testing.assert_close(of_rank[name], value)
+
+
+def test_a_training_without_a_step_leaves_the_network_as_it_was(pool):
+    for before, after, failure in pool("skipped"):
+        assert torch.equal(before, after)
+        assert "a batch should be a pair" in failure
+
+
 def test_different_batches_on_the_ranks_of_a_line_are_an_error(pool):
     for error in pool("shuffled"):
         assert isinstance(error, UserError)

@@ -80,10 +80,9 @@ def plain_trainer(**options):
         accelerator="cpu",
         devices=group().world,
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **options,
+        **{"enable_checkpointing": False, **options},
     )
 
 
