@@ -69,11 +69,14 @@ class Choice:
 
 
 def _merged(groups: list[Runs]) -> list[Runs]:
-    """Returns groups, where those with the same settings and other seeds are one."""
+    """Returns unchanged groups, where those of the same variant and length with other seeds are one.
+
+    Their settings mean the same today: an option that is newer than a run has its default.
+    """
     by_settings: dict[tuple[str, int, str], list[Runs]] = {}
     for group in groups:
         kind = str(group["device"]).partition(" ")[0]
-        same = by_settings.setdefault((group.variant, group["epochs"], f"{kind} {group['settings']}"), [])
+        same = by_settings.setdefault((group.variant, group["epochs"], kind), [])
         seeds = {run["seed"] for run in group.runs}
         for i, other in enumerate(same):
             if not seeds & {run["seed"] for run in other.runs}:
