@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 FOREIGN = (Exception, SystemExit, GeneratorExit)
 """What code that is not ffcore's own may raise. Everything else is left to `ffcore.blame.blaming`."""
@@ -172,6 +172,22 @@ def expect(name: str, value: object, types: type | tuple[type, ...], right: str)
         given = repr(value)
         short = given if len(given) < 60 else f"an object of type {type(value).__name__}"
         raise UserError(f"{name}: should be {right}, not {short}")
+
+
+def expect_count(name: str, value: Any, least: int = 1) -> None:
+    """Check that an argument is an integer from ``least``.
+
+    >>> expect_count("size", 0)
+    Traceback (most recent call last):
+    ffcore.errors.UserError: size: should be an integer from 1, not 0
+
+    Raises:
+        UserError: with the name, the value and what would be right.
+    """
+    right = f"an integer from {least}"
+    expect(name, value, int, right)
+    if value < least:
+        raise UserError(f"{name}: should be {right}, not {value}")
 
 
 @contextmanager

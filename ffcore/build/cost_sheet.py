@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ffcore.blame import reported
 from ffcore.build.copied import copied, plan_all
 from ffcore.engine.cache import cached_step
-from ffcore.errors import FOREIGN, UserError, expect
+from ffcore.errors import FOREIGN, UserError, expect_count
 from ffcore.interfaces import BlackBox
 from ffcore.interfaces.structure import mapped, rows
 from ffcore.local import BlockOptimizers, BoxStage, LocalBlock, block_optimizers
@@ -76,10 +76,7 @@ def cost_sheet(
     """
     if not isinstance(net, Network):
         raise UserError(f"net: should be an ffcore.Network, not a {type(net).__name__}")
-    right = "an integer from 1"
-    expect("batch_size", batch_size, int, right)
-    if batch_size < 1:
-        raise UserError(f"batch_size: should be {right}, not {batch_size}")
+    expect_count("batch_size", batch_size)
     learners = net.local.learners
     own = {name: _weights(block.parameters()) for name, block in learners.items()}
     everything = {p: None for part in (net.local, *learners.values()) for p in part.parameters()}

@@ -20,7 +20,7 @@ from ffcore.data.digest import sha256
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.labels import are_names, indexed
 from ffcore.data.split import stratified
-from ffcore.errors import UserError, expect, first_line
+from ffcore.errors import UserError, expect, expect_count, first_line
 from ffcore.options import FilePath, Natural
 from ffcore.reading import expanded, is_text, names_of_arrays, read_arrays, size_of
 
@@ -153,9 +153,7 @@ class InMemory(Dataset):
 
     def _test_count(self, n: int) -> int:
         expect("test_fraction", self.test_fraction, (int, float), "a number between 0 and 1")
-        expect("seed", self.seed, int, "an integer from 0")
-        if self.seed < 0:
-            raise UserError(f"seed: should be an integer from 0, not {self.seed}")
+        expect_count("seed", self.seed, 0)
         count = round(self.test_fraction * n) if math.isfinite(self.test_fraction) else 0
         if not 0 < count < n:
             raise UserError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from ffcore.errors import UserError, expect, expect_count, shortened
 from ffcore.interfaces import Context, Progress, Schedule
 from ffcore.options import Count, NonNegative
 from ffcore_std.stopping import Patience, refuse_patience
@@ -38,10 +39,14 @@ class Windows(Schedule):
 
     Args:
         size: number of blocks in a window.
+
+    Raises:
+        UserError: the size is not an integer from 1.
     """
 
     def __init__(self, size: Count = 2) -> None:
         super().__init__()
+        expect_count("size", size)
         self.size = size
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
@@ -60,6 +65,9 @@ class Greedy(Schedule):
         patience: a block also ends after this number of validations without an improvement of its own
             accuracy (of the task's headline); then the next one begins, and after the last the run ends.
         least: with patience: smallest improvement of the headline, such as 0.001 for 0.1 points of accuracy.
+
+    Raises:
+        UserError: an option is out of its range, or there is a ``least`` without a patience.
     """
 
     examples = ({"epochs": [2, 1, 1]}, {"patience": 1})
@@ -74,6 +82,9 @@ class Greedy(Schedule):
         super().__init__()
         if patience is not None:
             refuse_patience(patience, least)
+        elif least:
+            raise UserError(f"least: is {shortened(least)}, but only a patience reads it; set patience too")
+        _refuse_epochs(epochs)
         self.epochs = epochs
         self.cache = cache
         self.patience, self.least = patience, least
@@ -145,6 +156,14 @@ class Greedy(Schedule):
         return [later - earlier for earlier, later in pairwise(starts)]
 
 
+def _refuse_epochs(epochs: object) -> None:
+    """Raise if these are no budgets of blocks, as a recipe would."""
+    if epochs == []:
+        raise UserError("epochs: should be a number for every block, not an empty list")
+    for each in epochs if isinstance(epochs, list) else [] if epochs is None else [epochs]:
+        expect_count("epochs", each)
+
+
 class Interleaved(Schedule):
     """Each block learns in its own span of epochs (interleaved training, CwComp).
 
@@ -152,6 +171,9 @@ class Interleaved(Schedule):
         spans: (first, end) epoch of each block, from 0; the end is excluded.
         cache: store the outputs of the finished blocks for all training samples, on the training device: with
             readouts, those that readouts read, once no block learns.
+
+    Raises:
+        UserError: a span is no pair of epochs, or is empty.
     """
 
     examples = ({"spans": [[0, 2], [1, 3]]},)
@@ -159,10 +181,10 @@ class Interleaved(Schedule):
     def __init__(self, spans: Sequence[tuple[int, int]], cache: bool = False) -> None:
         super().__init__()
         self.cache = cache
+        expect("spans", spans, (list, tuple), "a list of [first, end], one for every block")
+        for span in spans:
+            _refuse_span(span)
         self.spans = [(int(start), int(end)) for start, end in spans]
-        for start, end in self.spans:
-            if not 0 <= start < end:
-                raise ValueError(f"span [{start}, {end}] is empty; spans are [first, end) from 0")
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Return one window for each block whose span contains this epoch.
@@ -177,15 +199,30 @@ class Interleaved(Schedule):
         )
 
 
+def _refuse_span(span: Any) -> None:
+    expect("spans", span, (list, tuple), "[first, end] for every block")
+    if len(span) != 2:
+        raise UserError(f"spans: {shortened(span)} should be [first, end]")
+    start, end = span
+    for each in (start, end):
+        expect_count("spans", each, 0)
+    if start >= end:
+        raise UserError(f"spans: [{start}, {end}] is empty; spans are [first, end) from 0")
+
+
 class Overlapping(Schedule):
     """Windows of several blocks that shift by one block in every step (Trifecta).
 
     Args:
         size: number of blocks in a window.
+
+    Raises:
+        UserError: the size is not an integer from 1.
     """
 
     def __init__(self, size: Count = 2) -> None:
         super().__init__()
+        expect_count("size", size)
         self.size = size
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:

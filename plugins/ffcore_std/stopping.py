@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from ffcore.errors import UserError, expect
+from ffcore.errors import UserError, expect, expect_count
 from ffcore.interfaces import Context, Progress, Schedule
 from ffcore.options import ByName, Count, NonNegative
 from ffcore.parts import part
@@ -27,9 +27,7 @@ def refuse_patience(patience: int, least: float) -> None:
     Raises:
         UserError: the patience is not an integer from 1, or the least improvement is below 0.
     """
-    expect("patience", patience, int, "an integer from 1")
-    if patience < 1:
-        raise UserError(f"patience: should be an integer from 1, not {patience}")
+    expect_count("patience", patience)
     expect("least", least, (int, float), "a number from 0")
     if not least >= 0:
         raise UserError(f"least: should be a number from 0, not {least}")
@@ -98,7 +96,7 @@ class Stopping(Schedule):
             accuracy.
 
     Raises:
-        UserError: an option is out of its range.
+        UserError: an option is out of its range, or the other schedule stops blocks by itself.
     """
 
     examples = ({"schedule": "one-window", "patience": 1},)
@@ -111,7 +109,7 @@ class Stopping(Schedule):
         self.schedule: Schedule = part("schedule", schedule)
         self.patience, self.least = patience, least
         if self.schedule.adaptive:
-            raise ValueError("schedule: it stops blocks by itself; leave stopping out")
+            raise UserError("schedule: it stops blocks by itself; leave stopping out")
         self.cache = self.schedule.cache
         self._checked: tuple[int, int] | None = None
 

@@ -154,5 +154,34 @@ def test_options_that_a_recipe_refuses_are_refused_of_objects(kind, options, exp
 
 
 def test_a_schedule_that_stops_by_itself_is_refused_inside():
-    with pytest.raises(ValueError, match="it stops blocks by itself"):
+    with pytest.raises(UserError, match="it stops blocks by itself"):
         Stopping({"kind": "greedy", "patience": 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: Greedy(epochs=[2, 0, 1]), "^epochs: should be an integer from 1, not 0$"),
+        (lambda: Greedy(epochs=-1), "^epochs: should be an integer from 1, not -1$"),
+        (lambda: Greedy(epochs=[]), "^epochs: should be a number for every block, not an empty list$"),
+        (lambda: Greedy(epochs=1.5), r"^epochs: should be an integer from 1, not 1\.5$"),
+        (lambda: Greedy(epochs=[2, True]), "^epochs: should be an integer from 1, not True$"),
+        (lambda: Greedy(epochs="2"), "^epochs: should be an integer from 1, not '2'$"),
+        (lambda: Greedy(least=0.1), r"^least: is 0\.1, but only a patience reads it; set patience too$"),
+        (lambda: Windows(size=0), "^size: should be an integer from 1, not 0$"),
+        (lambda: Overlapping(size=0), "^size: should be an integer from 1, not 0$"),
+        (lambda: Overlapping(size=2.0), r"^size: should be an integer from 1, not 2\.0$"),
+        (
+            lambda: Interleaved([(0, 2), (2, 1)]),
+            r"^spans: \[2, 1\] is empty; spans are \[first, end\) from 0$",
+        ),
+        (lambda: Interleaved([(-1, 2)]), "^spans: should be an integer from 0, not -1$"),
+        (lambda: Interleaved([(0, 1.5)]), r"^spans: should be an integer from 0, not 1\.5$"),
+        (lambda: Interleaved([(0,)]), r"^spans: \(0,\) should be \[first, end\]$"),
+        (lambda: Interleaved([3]), r"^spans: should be \[first, end\] for every block, not 3$"),
+        (lambda: Interleaved(3), r"^spans: should be a list of \[first, end\], one for every block, not 3$"),
+    ],
+)
+def test_schedules_made_in_python_are_checked_like_those_of_recipes(make, expected):
+    with pytest.raises(UserError, match=expected):
+        make()
