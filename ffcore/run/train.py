@@ -45,6 +45,7 @@ from ffcore.run.collect import results_of
 from ffcore.run.data import Data, differing, with_given_data
 from ffcore.run.finished import Run
 from ffcore.run.histograms import Histograms
+from ffcore.run.idle import refuse_idle_epochs
 from ffcore.run.loggers import closed
 from ffcore.run.metering import Metering
 from ffcore.run.placement import Placement
@@ -148,7 +149,8 @@ class Job:
         """Read the data, build the module, and check that they fit.
 
         Raises:
-            UserError: they do not fit, or the recipe needs a validation split that it does not have.
+            UserError: they do not fit, the recipe needs a validation split that it does not have, or nothing
+                would learn in its last epochs.
         """
         began = time.perf_counter()
         commit = environment.git_commit()  # now: the checkout may change while the imported code runs
@@ -165,6 +167,7 @@ class Job:
             module = around(net, recipe, Form.of(images), data.statistics())
         if module.schedule.adaptive and data.val is None:
             raise UserError("schedule: it stops blocks by validation, but data.validation is 0")
+        refuse_idle_epochs(module, recipe.trainer.max_epochs)
         join.refuse_network(recipe, module)
         made_callbacks.check(module, data.val is not None)
         if recipe.trainer.precision == "64-true":

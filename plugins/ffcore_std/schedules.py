@@ -58,12 +58,14 @@ class Greedy(Schedule):
     """One block learns after another; finished blocks are frozen.
 
     Args:
-        epochs: number of epochs for each block, or a list with that of every block; None divides the run's
-            epochs evenly.
+        epochs: number of epochs for each block, or a list with that of every block: no block learns for more,
+            nor does the last, so that the run has their sum, or more if readouts learn alone. None divides
+            the run's epochs evenly.
         cache: store the outputs of the finished blocks for all views of all training samples, on the training
             device. From the second block on, each sample then has one fixed negative.
         patience: a block also ends after this number of validations without an improvement of its own
-            accuracy (of the task's headline); then the next one begins, and after the last the run ends.
+            accuracy (of the task's headline); then the next one begins, and after the last the run ends. With
+            None for ``epochs`` the last block gets the epochs that others have left.
         least: with patience: smallest improvement of the headline, such as 0.001 for 0.1 points of accuracy.
 
     Raises:
@@ -101,7 +103,7 @@ class Greedy(Schedule):
         return self.patience is not None
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
-        """Return the window of the current block. The last block learns in all remaining epochs.
+        """Return the window of the current block; none after the last block has stopped.
 
         Raises:
             ValueError: when the run has fewer epochs than blocks need, or epochs are listed for another
@@ -134,7 +136,7 @@ class Greedy(Schedule):
         start = 0
         for block, budget in enumerate(self._budgets(progress.epochs, blocks)):
             end = None if self._stopped is None else self._stopped.end(block)
-            if end is None and block < blocks - 1:
+            if end is None and (block < blocks - 1 or self.epochs is not None):
                 end = start + budget
             if end is None or progress.epoch < end:
                 return block

@@ -1,5 +1,6 @@
 """Runs whose blocks stop learning when they do not improve on validation."""
 
+import csv
 import signal
 
 import lightning as L
@@ -48,15 +49,53 @@ def test_a_greedy_run_with_patience_learns_all_blocks_in_turn(tmp_path):
     assert ends
 
 
-def test_a_resumed_run_stops_the_same_blocks(tmp_path):
+def losses_of(run):
+    """Returns the epochs in which each block had a loss."""
+    with (run.path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {name: [int(row["epoch"]) for row in rows if row[f"{name}/loss"]] for name in ("dense1", "dense2")}
+
+
+def test_a_greedy_run_with_patience_ends_after_the_epochs_of_its_last_block(tmp_path):
+    run = trained(tmp_path / "run", schedule={"kind": "greedy", "epochs": [2, 1], "patience": 9})
+    assert run.results["epochs"] == 3
+    assert losses_of(run) == {"dense1": [1, 2], "dense2": [3]}
+    assert not run.results["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "busy"),
+    [({"kind": "greedy", "epochs": [2, 1]}, 3), ({"kind": "interleaved", "spans": [[0, 2], [1, 4]]}, 4)],
+)
+def test_a_run_in_whose_last_epochs_nothing_learns_is_refused(tmp_path, schedule, busy):
+    expected = (
+        rf"^schedule: no block learns after epoch {busy}, but trainer\.max_epochs is 30; set it to {busy}"
+    )
+    with pytest.raises(UserError, match=expected):
+        trained(tmp_path / "run", schedule=schedule)
+    assert not (tmp_path / "run").exists()
+
+
+def test_readouts_learn_alone_after_the_epochs_of_all_blocks(tmp_path):
+    options = {**FEW, "trainer.max_epochs": 4, "readouts": {"softmax": "softmax"}}
+    schedule = {"kind": "greedy", "epochs": 1, "cache": True}
+    run = ffcore.train("digits/mono-forward", run_dir=tmp_path / "run", schedule=schedule, **options)
+    assert run.results["epochs"] == 4
+    assert losses_of(run) == {"dense1": [1], "dense2": [2]}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epoch"), [(STOPPING, 7), ({"kind": "greedy", "epochs": [4, 3], "patience": 2}, 5)]
+)
+def test_a_resumed_run_stops_the_same_blocks(tmp_path, schedule, epoch):
     class Press(L.Callback):
         def on_train_epoch_start(self, trainer, module):
-            if trainer.current_epoch == 7:
+            if trainer.current_epoch == epoch:
                 signal.raise_signal(signal.SIGINT)
 
-    whole = trained(tmp_path / "whole", schedule=STOPPING)
+    whole = trained(tmp_path / "whole", schedule=schedule)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "cut", schedule=STOPPING, callbacks=[Press()])
+        trained(tmp_path / "cut", schedule=schedule, callbacks=[Press()])
     again = ffcore.resume(tmp_path / "cut")
     assert windows_of(again) == windows_of(whole)
     assert again.results["epochs"] == whole.results["epochs"]

@@ -271,5 +271,5 @@ def _refuse_schedule(net: Network, form: Any) -> None:
     if isinstance(form, c99.Contrast):
         if [list(windows) for windows in seen] != [each]:
             raise refusal(f"schedule {kind}; all blocks learn in every step (joint), or use learn=False")
-    elif [list(windows) for windows in seen] != [[window] for window in each]:
+    elif [list(windows) for windows in seen if windows] != [[window] for window in each]:
         raise refusal(f"schedule {kind}; closed forms are solved one block after another (greedy)")

@@ -26,12 +26,18 @@ def test_one_window_is_over_everything():
         (6, None, [0, 0, 1, 1, 2, 2]),
         (5, None, [0, 0, 1, 1, 2]),
         (3, None, [0, 1, 2]),
-        (5, 1, [0, 1, 2, 2, 2]),
+        (6, 2, [0, 0, 1, 1, 2, 2]),
     ],
 )
 def test_greedy_takes_turns(epochs, each, turns):
     found = [windows(Greedy(each), epoch, epochs=epochs) for epoch in range(epochs)]
     assert found == [[(at, at + 1)] for at in turns]
+
+
+@pytest.mark.parametrize(("each", "turns"), [(1, [0, 1, 2]), ([2, 2, 1], [0, 0, 1, 1, 2])])
+def test_no_block_learns_for_more_than_its_epochs_nor_does_the_last(each, turns):
+    found = [windows(Greedy(each), epoch, epochs=7) for epoch in range(7)]
+    assert found == [[(at, at + 1)] for at in turns] + [[]] * (7 - len(turns))
 
 
 @pytest.mark.parametrize(("each", "epochs"), [(None, 2), (2, 5)])
@@ -76,8 +82,8 @@ def test_overlapping_shifts_with_every_batch(size, step, blocks, right):
 
 
 def test_greedy_has_an_own_number_of_epochs_for_each_block():
-    turns = [windows(Greedy([3, 1, 2]), epoch, epochs=8)[0][0] for epoch in range(8)]
-    assert turns == [0, 0, 0, 1, 2, 2, 2, 2]
+    turns = [windows(Greedy([3, 1, 2]), epoch, epochs=6)[0][0] for epoch in range(6)]
+    assert turns == [0, 0, 0, 1, 2, 2]
 
 
 def test_greedy_refuses_epochs_for_another_number_of_blocks():
@@ -103,7 +109,17 @@ def test_greedy_goes_to_the_next_block_when_one_does_not_improve():
 
 def test_greedy_ends_a_block_after_its_epochs_although_it_improves():
     scores = [(0.1 * epoch,) * 3 for epoch in range(1, 7)]
-    assert judged(Greedy(2, patience=1), scores) == ([[0], [0], [1], [1], [2], [2]], False)
+    assert judged(Greedy(2, patience=1), scores[:5]) == ([[0], [0], [1], [1], [2]], False)
+    assert judged(Greedy(2, patience=1), scores) == ([[0], [0], [1], [1], [2], [2]], True)
+
+
+def test_the_epochs_of_a_block_that_stops_early_are_left_to_the_last_only_if_none_are_given():
+    # the first block stops after two of its three epochs
+    scores = [(0.5,) * 3, *((0.5 + 0.1 * epoch if epoch else 0.5,) * 3 for epoch in range(7))]
+    given, finished = judged(Greedy(3, patience=1), scores)
+    assert (given, finished) == ([[0], [0], [1], [1], [1], [2], [2], [2]], True)
+    divided, finished = judged(Greedy(patience=1), scores)
+    assert (divided, finished) == ([[0], [0], [1], [1], [1], [2], [2], [2]], False)
 
 
 def test_a_block_stops_only_after_all_blocks_before_it():
