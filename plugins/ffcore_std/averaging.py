@@ -8,13 +8,14 @@ decay has one length for the whole run: too long for its first epochs, or too sh
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect, expect_count
 from ffcore.options import Count, Fraction
 
 _LAST = "last_weights"
@@ -30,15 +31,18 @@ class GrowingAverage(L.Callback):
 
     Args:
         share: s, share of the past updates over which the average runs; at 1 it is that of all weights.
-        every: number of steps between two updates.
+        every: number of steps between two updates. A warning at the end says if there was only one.
 
     Raises:
-        UserError: when training begins with blocks on several ranks (``ff_pipeline``).
+        UserError: an option is out of its range; or, when training begins, blocks are on several ranks
+            (``ff_pipeline``).
     """
 
     def __init__(self, share: Fraction = 0.1, every: Count = 5) -> None:
+        expect("share", share, (int, float), "a number above 0 and at most 1")
         if not 0 < share <= 1:
-            raise ValueError(f"share is {share}; it should be above 0 and at most 1")
+            raise UserError(f"share: should be above 0 and at most 1, not {share}")
+        expect_count("every", every)
         self.share, self.every = share, every
         self.updates = self._step = 0
         self._average: dict[str, Tensor] = {}
@@ -89,7 +93,13 @@ class GrowingAverage(L.Callback):
 
     @torch.no_grad()
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the average."""
+        """Keep the average; warn if it is the weights of a single step."""
+        if self.updates == 1 and trainer.is_global_zero:
+            warnings.warn(
+                "GrowingAverage: the weights are those of step 1, not an average: "
+                f"every is {self.every}, but the run has {trainer.global_step} steps; it should be less",
+                stacklevel=2,
+            )
         own = dict(pl_module.named_parameters())
         for name, average in self._average.items():
             own[name].copy_(average)

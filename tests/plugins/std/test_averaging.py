@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import ffcore
+from ffcore.cli.main import main
+from ffcore.errors import UserError
 from ffcore.report.record import RunRecord
 from ffcore.report.summary import summary
 from ffcore_std.averaging import GrowingAverage
@@ -47,10 +49,32 @@ def test_a_late_average_has_a_long_memory_and_an_early_one_a_short():
     assert early > 0.98
 
 
-@pytest.mark.parametrize("share", [0.0, 1.5])
+@pytest.mark.parametrize("share", [0.0, 1.5, float("nan"), "0.1", None])
 def test_an_impossible_share_is_refused(share):
-    with pytest.raises(ValueError, match="above 0 and at most 1"):
+    with pytest.raises(UserError, match=r"^share: should be .*above 0 and at most 1, not"):
         GrowingAverage(share)
+
+
+@pytest.mark.parametrize("every", [0, -5, 2.5, True])
+def test_an_impossible_number_of_steps_is_refused(every):
+    with pytest.raises(UserError, match=rf"^every: should be an integer from 1, not {every}$"):
+        GrowingAverage(every=every)
+
+
+def test_a_recipe_with_an_impossible_option_leaves_no_run_directory(tmp_path, capsys):
+    item = "{kind: 'ffcore_std.averaging:GrowingAverage', options: {every: 0}}"
+    words = ["digits/ff", f"trainer.callbacks=[{item}]", "--run-dir", str(tmp_path / "run")]
+    assert main(["run", *words]) == 2
+    assert "every: should be an integer from 1, not 0" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_average_of_one_step_is_warned_of(tmp_path):
+    average = GrowingAverage(every=100_000)
+    with pytest.warns(UserWarning, match="those of step 1, .* every is 100000, but the run has 13"):
+        ffcore.train(
+            "digits/ff", run_dir=tmp_path / "run", callbacks=[average], **FEW, **{"trainer.max_epochs": 1}
+        )
 
 
 class Watch(GrowingAverage):
