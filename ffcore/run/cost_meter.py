@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ffcore.errors import UserError
+from ffcore.errors import UserError, expect, expect_count, shortened
 from ffcore.run.energy import Counter, Polling, counters_of
 
 __all__ = ["CostMeter", "Spent"]
@@ -79,7 +79,8 @@ class CostMeter:
 
     Args:
         device: the device that computes. The program waits for a GPU whenever the phase changes.
-        counters: energy counters; None for those of the device and of the processors.
+        counters: energy counters, each like `ffcore.run.energy.Counter`; None for those of the device and of
+            the processors.
         missing: why other counters are missing, by name.
 
     Attributes:
@@ -88,7 +89,8 @@ class CostMeter:
         missing: why a counter is missing or was lost, by name.
 
     Raises:
-        UserError: the device is a GPU, and torch finds none.
+        UserError: the device is not one of torch, or a GPU that torch does not find; or a counter has no
+            name, source or ``joules()``, or the name of another one.
     """
 
     def __init__(
@@ -97,10 +99,9 @@ class CostMeter:
         counters: Sequence[Counter] | None = None,
         missing: Mapping[str, str] | None = None,
     ) -> None:
-        self.device = torch.device(device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError(f"CostMeter: device: {str(device)!r}, but torch finds no GPU")
+        self.device = _device(device)
         found, unknown = counters_of(self.device) if counters is None else (counters, {})
+        _refuse_counters(found)
         self.phases: dict[str, Spent] = {}
         self._sources = {counter.name: counter for counter in found}
         self._missing = {**unknown, **(missing or {})}
@@ -145,8 +146,9 @@ class CostMeter:
     @property
     def sources(self) -> dict[str, str]:
         """What each counter reads, with remarks; without those that were lost."""
+        remarks = {name: getattr(counter, "remark", "") for name, counter in self._sources.items()}
         return {
-            name: f"{counter.source}{f' ({counter.remark})' if counter.remark else ''}"
+            name: f"{counter.source}{f' ({remarks[name]})' if remarks[name] else ''}"
             for name, counter in self._sources.items()
             if name not in self.missing
         }
@@ -158,7 +160,11 @@ class CostMeter:
         Args:
             name: the name of the phase.
             samples: number of samples that are processed in it.
+
+        Raises:
+            UserError: the samples are not an integer from 0.
         """
+        expect_count("CostMeter: samples", samples, 0)
         outer = self._now
         self.enter(name)
         try:
@@ -188,7 +194,12 @@ class CostMeter:
         self._began, self._cpu, self._read = time.perf_counter(), time.process_time(), self._polling.read()
 
     def count(self, samples: int) -> None:
-        """Add samples to the current phase; `phases` has them after the next change of the phase."""
+        """Add samples to the current phase; `phases` has them after the next change of the phase.
+
+        Raises:
+            UserError: the samples are not an integer from 0.
+        """
+        expect_count("CostMeter: samples", samples, 0)
         self._samples += samples
 
     def _add(self, spent: Spent) -> None:
@@ -222,3 +233,27 @@ class CostMeter:
         for name, spent in state.items():
             known = Spent(**{"cpu_seconds": None, **spent})  # versions up to 0.1 did not measure it
             self.phases[name] = known.plus(self.phases.get(name, Spent()))
+
+
+def _device(given: str | torch.device) -> torch.device:
+    """Return a device of torch; see `CostMeter`."""
+    try:
+        device = torch.device(given)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"CostMeter: device: {shortened(given)} should be cpu, cuda, or cuda:1") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"CostMeter: device: {str(given)!r}, but torch finds no GPU")
+    return device
+
+
+def _refuse_counters(counters: Sequence[Counter]) -> None:
+    """Raise if these are no energy counters; see `CostMeter`."""
+    expect("CostMeter: counters", counters, Sequence, "a list of energy counters")
+    for i, counter in enumerate(counters):
+        for wanted in ("name", "source"):
+            found = getattr(counter, wanted, None)
+            expect(f"CostMeter: counters[{i}].{wanted}", found, str, "a text")
+        if not callable(getattr(counter, "joules", None)):
+            raise UserError(f"CostMeter: counters[{i}]: {counter.name!r} should have a method joules()")
+        if any(counter.name == other.name for other in counters[:i]):
+            raise UserError(f"CostMeter: counters[{i}]: another counter is called {counter.name!r} already")

@@ -10,14 +10,18 @@ Every counter includes what other processes use on the same device.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ffcore.errors import one_line, shortened
 
 __all__ = ["Counter", "CounterError"]
 
@@ -38,6 +42,18 @@ class CounterError(Exception):
 class Counter(ABC):
     """Energy of one device.
 
+    A counter that gives less than before, or no finite number, is lost: its energy is not reported, and
+    `ffcore.CostMeter.missing` says why.
+
+    Example:
+        >>> class Plug(Counter):  # a socket that counts watt-hours in a file
+        ...     name, source = "plug", "the meter of the desk"
+        ...     def joules(self):
+        ...         try:
+        ...             return 3600 * float(Path("/mnt/plug").read_text())
+        ...         except ValueError as error:
+        ...             raise CounterError(f"no number: {error}") from error
+
     Attributes:
         name: "gpu", "gpu, sampled" or "cpu".
         source: what is read, for people.
@@ -53,7 +69,7 @@ class Counter(ABC):
         """Return the energy since the counter was made, in J.
 
         Raises:
-            CounterError: it cannot be read any more.
+            CounterError: it cannot be read any more; the message is the reason. An OSError counts as one.
         """
 
 
@@ -248,6 +264,7 @@ class Polling:
     def __init__(self, counters: Sequence[Counter], interval: float = INTERVAL) -> None:
         self.counters = list(counters)
         self.lost: dict[str, str] = {}
+        self._last: dict[str, float] = {}
         self._interval = interval
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -273,11 +290,20 @@ class Polling:
             made = {}
             for counter in list(self.counters):
                 try:
-                    made[counter.name] = counter.joules()
-                except CounterError as error:
+                    made[counter.name] = self._read(counter)
+                except (CounterError, OSError) as error:
                     self.counters.remove(counter)
-                    self.lost[counter.name] = str(error)
+                    self.lost[counter.name] = one_line(error)
             return made
+
+    def _read(self, counter: Counter) -> float:
+        joules, before = counter.joules(), self._last.get(counter.name, 0.0)
+        if not isinstance(joules, Real) or not math.isfinite(joules):
+            raise CounterError(f"joules() returned {shortened(joules)}, which is no finite number")
+        if joules < before:
+            raise CounterError(f"joules() returned {joules:g} after {before:g}; it should never fall")
+        self._last[counter.name] = joules
+        return float(joules)
 
     def _poll(self) -> None:
         while not self._ended.wait(self._interval):

@@ -108,6 +108,77 @@ def test_a_lost_counter_leaves_no_part_of_its_energy():
     assert meter.sources == {}
 
 
+class Scripted:
+    """A counter without a base class, as docs/running.md describes it. Gives or raises what it is told."""
+
+    name, source = "desk", "a plug"
+
+    def __init__(self, *made):
+        self.made = iter(made)
+
+    def joules(self):
+        made = next(self.made, 9.0)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+
+def test_a_counter_needs_no_more_than_a_name_a_source_and_joules():
+    with ffcore.CostMeter(counters=[Scripted(1.0)]) as meter, meter.phase("learning"):
+        pass
+    assert meter.sources == {"desk": "a plug"}
+    assert "(desk)" in repr(meter)
+
+
+@pytest.mark.usefixtures("unpolled")
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (CounterError("unplugged"), "unplugged"),
+        (float("nan"), "joules() returned nan, which is no finite number"),
+        (float("inf"), "joules() returned inf, which is no finite number"),
+        (None, "joules() returned None, which is no finite number"),
+        (-1.0, "joules() returned -1 after 2; it should never fall"),
+        (1.5, "joules() returned 1.5 after 2; it should never fall"),
+    ],
+)
+def test_a_counter_that_cannot_be_read_or_is_wrong_is_lost_and_the_loop_goes_on(made, why):
+    with ffcore.CostMeter(counters=[Scripted(1.0, 2.0, made)]) as meter:
+        with meter.phase("learning"):
+            pass
+        with meter.phase("test"):
+            pass
+    assert meter.missing == {"desk": why}
+    assert all(not spent.joules for spent in meter.phases.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"device": "foo"}, "^CostMeter: device: 'foo' should be cpu, cuda, or cuda:1$"),
+        ({"device": None}, "^CostMeter: device: None should be cpu"),
+        ({"counters": Scripted()}, "^CostMeter: counters: should be a list of energy counters"),
+        ({"counters": [object()]}, r"^CostMeter: counters\[0\]\.name: should be a text, not None$"),
+        ({"counters": [Scripted(), Scripted()]}, r"counters\[1\]: another counter is called 'desk' already$"),
+    ],
+)
+def test_a_meter_with_wrong_arguments_is_refused(options, expected):
+    with pytest.raises(UserError, match=expected):
+        ffcore.CostMeter(**options)
+
+
+@pytest.mark.parametrize("samples", [-3, 1.5, True])
+def test_a_wrong_number_of_samples_is_refused(samples):
+    expected = f"^CostMeter: samples: should be an integer from 0, not {samples}$"
+    with ffcore.CostMeter(counters=[]) as meter:
+        with pytest.raises(UserError, match=expected), meter.phase("learning", samples=samples):
+            pass
+        with pytest.raises(UserError, match=expected):
+            meter.count(samples)
+    assert meter.phases.keys() == {"other"}
+
+
 @pytest.mark.usefixtures("unpolled")
 def test_energy_of_a_part_of_a_resumed_run_is_missing():
     with ffcore.CostMeter(counters=[]) as before, before.phase("learning", samples=100):
