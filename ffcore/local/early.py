@@ -87,7 +87,8 @@ def _refuse_readouts(contribution: LayerContribution, total: int, blocks: int, c
     if not torch.equal(contribution.combine(evidence), contribution.combine(other)):
         raise UserError(
             f"exits: the contribution {title(contribution)} reads a readout, which is known only after all "
-            "blocks; with sum, mean or last a run has exits"
+            "blocks; a run has exits if its contribution reads blocks alone, as last, mean, and sum with "
+            "readouts: 0 do"
         )
 
 

@@ -1,6 +1,7 @@
 """Early exits by hand: three blocks, four samples, three classes."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -217,6 +218,15 @@ def test_a_contribution_that_reads_a_readout_is_refused():
     net = network("readout", readouts={"softmax": "softmax"})
     with pytest.raises(UserError, match="FromReadout reads a readout, which is known only after all blocks"):
         early(net)
+
+
+@pytest.mark.parametrize("recipe", ["mnist/ff-fast", "mnist/ff-fast-2000x4"])
+def test_a_sum_with_readouts_is_refused_and_the_remedy_works(recipe):
+    made = partial(ffcore.from_recipe, recipe, shape=(1, 8, 8), classes=10)
+    expected = "the contribution Sum reads a readout, .* as last, mean, and sum with readouts: 0 do$"
+    with pytest.raises(UserError, match=expected):
+        early(made().eval())
+    assert len(early(made(**{"contribution.readouts": 0}).eval()).exits) > 1
 
 
 @pytest.mark.parametrize("task", [ffcore.tasks.MultiLabel(10), ffcore.tasks.Unsupervised()])
