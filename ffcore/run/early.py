@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
+from ffcore.interfaces import Task
 from ffcore.local.early import Early
 from ffcore.report.exit_record import ExitRecord
-from ffcore.run.predictor import Predictor, like
+from ffcore.run.estimator import TrainedEstimator, like
+from ffcore.run.predictor import Predictor
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
 
@@ -39,11 +41,14 @@ class Decided:
     scores: Any
 
 
-class EarlyPredictor:
+class EarlyPredictor(TrainedEstimator):
     """Predicts with a run, and stops after a block as soon as the evidence is sure enough.
 
     A sample leaves at the first exit e whose margin m_e = largest − second largest score is at least θ_e.
     The blocks after it do not run for this sample. The thresholds θ_e come from the file ``exits.json``.
+
+    ``scores`` are those after the blocks that have run, and ``predict_proba`` is their softmax. They order
+    the classes of a sample; those of samples that left at different exits are not comparable.
 
     Args:
         predictor: the predictor of a run on which ``ffcore eval RUN --exits`` has been called.
@@ -51,13 +56,15 @@ class EarlyPredictor:
     Attributes:
         thresholds: θ_e of all exits but the last; infinity: no sample leaves there.
         blocks: number of blocks that have run after each exit.
+        classes: names of the K classes.
+        classes_: class indices (K,), the attribute that scikit-learn expects.
 
     Raises:
         UserError: the run has no exits, or they were chosen for other weights.
 
     Example:
         ``early = ffcore.load("runs/mnist-ff").early()``; then ``early.predict(x)`` are classes (N,), and
-        ``early.decide(x).blocks.mean()`` is the mean number of blocks.
+        ``early.decide(x).blocks.mean()`` is the mean number of blocks; ``early.score(x, y)`` is the accuracy.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -68,6 +75,7 @@ class EarlyPredictor:
         if record.weights != checksum(predictor.module):
             raise UserError(f"{predictor.path}: its early exits belong to other weights; {choose}")
         self._predictor = predictor
+        self.classes, self.classes_ = predictor.classes, predictor.classes_
         self._early = early_of(predictor.module)
         self.blocks: tuple[int, ...] = self._early.blocks
         if tuple(entry.blocks for entry in record.exits) != self.blocks:
@@ -75,35 +83,35 @@ class EarlyPredictor:
         found = [entry.threshold for entry in record.exits[:-1]]
         self.thresholds: tuple[float, ...] = tuple(math.inf if t is None else t for t in found)
 
-    def predict(self, x: Any) -> Any:
-        """Returns the predicted class indices (N,), int64.
-
-        Args:
-            x: samples as for `ffcore.run.predictor.Predictor.scores`.
-
-        Returns:
-            A tensor on the device of ``x`` if that is a tensor, otherwise an array.
-
-        Raises:
-            UserError: the samples do not fit.
-        """
-        return self.decide(x).classes
-
-    @own_settings(warn=False)
     def decide(self, x: Any) -> Decided:
         """Returns predictions with the number of blocks that each of them needed.
 
         Args:
-            x: samples as for `predict`.
+            x: samples as for `scores`.
+
+        Returns:
+            Tensors on the device of ``x`` if that is a tensor, otherwise arrays.
 
         Raises:
             UserError: the samples do not fit.
         """
-        parts = [self._batch(batch.x) for batch in self._predictor.loader(x)]
-        empty = torch.zeros(0, len(self._predictor.classes)), torch.zeros(0, dtype=torch.int64)
-        scores, blocks = (torch.cat(each) for each in zip(*(parts or [empty]), strict=True))
-        scores = scores.float() if scores.dtype is torch.bfloat16 else scores  # NumPy has no bfloat16
+        scores, blocks = self._decided(x)
         return Decided(*(like(x, each) for each in (scores.argmax(1), blocks, scores)))
+
+    @property
+    def _task(self) -> Task:
+        return self._predictor.module.net.task
+
+    def _scores(self, x: Any) -> Tensor:
+        return self._decided(x)[0]
+
+    @own_settings(warn=False)
+    def _decided(self, x: Any) -> tuple[Tensor, Tensor]:
+        """Returns scores (N, K) and numbers of blocks (N,)."""
+        parts = [self._batch(batch.x) for batch in self._predictor.loader(x)]
+        empty = torch.zeros(0, len(self.classes)), torch.zeros(0, dtype=torch.int64)
+        scores, blocks = (torch.cat(each) for each in zip(*(parts or [empty]), strict=True))
+        return scores.float() if scores.dtype is torch.bfloat16 else scores, blocks  # NumPy has no bfloat16
 
     def _batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with precision(self._predictor.recipe, x.device):

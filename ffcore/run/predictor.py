@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,19 +29,19 @@ from ffcore.data.transform import apply
 from ffcore.engine.measures import own_measures
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
-from ffcore.interfaces import Batch
+from ffcore.interfaces import Batch, Task
 from ffcore.interfaces.structure import tensors
 from ffcore.local.stages import refuse_no_evidence
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
 from ffcore.run.checkpoints import read
 from ffcore.run.device import device_of
+from ffcore.run.estimator import TrainedEstimator
 from ffcore.run.recorded import recipe_of, recorded
-from ffcore.run.samples import class_numbers, stored, stored_as, warn_scaled
+from ffcore.run.samples import stored, stored_as, warn_scaled
 from ffcore.run.stored import load_weights
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
-from ffcore.tasks import Classification
 
 if TYPE_CHECKING:
     from ffcore.run.early import EarlyPredictor
@@ -49,11 +49,10 @@ if TYPE_CHECKING:
 __all__ = ["Predictor"]
 
 
-class Predictor:
+class Predictor(TrainedEstimator):
     """Predicts with the weights of a run, on the CPU or on a GPU.
 
-    It is a trained classifier for scikit-learn: for its metrics, for inspection and, wrapped in
-    ``sklearn.frozen.FrozenEstimator``, as the last step of a pipeline.
+    It is a trained classifier for scikit-learn; see `ffcore.run.estimator.TrainedEstimator`.
 
     Attributes:
         path: the run directory.
@@ -81,8 +80,6 @@ class Predictor:
         UserError: this machine does not have the device, the directory is not a run directory, its checkpoint
             does not load, or an object is missing.
     """
-
-    _estimator_type = "classifier"  # for scikit-learn before 1.6
 
     @own_settings(warn=False)
     def __init__(
@@ -166,74 +163,6 @@ class Predictor:
         with precision(self.recipe, batch.index.device):
             return own_measures(self.module.net, batch)
 
-    @overload
-    def scores(self, x: Tensor) -> Tensor: ...
-
-    @overload
-    def scores(self, x: Any) -> NDArray[Any]: ...
-
-    def scores(self, x: Any) -> Tensor | NDArray[Any]:
-        """Returns the scores (N, K): combined evidence, the largest is the prediction.
-
-        Args:
-            x: (N, *shape) array, tensor or nested list of stored values: bytes as in the data set (0 to 255;
-                0 to 16 for scikit-learn's digits), or floats for a data set of floats. A channel axis of
-                size 1 may be left out, and samples may be flat. For a run on a table also a pandas data frame
-                with its columns of inputs; for one on texts a list of texts.
-
-        Returns:
-            A tensor on the device of ``x`` if that is a tensor, otherwise an array.
-
-        Raises:
-            UserError: the shape does not fit, or a sample is not finite; the message names the first such
-                row.
-        """
-        return like(x, self._scores(x))
-
-    @overload
-    def predict(self, x: Tensor) -> Tensor: ...
-
-    @overload
-    def predict(self, x: Any) -> NDArray[np.int64]: ...
-
-    def predict(self, x: Any) -> Tensor | NDArray[Any]:
-        """Returns the predicted class indices (N,), int64; of another task see `Network.predict`.
-
-        Args:
-            x: samples as for `scores`.
-
-        Returns:
-            As for `scores`; ``[predictor.classes[k] for k in indices]`` are the names.
-
-        Raises:
-            UserError: as for `scores`.
-        """
-        return like(x, self.module.net.task.predict(self._scores(x)))
-
-    @overload
-    def predict_proba(self, x: Tensor) -> Tensor: ...
-
-    @overload
-    def predict_proba(self, x: Any) -> NDArray[Any]: ...
-
-    def predict_proba(self, x: Any) -> Tensor | NDArray[Any]:
-        """Returns the softmax of `scores` (N, K): positive, and each row sums to 1.
-
-        The values are not calibrated probabilities: goodness is not a log-probability. Only the order of the
-        classes is meaningful. To calibrate them on held-out data, use
-        ``sklearn.calibration.CalibratedClassifierCV(FrozenEstimator(predictor))``.
-
-        Args:
-            x: samples as for `scores`.
-
-        Returns:
-            As for `scores`.
-
-        Raises:
-            UserError: as for `scores`.
-        """
-        return like(x, self.module.net.task.probabilities(self._scores(x)))
-
     def early(self) -> EarlyPredictor:
         """Returns a predictor that stops after a block as soon as the evidence is sure enough.
 
@@ -250,59 +179,8 @@ class Predictor:
 
         return EarlyPredictor(self)
 
-    def score(self, x: Any, y: Any) -> float:
-        """Returns the mean accuracy, as a fraction.
-
-        Args:
-            x: N samples as for `scores`, at least one.
-            y: (N,) class indices, or names as in `classes`; an array, a tensor or a list.
-
-        Raises:
-            UserError: as for `scores`; or there are no samples, or ``y`` does not fit.
-        """
-        if type(self.form.task) is not Classification:
-            raise UserError(
-                f"score: is the accuracy of classes; use ffcore.evaluate for the task {self.form.task}"
-            )
-        predicted = self._scores(x).argmax(1).cpu().numpy()
-        expected = class_numbers(y, self.classes)
-        if len(predicted) != len(expected):
-            raise UserError(f"x has {len(predicted)} samples, but y has {len(expected)} classes")
-        if not len(expected):
-            raise UserError("x has no samples; the accuracy is not defined")
-        return float((predicted == expected).mean())
-
-    def fit(self, x: Any, y: Any = None) -> NoReturn:
-        """Raise: the network is already trained. scikit-learn only takes estimators that have ``fit``.
-
-        Args:
-            x: not used.
-            y: not used.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(
-            "a predictor is already trained; use ffcore.train to train a network, and wrap the predictor in "
-            "sklearn.frozen.FrozenEstimator for a scikit-learn pipeline that is fitted"
-        )
-
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r})"
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(three_d_array=True),
-            requires_fit=False,
-        )
 
     def loader(self, x: Any, y: NDArray[Any] | None = None) -> DeviceLoader:
         """Returns a loader whose inputs are scaled and standardised exactly as in training.
@@ -342,6 +220,10 @@ class Predictor:
         warn_scaled(samples, self._given_scale)
         return samples
 
+    @property
+    def _task(self) -> Task:
+        return self.module.net.task
+
     @own_settings(warn=False)
     def _scores(self, x: Any) -> Tensor:
         refuse_no_evidence(self.module.net.sources)
@@ -350,8 +232,3 @@ class Predictor:
             return torch.zeros(0, len(self.classes), dtype=next(self.module.network.parameters()).dtype)
         scores = torch.cat([self.measure(batch.x)[1] for batch in loader])
         return scores.float() if scores.dtype is torch.bfloat16 else scores  # NumPy has no bfloat16
-
-
-def like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
-    """Returns a tensor on the device of ``x`` if that is a tensor, otherwise an array."""
-    return made.to(x.device) if isinstance(x, Tensor) else made.cpu().numpy()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.metrics import get_scorer
 
 import ffcore
 from ffcore.cli.main import main
@@ -134,6 +135,25 @@ def test_the_predictor_stops_early(chosen):
     assert early.blocks == (1, 2, 3)
     assert early.thresholds == tuple(each.threshold for each in record.exits[:-1])
     assert repr(early) == f"Predictor({str(path)!r}).early()"
+
+
+def test_the_early_predictor_is_a_classifier_like_the_predictor(chosen):
+    early, test = ffcore.load(chosen[0]).early(), Digits().load().test
+    made = early.decide(test.x)
+    assert early.classes == tuple("0123456789")
+    assert np.array_equal(early.classes_, np.arange(10))
+    assert early.score(test.x, test.y) == pytest.approx((made.classes == test.y).mean())
+    assert early.score(test.x, [str(k) for k in test.y]) == early.score(test.x, test.y)
+    assert early.score(test.x, test.y) == pytest.approx(chosen[1].ways[1].test.accuracy)
+    assert np.array_equal(early.scores(test.x), made.scores)
+    power = np.exp(made.scores - made.scores.max(1, keepdims=True))
+    np.testing.assert_allclose(early.predict_proba(test.x), power / power.sum(1, keepdims=True), atol=1e-6)
+    assert isinstance(early.predict_proba(torch.tensor(test.x)), torch.Tensor)
+    assert get_scorer("accuracy")(early, test.x, test.y) == early.score(test.x, test.y)
+    with pytest.raises(UserError, match="already trained"):
+        early.fit(test.x, test.y)
+    with pytest.raises(UserError, match="3 samples, but y has 2 classes"):
+        early.score(test.x[:3], test.y[:2])
 
 
 def test_without_thresholds_it_predicts_with_all_blocks(copied):
