@@ -188,7 +188,7 @@ def sweep(
         recipe: a recipe's name, or the path of a YAML file.
         search: ranges or lists of values by path: ``"log:1e-4:1e-1"``, ``"linear:0:0.5"``, ``"int:1:8"``,
             ``"choice:adam,sgd"`` or ``["adam", "sgd"]``. A grid has lists only.
-        seeds: every point runs once per seed; empty for the seed of the recipe.
+        seeds: every point runs once per seed, [1, 2, 3]; empty for the seed of the recipe.
         trials: number of points of a search, by all its workers together.
         jobs: number of runs at the same time.
         prune: stop trials whose validation is worse than the median of earlier trials at the same epoch.
@@ -218,6 +218,7 @@ def sweep(
     if run_dir is not None:
         expect("run_dir", run_dir, (str, os.PathLike), "a path")
     refuse_jobs(jobs, trials)
+    expect("seeds", seeds, Sequence, "a list of whole numbers, such as [1, 2, 3]")
     for each in seeds:
         if isinstance(each, bool) or not isinstance(each, int) or each < 0:
             raise UserError(f"seeds: {each!r} should be a whole number, 0 or more")

@@ -133,14 +133,17 @@ def as_override(path: str, value: Any) -> str:
     """Returns a value from Python as an override, such as ``optimizer.lr=0.001``.
 
     Raises:
-        UserError: the value is an object, which another process cannot be given.
+        UserError: the value has a number that is not finite, or is an object, which another process cannot be
+            given.
     """
     if isinstance(value, str) and _PLAIN.fullmatch(value) and parse_value(value) == value:
         return f"{path}={value}"
     try:
         # other text is quoted: "1" is not the number 1
         return f"{path}={json.dumps(value, allow_nan=False)}"
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
+        raise UserError(f"{path}: {shortened(value)} should be finite") from error
+    except TypeError as error:
         raise UserError(
             f"{path}: {shortened(value)}: each run of a sweep is a process, which reads numbers, text and "
             "lists; name a class as package.module:Class"
@@ -161,7 +164,8 @@ def from_python(search: Mapping[str, Any]) -> list[str]:
         if isinstance(value, str) and looks(f"{path}={value}"):
             made.append(f"{path}={value}")
         elif isinstance(value, list | tuple) and value:
-            made.append(f"{path}={','.join(as_override('', one)[1:] for one in value)}")
+            texts = (as_override(path, one).removeprefix(f"{path}=") for one in value)
+            made.append(f"{path}={','.join(texts)}")
         else:
             raise UserError(f"search: {path}: {shortened(value)} should be {EXAMPLES}, or a list of values")
     return made

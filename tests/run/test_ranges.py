@@ -2,6 +2,7 @@
 
 import pytest
 
+import ffcore
 from ffcore.errors import UserError
 from ffcore.run import ranges, search
 from ffcore.run.ranges import Range, parse_range
@@ -98,3 +99,36 @@ def test_ranges_from_python_are_text_and_lists():
             ranges.from_python({"a": wrong})
     with pytest.raises(UserError, match=r"network: .*package\.module:Class"):
         ranges.as_override("network", object())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), "^optimizer.lr: nan should be finite$"),
+        ([1.0, float("inf")], r"^optimizer.lr: \[1.0, inf\] should be finite$"),
+        (object, "^optimizer.lr: <class 'object'>: each run of a sweep is a process"),
+    ],
+)
+def test_a_value_that_no_process_can_be_given_is_refused_with_its_path(tmp_path, value, expected):
+    folder = tmp_path / "sweep"
+    with pytest.raises(UserError, match=expected):
+        ffcore.sweep("digits/ff", {"optimizer.lr": [1e-3, value]}, run_dir=folder)
+    with pytest.raises(UserError, match=expected):
+        ffcore.sweep("digits/ff", seeds=[1, 2], run_dir=folder, **{"optimizer.lr": value})
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        (3, r"^seeds: should be a list of whole numbers, such as \[1, 2, 3\], not 3$"),
+        (None, "^seeds: should be a list of whole numbers.*, not None$"),
+        ({1, 2}, r"^seeds: should be a list of whole numbers.*, not \{1, 2\}$"),
+        ("12", "^seeds: '1' should be a whole number, 0 or more$"),
+        ([1, 2.0], "^seeds: 2.0 should be a whole number, 0 or more$"),
+    ],
+)
+def test_seeds_of_a_sweep_are_a_list_of_whole_numbers(tmp_path, seeds, expected):
+    with pytest.raises(UserError, match=expected):
+        ffcore.sweep("digits/ff", {"optimizer.lr": [1e-3, 3e-3]}, seeds=seeds, run_dir=tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
