@@ -109,7 +109,7 @@ def test_a_lost_counter_leaves_no_part_of_its_energy():
 
 
 class Scripted:
-    """A counter without a base class, as docs/running.md describes it. Gives or raises what it is told."""
+    """A counter without a base class, as docs/measuring.md describes it. Gives or raises what it is told."""
 
     name, source = "desk", "a plug"
 
