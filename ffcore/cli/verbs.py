@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ffcore.blame import blaming, verdict
-from ffcore.errors import RunError, UserError, typed
+from ffcore.errors import RunError, UserError, closest, typed
 from ffcore.plugin import manager
 from ffcore.plugin.targets import load_target
 
@@ -43,6 +43,17 @@ VERBS: dict[str, Verb] = {
     "report": Verb("ffcore.cli.report:command", "Write the report of a run again, or compare runs."),
 }
 
+_OTHER_NAMES = {
+    "compare": "report RUN RUN",
+    "evaluate": "eval RUN",
+    "list": "ls",
+    "resume": "run --resume RUN",
+    "search": "sweep",
+    "test": "eval RUN",
+    "train": "run",
+}
+"""Verbs that other programs have, and what does the same here."""
+
 
 class Verbs(click.Group):
     """A click group that imports a command only when it is called: most verbs do not need torch."""
@@ -68,6 +79,23 @@ class Verbs(click.Group):
         if not isinstance(command, click.Command):
             raise UserError(f"{entry.title} is not a click command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb of the arguments.
+
+        Raises:
+            click.UsageError: there is none; the message has one that could be meant.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            name = args[0]
+            meant = _OTHER_NAMES.get(name)
+            hint = f"; use 'ffcore {meant}'" if meant else closest(name, self.list_commands(ctx))
+            end = "" if hint.endswith("?") else "."
+            raise click.UsageError(f"{error.message.removesuffix('.')}{hint}{end}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb.

@@ -93,6 +93,11 @@ def network(*items):
 
 
 CASES = {
+    "a verb of another program": (
+        ["compare", "a", "b"],
+        "No such command 'compare'; use 'ffcore report RUN RUN'.",
+    ),
+    "a misspelt verb": (["evl", "a"], "No such command 'evl'; did you mean 'eval'? "),
     # the recipe's file
     "unknown recipe": (["run", "digits/fff"], "'digits/fff'", "did you mean 'digits/ff'"),
     "no such file": (["run", "mine.yaml"], "no recipe file 'mine.yaml'"),
