@@ -99,6 +99,12 @@ def kind(recipe: Recipe) -> type[LocalDDP]:
     return found
 
 
+def divides(recipe: Recipe) -> bool:
+    """Returns whether each rank of a run learns a part of the blocks."""
+    found = kind(recipe)
+    return world(recipe.trainer) > 1 and issubclass(found, PipelineStrategy) and found.stages(recipe) > 1
+
+
 def share(recipe: Recipe, group: Ranks) -> tuple[int, int]:
     """Returns which share of a training batch this rank learns from, and the number of shares."""
     replicas = kind(recipe).replicas(recipe)

@@ -21,6 +21,7 @@ from ffcore.errors import FOREIGN, UserError, closest
 from ffcore.interfaces import Progress
 from ffcore.local.rules import Gradient
 from ffcore.private import check_at_epoch_end, checks_at_epoch_end, passed_on, pruning_stays, reads_cpu
+from ffcore.ranks.join import divides
 from ffcore.ranks.local import on_gpu
 from ffcore.recipe.schema import Recipe
 
@@ -58,6 +59,12 @@ def refuse_unfit(path: str, callback: Any, given: Given) -> None:
     for kind, check in CHECKS.items():
         if isinstance(callback, kind) and (reason := check(callback, given)):
             raise UserError(f"{path}: {type(callback).__name__} {reason}")
+    averages = isinstance(callback, shipped.WeightAveraging) or hasattr(callback, "averages")
+    if averages and divides(given.recipe):
+        raise UserError(
+            f"{path}: {type(callback).__name__} averages all weights while they learn, but with this "
+            "trainer.strategy a rank learns some of them only; use ff_local"
+        )
 
 
 def refuse_kind(path: str, kind: type) -> None:

@@ -67,11 +67,14 @@ class GrowingAverage(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Move the average of a resumed run to the device of the weights."""
-        owns = getattr(getattr(pl_module, "distribution", None), "owns", lambda name: True)
-        if not all(map(owns, getattr(getattr(pl_module, "network", None), "learners", ()))):
-            raise UserError("GrowingAverage: ff_pipeline learns blocks on other ranks; use ff_local")
         own = dict(pl_module.named_parameters())
         self._average = {name: average.to(own[name].device) for name, average in self._average.items()}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Refuse a network whose blocks are divided, which it is by now."""
+        owns = getattr(getattr(pl_module, "distribution", None), "owns", lambda name: True)
+        if not all(map(owns, getattr(getattr(pl_module, "network", None), "learners", ()))):
+            raise UserError("GrowingAverage: a pipeline learns blocks on other ranks; use ff_local")
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -25,9 +25,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from two_ranks import connected, start, trained
 
+from ffcore.ranks.division import Pipeline
 from ffcore.ranks.group import Group
 from ffcore.ranks.local import LocalDDP
-from ffcore.ranks.pipeline import Pipeline, PipelineStrategy
+from ffcore.ranks.pipeline import PipelineStrategy
 
 NETWORKS = {
     "balanced": ((1500, 1200, 1100, 1100), 100),

@@ -22,6 +22,7 @@ from ffcore.ranks.pipeline import PipelineStrategy
 from ffcore.recipe.load import load
 from ffcore.run.data import Data
 from ffcore.run.trainer import apart
+from ffcore_std.averaging import GrowingAverage
 
 SGD = partial(torch.optim.SGD, lr=0.1)
 
@@ -93,6 +94,15 @@ def moved():
         module = trained([saves], bodies=normed, make=make, enable_checkpointing=True)
     x = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
     return {name: b.clone() for name, b in module.named_buffers()}, module.net.predict(x), order
+
+
+def averaged():
+    """Average the weights in a trainer of the user; returns the error."""
+    try:
+        trained([GrowingAverage()])
+    except UserError as error:
+        return str(error)
+    return "none"
 
 
 def skipped():

@@ -46,6 +46,10 @@ def test_the_division_refers_to_the_buffers_also_after_they_have_moved(pool, lev
             torch.testing.assert_close(of_rank[name], value)
 
 
+def test_averages_of_weights_that_other_ranks_learn_are_refused(pool):
+    assert all("a pipeline learns blocks on other ranks" in error for error in pool("averaged"))
+
+
 def test_a_training_without_a_step_leaves_the_network_as_it_was(pool):
     for before, after, failure in pool("skipped"):
         assert torch.equal(before, after)

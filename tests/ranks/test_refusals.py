@@ -49,6 +49,11 @@ BAD = {
     "an unknown block": ("digits/ff", [*PIPELINE, "trainer.cut=[dense9]"], ["no block 'dense9'", "dense3"]),
     "too many cuts": ("digits/ff", [*PIPELINE, "trainer.cut=[dense2, dense3]"], ["2 names for 2 ranks"]),
     "a rank without blocks": ("digits/ff", [*PIPELINE, "trainer.cut=[dense1]"], ["trainer.cut", "dense1"]),
+    "an average of the weights of other ranks": (
+        "digits/ff",
+        [*PIPELINE, "trainer.callbacks=[{kind: 'ffcore_std.averaging:GrowingAverage'}]"],
+        ["trainer.callbacks.0: GrowingAverage averages all weights", "ff_local"],
+    ),
     "a box of which there is one": ("digits/ff", [*LOCAL, BOX], ["cannot be moved", "network.1.box"]),
     "a box that learns online": ("digits/ff", [*LOCAL, ONLINE], ["network.1.box", "learns from every batch"]),
     "a box that overlaps": ("digits/ff", [*LOCAL, AHEAD], ["network.1.box", "overlap: does not work on 2"]),
