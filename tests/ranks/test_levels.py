@@ -70,7 +70,7 @@ def test_a_prediction_during_training_says_that_blocks_are_on_other_ranks(pool):
 
 @pytest.mark.parametrize(
     ("recipe", "units"),
-    [("digits/ff", "20"), ("digits/ff-unsupervised", "20"), ("digits/ff-recurrent", "[10, 10]")],
+    [("digits/ff-unsupervised", "20"), ("digits/ff-recurrent", "[10, 10]")],
 )
 def test_a_test_goes_from_rank_to_rank_and_leaves_the_whole_network(pool, levels, recipe, units):
     overrides = [f"network.0.units={units}"]
