@@ -357,7 +357,11 @@ UNFINISHED = {
     "newer checkpoint": (newer, "made by ffcore 9.9 in format 99", "install a newer ffcore"),
     "config edited": (edit, "config.yaml has been changed", "optimizer.lr is 0.5, not 0.001"),
     "checkpoint cut off": (truncate, "last.ckpt", "the checkpoint cannot be loaded"),
-    "finished": (lambda f: (f / "results.json").touch(), "the run is finished"),
+    "damaged results": (
+        lambda f: (f / "results.json").touch(),
+        "is not JSON",
+        "delete results.json to resume",
+    ),
 }
 
 

@@ -51,7 +51,7 @@ def masked():
     return [Masked(inputs, mask) for inputs in (12, 30)]
 
 
-def normed():
+def with_batch_norm():
     """Returns the bodies of two blocks with batch norm, whose running statistics are buffers."""
     return [nn.Sequential(nn.Linear(i, 30), nn.BatchNorm1d(30), nn.ReLU()) for i in (12, 30)]
 
@@ -91,7 +91,7 @@ def moved():
 
     saves = L.pytorch.callbacks.ModelCheckpoint(tempfile.mkdtemp(), every_n_train_steps=3)
     with mock.patch.object(ffcore.ForwardOnly, "to", to):
-        module = trained([saves], bodies=normed, make=make, enable_checkpointing=True)
+        module = trained([saves], bodies=with_batch_norm, make=make, enable_checkpointing=True)
     x = torch.rand(50, 12, generator=torch.Generator().manual_seed(0))
     return {name: b.clone() for name, b in module.named_buffers()}, module.net.predict(x), order
 
