@@ -92,6 +92,7 @@ class Pipeline(Distribution):
         self._network: LocalNetwork | None = None
         self._stages: Sequence[nn.Module] = ()
         self._owners: dict[str, int] = {}
+        self._tensors: list[list[Tensor]] = []
         self._others: list[Tensor] = []
         self._begun = False
 
@@ -148,7 +149,7 @@ class Pipeline(Distribution):
             part: r for r, span in enumerate(spans) for i in span for part in self._stages[i].modules()
         }
         self._owners = {name: rank_of.get(block, last) for name, block in network.learners.items()}
-        self._tensors: list[list[Tensor]] = [[] for _ in spans]
+        self._tensors = [[] for _ in spans]
         used: list[set[int]] = [set() for _ in spans]  # blocks may share a buffer: the first rank sends it
         for r, span in enumerate(spans):
             own = [*(self._stages[i] for i in span), *([network.readout_blocks] if r == last else [])]
