@@ -31,6 +31,8 @@ from ffcore.run.resume import resume as run_resume
 from ffcore.run.train import train
 from ffcore.tasks import Classification
 
+__all__ = ["dataset_of", "fit"]
+
 
 def fit(
     net: Network,
