@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 FOREIGN = (Exception, SystemExit, GeneratorExit)
 """What code that is not ffcore's own may raise. Everything else is left to `ffcore.blame.blaming`."""
@@ -150,7 +150,8 @@ def expect_time(max_time: object) -> None:
     Raises:
         UserError: it is neither None nor a number above 0.
     """
-    if max_time is not None and not (isinstance(max_time, int | float) and 0 < max_time < float("inf")):
+    number = isinstance(max_time, numbers.Real) and not isinstance(max_time, bool)
+    if max_time is not None and not (number and 0 < float(cast(Any, max_time)) < float("inf")):
         raise UserError(f"max_time: {max_time!r} should be a number of seconds above 0, or None")
 
 

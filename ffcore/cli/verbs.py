@@ -88,10 +88,12 @@ class Verbs(click.Group):
         Raises:
             click.UsageError: there is none; the message has one that could be meant.
         """
+        name = args[0]
         try:
             return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
         except click.UsageError as error:
-            name = args[0]
             meant = _OTHER_NAMES.get(name)
             hint = f"; use 'ffcore {meant}'" if meant else closest(name, self.list_commands(ctx))
             end = "" if hint.endswith("?") else "."

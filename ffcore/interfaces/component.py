@@ -72,7 +72,7 @@ class Component(nn.Module):
             if kept in vars(self)
         ]
         return ", ".join(
-            f"{parameter.name}={value!r}"
+            f"{parameter.name}={_shown(value)}"
             for parameter, value in known
             if _plain(value) and not _same(value, parameter.default)
         )
@@ -89,6 +89,18 @@ def _plain(value: Any) -> bool:
     if isinstance(value, list | tuple | set | frozenset | range):
         return all(map(_plain, value))
     return value is None or isinstance(value, bool | int | float | complex | str | bytes)
+
+
+def _shown(value: Any) -> str:
+    """Return the repr of a plain value, with sets in order: that of Python differs between processes."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_shown(key)}: {_shown(each)}' for key, each in value.items())}}}"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_shown, value)))}}}"
+    if isinstance(value, list | tuple):
+        inside = ", ".join(map(_shown, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+    return repr(value)
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -46,6 +46,13 @@ class Schedule(Component):
             progress: epoch and step before the validation.
         """
 
+    def last_epoch(self, blocks: int) -> int | None:
+        """Return the epoch, from 1, after which no block learns, if that is known before training.
+
+        A run that has more epochs is refused, unless something else learns in them.
+        """
+        return None
+
     def stopped(self) -> Sequence[int | None]:
         """Return, for each block, the number of epochs after which it was stopped; None: it was not."""
         return ()

@@ -9,6 +9,7 @@ which only describes them. Does not import torch.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.machinery
 import inspect
 import os
@@ -118,7 +119,11 @@ def short(value: object, longest: int = _LONGEST) -> str:
             text = text.replace("( (", "((").replace(") )", "))")  # torch's modules
         except Exception:  # raised by the object's own __repr__
             text = type(value).__name__
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    if len(text) <= longest:
+        return text
+    # in a record the rest counts too
+    digest = f" {hashlib.sha256(text.encode()).hexdigest()[:8]}" if longest == _RECORDED else ""
+    return f"{text[: longest - 1]}…{digest}"
 
 
 def target_of(value: object) -> str | None:

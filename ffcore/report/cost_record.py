@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ffcore.report.keyed import Record
-from ffcore.report.values import Real, Seconds, Whole
+from ffcore.report.values import Huge, Real, Seconds, Whole
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -25,7 +25,7 @@ class Phase(Record):
 
     seconds: Seconds
     samples: Whole = 0
-    multiplications: Whole | None = None
+    multiplications: Huge | None = None
     joules: Mapping[str, Real] = dataclasses.field(default_factory=dict)
     peak_memory: Whole | None = None
     cpu_seconds: Seconds | None = None

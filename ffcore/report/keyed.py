@@ -31,6 +31,9 @@ class Record(dict[str, Any]):
 
     def __init__(self, content: Mapping[str, Any], *, partial: bool = False) -> None:
         super().__init__(content)
+        for one in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            if one.name not in content and one.default_factory is not MISSING:
+                object.__setattr__(self, one.name, one.default_factory())
         # Nested records replace their plain mappings, both as attributes and under their keys.
         for name, (adapter, required) in fields_of(type(self)).items():
             if name not in content:

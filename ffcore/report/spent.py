@@ -69,21 +69,29 @@ def energies(costs: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 def comparable(runs: Sequence[Mapping[str, Any] | None]) -> list[str]:
-    """Returns the counters by which the energy of several runs can be compared: all runs with any have them.
+    """Returns the counters by which the energy of several runs can be compared.
 
-    Sampled power is that of the same GPUs: it is taken where a run lacks the counter of the total energy.
+    That of the processors if all runs with any counter have it, and one of the GPUs that all runs on GPUs
+    have: sampled power where one lacks the counter of the total energy.
     """
-    read = [set(_learning(costs)["joules"]) for costs in runs if _learning(costs).get("joules")]
-    common = set.intersection(*read) if read else set()
-    gpu = [name for name in ("gpu", "gpu, sampled") if name in common][:1]
-    return [*gpu, *(["cpu"] if "cpu" in common else [])]
+    learned = [each for each in map(_learning, runs) if each.get("joules")]
+    on_gpu = [each for each in learned if each.get("peak_memory") is not None]
+
+    def common(name: str, of: Sequence[Mapping[str, Any]]) -> list[str]:
+        return [name] if of and all(name in each["joules"] for each in of) else []
+
+    gpu = common("gpu", on_gpu) or common("gpu, sampled", on_gpu)
+    return [*gpu, *common("cpu", learned)]
 
 
 def used(costs: Mapping[str, Any] | None, counters: Sequence[str]) -> float | None:
-    """Returns the energy of learning in J by these counters; None without them."""
-    joules = _learning(costs).get("joules") or {}
-    known = [joules[name] for name in counters if name in joules]
-    return sum(known) if known else None
+    """Returns the energy of learning in J by these counters; None without those of the devices it used."""
+    learning = _learning(costs)
+    joules = learning.get("joules") or {}
+    on_gpu, known = learning.get("peak_memory") is not None, [name for name in counters if name in joules]
+    if not known or on_gpu != any(name.startswith("gpu") for name in known):
+        return None
+    return float(sum(joules[name] for name in known))
 
 
 def multiplications(costs: Mapping[str, Any] | None) -> int | None:

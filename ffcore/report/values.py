@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 # Strict: a string is not a number, and a boolean is not one either.
 Whole = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Huge = Annotated[int, Field(strict=True, ge=0)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, lt=1e15)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]

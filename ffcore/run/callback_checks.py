@@ -59,8 +59,8 @@ def refuse_unfit(path: str, callback: Any, given: Given) -> None:
     for kind, check in CHECKS.items():
         if isinstance(callback, kind) and (reason := check(callback, given)):
             raise UserError(f"{path}: {type(callback).__name__} {reason}")
-    averages = isinstance(callback, shipped.WeightAveraging) or hasattr(callback, "averages")
-    if averages and divides(given.recipe):
+    averages = isinstance(getattr(callback, "averages", None), str)  # see `Callbacks.averages`
+    if (averages or isinstance(callback, shipped.WeightAveraging)) and divides(given.recipe):
         raise UserError(
             f"{path}: {type(callback).__name__} averages all weights while they learn, but with this "
             "trainer.strategy a rank learns some of them only; use ff_local"

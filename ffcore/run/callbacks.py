@@ -113,10 +113,10 @@ class Callbacks:
         """
         here = {*_OWN, *(_state_key(path, callback) for path, callback in self._callbacks.items())}
         for key in state["callbacks"]:
-            if key not in here:
+            if key not in here and not key.startswith("ModelCheckpoint"):  # which changes no results
                 raise UserError(
                     f"--resume {run_dir}: its callback {key} was given from Python and has a state; resume "
-                    f"the run with ffcore.resume({str(run_dir)!r}, callbacks=[…])"
+                    "the run from Python, with callbacks=[…]"
                 )
         if not state["ffcore"].get("learned", False):  # a run that has learned is only tested
             refuse_resumed(self._callbacks)

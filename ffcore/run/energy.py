@@ -297,11 +297,11 @@ class Polling:
             return made
 
     def _read(self, counter: Counter) -> float:
-        joules, before = counter.joules(), self._last.get(counter.name, 0.0)
+        joules, before = counter.joules(), self._last.get(counter.name)
         if not isinstance(joules, Real) or not math.isfinite(joules):
             raise CounterError(f"joules() returned {shortened(joules)}, which is no finite number")
-        if joules < before:
-            raise CounterError(f"joules() returned {joules:g} after {before:g}; it should never fall")
+        if before is not None and joules < before:
+            raise CounterError(f"joules() returned {joules!r} after {before!r}; it should never fall")
         self._last[counter.name] = joules
         return float(joules)
 

@@ -30,6 +30,7 @@ from ffcore.run.data import Data, differing
 from ffcore.run.directory import refuse_read_only, write_json
 from ffcore.run.early import checksum, early_of
 from ffcore.run.evaluate import checksums, open_data, refuse_other_overrides
+from ffcore.run.finished import Run
 from ffcore.run.predictor import Predictor
 from ffcore.run.surroundings import own_settings
 from ffcore.run.trainer import precision
@@ -64,7 +65,7 @@ class _Way:
 @own_settings(warn=False)
 @torch.no_grad()
 def choose_exits(
-    run: str | Path | Predictor,
+    run: str | Path | Run | Predictor,
     tolerance: float = TOLERANCE,
     overrides: tuple[str, ...] = (),
     tell: Callable[[str], object] = lambda what: None,
@@ -95,7 +96,11 @@ def choose_exits(
     if not 0 <= tolerance <= 100:
         raise UserError(f"tolerance: should be from 0 to 100 percentage points, not {tolerance}")
     refuse_other_overrides(overrides)
+    run = run.path if isinstance(run, Run) else run
+    expect("run", run, (str, Path, Predictor), "a run directory, or what ffcore.load returns")
     predictor = run if isinstance(run, Predictor) else Predictor(run)
+    if predictor.recipe.data.dataset.kind == "given" and data is None:
+        raise UserError(f"data: those of {predictor.path} were given from Python; give them again as data=…")
     early = early_of(predictor.module)
     refuse_read_only(predictor.path)
     opened = open_data(predictor, overrides, data)

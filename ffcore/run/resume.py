@@ -18,8 +18,8 @@ from ffcore.data.images import Dataset
 from ffcore.errors import UserError
 from ffcore.network import Network
 from ffcore.ranks import join, where
+from ffcore.reading import read_json
 from ffcore.recipe.schema import Recipe
-from ffcore.report.results import read_results
 from ffcore.run import checkpoints, directory, start
 from ffcore.run.finished import Run
 from ffcore.run.places import absolute
@@ -70,7 +70,7 @@ def resume(
         raise UserError(f"--resume {run_dir}: not a run directory: it has no {files.CONFIG}")
     if (run_dir / files.RESULTS).exists():
         try:
-            read_results(run_dir)
+            read_json(run_dir / files.RESULTS)
         except UserError as error:
             raise UserError(
                 f"--resume {run_dir}: {error}; delete {files.RESULTS} to resume the run"

@@ -99,6 +99,8 @@ def train(
         directory.check(run_dir)
     with blaming(UserError):
         job = Job.prepare(recipe, dataset, command, callbacks, net)
+        if recipe.trainer.max_steps is None:
+            refuse_idle_epochs(job.module, recipe.trainer.max_epochs)
         started = start.load(job.module, job.recipe)
     with apart(join.threads(recipe)), join.joined(recipe) as group, ExitStack() as stack:
         job.refuse_other_ranks(group)
@@ -167,7 +169,6 @@ class Job:
             module = around(net, recipe, Form.of(images), data.statistics())
         if module.schedule.adaptive and data.val is None:
             raise UserError("schedule: it stops blocks by validation, but data.validation is 0")
-        refuse_idle_epochs(module, recipe.trainer.max_epochs)
         join.refuse_network(recipe, module)
         made_callbacks.check(module, data.val is not None)
         if recipe.trainer.precision == "64-true":

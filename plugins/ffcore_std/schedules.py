@@ -86,6 +86,7 @@ class Greedy(Schedule):
             refuse_patience(patience, least)
         elif least:
             raise UserError(f"least: is {shortened(least)}, but only a patience reads it; set patience too")
+        epochs = list(epochs) if isinstance(epochs, tuple) else epochs
         _refuse_epochs(epochs)
         self.epochs = epochs
         self.cache = cache
@@ -128,6 +129,12 @@ class Greedy(Schedule):
             blocks > 0
             and self._at(Progress(progress.epoch + 1, progress.step, progress.epochs), blocks) is None
         )
+
+    def last_epoch(self, blocks: int) -> int | None:
+        """Return the sum of the epochs of all blocks, if they are given and there is no patience."""
+        if self.epochs is None or self.patience is not None:
+            return None
+        return sum(self.epochs) if isinstance(self.epochs, list) else self.epochs * blocks
 
     def _at(self, progress: Progress, blocks: int) -> int | None:
         """Return the block that learns; None after the last one has stopped, or if all blocks are frozen."""
@@ -187,6 +194,10 @@ class Interleaved(Schedule):
         for span in spans:
             _refuse_span(span)
         self.spans = [(int(start), int(end)) for start, end in spans]
+
+    def last_epoch(self, blocks: int) -> int | None:
+        """Return the end of the last span."""
+        return max((end for _, end in self.spans), default=None)
 
     def windows(self, progress: Progress, blocks: int) -> tuple[range, ...]:
         """Return one window for each block whose span contains this epoch.

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from ffcore.interfaces import Component
 from ffcore.plugin import manager
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.load import dump, load
@@ -241,3 +242,17 @@ def test_objects_at_other_paths_raise(written, more):
     missing = {"network.0": nn.Linear(64, 3), "network.1": torch.sign, "block.goodness": SumSquares()}
     with pytest.raises(RecipeError, match=rf"^{next(iter(more))}: the recipe of a run cannot be changed"):
         load(written, objects={**missing, **more})
+
+
+def test_records_are_the_same_in_every_process_and_differ_at_any_length():
+    class Many(Component):
+        def __init__(self, names=frozenset(), table=()):
+            super().__init__()
+            self.names, self.table = names, table
+
+    assert (
+        record(Many({"c", "a", "b"}, [{"e", "d"}]))["is"] == "Many(names={'a', 'b', 'c'}, table=[{'d', 'e'}])"
+    )
+    one, other = (record(Many(table=[*range(1000), last]))["is"] for last in (1, 2))
+    assert one != other
+    assert one.partition("…")[0] == other.partition("…")[0]

@@ -81,14 +81,19 @@ def test_path_of_a_setting_is_never_shortened() -> None:
     assert "…" not in text
 
 
-def _spending(joules):
-    return {"costs": {"phases": {"learning": {"joules": joules}, "test": {"joules": {"gpu": 9e9}}}}}
+def _energies(*runs):
+    """Return the cells of runs with these energies of learning; those with a GPU's have used one."""
+    learning = [
+        {"joules": joules, "peak_memory": 1 if any(name.startswith("gpu") for name in joules) else None}
+        for joules in runs
+    ]
+    phases = [{"learning": each, "test": {"joules": {"gpu": 9e9}}} for each in learning]
+    return [row.get("energy") for row in compared([{"costs": {"phases": each}} for each in phases])]
 
 
-def test_energy_is_that_of_learning_by_counters_that_all_runs_have():
-    several = [{"gpu": 3600.0, "gpu, sampled": 7200.0, "cpu": 36.0}, {"gpu, sampled": 360.0}, {}]
-    cells = [row["energy"] for row in compared([_spending(each) for each in several])]
-    assert cells == ["2.00 Wh", "0.100 Wh", "–"]
-    cells = [row["energy"] for row in compared([_spending(each) for each in several[:1]])]
-    assert cells == ["1.01 Wh"]
-    assert "energy" not in compared([_spending({"gpu": 1.0}), _spending({"cpu": 1.0})])[0]
+def test_energy_is_that_of_learning_by_counters_that_can_be_compared():
+    whole = {"gpu": 3600.0, "gpu, sampled": 7200.0, "cpu": 36.0}
+    assert _energies(whole) == ["1.01 Wh"]
+    assert _energies(whole, {"gpu, sampled": 360.0}, {}) == ["2.00 Wh", "0.100 Wh", "–"]
+    assert _energies(whole, {"cpu": 360.0}) == ["1.01 Wh", "0.100 Wh"]
+    assert _energies({"gpu": 3600.0}, {"cpu": 360.0}) == ["1.00 Wh", "–"]

@@ -139,8 +139,8 @@ def test_a_counter_needs_no_more_than_a_name_a_source_and_joules():
         (float("nan"), "joules() returned nan, which is no finite number"),
         (float("inf"), "joules() returned inf, which is no finite number"),
         (None, "joules() returned None, which is no finite number"),
-        (-1.0, "joules() returned -1 after 2; it should never fall"),
-        (1.5, "joules() returned 1.5 after 2; it should never fall"),
+        (-1.0, "joules() returned -1.0 after 2.0; it should never fall"),
+        (1.5, "joules() returned 1.5 after 2.0; it should never fall"),
     ],
 )
 def test_a_counter_that_cannot_be_read_or_is_wrong_is_lost_and_the_loop_goes_on(made, why):
