@@ -124,13 +124,13 @@ def number(value: float | None) -> str:
 def short(number: float | None) -> str:
     """Formats a large number with two or three digits and a unit.
 
-    >>> short(640), short(533500), short(1834000)
-    ('640', '534 k', '1.8 M')
+    >>> short(640), short(533500), short(1834000), short(4.79e13)
+    ('640', '534 k', '1.8 M', '48 T')
     """
     if number is None:
         return NOTHING
     # 0.9995: a number that would be rounded to 1000 of a unit gets the next unit
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, unit in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= 0.9995 * size:
             value = number / size
             return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"

@@ -188,6 +188,12 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             found = [other.get(key, "–") for key in ("error", "time", "energy", "memory")]
             error, time, used, peak = found
             lines.append(f"| `{recipe}` | audit | {error} | – | {time} | – | – | {used} | {peak} | – |")
+    ratios = [
+        f"`{recipe}` {_seconds(kept[recipe]) / _seconds(kept[twin]):.1f} ×"
+        for recipe in RECIPES
+        if recipe in kept and (twin := f"{recipe}-backprop") in kept
+    ]
+    lines += ["", f"Time relative to the twin's: {', '.join(ratios)}."] if ratios else []
     machines = sorted({row["device"] for rows in kept.values() for row in rows.values()})
     why = sorted(
         {
@@ -207,6 +213,11 @@ def rows_in(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _seconds(rows: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return the mean time of learning and validation."""
+    return statistics.fmean(float(row["learning_s"] + row["validation_s"]) for row in rows.values())
 
 
 def main() -> None:
