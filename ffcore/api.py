@@ -83,8 +83,13 @@ def train(
     if auto_resume and directory is None:
         raise UserError("auto_resume: needs run_dir, the directory of the run")
     expect_time(max_time)
-    options: Any = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
-    options["max_time"] = max_time
+    options: Any = {
+        "dataset": data,
+        "console": console,
+        "callbacks": callbacks,
+        "report": report,
+        "max_time": max_time,
+    }
     if auto_resume and directory is not None and (directory / CONFIG).is_file():
         return again(directory, resolved, **options)
     return run_train(resolved, directory, **options)

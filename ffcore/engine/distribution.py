@@ -32,11 +32,6 @@ class Distribution:
         """The ranks that share each batch of validation and test."""
         return self.ranks
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether this rank does not hold all blocks now."""
-        return False
-
     def applied(self, fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Return what moves or converts a parameter or buffer of the module in place of ``fn``."""
         return fn

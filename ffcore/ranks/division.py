@@ -257,11 +257,6 @@ class Pipeline(Distribution):
         return self.learning if self.own else self.ranks
 
     @property
-    def incomplete(self) -> bool:
-        """See `Distribution.incomplete`."""
-        return self.own
-
-    @property
     def counts(self) -> bool:
         """See `Distribution.counts`: the last rank of a line gets all evidence."""
         return not self.own or self.line.rank == self.line.world - 1

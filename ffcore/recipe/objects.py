@@ -99,12 +99,26 @@ def misfit(value: object, noun: str) -> str | None:
     return f"{a(_what(value))} is not {contract.article} ({_wanted(contract)})"
 
 
-def short(value: object, longest: int = _LONGEST) -> str:
+def short(value: object) -> str:
     """Returns an object's repr in one line of limited length, the same in every process.
 
     >>> short(print), short([1, 2])
     ('function print', '[1, 2]')
     """
+    text = _line(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _recorded(value: object) -> str:
+    """Returns an object's repr for its record. A long one ends with a digest: what is cut off counts too."""
+    text = _line(value)
+    if len(text) <= _RECORDED:
+        return text
+    return f"{text[: _RECORDED - 1]}… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _line(value: object) -> str:
+    """Returns an object's repr in one line."""
     if isinstance(value, functools.partial):
         given = [*map(short, value.args), *(f"{key}={short(item)}" for key, item in value.keywords.items())]
         text = f"partial({', '.join([_name(value.func), *given])})"
@@ -119,11 +133,7 @@ def short(value: object, longest: int = _LONGEST) -> str:
             text = text.replace("( (", "((").replace(") )", "))")  # torch's modules
         except Exception:  # raised by the object's own __repr__
             text = type(value).__name__
-    if len(text) <= longest:
-        return text
-    # in a record the rest counts too
-    digest = f" {hashlib.sha256(text.encode()).hexdigest()[:8]}" if longest == _RECORDED else ""
-    return f"{text[: longest - 1]}…{digest}"
+    return text
 
 
 def target_of(value: object) -> str | None:
@@ -167,7 +177,7 @@ def record(value: object) -> dict[str, Any]:
     if isinstance(value, Absent):
         return {"kind": OBJECT, "is": value.described}
     target = target_of(value)
-    return {"kind": target} if target is not None else {"kind": OBJECT, "is": short(value, _RECORDED)}
+    return {"kind": target} if target is not None else {"kind": OBJECT, "is": _recorded(value)}
 
 
 def is_record(value: object) -> TypeGuard[dict[str, Any]]:

@@ -93,7 +93,7 @@ def _check(folder: Path, force: bool) -> None:
 def _results(named: Named) -> Section:
     """Results."""
     rows = compared([run.results for run in named.values()], list(map(literal, named)))
-    counters = ", ".join(comparable([run.get("costs") for run in named.values()]))
+    counters = ", ".join(comparable(run.results for run in named.values()))
     full = {
         "test": "test error (%)",
         "paper": "paper (%)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, NoReturn, Self, get_type_hints
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError, ValidationInfo
@@ -31,13 +31,12 @@ class Record(dict[str, Any]):
 
     def __init__(self, content: Mapping[str, Any], *, partial: bool = False) -> None:
         super().__init__(content)
-        for one in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            if one.name not in content and one.default_factory is not MISSING:
-                object.__setattr__(self, one.name, one.default_factory())
         # Nested records replace their plain mappings, both as attributes and under their keys.
-        for name, (adapter, required) in fields_of(type(self)).items():
+        for name, (adapter, field) in fields_of(type(self)).items():
             if name not in content:
-                if required and (not partial or name in self.always):
+                if field.default_factory is not MISSING:
+                    object.__setattr__(self, name, field.default_factory())
+                elif field.default is MISSING and (not partial or name in self.always):
                     raise UserError(f"{name!r} is missing")
                 continue
             if partial and content[name] is None and name not in self.always:
@@ -72,12 +71,12 @@ class Record(dict[str, Any]):
 
 
 @functools.cache
-def fields_of(kind: type[Record]) -> dict[str, tuple[TypeAdapter[Any], bool]]:
-    """Returns the validator of each field, and whether it is required. Cached: adapters are slow to make."""
+def fields_of(kind: type[Record]) -> dict[str, tuple[TypeAdapter[Any], Field[Any]]]:
+    """Returns the validator and the definition of each field. Cached: adapters are slow to make."""
     hints = get_type_hints(kind, include_extras=True)
     return {
-        one.name: (TypeAdapter(hints[one.name]), one.default is MISSING and one.default_factory is MISSING)
-        for one in fields(kind)  # type: ignore[arg-type]
+        one.name: (TypeAdapter(hints[one.name]), one)
+        for one in fields(kind)  # type: ignore[arg-type]  # every subclass is a dataclass
     }
 
 

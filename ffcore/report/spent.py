@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ffcore.report.record import RunRecord
@@ -68,13 +68,13 @@ def energies(costs: Mapping[str, Any] | None) -> dict[str, float]:
     return total
 
 
-def comparable(runs: Sequence[Mapping[str, Any] | None]) -> list[str]:
+def comparable(results: Iterable[Mapping[str, Any]]) -> list[str]:
     """Returns the counters by which the energy of several runs can be compared.
 
     That of the processors if all runs with any counter have it, and one of the GPUs that all runs on GPUs
     have: sampled power where one lacks the counter of the total energy.
     """
-    learned = [each for each in map(_learning, runs) if each.get("joules")]
+    learned = [each for run in results if (each := _learning(run.get("costs"))).get("joules")]
     on_gpu = [each for each in learned if each.get("peak_memory") is not None]
 
     def common(name: str, of: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -162,8 +162,7 @@ def compare_table(results: Sequence[Results], names: Sequence[str] | None = None
     errors = "test, paper, val." if "paper" in columns else "test, val."
     table.caption = f"{errors}: error in percent; time: training time"
     if "energy" in columns:
-        read = ", ".join(comparable([run.get("costs") for run in results]))
-        table.caption += f"; energy: of learning ({read})"
+        table.caption += f"; energy: of learning ({', '.join(comparable(results))})"
     table.caption_justify = "left"
     for column in columns:
         if column == "run":
@@ -179,7 +178,7 @@ def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> 
     """Returns the cells of each run's row by column, as in `compare_table`."""
     names = names or [str(run.get("recipe", NOTHING)) for run in results]
     papers = any(deep(run, "paper", "test_error") is not None for run in results)
-    counters = comparable([run.get("costs") for run in results])
+    counters = comparable(results)
     rows = [{"run": name} | _metrics(run, counters) for name, run in zip(names, results, strict=True)]
     # columns without information
     idle = set() if papers else {"paper"}

@@ -59,12 +59,24 @@ def refuse_unfit(path: str, callback: Any, given: Given) -> None:
     for kind, check in CHECKS.items():
         if isinstance(callback, kind) and (reason := check(callback, given)):
             raise UserError(f"{path}: {type(callback).__name__} {reason}")
-    averages = isinstance(getattr(callback, "averages", None), str)  # see `Callbacks.averages`
-    if (averages or isinstance(callback, shipped.WeightAveraging)) and divides(given.recipe):
+    # stochastic weight averaging reads weights between epochs, when all ranks have them
+    averages = averages_of(callback) and not isinstance(callback, shipped.StochasticWeightAveraging)
+    if averages and divides(given.recipe):
         raise UserError(
             f"{path}: {type(callback).__name__} averages all weights while they learn, but with this "
             "trainer.strategy a rank learns some of them only; use ff_local"
         )
+
+
+def averages_of(callback: L.Callback) -> str | None:
+    """Return what a callback takes in place of the weights of a step; None if it takes no averages.
+
+    A callback of Lightning's takes averages, or one with a text ``averages``.
+    """
+    if isinstance(callback, shipped.StochasticWeightAveraging | shipped.WeightAveraging):
+        return "averages"
+    text = getattr(callback, "averages", None)
+    return text if isinstance(text, str) else None
 
 
 def refuse_kind(path: str, kind: type) -> None:

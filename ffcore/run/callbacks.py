@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 
 from ffcore.blame import located, placed, reported
@@ -23,6 +23,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore.run.box_use import BoxUse
 from ffcore.run.callback_checks import (
     Given,
+    averages_of,
     refuse_kind,
     refuse_resumed,
     refuse_types,
@@ -75,16 +76,10 @@ class Callbacks:
 
     @property
     def averages(self) -> dict[str, str]:
-        """What is tested in place of the weights of a step, for ``results.json``; empty: those of a step.
-
-        A callback of Lightning's takes averages, or one with a text ``averages``.
-        """
+        """What is tested in place of the weights of a step, for ``results.json``; empty: those of a step."""
         for callback in self._callbacks.values():
-            name = type(callback).__name__
-            if isinstance(callback, StochasticWeightAveraging | WeightAveraging):
-                return {"averages": f"averages ({name})"}
-            if isinstance(text := getattr(callback, "averages", None), str):
-                return {"averages": f"{text} ({name})"}
+            if (text := averages_of(callback)) is not None:
+                return {"averages": f"{text} ({type(callback).__name__})"}
         return {}
 
     def check(self, module: ForwardOnly, validated: bool) -> None:

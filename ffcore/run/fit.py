@@ -135,8 +135,13 @@ def fit(
         )
     folder = Path(run_dir) if run_dir is not None else None
     console = Console(markup=False, highlight=False, emoji=False) if bar else None
-    how: dict[str, Any] = {"dataset": data, "console": console, "callbacks": callbacks, "report": report}
-    how["max_time"] = max_time
+    how: dict[str, Any] = {
+        "dataset": data,
+        "console": console,
+        "callbacks": callbacks,
+        "report": report,
+        "max_time": max_time,
+    }
     if not resume:
         return train(recipe, folder, **how, net=net)
     if folder is None:

@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +156,8 @@ def cells(recipe: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"ours, {len(rows)} run{'s' * (len(rows) > 1)}",
         f"{mean('test_error'):.2f} %",
         f"{mean('epochs'):.0f}{f', cut at {cut}' if cut else ''}",
-        duration(mean("learning_s") + mean("validation_s")),
-        duration((mean("learning_s") + mean("validation_s")) / mean("epochs")),
+        duration(_seconds(rows)),
+        duration(_seconds(rows) / mean("epochs")),
         reached(rows, REACHED),
         energy(used) if used is not None else "not reported",
         memory(mean("peak_memory")),
@@ -189,7 +189,7 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             error, time, used, peak = found
             lines.append(f"| `{recipe}` | audit | {error} | – | {time} | – | – | {used} | {peak} | – |")
     ratios = [
-        f"`{recipe}` {_seconds(kept[recipe]) / _seconds(kept[twin]):.1f} ×"
+        f"`{recipe}` {_seconds(kept[recipe].values()) / _seconds(kept[twin].values()):.1f} ×"
         for recipe in RECIPES
         if recipe in kept and (twin := f"{recipe}-backprop") in kept
     ]
@@ -215,9 +215,9 @@ def rows_in(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _seconds(rows: Mapping[str, Mapping[str, Any]]) -> float:
+def _seconds(rows: Iterable[Mapping[str, Any]]) -> float:
     """Return the mean time of learning and validation."""
-    return statistics.fmean(float(row["learning_s"] + row["validation_s"]) for row in rows.values())
+    return statistics.fmean(float(row["learning_s"] + row["validation_s"]) for row in rows)
 
 
 def main() -> None:
