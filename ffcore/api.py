@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ffcore.recipe.schema import Recipe
     from ffcore.run.finished import Run
     from ffcore.run.predictor import Predictor
-    from ffcore.run.swept import Swept
+    from ffcore.sweeps.swept import Swept
 
 
 def train(
@@ -211,12 +211,12 @@ def sweep(
         ffcore.errors.UserError: when an argument, a range, or a recipe at an end of a range is wrong. Nothing
             has been written.
         ffcore.errors.RunError: when the storage of a search fails.
-        KeyboardInterrupt: Ctrl-C was pressed; ``ffcore.run.swept.Swept.read(path).resume()`` continues.
+        KeyboardInterrupt: Ctrl-C was pressed; ``ffcore.sweeps.swept.Swept.read(path).resume()`` continues.
     """
     from ffcore.recipe.overrides import flat
-    from ffcore.run import ranges, sweeping
-    from ffcore.run.swept import launched, refuse_jobs
-    from ffcore.run.wording import in_python
+    from ffcore.sweeps import create, ranges
+    from ffcore.sweeps.swept import launched, refuse_jobs
+    from ffcore.sweeps.wording import in_python
 
     expect("recipe", recipe, (str, os.PathLike), "a recipe's name, or the path of a YAML file")
     expect("search", search or {}, Mapping, "a mapping of paths to ranges or lists")
@@ -229,7 +229,7 @@ def sweep(
             raise UserError(f"seeds: {each!r} should be a whole number, 0 or more")
     options = {"trials": trials, "prune": prune, "sampler": sampler}
     with in_python():
-        begun = sweeping.begin(
+        begun = create.create(
             os.fspath(recipe),
             [
                 *(ranges.as_override(path, value) for path, value in flat(overrides)),

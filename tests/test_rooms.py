@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "report",
         "errors",
     },
+    "sweeps": {"run", "ranks", "tasks", "report", "recipe", "plugin", "data", "errors"},
     "exports": {
         "network",
         "run",
@@ -57,6 +58,7 @@ MAY_IMPORT = {
     "edge": set(),
     "cli": {
         "exports",
+        "sweeps",
         "run",
         "ranks",
         "build",

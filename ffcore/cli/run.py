@@ -62,7 +62,7 @@ def command(
     --resume, overrides may change where the run computes: trainer.devices=2.
     """
     from ffcore.files import CONFIG, SUMMARY
-    from ffcore.run import grid, sweeping
+    from ffcore.sweeps import create, grid
 
     if auto_resume and (run_dir is None or resume is not None):
         ctx.fail("--auto-resume needs --run-dir RUN_DIR, in place of --resume.")
@@ -79,7 +79,7 @@ def command(
             if recipe is not None or overrides:
                 given = recipe or overrides[0]
                 ctx.fail(f"--resume {resume}: a resumed sweep keeps its recipe: remove {given!r}.")
-            sweep = sweeping.reopened(resume)
+            sweep = create.reopened(resume)
             sweep.report = sweep.report if report is None else report
             return run_sweep(sweep, jobs, max_time)
         if jobs is not None:
@@ -88,7 +88,7 @@ def command(
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
     # This needs no torch, whose import takes seconds: a typing error is reported at once.
-    sweeping.refuse_ranges(recipe, overrides, "is searched by `ffcore sweep … --trials N`")
+    create.refuse_ranges(recipe, overrides, "is searched by `ffcore sweep … --trials N`")
     runs = grid.plan(recipe, overrides, seeds)
     if not runs:
         if jobs is not None:
@@ -98,7 +98,7 @@ def command(
         return _once(recipe, overrides, run_dir, max_time, ctx.obj["command"], report)
     if auto_resume:
         ctx.fail("--auto-resume is for one run; resume a sweep with --resume.")
-    sweep = sweeping.of_grid(recipe, runs, run_dir=run_dir, command=ctx.obj["command"], report=report is True)
+    sweep = create.of_grid(recipe, runs, run_dir=run_dir, command=ctx.obj["command"], report=report is True)
     return run_sweep(sweep, jobs, max_time)
 
 

@@ -55,7 +55,7 @@ def command(
     values, such as optimizer.lr=1e-3,3e-3, make a grid.
     """
     from ffcore.cli.sweeps import run_sweep
-    from ffcore.run import sweeping
+    from ffcore.sweeps import create
 
     if resume is not None:
         others = {"--seeds": seeds, "--run-dir": run_dir, "--prune": prune, "--sampler": sampler}
@@ -66,13 +66,13 @@ def command(
         ]
         if recipe is not None or given:
             ctx.fail(f"--resume {resume}: a sweep keeps its recipe and options: remove {recipe or given[0]}.")
-        sweep = sweeping.reopened(resume, trials=trials, storage=storage)
+        sweep = create.reopened(resume, trials=trials, storage=storage)
         sweep.report = sweep.report if report is None else report
         return run_sweep(sweep, jobs, max_time)
     if recipe is None:
         ctx.fail("Missing argument 'RECIPE'.")
     given_options = {"trials": trials, "prune": prune, "sampler": sampler}
-    sweep = sweeping.begin(
+    sweep = create.create(
         recipe,
         overrides,
         seeds,

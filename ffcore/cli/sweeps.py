@@ -11,7 +11,7 @@ from ffcore.cli.options import Duration
 from ffcore.plugin import manager
 
 if TYPE_CHECKING:
-    from ffcore.run.sweep import Sweep
+    from ffcore.sweeps.sweep import Sweep
 
 _MOST = 10
 """Trials of a search that are printed; the summary has all."""
@@ -19,12 +19,12 @@ _MOST = 10
 
 def run_sweep(sweep: Sweep, jobs: int | None, max_time: Duration | None) -> int:
     """Start the runs of a sweep, one process each. Returns the exit code."""
-    from ffcore.run import many
-    from ffcore.run.sweep import INTERRUPTED
+    from ffcore.sweeps import launcher
+    from ffcore.sweeps.sweep import INTERRUPTED
 
-    code = many.launch(
+    code = launcher.launch(
         sweep,
-        many.program(click.get_current_context().obj["program"]),
+        launcher.program(click.get_current_context().obj["program"]),
         jobs=jobs,
         max_time=max_time.seconds if max_time is not None else None,
         tell=click.echo,
@@ -57,14 +57,14 @@ def _resume_hint(folder: Path, sweep: Sweep | None = None) -> str:
 def print_sweep(sweep: Sweep) -> None:
     """Print the table of a sweep, a line for every failed run, and the paths of summary and picture."""
     from ffcore.cli.console import print_table
-    from ffcore.run.sweep import remarks, rows
-    from ffcore.run.sweep_picture import draw
+    from ffcore.sweeps.picture import draw
+    from ffcore.sweeps.sweep import remarks, rows
 
     lines: list[str] = []
     if sweep.search is None:
         print_table(sweep.columns, rows(sweep))
     else:
-        from ffcore.run import search_report
+        from ffcore.sweeps import search_report
 
         made = search_report.rows(sweep, best_first=True)
         print_table(sweep.columns, made[:_MOST])
@@ -87,7 +87,7 @@ def summarise_again(folder: Path) -> None:
         UserError: the summary is damaged or cannot be written, or the sweep is running.
     """
     from ffcore.run import directory
-    from ffcore.run.sweep import Sweep
+    from ffcore.sweeps.sweep import Sweep
 
     sweep = Sweep.read(folder)
     directory.refuse_read_only(folder)

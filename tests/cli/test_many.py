@@ -8,7 +8,7 @@ import pytest
 from ffcore.cli.main import main
 from ffcore.errors import TimeUpError
 from ffcore.plugin import manager
-from ffcore.run.sweep import Sweep
+from ffcore.sweeps.sweep import Sweep
 
 RUN = ["run", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1"]
 PLUGIN = """
@@ -165,7 +165,7 @@ def test_a_resumed_sweep_keeps_its_report_option_unless_given(monkeypatch, place
         launched.append(sweep.report)
         return 0
 
-    monkeypatch.setattr("ffcore.run.many.launch", launch)
+    monkeypatch.setattr("ffcore.sweeps.launcher.launch", launch)
     assert main([*RUN, "--seeds", "1,2", "--run-dir", "both", "--report"]) == 0
     assert main(["run", "--resume", "both", *words]) == 0
     assert launched == [True, report]

@@ -10,8 +10,8 @@ import pytest
 from ffcore.cli.main import main
 from ffcore.plugin import manager
 from ffcore.run import directory
-from ffcore.run.grid import SweepRun
-from ffcore.run.sweep import Sweep
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.sweep import Sweep
 from tests.report.conftest import write_run
 
 

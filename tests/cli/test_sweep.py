@@ -10,7 +10,7 @@ import pytest
 import ffcore
 from ffcore.cli.main import main
 from ffcore.errors import UserError
-from ffcore.run.swept import Swept
+from ffcore.sweeps.swept import Swept
 
 SWEEP = ["sweep", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1", "network.0.repeat=1"]
 LR = "optimizer.lr=log:1e-4:1e-2"
@@ -132,5 +132,5 @@ def test_the_directory_of_no_sweep_is_refused(place):
 
 
 def test_optuna_is_imported_by_searches_only():
-    code = "import sys, ffcore, ffcore.run.sweeping, ffcore.cli.sweep; sys.exit('optuna' in sys.modules)"
+    code = "import sys, ffcore, ffcore.sweeps.create, ffcore.cli.sweep; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -32,8 +32,8 @@ import torch
 
 import ffcore
 from ffcore.cli.main import main
-from ffcore.run.grid import SweepRun
-from ffcore.run.sweep import Sweep
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.sweep import Sweep
 
 SMALL = (
     "trainer.max_epochs=2",

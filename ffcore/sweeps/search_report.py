@@ -9,9 +9,9 @@ from ffcore.report.section import Section
 from ffcore.report.text import NOTHING, clock, count, literal, markdown_table, percent
 from ffcore.report.text import number as formatted
 from ffcore.run import directory
-from ffcore.run.grid import SweepRun
-from ffcore.run.search import Search, Trial, ordered, short_value
-from ffcore.run.sweep import PICTURE, Sweep, plus_minus, remarks, shown
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.search import Search, Trial, ordered, short_value
+from ffcore.sweeps.sweep import PICTURE, Sweep, plus_minus, remarks, shown
 
 LEAST = 8
 """Fewest finished trials for which the importance of parameters is shown."""
@@ -121,7 +121,7 @@ def write(sweep: Sweep, complain: Callable[[str], None]) -> bool:
     from ffcore.report.document import Document
     from ffcore.report.section import Picture
     from ffcore.report.style import paper_style
-    from ffcore.run.sweep_picture import search_figure
+    from ffcore.sweeps.picture import search_figure
 
     document = Document(title(sweep), sweep.folder, complain)
     with paper_style():

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ffcore.errors import RunError, UserError, first_line
-from ffcore.run.ranges import Range, text_of
-from ffcore.run.search import Search, State, Trial, without_password
-from ffcore.run.wording import option
+from ffcore.sweeps.ranges import Range, text_of
+from ffcore.sweeps.search import Search, State, Trial, without_password
+from ffcore.sweeps.wording import option
 
 try:
     import optuna

@@ -5,9 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-from ffcore.run.grid import SweepRun
-from ffcore.run.sweep import Sweep
-from ffcore.run.sweep_picture import draw
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.picture import draw
+from ffcore.sweeps.sweep import Sweep
 
 
 @pytest.fixture

@@ -49,5 +49,5 @@ def again(folder: Path) -> str:
     """Returns what resumes a sweep, in backquotes."""
     return either(
         f"`{manager.command('sweep', '--resume', str(folder))}`",
-        f"`ffcore.run.swept.Swept.read({str(folder)!r}).resume()`",
+        f"`ffcore.sweeps.swept.Swept.read({str(folder)!r}).resume()`",
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ffcore.files import write_whole
-from ffcore.run.ranges import Range
-from ffcore.run.search import Search, Trial
-from ffcore.run.sweep import PICTURE, Sweep, shown
+from ffcore.sweeps.ranges import Range
+from ffcore.sweeps.search import Search, Trial
+from ffcore.sweeps.sweep import PICTURE, Sweep, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,7 @@ def draw(sweep: Sweep, complain: Callable[[str], None] = print) -> Path | None:
         None without two points that have results.
     """
     if sweep.search is not None:
-        from ffcore.run import search_report
+        from ffcore.sweeps import search_report
 
         return sweep.folder / PICTURE if search_report.write(sweep, complain) else None
     points = {point: shown(sweep, runs)[1] for point, runs in sweep.points().items()}
@@ -118,7 +118,7 @@ def search_figure(sweep: Sweep) -> Figure | None:
         None without two trials that have a value.
     """
     from ffcore.report.style import new_figure
-    from ffcore.run.search_report import importance
+    from ffcore.sweeps.search_report import importance
 
     search = sweep.search
     assert search is not None
@@ -204,7 +204,7 @@ def _decades(ax: Axes, searched: Range) -> None:
 
 def _bars(ax: Axes, shares: dict[str, float]) -> None:
     from ffcore.report.style import POSITIVE, label
-    from ffcore.run.search_report import names
+    from ffcore.sweeps.search_report import names
 
     paths = list(shares)[::-1]
     short = dict(zip(shares, names(list(shares)), strict=True))  # long labels would push the panels apart

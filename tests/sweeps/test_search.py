@@ -15,11 +15,11 @@ import pytest
 from ffcore.errors import RunError, UserError
 from ffcore.files import SUMMARY
 from ffcore.recipe.load import load
-from ffcore.run import many, search_report, study, sweeping
-from ffcore.run.checking import Facts
-from ffcore.run.search import Search
-from ffcore.run.sweep import Sweep
-from ffcore.run.sweep_picture import draw
+from ffcore.sweeps import create, launcher, search_report, study
+from ffcore.sweeps.checking import Facts
+from ffcore.sweeps.picture import draw
+from ffcore.sweeps.search import Search
+from ffcore.sweeps.sweep import Sweep
 
 STAND_IN = """
 import json, pathlib, signal, sys, time, yaml
@@ -53,7 +53,7 @@ RANGE = "network.0.units=int:10:100"
 def apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    monkeypatch.setattr("ffcore.run.checking.checker", lambda: lambda recipe: Facts(True, None, False))
+    monkeypatch.setattr("ffcore.sweeps.checking.checker", lambda: lambda recipe: Facts(True, None, False))
     monkeypatch.setattr(study, "_engine_options", lambda url: {"connect_args": {"timeout": 5}})
 
 
@@ -61,13 +61,13 @@ def begin(name="search", *overrides, trials=4, seeds=(), **options):
     from pathlib import Path
 
     overrides = overrides or (RANGE,)
-    return sweeping.begin(
+    return create.create(
         "digits/ff", overrides, seeds, {"trials": trials, **options}, run_dir=Path(name), command="ffcore …"
     )
 
 
 def launch(sweep, jobs=1, **options):
-    return many.launch(sweep, [sys.executable, "stand_in.py"], jobs=jobs, **options)
+    return launcher.launch(sweep, [sys.executable, "stand_in.py"], jobs=jobs, **options)
 
 
 def points(sweep):
@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_trials_also_when_resumed():
     whole, halves, other = begin("a", seed=7), begin("b", trials=2, seed=7), begin("c", trials=2, seed=8)
     launch(whole)
     launch(halves)
-    launch(sweeping.reopened(halves.folder, trials=4))
+    launch(create.reopened(halves.folder, trials=4))
     launch(other)
     assert points(Sweep.read(halves.folder)) == points(whole)
     assert len(set(points(whole))) > 1
@@ -137,16 +137,16 @@ def test_a_storage_that_does_not_open_leaves_the_search_as_it_was(url):
     launch(sweep)
     before = (sweep.folder / "summary.json").read_text()
     with pytest.raises(UserError, match=r"cannot be opened|is gone"):
-        launch(sweeping.reopened(sweep.folder, storage=url, trials=3))
+        launch(create.reopened(sweep.folder, storage=url, trials=3))
     assert (sweep.folder / "summary.json").read_text() == before
-    assert launch(sweeping.reopened(sweep.folder, trials=2)) == 0
+    assert launch(create.reopened(sweep.folder, trials=2)) == 0
 
 
 def test_fewer_trials_than_a_search_has_had_are_refused():
     sweep = begin(trials=2)
     launch(sweep)
     with pytest.raises(UserError, match=r"^--trials: 1: the search has had 2 trials; give more"):
-        sweeping.reopened(sweep.folder, trials=1)
+        create.reopened(sweep.folder, trials=1)
 
 
 def test_the_value_of_a_trial_is_the_mean_over_its_seeds():
@@ -161,7 +161,7 @@ def test_the_value_of_a_trial_is_the_mean_over_its_seeds():
 
 
 def test_a_headline_of_which_more_is_better_is_maximised(monkeypatch):
-    monkeypatch.setattr("ffcore.run.checking.checker", lambda: lambda recipe: Facts(True, "r2", False))
+    monkeypatch.setattr("ffcore.sweeps.checking.checker", lambda: lambda recipe: Facts(True, "r2", False))
     sweep = begin(storage="sqlite:///shared.db")
     with study._quiet():
         made = optuna.load_study(study_name="digits/ff", storage="sqlite:///shared.db")
@@ -309,7 +309,7 @@ def test_a_storage_that_is_gone_ends_the_runs_and_the_search_is_resumed_with_it(
         launch(sweep)
     with pytest.raises(UserError, match="gone; if it has moved: --storage URL"):
         launch(Sweep.read(sweep.folder))
-    assert launch(sweeping.reopened(sweep.folder, storage="sqlite:///moved.db")) == 0
+    assert launch(create.reopened(sweep.folder, storage="sqlite:///moved.db")) == 0
 
 
 def test_a_password_is_not_written():
@@ -317,7 +317,7 @@ def test_a_password_is_not_written():
     sweep.search.storage = "postgresql://me:***@host/x"
     sweep.write()
     with pytest.raises(UserError, match=r"password .* is not stored: give --storage URL"):
-        sweeping.reopened(sweep.folder)
+        create.reopened(sweep.folder)
 
 
 @pytest.mark.parametrize(
@@ -347,14 +347,14 @@ def test_a_value_that_only_a_build_refuses_is_found_before_the_first_run(tmp_pat
             raise UserError("too large")
         return Facts(True, None, False)
 
-    monkeypatch.setattr("ffcore.run.checking.checker", lambda: build)
+    monkeypatch.setattr("ffcore.sweeps.checking.checker", lambda: build)
     with pytest.raises(UserError, match=r"^with network\.0\.units=100: too large"):
         begin()
     assert [path.name for path in tmp_path.iterdir()] == ["stand_in.py"]
 
 
 def test_runs_without_a_validation_split_cannot_be_compared(monkeypatch):
-    monkeypatch.setattr("ffcore.run.checking.checker", lambda: lambda recipe: Facts(False, None, False))
+    monkeypatch.setattr("ffcore.sweeps.checking.checker", lambda: lambda recipe: Facts(False, None, False))
     with pytest.raises(UserError, match=r"by their validation, but data\.validation is 0"):
         begin(prune=True)
 
@@ -377,11 +377,11 @@ def test_a_searched_component_keeps_the_options_that_are_searched_too():
 
 def test_without_optuna_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "ffcore.run.study")
-    monkeypatch.delattr("ffcore.run.study")
+    monkeypatch.delitem(sys.modules, "ffcore.sweeps.study")
+    monkeypatch.delattr("ffcore.sweeps.study")
     with pytest.raises(UserError, match=r"^a search needs Optuna: pip install 'ffcore\[sweep\]'$"):
         begin()
-    assert sweeping.begin("digits/ff", ["optimizer.lr=1,2"]).runs  # a grid needs none
+    assert create.create("digits/ff", ["optimizer.lr=1,2"]).runs  # a grid needs none
 
 
 @pytest.mark.parametrize(
@@ -403,10 +403,10 @@ def test_a_damaged_summary_is_named(key, value, expected):
 
 
 def test_a_grid_is_written_in_the_format_of_earlier_versions():
-    sweep = sweeping.begin("digits/ff", ["optimizer.lr=1,2"])
+    sweep = create.create("digits/ff", ["optimizer.lr=1,2"])
     content = json.loads((sweep.folder / SUMMARY).read_text())
     assert content["format"] == 1
     assert content.keys() == {"format", "recipe", "command", "report", "jobs", "members", "groups"}
     assert "trial" not in content["members"][0]
     with pytest.raises(UserError, match="is a grid, not a search"):
-        sweeping.reopened(sweep.folder, trials=3)
+        create.reopened(sweep.folder, trials=3)

@@ -4,8 +4,8 @@ import pytest
 
 import ffcore
 from ffcore.errors import UserError
-from ffcore.run import ranges, search
-from ffcore.run.ranges import Range, parse_range
+from ffcore.sweeps import ranges, search
+from ffcore.sweeps.ranges import Range, parse_range
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from typing import Any
 from ffcore.errors import UserError, expect
 from ffcore.files import SUMMARY
 from ffcore.recipe.text import parse_value
-from ffcore.run import comparing, many, search_report, sweeping
-from ffcore.run.sweep import INTERRUPTED, Sweep, best_points, remarks, rows
-from ffcore.run.sweep_picture import draw
-from ffcore.run.wording import again, in_python
+from ffcore.sweeps import comparing, create, launcher, search_report
+from ffcore.sweeps.picture import draw
+from ffcore.sweeps.sweep import INTERRUPTED, Sweep, best_points, remarks, rows
+from ffcore.sweeps.wording import again, in_python
 
 __all__ = ["Swept"]
 
@@ -103,7 +103,7 @@ class Swept:
         """
         refuse_jobs(jobs, trials)
         with in_python():
-            reopened = sweeping.reopened(self.path, trials=trials, storage=storage)
+            reopened = create.reopened(self.path, trials=trials, storage=storage)
             return launched(reopened, jobs, max_time, bar)
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ def launched(sweep: Sweep, jobs: int | None, max_time: float | None, bar: bool) 
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     tell: Callable[[str], None] = print if bar else lambda line: None
-    code = many.launch(sweep, many.program(), jobs=jobs, max_time=max_time, tell=tell)
+    code = launcher.launch(sweep, launcher.program(), jobs=jobs, max_time=max_time, tell=tell)
     draw(sweep, tell)
     for line in [*remarks(sweep), f"summary   {sweep.folder / 'summary.md'}"]:
         tell(line)

@@ -11,8 +11,8 @@ from typing import Any
 
 from ffcore.errors import UserError, closest, shortened
 from ffcore.recipe.text import parse_value
-from ffcore.run.grid import refuse_twice, split
-from ffcore.run.wording import option
+from ffcore.sweeps.grid import refuse_twice, split
+from ffcore.sweeps.wording import option
 
 WORDS = ("log", "linear", "int", "choice")
 EXAMPLES = "log:1e-4:1e-1, linear:0:0.5, int:1:8 or choice:a,b"

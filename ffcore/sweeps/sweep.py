@@ -16,10 +16,11 @@ from ffcore.files import RESULTS, SUMMARY
 from ffcore.reading import read_json
 from ffcore.report.results import read_results
 from ffcore.report.text import NOTHING, clock, count, markdown_table
-from ffcore.run import comparing, directory
-from ffcore.run.grid import SweepRun
-from ffcore.run.search import Search
-from ffcore.run.sweep_record import Summary
+from ffcore.run import directory
+from ffcore.sweeps import comparing
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.record import Summary
+from ffcore.sweeps.search import Search
 
 INTERRUPTED = 130
 """Exit status of a run that was interrupted and wrote a checkpoint."""
@@ -153,7 +154,7 @@ class Sweep:
     def columns(self) -> tuple[str, ...]:
         """The head of the table of `rows`."""
         if self.search is not None:
-            from ffcore.run import search_report
+            from ffcore.sweeps import search_report
 
             return search_report.columns(self)
         what = "error %" if self.task is None else self.task["headline"]
@@ -205,7 +206,7 @@ class Sweep:
         """Write ``summary.json`` and ``summary.md``."""
         directory.write_json(self.folder / SUMMARY, summary(self))
         if self.search is not None:
-            from ffcore.run import search_report
+            from ffcore.sweeps import search_report
 
             search_report.write_text(self)
             return
@@ -285,7 +286,7 @@ def best_points(sweep: Sweep) -> list[tuple[str, ...]]:
 def rows(sweep: Sweep) -> list[list[str]]:
     """Returns the rows under `Sweep.columns`: runs in the order of the grid, and means over seeds."""
     if sweep.search is not None:
-        from ffcore.run import search_report
+        from ffcore.sweeps import search_report
 
         return search_report.rows(sweep)
     made: list[list[str]] = []

@@ -22,8 +22,8 @@ from ffcore.plugin import manager
 from ffcore.recipe.text import parse
 from ffcore.report.text import duration, error, number
 from ffcore.run import directory
-from ffcore.run.grid import SweepRun
-from ffcore.run.sweep import INTERRUPTED, Sweep
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.sweep import INTERRUPTED, Sweep
 
 
 def program(started: Sequence[str] | None = None) -> list[str]:
@@ -136,7 +136,7 @@ class Listed:
 def _source(sweep: Sweep, tell: Callable[[str], None]) -> Source:
     if sweep.search is None:
         return Listed(sweep)
-    from ffcore.run.asked import Asked  # imports Optuna
+    from ffcore.sweeps.trials import Asked  # imports Optuna
 
     return Asked(sweep, tell)
 

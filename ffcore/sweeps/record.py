@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from ffcore.run.search import Search
+from ffcore.sweeps.search import Search
 
 
 class Member(BaseModel):

@@ -10,11 +10,11 @@ import pytest
 
 from ffcore.errors import UserError
 from ffcore.files import SUMMARY
-from ffcore.run import grid, many
-from ffcore.run import sweep as sweeps
-from ffcore.run.grid import SweepRun
-from ffcore.run.sweep import Sweep
-from ffcore.run.swept import Swept
+from ffcore.sweeps import grid, launcher
+from ffcore.sweeps import sweep as sweeps
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.sweep import Sweep
+from ffcore.sweeps.swept import Swept
 
 STAND_IN = """
 import json, os, pathlib, signal, sys, time
@@ -123,7 +123,7 @@ def test_simultaneous_runs_share_cores_and_gpus(sweep, monkeypatch, devices, tak
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 6)
     several, program = sweep(f"trainer.devices={devices}", seeds=(1, 2))
-    assert many.launch(several, program, jobs=2, tell=lambda line: None) == 0
+    assert launcher.launch(several, program, jobs=2, tell=lambda line: None) == 0
     content = [(several.folder / f"{run.name}.log").read_text() for run in several.runs]
     assert {text.split("GPU ")[1].split()[0] for text in content} == taken
     assert all("threads 3" in text for text in content)
@@ -132,7 +132,7 @@ def test_simultaneous_runs_share_cores_and_gpus(sweep, monkeypatch, devices, tak
 def test_a_failed_run_does_not_lose_the_others(sweep):
     several, program = sweep(seeds=(1, 13, 3))
     lines = []
-    assert many.launch(several, program, jobs=2, tell=lines.append) == 1
+    assert launcher.launch(several, program, jobs=2, tell=lines.append) == 1
     content = json.loads((several.folder / SUMMARY).read_text())
     assert [one["state"] for one in content["members"]] == ["done", "failed", "done"]
     assert content["members"][1]["error"] == "error: diverged: what a pity"
@@ -145,14 +145,14 @@ def test_a_failed_run_does_not_lose_the_others(sweep):
 
     again = Sweep.read(several.folder)
     assert again == several
-    assert many.launch(again, program) == 0
+    assert launcher.launch(again, program) == 0
     assert [again.state(run) for run in again.runs] == ["done"] * 3
     assert "run --resume" in (several.folder / "seed-13.log").read_text()
 
 
 def test_the_best_point_is_chosen_on_validation_data(sweep):
     several, program = sweep("optimizer.lr=1e-3,3e-3", seeds=(1,))
-    assert many.launch(several, program) == 0
+    assert launcher.launch(several, program) == 0
     assert sweeps.best_points(several) == [("optimizer.lr=1e-3",)]
     assert [row[0] for row in sweeps.rows(several)] == [
         "optimizer.lr-0.001+seed-1 (best val.)",
@@ -162,14 +162,14 @@ def test_the_best_point_is_chosen_on_validation_data(sweep):
 
 def test_seeds_are_not_compared(sweep):
     several, program = sweep(seeds=(1, 2))
-    many.launch(several, program)
+    launcher.launch(several, program)
     assert sweeps.best_points(several) == []
     assert sweeps.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
 
 
 def test_points_with_other_data_are_not_compared(sweep):
     noisy, program = sweep("data.label_noise=0,0.2")
-    many.launch(noisy, program)
+    launcher.launch(noisy, program)
     assert sweeps.best_points(noisy) == []
     assert sweeps.remarks(noisy) == [
         "no point is marked as best: data.label_noise changes the labels that are learned, not those of "
@@ -181,7 +181,7 @@ def test_points_with_other_data_are_not_compared(sweep):
 
 def test_points_are_compared_among_those_with_the_same_data(sweep):
     both, program = sweep("data.split_seed=1,2", "optimizer.lr=1e-3,3e-3", seeds=(1,))
-    many.launch(both, program, jobs=2)
+    launcher.launch(both, program, jobs=2)
     assert sweeps.best_points(both) == [(f"data.split_seed={seed}", "optimizer.lr=1e-3") for seed in (1, 2)]
     assert sweeps.remarks(both) == [
         "(best val.) is among points with equal data: points with another data.split_seed are validated on "
@@ -192,17 +192,17 @@ def test_points_are_compared_among_those_with_the_same_data(sweep):
 
 def test_a_resumed_sweep_has_as_many_jobs_as_before_unless_given(sweep, monkeypatch):
     seen = []
-    monkeypatch.setattr(many._Work, "until_done", lambda work, *_: seen.append(work.jobs))
+    monkeypatch.setattr(launcher._Work, "until_done", lambda work, *_: seen.append(work.jobs))
     several, program = sweep(seeds=(1, 2))
-    many.launch(several, program, jobs=2)
+    launcher.launch(several, program, jobs=2)
     for jobs in (None, 3, None):
-        many.launch(Sweep.read(several.folder), program, jobs=jobs)
+        launcher.launch(Sweep.read(several.folder), program, jobs=jobs)
     assert seen == [2, 2, 3, 3]
 
 
 def test_one_run_has_no_deviation(sweep):
     several, program = sweep(seeds=(5,))
-    many.launch(several, program)
+    launcher.launch(several, program)
     assert sweeps.summary(several)["groups"][0]["test_error"] == {"mean": 20.0, "std": None}
 
 
@@ -217,7 +217,7 @@ def test_ctrl_c_ends_the_runs_and_the_summary_is_written(sweep):
     handler = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=press)
     thread.start()
-    assert many.launch(several, program) == 130
+    assert launcher.launch(several, program) == 130
     thread.join()
     assert signal.getsignal(signal.SIGINT) is handler
     content = json.loads((several.folder / SUMMARY).read_text())
@@ -226,20 +226,20 @@ def test_ctrl_c_ends_the_runs_and_the_summary_is_written(sweep):
 
 def test_after_max_time_no_run_starts(sweep):
     several, program = sweep(seeds=(1, 2))
-    assert many.launch(several, program, max_time=0) == 0
+    assert launcher.launch(several, program, max_time=0) == 0
     assert [several.state(run) for run in several.runs] == ["not started"] * 2
 
 
 def test_runs_get_the_remaining_time(sweep):
     several, program = sweep(seeds=(1,))
-    many.launch(several, program, max_time=20)
+    launcher.launch(several, program, max_time=20)
     assert "--max-time 20s" in (several.folder / "seed-1.log").read_text()
 
 
 def test_a_killed_run_is_reported(sweep, tmp_path):
     several, _ = sweep(seeds=(1,))
     (tmp_path / "killed.py").write_text("import os; os.kill(os.getpid(), 9)")
-    assert many.launch(several, [sys.executable, str(tmp_path / "killed.py")]) == 1
+    assert launcher.launch(several, [sys.executable, str(tmp_path / "killed.py")]) == 1
     assert several.runs == [SweepRun("seed-1", (), ("seed=1",), 1, 137, "killed by SIGKILL")]
 
 
@@ -248,17 +248,17 @@ def test_a_run_killed_before_it_had_a_recipe_begins_again(sweep):
     folder = several.folder / "seed-1"
     folder.mkdir()
     (folder / ".config-abc.tmp").touch()
-    assert many.launch(several, program) == 0
+    assert launcher.launch(several, program) == 0
     assert not list(folder.glob(".*"))
     assert f"run {several.folder / 'seed-1.yaml'} --run-dir" in (several.folder / "seed-1.log").read_text()
 
 
 def test_damaged_results_of_a_run_are_named(sweep):
     several, program = sweep(seeds=(1,))
-    many.launch(several, program)
+    launcher.launch(several, program)
     (several.folder / "seed-1" / "results.json").write_text("{")
     with pytest.raises(UserError, match=r"seed-1/results.json: damaged: "):
-        many.launch(several, program)
+        launcher.launch(several, program)
 
 
 def test_a_damaged_summary_is_named(tmp_path):

@@ -14,11 +14,11 @@ from ffcore.files import METRICS
 from ffcore.recipe.text import parse
 from ffcore.report.text import plural
 from ffcore.run import directory
-from ffcore.run.grid import SweepRun
-from ffcore.run.search import Trial, short
-from ffcore.run.study import Study
-from ffcore.run.sweep import RECIPE, Sweep, shown
-from ffcore.run.wording import again
+from ffcore.sweeps.grid import SweepRun
+from ffcore.sweeps.search import Trial, short
+from ffcore.sweeps.study import Study
+from ffcore.sweeps.sweep import RECIPE, Sweep, shown
+from ffcore.sweeps.wording import again
 
 _FULL_S = 2.0
 """Seconds after which a study that had all its trials is asked again: one may have been given up."""

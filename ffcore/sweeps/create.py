@@ -9,14 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from ffcore.errors import UserError, closest, shortened
-from ffcore.run import directory, grid, ranges
-from ffcore.run import search as searches
-from ffcore.run.search import CHOSEN, SAMPLERS, Search
-from ffcore.run.sweep import RECIPE, Sweep
-from ffcore.run.wording import either, option
+from ffcore.run import directory
+from ffcore.sweeps import grid, ranges
+from ffcore.sweeps import search as searches
+from ffcore.sweeps.search import CHOSEN, SAMPLERS, Search
+from ffcore.sweeps.sweep import RECIPE, Sweep
+from ffcore.sweeps.wording import either, option
 
 
-def begin(
+def create(
     recipe: str,
     overrides: Sequence[str],
     seeds: Sequence[int] = (),
@@ -32,7 +33,7 @@ def begin(
         recipe: name or path of the recipe.
         overrides: with several values, or with ranges for a search.
         seeds: one run per seed; of a search, for each trial.
-        options: of a search, the values of `ffcore.run.search.CHOSEN`; those that are None were not given.
+        options: of a search, the values of `ffcore.sweeps.search.CHOSEN`; those that are None were not given.
         run_dir: an empty or new directory; None for ``runs/<recipe>-<time>``.
         command: the command line that starts the sweep.
         report: whether each run writes its own report.
@@ -70,7 +71,7 @@ def of_grid(
         UserError: one of the recipes is not valid, or the directory cannot be used; nothing has been written.
     """
     directory.check(run_dir)
-    from ffcore.run.checking import checker
+    from ffcore.sweeps.checking import checker
 
     name = grid.check(recipe, runs, checker())
     return _written(Sweep(Path(), recipe, runs, command, report), name, run_dir)
@@ -111,10 +112,10 @@ def _search(
     grid.refuse_twice([f"seed={seed}" for seed in seeds])
     if seeds and "seed" in map(grid.path_of, rest):
         raise UserError(f"seed: {option('seeds')} are given, and it is set by an override")
-    from ffcore.run import study as studies  # before data are read: Optuna may be missing
+    from ffcore.sweeps import study as studies  # before data are read: Optuna may be missing
 
     directory.check(run_dir)
-    from ffcore.run.checking import checker
+    from ffcore.sweeps.checking import checker
 
     runs = searches.tried(searched, rest, seeds)
     name, headline, lower = searches.checked(recipe, runs, checker())
@@ -154,7 +155,7 @@ def _written(sweep: Sweep, name: str, run_dir: Path | None, base: str | None = N
             directory.write_text(sweep.folder / RECIPE, base)
         sweep.begin()
         if sweep.search is not None:
-            from ffcore.run.study import Study
+            from ffcore.sweeps.study import Study
 
             Study(sweep.search, sweep.recipe, sweep.folder, begun=False).close()
     return sweep
@@ -184,7 +185,7 @@ def reopened(folder: Path, *, trials: int | None = None, storage: str | None = N
             raise UserError(f"{option('trials')}: {trials}: the search has had {had} trials; give more")
         sweep.search.trials = trials
     if storage is not None:
-        from ffcore.run.study import absolute_url
+        from ffcore.sweeps.study import absolute_url
 
         sweep.search.url = absolute_url(storage)
         sweep.search.storage = searches.without_password(sweep.search.url)

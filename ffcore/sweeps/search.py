@@ -17,9 +17,9 @@ from ffcore.recipe.load import dump, load
 from ffcore.recipe.schema import Recipe
 from ffcore.recipe.text import parse, parse_value
 from ffcore.recipe.trainer import WHERE, WHERE_DATA
-from ffcore.run.grid import SweepRun, check, loads_as_one, path_of, several_values
 from ffcore.run.places import absolute
-from ffcore.run.ranges import Range, choice, known, looks, parse_range
+from ffcore.sweeps.grid import SweepRun, check, loads_as_one, path_of, several_values
+from ffcore.sweeps.ranges import Range, choice, known, looks, parse_range
 
 Whole = Annotated[int, Field(strict=True, ge=0)]
 State = Literal["done", "pruned", "failed", "running"]
