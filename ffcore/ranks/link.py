@@ -33,7 +33,7 @@ from ffcore.ranks.shared import (
     possible,
 )
 
-UNEXPECTED = ("measure",)
+UNEXPECTED = ("measure", "tap")
 """Kinds of messages whose size is not that of a full batch."""
 
 DEPTH = 2

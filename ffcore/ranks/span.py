@@ -57,16 +57,20 @@ class Span(Route):
             self.after.send("learn", [x, *views.upstream], views.samples)
 
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """Run this rank's stages and pass on the handoffs that the readouts of the last rank need."""
-        views, x = here.views, here.views.x
+        """Run this rank's stages and pass on the handoffs that the readouts of the last rank need.
+
+        If no readout learns, the batch is one of another size: of validation, for example.
+        """
+        x, rows = here.views.x, len(next(tensors(here.views.x)))
+        kind, size = ("read", here.views.samples) if here.plan else ("tap", rows)
         if self.before is not None:
-            x, *tapped = self.before.receive("read", views.samples)
+            x, *tapped = self.before.receive(kind, size)
             handed_on.update(zip(_tapped(network, self.stages.start), tapped, strict=True))
         x = here.run(network.stages[self.stages.start : self.stages.stop], x)
         if self.after is None:
             return True
         tapped = [handed_on[block] for block in _tapped(network, self.stages.stop)]
-        self.after.send("read", [x, *tapped], views.samples)
+        self.after.send(kind, [x, *tapped], size)
         return False
 
     def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:

@@ -217,6 +217,17 @@ def tested(recipe, overrides):
     return accuracies, errors, module.net.predict(torch.from_numpy(data.images.test.x[:20]).float())
 
 
+def tested_in_large_batches(recipe, overrides):
+    """Test with batches larger than those of learning, without shared memory; returns the accuracy."""
+    module = fit(recipe, overrides, 20, {} if dist.is_initialized() else None)
+    data = Data.open(load(recipe, [*overrides, "data.batch_size=150"]))
+    strategy = PipelineStrategy(100) if dist.is_initialized() else "auto"
+    trainer = plain_trainer(strategy=strategy, inference_mode=False)
+    with apart(1), mock.patch("ffcore.ranks.link.possible", return_value=False):
+        trainer.test(module, data.loader(data.images.test, "cpu", None), verbose=False)
+    return module.test_metrics["accuracy"]
+
+
 def failed():
     """Fail in a step of both ranks; returns the error, those of later uses, and what a repair gives."""
 

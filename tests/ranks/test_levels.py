@@ -83,6 +83,12 @@ def test_a_test_goes_from_rank_to_rank_and_leaves_the_whole_network(pool, levels
         assert torch.equal(rank[2], classes)
 
 
+def test_batches_of_a_test_may_be_larger_than_those_of_learning(pool, levels):
+    given = "digits/ff-unsupervised", ["network.0.units=20"]
+    accuracy = levels.tested_in_large_batches(*given)
+    assert pool("tested_in_large_batches", *given) == pytest.approx([accuracy] * 2)
+
+
 def test_a_network_whose_training_failed_says_so_until_weights_are_loaded(pool):
     for first, *later, classes in pool("failed"):
         assert first == "a step failed" or "another rank has ended" in first
