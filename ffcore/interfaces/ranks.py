@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
@@ -35,9 +36,13 @@ class Ranks:
         """Sum ``t`` over ranks, in place, and return it."""
         return t
 
-    def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
-        """Begin to sum ``t`` over ranks, in place; return a function that waits for the result."""
-        return lambda: t
+    def begin_sum(self, *parts: Tensor) -> Callable[[], Tensor]:
+        """Begin to sum tensors over ranks; return a function that waits for the result.
+
+        That is one flat tensor, with the elements of the first tensor, then of the second, and so on. The
+        tensors themselves do not change.
+        """
+        return lambda: torch.cat([t.reshape(-1) for t in parts])
 
     def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """Gather the rows of ``t`` (n, …) from all ranks, in the order of the ranks.
@@ -73,9 +78,9 @@ class Idle(Ranks):
         """Return the sum over the other ranks."""
         return self.group.sum(t.zero_())
 
-    def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
+    def begin_sum(self, *parts: Tensor) -> Callable[[], Tensor]:
         """Begin the sum over the other ranks."""
-        return self.group.begin_sum(t.zero_())
+        return self.group.begin_sum(*(t.zero_() for t in parts))
 
     def rows(self, t: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """Return the rows of the other ranks."""

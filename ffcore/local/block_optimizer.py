@@ -187,5 +187,5 @@ class BlockOptimizer:
             for i, learns in enumerate(self._learn):
                 if not learns:
                     counts[i] = 0
-            self._arriving = self.ranks.begin_sum(torch.cat([*(t.reshape(-1) for t in own), counts]))
+            self._arriving = self.ranks.begin_sum(*own, counts)
         self.samples = self.updates = self.batches = 0

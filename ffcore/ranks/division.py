@@ -106,6 +106,8 @@ class Pipeline(Distribution):
         if self._network is None:
             self.divide(network, batches)
         self._begun = True
+        if isinstance(self.learning, Group):
+            self.learning.connect(self.timeout)
         if self.own:
             free(self._others)
         for name, each in network.optimizers.blocks.items() if network.optimizers is not None else ():
@@ -181,6 +183,8 @@ class Pipeline(Distribution):
         """See `Distribution.abandon`. A network that has not learned stays as it was."""
         if (network := self._network) is None:
             return
+        if isinstance(self.learning, Group):
+            self.learning.disconnect()
         if isinstance(route := network.route, Span):
             route.abandon()
             forget(self.layout)
@@ -207,6 +211,8 @@ class Pipeline(Distribution):
             guard.remove()
         if self._begun:
             self.settle(network)  # the training may have ended within an epoch
+        if isinstance(self.learning, Group):
+            self.learning.disconnect()
         self._left()
 
     def end_unused(self) -> None:

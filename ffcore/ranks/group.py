@@ -14,6 +14,7 @@ from torch import Tensor
 from ffcore.errors import LostError, RunError, one_line
 from ffcore.interfaces import Ranks
 from ffcore.interfaces.turns import DIMS, DTYPES
+from ffcore.ranks import sums
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class Group(Ranks):
     def __init__(self, processes: dist.ProcessGroup | None = None) -> None:
         self.processes = processes
         self.closed = False
+        self._shared: sums.SharedSums | None = None
         self.rank, self.world = dist.get_rank(processes), dist.get_world_size(processes)
 
     def sum(self, t: Tensor) -> Tensor:
@@ -56,8 +58,11 @@ class Group(Ranks):
             dist.all_reduce(t, group=self.processes)
         return t
 
-    def begin_sum(self, t: Tensor) -> Callable[[], Tensor]:
+    def begin_sum(self, *parts: Tensor) -> Callable[[], Tensor]:
         """See `ffcore.interfaces.Ranks.begin_sum`."""
+        if self._shared is not None and parts[0].device.type == "cpu":
+            return self._shared.begin(parts)
+        t = torch.cat([part.detach().reshape(-1) for part in parts])
         with lost_ranks():
             work = dist.all_reduce(t, group=self.processes, async_op=True)
 
@@ -163,6 +168,21 @@ class Group(Ranks):
         if self.processes is not None:
             raise RunError("what learns on a grid cannot be pickled; use copy.deepcopy or state_dict")
         return Group, ()
+
+    def connect(self, timeout: float) -> None:
+        """Let `begin_sum` use shared memory from now on, if the ranks can. All ranks call this together.
+
+        Args:
+            timeout: seconds to wait for another rank.
+        """
+        self.disconnect()
+        self._shared = sums.connect(self, timeout)
+
+    def disconnect(self) -> None:
+        """End what `connect` began: a rank that waits for a sum raises a `LostError`."""
+        if self._shared is not None:
+            self._shared.close()
+        self._shared = None
 
     def close(self) -> None:
         """End a group that was made for one purpose: operations of its other ranks raise a `LostError`.

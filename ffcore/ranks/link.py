@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ffcore.ranks.group import Group, lost_ranks
 from ffcore.ranks.layout import Layout
+from ffcore.ranks.memory import possible
 from ffcore.ranks.shared import (
     SharedIncoming,
     SharedOutgoing,
@@ -30,7 +31,6 @@ from ffcore.ranks.shared import (
     connect_next,
     connect_previous,
     is_channels_last,
-    possible,
 )
 
 UNEXPECTED = ("measure", "tap")

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.module import ForwardOnly
+from ffcore.interfaces import Views
+from ffcore.local import LocalNetwork
 from ffcore.local.batch_norm import restore, synchronise
 from ffcore.private import leave_stop_flag_alone
 from ffcore.ranks.elastic import store_of_restart
@@ -39,12 +41,28 @@ def average(values: Iterable[Tensor], group: Group) -> None:
 
 
 class DataParallel(Distribution):
-    """The distribution of data parallel training: gradients are summed per block, see `BlockOptimizer`."""
+    """The distribution of data parallel training: gradients are summed per block, see `BlockOptimizer`.
+
+    Args:
+        group: all ranks.
+        timeout: seconds to wait for another rank.
+    """
 
     ranks: Group
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, timeout: float) -> None:
         self.ranks = self.learning = group
+        self._timeout = timeout
+
+    def begin(self, network: LocalNetwork, batches: Iterable[Views]) -> None:
+        """See `Distribution.begin`."""
+        self.ranks.connect(self._timeout)
+
+    def end(self) -> None:
+        """Free the memory of sums."""
+        self.ranks.disconnect()
+
+    abandon = end
 
     def settle(self, module: nn.Module) -> None:
         """Replace running statistics by their mean over ranks. Equal values stay equal to the last bit."""
@@ -142,7 +160,8 @@ class LocalDDP(DDPStrategy):
 
     def distribution(self) -> Distribution:
         """Returns the distribution of this strategy."""
-        return DataParallel(Group())
+        assert self._timeout is not None
+        return DataParallel(Group(), self._timeout.total_seconds())
 
     def _setup_model(self, model: nn.Module) -> Any:
         """Broadcast parameters and buffers from rank 0. The module is not wrapped."""

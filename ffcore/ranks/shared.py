@@ -10,21 +10,18 @@ import math
 import os
 import secrets
 import socket
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from multiprocessing.reduction import recv_handle, send_handle
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ffcore.errors import LostError
 from ffcore.ranks.group import Group, lost_ranks
+from ffcore.ranks.memory import bound, lost, machine, mapped
 
 SLOTS = 3
 """Messages that may be in the memory before the sender waits."""
@@ -82,7 +79,7 @@ class SharedOutgoing(_End):
             places.append(_Place(first, tuple(t.shape), t.dtype, last))
             _seen(self._memory, places[-1]).copy_(t)
             first += _rounded(t.numel() * t.element_size())
-        with _lost():
+        with lost():
             self._connection.send((kind, places))
         self._slot = (self._slot + 1) % SLOTS
         self._used += 1
@@ -95,7 +92,7 @@ class SharedOutgoing(_End):
     def _wait(self, most: int) -> None:
         """Wait until at most so many slots are used."""
         while self._used > most:
-            with _lost():
+            with lost():
                 self._arrived().recv_bytes()
             self._used -= 1
 
@@ -106,8 +103,8 @@ class SharedOutgoing(_End):
         number = os.memfd_create("ffcore")
         try:
             os.posix_fallocate(number, 0, whole)  # otherwise a lack of memory kills the process later
-            self._memory = _mapped(number, whole)
-            with _lost():
+            self._memory = mapped(number, whole)
+            with lost():
                 self._connection.send(("memory", [whole]))
                 send_handle(self._connection, number, None)
         finally:
@@ -123,10 +120,10 @@ class SharedIncoming(_End):
         """Return the next message; its size comes with it, so that ``samples`` is not used."""
         sent, places = self._next()
         if sent == "memory":
-            with _lost():
+            with lost():
                 number = recv_handle(self._connection)
             try:
-                self._memory = _mapped(number, places[0])
+                self._memory = mapped(number, places[0])
             finally:
                 os.close(number)
             self._free()
@@ -140,26 +137,26 @@ class SharedIncoming(_End):
     close = _End.abandon
 
     def _next(self) -> tuple[str, list[Any]]:
-        with _lost():
+        with lost():
             message: tuple[str, list[Any]] = self._arrived().recv()
         return message
 
     def _free(self) -> None:
-        with _lost():
+        with lost():
             self._connection.send_bytes(b"")
 
 
 def connect_next(pair: Group, timeout: float) -> SharedOutgoing | None:
     """Connect to the next rank, which calls `connect_previous`; None if they cannot share memory."""
     with socket.socket(socket.AF_UNIX) as listener:
-        address = _bound(listener)
+        address = bound(listener)
         key, seen = secrets.token_bytes(), [False]
         with lost_ranks():
-            dist.send_object_list([(_machine(), address, key)], group=pair.processes, group_dst=1)
+            dist.send_object_list([(machine(), address, key)], group=pair.processes, group_dst=1)
             dist.recv_object_list(seen, group=pair.processes, group_src=1)
         if not seen[0]:
             return None
-        with _lost():
+        with lost():
             listener.settimeout(timeout)
             connection = _connection(listener.accept()[0])
             deliver_challenge(connection, key)
@@ -172,9 +169,9 @@ def connect_previous(pair: Group, timeout: float) -> SharedIncoming | None:
     given: list[Any] = [None]
     with lost_ranks():
         dist.recv_object_list(given, group=pair.processes, group_src=0)
-    machine, address, key = given[0]
+    where, address, key = given[0]
     connected, local = False, socket.socket(socket.AF_UNIX)
-    if machine == _machine() and address is not None:
+    if where == machine() and address is not None:
         with suppress(OSError):  # of another container, for example
             local.connect(address)
             connected = True
@@ -184,43 +181,15 @@ def connect_previous(pair: Group, timeout: float) -> SharedIncoming | None:
         local.close()
         return None
     connection = _connection(local)
-    with _lost():
+    with lost():
         answer_challenge(connection, key)
         deliver_challenge(connection, key)
     return SharedIncoming(connection, timeout)
 
 
-def _bound(listener: socket.socket) -> bytes | None:
-    """Let a socket listen at a name that needs no file; return the name, None if there are none."""
-    address = b"\0ffcore-" + secrets.token_hex(16).encode()
-    try:
-        listener.bind(address)
-        listener.listen(1)
-    except OSError:
-        return None
-    return address
-
-
 def _connection(local: socket.socket) -> Connection[Any, Any]:
     local.setblocking(True)
     return Connection(local.detach())
-
-
-@cache
-def _machine() -> str:
-    """Return what names a machine from its start to its end."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()} {boot.read_text(encoding='ascii').strip() if boot.exists() else ''}"
-
-
-def possible(device: torch.device) -> bool:
-    """Return whether ranks on such devices can share memory, if they are on one machine: with Linux."""
-    return device.type == "cpu" and sys.platform == "linux"
-
-
-def _mapped(number: int, size: int) -> Tensor:
-    """Return the bytes of a file without a name, which is open under a number in this process."""
-    return torch.from_file(f"/proc/self/fd/{number}", shared=True, size=size, dtype=torch.uint8)
 
 
 def _seen(memory: Tensor, place: _Place) -> Tensor:
@@ -246,14 +215,3 @@ def as_stored(t: Tensor, channels_last: bool) -> Tensor:
 def as_sent(t: Tensor, channels_last: bool) -> Tensor:
     """Undo `as_stored`."""
     return t.permute(0, 3, 1, 2) if channels_last else t
-
-
-@contextmanager
-def _lost() -> Iterator[None]:
-    """Convert the error of a closed connection to one that names the cause."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise LostError("another rank does not answer; this one cannot continue") from error
-    except (EOFError, OSError) as error:
-        raise LostError("another rank has ended; this one cannot continue") from error

@@ -87,8 +87,9 @@ class TwoRanks(Ranks):
         self.barrier.wait()
         return t.copy_(total)
 
-    def begin_sum(self, t):
-        return lambda: self.sum(t)
+    def begin_sum(self, *parts):
+        flat = torch.cat([t.reshape(-1) for t in parts])
+        return lambda: self.sum(flat)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

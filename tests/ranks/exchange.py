@@ -1,5 +1,6 @@
 """Functions by which the ranks of the pool exchange messages."""
 
+from contextlib import nullcontext
 from unittest import mock
 
 import torch
@@ -8,6 +9,7 @@ from ffcore.errors import LostError
 from ffcore.ranks.group import Group
 from ffcore.ranks.link import Incoming, Outgoing
 from ffcore.ranks.shared import connect_next, connect_previous
+from ffcore.ranks.sums import PENDING
 
 
 def messages():
@@ -59,6 +61,55 @@ def separated():
         return connect_next(pair, 60) is not None
     with mock.patch("socket.socket.connect", side_effect=ConnectionRefusedError):
         return connect_previous(pair, 60) is not None
+
+
+def values(rank):
+    """Returns what a rank sums: tensors of several shapes, memory formats and types, by message."""
+    generator = torch.Generator().manual_seed(rank)
+    image = torch.randn(2, 3, 5, 2, generator=generator).to(memory_format=torch.channels_last)
+    made = [[torch.randn(n, 3, generator=generator), torch.randn(n, generator=generator)] for n in (4, 70, 1)]
+    return [*made, [image], [made[0][0].double()], [made[1][1].bfloat16(), made[2][1]], [made[0][0].int()]]
+
+
+def summed(rounds, shared=True):
+    """Begin sums, and wait for them last first; returns the sums of the last round, and the segments."""
+    group, results = Group(), []
+    refused = mock.patch("socket.socket.connect", side_effect=ConnectionRefusedError)
+    with nullcontext() if shared else refused:
+        group.connect(60)
+    for _ in range(rounds):
+        waits = [group.begin_sum(*parts) for parts in values(group.rank)]
+        results = [wait() for wait in reversed(waits)][::-1]
+    segments = group._shared and len(group._shared._segments)
+    group.objects(None)  # all have their sums
+    group.disconnect()
+    return results, segments
+
+
+def many():
+    """Begin more sums than may be pending; returns them."""
+    group = Group()
+    group.connect(60)
+    waits = [group.begin_sum(torch.full((2,), float(i))) for i in range(PENDING + 10)]
+    made = [wait().tolist() for wait in waits]
+    group.objects(None)
+    group.disconnect()
+    return made
+
+
+def disconnected():
+    """Wait for a sum that the other rank does not begin; returns the error."""
+    group = Group()
+    group.connect(60)
+    if group.rank == 1:
+        group.disconnect()
+        return None
+    try:
+        group.begin_sum(torch.ones(1))()
+    except LostError as error:
+        return str(error)
+    finally:
+        group.disconnect()
 
 
 def blocked():

@@ -289,8 +289,8 @@ def reconstructed():
     return errors
 
 
-def failed_alone():
-    """Fail in a step of rank 1 while rank 0 waits for its turns; returns the errors, exchanged after them."""
+def failed_alone(recipe, overrides, pipeline):
+    """Fail in a step of rank 1 while rank 0 waits for it; returns the errors, exchanged after them."""
 
     class Fail(L.Callback):
         def on_train_batch_start(self, trainer, pl_module, *args):
@@ -299,7 +299,7 @@ def failed_alone():
 
     Fail.__module__ = OURS
     try:
-        fit("digits/pff", ["network.0.units=[10, 10]"], 2, {}, callbacks=[Fail()])
+        fit(recipe, overrides, 2, pipeline, callbacks=[Fail()])
     except (ValueError, LostError) as error:
         return Group().objects(type(error).__name__)
 

@@ -108,8 +108,14 @@ def test_a_placeholder_batch_gives_no_parameter_a_gradient(pool):
     assert pool("placeholder") == [[1.0, 1.0]] * 2
 
 
-def test_a_rank_does_not_wait_for_turns_of_one_that_has_failed(pool):
-    assert pool("failed_alone") == [["LostError", "ValueError"]] * 2
+@pytest.mark.parametrize(
+    ("recipe", "units", "pipeline"),
+    [("digits/pff", "[10, 10]", {}), ("digits/ff", "20", None)],
+    ids=["turns", "sums of gradients"],
+)
+def test_a_rank_does_not_wait_for_one_that_has_failed(pool, recipe, units, pipeline):
+    given = recipe, [f"network.0.units={units}"], pipeline
+    assert pool("failed_alone", *given) == [["LostError", "ValueError"]] * 2
 
 
 @pytest.mark.parametrize(("recipe", "units"), [("digits/ff", "20"), ("digits/ff-recurrent", "[10, 10]")])

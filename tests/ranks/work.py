@@ -151,9 +151,9 @@ def traffic(recipe, overrides, steps):
     seen = []
 
     class Counting(Group):
-        def begin_sum(self, t):
-            seen.append(t.numel() * t.element_size())
-            return super().begin_sum(t)
+        def begin_sum(self, *parts):
+            seen.append(sum(t.numel() * t.element_size() for t in parts))
+            return super().begin_sum(*parts)
 
     def count(module):
         make = module.configure_optimizers
