@@ -32,7 +32,7 @@ from ffcore.interfaces.batch_rng import mix
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.interfaces.task import targets_of
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
-from ffcore.local.given import formats_named, refuse_samples
+from ffcore.local.given import finite, formats_named, refuse_samples
 from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
@@ -145,7 +145,7 @@ class Network(nn.Module):
         refuse_misfits(self.algorithm, self.contribution, self.local)
         with at_path("algorithm"):
             self.algorithm.connect(self.local)
-        if not isinstance(body, nn.Module):
+        if not isinstance(body, LocalNetwork):
             warn_of_what_stays_outside(self.local)
         self.sources = sources_of(self.algorithm, self.local)
         names = [source.name for source in self.sources]
@@ -200,8 +200,8 @@ class Network(nn.Module):
     ) -> dict[str, Tensor]:
         """Run one forward-only step on a batch. Every block learns before the next one runs.
 
-        The random numbers of a step depend only on (``seed``, ``batches``). With a loaded ``state_dict`` they
-        are the same as in an uninterrupted run.
+        The random numbers of a step depend only on (``seed``, ``batches``), except those of dropout. With a
+        loaded ``state_dict`` they are the same as in an uninterrupted run.
 
         Args:
             x: (N, *shape) samples.
@@ -368,8 +368,8 @@ class Network(nn.Module):
         return scores.reshape(shape) if len(shape) > 2 else scores
 
     def predict(self, x: Any) -> Tensor:
-        """Return the predictions: classes (N, *P) or labels (N, K), int64, or values (N, K)."""
-        return self.task.predict(self.scores(x))
+        """Return the predictions: classes (N, *P) or labels (N, K), int64, or values (N, K). Refuses NaN."""
+        return self.task.predict(finite(self.scores(x)))
 
     def predict_proba(self, x: Any) -> Tensor:
         """Return probabilities (N, *P, K), not calibrated: of classes the softmax of the scores.

@@ -103,6 +103,14 @@ def _bare_step(kind: Any) -> Callable[[torch.optim.Optimizer], object] | None:
     return step.__wrapped__ if wrapped else None
 
 
+def count_as_stepped(optimizer: torch.optim.Optimizer) -> None:
+    """Let torch's learning-rate schedulers know that the optimiser steps although its ``step`` is not called.
+
+    They warn otherwise.
+    """
+    optimizer._opt_called = True  # type: ignore[attr-defined]
+
+
 def unwrapped(step: Step) -> Step:
     """Mark a method ``step``: torch then does not wrap it in its profiler and hooks."""
     # torch sets this flag on a step that it has wrapped, and wraps only steps without it

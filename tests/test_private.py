@@ -14,7 +14,7 @@ from ffcore.interfaces import LabelledInput
 ROOT = Path(__file__).parents[1]
 THEIRS = {
     *("_version", "_forward_hooks", "_forward_pre_hooks", "_optimizer_step_pre_hooks", "_C"),
-    *("_current_fx_name", "_broadcast_sigterm_tensor", "_make_wrapper_subclass"),
+    *("_current_fx_name", "_broadcast_sigterm_tensor", "_make_wrapper_subclass", "_opt_called"),
 }
 
 
@@ -32,6 +32,12 @@ def test_a_change_in_place_moves_the_version():
     before = private.version(t)
     t.add_(1)
     assert private.version(t) > before
+
+
+def test_schedulers_do_not_ask_for_the_step_of_an_optimiser_that_counts_as_stepped():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=1.0)
+    private.count_as_stepped(optimizer)
+    torch.optim.lr_scheduler.StepLR(optimizer, 1).step()  # a warning is an error
 
 
 def test_hooks_of_a_module_are_seen():

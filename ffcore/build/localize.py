@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from ffcore.build.detour import Detour, Inside
 from ffcore.errors import UserError, closest, expect
-from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule, Task
-from ffcore.local import HeadLoss, LocalBlock, LocalNetwork
+from ffcore.interfaces import Algorithm, Block, LayerContribution, Readout, Schedule, Task
+from ffcore.local import HeadLoss, LocalBlock, LocalNetwork, Pass
+from ffcore.local.route import Route
 from ffcore.network import Network
 
 SETTINGS = ("goodness", "objective", "penalties", "handoff", "rule", "per_view", "compile", "loss")
@@ -132,7 +133,6 @@ def localize(
         _restored(model, model)
         raise
     net.local.register_module("parts", nn.ModuleDict({block_name(n): PartsOf(b) for n, b in blocks.items()}))
-    _warn_of_what_stays_outside(model, net.local)
     return net
 
 
@@ -149,7 +149,28 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
     body = model.local.body if isinstance(model, Network) else model
     if not any(isinstance(vars(part).get("forward"), Detour) for part in body.modules()):
         raise UserError("delocalize: the model has no local blocks of localize")
+    if isinstance(model, Network):
+        model.local.follow(_Delocalized())
     return _restored(model, body)
+
+
+class _Delocalized(Route):
+    """The network of a model that has no local blocks any more."""
+
+    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
+        """See `settle`."""
+
+    def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
+        """See `settle`."""
+        return False
+
+    def settle(self, network: LocalNetwork) -> None:
+        """Raise: this is called before any use of the network.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("this network was delocalized: use the model, or call ffcore.localize again")
 
 
 def _restored(model: nn.Module | Network, body: nn.Module) -> nn.Module:
@@ -239,6 +260,10 @@ def matching(model: nn.Module, pattern: str) -> list[str]:
     depth = pattern.count(".")  # fnmatch's * also matches dots; "layers.*" should match children only
     names = [name for name in known if name.count(".") == depth and fnmatchcase(name, pattern)]
     if not names:
+        shared = dict(model.named_modules(remove_duplicate=False)).get(pattern)
+        if shared is not None:
+            first = next(name for name, part in model.named_modules() if part is shared)
+            raise UserError(f"localize: {pattern} is the same module as {first}; name it once, as {first!r}")
         raise UserError(f"localize: the model has no sub-module {pattern!r}{closest(pattern, known)}")
     for name in names:
         part = model.get_submodule(name)
@@ -260,13 +285,3 @@ def refuse_nested(names: Sequence[str]) -> None:
         for inner in names:
             if inner.startswith(f"{outer}."):
                 raise UserError(f"localize: {inner} is inside {outer}; only one of them can be a block")
-
-
-def _warn_of_what_stays_outside(model: nn.Module, local: LocalNetwork) -> None:
-    inside = {id(p) for block in local.learners.values() for p in block.parameters()}
-    outside = [name for name, p in model.named_parameters() if id(p) not in inside and p.requires_grad]
-    if outside:
-        warnings.warn(
-            f"localize: these parameters are not in any block and will not learn: {', '.join(outside)}",
-            stacklevel=3,
-        )

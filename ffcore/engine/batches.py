@@ -12,23 +12,26 @@ from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Ranks, Task
 from ffcore.interfaces.structure import rows, tensors
 from ffcore.interfaces.task import targets_of
+from ffcore.local.given import refuse_samples
+from ffcore.network import Network
 
 
-def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False) -> Batch:
+def as_batch(given: Any, ranks: Ranks, net: Network, first_of_epoch: bool = False) -> Batch:
     """Return a `Batch` for a pair (x, y), a mapping with the keys "x" and "y", or a `Batch`.
 
     Args:
         given: x is (N, *shape), y the targets of the task, such as (N,) classes. Without targets also x
             alone; a y is then not used.
         ranks: the ranks that share each batch; the global batch has their rows in the order of the ranks.
-        task: what the targets are.
+        net: the network, with its task.
         first_of_epoch: check the values of y on a GPU too, which waits for the device.
 
     Raises:
-        UserError: when the batch has another form, or x and y do not fit each other.
+        UserError: when the batch has another form, or x and y do not fit each other or the network.
     """
     if isinstance(given, Batch):
         return given
+    task = net.task
     if task.target == "none":
         given = _without_targets(given, task)
     if isinstance(given, Mapping) and {"x", "y"} <= given.keys():
@@ -49,6 +52,7 @@ def as_batch(given: Any, ranks: Ranks, task: Task, first_of_epoch: bool = False)
         raise UserError(
             f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} targets"
         )
+    refuse_samples(x, net.shape, net.floats)
     task.refuse(y, n, values=first_of_epoch or y.device.type == "cpu")
     sizes = ranks.objects(n)
     first = sum(sizes[: ranks.rank])

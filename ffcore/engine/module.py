@@ -164,7 +164,7 @@ class ForwardOnly(L.LightningModule):
             raise RunError(explain(error) or f"{typed(error)} within a learning step") from error
 
     def _learn(self, batch: Any, batch_idx: int) -> None:
-        batch = as_batch(batch, self.distribution.learning, self.net.task, batch_idx == 0)
+        batch = as_batch(batch, self.distribution.learning, self.net, batch_idx == 0)
         progress = Progress(self.current_epoch, self.global_step, self._epochs)
         self._keep_time(progress, batch_idx)
         batch.seed(self.seed, progress.step)
@@ -267,9 +267,8 @@ class ForwardOnly(L.LightningModule):
         """Iterate over the views of the training set once, to fit black boxes."""
         loader: Any = self.trainer.train_dataloader
         for number, given in enumerate(loader.anew() if hasattr(loader, "anew") else loader):
-            batch = as_batch(
-                self.trainer.strategy.batch_to_device(given), self.distribution.learning, self.net.task
-            )
+            moved = self.trainer.strategy.batch_to_device(given)
+            batch = as_batch(moved, self.distribution.learning, self.net)
             batch.seed(mix(self.seed, FITTING), number)
             yield self.algorithm.views(batch, self.network)
 
@@ -373,7 +372,7 @@ class ForwardOnly(L.LightningModule):
         self._measure(batch, batch_idx, frozenset())
 
     def _measure(self, batch: Any, batch_idx: int, needs: frozenset[str]) -> None:
-        batch = as_batch(batch, self.distribution.measuring, self.net.task, batch_idx == 0)
+        batch = as_batch(batch, self.distribution.measuring, self.net, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
         self.measuring.add(self.net, batch, self.distribution.measuring, needs, self.distribution.counts)
 
@@ -388,5 +387,5 @@ class ForwardOnly(L.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the predictions of a batch or a tensor of samples: classes (N,), or those of the task."""
-        x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks, self.net.task).x
+        x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks, self.net).x
         return self.net.task.predict(self.scores(x))

@@ -18,6 +18,7 @@ from ffcore.errors import UserError, expect
 from ffcore.interfaces import (
     Algorithm,
     Block,
+    Circuit,
     Component,
     Context,
     Goodness,
@@ -88,6 +89,12 @@ def explore(
     found: dict[LocalBlock, Found] = {}
 
     def note(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
+        if block.goodness is not None and len(out.activity) != rows(x):
+            name, made = block.name or f"block{len(found) + 1}", tuple(out.activity.shape)
+            raise UserError(
+                f"network: block {name}: its activity {made} should have a row for each of the {rows(x)} "
+                "samples; recurrent layers of torch need batch_first=True"
+            )
         in_shape = tuple(inputs[0].shape[1:]) if inputs else ()
         handoff = tuple(out.handoff.shape[1:])
         seen = Found(in_shape, handoff, out.activity, tuple((tuple(x.shape[1:]), x.dtype) for x in inputs))
@@ -105,6 +112,11 @@ def explore(
         for box in boxes:
             hooks.callback(box.register_forward_pre_hook(place).remove)
         Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)
+    reached = {id(part) for block in found for part in block.modules()}
+    within = {id(part) for stage in stages if isinstance(stage, Circuit) for part in stage.modules()}
+    for name, part in [each for stage in stages for each in stage.named_modules()]:
+        if isinstance(part, LocalBlock) and found and id(part) not in reached | within:
+            raise UserError(f"network: the local block {name} is not called in a pass with the example")
     if not found:
         of = "".join(f"; {place} ({place.file})" for place in foreign_places(body.modules()))
         raise UserError(f"network: it does not call any local block, so nothing can learn{of}")

@@ -34,9 +34,26 @@ def refuse_samples(x: Any, shape: Any, floats: bool | None = None) -> None:
     # tokens, and the parts of several inputs, may have another length than those of the example
     fixed = floats is not False and isinstance(x, Tensor)
     fits = shapes(x) == shape if fixed else _ranks(shapes(x)) == _ranks(shape)
-    if len(counts) != 1 or not fits or not min(counts):
+    if counts == {0}:
+        raise UserError("x: has no samples; give at least one")
+    if len(counts) != 1 or not fits:
         count = min(counts, default=0)
         raise UserError(f"x: {count} samples of shape {shapes(x)}; the network was built for {shape}")
+
+
+def finite(scores: Tensor) -> Tensor:
+    """Return scores, which a prediction can be made from.
+
+    Raises:
+        RunError: a sample has a score that is NaN.
+    """
+    if torch.compiler.is_compiling() or not (nan := scores.isnan()).any():
+        return scores
+    first = int(nan.flatten(1).any(1).int().argmax())
+    raise RunError(
+        f"predict: the scores of sample {first} are NaN: its values, weights or running statistics are not "
+        "finite"
+    )
 
 
 def _ranks(shape: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import nn
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import ALONE, Ranks
 from ffcore.local.block_optimizer import BlockOptimizer
-from ffcore.private import unwrapped
+from ffcore.private import count_as_stepped, unwrapped
 
 if TYPE_CHECKING:
     from ffcore.local.block import LocalBlock
@@ -45,6 +45,10 @@ class BlockOptimizers(torch.optim.Optimizer):
         self.heard = True
         self.network: ref[LocalNetwork] | None = None  # one whose passes may wait for a box
         super().__init__([{"params": group["params"]} for group in self._groups()], {})
+        # options that the groups of all blocks have: schedulers of momentum ask for them
+        first, *others = (each.optimizer.defaults for each in self.blocks.values())
+        self.defaults = {key: value for key, value in first.items() if all(key in each for each in others)}
+        count_as_stepped(self)
         # torch's constructor copies the groups; share the blocks' own, so that schedulers change their rates
         self.param_groups = self._groups()
 
@@ -153,6 +157,7 @@ def block_optimizers(
         if not (parameters := block.trainable):
             continue
         _refuse_divided(block)
+        _refuse_sparse(block)
         chosen = by_name[name] if name in by_name else by_name.get("*", ...)
         if chosen is ...:
             raise UserError(f"optimizers: block {name} has none; name it, or give one for '*'")
@@ -225,6 +230,20 @@ def _refuse_divided(block: LocalBlock) -> None:
         )
 
 
+def _refuse_sparse(block: LocalBlock) -> None:
+    """Raise if a layer has sparse gradients.
+
+    Raises:
+        UserError: with the name of the layer.
+    """
+    for name, part in block.named_modules():
+        if getattr(part, "sparse", False) is True and isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            raise UserError(
+                f"optimizers: block {block.name}: {name} has sparse gradients, which blocks do not take; "
+                "make it with sparse=False"
+            )
+
+
 def _made(
     make: Make, parameters: list[nn.Parameter], name: str, options: dict[str, Any]
 ) -> torch.optim.Optimizer:
@@ -244,9 +263,15 @@ def _made(
         given = ", ".join(f"{key}={value!r}" for key, value in options.items() if key != "fused")
         called = f"{getattr(make, '__name__', type(make).__name__)}({given})"
         raise UserError(f"optimizers: block {name}: {called}: {error}") from error
+    what = type(optimizer).__name__
     if not isinstance(optimizer, torch.optim.Optimizer):
-        what = type(optimizer).__name__
         raise UserError(f"optimizers: block {name}: should return a torch optimiser, not a {what}")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise UserError(
+            f"optimizers: block {name}: {what} computes the loss several times a step, by a closure; use an "
+            "optimiser whose step needs gradients only"
+        )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if held != {id(p) for p in parameters}:
         raise UserError(f"optimizers: block {name}: the optimiser holds other parameters than the block's")

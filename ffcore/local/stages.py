@@ -94,7 +94,7 @@ def local_network(
     except UserError:
         raise
     except FOREIGN as error:
-        raise UserError(f"the network does not take inputs of shape {in_shape}: {reported(error)}") from error
+        raise UserError(f"a pass with inputs of shape {in_shape} failed: {reported(error)}") from error
 
 
 def refuse_targets(algorithm: Algorithm, task: Task) -> None:
@@ -176,15 +176,14 @@ def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
 
 
 def warn_of_what_stays_outside(local: LocalNetwork) -> None:
-    """Warn of trainable parameters in stages that are not blocks. Those of black boxes are left out."""
+    """Warn of trainable parameters that are not in blocks. Those of black boxes are left out."""
     inside = {id(p) for block in local.learners.values() for p in block.parameters()}
-    for i, stage in enumerate(local.stages):
-        learns = [p for p in stage.parameters() if p.requires_grad and id(p) not in inside]
-        if learns and not isinstance(stage, BoxStage):
-            warnings.warn(
-                f"stage {i}, a {type(stage).__name__}, is not in any block: its parameters will not learn",
-                stacklevel=4,
-            )
+    inside |= {id(p) for box in local.boxes for p in box.parameters()}
+    outside = [name for name, p in local.body.named_parameters() if p.requires_grad and id(p) not in inside]
+    if outside:
+        warnings.warn(
+            f"these parameters are not in any block and will not learn: {', '.join(outside)}", stacklevel=4
+        )
 
 
 def refuse_needs(contribution: LayerContribution) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ffcore.data.given import read
 from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError, expect
@@ -85,9 +86,9 @@ def evaluate(
     Args:
         what: a network, a predictor, a run, or a run directory.
         data: samples x (N, *shape) and classes y (N,), or the targets of another task. For a network:
-            tensors, as for its training. For a run: arrays or tensors of stored values, as in its data set;
-            classes may be names. For a network without targets x alone will do. None: the test split of the
-            run.
+            tensors or arrays, or a data set or loader, with values as for its training. For a run: arrays or
+            tensors of stored values, as in its data set; classes may be names. For a network without targets
+            x alone will do. None: the test split of the run.
         device: of a run, "auto" for a GPU if there is one (the default), "cpu", "cuda" or "cuda:1". A network
             and a predictor are evaluated where they are.
         devices: of a run, number of processes. They run the same program, as in `train`, and take batches in
@@ -101,15 +102,11 @@ def evaluate(
         how = "load it with device=…" if isinstance(what, Predictor) else "move it with to(…)"
         raise UserError(f"device: a {type(what).__name__} is evaluated where it is, by one process; {how}")
     places = Places.of("auto" if device is None else device, devices)
-    if isinstance(what, Network) and what.task.target == "none" and isinstance(data, Tensor):
-        data = (data, None)
+    if isinstance(what, Network):
+        names = [source.name for source in what.sources]
+        return _counted(names, what.task, _of_network(what, *_given(what, data)))
     if data is not None and not (isinstance(data, tuple | list) and len(data) == 2):
         raise UserError("data: should be a pair (x, y) of samples and classes")
-    if isinstance(what, Network):
-        if data is None:
-            raise UserError("data: give samples and classes (x, y) to evaluate a network on")
-        names = [source.name for source in what.sources]
-        return _counted(names, what.task, _of_network(what, *data))
     predictor = what.predictor(device=places.device) if isinstance(what, Run) else what
     if not isinstance(predictor, Predictor):
         expect("what", predictor, (str, os.PathLike), "a network, a run, or the path of a run directory")
@@ -132,6 +129,20 @@ def evaluate(
 
     with places.joined(predictor.recipe) as group:
         return _counted(names, task, in_turn(batches, of_batch, group))
+
+
+def _given(net: Network, data: Any) -> tuple[Any, Tensor | None]:
+    """Return samples and targets for a network, as tensors."""
+    if data is None:
+        raise UserError("data: give samples and classes (x, y) to evaluate a network on")
+    if net.task.target == "none" and isinstance(data, Tensor):
+        return data, None
+    pair = isinstance(data, tuple | list) and len(data) == 2
+    if pair and (data[1] is None or isinstance(data[1], Tensor)):
+        return data[0], data[1]
+    split, like = read("data", data, net.task), next(net.parameters(), torch.zeros(()))
+    x, y = (mapped(each, lambda a: torch.from_numpy(a).to(like.device)) for each in (split.x, split.y))
+    return mapped(x, lambda t: t.to(like.dtype) if t.is_floating_point() else t), y
 
 
 _Measured = tuple[Tensor, Tensor, Tensor, Mapping[str, Tensor]]

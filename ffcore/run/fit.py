@@ -14,6 +14,7 @@ import lightning as L
 import numpy as np
 from pydantic import ValidationError
 from rich.console import Console
+from torch.utils.data import DataLoader
 
 from ffcore.build.given import objects_of
 from ffcore.data.arrays import InMemory
@@ -42,7 +43,7 @@ def fit(
     *,
     epochs: int = 10,
     optimizer: Any = "adam",
-    batch_size: int = 100,
+    batch_size: int | None = None,
     validation: float = 0.1,
     run_dir: str | Path | None = None,
     name: str = "network",
@@ -79,8 +80,8 @@ def fit(
             ``val``, and ``trainer={"select": "best"}`` is an error.
         epochs: iterations over the training samples.
         optimizer: of every block: a kind, a torch class, a function of parameters, or a mapping with a kind.
-        batch_size: samples per step.
-        validation: the share of the training samples for validation, if both ``val`` and ``test`` are None.
+        batch_size: samples per step; None: those of the loader ``train_data``, or 100.
+        validation: the share of the training samples for validation, if ``val`` is None.
         run_dir: an empty or new directory; None for ``runs/<name>-<time>``.
         name: the name of the run.
         classes: names of the K classes; their indices if None.
@@ -118,7 +119,7 @@ def fit(
             "data": {
                 "kind": "given",
                 "name": name,
-                "batch_size": batch_size,
+                "batch_size": _batch_size(train_data) if batch_size is None else batch_size,
                 "validation": validation,
                 "standardise": False,
                 "augment": list(augment),
@@ -142,11 +143,15 @@ def fit(
         "report": report,
         "max_time": max_time,
     }
-    if not resume:
-        return train(recipe, folder, **how, net=net)
-    if folder is None:
-        raise UserError("resume: give the run directory as run_dir")
-    return run_resume(folder, **how, net=net)
+    training = net.training
+    try:
+        if not resume:
+            return train(recipe, folder, **how, net=net)
+        if folder is None:
+            raise UserError("resume: give the run directory as run_dir")
+        return run_resume(folder, **how, net=net)
+    finally:
+        net.train(training)  # what is measured in the end leaves it in evaluation mode
 
 
 def dataset_of(
@@ -171,9 +176,29 @@ def dataset_of(
         parts["test"] = read("test", test, net.task)
     if net.floats is False:  # bytes are tokens then: a loader would scale them to 0 … 1
         parts = {part: Split(_whole_numbers(split.x), split.y) for part, split in parts.items()}
+    if val is None:
+        _refuse_repeated(train_data)
     if val is None and test is None:
         parts["train"], parts["val"] = _cut(parts["train"], validation, net.seed)
     return _data(parts, net.task, classes, name)
+
+
+def _batch_size(data: Samples) -> int:
+    of_loader = data.batch_size if isinstance(data, DataLoader) else None  # None with a batch sampler
+    return of_loader or 100
+
+
+def _refuse_repeated(data: Samples) -> None:
+    """Raise if a loader may give a sample twice: once for training and once for validation.
+
+    Raises:
+        UserError: its sampler draws with replacement.
+    """
+    if isinstance(data, DataLoader) and getattr(data.sampler, "replacement", False):
+        raise UserError(
+            "train: the sampler of the loader draws with replacement, so that the same sample may be in the "
+            "training and the validation split; give val, or a loader without such a sampler"
+        )
 
 
 def _whole_numbers(x: Any) -> Any:

@@ -73,7 +73,8 @@ class Predictor(TrainedEstimator):
         run_dir: the run directory.
         checkpoint: "last" or "best"; None for the one that the run's recipe selects.
         objects: Python objects of the recipe by path, which ``config.yaml`` only describes.
-        net: for a run of a network made in Python, a network made in the same way; it gets the run's weights.
+        net: for a run of a network made in Python, a network made in the same way; it gets the run's weights,
+            and is put into evaluation mode.
         device: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
 
     Raises:
@@ -127,6 +128,7 @@ class Predictor(TrainedEstimator):
             self.module.double()
         load_weights(self.module, state, file)
         self.module.to(self.device).eval()
+        self.module.net.eval()  # not a sub-module of the module
 
     @torch.no_grad()
     def measure(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -156,7 +156,9 @@ class Greedy(Schedule):
         given = self.epochs if isinstance(self.epochs, list) else [self.epochs or 1] * blocks
         if epochs < sum(given):
             raise ValueError(
-                f"greedy: {blocks} blocks need {sum(given)} epochs, trainer.max_epochs is {epochs}"
+                f"greedy: {blocks} blocks need {sum(given)} epochs, but the run has {epochs}: set "
+                "trainer.max_epochs; in a loop of your own pass progress=Progress(epoch, step, epochs) of "
+                "ffcore.interfaces to learn"
             )
         if self.epochs is not None:
             return list(given)

@@ -112,7 +112,7 @@ WRONG = {
     ),
     "a schedule that needs more epochs": (
         {"schedule": {"kind": "greedy", "epochs": 20}},
-        r"^schedule: greedy: 2 blocks need 40 epochs, trainer\.max_epochs is 20",
+        r"^schedule: greedy: 2 blocks need 40 epochs, but the run has 20: set trainer\.max_epochs",
     ),
     "logits of another width": (
         {"block": {"goodness": "logits", "objective": "cross-entropy"}},

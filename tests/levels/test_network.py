@@ -174,7 +174,7 @@ def test_parts_of_a_block_that_do_not_fit_are_refused(changes, complaint):
 MISFITS = {
     "an algorithm": ({"algorithm": SumSquares()}, "algorithm: a SumSquares is not an algorithm"),
     "no example": ({"example": None}, "example: should be a few samples"),
-    "an example of another shape": ({"example": torch.zeros(2, 63)}, "does not take inputs of shape"),
+    "an example of another shape": ({"example": torch.zeros(2, 63)}, "with inputs of shape"),
     "an example of nothing": ({"example": torch.zeros(0, 64)}, "example: should be a few samples"),
     "too many classes": ({"classes": 65}, "65 classes do not fit"),
     "no classes": ({"classes": None}, "classes: should be the number"),
@@ -444,5 +444,5 @@ def test_optimisers_without_anything_to_learn_are_refused():
 
 
 def test_a_stage_with_parameters_outside_blocks_is_named():
-    with pytest.warns(UserWarning, match="stage 1, a Linear, is not in any block"):
+    with pytest.warns(UserWarning, match=r"not in any block and will not learn: 1\.weight, 1\.bias"):
         network([layer(64), nn.Linear(100, 30), layer(30)])

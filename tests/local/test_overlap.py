@@ -131,7 +131,7 @@ def test_plain_layers_of_a_window_keep_their_graph_in_a_late_pass():
         windows = {"kind": "windows", "size": 2}
         return ffcore.Network(stages, "local-errors", torch.zeros(2, D), K, schedule=windows)
 
-    with pytest.warns(UserWarning, match="is not in any block"):
+    with pytest.warns(UserWarning, match="not in any block"):
         nets = [make(overlap) for overlap in (False, True)]
     for net in nets:
         learned(net, batches())
