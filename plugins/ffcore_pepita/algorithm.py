@@ -4,22 +4,29 @@
     second pass    h'_l from x' = x + e Fᵀ
 
 N samples; K classes; D values of a sample; x, x' (N, *shape); e (N, K); F (D, K), fixed; h, h' activities.
+
+The first pass is one without learning, the second one with it: parts that differ between them are refused.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ffcore.interfaces import Algorithm, Batch, Context, Network, Task, Views
 from ffcore.options import Positive
+from ffcore_local.handoffs import ChannelDropout
 from ffcore_pepita.rule import FIRST
 from ffcore_std.pointwise import output_layer
+
+DROPOUT = (
+    nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout | nn.FeatureAlphaDropout
+) | ChannelDropout
 
 
 class Pepita(Algorithm):
@@ -31,6 +38,9 @@ class Pepita(Algorithm):
 
     Args:
         scale: factor of F, whose entries are uniform in ±√(6/D).
+
+    Raises:
+        ValueError: when a block that learns, or a module between blocks, has dropout or running statistics.
     """
 
     whole_network = "the error of the output layer enters with the input"
@@ -58,6 +68,25 @@ class Pepita(Algorithm):
         layer = output_layer(task, {"rule": None, "handoff": None})
         return {**layer, "bias": False, "init": "uniform", "name": "output"}
 
+    def connect(self, net: Network) -> None:
+        """See `ffcore.interfaces.Algorithm.connect`.
+
+        Raises:
+            ValueError: when the two passes would differ by more than the error; see the class.
+        """
+        # a block without parameters to learn runs in evaluation mode in both passes
+        blocks = {block.name: cast(nn.Module, block) for block in net.blocks}
+        fixed = [b for b in blocks.values() if not any(p.requires_grad for p in b.parameters())]
+        alike = {part for block in fixed for part in block.modules()}
+        for part in (part for stage in net.stages for part in stage.modules()):
+            if part not in alike and _differs(part):
+                inside = [f"block {name}: " for name, block in blocks.items() if part in {*block.modules()}]
+                raise ValueError(
+                    f"pepita: {''.join(inside)}{type(part).__name__} differs between learning and "
+                    "evaluation, and layers would learn from this difference of the two passes; use no "
+                    "dropout, and norms of each sample, such as rms"
+                )
+
     def views(self, batch: Batch, net: Network) -> Views:
         """Run the first pass; return the modulated samples with its activities in ``extra``."""
         made = net.outputs(self.neutral(batch.x))
@@ -66,3 +95,12 @@ class Pepita(Algorithm):
         first = {FIRST + name: out.activity for name, out in made.items()}
         moved = batch.x + (error @ self.projection.T.to(error.dtype)).view_as(batch.x).to(batch.x.dtype)
         return Views(moved, ("modulated",), (moved.shape[0],), y=batch.y, extra=first)
+
+
+def _differs(part: nn.Module) -> bool:
+    """Return whether a module computes something else while it learns: dropout, running statistics.
+
+    Layers that call torch's function of dropout, of torch and of the plugins, keep its share in ``dropout``.
+    """
+    share = part.p if isinstance(part, DROPOUT) else getattr(part, "dropout", 0.0)
+    return getattr(part, "running_mean", None) is not None or (isinstance(share, float) and share > 0)
