@@ -2,7 +2,8 @@
 
     rms: z = h / (√(Σ_j h_j²/U) + ε);  l2: z = h / (√(Σ_j h_j²) + ε)
 
-R rows; U units of a row, or of one vector along a dimension; h, z (R, *shape).
+R rows; U units of a row, or of one vector along a dimension; h, z (R, *shape). A silent row, h = 0, stays
+zero, and its derivative is that of z = h.
 """
 
 from __future__ import annotations
@@ -25,14 +26,20 @@ def row_norm(x: Tensor) -> Tensor:
     return length.view(-1, *(1,) * (x.dim() - 1))
 
 
+def _divisor(length: Tensor, eps: float) -> Tensor:
+    """Return what rows are divided by; of a silent row with a graph 1, not ε: the derivative would be 1/ε."""
+    made = length + eps
+    return made.masked_fill(length == 0, 1.0) if made.requires_grad else made
+
+
 def rms(x: Tensor, eps: float = 1e-8) -> Tensor:
     """Divide each row by its root mean square, (R, *shape) → (R, *shape)."""
-    return x / (row_norm(x) / math.sqrt(x[0].numel()) + eps)
+    return x / _divisor(row_norm(x) / math.sqrt(x[0].numel()), eps)
 
 
 def l2(x: Tensor, eps: float = 1e-8) -> Tensor:
     """Divide each row by its length, (R, *shape) → (R, *shape)."""
-    return x / (row_norm(x) + eps)
+    return x / _divisor(row_norm(x), eps)
 
 
 class RMS(nn.Module):
@@ -58,7 +65,7 @@ class RMS(nn.Module):
             return rms(x, self.eps)
         along = -1 if self.dim == -1 else 1
         length: Tensor = torch.linalg.vector_norm(x, dim=along, keepdim=True)
-        return x / (length / math.sqrt(x.shape[along]) + self.eps)
+        return x / _divisor(length / math.sqrt(x.shape[along]), self.eps)
 
     def c99(self) -> c99.InPlace:
         """Return the C form; see `ffcore.interfaces.c99`.
