@@ -6,7 +6,8 @@
 
     simplex: ‖p_k‖ = 1,  p_j · p_k = −1/(K − 1) for j ≠ k
 
-R rows; F features; K classes; T the temperature; prototypes p (K, F).
+R rows; F features; K classes; T the temperature; prototypes p (K, F). A silent row, f = 0, has the cosine 0,
+with the derivative of f · p_k/‖p_k‖.
 """
 
 from __future__ import annotations
@@ -123,7 +124,10 @@ class Prototypes(Goodness):
             f = f.to(torch.promote_types(f.dtype, torch.float32))
             p = self.prototypes.to(f.dtype)
             if self.metric == "cosine":
-                made = F.normalize(f, dim=1) @ F.normalize(p, dim=1).T
+                length: Tensor = f.norm(dim=1, keepdim=True)
+                # not F.normalize, whose gradient at a row of zeros is 10¹²
+                f = f / length.masked_fill(length == 0, 1.0)
+                made: Tensor = f @ F.normalize(p, dim=1).T
             else:
                 # ‖f − p‖² without a tensor (R, K, F)
                 made = 2 * f @ p.T - f.square().sum(1, keepdim=True) - p.square().sum(1)

@@ -7,7 +7,8 @@
     T_nm  = 1 if y_n = y_m, else −1/(K − 1)
     L     = w · mean_nm (S_nm − T_nm)²
 
-N samples; C channels; K classes; w the weight. T is the same expression S of the one-hot targets.
+N samples; C channels; K classes; w the weight. T is the same expression S of the one-hot targets. Of a sample
+whose features are all equal, such as a silent one, û = u − mean_c u = 0.
 
 In a task by position the positions that have a class are the samples: with tokens (N, T, C) or pixels
 (N, C, H, W), u is the feature vector (C,) of a position, or C u with a learned map. Of more than 1,024
@@ -22,7 +23,6 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
 from ffcore.interfaces.task import by_position
@@ -174,6 +174,11 @@ def similarity(z: Tensor) -> Tensor:
         if z.dim() > 2 and z.shape[1] > 3 and z[0, 0].numel() > 1:
             u = deviations(u)
         u = u.flatten(1)
-        # not a division by the root of a sum of squares, whose gradient is NaN for constant features
-        u = F.normalize(u - u.mean(1, keepdim=True), dim=1, eps=_EPS)
+        mean = u.mean(1, keepdim=True)
+        u = u - mean
+        length: Tensor = u.norm(dim=1, keepdim=True)
+        # constant features, up to the rounding of their mean: F.normalize would have a gradient of 1/ε here
+        rounding = 8 * torch.finfo(u.dtype).eps * math.sqrt(u.shape[1])
+        constant = length <= (rounding * mean.abs()).clamp_min(_EPS)
+        u = u / length.masked_fill(constant, 1.0)
         return (u @ u.T).clamp(-1, 1)

@@ -48,10 +48,23 @@ def test_fixed_prototypes_have_no_parameters_and_learned_ones_do():
     assert goodness.prototypes.grad.abs().sum() > 0
 
 
-def test_a_row_of_zeros_has_a_finite_gradient():
-    h = torch.zeros(2, 4, requires_grad=True)
-    bound((4,))(h).sum().backward()
-    assert h.grad.isfinite().all()
+def test_a_silent_row_has_the_gradient_of_its_product_with_the_prototypes():
+    """The cosine's own derivative is that times 1/‖f‖, which has no limit at 0."""
+    goodness = bound((4,), temperature=0.5)
+    h = torch.randn(3, 4)
+    h[1] = 0
+    h.requires_grad_()
+    up = torch.randn(3, 3)
+    made = goodness(h)
+    made.backward(up)
+    assert not made[1].any()
+    p = goodness.prototypes
+    torch.testing.assert_close(h.grad[1], up[1] @ p / 0.5)
+    other = h.detach().requires_grad_()
+    right = torch.cosine_similarity(other.unsqueeze(1), p, dim=2) / 0.5
+    torch.testing.assert_close(made[::2], right[::2])
+    right.backward(up)
+    torch.testing.assert_close(h.grad[::2], other.grad[::2])
 
 
 def test_images_are_pooled():

@@ -87,11 +87,36 @@ def test_one_class_is_refused():
         bound((2,), classes=1)
 
 
-@pytest.mark.parametrize("h", [torch.ones(4, 5, 3, 3), torch.ones(4, 5), torch.eye(4, 5)[:, :1].repeat(1, 5)])
-def test_constant_features_have_a_finite_gradient(h):
+@pytest.mark.parametrize("shape", [(5, 3, 3), (5,), (7,)])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
+def test_constant_features_have_no_similarity_and_a_small_gradient(shape, value):
+    """Centred they are zero up to rounding; divided by ε, their gradient would be 10⁸."""
+    h = torch.randn(4, *shape)
+    h[1] = value
     h.requires_grad_()
-    similarity(h).sum().backward()
-    assert h.grad.isfinite().all()
+    made = similarity(h)
+    torch.testing.assert_close(made[1], torch.zeros(4), atol=1e-6, rtol=0)
+    made.sum().backward()
+    assert h.grad.abs().max() < 10
+
+
+def test_beside_a_silent_sample_the_similarities_are_those_of_torch():
+    h = torch.randn(4, 5, dtype=torch.float64)
+    h[1] = 0
+    other = h.clone()
+    up = torch.randn(4, 4, dtype=torch.float64)
+    made = similarity(h.requires_grad_())
+    u = other.requires_grad_() - other.mean(1, keepdim=True)
+    right = torch.cosine_similarity(u.unsqueeze(1), u, dim=2)
+    torch.testing.assert_close(made, right)
+    (made * up).sum().backward()
+    (right * up).sum().backward()
+    active = [0, 2, 3]
+    torch.testing.assert_close(h.grad[active], other.grad[active])
+    # û = u − mean u of the silent one, which then is a product with the others
+    unit = torch.nn.functional.normalize(u.detach(), dim=1)
+    given = (up[1] + up[:, 1]) @ unit
+    torch.testing.assert_close(h.grad[1], given - given.mean())
 
 
 def test_a_sample_without_active_units_leaves_the_map_finite():
