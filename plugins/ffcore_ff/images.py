@@ -17,6 +17,7 @@ from ffcore.data.images import Dataset
 from ffcore.interfaces import BatchRNG, Context, NegativeData
 from ffcore.options import ByName, Count, Natural
 from ffcore.parts import part
+from ffcore_ff.alone import is_alone
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -56,10 +57,14 @@ class Hybrid(_WrongImages):
     """Mix of two images by a mask m of blobs, m·x + (1 − m)·x' (Hinton 2022, 3.2).
 
     x' is another sample of the batch. The mask is a random bit image that is blurred several times and cut at
-    1/2. Short-range correlations are those of real images, long-range correlations are not.
+    1/2. Short-range correlations are those of real images, long-range correlations are not. For a single
+    sample that is left over at the end of an epoch, x' is the sample itself, turned by 180°.
 
     Args:
         blurs: number of blurs of the mask. The paper does not state it; re-implementations use 5 or 6.
+
+    Raises:
+        UserError: when the first batch has one sample.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -85,6 +90,8 @@ class Hybrid(_WrongImages):
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Return hybrid images without hypotheses."""
         n = x.shape[0]
+        if is_alone(n, rng, "hybrid"):
+            return torch.where(self.mask(x, rng), x, x.flip(2, 3)), None
         # a partner at a random distance of 1 … n − 1, so that it is never the sample itself
         step = 1 + rng.integers("partner", max(1, n - 1))
         partner = (torch.arange(n, device=x.device) + step) % n

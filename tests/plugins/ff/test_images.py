@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from ffcore.errors import UserError
 from ffcore.interfaces import BatchRNG, Context
 from ffcore_ff.images import Hybrid, OtherData, Shuffled, Turned, blur
 
@@ -40,6 +41,24 @@ def test_each_pixel_of_a_hybrid_is_from_one_of_two_different_samples():
         assert 0 < pixels[n] < 1
         assert (pixels > 0).sum() == 2
         assert pixels.sum() == 1
+
+
+def test_the_hybrid_of_a_sample_left_over_is_mixed_with_the_sample_turned():
+    made = Hybrid(blurs=2)
+    made.setup(Context((2, 8, 8), 10))
+    x = X[:1]
+    wrong, _ = made(x, None, None, BatchRNG(1, 5, 0, 1, 1))
+    own, turned = wrong == x, wrong == x.rot90(2, (2, 3))
+    assert (own | turned).all()
+    assert own.any()
+    assert not own.all()
+
+
+def test_batches_of_one_sample_make_no_hybrids():
+    made = Hybrid()
+    made.setup(Context((2, 8, 8), 10))
+    with pytest.raises(UserError, match="negatives hybrid: a batch of one sample has no other sample"):
+        made(X[:1], None, None, BatchRNG(1, 0, 0, 1, 1))
 
 
 def test_more_blurs_make_larger_blobs():

@@ -29,6 +29,33 @@ def test_corrupted_positions_come_from_the_same_position_of_other_samples():
     assert 0.35 < changed.float().mean() < 0.45
 
 
+@pytest.mark.parametrize("dim", [0, -1])
+def test_a_sample_left_over_takes_from_its_other_positions(dim):
+    negative = Corrupted(share=0.4, dim=dim)
+    x = torch.stack([X[:1], -X[:1]], dim=2 if dim == 0 else 1)
+    negative.setup(Context(tuple(x.shape[1:]), K))
+    wrong, _ = negative(x, None, None, BatchRNG(1, 5, 0, 1, 1))
+    first, second = wrong.unbind(2 if dim == 0 else 1)
+    assert torch.equal(first, -second)  # positions are moved whole
+    assert set(first[0].tolist()) <= set(X[0].tolist())
+    changed = first != X[:1]
+    assert 1 <= changed.sum() < T
+
+
+def test_a_sample_left_over_keeps_its_padding():
+    negative = Corrupted(share=1.0, padding=0)
+    x = torch.tensor([[5, 6, 7, 8, 0, 0]])
+    negative.setup(Context((6,), K))
+    for step in range(1, 9):
+        wrong, _ = negative(x, None, None, BatchRNG(1, step, 0, 1, 1))
+        assert torch.equal(wrong == 0, x == 0)
+
+
+def test_batches_of_one_sample_are_not_corrupted():
+    with pytest.raises(UserError, match="negatives corrupted: a batch of one sample has no other sample"):
+        made(Corrupted(), X[:1])
+
+
 def test_one_position_changes_where_the_share_is_small():
     assert (made(Corrupted(share=1e-6)) != X).sum(1).tolist() == [1] * N
 
