@@ -5,19 +5,23 @@
 
 x (n, D) rows of a batch that the weight multiplies, z (n, U) their targets; A (D', D'), B (D', U) in float64,
 D' = D + 1 with a bias; λ the strength.
+
+The sums belong to one epoch. In a block's first one batch norm normalises by the batch, and its running
+statistics settle. From the second on the block is in evaluation mode: x is what it reads when it predicts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, Context, LayerRule, Ranks, Views, c99, ranks
+from ffcore.interfaces import Block, Context, LayerRule, Out, Ranks, Views, c99, ranks
 from ffcore.interfaces.affine import columns, set_weight
+from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call, Solution
 from ffcore.options import NonNegative
 
@@ -26,8 +30,9 @@ class Ridge(LayerRule):
     """Solves for the weights of a block's affine layer at the end of an epoch.
 
     The targets are 2y − 1 for one-hot classes and for labels, and y for real numbers. One epoch is enough: a
-    second one gives the same weights. There is no loss, no optimiser and no gradient; metrics of an epoch
-    show what has been solved from its validation on.
+    second one gives the same weights, unless the block has batch norm or dropout. With these two epochs are
+    needed: the first settles running statistics, the second solves in evaluation mode. There is no loss, no
+    optimiser and no gradient; metrics of an epoch show what has been solved from its validation on.
 
     Args:
         strength: λ, the same for every number of samples.
@@ -41,12 +46,15 @@ class Ridge(LayerRule):
     """
 
     example_units: ClassVar[int | None] = 4
+    settled: Tensor
 
     def __init__(self, strength: NonNegative = 1.0, of: Literal["body", "goodness"] = "body") -> None:
         super().__init__(of)
         self.strength = strength
         self._sums: tuple[Tensor, Tensor, int] | None = None
         self.sort = "class"
+        # True after an epoch: then the running statistics of the block are known
+        self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
 
     def setup(self, context: Context) -> None:
         """See `ffcore.interfaces.Component.setup`.
@@ -59,6 +67,18 @@ class Ridge(LayerRule):
             if context.task.features is not None or self.sort == "none":
                 raise ValueError(f"rule {type(self).__name__}: needs one target a sample, not {context.task}")
         self.classes = context.classes
+
+    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
+        """Run the block, from its second epoch on in evaluation mode; see this module."""
+        module = cast(nn.Module, block)
+        learning = [part for part in module.modules() if part.training] if self.settled else []
+        try:
+            for part in learning:
+                part.training = False
+            return super().run(block, inputs, views, handoff)
+        finally:
+            for part in learning:
+                part.training = True
 
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
@@ -107,6 +127,7 @@ class Ridge(LayerRule):
         if self._sums is None:
             return
         (a, b, count), self._sums, layer = self._sums, None, self.layer(block)
+        self.settled.fill_(True)
         if not self.strength and count < len(a):
             raise UserError(
                 f"block {block.name}: rule {type(self).__name__}: {count} rows do not determine {len(a)} "

@@ -65,6 +65,21 @@ def test_a_second_epoch_changes_nothing_and_sums_are_stored_within_one():
         torch.testing.assert_close(each.local.blocks[0].body.weight, weight)
 
 
+@pytest.mark.parametrize("size", [3, 20, N])
+def test_behind_batch_norm_the_second_epoch_solves_for_what_the_head_reads_in_prediction(size):
+    body = nn.Sequential(nn.Linear(D, 9), nn.ReLU(), nn.BatchNorm1d(9, affine=False)).requires_grad_(False)
+    block = ffcore.LocalBlock(body, "linear-head", rule=Ridge(0.5, of="goodness"))
+    net = ffcore.Network([block], {"kind": "local-errors", "output": False}, example=X[:2], classes=K)
+    solved(solved(net, Y, size), Y, size)
+    assert body[2].training  # as before
+    h = torch.cat([copy.deepcopy(body).eval()(X), torch.ones(N, 1)], dim=1).double()
+    z = 2.0 * nn.functional.one_hot(Y, K).double() - 1
+    right = torch.linalg.solve(h.T @ h + 0.5 * torch.eye(10), h.T @ z).T
+    layer = block.goodness.linear
+    found = torch.cat([layer.weight, layer.bias[:, None]], dim=1).double().detach()
+    torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-6)
+
+
 def test_forward_projection_is_the_formula_written_a_second_time():
     rule = ForwardProjection(strength=10.0)
     net = solved(network(rule, units=16), Y)
