@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,7 +46,13 @@ class LearningRule(Component):
 
     The pass calls `run` for each block of the window, then `learn` once. Then the block optimisers step with
     the gradients in ``.grad``. A rule that changes parameters itself leaves ``.grad`` empty.
+
+    Attributes:
+        accumulates: whether a group of accumulated batches learns as one. False for a rule that changes
+            parameters with every batch: ``trainer.accumulate`` above 1 is then refused.
     """
+
+    accumulates: ClassVar[bool] = True
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Run a block so that `learn` can use its output; by default with autograd's graph.

@@ -130,7 +130,7 @@ def block_optimizers(
 
     Raises:
         UserError: when ``make`` is not such a function, does not return an optimiser of these parameters, or
-            names a block that does not exist.
+            names a block that does not exist; when batches are accumulated for a rule that cannot.
     """
     blocks: Any = getattr(network, "local", network)
     if not hasattr(blocks, "learners"):
@@ -158,6 +158,11 @@ def block_optimizers(
             continue
         _refuse_divided(block)
         _refuse_sparse(block)
+        if accumulate > 1 and not block.rule.accumulates:
+            raise UserError(
+                f"accumulate: block {name}: rule {type(block.rule).__name__} learns from every batch by "
+                "itself; use larger batches in place of accumulated ones"
+            )
         chosen = by_name[name] if name in by_name else by_name.get("*", ...)
         if chosen is ...:
             raise UserError(f"optimizers: block {name} has none; name it, or give one for '*'")
