@@ -11,6 +11,7 @@ W (U, D) with rows w_k; τ the inverse temperature; η the rate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,8 +34,11 @@ class SoftHebb(LayerRule):
         temperature: 1/τ.
 
     Raises:
-        UserError: when the body does not have one affine layer.
+        UserError: when the body does not have one affine layer, or batches are accumulated: an update is
+            scaled by its largest entry, so that a sum of updates is not that of a larger batch.
     """
+
+    accumulates: ClassVar[bool] = False
 
     def __init__(self, rate: Positive = 0.01, temperature: Positive = 1.0) -> None:
         super().__init__()

@@ -71,3 +71,9 @@ def test_a_body_without_one_layer_is_refused():
         net.learn(
             torch.randn(4, 1, 8, 8), torch.arange(4) % 3, ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
         )
+
+
+def test_accumulated_batches_are_refused():
+    net = network(TriangleConv((1, 8, 8), channels=5))
+    with pytest.raises(UserError, match="accumulate: block block1: rule SoftHebb learns from every batch by"):
+        ffcore.optimizers(net, torch.optim.SGD, lr=0.1, accumulate=2)
