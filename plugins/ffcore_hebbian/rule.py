@@ -27,7 +27,8 @@ class SoftHebb(LayerRule):
     """Hebbian learning of a layer's weights from its inputs, without labels, a loss or a gradient.
 
     Journé, Garcia Rodriguez, Guo and Moraitis 2023, arXiv:2209.11883, the formulas of the authors' code. All
-    layers learn together, in one epoch of small batches. A bias does not learn.
+    layers learn together, in one epoch of small batches. A bias does not learn. The update is in the
+    precision of the weights also under autocast.
 
     Args:
         rate: η; the update of a layer has a largest entry of η √|‖w_k‖ − 1|.
@@ -48,12 +49,15 @@ class SoftHebb(LayerRule):
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:
         """Change the weights; see `ffcore.interfaces.LearningRule.learn`."""
         layer, read = self.noted(window, views)
-        patches, weight = columns(layer, read[: views.samples]), layer.weight.flatten(1)
-        rows = patches @ weight.T
-        change = update(weight, patches, rows, 1 / self.temperature)
-        change /= change.abs().max().clamp_min(torch.finfo(change.dtype).tiny)
-        lengths = weight.norm(dim=1, keepdim=True)
-        layer.weight.add_((self.rate * (lengths - 1).abs().sqrt() * change).view_as(layer.weight))
+        # bfloat16 would round Σ y x and Σ y u w, of which the update is the small difference
+        with torch.autocast(read.device.type, enabled=False):
+            patches = columns(layer, read[: views.samples].to(layer.weight.dtype))
+            weight = layer.weight.flatten(1)
+            rows = patches @ weight.T
+            change = update(weight, patches, rows, 1 / self.temperature)
+            change /= change.abs().max().clamp_min(torch.finfo(change.dtype).tiny)
+            lengths = weight.norm(dim=1, keepdim=True)
+            layer.weight.add_((self.rate * (lengths - 1).abs().sqrt() * change).view_as(layer.weight))
         return [{}]
 
 

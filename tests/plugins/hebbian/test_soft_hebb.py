@@ -49,6 +49,20 @@ def test_a_step_of_a_convolution_is_that_of_its_patches():
     torch.testing.assert_close(body.conv.weight.detach().flatten(1), right, rtol=1e-4, atol=1e-4)
 
 
+def test_under_autocast_the_update_is_in_single_precision():
+    found = []
+    for mixed in (None, torch.bfloat16):
+        torch.manual_seed(0)
+        body = TriangleConv((1, 8, 8), channels=5)
+        net = network(body)
+        net.autocast = mixed
+        net.learn(
+            torch.randn(4, 1, 8, 8), torch.arange(4) % 3, ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+        )
+        found.append(body.conv.weight.detach())
+    assert torch.equal(*found)
+
+
 def test_channels_approach_length_one_without_labels():
     torch.manual_seed(0)
     body = TriangleConv((1, 8, 8), channels=6)
