@@ -92,7 +92,9 @@ class Directional(LearningRule):
         where = f"block {block.name}: rule directional"
         if len(window) != 1:
             raise UserError(f"{where}: learns in windows of one block, not of {len(window)}")
-        terms = block.losses(out, views)
+        # with grad mode on, so that penalties move their running means; the activity has no graph
+        with torch.enable_grad():
+            terms = {name: term.detach() for name, term in block.losses(out, views).items()}
         if not terms:
             raise UserError(f"{where}: the block has no loss; give it an objective or a loss")
         channels = len(self._losses(block, out, views)) if self.per == "channel" else 1

@@ -13,6 +13,7 @@ import ffcore
 from ffcore.errors import UserError
 from ffcore.interfaces import Progress
 from ffcore.recipe.load import load
+from ffcore_ff.penalties import PeerNormalisation
 from ffcore_local.bodies import ConvBatchNorm
 from ffcore_zero import rule as module
 from ffcore_zero.losses import ChannelHinge, Hinge
@@ -201,7 +202,7 @@ def test_running_statistics_and_random_numbers_are_those_of_one_pass():
     assert torch.equal(*drawn)
 
 
-def test_all_passes_have_the_same_dropout():
+def test_all_passes_with_changed_weights_have_the_same_dropout():
     seen = []
 
     class Dropping(nn.Linear):
@@ -218,6 +219,21 @@ def test_all_passes_have_the_same_dropout():
     assert len(seen) == 5
     assert 0 < float((seen[1] == 0).double().mean()) < 1
     assert all(torch.equal(seen[1], mask) for mask in seen[2:])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_running_means_of_penalties_move_once_in_a_step():
+    (x, y), running = data(), []
+    for rule in (directional(0.1, 3), "gradient"):
+        torch.manual_seed(0)
+        peers = PeerNormalisation()
+        loss = {"objective": "logistic", "penalties": {"peers": peers}}
+        block = ffcore.LocalBlock(nn.Linear(D, 5), "sum-squares", rule=rule, **loss)
+        net = ffcore.Network([block], "forward-forward", example=x[:2].float(), classes=K)
+        stepped(net.double(), x, y)
+        running.append(peers.running)
+    torch.testing.assert_close(*running)
+    assert (running[0] != 0.5).all()
 
 
 def rates(net):
