@@ -120,11 +120,12 @@ class BinaryDense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, U)."""
         weight = self.linear.weight
-        if self.training and torch.is_grad_enabled():
-            # Clamped before the next use instead of after the step, which the optimiser takes on its own.
+        if self.training:
+            # Clamped before the next use instead of after the step, which the optimiser takes on its own. Not
+            # only with a graph: some rules need none. Passes without learning are in evaluation mode.
             with torch.no_grad():
                 weight.clamp_(-1, 1)
-        elif not self.training:
+        else:
             weight = weight.clamp(-1, 1)  # the weights after the last step
         rows = x.flatten(1)
         if self.binary_inputs:

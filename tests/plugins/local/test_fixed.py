@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import ffcore
 from ffcore_local.fixed import BinaryDense, RandomConv, binary
 
 
@@ -63,6 +64,25 @@ def test_latent_weights_are_clamped_while_learning_only():
     assert body.linear.weight.tolist() == [[3.0, -0.5]]
     body.train()(torch.ones(1, 2))
     assert body.linear.weight.tolist() == [[1.0, -0.5]]
+
+
+def test_latent_weights_are_clamped_for_a_rule_without_a_graph():
+    torch.manual_seed(0)
+    body = BinaryDense((6,), 4)
+    with torch.no_grad():
+        body.linear.weight.mul_(6)
+    rule = {"kind": "directional", "epsilon": 0.1}
+    head = {"kind": "linear-head", "init": "uniform"}
+    block = ffcore.LocalBlock(body, head, objective="cross-entropy", rule=rule)
+    x, y = torch.randn(9, 6), torch.arange(9) % 3
+    net = ffcore.Network([block], {"kind": "local-errors", "output": False}, example=x[:2], classes=3)
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=1e-9)
+    net.learn(x, y, optimizers)
+    assert body.linear.weight.detach().abs().max() == pytest.approx(1)
+    body.train()
+    with torch.no_grad():
+        learning = body(x)
+    torch.testing.assert_close(learning, body.eval()(x))
 
 
 def test_real_inputs_are_an_option():
