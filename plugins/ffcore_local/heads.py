@@ -1,6 +1,6 @@
 """Linear heads: a classifier on a block's own activity.
 
-    a = h, or h / RMS(h) with normalise     (R, *shape), RMS(h)² = mean h² + 1e-6 of each sample
+    a = h, or h / RMS(h) with normalise     (R, *shape), RMS(h)² = mean h² + 1e-6 of a sample, not of padding
     f = pooled activity a^power             (R, F), F = C·h·w
     g = D f + b                             (R, K)
 
@@ -134,12 +134,17 @@ class Pooled(nn.Module):
             if self.grid != self.sides and numbers <= _LARGEST:
                 self.register_buffer("average", _means(self.grid, self.sides), persistent=False)
 
+    def real(self, x: Tensor) -> Tensor | None:
+        """Return which tokens are not padding, (R, T, D) → (R, T, 1); None where padding is not left out."""
+        if not self.padding or self.dim is None or x.dim() == 2:
+            return None
+        return (x != 0).any(self.dim + 1, keepdim=True)
+
     def forward(self, x: Tensor) -> Tensor:
         """(R, *shape) → (R, F); the features of an image are ordered by cell, then channel."""
         if self.dim is not None:
             others = [d + 1 for d in range(x.dim() - 1) if d != self.dim]
-            if self.padding and others:
-                real = (x != 0).any(self.dim + 1, keepdim=True)
+            if (real := self.real(x)) is not None:
                 return x.sum(others) / real.sum(others).clamp(min=1)
             return x.mean(others) if others else x
         if self.grid is None:
@@ -174,7 +179,7 @@ class LinearHead(Goodness):
         power: 2: the features are means of squares over the cells; 1: means of the activity. ASGE uses
             squares and a fixed head (arXiv:2509.12394).
         padding: with ``dim``, whether tokens whose features are all zero are padding, which the mean over the
-            tokens leaves out.
+            tokens, and the mean square of ``normalise``, leave out.
         normalise: whether the head reads h / RMS(h), each sample with a mean square of 1, as after the
             handoff ``rms``. The block cannot lower its loss by its scale; its features then suit a block
             that reads the normalised activity.
@@ -236,7 +241,11 @@ class LinearHead(Goodness):
     def forward(self, activity: Tensor) -> Tensor:
         """(R, *shape) → (R, K)."""
         if self.normalise:
-            square = activity.square().mean(tuple(range(1, activity.dim())), keepdim=True)
+            every = tuple(range(1, activity.dim()))
+            square = activity.square().mean(every, keepdim=True)
+            if (real := self.pooled.real(activity)) is not None:
+                # of the tokens that are there; a sample without any keeps its mean of 0
+                square = square / real.to(square.dtype).mean(every, keepdim=True).clamp_min(_EPS)
             activity = activity * (square + _EPS).rsqrt()
         made: Tensor = self.linear(self.pooled(activity if self.power == 1 else activity.square()))
         return made.to(torch.promote_types(made.dtype, torch.float32))

@@ -52,6 +52,21 @@ def test_a_normalised_head_reads_a_mean_square_of_one_and_has_a_gradient_at_zero
     assert silent.grad.isfinite().all()
 
 
+def test_padding_changes_neither_the_mean_of_tokens_nor_what_normalises_them():
+    tokens = torch.randn(3, 4, 6)
+    short = bound((4, 6), dim=-1, normalise=True, init="uniform")
+    for dim in (-1, 0):
+        long = bound((9, 6) if dim == -1 else (6, 9), dim=dim, padding=True, normalise=True, init="uniform")
+        long.linear = short.linear
+        padded = torch.cat([tokens, torch.zeros(3, 5, 6)], 1)
+        torch.testing.assert_close(long(padded if dim == -1 else padded.transpose(1, 2)), short(tokens))
+    nothing = torch.zeros(2, 6, 9, requires_grad=True)  # of padding only
+    made = long(nothing)
+    torch.testing.assert_close(made, long.linear.bias.expand(2, -1))
+    made.sum().backward()
+    assert nothing.grad.isfinite().all()
+
+
 def test_both_ways_to_average_cells_give_the_same_features_and_gradients():
     x = torch.randn(16, 3, 6, 8, dtype=torch.float64)
     head = bound((3, 6, 8), grid=2, init="uniform").double()
