@@ -35,9 +35,13 @@ class SignalSimilarity(Goodness):
 
     def forward(self, activity: Tensor, views: Views | None = None) -> Tensor:
         """(R, C, *) → (R, K)."""
+        kind = torch.promote_types(activity.dtype, torch.float32)
         if views is None or "targets" not in views.roles:
-            return activity.new_zeros(activity.shape[0], self.classes)
+            return activity.new_zeros(activity.shape[0], self.classes, dtype=kind)
         # in memory order: a channels-last activity would be copied
         last = activity.dim() == 4 and activity.is_contiguous(memory_format=torch.channels_last)
         rows = (activity.movedim(1, -1) if last else activity).flatten(1)
-        return rows @ views.of(rows, "targets").T / math.prod(activity.shape[2:])
+        # autocast would make nearly equal similarities equal
+        with torch.autocast(rows.device.type, enabled=False):
+            rows = rows.to(kind)
+            return rows @ views.of(rows, "targets").T / math.prod(activity.shape[2:])

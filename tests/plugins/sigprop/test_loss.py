@@ -63,6 +63,19 @@ def test_the_similarity_of_images_is_a_mean_over_positions():
     torch.testing.assert_close(made[:3], right)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_under_autocast_similarities_keep_the_digits_that_tell_classes_apart(kind):
+    activity = torch.rand(6, 300).to(kind)
+    views = Views(activity, ("all", "targets"), (4, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        made = SignalSimilarity()(activity, views)
+    assert made.dtype == torch.float32
+    torch.testing.assert_close(made, activity.float() @ activity[4:].float().T)
+    goodness = SignalSimilarity()
+    goodness.setup(Context((300,), K))
+    assert goodness(activity).dtype == torch.float32  # of a pass without targets
+
+
 @pytest.mark.parametrize("version", ["v1", "v9"])
 def test_a_step_equals_the_two_streams_of_the_paper_written_a_second_time(version):
     """h₁ = f(h₀) and t₁ = f(t₀) in two calls, then the step; both are handed on from before it."""
