@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ffcore.interfaces import Objective, Views
+from ffcore.interfaces import Context, Objective, Views
 from ffcore.interfaces.goodness import Form
 from ffcore.options import NonNegative, Positive
 
@@ -74,6 +74,9 @@ class PvN(Objective):
 
     Args:
         threshold: θ.
+
+    Raises:
+        ValueError: when there is one class.
     """
 
     accepts: ClassVar[Form] = "class"
@@ -81,6 +84,18 @@ class PvN(Objective):
     def __init__(self, threshold: float = 2.0) -> None:
         super().__init__()
         self.threshold = threshold
+
+    def setup(self, context: Context) -> None:
+        """Check the number of classes.
+
+        Raises:
+            ValueError: when there is one class only: there are no others, whose mean is g⁻.
+        """
+        if context.classes < 2:
+            raise ValueError(
+                f"objective {type(self).__name__.lower()}: block {context.name}: all samples are of one "
+                "class; positive versus negative needs two classes or more"
+            )
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R, J) → a scalar."""
@@ -114,6 +129,9 @@ class CwG(PvN):
         cross_entropy: w_c, weight of cross-entropy.
         pvn: w_p, weight of PvN.
         threshold: θ of PvN.
+
+    Raises:
+        ValueError: when there is one class.
     """
 
     def __init__(

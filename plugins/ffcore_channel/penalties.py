@@ -61,6 +61,9 @@ class AssignmentEntropy(_OfAssignment):
     Args:
         form: definition of E, "scale-free" or "released".
         weight: λ; None: 0.1 for scale-free, 0.01 for released.
+
+    Raises:
+        ValueError: when the goodness is not a `ChannelAssignment`, or there is one class.
     """
 
     examples = ({"form": "released"},)
@@ -70,6 +73,19 @@ class AssignmentEntropy(_OfAssignment):
         super().__init__()
         self.form = form
         self.weight = weight if weight is not None else ENTROPY_WEIGHT[form]
+
+    def setup(self, context: Context) -> None:
+        """Check the block's goodness and the number of classes.
+
+        Raises:
+            ValueError: when the goodness is not a `ChannelAssignment`, or there is one class only: ln K is 0.
+        """
+        super().setup(context)
+        if context.classes < 2:
+            raise ValueError(
+                f"penalty assignment-entropy: block {context.name}: all samples are of one class; the "
+                "entropy needs two classes or more"
+            )
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """Return the weighted term."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ffcore.interfaces import Views
+from ffcore.interfaces import Context, Views
 from ffcore_channel.objectives import CwC, CwG, PvN
 
 N, K = 6, 4
@@ -88,3 +88,10 @@ def test_only_the_first_views_rows_count():
         made = bound(objective())
         torch.testing.assert_close(made(g, both), made(g[:N], views()))
         assert not made.with_derivative(g, both)[1][N:].any()
+
+
+@pytest.mark.parametrize("objective", [PvN(), CwG()])
+def test_one_class_has_no_others(objective):
+    with pytest.raises(ValueError, match=r"objective (pvn|cwg): block conv1: all samples are of one class"):
+        objective.setup(Context((6,), 1, name="conv1"))
+    objective.setup(Context((6,), 2, name="conv1"))

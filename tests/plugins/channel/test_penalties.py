@@ -114,3 +114,11 @@ def test_a_block_that_learns_no_assignment_is_refused_before_it_learns(penalty, 
         ValueError, match=r"block conv1 does not learn an assignment.*goodness: channel-assignment"
     ):
         penalty.setup(context)
+
+
+@pytest.mark.parametrize("form", ["released", "scale-free"])
+def test_the_entropy_of_one_class_is_refused(form):
+    goodness = ChannelAssignment()
+    goodness.setup(Context((6,), 1, name="conv1", blocks=2))
+    with pytest.raises(ValueError, match="assignment-entropy: block conv1: all samples are of one class"):
+        AssignmentEntropy(form).setup(Context((6,), 1, name="conv1", goodness=goodness))
