@@ -32,14 +32,15 @@ class TriangleConv(nn.Module):
         kernel: side of the filters, odd.
         power: p.
         pool: side of the pooling; 1 for none.
-        overlap: how much larger the windows of the pooling are than their distance ``pool``.
+        overlap: how much larger the windows of the pooling are than their distance ``pool``; even, so that
+            they reach as far to both sides.
         pooling: "max" or "average".
         radius: expected length of the initial weights of a channel, R: they are normal with deviation
             R/√(C·kernel²). The rule shrinks lengths to 1.
         momentum: weight of a batch in the running statistics of the batch norm.
 
     Raises:
-        ValueError: when samples are not images, or an image is too small.
+        ValueError: when samples are not images, an image is too small, or the overlap is odd.
     """
 
     examples = ({"channels": 6, "pool": 2}, {"channels": 4, "kernel": 5, "pooling": "average", "pool": 2})
@@ -62,6 +63,11 @@ class TriangleConv(nn.Module):
             raise ValueError(
                 f"an image of {in_shape[1]}×{in_shape[2]} pixels is too small for {kernel} and {pool}"
             )
+        if overlap % 2:
+            # windows would reach one pixel further to one side, and the last one beyond the image
+            raise ValueError(
+                f"overlap: {overlap} is odd; windows reach half of it to each side: use an even one"
+            )
         self.norm = nn.BatchNorm2d(in_shape[0], momentum=momentum, affine=False)
         self.conv = nn.Conv2d(in_shape[0], channels, kernel, bias=False)
         nn.init.normal_(self.conv.weight, std=radius / math.sqrt(in_shape[0] * kernel * kernel))
@@ -70,7 +76,7 @@ class TriangleConv(nn.Module):
         self.pool, self.overlap, self.pooling = pool, overlap, pooling
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, H, W) → (R, U, H / pool, W / pool)."""
+        """(R, C, H, W) → (R, U, H / pool, W / pool), rounded down."""
         x = F.pad(self.norm(x), [self.edge] * 4, mode="reflect") if self.edge else self.norm(x)
         u = self.conv(x)
         h = triangle(u).pow(self.power)

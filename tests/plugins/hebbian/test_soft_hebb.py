@@ -79,6 +79,24 @@ def test_the_initial_weights_have_the_expected_length():
     assert math.sqrt(weight.detach().square().mean()) == pytest.approx(25 / math.sqrt(64 * 9), rel=0.05)
 
 
+@pytest.mark.parametrize("overlap", [0, 2, 4])
+@pytest.mark.parametrize("side", [8, 9])
+def test_overlapping_windows_keep_the_shape_and_reach_as_far_to_both_sides(overlap, side):
+    body = TriangleConv((1, side, side), channels=4, pool=2, overlap=overlap, pooling="average")
+    x = torch.rand(2, 1, side, side)
+    made = body(x)
+    assert made.shape == (2, 4, 4, 4)
+    if side == 8:  # mirrored images give mirrored pools for mirrored filters
+        with torch.no_grad():
+            body.conv.weight.copy_(body.conv.weight.flip(3))
+        torch.testing.assert_close(body(x.flip(3)).flip(3), made, rtol=1e-4, atol=1e-4)
+
+
+def test_an_odd_overlap_is_refused():
+    with pytest.raises(ValueError, match="overlap: 1 is odd"):
+        TriangleConv((1, 8, 8), channels=4, pool=2, overlap=1)
+
+
 def test_a_body_without_one_layer_is_refused():
     net = network(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 4)))
     with pytest.raises(UserError, match="block block1: rule SoftHebb: Sequential has 2 linear layers"):
