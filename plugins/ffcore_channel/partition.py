@@ -77,11 +77,11 @@ class ChannelPartition(Goodness):
         """(R, C, *) → (R, K), or (R, columns)."""
         each = means(activity.square() if self.power == 2 else activity)
         grouped = each.view(each.shape[0], self.groups, -1).mean(2)
-        return grouped if self._average is None else product(grouped, self._average)
+        return grouped if self._average is None else product(grouped, self._means(grouped.dtype))
 
     def vjp(self, activity: Tensor, up: Tensor) -> Tensor:
         """Return ``up`` of the channel's group · p h^(p − 1)/(S P); for p = 1 an expanded view."""
-        grouped = up if self._average is None else up @ self._average.T
+        grouped = up if self._average is None else product(up, self._means(up.dtype).T)
         rows, channels = activity.shape[:2]
         size = channels // self.groups
         grouped = grouped * (self.power / (activity[0].numel() // self.groups))
@@ -89,6 +89,14 @@ class ChannelPartition(Goodness):
         # No copy for p = 1: the derivative is the same at all positions.
         each = each.view(rows, channels, *(1,) * (activity.dim() - 2))
         return each.expand_as(activity) if self.power == 1 else activity * each
+
+    def _means(self, kind: torch.dtype) -> Tensor:
+        """Return the matrix (K, columns) of the mean over the classes of each column."""
+        average, columns = self._average, self.column_of
+        assert average is not None, "made in setup, for blocks that learn super-classes"
+        assert columns is not None, "made in setup, for blocks that learn super-classes"
+        # made anew in float64: a conversion would keep the rounding of 1/3
+        return average if kind != torch.float64 else _average(columns, average.shape[1], kind)
 
     def assignment(self) -> Tensor:
         """Return (C, columns): 1 if a channel belongs to a column, else 0."""
@@ -100,7 +108,6 @@ class ChannelPartition(Goodness):
         return {"assignment": self.assignment()}
 
 
-def _average(columns: Tensor, number: int) -> Tensor:
-    """Return the matrix (K, columns) of the mean over the classes of each column."""
-    member = torch.nn.functional.one_hot(columns, number).float()
+def _average(columns: Tensor, number: int, kind: torch.dtype = torch.float32) -> Tensor:
+    member = torch.nn.functional.one_hot(columns, number).to(kind)
     return member / member.sum(0)

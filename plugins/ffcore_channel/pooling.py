@@ -27,9 +27,10 @@ def means(activity: Tensor) -> Tensor:
 
 
 def product(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Return ``rows @ matrix`` in full precision also under autocast; a sum over channels needs it."""
+    """Return ``rows @ matrix`` in the wider precision of both, also under autocast, as long sums need."""
+    wide = torch.promote_types(rows.dtype, matrix.dtype)
     with torch.autocast(rows.device.type, enabled=False):
-        return rows.to(matrix.dtype) @ matrix
+        return rows.to(wide) @ matrix.to(wide)
 
 
 def responses(activity: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:

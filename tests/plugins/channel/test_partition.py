@@ -47,6 +47,20 @@ def test_goodness_and_its_gradient_are_those_of_the_plain_formula(shape, power, 
     torch.testing.assert_close(torch.autograd.grad(made, h, up)[0], gradient, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("doubled", [True, False])
+def test_super_classes_are_means_in_the_precision_of_the_activity(doubled):
+    """Thirds in float32 would be wrong by 1e-8."""
+    goodness = bound((5,), classes=5, hierarchy=[[0, 1, 0, 0, 1]])
+    h = numbers(R, 5).requires_grad_()
+    made = (goodness.double() if doubled else goodness)(h)
+    right = torch.stack([h[:, [0, 2, 3]].mean(1), h[:, [1, 4]].mean(1)], 1)
+    assert made.dtype == torch.float64
+    torch.testing.assert_close(made, right, rtol=0, atol=1e-14)
+    up = numbers(R, 2, seed=1)
+    (gradient,) = torch.autograd.grad(right, h, up)
+    torch.testing.assert_close(goodness.vjp(h.detach(), up), gradient, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("power", [1, 2])
 def test_channels_last_gives_the_same(power):
     goodness, h, up = bound((6, 4, 5), power=power), numbers(R, 6, 4, 5), numbers(R, K)
