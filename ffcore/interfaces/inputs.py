@@ -106,22 +106,23 @@ class NegativeData(Component):
         """Return the negatives of this rank's share of a batch; see `forward`. Algorithms call this.
 
         Raises:
-            ValueError: when the first negatives have a wrong type or shape, or hypotheses below 0.
+            ValueError: when the first negatives have a wrong type or shape, hypotheses below 0, or the class
+                of their sample as the hypothesis.
         """
         group = ranks()
         if group.world == 1 or not self.couples_samples:
-            return self._checked(batch.x, self(batch.x, y, probs, batch.random()))
+            return self._checked(batch.x, y, self(batch.x, y, probs, batch.random()))
         # Every rank makes the negatives of the global batch and keeps those of its own rows.
         whole = batch.whole()
         made = self(whole.x, None if y is None else whole.y, lambda: group.rows(probs()), whole.random())
-        x, hypotheses = self._checked(whole.x, made)
+        x, hypotheses = self._checked(whole.x, None if y is None else whole.y, made)
         own = slice(batch.first, batch.first + batch.x.shape[0])
         return x[own], None if hypotheses is None else hypotheses[own]
 
-    def _checked(self, x: Tensor, made: Any) -> tuple[Tensor, Tensor | None]:
+    def _checked(self, x: Tensor, y: Tensor | None, made: Any) -> tuple[Tensor, Tensor | None]:
         """Return the negatives; the first ones are checked."""
         if not self._known:
-            _refuse_wrong(made, x, self.hypotheses)
+            _refuse_wrong(made, x, y, self.hypotheses)
             self._known = True
         negatives: tuple[Tensor, Tensor | None] = made
         return negatives
@@ -143,8 +144,8 @@ class NegativeData(Component):
         """
 
 
-def _refuse_wrong(made: Any, x: Tensor, hypotheses: bool) -> None:
-    """Raise if negatives or their hypotheses have a wrong type or shape."""
+def _refuse_wrong(made: Any, x: Tensor, y: Tensor | None, hypotheses: bool) -> None:
+    """Raise if negatives or their hypotheses have a wrong type or shape, or are positives."""
     right = f"a pair: samples {tuple(x.shape)} and hypotheses ({len(x)},) of integers, or None"
     if not isinstance(made, tuple | list) or len(made) != 2:
         raise ValueError(f"negatives: returned {type(made).__name__}; it should be {right}")
@@ -161,3 +162,9 @@ def _refuse_wrong(made: Any, x: Tensor, hypotheses: bool) -> None:
         raise ValueError(f"negatives: returned {given[0]} and {given[1]}; it should be {right}")
     if wrong is not None and len(wrong) and int(wrong.min()) < 0:
         raise ValueError(f"negatives: a hypothesis is {int(wrong.min())}; classes begin at 0")
+    if wrong is not None and samples is x and y is not None and (own := wrong == y).any():
+        first = int(own.int().argmax())
+        raise ValueError(
+            f"negatives: the hypothesis of sample {first} is its own class, {int(wrong[first])}; it should be "
+            "a wrong one"
+        )

@@ -205,7 +205,7 @@ CASES = {
         "cannot add (9,)",
         "merge: concat",
     ),
-    "too few epochs": (run("schedule=greedy"), "3 blocks need 3 epochs", "the run has 1: set trainer.max_epochs"),
+    "too few epochs": (run("schedule=greedy"), "3 blocks need 3 epochs", "the run has 1: set"),
     "too few spans": (run("schedule={kind: interleaved, spans: [[0, 1]]}"), "1 spans for 3 blocks"),
     # data
     "more classes than features": (

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ffcore.interfaces import BatchRNG, Context
+from ffcore.interfaces import Batch, BatchRNG, Context
 from ffcore_ff.negatives import Hard, WrongLabel
 
 MANY = 20_000
@@ -35,6 +35,19 @@ def test_hard_labels_are_even_where_the_readout_is_certain():
     probs = torch.tensor([[1.0, 0.0, 0.0]])
     found = shares(drawn(Hard(), torch.zeros(MANY, dtype=torch.long), probs), 3)
     torch.testing.assert_close(found, torch.tensor([0.0, 0.5, 0.5]), rtol=0, atol=0.012)
+
+
+def test_a_sample_with_its_own_class_as_the_hypothesis_is_refused():
+    class Own(WrongLabel):
+        def forward(self, x, y, probs, rng):
+            return x, torch.where(torch.arange(len(y)) == 2, y, (y + 1) % 3)
+
+    batch = Batch(torch.zeros(4, 1), torch.arange(4) % 3, torch.arange(4), 0, 4)
+    batch.seed(0, 0)
+    with pytest.raises(
+        ValueError, match="the hypothesis of sample 2 is its own class, 2; it should be a wrong"
+    ):
+        Own().of(batch, batch.y, lambda: None)
 
 
 @pytest.mark.parametrize("negative", [WrongLabel, Hard])
