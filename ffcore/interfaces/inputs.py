@@ -165,6 +165,6 @@ def _refuse_wrong(made: Any, x: Tensor, y: Tensor | None, hypotheses: bool) -> N
     if wrong is not None and samples is x and y is not None and (own := wrong == y).any():
         first = int(own.int().argmax())
         raise ValueError(
-            f"negatives: the hypothesis of sample {first} is its own class, {int(wrong[first])}; it should be "
-            "a wrong one"
+            f"negatives: the hypothesis of sample {first} is its own class, {int(wrong[first])}; it should "
+            "be a wrong one"
         )

@@ -22,7 +22,6 @@ from ffcore.interfaces import ALONE, BlackBox, Circuit, Goodness, LocalLoss, Obj
 from ffcore.run.callback_checks import refuse_types
 from ffcore.run.checkpoints import TRIAL, Whole
 from ffcore.run.stored import refuse_incomplete
-from ffcore.tasks import Classification
 
 SMALL = {"trainer": {"max_epochs": 1, "threads": 1}, "network": [{"kind": "dense", "units": 9}] * 2}
 CLASSES = {"algorithm": "channel-class", "contribution": "sum"}
@@ -256,9 +255,11 @@ def test_a_data_set_is_checked_when_it_is_made(more, match):
 
 @pytest.mark.parametrize("label", [-1, 10])
 def test_labels_out_of_range_are_named(label):
+    block = ffcore.LocalBlock(nn.Linear(3, 4), "linear-head", objective="cross-entropy")
+    net = ffcore.Network([block], "local-errors", example=torch.rand(2, 3), classes=10)
     y = torch.tensor([0, label])
     with pytest.raises(UserError, match=r"^y: classes run from .* should be 0 to 9"):
-        as_batch((torch.rand(2, 3), y), ALONE, Classification(10))
+        as_batch((torch.rand(2, 3), y), ALONE, net)
 
 
 def test_metrics_of_an_algorithm_are_a_mapping():
