@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ffcore.errors import UserError
 from ffcore.local import LocalBlock
@@ -58,6 +59,11 @@ class Detour:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the sub-module's result with the block's handoff as its first tensor."""
         tensors: list[Tensor] = []
+        if any(isinstance(each, PackedSequence) for each in (*args, *kwargs.values())):
+            raise UserError(
+                f"localize: {self.inside.name} gets a packed sequence, whose rows are not samples; pass "
+                "padded tensors"
+            )
         self.inside.arguments = emptied((list(args), kwargs), tensors)
         if any(t.is_nested for t in tensors):
             raise UserError(

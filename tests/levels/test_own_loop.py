@@ -119,6 +119,22 @@ def test_a_recurrent_layer_that_is_not_batch_first_is_refused():
         )
 
 
+def test_a_packed_sequence_is_refused():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(8, 16, batch_first=True), nn.Linear(16, 3)
+
+        def forward(self, x):
+            packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([5, 3]), batch_first=True)
+            return self.head(self.rnn(packed)[1][-1])
+
+    with pytest.raises(UserError, match="rnn gets a packed sequence, whose rows are not samples"):
+        ffcore.localize(
+            Packed(), "rnn", head="head", example=torch.zeros(2, 5, 8), classes=3, algorithm=LOCAL, **ERRORS
+        )
+
+
 def test_a_delocalized_network_says_so():
     model = nn.Sequential(nn.Sequential(nn.Linear(12, 10), nn.ReLU()), nn.Linear(10, 3))
     x, y = samples()
