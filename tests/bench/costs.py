@@ -29,6 +29,7 @@ from ffcore.run.environment import git_commit
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 PAIRS: dict[str, tuple[tuple[int, ...], str, list[str]]] = {
     "mnist/ff": (MNIST, "mnist/backprop", []),
+    "mnist/ff-fast": (MNIST, "mnist/backprop", []),
     "mnist/ff-2000x4": (MNIST, "mnist/ff-2000x4-backprop", []),
     "mnist/ff-unsupervised": (MNIST, "mnist/ff-2000x4-backprop", []),
     "mnist/ff-recurrent": (MNIST, "mnist/backprop", ["network=[{kind: dense, units: 2000, repeat: 3}]"]),
