@@ -157,20 +157,16 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
 class _Delocalized(Route):
     """The network of a model that has no local blocks any more."""
 
+    measures = True
+    refusal = "this network was delocalized: use the model, or call ffcore.localize again"
+
     def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
-        """See `settle`."""
+        """Raise: the blocks do not run any more."""
+        raise UserError(self.refusal)
 
     def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """See `settle`."""
-        return False
-
-    def settle(self, network: LocalNetwork) -> None:
-        """Raise: this is called before any use of the network.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError("this network was delocalized: use the model, or call ffcore.localize again")
+        """Raise: the blocks do not run any more."""
+        raise UserError(self.refusal)
 
 
 def _restored(model: nn.Module | Network, body: nn.Module) -> nn.Module:

@@ -12,7 +12,6 @@ from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Ranks, Task
 from ffcore.interfaces.structure import rows, tensors
 from ffcore.interfaces.task import targets_of
-from ffcore.local.given import refuse_samples
 from ffcore.network import Network
 
 
@@ -27,7 +26,7 @@ def as_batch(given: Any, ranks: Ranks, net: Network, first_of_epoch: bool = Fals
         first_of_epoch: check the values of y on a GPU too, which waits for the device.
 
     Raises:
-        UserError: when the batch has another form, or x and y do not fit each other or the network.
+        UserError: when the batch has another form, or x and y do not fit each other.
     """
     if isinstance(given, Batch):
         return given
@@ -52,7 +51,6 @@ def as_batch(given: Any, ranks: Ranks, net: Network, first_of_epoch: bool = Fals
         raise UserError(
             f"a batch of {n} samples and y {y.dtype} {tuple(y.shape)}: y should be their {n} targets"
         )
-    refuse_samples(x, net.shape, net.floats)
     task.refuse(y, n, values=first_of_epoch or y.device.type == "cpu")
     sizes = ranks.objects(n)
     first = sum(sizes[: ranks.rank])

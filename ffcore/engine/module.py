@@ -27,6 +27,7 @@ from ffcore.errors import RunError, UserError, expect, typed
 from ffcore.interfaces import Augmentation, Batch, Component, Idle, Progress, Views, shared_by
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local import BlockOptimizers, block_optimizers
+from ffcore.local.given import formats_named
 from ffcore.local.optimizers import Make, refuse_others
 from ffcore.network import FITTING, Network
 from ffcore.private import HOOK_NAME
@@ -172,7 +173,7 @@ class ForwardOnly(L.LightningModule):
             batch.x = augmentation(batch.x, batch.rng)
         group = self.distribution.learning
         seed_bodies(mix(self.seed, progress.step, *((group.rank,) if group.rank else ())), batch.index.device)
-        with shared_by(group if batch.counts else Idle(group)):
+        with formats_named(batch.x, self.net), shared_by(group if batch.counts else Idle(group)):
             if isinstance(self.cached, Cache):
                 self.network.learn(self.cached.views(batch), entered=True)
             elif self.cached is not None:
@@ -374,7 +375,8 @@ class ForwardOnly(L.LightningModule):
     def _measure(self, batch: Any, batch_idx: int, needs: frozenset[str]) -> None:
         batch = as_batch(batch, self.distribution.measuring, self.net, batch_idx == 0)
         self.seed_measuring(batch, batch_idx)
-        self.measuring.add(self.net, batch, self.distribution.measuring, needs, self.distribution.counts)
+        with formats_named(batch.x, self.net):
+            self.measuring.add(self.net, batch, self.distribution.measuring, needs, self.distribution.counts)
 
     def on_test_epoch_end(self) -> None:
         """Compute the metrics of the test split and log them, such as ``test_accuracy``."""

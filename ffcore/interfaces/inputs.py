@@ -106,8 +106,8 @@ class NegativeData(Component):
         """Return the negatives of this rank's share of a batch; see `forward`. Algorithms call this.
 
         Raises:
-            ValueError: when the first negatives have a wrong type or shape, hypotheses below 0, or the class
-                of their sample as the hypothesis.
+            ValueError: when the first negatives have a wrong type or shape, hypotheses below 0, or the
+                classes of their samples as hypotheses.
         """
         group = ranks()
         if group.world == 1 or not self.couples_samples:
@@ -162,9 +162,5 @@ def _refuse_wrong(made: Any, x: Tensor, y: Tensor | None, hypotheses: bool) -> N
         raise ValueError(f"negatives: returned {given[0]} and {given[1]}; it should be {right}")
     if wrong is not None and len(wrong) and int(wrong.min()) < 0:
         raise ValueError(f"negatives: a hypothesis is {int(wrong.min())}; classes begin at 0")
-    if wrong is not None and samples is x and y is not None and (own := wrong == y).any():
-        first = int(own.int().argmax())
-        raise ValueError(
-            f"negatives: the hypothesis of sample {first} is its own class, {int(wrong[first])}; it should "
-            "be a wrong one"
-        )
+    if wrong is not None and samples is x and y is not None and len(y) and not (wrong != y).any():
+        raise ValueError("negatives: the hypotheses are the samples' own classes; they should be wrong ones")

@@ -48,7 +48,6 @@ class BlockOptimizer:
         overlaps: bool = True,
     ) -> None:
         self.parameters = list(parameters)
-        self._device = self.parameters[0].device.type if self.parameters else "cpu"
         self.optimizer = optimizer
         self.clip = clip
         self.clip_value = clip_value
@@ -120,7 +119,7 @@ class BlockOptimizer:
         if self.clip is not None:
             clip_grad_norm_(self.parameters, self.clip)
         step_alone(self.optimizer)
-        if torch.is_autocast_enabled(self._device):
+        if torch.is_autocast_enabled(self.parameters[0].device.type):
             torch.clear_autocast_cache()  # it holds casts of the old weights
         for parameter in self.parameters:
             parameter.grad = None

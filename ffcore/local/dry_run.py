@@ -37,6 +37,7 @@ from ffcore.local.box_use import counted_as
 from ffcore.local.loss import HeadLoss, PenaltyLoss, scores_of
 from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
+from ffcore.local.sharing import Homes, refuse_shared_components
 
 _ATTRIBUTES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "whole_network": (str, "text: the reason"),
@@ -115,7 +116,8 @@ def explore(
     reached = {id(part) for block in found for part in block.modules()}
     within = {id(part) for stage in stages if isinstance(stage, Circuit) for part in stage.modules()}
     for name, part in [each for stage in stages for each in stage.named_modules()]:
-        if isinstance(part, LocalBlock) and found and id(part) not in reached | within:
+        other = isinstance(part, LocalBlock) and part.info is not None  # a trained network is a part of this
+        if isinstance(part, LocalBlock) and found and not other and id(part) not in reached | within:
             raise UserError(f"network: the local block {name} is not called in a pass with the example")
     if not found:
         of = "".join(f"; {place} ({place.file})" for place in foreign_places(body.modules()))
@@ -140,6 +142,7 @@ def set_up(
     blocks = tuple(found)
     judging = [block.goodness is not None for block in blocks]
     names = set(taken)
+    homes: Homes = {}
     for depth, block in enumerate(blocks):
         block.name = block.name or f"block{depth + 1}"
         if block.name in names:
@@ -163,6 +166,7 @@ def set_up(
             auxiliary=block.loss is not None and block.loss.auxiliary,
         )
         _set_up_block(block, context, found[block].activity)
+        refuse_shared_components(block, homes)
 
 
 def set_up_readouts(

@@ -30,7 +30,7 @@ def refuse_samples(x: Any, shape: Any, floats: bool | None = None) -> None:
     if any(t.is_complex() or t.layout != torch.strided for t in tensors(x)):
         raise UserError("x: should be dense real numbers, not complex or sparse ones")
     if floats and (kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}):
-        raise UserError(f"x: samples are {min(kinds)}; the network was built for floats: x.float()")
+        raise UserError(_not_floats(kinds))
     # tokens, and the parts of several inputs, may have another length than those of the example
     fixed = floats is not False and isinstance(x, Tensor)
     fits = shapes(x) == shape if fixed else _ranks(shapes(x)) == _ranks(shape)
@@ -56,6 +56,10 @@ def finite(scores: Tensor) -> Tensor:
     )
 
 
+def _not_floats(kinds: set[str]) -> str:
+    return f"x: samples are {min(kinds)}; the network was built for floats: x.float()"
+
+
 def _ranks(shape: Any) -> Any:
     """Return the number of dimensions of each input, in the structure of the shapes."""
     if isinstance(shape, Mapping):
@@ -75,6 +79,8 @@ def formats_named(x: Any, network: Any) -> Iterator[None]:
     except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
         raise
     except RuntimeError as error:
+        if network.floats and (kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}):
+            raise UserError(_not_floats(kinds)) from error
         # integers may be right: an embedding takes them
         floats: set[Any] = {t.dtype for t in tensors(x) if t.is_floating_point()}
         weights: set[Any] = {p.dtype for p in network.parameters()}

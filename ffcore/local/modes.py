@@ -9,6 +9,17 @@ from torch import nn
 
 
 @contextmanager
+def modes_kept(module: nn.Module) -> Iterator[None]:
+    """Restore the mode of each sub-module after the context."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+@contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Put modules into evaluation mode within the context, then restore the mode of each sub-module.
 

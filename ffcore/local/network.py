@@ -27,10 +27,11 @@ from ffcore.local.observed import Observed, collecting
 from ffcore.local.optimizers import BlockOptimizers, no_optimizer
 from ffcore.local.overlap import Overlap
 from ffcore.local.passes import Pass, Record, fit_due
-from ffcore.local.plan import Place, planned, refuse_shared, refuse_upstream
+from ffcore.local.plan import Place, planned, refuse_upstream
 from ffcore.local.returned import wrong_views
 from ffcore.local.route import Routed
 from ffcore.local.rules import Gradient
+from ffcore.local.sharing import refuse_shared
 from ffcore.private import hook_tables
 from ffcore.tasks import as_task
 

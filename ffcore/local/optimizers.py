@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 import torch
@@ -46,7 +46,7 @@ class BlockOptimizers(torch.optim.Optimizer):
         self.network: ref[LocalNetwork] | None = None  # one whose passes may wait for a box
         super().__init__([{"params": group["params"]} for group in self._groups()], {})
         # options that the groups of all blocks have: schedulers of momentum ask for them
-        first, *others = (each.optimizer.defaults for each in self.blocks.values())
+        first, *others = (getattr(each.optimizer, "defaults", {}) for each in self.blocks.values())
         self.defaults = {key: value for key, value in first.items() if all(key in each for each in others)}
         count_as_stepped(self)
         # torch's constructor copies the groups; share the blocks' own, so that schedulers change their rates
@@ -242,7 +242,8 @@ def _refuse_sparse(block: LocalBlock) -> None:
         UserError: with the name of the layer.
     """
     for name, part in block.named_modules():
-        if getattr(part, "sparse", False) is True and isinstance(part, nn.Embedding | nn.EmbeddingBag):
+        sparse = isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse
+        if sparse and cast(nn.Embedding, part).weight.requires_grad:
             raise UserError(
                 f"optimizers: block {block.name}: {name} has sparse gradients, which blocks do not take; "
                 "make it with sparse=False"

@@ -234,7 +234,8 @@ def _refuse_non_finite(window: Sequence[Call], terms: Sequence[Mapping[str, Tens
                 for parameter in (p for other, _, _ in window for p in cast(LocalBlock, other).parameters()):
                     parameter.grad = None
                 kept = "This batch has not changed the block's weights"
-                if any(not b.isfinite().all() for b in cast(LocalBlock, block).buffers()):
+                buffers = cast(LocalBlock, block).named_buffers()
+                if any("running_" in key and b.isnan().any() for key, b in buffers):
                     kept += ", but its running statistics are not finite any more: load them again"
                 raise RunError(
                     f"block {block.name}: its loss ({name}) is {float(term)}; the batch may hold non-finite "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Circuit, Component, LearningRule, Objective
+from ffcore.interfaces import Circuit, LearningRule, Objective
 from ffcore.local.block import LocalBlock
 from ffcore.local.closed_form import ClosedFormGradient
 from ffcore.local.returned import wrong_windows
@@ -110,41 +110,6 @@ def _refuse_idle_handoff(block: LocalBlock) -> None:
             f"block {block.name}: its handoff has parameters that would not be trained ({', '.join(idle)}), "
             "since no gradient comes back from later blocks; use a handoff without parameters"
         )
-
-
-def refuse_shared(blocks: Iterable[LocalBlock]) -> None:
-    """Raise if two blocks share a parameter, or a component that keeps values of its block.
-
-    Both would step the parameter. The component would have the values of the later block. Also if a block has
-    another network.
-
-    Raises:
-        UserError: with the names of both blocks.
-    """
-    owners: dict[nn.Parameter, LocalBlock] = {}
-    homes: dict[Component, LocalBlock] = {}
-    for i, block in enumerate(blocks):
-        name = block.name or f"block{i + 1}"
-        if block.info is not None:
-            raise UserError(
-                f"network: block {name} belongs to another network already; copy it, or make a new one"
-            )
-        for key, parameter in block.named_parameters():
-            if owners.setdefault(parameter, block) is not block:
-                other = owners[parameter].name or "an earlier block"
-                raise UserError(
-                    f"network: block {name} shares its parameter {key} with {other}: each would step it; use "
-                    "one block for both, or a copy of the module"
-                )
-        of_block = [block.goodness, block.handoff, *(block.loss.modules() if block.loss is not None else ())]
-        for part in of_block:
-            if not isinstance(part, Component) or type(part).setup is Component.setup:
-                continue
-            if homes.setdefault(part, block) is not block:
-                raise UserError(
-                    f"network: block {name} and {homes[part].name or 'an earlier block'} have the same "
-                    f"{type(part).__name__}, which keeps values of its block: give each one of its own"
-                )
 
 
 def refuse_upstream(circuits: Iterable[Circuit]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +49,30 @@ def bound(listener: socket.socket, most: int = 1) -> bytes | None:
     except OSError:
         return None
     return address
+
+
+def accepted(listener: socket.socket, timeout: float) -> socket.socket:
+    """Wait for a connection of a process of the same user, and return it.
+
+    Args:
+        listener: a local socket that listens.
+        timeout: seconds to wait, also in later calls of the connection.
+    """
+    listener.settimeout(timeout)
+    while True:
+        connection, _ = listener.accept()
+        _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if user == os.getuid():
+            connection.settimeout(timeout)
+            return connection
+        connection.close()
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Close a connection, also for processes that were forked and have copies of it, such as workers."""
+    with suppress(OSError):  # the other side may have closed it
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 @contextmanager

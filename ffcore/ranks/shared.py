@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ffcore.ranks.group import Group, lost_ranks
-from ffcore.ranks.memory import bound, lost, machine, mapped
+from ffcore.ranks.memory import accepted, bound, hang_up, lost, machine, mapped
 
 SLOTS = 3
 """Messages that may be in the memory before the sender waits."""
@@ -52,7 +52,9 @@ class _End:
 
     def abandon(self) -> None:
         """End the connection without waiting."""
-        self._connection.close()
+        if not self._connection.closed:
+            hang_up(socket.socket(fileno=os.dup(self._connection.fileno())))
+            self._connection.close()
 
     def _arrived(self) -> Connection[Any, Any]:
         """Wait for the other rank; return the connection, from which something can be read."""
@@ -157,8 +159,7 @@ def connect_next(pair: Group, timeout: float) -> SharedOutgoing | None:
         if not seen[0]:
             return None
         with lost():
-            listener.settimeout(timeout)
-            connection = _connection(listener.accept()[0])
+            connection = _connection(accepted(listener, timeout))
             deliver_challenge(connection, key)
             answer_challenge(connection, key)
     return SharedOutgoing(connection, timeout)

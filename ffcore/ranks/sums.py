@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ffcore.ranks.memory import bound, lost, machine, mapped, possible
+from ffcore.ranks.memory import accepted, bound, hang_up, lost, machine, mapped, possible
 
 if TYPE_CHECKING:
     from ffcore.ranks.group import Group
@@ -148,15 +148,23 @@ class SharedSums:
         if fit:
             return min(fit, key=lambda s: len(s.memory))
         file = os.memfd_create("ffcore")  # without a name, so that nothing is left when a process is killed
-        os.posix_fallocate(file, 0, size)  # otherwise a lack of memory kills the process later
-        self._segments.append(_Segment(len(self._segments), mapped(file, size), file))
+        try:
+            os.posix_fallocate(file, 0, size)  # otherwise a lack of memory kills the process later
+            self._segments.append(_Segment(len(self._segments), mapped(file, size), file))
+        except BaseException:
+            os.close(file)
+            raise
         return self._segments[-1]
 
     def close(self) -> None:
-        """End the connections: sums that another rank waits for raise a `LostError` there."""
+        """End the connections, and free the memory: sums that another rank waits for raise a `LostError`."""
         for peer in self.peers:
             if peer is not None:
-                peer.connection.close()
+                hang_up(peer.connection)
+                peer.segments.clear()
+        self._segments.clear()
+        self._open.clear()
+        self._sums.clear()
 
 
 def connect(group: Group, timeout: float) -> SharedSums | None:
@@ -189,11 +197,12 @@ def connect(group: Group, timeout: float) -> SharedSums | None:
             return None
         with lost():
             while None in peers[group.rank + 1 :]:
-                connection, _ = listener.accept()
-                connection.settimeout(timeout)
+                connection = accepted(listener, timeout)
                 said = connection.recv(len(key) + 1)
                 if secrets.compare_digest(said[:-1], key):
                     peers[said[-1]] = _Peer(connection)
+                else:
+                    connection.close()
     return SharedSums(group.rank, peers)
 
 

@@ -23,6 +23,7 @@ from ffcore.data.images import Dataset, Split
 from ffcore.data.split import permutation
 from ffcore.errors import UserError, expect, expect_time
 from ffcore.interfaces import Task
+from ffcore.local.modes import modes_kept
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.schema import Recipe
@@ -143,15 +144,12 @@ def fit(
         "report": report,
         "max_time": max_time,
     }
-    training = net.training
-    try:
+    with modes_kept(net):  # what is measured in the end leaves it in evaluation mode
         if not resume:
             return train(recipe, folder, **how, net=net)
         if folder is None:
             raise UserError("resume: give the run directory as run_dir")
         return run_resume(folder, **how, net=net)
-    finally:
-        net.train(training)  # what is measured in the end leaves it in evaluation mode
 
 
 def dataset_of(

@@ -7,7 +7,9 @@ x (n, D) rows of a batch that the weight multiplies, z (n, U) their targets; A (
 D' = D + 1 with a bias; λ the strength.
 
 The sums belong to one epoch. In a block's first one batch norm normalises by the batch, and its running
-statistics settle. From the second on the block is in evaluation mode: x is what it reads when it predicts.
+statistics settle. With ``of: goodness``, whose body is fixed, the block is in evaluation mode from the second
+on: x is what the head reads when it predicts. A norm of a body that is solved sees other inputs after each
+solution, and normalises by the batch throughout.
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ class Ridge(LayerRule):
     """Solves for the weights of a block's affine layer at the end of an epoch.
 
     The targets are 2y − 1 for one-hot classes and for labels, and y for real numbers. One epoch is enough: a
-    second one gives the same weights, unless the block has batch norm or dropout. With these two epochs are
-    needed: the first settles running statistics, the second solves in evaluation mode. There is no loss, no
-    optimiser and no gradient; metrics of an epoch show what has been solved from its validation on.
+    second one gives the same weights, unless the block has batch norm or dropout. A head behind these needs
+    two epochs: the first settles running statistics, the second solves in evaluation mode. There is no loss,
+    no optimiser and no gradient; metrics of an epoch show what has been solved from its validation on.
 
     Args:
         strength: λ, the same for every number of samples.
@@ -46,15 +48,13 @@ class Ridge(LayerRule):
     """
 
     example_units: ClassVar[int | None] = 4
-    settled: Tensor
 
     def __init__(self, strength: NonNegative = 1.0, of: Literal["body", "goodness"] = "body") -> None:
         super().__init__(of)
         self.strength = strength
         self._sums: tuple[Tensor, Tensor, int] | None = None
         self.sort = "class"
-        # True after an epoch: then the running statistics of the block are known
-        self.register_buffer("settled", torch.zeros((), dtype=torch.bool))
+        self.settled = False  # whether an epoch has ended: running statistics are known
 
     def setup(self, context: Context) -> None:
         """See `ffcore.interfaces.Component.setup`.
@@ -69,9 +69,9 @@ class Ridge(LayerRule):
         self.classes = context.classes
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Run the block, from its second epoch on in evaluation mode; see this module."""
-        module = cast(nn.Module, block)
-        learning = [part for part in module.modules() if part.training] if self.settled else []
+        """Run the block; in front of a head, from the second epoch on in evaluation mode; see this module."""
+        fixed = self.settled and self.of == "goodness"
+        learning = [part for part in cast(nn.Module, block).modules() if part.training] if fixed else []
         try:
             for part in learning:
                 part.training = False
@@ -127,7 +127,7 @@ class Ridge(LayerRule):
         if self._sums is None:
             return
         (a, b, count), self._sums, layer = self._sums, None, self.layer(block)
-        self.settled.fill_(True)
+        self.settled = True
         if not self.strength and count < len(a):
             raise UserError(
                 f"block {block.name}: rule {type(self).__name__}: {count} rows do not determine {len(a)} "
@@ -165,11 +165,11 @@ class Ridge(LayerRule):
             raise ValueError("of: goodness has no C form; only the layer of a body has")
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return the sums of an epoch that has not ended, for checkpoints."""
-        if self._sums is None:
-            return {}
-        return dict(zip(("a", "b", "count"), self._sums, strict=True))
+        """Return the sums of an epoch that has not ended, and whether one has, for checkpoints."""
+        sums = {} if self._sums is None else dict(zip(("a", "b", "count"), self._sums, strict=True))
+        return {**sums, "settled": self.settled}
 
     def set_extra_state(self, state: Any) -> None:
-        """Set the sums, to copies: `finish` changes them in place."""
-        self._sums = (state["a"].clone(), state["b"].clone(), state["count"]) if state else None
+        """Set the state; the sums to copies: `finish` changes them in place."""
+        self.settled = state.get("settled", False)
+        self._sums = (state["a"].clone(), state["b"].clone(), state["count"]) if "a" in state else None

@@ -17,7 +17,6 @@ from ffcore.data.images import Dataset
 from ffcore.interfaces import BatchRNG, Context, NegativeData
 from ffcore.options import ByName, Count, Natural
 from ffcore.parts import part
-from ffcore_ff.alone import is_alone
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -62,9 +61,6 @@ class Hybrid(_WrongImages):
 
     Args:
         blurs: number of blurs of the mask. The paper does not state it; re-implementations use 5 or 6.
-
-    Raises:
-        UserError: when the first batch has one sample.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -90,7 +86,7 @@ class Hybrid(_WrongImages):
     def forward(self, x: Tensor, y: Tensor | None, probs: _Probs, rng: BatchRNG) -> _Negatives:
         """Return hybrid images without hypotheses."""
         n = x.shape[0]
-        if is_alone(n, rng, "hybrid"):
+        if n == 1:  # no other sample: its own, turned by half a turn
             return torch.where(self.mask(x, rng), x, x.flip(2, 3)), None
         # a partner at a random distance of 1 … n − 1, so that it is never the sample itself
         step = 1 + rng.integers("partner", max(1, n - 1))

@@ -3,7 +3,7 @@
     corrupted:  x_j ← x'_j with probability p, x' another sample of the batch
     reordered:  x ← x in a random order of its positions
 
-A single sample that is left over at the end of an epoch takes x'_j from another of its own positions. With a
+A sample without another one in its batch takes x'_j from another of its own positions. With a
 token for padding, positions that hold it, or whose other sample has it, do not change.
 
 N samples; T positions of a sample, tokens or columns of a table; p the share.
@@ -20,7 +20,6 @@ from torch import Tensor
 
 from ffcore.interfaces import BatchRNG, Context, NegativeData
 from ffcore.options import Natural
-from ffcore_ff.alone import is_alone
 
 _Negatives = tuple[Tensor, Tensor | None]
 _Probs = Callable[[], Tensor]
@@ -70,9 +69,6 @@ class Corrupted(_WithPositions):
         dim: the dimension of a sample that counts its positions: 0 for tokens (T,) and (T, D), -1 for (D, T).
         padding: the token (T,) that fills sequences up to one length; null: none. Then a sample may stay as
             it is.
-
-    Raises:
-        UserError: when the first batch has one sample.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -95,7 +91,7 @@ class Corrupted(_WithPositions):
         # the lowest chance is always below the threshold
         changed = chance <= chance.amin(1, keepdim=True).clamp_min(self.share)
         # each position from another sample, at a distance of 1 … n − 1, so that it is never the sample itself
-        alone = is_alone(n, rng, "corrupted")
+        alone = n == 1  # no other sample: its other positions
         many, along = (self.positions, self.along) if alone else (n, 0)
         step = 1 + rng.integers("partner", max(1, many - 1), self.positions)
         own = torch.arange(many, device=x.device)

@@ -35,7 +35,7 @@ class Pepita(Algorithm):
     Dellaferrera and Kreiman 2022, arXiv:2201.11665. A linear output layer predicts. Its error, projected by a
     fixed random matrix, is added to the input of a second pass. Hidden blocks learn by the rule `pepita`,
     from both of their activities, and the output layer by the cross-entropy of the second pass. Both passes
-    of the hidden blocks run without autocast, whose rounding would be a part of their difference.
+    run without autocast, whose rounding would be a part of their difference.
 
     Args:
         scale: factor of F, whose entries are uniform in ±√(6/D).
@@ -88,14 +88,18 @@ class Pepita(Algorithm):
                     "dropout, and norms of each sample, such as rms"
                 )
 
+    def learn(self, batch: Batch, net: Network) -> None:
+        """Run both passes without autocast: h − h' is as small as bfloat16's rounding."""
+        with torch.autocast(batch.x.device.type, enabled=False):
+            super().learn(batch, net)
+
     def views(self, batch: Batch, net: Network) -> Views:
         """Run the first pass; return the modulated samples with its activities in ``extra``."""
-        with torch.autocast(batch.x.device.type, enabled=False):
-            made = net.outputs(self.neutral(batch.x))
-            logits = [out.goodness for out in made.values() if out.goodness is not None][-1]
-            error = logits.softmax(1) - F.one_hot(batch.y, logits.shape[1])
-            first = {FIRST + name: out.activity for name, out in made.items()}
-            moved = batch.x + (error @ self.projection.T.to(error.dtype)).view_as(batch.x).to(batch.x.dtype)
+        made = net.outputs(self.neutral(batch.x))
+        logits = [out.goodness for out in made.values() if out.goodness is not None][-1]
+        error = logits.softmax(1) - F.one_hot(batch.y, logits.shape[1])
+        first = {FIRST + name: out.activity for name, out in made.items()}
+        moved = batch.x + (error @ self.projection.T.to(error.dtype)).view_as(batch.x).to(batch.x.dtype)
         return Views(moved, ("modulated",), (moved.shape[0],), y=batch.y, extra=first)
 
 

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ffcore.errors import UserError
-from ffcore.interfaces import Block, LayerRule, Network, Out, Views
+from ffcore.interfaces import LayerRule, Network, Views
 from ffcore.interfaces.affine import columns
-from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call
 
 FIRST = "first/"
@@ -35,13 +34,6 @@ class PepitaRule(LayerRule):
 
     def __init__(self) -> None:
         super().__init__()
-
-    def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
-        """Run the block without autocast, as the first pass: h − h' is as small as bfloat16's rounding."""
-        kind = self.layer(block).weight.dtype
-        with torch.autocast(inputs[0].device.type, enabled=False):
-            full = tuple(x.to(kind) if x.is_floating_point() else x for x in inputs)
-            return super().run(block, full, views, handoff)
 
     @staticmethod
     def example_views(views: Views, net: Network) -> Views:
@@ -69,7 +61,6 @@ class PepitaRule(LayerRule):
             raise UserError(
                 f"block {block.name}: rule pepita: the body pools; put the pooling into an item of its own"
             )
-        with torch.autocast(x.device.type, enabled=False):
-            gradient = (difference.T @ x / x.shape[0]).view_as(layer.weight)
+        gradient = (difference.T @ x / x.shape[0]).view_as(layer.weight)
         layer.weight.grad = gradient if layer.weight.grad is None else layer.weight.grad + gradient
         return [{}]

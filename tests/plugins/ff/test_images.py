@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from ffcore.errors import UserError
 from ffcore.interfaces import BatchRNG, Context
 from ffcore_ff.images import Hybrid, OtherData, Shuffled, Turned, blur
 
@@ -52,13 +51,6 @@ def test_the_hybrid_of_a_sample_left_over_is_mixed_with_the_sample_turned():
     assert (own | turned).all()
     assert own.any()
     assert not own.all()
-
-
-def test_batches_of_one_sample_make_no_hybrids():
-    made = Hybrid()
-    made.setup(Context((2, 8, 8), 10))
-    with pytest.raises(UserError, match="negatives hybrid: a batch of one sample has no other sample"):
-        made(X[:1], None, None, BatchRNG(1, 0, 0, 1, 1))
 
 
 def test_more_blurs_make_larger_blobs():

@@ -51,11 +51,6 @@ def test_a_sample_left_over_keeps_its_padding():
         assert torch.equal(wrong == 0, x == 0)
 
 
-def test_batches_of_one_sample_are_not_corrupted():
-    with pytest.raises(UserError, match="negatives corrupted: a batch of one sample has no other sample"):
-        made(Corrupted(), X[:1])
-
-
 def test_one_position_changes_where_the_share_is_small():
     assert (made(Corrupted(share=1e-6)) != X).sum(1).tolist() == [1] * N
 

@@ -42,7 +42,7 @@ def test_no_block_learns_for_more_than_its_epochs_nor_does_the_last(each, turns)
 
 @pytest.mark.parametrize(("each", "epochs"), [(None, 2), (2, 5)])
 def test_greedy_needs_epochs_for_every_block(each, epochs):
-    with pytest.raises(ValueError, match=f"max_epochs is {epochs}"):
+    with pytest.raises(ValueError, match=f"the run has {epochs}"):
         windows(Greedy(each), epochs=epochs)
 
 
