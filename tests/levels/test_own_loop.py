@@ -83,9 +83,8 @@ def test_blocks_do_not_share_a_component_that_keeps_values_of_its_block():
     parts = {"goodness": "sum-squares", "objective": units, "handoff": "rms"}
     for other in (10, 6):  # of as many units both have the same threshold
         blocks = [ffcore.LocalBlock(nn.Linear(*sides), **parts) for sides in ((12, 10), (10, other))]
-        with (
-            nullcontext() if other == 10 else pytest.raises(UserError, match="blocks block1 and block2 have")
-        ):
+        refused = pytest.raises(UserError, match="blocks block1 and block2 have the same Logistic")
+        with refused if other == 6 else nullcontext():
             ffcore.Network(blocks, "forward-forward", example=samples(2)[0], classes=3)
 
 
@@ -101,6 +100,15 @@ def test_a_block_that_the_example_does_not_reach_is_named():
 
     with pytest.raises(UserError, match="the local block b is not called in a pass with the example"):
         network(Sometimes())
+
+
+def test_a_trained_network_may_be_a_part_of_another():
+    x, y = samples()
+    first = network()
+    first.requires_grad_(False)
+    net = network([first, layer(3)])
+    optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
+    assert list(net.learn(x, y, optimizers)) == ["block1"]
 
 
 def test_a_recurrent_layer_that_is_not_batch_first_is_refused():
@@ -192,12 +200,33 @@ def test_a_trainer_refuses_samples_that_learn_refuses():
             trainer.fit(module, loader)
 
 
+def test_a_trainer_takes_batches_of_several_sizes():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    net = network([ffcore.LocalBlock(body, **ERRORS)], example=torch.rand(2, 1, 8, 8))
+    batches = [(torch.rand(4, 1, side, side), torch.arange(4) % 3) for side in (8, 12)]
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few workers
+        trainer = Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **options)
+        trainer.fit(ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.1), DataLoader(batches, batch_size=None))
+    assert net.batches == 2
+
+
 def test_a_network_is_in_the_mode_that_it_was_in_before_a_run(tmp_path):
     net, (x, y) = network(norm=True), samples()
     run = ffcore.fit(net, (x, y), epochs=1, report=False, run_dir=tmp_path / "run", trainer={"threads": 1})
     assert all(part.training for part in net.modules())
     ffcore.load(run.path, net=(other := network(norm=True)))
     assert not any(part.training for part in other.modules())
+
+
+def test_parts_in_evaluation_mode_stay_in_it(tmp_path):
+    net, (x, y) = network(norm=True), samples()
+    norm = net.blocks[0].body[1].eval()
+    with pytest.warns(UserWarning, match="in eval mode at the start of training"):  # Lightning's
+        ffcore.fit(net, (x, y), epochs=1, report=False, run_dir=tmp_path / "run", trainer={"threads": 1})
+    assert [part for part in net.modules() if not part.training] == [norm]
 
 
 def test_a_run_has_the_batch_size_of_its_loader_and_no_sample_in_two_splits(tmp_path):

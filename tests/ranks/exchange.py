@@ -1,5 +1,6 @@
 """Functions by which the ranks of the pool exchange messages."""
 
+import os
 from contextlib import nullcontext
 from unittest import mock
 
@@ -102,13 +103,19 @@ def disconnected():
     group = Group()
     group.connect(60)
     if group.rank == 1:
+        # as processes that were forked have them: workers of a loader
+        copies = [os.dup(peer.connection.fileno()) for peer in group._shared.peers if peer is not None]
         group.disconnect()
+        group.objects(None)
+        for each in copies:
+            os.close(each)
         return None
     try:
         group.begin_sum(torch.ones(1))()
     except LostError as error:
         return str(error)
     finally:
+        group.objects(None)
         group.disconnect()
 
 

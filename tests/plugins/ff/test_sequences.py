@@ -46,7 +46,7 @@ def test_a_sample_left_over_keeps_its_padding():
     negative = Corrupted(share=1.0, padding=0)
     x = torch.tensor([[5, 6, 7, 8, 0, 0]])
     negative.setup(Context((6,), K))
-    for step in range(1, 9):
+    for step in range(9):
         wrong, _ = negative(x, None, None, BatchRNG(1, step, 0, 1, 1))
         assert torch.equal(wrong == 0, x == 0)
 
