@@ -110,7 +110,7 @@ class Callbacks:
         for key in state["callbacks"]:
             if key not in here and not key.startswith("ModelCheckpoint"):  # which changes no results
                 raise UserError(
-                    f"--resume {run_dir}: its callback {key} was given from Python and has a state; resume "
+                    f"{run_dir}: its callback {key} was given from Python and has a state; resume "
                     "the run from Python, with callbacks=[…]"
                 )
         if not state["ffcore"].get("learned", False):  # a run that has learned is only tested

@@ -33,22 +33,22 @@ def check(path: Path | None) -> None:
     try:
         given = (path or Path()).absolute()
         if not is_text(str(given)):  # the files of a run hold the path
-            raise UserError(f"--run-dir {str(path or '.')!a}: not UTF-8 text; name another directory")
+            raise UserError(f"run directory {str(path or '.')!a}: not UTF-8 text; name another directory")
         if any(len(os.fsencode(name)) > 255 for name in given.parts):
-            raise UserError(f"--run-dir {shortened(str(path), 200)}: a name has at most 255 bytes")
+            raise UserError(f"run directory {shortened(str(path), 200)}: a name has at most 255 bytes")
         if path is None or not path.exists():
             return
         if not path.is_dir():
-            raise UserError(f"--run-dir {path}: is a file")
+            raise UserError(f"run directory {path}: is a file")
         if any(not is_draft(entry) for entry in path.iterdir()):
             advice = "name a new directory"
             if where.restarted() and (path / CONFIG).is_file():
                 advice = "resume the run in it with --auto-resume"
-            raise UserError(f"--run-dir {path}: not empty; runs never overwrite files, {advice}")
+            raise UserError(f"run directory {path}: not empty; runs never overwrite files, {advice}")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, UserError):
             raise
-        raise UserError(f"--run-dir {path}: cannot be read: {reason(error)}") from error
+        raise UserError(f"run directory {path}: cannot be read: {reason(error)}") from error
 
 
 def create(path: Path | None, recipe: str) -> Path:
@@ -78,8 +78,8 @@ def create(path: Path | None, recipe: str) -> Path:
                 break
             with suppress(OSError):  # it has not been made, or another process has used it
                 folder.rmdir()
-        raise UserError(f"--run-dir {path or 'runs'}: cannot be written to: {error.strerror}") from error
-    raise UserError(f"--run-dir: {stem} and 998 numbered names exist; name another directory")
+        raise UserError(f"run directory {path or 'runs'}: cannot be written to: {error.strerror}") from error
+    raise UserError(f"run directory: {stem} and 998 numbered names exist; name another directory")
 
 
 def nearest(path: Path | None) -> Path:
@@ -109,7 +109,7 @@ def undone(path: Path, existing: Path) -> Iterator[None]:
                 break
             folder.rmdir()
         if isinstance(error, OSError):
-            raise UserError(f"--run-dir {path}: cannot be written to: {error.strerror}") from error
+            raise UserError(f"run directory {path}: cannot be written to: {error.strerror}") from error
         raise
 
 

@@ -67,22 +67,20 @@ def resume(
     """
     config = run_dir / files.CONFIG
     if not config.is_file():
-        raise UserError(f"--resume {run_dir}: not a run directory: it has no {files.CONFIG}")
+        raise UserError(f"{run_dir}: not a run directory: it has no {files.CONFIG}")
     if (run_dir / files.RESULTS).exists():
         try:
             read_json(run_dir / files.RESULTS)
         except UserError as error:
-            raise UserError(
-                f"--resume {run_dir}: {error}; delete {files.RESULTS} to resume the run"
-            ) from error
-        raise UserError(f"--resume {run_dir}: the run is finished; `ffcore report` shows it")
+            raise UserError(f"{run_dir}: {error}; delete {files.RESULTS} to resume the run") from error
+        raise UserError(f"{run_dir}: the run is finished; `ffcore report` shows it")
     refuse_overrides(run_dir, overrides)
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
     own = _own(run_dir, recipe, overrides, objects)
     if own.data.dataset.kind == "given" and dataset is None:
         raise UserError(
-            f"--resume {run_dir}: its data were given from Python; resume it with "
+            f"{run_dir}: its data were given from Python; resume it with "
             f"ffcore.resume({str(run_dir)!r}, data=…)"
         )
     join.check(own)
@@ -98,7 +96,7 @@ def resume(
             reporter(console)(f"{complaint}; resuming from the checkpoint before it")
         if state is None and any(override.startswith("data.") for override in overrides):
             raise UserError(
-                f"--resume {run_dir}: it has no checkpoint yet, so that other files cannot be compared with "
+                f"{run_dir}: it has no checkpoint yet, so that other files cannot be compared with "
                 "those it began with: start it again"
             )
         if state is not None:
@@ -140,6 +138,4 @@ def refuse_another(run_dir: Path, own: Recipe, recipe: Recipe) -> None:
         UserError: it has another one; the message names the first difference.
     """
     if changed := difference(absolute(own), absolute(recipe)):
-        raise UserError(
-            f"--resume {run_dir}: a run of another recipe: {changed}; a resumed run keeps its recipe"
-        )
+        raise UserError(f"{run_dir}: a run of another recipe: {changed}; a resumed run keeps its recipe")

@@ -23,7 +23,7 @@ def refuse_overrides(run_dir: Path, overrides: Sequence[str]) -> None:
     for override in overrides:
         if not says_where(override):
             raise UserError(
-                f"--resume {run_dir}: {override}: a resumed run keeps its recipe; only options of where it "
+                f"{run_dir}: {override}: a resumed run keeps its recipe; only options of where it "
                 "runs may change"
             )
 
@@ -48,12 +48,12 @@ def refuse_edited(
         before = Recipe.model_validate(meta["recipe"])
     except ValueError as error:  # of pydantic
         raise UserError(
-            f"--resume {run_dir}: the recipe in the checkpoint is not valid: {one_line(error, 200)}"
+            f"{run_dir}: the recipe in the checkpoint is not valid: {one_line(error, 200)}"
         ) from error
     if changed := difference(recipe, before):
         what = f"{files.CONFIG} or an object" if objects else files.CONFIG
         raise UserError(
-            f"--resume {run_dir}: {what} has been changed since the run began: {changed}; "
+            f"{run_dir}: {what} has been changed since the run began: {changed}; "
             "a resumed run keeps its recipe"
         )
 

@@ -196,7 +196,7 @@ class Job:
             )
             if not same:
                 raise UserError(
-                    f"--resume {run_dir}: data: the {key} of the data set has changed since the run began; "
+                    f"{run_dir}: data: the {key} of the data set has changed since the run began; "
                     "a run can be resumed only with the same files"
                 )
 

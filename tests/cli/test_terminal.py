@@ -91,7 +91,7 @@ def test_the_home_directory_is_found_in_an_option(tmp_path, monkeypatch, capsys)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/note").touch()
     assert main(["run", "digits/ff", "--run-dir=~/full"]) == 2
-    assert f"--run-dir {tmp_path}/full: not empty" in capsys.readouterr().err
+    assert f"run directory {tmp_path}/full: not empty" in capsys.readouterr().err
 
 
 def test_a_network_larger_than_the_memory_is_refused(capsys):

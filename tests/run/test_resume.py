@@ -329,7 +329,7 @@ def test_a_disk_that_is_full_from_the_start_is_not_changed(quick, tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("ffcore.files._write_whole", full)
-    with pytest.raises(UserError, match=r"--run-dir .*run: cannot be written to: No space left"):
+    with pytest.raises(UserError, match=r"run directory .*run: cannot be written to: No space left"):
         quick(run_dir=tmp_path / "deep" / "run")
     assert not (tmp_path / "deep").exists()
 
