@@ -139,8 +139,10 @@ class LearningStep:
             arguments = (Batch(x, y, torch.arange(x.shape[0]), 0, x.shape[0], rng=rng),)
             functional_call(self._module, {f"net.{name}": value for name, value in held.items()}, arguments)
         for block in self.solutions:
-            for key, value in self._rule(block).get_extra_state().items():
-                own[self._sums(block)[key]] = torch.as_tensor(value)
+            state_of_rule = self._rule(block).get_extra_state()
+            for key, name in self._sums(block).items():
+                if key in state_of_rule:
+                    own[name] = torch.as_tensor(state_of_rule[key])
         losses = {name: of[0] if len(of) == 1 else torch.stack(of).mean() for name, of in learned.items()}
         return {name: value.detach() for name, value in own.items()}, losses
 

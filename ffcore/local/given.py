@@ -79,7 +79,9 @@ def formats_named(x: Any, network: Any) -> Iterator[None]:
     except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
         raise
     except RuntimeError as error:
-        if network.floats and (kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}):
+        if getattr(network, "floats", None) and (
+            kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}
+        ):
             raise UserError(_not_floats(kinds)) from error
         # integers may be right: an embedding takes them
         floats: set[Any] = {t.dtype for t in tensors(x) if t.is_floating_point()}

@@ -171,5 +171,5 @@ class Ridge(LayerRule):
 
     def set_extra_state(self, state: Any) -> None:
         """Set the state; the sums to copies: `finish` changes them in place."""
-        self.settled = state.get("settled", False)
+        self.settled = state.get("settled", self.settled)
         self._sums = (state["a"].clone(), state["b"].clone(), state["count"]) if "a" in state else None
