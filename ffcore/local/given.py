@@ -79,9 +79,8 @@ def formats_named(x: Any, network: Any) -> Iterator[None]:
     except (RunError, torch.OutOfMemoryError):  # both are RuntimeErrors
         raise
     except RuntimeError as error:
-        if getattr(network, "floats", None) and (
-            kinds := {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}
-        ):
+        kinds = {str(t.dtype) for t in tensors(x) if not t.is_floating_point()}
+        if kinds and getattr(network, "floats", False):
             raise UserError(_not_floats(kinds)) from error
         # integers may be right: an embedding takes them
         floats: set[Any] = {t.dtype for t in tensors(x) if t.is_floating_point()}

@@ -86,12 +86,11 @@ class SharedSums:
     """The sums of a group of ranks. All begin the same sums in the same order; see `connect`.
 
     Args:
-        rank: this rank.
         peers: the other ranks by rank; None at this one.
     """
 
-    def __init__(self, rank: int, peers: Sequence[_Peer | None]) -> None:
-        self.rank, self.peers = rank, peers
+    def __init__(self, peers: Sequence[_Peer | None]) -> None:
+        self.peers = peers
         self._segments: list[_Segment] = []
         self._open: deque[tuple[int, _Segment, torch.dtype, int]] = deque()
         self._sums: dict[int, Tensor] = {}  # that have been made, and not been asked for
@@ -147,6 +146,7 @@ class SharedSums:
         fit = [s for s in self._segments if s.used < min(done, self._done) and len(s.memory) >= size]
         if fit:
             return min(fit, key=lambda s: len(s.memory))
+        size = max(size, 1)  # also tensors without elements have a message
         file = os.memfd_create("ffcore")  # without a name, so that nothing is left when a process is killed
         try:
             os.posix_fallocate(file, 0, size)  # otherwise a lack of memory kills the process later
@@ -185,7 +185,6 @@ def connect(group: Group, timeout: float) -> SharedSums | None:
         ]
         if len(reached) < group.world:
             return None
-        listener.settimeout(timeout)
         with suppress(OSError):  # of another container, for example
             for rank, (there, its_key) in enumerate(reached[: group.rank]):
                 connection = socket.socket(socket.AF_UNIX)
@@ -203,7 +202,7 @@ def connect(group: Group, timeout: float) -> SharedSums | None:
                     peers[said[-1]] = _Peer(connection)
                 else:
                     connection.close()
-    return SharedSums(group.rank, peers)
+    return SharedSums(peers)
 
 
 def _values(memory: Tensor, dtype: torch.dtype, count: int) -> Tensor:

@@ -69,7 +69,14 @@ def values(rank):
     generator = torch.Generator().manual_seed(rank)
     image = torch.randn(2, 3, 5, 2, generator=generator).to(memory_format=torch.channels_last)
     made = [[torch.randn(n, 3, generator=generator), torch.randn(n, generator=generator)] for n in (4, 70, 1)]
-    return [*made, [image], [made[0][0].double()], [made[1][1].bfloat16(), made[2][1]], [made[0][0].int()]]
+    return [
+        *made,
+        [image],
+        [made[0][0].double()],
+        [made[1][1].bfloat16(), made[2][1]],
+        [made[0][0].int()],
+        [torch.zeros(0)],
+    ]
 
 
 def summed(rounds, shared=True):
