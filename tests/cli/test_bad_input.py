@@ -240,9 +240,9 @@ CASES = {
         "'root'",
     ),
     # the run directory
-    "folder in use": (run("--run-dir", "full"), "--run-dir full", "not empty", "name a new directory"),
-    "a file": (run("--run-dir", "file"), "--run-dir file", "is a file"),
-    "below a file": (run("--run-dir", "file/run"), "--run-dir file/run", "Not a directory"),
+    "folder in use": (run("--run-dir", "full"), "run directory full", "not empty", "name a new directory"),
+    "a file": (run("--run-dir", "file"), "run directory file", "is a file"),
+    "below a file": (run("--run-dir", "file/run"), "run directory file/run", "Not a directory"),
     # plugins
     "raising plugin": (["--plugin", "raises.py", *RUN], "'raises.py' is broken", "RuntimeError: no luck"),
     "missing plugin": (["--plugin", "gone.py", *RUN], "no plugin file 'gone.py'"),

@@ -65,7 +65,7 @@ REFUSED = {
     "seeds that are none": ([*RUN, "--seeds", "1,x"], "--seeds", "'1,x'", "such as 1,2,3"),
     "a seed twice": ([*RUN, "--seeds", "1,1"], "seed: 1 is given twice"),
     "seeds and a seed": ([*RUN, "seed=1", "--seeds", "1,2"], "seed", "by a second override"),
-    "a folder in use": ([*RUN, "--seeds", "1,2", "--run-dir", "full"], "--run-dir full", "not empty"),
+    "a folder in use": ([*RUN, "--seeds", "1,2", "--run-dir", "full"], "run directory full", "not empty"),
     "jobs of one run": ([*RUN, "--jobs", "2"], "--jobs", "--seeds 1,2"),
     "no jobs": ([*RUN, "--seeds", "1,2", "--jobs", "0"], "--jobs", "0"),
     "no time": ([*RUN, "--max-time", "soon"], "--max-time", "'soon'", "1h30m"),
@@ -77,7 +77,7 @@ REFUSED = {
     "resume and a folder": (["run", "--resume", "full", "--run-dir", "new"], "--resume", "--run-dir"),
     "resume of several by name": (["run", "--resume", "several", "digits/ff"], "several", "'digits/ff'"),
     "resume of a broken summary": (["run", "--resume", "several"], "summary.json", "not the summary"),
-    "resume of no run": (["run", "--resume", "full"], "--resume full", "not a run directory"),
+    "resume of no run": (["run", "--resume", "full"], "full: ", "not a run directory"),
 }
 
 
