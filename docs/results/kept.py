@@ -246,7 +246,9 @@ def twins() -> dict[str, str]:
             whole, _, last = name.rpartition("/")
             plain = f"{whole}/{last.removesuffix('-backprop')}"
             by_name[plain if plain != name else f"{whole}/ff"] = name
-    return by_name
+    # a recipe that learns the same network in fewer epochs has the same twin
+    same = {name: by_name.get(name.replace("-fast", "")) for name in names() if "-fast" in name}
+    return {**{name: twin for name, twin in same.items() if twin is not None}, **by_name}
 
 
 @cache
