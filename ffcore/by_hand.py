@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import BatchRNG, Block, NegativeData, Out, Progress, Views
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import tensors
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
 from ffcore.local.given import refuse_samples
-from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.returned import described
 from ffcore.network import Network

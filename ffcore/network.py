@@ -29,11 +29,11 @@ from ffcore.interfaces import (
     Views,
 )
 from ffcore.interfaces.batch_rng import mix
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import rows, shapes, tensors
 from ffcore.interfaces.task import targets_of
 from ffcore.local import BlockOptimizers, LocalBlock, LocalNetwork
 from ffcore.local.given import finite, formats_named, refuse_samples
-from ffcore.local.modes import evaluating
 from ffcore.local.optimizers import refuse_others
 from ffcore.local.passes import Record
 from ffcore.local.returned import wrong_measured, wrong_scores

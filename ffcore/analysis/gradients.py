@@ -26,8 +26,8 @@ from ffcore.blame import reported
 from ffcore.build.copied import copied, plan_all
 from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces.batch_rng import mix
+from ffcore.interfaces.modes import evaluating
 from ffcore.local import BlockOptimizer, BlockOptimizers, LocalBlock
-from ffcore.local.modes import evaluating
 from ffcore.network import Network
 from ffcore.report.analysis_record import BlockCosine, GradientCosines
 

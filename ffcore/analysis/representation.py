@@ -18,8 +18,8 @@ from torch import Tensor
 from ffcore.analysis import measures
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Out, Views, dense
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import mapped, rows
-from ffcore.local.modes import evaluating
 from ffcore.network import Network
 from ffcore.report.analysis_record import BlockMeasures
 

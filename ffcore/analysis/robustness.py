@@ -27,7 +27,7 @@ from ffcore.analysis.loss import attached_scores, refuse_other_tasks, wrongness
 from ffcore.blame import reported
 from ffcore.errors import FOREIGN, UserError
 from ffcore.interfaces.batch_rng import mix
-from ffcore.local.modes import evaluating
+from ffcore.interfaces.modes import evaluating
 from ffcore.network import Network
 from ffcore.report.analysis_record import Change, ChangeCurve
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ffcore.build.detour import Detour, Inside
 from ffcore.errors import UserError, closest, expect
-from ffcore.interfaces import Algorithm, Block, LayerContribution, Readout, Schedule, Task
-from ffcore.local import HeadLoss, LocalBlock, LocalNetwork, Pass
-from ffcore.local.route import Route
+from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule, Task
+from ffcore.local import HeadLoss, LocalBlock
+from ffcore.local.route import Refusing
 from ffcore.network import Network
 
 SETTINGS = ("goodness", "objective", "penalties", "handoff", "rule", "per_view", "compile", "loss")
@@ -154,19 +154,11 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
     return _restored(model, body)
 
 
-class _Delocalized(Route):
+class _Delocalized(Refusing):
     """The network of a model that has no local blocks any more."""
 
-    measures = True
+    error = UserError
     refusal = "this network was delocalized: use the model, or call ffcore.localize again"
-
-    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
-        """Raise: the blocks do not run any more."""
-        raise UserError(self.refusal)
-
-    def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """Raise: the blocks do not run any more."""
-        raise UserError(self.refusal)
 
 
 def _restored(model: nn.Module | Network, body: nn.Module) -> nn.Module:

@@ -101,3 +101,19 @@ class Context:
     features: tuple[Context, ...] = ()
     sources: tuple[Source, ...] = ()
     block: MakeBlock | None = None
+
+    def refuse_one_class(self, component: str, what: str) -> None:
+        """Raise if there is one class only, for a component of a block that compares classes.
+
+        Args:
+            component: its noun and kind, for the message.
+            what: what it computes.
+
+        Raises:
+            ValueError: there is one class.
+        """
+        if self.classes < 2:
+            raise ValueError(
+                f"{component}: block {self.name}: all samples are of one class; {what} needs two classes or "
+                "more"
+            )

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Observer, Source, Views
+from ffcore.interfaces.modes import evaluating
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import scores_of
-from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
 from ffcore.local.observed import Observed
 from ffcore.local.passes import Pass

@@ -31,12 +31,12 @@ from ffcore.interfaces import (
     dense,
     ranks,
 )
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.task import positioned
 from ffcore.local.coupled import coupled, judged
 from ffcore.local.current import current
 from ffcore.local.loss import GoodnessLoss, PenaltyLoss, goodness_loss
-from ffcore.local.modes import evaluating
 from ffcore.local.returned import (
     can_follow,
     is_term,

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.interfaces import Out, Views
+from ffcore.interfaces.modes import evaluating
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import PenaltyLoss
-from ffcore.local.modes import evaluating
 from ffcore.local.network import LocalNetwork
 
 NEGLIGIBLE = 1_000_000

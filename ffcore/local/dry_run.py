@@ -30,12 +30,12 @@ from ffcore.interfaces import (
     Task,
     Views,
 )
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import rows
 from ffcore.local.block import LocalBlock
 from ffcore.local.box import BoxStage
 from ffcore.local.box_use import counted_as
 from ffcore.local.loss import HeadLoss, PenaltyLoss, scores_of
-from ffcore.local.modes import evaluating
 from ffcore.local.passes import Pass
 from ffcore.local.sharing import Homes, refuse_shared_components
 
@@ -113,15 +113,15 @@ def explore(
         for box in boxes:
             hooks.callback(box.register_forward_pre_hook(place).remove)
         Pass(Views(x, ("dry-run",), (rows(x),)), (note,)).run(stages, x)
-    reached = {id(part) for block in found for part in block.modules()}
-    within = {id(part) for stage in stages if isinstance(stage, Circuit) for part in stage.modules()}
-    for name, part in [each for stage in stages for each in stage.named_modules()]:
-        other = isinstance(part, LocalBlock) and part.info is not None  # a trained network is a part of this
-        if isinstance(part, LocalBlock) and found and not other and id(part) not in reached | within:
-            raise UserError(f"network: the local block {name} is not called in a pass with the example")
     if not found:
         of = "".join(f"; {place} ({place.file})" for place in foreign_places(body.modules()))
         raise UserError(f"network: it does not call any local block, so nothing can learn{of}")
+    circuits = [stage for stage in stages if isinstance(stage, Circuit)]  # these may call a block later
+    known = {part for each in (*found, *circuits) for part in each.modules()}
+    for name, part in (each for stage in stages for each in stage.named_modules()):
+        # one with ``info`` belongs to a trained network, which is a part of this one
+        if isinstance(part, LocalBlock) and part.info is None and part not in known:
+            raise UserError(f"network: the local block {name} is not called in a pass with the example")
     return found
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Circuit, Observer, Out, Readout, Source, Task, Views
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import rows, tensors
 from ffcore.interfaces.task import IGNORED
 from ffcore.local.block import LocalBlock
@@ -22,7 +23,6 @@ from ffcore.local.block_optimizer import BlockOptimizer
 from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import explore, set_up, set_up_heads, set_up_readouts
 from ffcore.local.loss import ReadoutLoss, by_positions, scores_of
-from ffcore.local.modes import evaluating
 from ffcore.local.observed import Observed, collecting
 from ffcore.local.optimizers import BlockOptimizers, no_optimizer
 from ffcore.local.overlap import Overlap

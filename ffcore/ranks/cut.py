@@ -22,9 +22,9 @@ from ffcore.blame import title
 from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Progress, Schedule, Turn, Turns, Views
+from ffcore.interfaces.modes import evaluating
 from ffcore.local import LocalNetwork, Pass
 from ffcore.local.alone import divisible, parts
-from ffcore.local.modes import evaluating
 
 T = TypeVar("T")
 

@@ -183,8 +183,6 @@ class Pipeline(Distribution):
         """See `Distribution.abandon`. A network that has not learned stays as it was."""
         if (network := self._network) is None:
             return
-        if isinstance(self.learning, Group):
-            self.learning.disconnect()
         if isinstance(route := network.route, Span):
             route.abandon()
             forget(self.layout)
@@ -211,8 +209,6 @@ class Pipeline(Distribution):
             guard.remove()
         if self._begun:
             self.settle(network)  # the training may have ended within an epoch
-        if isinstance(self.learning, Group):
-            self.learning.disconnect()
         self._left()
 
     def end_unused(self) -> None:
@@ -227,7 +223,9 @@ class Pipeline(Distribution):
         return guards
 
     def _left(self) -> None:
-        """Keep nothing of the network but who owns a block, for the states of optimisers."""
+        """Keep only who owns a block, for the states of optimisers; end the connections of sums."""
+        if isinstance(self.learning, Group):
+            self.learning.disconnect()
         self._network, self._begun, self._others = None, False, []
         self._tensors = [[] for _ in self._tensors]
 

@@ -30,6 +30,17 @@ def possible(device: torch.device) -> bool:
     return device.type == "cpu" and sys.platform == "linux"
 
 
+def created(size: int) -> tuple[int, Tensor]:
+    """Return an open file without a name, so that nothing is left when a process is killed, and its bytes."""
+    number = os.memfd_create("ffcore")
+    try:
+        os.posix_fallocate(number, 0, size)  # otherwise a lack of memory kills the process later
+        return number, mapped(number, size)
+    except BaseException:
+        os.close(number)
+        raise
+
+
 def mapped(number: int, size: int) -> Tensor:
     """Return the bytes of a file without a name, which is open under a number in this process."""
     return torch.from_file(f"/proc/self/fd/{number}", shared=True, size=size, dtype=torch.uint8)

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ffcore.ranks.group import Group, lost_ranks
-from ffcore.ranks.memory import accepted, bound, hang_up, lost, machine, mapped
+from ffcore.ranks.memory import accepted, bound, created, hang_up, lost, machine, mapped
 
 SLOTS = 3
 """Messages that may be in the memory before the sender waits."""
@@ -99,13 +99,11 @@ class SharedOutgoing(_End):
             self._used -= 1
 
     def _grow(self, size: int) -> None:
-        """Make larger memory: a file without a name, so that nothing is left when a process is killed."""
+        """Make larger memory."""
         self._wait(0)
         whole = SLOTS * _rounded(size)
-        number = os.memfd_create("ffcore")
+        number, self._memory = created(whole)
         try:
-            os.posix_fallocate(number, 0, whole)  # otherwise a lack of memory kills the process later
-            self._memory = mapped(number, whole)
             with lost():
                 self._connection.send(("memory", [whole]))
                 send_handle(self._connection, number, None)

@@ -7,12 +7,11 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
-from ffcore.errors import RunError
 from ffcore.interfaces import Block, Turn, Turns, Views
 from ffcore.interfaces.structure import tensors
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.returned import evidence_of
-from ffcore.local.route import Route
+from ffcore.local.route import Refusing, Route
 from ffcore.ranks.link import Receiving, Sending
 
 
@@ -105,7 +104,7 @@ class Span(Route):
                 link.abandon()
 
 
-class Failed(Route, Turns):
+class Failed(Refusing, Turns):
     """The network of a training that has failed on several ranks: its weights are not those of one moment.
 
     Args:
@@ -113,7 +112,6 @@ class Failed(Route, Turns):
     """
 
     copied = False
-    measures = True
     refusal = (
         "the training of this network has failed, and each of several ranks had a part of it: load the "
         "weights of a checkpoint, or make a new network, before you use, copy or train it"
@@ -122,25 +120,13 @@ class Failed(Route, Turns):
     def __init__(self, guards: Sequence[Any] = ()) -> None:
         self.guards = guards
 
-    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
-        """Raise: load weights first."""
-        raise RunError(self.refusal)
-
-    def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """Raise: load weights first."""
-        raise RunError(self.refusal)
-
-    def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:
-        """Raise: load weights first."""
-        raise RunError(self.refusal)
-
     def shared(self, *turns: Turn) -> NoReturn:
-        """Raise: load weights first."""
-        raise RunError(self.refusal)
+        """Raise `refusal`."""
+        raise self.error(self.refusal)
 
     def own(self, block: nn.Module, function: Callable[[], Any]) -> NoReturn:
-        """Raise: load weights first."""
-        raise RunError(self.refusal)
+        """Raise `refusal`."""
+        raise self.error(self.refusal)
 
     def loaded(self, network: LocalNetwork) -> None:
         """Let the network be used again."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ffcore.ranks.memory import accepted, bound, hang_up, lost, machine, mapped, possible
+from ffcore.ranks.memory import accepted, bound, created, hang_up, lost, machine, mapped, possible
 
 if TYPE_CHECKING:
     from ffcore.ranks.group import Group
@@ -147,13 +147,8 @@ class SharedSums:
         if fit:
             return min(fit, key=lambda s: len(s.memory))
         size = max(size, 1)  # also tensors without elements have a message
-        file = os.memfd_create("ffcore")  # without a name, so that nothing is left when a process is killed
-        try:
-            os.posix_fallocate(file, 0, size)  # otherwise a lack of memory kills the process later
-            self._segments.append(_Segment(len(self._segments), mapped(file, size), file))
-        except BaseException:
-            os.close(file)
-            raise
+        file, memory = created(size)
+        self._segments.append(_Segment(len(self._segments), memory, file))
         return self._segments[-1]
 
     def close(self) -> None:

@@ -19,8 +19,8 @@ from ffcore.engine.measures import measures_of, own_measures
 from ffcore.engine.metrics import Accuracy, Measures
 from ffcore.errors import UserError, expect
 from ffcore.interfaces import Batch, Task
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import mapped, rows
-from ffcore.local.modes import evaluating
 from ffcore.network import Network
 from ffcore.run.device import Places, in_turn
 from ffcore.run.evaluate import open_data

@@ -23,7 +23,7 @@ from ffcore.data.images import Dataset, Split
 from ffcore.data.split import permutation
 from ffcore.errors import UserError, expect, expect_time
 from ffcore.interfaces import Task
-from ffcore.local.modes import modes_kept
+from ffcore.interfaces.modes import modes_kept
 from ffcore.network import Network
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.schema import Recipe

@@ -91,11 +91,7 @@ class PvN(Objective):
         Raises:
             ValueError: when there is one class only: there are no others, whose mean is g⁻.
         """
-        if context.classes < 2:
-            raise ValueError(
-                f"objective {type(self).__name__.lower()}: block {context.name}: all samples are of one "
-                "class; positive versus negative needs two classes or more"
-            )
+        context.refuse_one_class(f"objective {type(self).__name__.lower()}", "positive versus negative")
 
     def forward(self, goodness: Tensor, views: Views) -> Tensor:
         """(R, J) → a scalar."""

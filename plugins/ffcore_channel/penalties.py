@@ -81,11 +81,7 @@ class AssignmentEntropy(_OfAssignment):
             ValueError: when the goodness is not a `ChannelAssignment`, or there is one class only: ln K is 0.
         """
         super().setup(context)
-        if context.classes < 2:
-            raise ValueError(
-                f"penalty assignment-entropy: block {context.name}: all samples are of one class; the "
-                "entropy needs two classes or more"
-            )
+        context.refuse_one_class("penalty assignment-entropy", "the entropy")
 
     def forward(self, out: Out, block: Block, views: Views) -> Tensor:
         """Return the weighted term."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ffcore.errors import UserError
 from ffcore.interfaces import Block, Context, LayerRule, Out, Ranks, Views, c99, ranks
 from ffcore.interfaces.affine import columns, set_weight
+from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.network import Handoff
 from ffcore.interfaces.rule import Call, Solution
 from ffcore.options import NonNegative
@@ -70,15 +71,9 @@ class Ridge(LayerRule):
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Run the block; in front of a head, from the second epoch on in evaluation mode; see this module."""
-        fixed = self.settled and self.of == "goodness"
-        learning = [part for part in cast(nn.Module, block).modules() if part.training] if fixed else []
-        try:
-            for part in learning:
-                part.training = False
+        fixed = [cast(nn.Module, block)] if self.settled and self.of == "goodness" else []
+        with evaluating(*fixed):
             return super().run(block, inputs, views, handoff)
-        finally:
-            for part in learning:
-                part.training = True
 
     @torch.no_grad()
     def learn(self, window: Sequence[Call], views: Views) -> Sequence[Mapping[str, Tensor]]:

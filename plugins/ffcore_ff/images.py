@@ -56,8 +56,8 @@ class Hybrid(_WrongImages):
     """Mix of two images by a mask m of blobs, m·x + (1 − m)·x' (Hinton 2022, 3.2).
 
     x' is another sample of the batch. The mask is a random bit image that is blurred several times and cut at
-    1/2. Short-range correlations are those of real images, long-range correlations are not. For a single
-    sample that is left over at the end of an epoch, x' is the sample itself, turned by 180°.
+    1/2. Short-range correlations are those of real images, long-range correlations are not. In a batch
+    of one sample x' is the sample itself, turned by 180°.
 
     Args:
         blurs: number of blurs of the mask. The paper does not state it; re-implementations use 5 or 6.

@@ -74,11 +74,7 @@ class Similarity(Penalty):
         Raises:
             ValueError: when there is one class only.
         """
-        if context.classes < 2:
-            raise ValueError(
-                f"penalty similarity: block {context.name}: all samples are of one class; similarity needs "
-                "two classes or more"
-            )
+        context.refuse_one_class("penalty similarity", "similarity")
         self.between = -1 / (context.classes - 1)
         self.features = None if context.task is None else context.task.features
         channels = context.shape[self.features or 0]
