@@ -27,7 +27,7 @@ from ffcore.errors import RunError, UserError, expect, typed
 from ffcore.interfaces import Augmentation, Batch, Component, Idle, Progress, Views, shared_by
 from ffcore.interfaces.batch_rng import mix
 from ffcore.local import BlockOptimizers, block_optimizers
-from ffcore.local.given import formats_named
+from ffcore.local.given import finite, formats_named
 from ffcore.local.optimizers import Make, refuse_others
 from ffcore.network import FITTING, Network
 from ffcore.private import HOOK_NAME
@@ -388,6 +388,6 @@ class ForwardOnly(L.LightningModule):
             self.log(f"{split}_{name}", metrics[name], logger=self._logging)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the predictions of a batch or a tensor of samples: classes (N,), or those of the task."""
+        """Return the predictions of a batch or a tensor of samples, as `Network.predict`; NaN is refused."""
         x = batch if isinstance(batch, Tensor) else as_batch(batch, self.distribution.ranks, self.net).x
-        return self.net.task.predict(self.scores(x))
+        return self.net.task.predict(finite(self.scores(x)))

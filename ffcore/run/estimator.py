@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Task
+from ffcore.local.given import finite
 from ffcore.run.samples import class_numbers
 from ffcore.tasks import Classification
 
@@ -86,8 +87,9 @@ class TrainedEstimator(ABC):
 
         Raises:
             UserError: as for `scores`.
+            RunError: a score is NaN, as those of weights that are not finite.
         """
-        return like(x, self._task.predict(self._scores(x)))
+        return like(x, self._task.predict(finite(self._scores(x))))
 
     @overload
     def predict_proba(self, x: Tensor) -> Tensor: ...
@@ -127,7 +129,7 @@ class TrainedEstimator(ABC):
             raise UserError(
                 f"score: is the accuracy of classes; use ffcore.evaluate for the task {self._task}"
             )
-        predicted = self._scores(x).argmax(1).cpu().numpy()
+        predicted = finite(self._scores(x)).argmax(1).cpu().numpy()
         expected = class_numbers(y, self.classes)
         if len(predicted) != len(expected):
             raise UserError(f"x has {len(predicted)} samples, but y has {len(expected)} classes")

@@ -186,6 +186,8 @@ def test_a_batch_with_nan_says_what_it_has_changed_and_nothing_is_predicted_from
             net.learn(x, y, optimizers)
         with pytest.raises(RunError, match=f"the scores of sample {0 if norm else 3} are NaN"):
             net.predict(x)
+        with torch.no_grad(), pytest.raises(RunError, match="are NaN"):
+            ffcore.ForwardOnly(net, torch.optim.SGD, lr=0.1).predict_step(x, 0)
 
 
 def test_a_trainer_refuses_samples_that_learn_refuses():

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 import ffcore
 from ffcore.data.arrays import InMemory
 from ffcore.data.digits import Digits
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.run.evaluate import evaluate
 
 
@@ -50,6 +50,14 @@ def test_it_takes_arrays_tensors_lists_and_flat_images(finished):
 def test_other_shapes_raise(finished, shape):
     with pytest.raises(UserError, match=r"the run was trained on \(1, 8, 8\)"):
         ffcore.load(finished.path).predict(np.zeros(shape))
+
+
+def test_nothing_is_predicted_by_weights_that_are_not_finite(finished, test_split):
+    predictor = ffcore.load(finished.path)
+    next(predictor.module.parameters()).data.fill_(torch.nan)
+    for predict in (predictor.predict, lambda x: predictor.score(x, test_split.y[:20])):
+        with pytest.raises(RunError, match="the scores of sample 0 are NaN"):
+            predict(test_split.x[:20])
 
 
 def test_evaluate_repeats_the_results(finished):
