@@ -41,9 +41,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, from the checkout."""
+    """All tests, from the checkout, with those that CI leaves out."""
     session.install("-e", ".[dev]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--thorough", *session.posargs)
 
 
 @nox.session(venv_backend="none")

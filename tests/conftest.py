@@ -20,6 +20,19 @@ torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_addoption(parser):
+    parser.addoption("--thorough", action="store_true", help="also run tests marked thorough")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests marked thorough, unless they are asked for."""
+    if not config.getoption("--thorough"):
+        left = [item for item in items if item.get_closest_marker("thorough")]
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left)
+
+
 FAKE = Path(__file__).parent / "plugin" / "fake.py"
 
 

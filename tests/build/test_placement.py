@@ -15,14 +15,13 @@ from ffcore.recipe.load import names
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "placement.py"
 
-# Twins by backpropagation have the layers of their recipes, and these groups the networks of others. One twin
-# stays, for its algorithm.
-COPIES = ("audit/", "fashion-mnist/", "kmnist/", "cifar100/")
-RECIPES = [
-    name
-    for name in names()
-    if name == "digits/backprop" or not (name.endswith("backprop") or name.startswith(COPIES))
-]
+# Twins by backpropagation have the layers of their recipes; one stays, for its algorithm. Of recipes of one
+# name for several data sets, which differ in sizes, one is tried: that of digits, if there is one.
+BY_NAME = {}
+for recipe in sorted(names(), key=lambda name: not name.startswith("digits/")):
+    if recipe == "digits/backprop" or not recipe.endswith("backprop"):
+        BY_NAME.setdefault(recipe.partition("/")[2], recipe)
+RECIPES = sorted(BY_NAME.values())
 
 WRONG = """
 import torch

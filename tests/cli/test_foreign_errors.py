@@ -142,24 +142,13 @@ class Stops(lightning.Callback):
 
 def test_an_exit_of_the_process_is_an_error_of_a_run_and_of_a_sweep(tmp_path):
     (tmp_path / "leaving.py").write_text(EXITS)
-    command = [
-        sys.executable,
-        "-m",
-        "ffcore",
-        "run",
-        "digits/ff",
-        "trainer.max_epochs=1",
-        "trainer.threads=1",
-    ]
-    command += ["network=[{kind: 'leaving:Leaves'}]"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert re.fullmatch(r"error: forward called os\._exit\(0\) \(.*leaving\.py:\d+\)\n", run.stderr)
-    sweep = subprocess.run(
-        [*command, "--seeds", "1"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "ffcore", "run", "digits/ff", "--seeds", "1", "--run-dir", "one"]
+    command += ["trainer.max_epochs=1", "trainer.threads=1", "network=[{kind: 'leaving:Leaves'}]"]
+    sweep = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert sweep.returncode == 1
     assert sweep.stdout.count("failed: error: forward called os._exit(0)") == 1
+    run = (tmp_path / "one/seed-1.log").read_text()
+    assert re.search(r"^error: forward called os\._exit\(0\) \(.*leaving\.py:\d+\)$", run, re.MULTILINE)
 
 
 @pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_train_batch_end", "on_validation_end"])

@@ -150,6 +150,7 @@ def test_resume_runs_the_failed_run_of_a_sweep_again(place, capsys):
     assert (place / "both/seed-1/results.json").read_bytes() == results
 
 
+@pytest.mark.thorough
 def test_a_sweep_writes_reports_on_request_also_when_resumed(place, capsys):
     assert main([*RUN, "--seeds", "1", "--run-dir", "one", "--report"]) == 0
     assert (place / "one/seed-1/report.html").is_file()

@@ -45,6 +45,7 @@ def test_scores_in_eight_bits_are_close_to_those_of_torch(tmp_path: Path) -> Non
     assert 0 < np.abs(scores - expected).max() < 0.03 * np.abs(expected).max()
 
 
+@pytest.mark.thorough
 def test_a_network_learns_digits_in_eight_bits(tmp_path: Path) -> None:
     digits = load_digits()
     x, y = (digits.images[:, None] / 16).astype(np.float32), digits.target.astype(np.int64)

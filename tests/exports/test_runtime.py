@@ -29,7 +29,14 @@ def test_exporter_and_runtime_which_share_no_code_agree_on_the_format() -> None:
     assert bundle.sampled(value).tolist() == edge_golden.sampled(value.numpy()).tolist()
 
 
-@pytest.mark.parametrize("name", ["forward-forward", "hard negatives and a readout", "channel classes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forward-forward",
+        "hard negatives and a readout",
+        pytest.param("channel classes", marks=pytest.mark.thorough),
+    ],
+)
 def test_two_epochs_on_a_device_are_those_of_torch(name: str, tmp_path: Path) -> None:
     net = network(name)
     net.seed = 7
@@ -86,6 +93,7 @@ def test_weights_that_a_device_has_learned_go_back_to_torch(tmp_path: Path) -> N
     assert not np.allclose(net.scores(x).numpy(), learner.scores(x.numpy()), rtol=1e-2)
 
 
+@pytest.mark.thorough
 def test_a_graph_a_block_learns_as_one_graph_does(tmp_path: Path) -> None:
     net = network("forward-forward")
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.05, momentum=0.9, dampening=0.9)
@@ -101,6 +109,7 @@ def test_a_graph_a_block_learns_as_one_graph_does(tmp_path: Path) -> None:
     assert max(np.abs(whole[name] - parts[name]).max() for name in whole) < 1e-6
 
 
+@pytest.mark.thorough
 def test_a_schedule_that_changes_in_every_step_has_a_graph_for_each_turn(tmp_path: Path) -> None:
     net = ffcore.from_recipe(
         "digits/ff",

@@ -101,7 +101,10 @@ def test_the_network_and_the_callers_random_numbers_stay_as_they_are() -> None:
     assert net.batches == 0
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.thorough] if name == "predictive" else []) for name in NETWORKS],
+)
 def test_the_traced_step_takes_any_number_of_rows(name: str) -> None:
     x, y = samples(7)
     step = LearningStep(network(name), None, FIRST, x, y)

@@ -181,21 +181,24 @@ CASES = {
     "alone": lambda folder: finish(folder, ["-m", "ffcore"]),
     "under torchrun": finish_again,
     "Ctrl-C": interrupt,
-    "first killed": lambda folder: kill(folder, "first"),
     "second killed": lambda folder: kill(folder, "second"),
     "port in use": take_the_port,
+    "a program whose first run does not": call_twice,
+}
+THOROUGH = {
+    "first killed": lambda folder: kill(folder, "first"),
     "terminated": terminate,
     "a program whose first run fails": lambda folder: call_twice(folder, "fails"),
-    "a program whose first run does not": call_twice,
 }
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
+def case(tmp_path_factory, pytestconfig):
     """Returns the outcome and the directory of a case. Two cases run at a time: they mostly wait."""
-    folders = {name: tmp_path_factory.mktemp("case") for name in CASES}
+    cases = CASES | THOROUGH if pytestconfig.getoption("--thorough") else CASES
+    folders = {name: tmp_path_factory.mktemp("case") for name in cases}
     with ThreadPoolExecutor(2) as pool:
-        found = {name: pool.submit(happen, folders[name]) for name, happen in CASES.items()}
+        found = {name: pool.submit(happen, folders[name]) for name, happen in cases.items()}
         yield lambda name: (found[name].result(), folders[name])
         pool.shutdown(wait=False, cancel_futures=True)
         for process in STARTED:
@@ -262,7 +265,7 @@ def test_ctrl_c_stops_all_ranks_after_the_same_step_and_one_process_resumes(case
     assert len(rows(folder / "run")) > before
 
 
-@pytest.mark.parametrize("which", ["first", "second"])
+@pytest.mark.parametrize("which", [pytest.param("first", marks=pytest.mark.thorough), "second"])
 def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_be_resumed(case, which):
     process, folder = case(f"{which} killed")
     assert process.ranks == 2
@@ -284,6 +287,7 @@ def test_a_port_in_use_is_named_and_nothing_is_left(case):
     assert not process.left
 
 
+@pytest.mark.thorough
 def test_a_terminated_rank_pauses_the_run_as_ctrl_c_does(case):
     process, _ = case("terminated")
     assert process.code == 130, process.err
@@ -292,6 +296,7 @@ def test_a_terminated_rank_pauses_the_run_as_ctrl_c_does(case):
     assert not process.left
 
 
+@pytest.mark.thorough
 def test_a_program_can_run_again_after_a_failed_run(case):
     process, _ = case("a program whose first run fails")
     assert process.code == 0, process.err
