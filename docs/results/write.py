@@ -1,9 +1,10 @@
-"""Write the pages and pictures beside this file from the results stored here: python docs/results/write.py.
+"""Write the pages and pictures beside this file, and the table of the project's README.
 
-Numbers in tables are never typed by hand. Metrics of runs come from the *.json that keep.py writes here, test
-errors of papers from the recipes, deviations from the numbered lists of the plugins' pages, costs from the
-output of tests/bench/costs.py. surprises.md is the text of "What surprised us", with names of metrics in
-braces; numbers from trials that were not kept are typed there and marked as such.
+Run it by ``python docs/results/write.py``. Numbers in tables are never typed by hand: metrics of runs come
+from the *.json that keep.py writes here, test errors of papers from the recipes, deviations from the numbered
+lists of the plugins' pages, costs from the output of tests/bench/costs.py. surprises.md is the text of "What
+surprised us", with names of metrics in braces; numbers from trials that were not kept are typed there and
+marked as such.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterable
 
 import details
+import headlines
 import pictures
 from choice import Choice
 from kept import HERE, costs, duration, percent
@@ -126,8 +128,9 @@ We had no GPU for the larger ones.
 
 
 def main() -> None:
-    """Write the pages, and the pictures whose curves have changed."""
+    """Write the pages, the table of the project's README, and the pictures whose curves have changed."""
     pages = Pages()
+    headlines.README.write_text(headlines.readme(pages.choice), encoding="utf-8")
     for name, text in pages.files():
         (HERE / name).write_text(text, encoding="utf-8")
     pictures.write(pages.choice)

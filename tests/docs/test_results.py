@@ -39,6 +39,13 @@ def test_the_pages_of_results_are_up_to_date(pages) -> None:
         assert (RESULTS / name).read_text(encoding="utf-8") == text
 
 
+def test_the_table_of_the_readme_is_up_to_date(written: ModuleType, pages) -> None:
+    headlines = written.headlines
+    text = headlines.README.read_text(encoding="utf-8")
+    assert headlines.readme(pages.choice) == text
+    assert all(f"| `{variant.split()[0]}` |" in text for variant in headlines.SHOWN)
+
+
 def test_the_pictures_show_the_kept_curves(written: ModuleType, pages) -> None:
     pictures = written.pictures
     for data in pictures.DATA:
