@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -132,6 +133,8 @@ def localize(
     except BaseException:  # also KeyboardInterrupt: never leave the model half changed
         _restored(model, model)
         raise
+    for detour in _detours(model):
+        detour.network = weakref.ref(net)
     net.local.register_module("parts", nn.ModuleDict({block_name(n): PartsOf(b) for n, b in blocks.items()}))
     return net
 
@@ -147,11 +150,18 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
     """
     expect("model", model, nn.Module, "a torch module, or the network that localize returned")
     body = model.local.body if isinstance(model, Network) else model
-    if not any(isinstance(vars(part).get("forward"), Detour) for part in body.modules()):
+    detours = _detours(body)
+    if not detours:
         raise UserError("delocalize: the model has no local blocks of localize")
-    if isinstance(model, Network):
-        model.local.follow(_Delocalized())
+    for net in {model, *(each.network() for each in detours if each.network is not None)}:
+        if isinstance(net, Network):
+            net.local.follow(_Delocalized())
     return _restored(model, body)
+
+
+def _detours(body: nn.Module) -> list[Detour]:
+    found = (vars(part).get("forward") for part in body.modules())
+    return [each for each in found if isinstance(each, Detour)]
 
 
 class _Delocalized(Refusing):

@@ -1,5 +1,7 @@
 """What loops of torch users do: schedulers, autocast, shared parts, loaders, odd models and bad batches."""
 
+import copy
+import pickle
 import warnings
 from contextlib import nullcontext
 
@@ -148,12 +150,14 @@ def test_a_packed_sequence_is_refused():
         )
 
 
-def test_a_delocalized_network_says_so():
+@pytest.mark.parametrize("given", ["network", "model"])
+def test_a_delocalized_network_says_so(given):
     model = nn.Sequential(nn.Sequential(nn.Linear(12, 10), nn.ReLU()), nn.Linear(10, 3))
     x, y = samples()
     net = ffcore.localize(model, "0", head="1", example=x[:2], classes=3, algorithm=LOCAL, **ERRORS)
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
-    assert ffcore.delocalize(net)(x).shape == (40, 3)
+    pickle.loads(pickle.dumps(copy.deepcopy(net))).predict(x)
+    assert ffcore.delocalize(net if given == "network" else model)(x).shape == (40, 3)
     for use in (lambda: net.predict(x), lambda: net.learn(x, y, optimizers)):
         with pytest.raises((UserError, RuntimeError), match="this network was delocalized: use the model"):
             use()
