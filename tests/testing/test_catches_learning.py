@@ -251,3 +251,39 @@ def test_a_box_that_cannot_be_closed_twice_is_caught(register):
 def test_each_block_has_its_own_copy_of_a_rule(register):
     register("rule", Gathering)
     run_check("rule", "mine", "moves every block")
+
+
+class Projected(LearningRule):
+    """The class of a sample, through a fixed random matrix that is drawn in `setup`, is the error."""
+
+    def setup(self, context):
+        self.register_buffer("back", torch.randn(context.classes, *context.shape))
+
+    def learn(self, window, views):
+        ((block, _, out),) = window
+        if block.goodness.form != "class":
+            raise ValueError("needs classes")
+        parameters = list(block.body.parameters())
+        found = torch.autograd.grad(out.activity, parameters, self.back[views.y])
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+        return [{}]
+
+
+class Forgetful(Projected):
+    """Its matrix is missing in the state."""
+
+    def setup(self, context):
+        self.back = torch.randn(context.classes, *context.shape)
+
+
+def test_a_rule_may_draw_in_its_setup_what_it_stores(register):
+    register("rule", Projected)
+    run_check("rule", "mine", "repeats itself in evaluation")
+    run_check("rule", "mine", "state makes another one equal")
+
+
+def test_a_rule_that_does_not_store_what_it_has_drawn_is_caught(register):
+    register("rule", Forgetful)
+    with pytest.raises(AssertionError, match="state_dict is incomplete"):
+        run_check("rule", "mine", "state makes another one equal")

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.interfaces import ALONE, Block, LearningRule
 from ffcore.interfaces.goodness import Form
 from ffcore.local import LocalNetwork
 from ffcore.testing.example import Example
-from ffcore.testing.scenery import FEATURES, N, Placed, network, numbers, pair, single
+from ffcore.testing.scenery import FEATURES, N, Placed, network, numbers, pair, single, taught
 
 FORMS: tuple[Form, ...] = ("energy", "class")
 
 
 def place_rule(example: Example, seed: int = 0) -> Placed:
-    """Set up a rule; its use returns the weights of two layers after an epoch."""
+    """Set up a rule in networks; its use returns the weights of two layers after an epoch."""
     rule: LearningRule = example.make(seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # of what a rule draws in its setup
+        nets = {form: network(form, rule, _units(rule)) for form in FORMS}
+    part = nn.ModuleList(block.rule for net in nets.values() for block in net.blocks)
 
     def use() -> Tensor:
-        nets = [net for net, _ in _learned(rule)]
-        return torch.cat([p.detach().flatten() for net in nets for p in net.parameters()])
+        learned = _learned(rule, nets)
+        return torch.cat([p.detach().flatten() for net, _ in learned for p in net.parameters()])
 
-    return Placed(rule, use)
+    return Placed(part, use)
 
 
 def check_rule_moves_every_block(example: Example) -> None:
@@ -55,12 +60,19 @@ def _units(rule: LearningRule) -> int:
     return getattr(rule, "example_units", None) or 8
 
 
-def _learned(rule: LearningRule) -> list[tuple[LocalNetwork, list[tuple[Block, Mapping[str, Tensor]]]]]:
-    """Return a network for each form of goodness that the rule accepts, after an epoch of three batches."""
+def _learned(
+    rule: LearningRule, nets: Mapping[Form, LocalNetwork] | None = None
+) -> list[tuple[LocalNetwork, list[tuple[Block, Mapping[str, Tensor]]]]]:
+    """Return a network for each form of goodness that the rule accepts, after an epoch of three batches.
+
+    Args:
+        rule: the rule.
+        nets: networks with the rule, of which copies learn; None: new ones.
+    """
     taken = []
     refused = ""
     for form in FORMS:
-        net = network(form, rule, _units(rule))
+        net = network(form, rule, _units(rule)) if nets is None else taught(copy.deepcopy(nets[form]))
         record: list[tuple[Block, Mapping[str, Tensor]]] = []
         net.record = lambda block, terms, samples, record=record: record.append((block, terms))
         try:
