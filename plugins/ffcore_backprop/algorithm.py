@@ -14,8 +14,8 @@ from ffcore_std.pointwise import output_layer
 class Backprop(Algorithm):
     """Backpropagation through all blocks, from the cross-entropy of a linear head.
 
-    The blocks of the recipe keep body, handoff and optimiser, without goodness, objective and penalties. So
-    ``algorithm.kind=backprop`` gives the twin of a recipe.
+    The blocks of the recipe keep body, handoff and optimiser, without goodness, objective, penalties, loss
+    and learning rule. So ``algorithm.kind=backprop`` gives the twin of a recipe.
 
     Args:
         pool: whether the head reads the mean of every channel instead of all pixels of the last block.
@@ -25,7 +25,13 @@ class Backprop(Algorithm):
     reads: ClassVar[frozenset[Target]] = frozenset({"class", "labels", "values"})
     positions: ClassVar[bool] = True
     schedule: ClassVar[str] = "one-window"
-    block: ClassVar[Mapping[str, Any]] = {"goodness": None, "objective": None, "penalties": {}}
+    block: ClassVar[Mapping[str, Any]] = {
+        "goodness": None,
+        "objective": None,
+        "penalties": {},
+        "loss": None,
+        "rule": None,
+    }
 
     def __init__(self, pool: bool = False, label_smoothing: BelowOne = 0.0) -> None:
         super().__init__()

@@ -48,6 +48,14 @@ def test_learns_as_a_plain_mlp_does():
     torch.testing.assert_close(made.algorithm.scores(x, made.network)[0], mlp(x).detach(), rtol=0, atol=1e-5)
 
 
+def test_a_rule_and_a_loss_of_the_recipe_are_left_out():
+    plain = module()
+    for block in ({"rule": "forward-projection"}, {"loss": "self-contrastive"}):
+        made = module(block=block)
+        assert [type(b.rule) for b in made.network.blocks] == [type(b.rule) for b in plain.network.blocks]
+        assert [b.loss is None for b in made.network.blocks] == [True, True, False]
+
+
 def test_a_readout_learns_beside_it():
     made = module(readouts={"readout": "softmax"})
     made.algorithm.learn(batch(0), made.network)
