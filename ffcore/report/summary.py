@@ -151,6 +151,8 @@ def _split(run: RunRecord) -> str:
         return ""
     if not (size := cut.get("count")):
         return "none"
+    if cut.get("from") == "data":
+        return f"{plural(size, 'sample')}, given with the data"
     return f"{plural(size, 'sample')} of {cut.get('from', '?')}, drawn with seed {cut.get('seed', '?')}"
 
 

@@ -56,6 +56,7 @@ def results_of(
         spent: ``wall_s, peak_memory`` of the whole run.
         concluded: single numbers that the algorithm computed from the trained network.
     """
+    drawn = data.images.val is None  # not given with the data
     return {
         "format": FORMAT,
         "recipe": recipe.name,
@@ -91,9 +92,8 @@ def results_of(
         **_task(module),
         "split": {
             "validation": {
-                "from": "train",
                 "count": len(data.val) if data.val is not None else 0,
-                "seed": recipe.data.split_seed,
+                **({"from": "train", "seed": recipe.data.split_seed} if drawn else {"from": "data"}),
             },
             **({"test": {"from": "validation"}} if _tested_on_validation(data) else {}),
         },

@@ -62,7 +62,9 @@ def test_a_run_directory_has_all_files(run):
     }
     assert run.results.test.accuracy > 0.5
     assert run.results.seed == 3
-    assert json.loads((run.path / "results.json").read_text())["split"]["validation"]["count"] == 200
+    split = json.loads((run.path / "results.json").read_text())["split"]["validation"]
+    assert split == {"count": 200, "from": "data"}  # given as val: not drawn from train with a seed
+    assert "200 samples, given with the data" in (run.path / "report.md").read_text()
 
 
 def test_early_exits_of_a_network_made_in_python_are_chosen_in_python(run):
