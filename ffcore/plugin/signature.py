@@ -163,9 +163,9 @@ def imported_signature(target: Callable[..., Any], supplied: tuple[str, ...] = (
             docs |= _argument_docs(each.__doc__) if each.__module__ != _MODULE else {}
     docs |= _argument_docs(init.__doc__)
     arguments = []
-    parameters = [*inspect.signature(init).parameters.values()]
+    parameters = [*inspect.signature(init).parameters.values()][inspect.isclass(target) :]  # without self
     for arg in parameters:
-        if arg.name in ("self", *supplied) or arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
+        if arg.name in supplied or arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
             continue
         if arg.name not in hints:
             if arg.default is not REQUIRED:
@@ -231,8 +231,8 @@ def _arguments(
     missing: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults))
     pairs = [*zip(positional, [*missing, *args.defaults], strict=True)]
     pairs += zip(args.kwonlyargs, args.kw_defaults, strict=True)
-    for arg, default in pairs:
-        if arg.arg in ("self", *supplied):
+    for arg, default in pairs[node.name == "__init__" :]:  # without self
+        if arg.arg in supplied:
             continue
         if arg.annotation is None:
             if default is not None:

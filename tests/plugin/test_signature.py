@@ -262,3 +262,13 @@ for noun in set(NOUNS) - {"recipe", "report_section", "command", "accelerator", 
         assert "torch" not in sys.modules and "lightning" not in sys.modules, entry.title
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Short:
+    def __init__(s, units: int, wide: bool = False): ...  # noqa: N805
+
+
+def test_the_first_argument_of_a_constructor_may_have_another_name_than_self():
+    read = source_signature(f"{__name__}:Short")
+    for signature in (imported_signature(Short), read):
+        assert [argument.name for argument in signature.arguments] == ["units", "wide"]
