@@ -7,11 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ffcore.blame import blaming
 from ffcore.data.images import Dataset, ImageSet
 from ffcore.errors import UserError
+from ffcore.plugin import manager
+from ffcore.plugin.manager import Plugins
 from ffcore.ranks import join
+from ffcore.recipe.errors import RecipeError
+from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
+from ffcore.recipe.text import parse
+from ffcore.recipe.tree import FROM_PYTHON, Tree
 from ffcore.run import start
 from ffcore.run.train import Job, reporter
 from ffcore.tasks import Classification
@@ -35,8 +43,10 @@ class Facts:
 def checker() -> Callable[[Recipe], Facts]:
     """Returns a function that raises what `train` would raise for a recipe. It reads each data set once."""
     read: dict[str, Dataset] = {}
+    elsewhere = Plugins.load(manager.current().files)
 
     def check(recipe: Recipe) -> Facts:
+        _refuse_unknown(recipe, elsewhere)
         join.check(recipe)
         name = repr(recipe.data.dataset.dump())
         with blaming(UserError), tempfile.TemporaryDirectory() as folder:
@@ -49,6 +59,27 @@ def checker() -> Callable[[Recipe], Facts]:
         return Facts(job.data.val is not None, None if plain else task.headline, task.lower)
 
     return check
+
+
+def _refuse_unknown(recipe: Recipe, elsewhere: Plugins) -> None:
+    """Raise if a recipe names a component that the plugins of another process do not have.
+
+    Raises:
+        UserError: with what to do instead.
+    """
+    here = manager.current()
+    tree = Tree(parse(dump(recipe), recipe.name).data, {(): FROM_PYTHON})
+    manager.use(elsewhere)
+    try:
+        Recipe.model_validate(tree.data)
+    except ValidationError as error:
+        raise UserError(
+            f"{RecipeError.from_validation(error, tree)}. Each run of a sweep is a process, which knows "
+            "installed plugins and files of ffcore.add_plugin, but no components that ffcore.register has "
+            "added here; name a class as package.module:Class"
+        ) from None
+    finally:
+        manager.use(here)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import ffcore
 from ffcore.cli.main import main
 from ffcore.errors import UserError
 from ffcore.sweeps.swept import Swept
+from ffcore_ff.goodness import SumSquares
 
 SWEEP = ["sweep", "digits/ff", "trainer.max_epochs=1", "trainer.threads=1", "network.0.repeat=1"]
 LR = "optimizer.lr=log:1e-4:1e-2"
@@ -123,6 +124,14 @@ def test_a_grid_from_python_is_that_of_the_command(place, capsys):
 def test_bad_arguments_are_refused(place, search, options, expected):
     with pytest.raises(UserError, match=expected):
         ffcore.sweep("digits/ff", search, **options)
+    assert not list(place.iterdir())
+
+
+def test_a_component_of_this_process_alone_is_refused(place, plugins):
+    plugins.register("goodness", "of-this-process", SumSquares)
+    chosen = {"block.goodness.kind": "of-this-process"}
+    with pytest.raises(UserError, match=r"(?s)'of-this-process' is not a goodness.*package\.module:Class"):
+        ffcore.sweep("digits/ff", {"optimizer.lr": [1e-3, 3e-3]}, **chosen)
     assert not list(place.iterdir())
 
 
