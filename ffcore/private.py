@@ -33,6 +33,15 @@ def version(t: Tensor) -> int:
     return t._version
 
 
+def attention_on_a_cpu() -> tuple[Any, Any]:
+    """Return the operations of torch's attention on a CPU, forward and backward."""
+    aten = torch.ops.aten
+    return (
+        aten._scaled_dot_product_flash_attention_for_cpu,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward,
+    )
+
+
 def decompositions(*operations: Any) -> dict[Any, Callable[..., Any]]:
     """Return torch's decompositions of operations to simpler ones, by operation."""
     from torch._decomp import get_decompositions

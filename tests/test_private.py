@@ -123,3 +123,17 @@ def test_a_dispatch_mode_sees_every_operation() -> None:
     with Noting():
         torch.ones(2) + 1
     assert torch.ops.aten.add.Tensor in seen
+
+
+def test_attention_on_a_cpu_is_these_operations() -> None:
+    q = torch.rand(2, 1, 3, 4, requires_grad=True)
+    seen = []
+
+    class See(private.DispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(function.overloadpacket)
+            return function(*args, **(kwargs or {}))
+
+    with See():
+        nn.functional.scaled_dot_product_attention(q, q, q).sum().backward()
+    assert set(private.attention_on_a_cpu()) <= set(seen)

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.interfaces import Out, Views
 from ffcore.interfaces.modes import evaluating
 from ffcore.local.block import LocalBlock
 from ffcore.local.loss import PenaltyLoss
 from ffcore.local.network import LocalNetwork
+from ffcore.local.operations import counter
 
 NEGLIGIBLE = 1_000_000
 """Multiplications of a head that take no time worth a message."""
@@ -33,9 +33,10 @@ class Cost:
 
     Attributes:
         parameters: number of parameters, trainable or fixed.
-        multiplications: in matrix products and convolutions of a forward pass of one sample.
-        kept: bytes that autograd keeps for backward, for one sample, without parameters. Closed forms of
-            gradients keep less.
+        multiplications: in matrix products and convolutions of a forward pass of one sample, in all calls of
+            the block.
+        kept: bytes that autograd keeps for backward in one call, for one sample, without parameters. Closed
+            forms of gradients keep less.
     """
 
     parameters: int
@@ -100,8 +101,8 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
         return None  # a body that needs other values than zeros, or a penalty that needs other views
     heads = [p for part in _heads(block) for p in part.parameters()]
     return BlockCost(
-        body.cost(sum(p.numel() for p in block.body.parameters())),
-        head.cost(sum(p.numel() for p in heads)),
+        body.cost(sum(p.numel() for p in block.body.parameters()), block.calls),
+        head.cost(sum(p.numel() for p in heads), block.calls),
     )
 
 
@@ -136,14 +137,14 @@ class _Counter:
     def __init__(self, seen: dict[int, int]) -> None:
         self._seen = seen
         self._before, self._bytes = sum(seen.values()), 0
-        self._flops = FlopCounterMode(display=False)
+        self._operations = counter()
         self._stack = ExitStack()
         self._kept: list[Tensor] = []  # alive until the end, so that no address is used twice
 
     def __enter__(self) -> None:
         hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda t: t)
         self._stack.enter_context(hooks)
-        self._stack.enter_context(self._flops)
+        self._stack.enter_context(self._operations)
 
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
@@ -154,7 +155,8 @@ class _Counter:
         self._seen.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes())
         return t
 
-    def cost(self, parameters: int) -> Cost:
+    def cost(self, parameters: int, calls: int) -> Cost:
         """Return the cost of the part, for one sample."""
         # two operations a multiplication
-        return Cost(parameters, self._flops.get_total_flops() // (2 * _ROWS), self._bytes // _ROWS)
+        products = calls * self._operations.get_total_flops() // (2 * _ROWS)
+        return Cost(parameters, products, self._bytes // _ROWS)

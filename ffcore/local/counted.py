@@ -7,8 +7,7 @@ N samples; R rows = all views of a batch.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -16,12 +15,12 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.interfaces import LabelledInput
 from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
 from ffcore.local.network import LocalNetwork
+from ffcore.local.operations import counter
 from ffcore.local.passes import Pass
 from ffcore.local.plan import Place
 
@@ -49,27 +48,6 @@ class Held:
         return Held(self.floats / number, self.others / number)
 
 
-_BACKWARD = torch.ops.aten.convolution_backward
-
-
-def _of_backward(
-    up: Sequence[int], x: Sequence[int], weight: Sequence[int], *others: Any, out_shape: Any = None
-) -> int:
-    """Return the operations of a convolution's backward pass; torch counts those of groups too often.
-
-    Args:
-        up: shape of the derivative by the output.
-        x: shape of the input.
-        weight: shape of the weight, (U, C/groups, …).
-        others: further arguments: bias, stride, padding, dilation, transposed, padding, groups, mask.
-        out_shape: shapes of the results.
-    """
-    transposed, mask = others[4], others[7]
-    places = x if transposed else up
-    forward: int = 2 * places[0] * math.prod(places[2:]) * math.prod(weight)
-    return forward * (bool(mask[0]) + bool(mask[1]))
-
-
 class Counter:
     """Counts while it is entered.
 
@@ -88,7 +66,7 @@ class Counter:
         self.products: dict[str, int] = {}
         self.windows: dict[tuple[str, ...], Held] = {}
         self._network = network
-        self._flops = FlopCounterMode(display=False, custom_mapping={_BACKWARD: _of_backward})
+        self._operations = counter()
         self._stack = ExitStack()
         self._current, self._last = OUTSIDE, 0
         every = [network, *network.learners.values()]  # blocks of `localize` are outside the module tree
@@ -109,7 +87,7 @@ class Counter:
         self.windows.clear()
         self._held.clear()
         self._current, self._last = OUTSIDE, 0
-        self._stack.enter_context(self._flops)
+        self._stack.enter_context(self._operations)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -128,7 +106,7 @@ class Counter:
         Args:
             name: the block that runs from now on.
         """
-        total = self._flops.get_total_flops() // 2  # two operations a multiplication
+        total = self._operations.get_total_flops() // 2  # two operations a multiplication
         if total > self._last:
             self.products[self._current] = self.products.get(self._current, 0) + total - self._last
         before, self._current, self._last = self._current, name, total
@@ -148,7 +126,7 @@ class Counter:
         def inner(*args: Any) -> None:
             self.mark(self._current)
             function(*args)
-            self._last = self._flops.get_total_flops() // 2
+            self._last = self._operations.get_total_flops() // 2
 
         return inner
 

@@ -61,13 +61,14 @@ _OBJECTIVES = {
 class Found:
     """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity.
 
-    ``inputs`` has shape and dtype of each input.
+    ``inputs`` has shape and dtype of each input; ``calls`` is the number of calls in a pass.
     """
 
     in_shape: tuple[int, ...]
     handoff: tuple[int, ...]
     activity: Tensor
     inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
+    calls: int = 1
 
 
 def explore(
@@ -99,7 +100,8 @@ def explore(
         in_shape = tuple(inputs[0].shape[1:]) if inputs else ()
         handoff = tuple(out.handoff.shape[1:])
         seen = Found(in_shape, handoff, out.activity, tuple((tuple(x.shape[1:]), x.dtype) for x in inputs))
-        found.setdefault(cast(LocalBlock, block), seen)
+        before = found.get(cast(LocalBlock, block))
+        found[cast(LocalBlock, block)] = seen if before is None else replace(before, calls=before.calls + 1)
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
@@ -148,7 +150,7 @@ def set_up(
         if block.name in names:
             raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
         names.add(block.name)
-        block.takes = found[block].inputs
+        block.takes, block.calls = found[block].inputs, found[block].calls
         _refuse_targets(block, task)
         block.features = task.features if block.goodness is not None else None
         context = Context(

@@ -17,13 +17,13 @@ from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.blame import title
 from ffcore.errors import UserError
 from ffcore.interfaces import Algorithm, Block, Network, Out, Views
 from ffcore.interfaces.structure import rows
 from ffcore.local.network import LocalNetwork
+from ffcore.local.operations import counter
 from ffcore.local.returned import evidence_of
 
 __all__ = ["Exit", "Stepwise", "exits_of", "multiplications"]
@@ -232,8 +232,8 @@ def multiplications(
         UserError: the algorithm does not compute evidence block by block.
     """
     walk, counted = Stepwise(algorithm, local, exits, x), []
-    with FlopCounterMode(display=False) as flops:
+    with counter() as operations:
         for _ in exits:
             walk.step()
-            counted.append(flops.get_total_flops() // 2 // rows(x))  # two operations a multiplication
+            counted.append(operations.get_total_flops() // 2 // rows(x))  # two operations a multiplication
     return tuple(counted)

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ffcore.blame import title
 from ffcore.engine.module import ForwardOnly
@@ -25,6 +24,7 @@ from ffcore.interfaces import Progress, Schedule, Turn, Turns, Views
 from ffcore.interfaces.modes import evaluating
 from ffcore.local import LocalNetwork, Pass
 from ffcore.local.alone import divisible, parts
+from ffcore.local.operations import counter
 
 T = TypeVar("T")
 
@@ -123,9 +123,9 @@ def counted(network: LocalNetwork, stages: Sequence[nn.Module]) -> list[float]:
         return [turns.operations[stage] / 4 for stage in stages]
     with evaluating(network), torch.no_grad():
         for stage in stages:
-            with FlopCounterMode(display=False) as counter:
+            with counter() as operations:
                 x = here.run([stage], x)
-            costs.append(counter.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
+            costs.append(operations.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
     return costs
 
 
@@ -142,9 +142,9 @@ class _Counting(Turns):
         return self._counted(block, function)
 
     def _counted(self, block: nn.Module, function: Callable[[], T]) -> T:
-        with FlopCounterMode(display=False) as counter:
+        with counter() as operations:
             made = function()
-        self.operations[block] += counter.get_total_flops()
+        self.operations[block] += operations.get_total_flops()
         return made
 
 

@@ -5,6 +5,7 @@ from torch import nn
 import ffcore
 from ffcore.local.costs import costs, large_heads
 
+LOSS = {"goodness": "linear-head", "objective": "cross-entropy"}
 SIM = {"kind": "similarity", "kernel": 1}
 
 
@@ -81,3 +82,20 @@ def test_results_have_the_costs_of_every_block(recipe, options, tmp_path):
         assert block.parameters == 0 or block.multiplications > 0
     heads = {block.name: block.head_parameters for block in run.results.blocks if block.head_parameters}
     assert bool(heads) == (recipe == "digits/channel")
+
+
+def test_a_block_that_the_model_calls_twice_has_the_multiplications_of_both_calls():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+
+        def forward(self, x):
+            return self.layer(self.layer(x))
+
+    net = ffcore.localize(
+        Twice(), "layer", example=torch.zeros(2, 6), classes=5, algorithm="channel-class", **LOSS
+    )
+    cost = costs(net.local)["layer"]
+    assert cost.body.multiplications == 2 * 6 * 6
+    assert cost.head.multiplications == 2 * 6 * 5
