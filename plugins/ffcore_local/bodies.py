@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ffcore.errors import UserError
 from ffcore.interfaces import ranks
 from ffcore.options import Fraction, Positive, Size
 from ffcore_resnet.convolution import refuse_other_than_images
@@ -114,11 +115,11 @@ def normed(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Return the batch norm. A single value a channel, in the last batch of an epoch, has no statistics.
 
     Raises:
-        ValueError: when the first batch has a single value a channel.
+        UserError: when the first batch has a single value a channel.
     """
     if norm.training and x[0, 0].numel() == 1 and _rows(x) == 1:
         if not norm.num_batches_tracked:
-            raise ValueError("batch norm: a batch of one sample has no statistics; use a larger batch_size")
+            raise UserError("batch norm: a batch of one sample has no statistics; use a larger batch_size")
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
     return cast(Tensor, norm(x))
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ffcore.errors import UserError
 from ffcore.interfaces import Block, Context, Out, Penalty, Views
 from ffcore.interfaces.task import by_position
 from ffcore.options import NonNegative
@@ -48,7 +49,8 @@ class Similarity(Penalty):
             the activity itself, without parameters. Dense activities: null, or any side for a linear map.
 
     Raises:
-        ValueError: when there is one class, or the batches have one sample.
+        ValueError: when there is one class.
+        UserError: when the batches have one sample.
     """
 
     couples_samples: ClassVar[bool] = True
@@ -95,7 +97,7 @@ class Similarity(Penalty):
         """Return the weighted term.
 
         Raises:
-            ValueError: when the batches have one sample.
+            UserError: when the batches have one sample.
         """
         assert views.y is not None, "classes are learned from labelled samples"
         h, y = out.activity[: views.samples], views.y
@@ -103,7 +105,7 @@ class Similarity(Penalty):
             h, y = _of_positions(h, views, self.features)
         if h.shape[0] < 2:
             if not self.learned and self.features is None:
-                raise ValueError(
+                raise UserError(
                     "penalty similarity: a batch of one sample has no pairs; use a larger batch_size"
                 )
             return out.activity.sum() * 0.0

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import ffcore
+from ffcore.errors import RunError
 
 BLOCK = {
     "goodness": "linear-head",
@@ -84,5 +85,5 @@ def test_a_last_batch_of_one_sample_is_learned():
 
 @pytest.mark.parametrize(("body", "message"), [("dense-bn", "has no statistics"), ("dense", "has no pairs")])
 def test_batches_of_one_sample_are_refused(body, message):
-    with pytest.raises(ValueError, match=f"a batch of one sample {message}"):
+    with pytest.raises(RunError, match=f"a batch of one sample {message}"):
         trained(network=[{"kind": body, "units": 24}], **{"data.batch_size": 1})
