@@ -182,6 +182,11 @@ def pruning_stays(callback: Any) -> bool:
     return bool(callback._make_pruning_permanent)
 
 
+def prunes_all(callback: Any) -> bool:
+    """Return whether Lightning's `ModelPruning` prunes all weights and biases of the module."""
+    return not callback._parameters_to_prune
+
+
 def numpy_rebuilders() -> tuple[Callable[..., Any], ...]:
     """Return the functions by which NumPy's arrays and scalars are unpickled."""
     import codecs

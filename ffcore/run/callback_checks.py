@@ -20,7 +20,14 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import FOREIGN, UserError, closest
 from ffcore.interfaces import Progress
 from ffcore.local.rules import Gradient
-from ffcore.private import check_at_epoch_end, checks_at_epoch_end, passed_on, pruning_stays, reads_cpu
+from ffcore.private import (
+    check_at_epoch_end,
+    checks_at_epoch_end,
+    passed_on,
+    prunes_all,
+    pruning_stays,
+    reads_cpu,
+)
 from ffcore.ranks.join import divides
 from ffcore.ranks.local import on_gpu
 from ffcore.recipe.schema import Recipe
@@ -262,6 +269,12 @@ def _prunes(callback: Any, given: Given) -> str | None:
     if not pruning_stays(callback):
         return (
             "with make_pruning_permanent: false writes checkpoints that only it can load; remove the option"
+        )
+    strided = [name for name, p in given.module.network.named_parameters() if not p.is_contiguous()]
+    if strided and prunes_all(callback):
+        return (
+            f"cannot rank the weights of convolutions, whose channels lie last in memory: {strided[0]}; "
+            "give it parameters_to_prune from Python, or remove it"
         )
     return None
 

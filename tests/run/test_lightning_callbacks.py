@@ -102,6 +102,11 @@ def early(**options):
             {},
             "remove the option",
         ),
+        (
+            {"kind": "ModelPruning", "options": {"pruning_fn": "l1_unstructured", "amount": 0.1}},
+            {"network": [{"kind": "conv", "channels": 4, "repeat": 2}]},
+            "channels lie last in memory: body.conv2",
+        ),
     ],
 )
 def test_a_condition_that_is_not_met_is_named_before_a_file_is_written(item, more, message, quick, tmp_path):
