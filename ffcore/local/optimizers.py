@@ -151,6 +151,8 @@ def block_optimizers(
             raise UserError(
                 f"{place}: there is no block {unknown[0]!r}; there are {', '.join(blocks.learners)}"
             )
+    if accumulate > 1:
+        refuse_accumulated(blocks)
     in_circuits = blocks.in_circuits
     made = {}
     for name, block in blocks.learners.items():
@@ -158,11 +160,6 @@ def block_optimizers(
             continue
         _refuse_divided(block)
         _refuse_sparse(block)
-        if accumulate > 1 and not block.rule.accumulates:
-            raise UserError(
-                f"accumulate: block {name}: rule {type(block.rule).__name__} learns from every batch by "
-                "itself; use larger batches in place of accumulated ones"
-            )
         chosen = by_name[name] if name in by_name else by_name.get("*", ...)
         if chosen is ...:
             raise UserError(f"optimizers: block {name} has none; name it, or give one for '*'")
@@ -212,6 +209,25 @@ def refuse_others(optimizers: BlockOptimizers, blocks: LocalNetwork) -> None:
             raise UserError(
                 f"optimizers: that of block {name} holds parameters of another network; make new ones with "
                 "ffcore.optimizers(net, …)"
+            )
+
+
+def refuse_accumulated(network: LocalNetwork) -> None:
+    """Raise if a part of a network cannot learn from accumulated batches.
+
+    Raises:
+        UserError: with the block whose rule changes parameters with every batch, or the box that overlaps.
+    """
+    for name, block in network.learners.items():
+        if block.trainable and not block.rule.accumulates:
+            raise UserError(
+                f"accumulate: block {name}: rule {type(block.rule).__name__} learns from every batch by "
+                "itself; use larger batches in place of accumulated ones"
+            )
+    for box in network.boxes:
+        if box.overlap:
+            raise UserError(
+                f"{box.where}: overlap: does not work with accumulated batches; set overlap to false"
             )
 
 

@@ -59,13 +59,13 @@ class Overlap(Route):
         """Let the stages before a box learn from this batch, and those after it from the one before.
 
         Raises:
-            UserError: blocks before and after a box learn together, or batches are accumulated.
+            UserError: blocks before and after a box learn together.
         """
         if not here.plan:  # no running statistics should move
             network.observe(here.views, *here.observers)
             return
         if here.plan is not self._plan:
-            _refuse(network, here, stages)
+            refuse_shared_windows(network, stages)
             self._plan = here.plan
         if network.optimizers is not None:
             network.optimizers.network = ref(network)
@@ -214,7 +214,13 @@ def _set(options: Options, random: Sequence[Tensor], device: torch.device) -> No
         torch.cuda.set_rng_state(state, device)
 
 
-def _refuse(network: LocalNetwork, here: Pass, stages: range) -> None:
+def refuse_shared_windows(network: LocalNetwork, stages: range) -> None:
+    """Raise if blocks before and after a box that overlaps learn together in the network's plan.
+
+    Raises:
+        UserError: with the box.
+    """
+
     def windows(of: range) -> set[int]:
         parts = (part for i in of for part in network.stages[i].modules())
         return {place.window for part in parts if (place := network.place(part)) is not None}
@@ -223,10 +229,6 @@ def _refuse(network: LocalNetwork, here: Pass, stages: range) -> None:
         box = network.stages[i]
         if not _overlaps(box):
             continue
-        if any(each.accumulate > 1 for each in here.optimizers.values()):
-            raise UserError(
-                f"{box.where}: overlap: does not work with accumulated batches; set overlap to false"
-            )
         if windows(range(stages.start, i)) & windows(range(i + 1, stages.stop)):
             raise UserError(
                 f"{box.where}: overlap: blocks before and after the box learn together; set overlap to false"

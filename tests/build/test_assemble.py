@@ -23,6 +23,7 @@ RECIPE = {
     "block": {"goodness": "sum-squares", "objective": "logistic", "handoff": "rms"},
 }
 DENSE = {"kind": "dense", "units": 6}
+OVERLAPS = {"kind": "blackbox", "box": "sign", "overlap": True}
 
 
 def build(shape=SHAPE, classes=K, statistics=None, **more):
@@ -117,6 +118,24 @@ WRONG = {
     "logits of another width": (
         {"block": {"goodness": "logits", "objective": "cross-entropy"}},
         r"block dense1 has activity \(6,\) for 3 classes",
+    ),
+    "accumulated batches for a box that overlaps": (
+        {"network": [DENSE, OVERLAPS, DENSE], "trainer": {"accumulate": 2}},
+        r"^blackbox1, network\.1\.box: overlap: does not work with accumulated batches",
+    ),
+    "a window on both sides of a box that overlaps": (
+        {"network": [DENSE, OVERLAPS, DENSE], "schedule": "one-window"},
+        r"^blackbox1, network\.1\.box: overlap: blocks before and after the box learn together",
+    ),
+    "accumulated batches for a rule that cannot": (
+        {
+            "algorithm": "hebbian",
+            "block": {"rule": "soft-hebb"},
+            "readouts": {"r": "softmax"},
+            "contribution": {"kind": "readout", "name": "r"},
+            "trainer": {"accumulate": 2},
+        },
+        r"^accumulate: block dense1: rule SoftHebb learns from every batch by itself",
     ),
 }
 
