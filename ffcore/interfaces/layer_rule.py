@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ class LayerRule(LearningRule):
     Args:
         of: the part that holds the layer: the "body" or the "goodness".
     """
+
+    alone: ClassVar[bool] = True
 
     def __init__(self, of: Literal["body", "goodness"] = "body") -> None:
         super().__init__()
@@ -58,14 +60,12 @@ class LayerRule(LearningRule):
         """Return the layer and its input, (R, …), and forget them.
 
         Raises:
-            UserError: when the window has several blocks, the layer has run several times, or it does not
-                read a row for each row of the pass.
+            UserError: when the layer has run several times, or it does not read a row for each row of the
+                pass.
         """
         assert self._noted is not None, "a pass calls run first"
         (layer, seen), self._noted = self._noted, None
         where = f"block {window[-1][0].name}: rule {type(self).__name__}"
-        if len(window) != 1:
-            raise UserError(f"{where}: learns in windows of one block, not of {len(window)}")
         if len(seen) != 1:
             raise UserError(
                 f"{where}: its layer ran {len(seen)} times in a pass; once is needed, without per_view"

@@ -50,9 +50,11 @@ class LearningRule(Component):
     Attributes:
         accumulates: whether a group of accumulated batches learns as one. False for a rule that changes
             parameters with every batch: ``trainer.accumulate`` above 1 is then refused.
+        alone: whether its windows have one block only. A schedule with other windows is then refused.
     """
 
     accumulates: ClassVar[bool] = True
+    alone: ClassVar[bool] = False
 
     def run(self, block: Block, inputs: tuple[Tensor, ...], views: Views, handoff: Handoff) -> Out:
         """Run a block so that `learn` can use its output; by default with autograd's graph.

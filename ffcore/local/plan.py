@@ -49,8 +49,8 @@ def planned(
         in_circuits: all modules inside circuits.
 
     Raises:
-        UserError: when a window has no loss, windows overlap, the parameters of a handoff would not be
-            trained, or blocks of a circuit share a window.
+        UserError: when a window has no loss, or a rule that learns in windows of one block; windows overlap;
+            the parameters of a handoff would not be trained; or blocks of a circuit share a window.
     """
     if not isinstance(windows, list | tuple) or not all(isinstance(window, range) for window in windows):
         raise wrong_windows(windows)
@@ -76,6 +76,9 @@ def planned(
             names = ", ".join(block.name for block in sharing)
             raise UserError(f"blocks of a circuit learn one by one, but {names} share a window")
         rule = sharing[-1].rule
+        if rule.alone and len(sharing) > 1:
+            where = f"block {sharing[-1].name}: rule {type(rule).__name__}"
+            raise UserError(f"{where}: learns in windows of one block, not of {len(sharing)}")
         if len(sharing) == 1:
             # the same gradients without autograd's graph, if the parts have closed forms
             rule = ClosedFormGradient.serving(sharing[0]) or rule

@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,9 +50,10 @@ class Directional(LearningRule):
             `channel-hinge`, and a body in which a channel depends on its own parameters only.
 
     Raises:
-        UserError: when the block shares a window with others, has no loss, or no loss of channels.
+        UserError: when the block has no loss, or no loss of channels.
     """
 
+    alone: ClassVar[bool] = True
     seed: Tensor
 
     def __init__(
@@ -90,8 +91,6 @@ class Directional(LearningRule):
         """
         block, _, out = window[-1]
         where = f"block {block.name}: rule directional"
-        if len(window) != 1:
-            raise UserError(f"{where}: learns in windows of one block, not of {len(window)}")
         # with grad mode on, so that penalties move their running means; the activity has no graph
         with torch.enable_grad():
             terms = {name: term.detach() for name, term in block.losses(out, views).items()}

@@ -127,6 +127,10 @@ WRONG = {
         {"network": [DENSE, OVERLAPS, DENSE], "schedule": "one-window"},
         r"^blackbox1, network\.1\.box: overlap: blocks before and after the box learn together",
     ),
+    "a window of several blocks for a rule that learns in one": (
+        {"schedule": "windows", "block": {**RECIPE["block"], "rule": "directional"}},
+        r"block dense2: rule Directional: learns in windows of one block, not of 2",
+    ),
     "accumulated batches for a rule that cannot": (
         {
             "algorithm": "hebbian",
