@@ -6,6 +6,7 @@ N samples; K classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NoReturn, overload
 
 import numpy as np
@@ -17,6 +18,9 @@ from ffcore.interfaces import Task
 from ffcore.local.given import finite
 from ffcore.run.samples import class_numbers
 from ffcore.tasks import Classification
+
+Tensors = Tensor | Mapping[str, Tensor] | tuple[Tensor, ...]
+"""Samples in tensors: one input, or several."""
 
 
 class TrainedEstimator(ABC):
@@ -47,7 +51,7 @@ class TrainedEstimator(ABC):
         """Returns the scores (N, K)."""
 
     @overload
-    def scores(self, x: Tensor) -> Tensor: ...
+    def scores(self, x: Tensors) -> Tensor: ...
 
     @overload
     def scores(self, x: Any) -> NDArray[Any]: ...
@@ -62,7 +66,8 @@ class TrainedEstimator(ABC):
                 with its columns of inputs; for one on texts a list of texts.
 
         Returns:
-            A tensor on the device of ``x`` if that is a tensor, otherwise an array.
+            A tensor on the device of ``x`` if that is a tensor, or a tuple or mapping of them; otherwise an
+            array.
 
         Raises:
             UserError: the shape does not fit, or a sample is not finite; the message names the first such
@@ -71,7 +76,7 @@ class TrainedEstimator(ABC):
         return like(x, self._scores(x))
 
     @overload
-    def predict(self, x: Tensor) -> Tensor: ...
+    def predict(self, x: Tensors) -> Tensor: ...
 
     @overload
     def predict(self, x: Any) -> NDArray[np.int64]: ...
@@ -92,7 +97,7 @@ class TrainedEstimator(ABC):
         return like(x, self._task.predict(finite(self._scores(x))))
 
     @overload
-    def predict_proba(self, x: Tensor) -> Tensor: ...
+    def predict_proba(self, x: Tensors) -> Tensor: ...
 
     @overload
     def predict_proba(self, x: Any) -> NDArray[Any]: ...
@@ -168,5 +173,8 @@ class TrainedEstimator(ABC):
 
 
 def like(x: Any, made: Tensor) -> Tensor | NDArray[Any]:
-    """Returns a tensor on the device of ``x`` if that is a tensor, otherwise an array."""
-    return made.to(x.device) if isinstance(x, Tensor) else made.cpu().numpy()
+    """Returns a tensor on the device of ``x`` if that is a tensor, or several inputs; otherwise an array."""
+    inputs = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+    if inputs and all(isinstance(each, Tensor) for each in inputs):
+        return made.to(inputs[0].device)
+    return made.cpu().numpy()

@@ -13,6 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 import ffcore
 from ffcore.data.arrays import InMemory
 from ffcore.errors import UserError
+from ffcore.run.estimator import like
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +184,12 @@ def test_any_strides_and_read_only_arrays_are_accepted(predictor, digits):
     x.setflags(write=False)
     assert np.array_equal(predictor.predict(x[:, ::-1][:, ::-1]), predictor.predict(x))
     assert (predictor.predict(x) == digits.target).mean() > 0.2
+
+
+def test_several_inputs_in_tensors_give_a_tensor():
+    made = torch.arange(3)
+    t = torch.zeros(3, 2)
+    for x in (t, (t, t), {"image": t, "table": t}):
+        assert like(x, made) is made
+    for x in (t.numpy(), (t.numpy(), t), {"image": t.numpy()}, [t, t], {}):
+        assert isinstance(like(x, made), np.ndarray)
