@@ -128,7 +128,7 @@ class LocalBlock(nn.Module):
         self._compiled: Callable[..., _Made] | None = None
         self.info: Context | None = None
         self.takes: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
-        self.calls = 1  # in a pass
+        self.calls: tuple[int, ...] = (0,)  # index of each among the calls of a pass
         self.features: int | None = None  # dimension of the features, in a task by position; see `Task`
         self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False

@@ -101,8 +101,8 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
         return None  # a body that needs other values than zeros, or a penalty that needs other views
     heads = [p for part in _heads(block) for p in part.parameters()]
     return BlockCost(
-        body.cost(sum(p.numel() for p in block.body.parameters()), block.calls),
-        head.cost(sum(p.numel() for p in heads), block.calls),
+        body.cost(sum(p.numel() for p in block.body.parameters()), len(block.calls)),
+        head.cost(sum(p.numel() for p in heads), len(block.calls)),
     )
 
 

@@ -61,14 +61,14 @@ _OBJECTIVES = {
 class Found:
     """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity.
 
-    ``inputs`` has shape and dtype of each input; ``calls`` is the number of calls in a pass.
+    ``inputs`` has shape and dtype of each input; ``calls`` has the index of each call among those of a pass.
     """
 
     in_shape: tuple[int, ...]
     handoff: tuple[int, ...]
     activity: Tensor
     inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
-    calls: int = 1
+    calls: tuple[int, ...] = ()
 
 
 def explore(
@@ -99,9 +99,10 @@ def explore(
             )
         in_shape = tuple(inputs[0].shape[1:]) if inputs else ()
         handoff = tuple(out.handoff.shape[1:])
-        seen = Found(in_shape, handoff, out.activity, tuple((tuple(x.shape[1:]), x.dtype) for x in inputs))
-        before = found.get(cast(LocalBlock, block))
-        found[cast(LocalBlock, block)] = seen if before is None else replace(before, calls=before.calls + 1)
+        takes = tuple((tuple(x.shape[1:]), x.dtype) for x in inputs)
+        seen = found.get(cast(LocalBlock, block)) or Found(in_shape, handoff, out.activity, takes)
+        index = sum(len(each.calls) for each in found.values())
+        found[cast(LocalBlock, block)] = replace(seen, calls=(*seen.calls, index))
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])

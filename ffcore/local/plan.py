@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from torch import nn
@@ -50,7 +51,8 @@ def planned(
 
     Raises:
         UserError: when a window has no loss, or a rule that learns in windows of one block; windows overlap;
-            the parameters of a handoff would not be trained; or blocks of a circuit share a window.
+            the parameters of a handoff would not be trained; blocks of a circuit share a window; or a block
+            that is called again leaves its window open.
     """
     if not isinstance(windows, list | tuple) or not all(isinstance(window, range) for window in windows):
         raise wrong_windows(windows)
@@ -87,7 +89,36 @@ def planned(
                 raise UserError(f"schedule: windows returned {windows}; block {block.name} is in two of them")
             plan[block] = Place(number, block is sharing[0], block is sharing[-1], rule)
         _refuse_idle_handoff(sharing[-1])
+    _refuse_torn(plan, blocks)
     return plan
+
+
+def _refuse_torn(plan: Plan, blocks: Sequence[LocalBlock]) -> None:
+    """Raise if a window has not learned when another begins, or at the end: its last block has run before."""
+    if all(place.first and place.last for place in plan.values()):
+        return
+    calls = sorted(
+        ((call, block) for block in blocks if block in plan for call in block.calls), key=itemgetter(0)
+    )
+    left: dict[int, LocalBlock] = {}  # the block that ran last in a window that has not learned
+    for _, block in calls:
+        place = plan[block]
+        torn = next((of for window, of in left.items() if window != place.window), None)
+        if torn is not None:
+            raise _torn(torn)
+        if place.last:
+            left.clear()
+        else:
+            left[place.window] = block
+    for block in left.values():
+        raise _torn(block)
+
+
+def _torn(block: LocalBlock) -> UserError:
+    return UserError(
+        f"schedule: block {block.name} is called several times in a pass, and the window that it shares does "
+        "not end after each of these calls; use the schedule joint, or windows that end with this block"
+    )
 
 
 def _end(covered: Sequence[LocalBlock], learns: int) -> int | None:

@@ -125,6 +125,38 @@ def test_a_window_whose_last_block_never_runs_is_an_error():
         net.learn(views())
 
 
+class Twice(nn.Module):
+    """Calls its blocks in a given order."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.parts, self.order = nn.ModuleList(block() for _ in range(max(order) + 1)), order
+
+    def forward(self, x):
+        for index in self.order:
+            x = self.parts[index](x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("order", "windows", "named"),
+    [
+        ((0, 1, 2, 1), [range(1), range(1, 3)], "block2"),
+        ((0, 1, 2, 1), [range(3)], "block2"),
+        ((0, 1, 2, 3, 0, 2, 1, 3), [range(2), range(2, 4)], "block1"),
+    ],
+)
+def test_a_window_that_a_second_call_leaves_open_is_refused_before_any_block_learns(order, windows, named):
+    net = taught(LocalNetwork(Twice(order), (D,), 2))
+    with pytest.raises(UserError, match=f"^schedule: block {named} is called several times"):
+        net.plan(windows)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 1), (0, 1, 0, 1, 2)])
+def test_a_window_that_ends_after_each_call_learns(order):
+    network(Twice(order), [range(2), range(2, 3)]).learn(views())
+
+
 def test_a_window_without_a_loss_is_refused():
     net = LocalNetwork(nn.Sequential(block(loss=False), block()), (D,), 2)
     with pytest.raises(UserError, match="the window of block1 has no objective and no rule"):
