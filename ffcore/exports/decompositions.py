@@ -208,6 +208,8 @@ def table() -> dict[Any, Callable[..., Any]]:
             aten.native_batch_norm_backward,
             aten.native_layer_norm_backward,
             aten.native_group_norm_backward,
+            aten.silu_backward,
+            aten.mish_backward,
         ),
         aten.nll_loss_forward.default: _nll_forward,
         aten.nll_loss_backward.default: _nll_backward,

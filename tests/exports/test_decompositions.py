@@ -30,6 +30,8 @@ CASES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...], tupl
     "adaptive average pooling": (lambda x, w: F.adaptive_avg_pool2d(x * w, (3, 2)), (3, 4, 6, 6), (4, 6, 6)),
     "a part of the rows": (lambda x, w: (x * w)[1:3], (5, 4), (4,)),
     "cross-entropy": (lambda x, w: F.cross_entropy(x * w, torch.tensor([0, 3, 1])), (3, 4), (4,)),
+    "SiLU": (lambda x, w: F.silu(x * w), (3, 6), (6,)),
+    "Mish": (lambda x, w: F.mish(x * w), (3, 6), (6,)),
     "layer normalisation": (lambda x, w: F.layer_norm(x, (6,), w), (3, 6), (6,)),
 }
 
