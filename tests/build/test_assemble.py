@@ -13,6 +13,7 @@ from ffcore.recipe.schema import Recipe
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_ff.labels import Overlay
 from ffcore_ff.negatives import WrongLabel
+from tests.chosen import of_each_name
 
 SHAPE, K = (1, 4, 4), 3
 RECIPE = {
@@ -186,7 +187,13 @@ def test_every_recipe_has_a_twin_that_backpropagates(more):
     assert module.algorithm.scores(torch.zeros(2, *SHAPE), module.network).shape[1:] == (2, K)
 
 
-@pytest.mark.parametrize("name", load.names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in of_each_name() else [pytest.mark.thorough])
+        for name in load.names()
+    ],
+)
 def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name):
     def built(*overrides):
         recipe = load.load(name, overrides)

@@ -11,17 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ffcore.recipe.load import names
+from tests.chosen import of_each_name
 
 SCRIPT = Path(__file__).parents[1] / "bench" / "placement.py"
 
-# Twins by backpropagation have the layers of their recipes; one stays, for its algorithm. Of recipes of one
-# name for several data sets, which differ in sizes, one is tried: that of digits, if there is one.
-BY_NAME = {}
-for recipe in sorted(names(), key=lambda name: not name.startswith("digits/")):
-    if recipe == "digits/backprop" or not recipe.endswith("backprop"):
-        BY_NAME.setdefault(recipe.partition("/")[2], recipe)
-RECIPES = sorted(BY_NAME.values())
+# Twins by backpropagation have the layers of their recipes; one stays, for its algorithm.
+RECIPES = [name for name in of_each_name() if name == "digits/backprop" or not name.endswith("backprop")]
 
 WRONG = """
 import torch

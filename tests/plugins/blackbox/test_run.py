@@ -173,7 +173,10 @@ def test_another_device_of_a_crossbar_is_another_net(tmp_path):
         {"kind": "winner-take-all", "group": 10},
         {"kind": "look-up", "table": [0, 1, -1, 2]},
         {"kind": "sklearn", "name": "PCA", "options": {"n_components": 12}},
-        {"kind": "sklearn", "name": "KBinsDiscretizer", "options": {"n_bins": 3, "encode": "onehot"}},
+        pytest.param(
+            {"kind": "sklearn", "name": "KBinsDiscretizer", "options": {"n_bins": 3, "encode": "onehot"}},
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=lambda box: box.get("name", box["kind"]),
 )
