@@ -7,7 +7,8 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -144,6 +145,17 @@ class Plugins:
     def files(self) -> list[str]:
         """Paths of the plugins that are files."""
         return [info.origin for info in self.infos if info.is_file]
+
+    @contextmanager
+    def of_other_processes(self) -> Iterator[None]:
+        """Within the context, have only what another process of ffcore has: installed plugins and files."""
+        objects = (info for info in self.infos if not info.is_file and not info.version)
+        here = [*self._session, *(entry for info in objects for entry in info.entries)]
+        self.registry.remove(here)
+        try:
+            yield
+        finally:
+            self.registry.extend(here)
 
     def _load_entry_point(self, point: EntryPoint, *, disabled: bool) -> None:
         name, version = point.name, point.dist.version if point.dist else ""

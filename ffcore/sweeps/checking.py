@@ -13,7 +13,6 @@ from ffcore.blame import blaming
 from ffcore.data.images import Dataset, ImageSet
 from ffcore.errors import UserError
 from ffcore.plugin import manager
-from ffcore.plugin.manager import Plugins
 from ffcore.ranks import join
 from ffcore.recipe.errors import RecipeError
 from ffcore.recipe.load import dump
@@ -43,10 +42,9 @@ class Facts:
 def checker() -> Callable[[Recipe], Facts]:
     """Returns a function that raises what `train` would raise for a recipe. It reads each data set once."""
     read: dict[str, Dataset] = {}
-    elsewhere = Plugins.load(manager.current().files)
 
     def check(recipe: Recipe) -> Facts:
-        _refuse_unknown(recipe, elsewhere)
+        _refuse_unknown(recipe)
         join.check(recipe)
         name = repr(recipe.data.dataset.dump())
         with blaming(UserError), tempfile.TemporaryDirectory() as folder:
@@ -61,25 +59,22 @@ def checker() -> Callable[[Recipe], Facts]:
     return check
 
 
-def _refuse_unknown(recipe: Recipe, elsewhere: Plugins) -> None:
-    """Raise if a recipe names a component that the plugins of another process do not have.
+def _refuse_unknown(recipe: Recipe) -> None:
+    """Raise if a recipe names a component that another process does not have.
 
     Raises:
         UserError: with what to do instead.
     """
-    here = manager.current()
     tree = Tree(parse(dump(recipe), recipe.name).data, {(): FROM_PYTHON})
-    manager.use(elsewhere)
     try:
-        Recipe.model_validate(tree.data)
+        with manager.current().of_other_processes():
+            Recipe.model_validate(tree.data)
     except ValidationError as error:
         raise UserError(
             f"{RecipeError.from_validation(error, tree)}. Each run of a sweep is a process, which knows "
-            "installed plugins and files of ffcore.add_plugin, but no components that ffcore.register has "
-            "added here; name a class as package.module:Class"
+            "installed plugins and plugin files, but no components that this process has registered; name a "
+            "class as package.module:Class"
         ) from None
-    finally:
-        manager.use(here)
 
 
 @dataclass(frozen=True)
