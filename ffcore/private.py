@@ -182,9 +182,16 @@ def pruning_stays(callback: Any) -> bool:
     return bool(callback._make_pruning_permanent)
 
 
-def prunes_all(callback: Any) -> bool:
-    """Return whether Lightning's `ModelPruning` prunes all weights and biases of the module."""
-    return not callback._parameters_to_prune
+def prunes_as_vectors(callback: Any) -> Sequence[str]:
+    """Return the names of parameters that Lightning's `ModelPruning` views as vectors, such as "weight".
+
+    Empty if it gets its parameters from Python, or prunes channels of one layer at a time.
+    """
+    function = getattr(callback.pruning_fn, "func", callback.pruning_fn)
+    by_channel = getattr(function, "__name__", "") in ("ln_structured", "random_structured")
+    if callback._parameters_to_prune or (by_channel and not callback._use_global_unstructured):
+        return ()
+    return tuple(callback._parameter_names)
 
 
 def numpy_rebuilders() -> tuple[Callable[..., Any], ...]:

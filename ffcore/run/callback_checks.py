@@ -24,7 +24,7 @@ from ffcore.private import (
     check_at_epoch_end,
     checks_at_epoch_end,
     passed_on,
-    prunes_all,
+    prunes_as_vectors,
     pruning_stays,
     reads_cpu,
 )
@@ -270,12 +270,14 @@ def _prunes(callback: Any, given: Given) -> str | None:
         return (
             "with make_pruning_permanent: false writes checkpoints that only it can load; remove the option"
         )
-    strided = [name for name, p in given.module.network.named_parameters() if not p.is_contiguous()]
-    if strided and prunes_all(callback):
-        return (
-            f"cannot rank the weights of convolutions, whose channels lie last in memory: {strided[0]}; "
-            "give it parameters_to_prune from Python, or remove it"
-        )
+    kinds = prunes_as_vectors(callback)
+    for name, p in given.module.network.named_parameters():
+        if name.rpartition(".")[2] in kinds and not p.is_contiguous():
+            return (
+                f"cannot view the weights of convolutions as vectors: {name} has its channels last in memory; "
+                "prune channels (pruning_fn: ln_structured, parameter_names: [weight], use_global_unstructured: "
+                "false), or give it parameters_to_prune from Python"
+            )
     return None
 
 

@@ -105,7 +105,7 @@ def early(**options):
         (
             {"kind": "ModelPruning", "options": {"pruning_fn": "l1_unstructured", "amount": 0.1}},
             {"network": [{"kind": "conv", "channels": 4, "repeat": 2}]},
-            "channels lie last in memory: body.conv2",
+            "as vectors: body\\.conv2.* has its channels last in memory",
         ),
     ],
 )
@@ -113,6 +113,19 @@ def test_a_condition_that_is_not_met_is_named_before_a_file_is_written(item, mor
     with pytest.raises(UserError, match=rf"^trainer\.callbacks\.0: .*{message}"):
         quick(run_dir=tmp_path / "run", **{"trainer.callbacks": [item], **more})
     assert not (tmp_path / "run").exists()
+
+
+def test_channels_of_convolutions_are_pruned(quick, tmp_path):
+    options = {"pruning_fn": "ln_structured", "pruning_norm": 2, "pruning_dim": 0, "amount": 0.5}
+    options |= {"use_global_unstructured": False, "parameter_names": ["weight"]}
+    prune = {"kind": "ModelPruning", "options": options}
+    run = quick(
+        run_dir=tmp_path / "run",
+        network=[{"kind": "conv", "channels": 4, "repeat": 2}],
+        **{"trainer.callbacks": [prune]},
+    )
+    weights = [block.body.conv.weight for block in run.module.network.blocks]
+    assert all(int((w.flatten(1) == 0).all(1).sum()) >= 2 for w in weights)
 
 
 class Key(lightning.Callback):
