@@ -236,8 +236,8 @@ def _check(what: str, split: Split, classes: int, task: Task | None) -> None:
             raise UserError(f"{what}: samples of shape {x.shape[1:]} have no values")
         if x.dtype == np.float32 and not (np.isfinite(x.min()) and np.isfinite(x.max())):
             raise UserError(
-                f"{what}: samples have values that are not finite (NaN or infinite); fill them in, and "
-                "give a mask as a further input"
+                f"{what}: samples have values that are not finite (NaN or infinite); fill them in; a mask "
+                "can be a further input"
             )
     if task is not None:
         _check_targets(what, y, task)

@@ -229,9 +229,9 @@ def _arguments(
     args = node.args
     positional = [*args.posonlyargs, *args.args]
     missing: list[ast.expr | None] = [None] * (len(positional) - len(args.defaults))
-    pairs = [*zip(positional, [*missing, *args.defaults], strict=True)]
+    pairs = [*zip(positional, [*missing, *args.defaults], strict=True)][node.name == "__init__" :]  # no self
     pairs += zip(args.kwonlyargs, args.kw_defaults, strict=True)
-    for arg, default in pairs[node.name == "__init__" :]:  # without self
+    for arg, default in pairs:
         if arg.arg in supplied:
             continue
         if arg.annotation is None:
