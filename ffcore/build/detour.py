@@ -7,7 +7,6 @@ mappings. `emptied` takes the tensors out of such a structure, `filled` puts the
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ffcore.errors import UserError
 from ffcore.local import LocalBlock
-from ffcore.network import Network
 
 
 class Inside(nn.Module):
@@ -52,20 +50,11 @@ class Detour:
     Args:
         block: the local block.
         inside: its body.
-
-    Attributes:
-        network: the network of the block, for `delocalize` of the model; copies have None.
     """
-
-    network: weakref.ref[Network] | None = None
 
     def __init__(self, block: LocalBlock, inside: Inside) -> None:
         self.block, self.inside = block, inside
         self.before = vars(inside.module).get("forward")  # a forward that the user has set on the instance
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state of a copy, whose block belongs to another network, or to none."""
-        return {key: value for key, value in vars(self).items() if key != "network"}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the sub-module's result with the block's handoff as its first tensor."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,7 +18,6 @@ from ffcore.build.detour import Detour, Inside
 from ffcore.errors import UserError, closest, expect
 from ffcore.interfaces import Algorithm, LayerContribution, Readout, Schedule, Task
 from ffcore.local import HeadLoss, LocalBlock
-from ffcore.local.route import Refusing
 from ffcore.network import Network
 
 SETTINGS = ("goodness", "objective", "penalties", "handoff", "rule", "per_view", "compile", "loss")
@@ -133,8 +131,6 @@ def localize(
     except BaseException:  # also KeyboardInterrupt: never leave the model half changed
         _restored(model, model)
         raise
-    for detour in _detours(model):
-        detour.network = weakref.ref(net)
     net.local.register_module("parts", nn.ModuleDict({block_name(n): PartsOf(b) for n, b in blocks.items()}))
     return net
 
@@ -150,25 +146,9 @@ def delocalize(model: nn.Module | Network) -> nn.Module:
     """
     expect("model", model, nn.Module, "a torch module, or the network that localize returned")
     body = model.local.body if isinstance(model, Network) else model
-    detours = _detours(body)
-    if not detours:
+    if not any(isinstance(vars(part).get("forward"), Detour) for part in body.modules()):
         raise UserError("delocalize: the model has no local blocks of localize")
-    for net in {model, *(each.network() for each in detours if each.network is not None)}:
-        if isinstance(net, Network):
-            net.local.follow(_Delocalized())
     return _restored(model, body)
-
-
-def _detours(body: nn.Module) -> list[Detour]:
-    found = (vars(part).get("forward") for part in body.modules())
-    return [each for each in found if isinstance(each, Detour)]
-
-
-class _Delocalized(Refusing):
-    """The network of a model that has no local blocks any more."""
-
-    error = UserError
-    refusal = "this network was delocalized: use the model, or call ffcore.localize again"
 
 
 def _restored(model: nn.Module | Network, body: nn.Module) -> nn.Module:
@@ -177,6 +157,7 @@ def _restored(model: nn.Module | Network, body: nn.Module) -> nn.Module:
         if isinstance(detour := vars(part).get("forward"), Detour):
             if type(detour.block.handoff) is not nn.Identity:
                 changed.append(detour.inside.name)
+            detour.block.removed = True
             del part.forward
             if detour.before is not None:
                 part.forward = detour.before

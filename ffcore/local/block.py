@@ -51,6 +51,9 @@ from ffcore.private import has_hooks
 
 _Made = tuple[Tensor, Tensor, Tensor | None]
 
+Takes = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+"""Shape of one sample and dtype of each input of a call."""
+
 
 class LocalBlock(nn.Module):
     """A body with a goodness and a local loss. No gradient enters or leaves the block.
@@ -127,11 +130,12 @@ class LocalBlock(nn.Module):
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._compiled: Callable[..., _Made] | None = None
         self.info: Context | None = None
-        self.takes: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
-        self.calls: tuple[int, ...] = (0,)  # index of each among the calls of a pass
+        self.takes: Takes = ()
+        self.calls: Mapping[int, Takes] = {0: ()}  # by the index among all calls of a pass
         self.features: int | None = None  # dimension of the features, in a task by position; see `Task`
         self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False
+        self.removed = False  # from its model, by `delocalize`
         self.hooked = False
 
     def forward(self, *inputs: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ the costs of the bodies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 
 from ffcore.interfaces import Out, Views
 from ffcore.interfaces.modes import evaluating
-from ffcore.local.block import LocalBlock
+from ffcore.local.block import LocalBlock, Takes
 from ffcore.local.loss import PenaltyLoss
 from ffcore.local.network import LocalNetwork
-from ffcore.local.operations import counter
+from ffcore.local.operations import OperationCounter
 
 NEGLIGIBLE = 1_000_000
 """Multiplications of a head that take no time worth a message."""
@@ -34,9 +35,9 @@ class Cost:
     Attributes:
         parameters: number of parameters, trainable or fixed.
         multiplications: in matrix products and convolutions of a forward pass of one sample, in all calls of
-            the block.
-        kept: bytes that autograd keeps for backward in one call, for one sample, without parameters. Closed
-            forms of gradients keep less.
+            the block. The blocks of a circuit are counted as in one of its steps.
+        kept: bytes that autograd keeps for backward in the largest call, for one sample, without parameters.
+            Closed forms of gradients keep less.
     """
 
     parameters: int
@@ -60,6 +61,27 @@ def costs(network: LocalNetwork) -> dict[str, BlockCost | None]:
     return {block.name: _of_block(block, network) for block in network.blocks}
 
 
+def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
+    made = [
+        (_of_call(block, network, takes), calls) for takes, calls in Counter(block.calls.values()).items()
+    ]
+    known = [(cost, calls) for cost, calls in made if cost is not None]
+    return (
+        None
+        if len(known) < len(made)
+        else BlockCost(
+            _sum([(cost.body, calls) for cost, calls in known]),
+            _sum([(cost.head, calls) for cost, calls in known]),
+        )
+    )
+
+
+def _sum(of: Sequence[tuple[Cost, int]]) -> Cost:
+    """Return the cost of all calls: of each kind of call its cost and their number."""
+    products = sum(cost.multiplications * calls for cost, calls in of)
+    return Cost(of[0][0].parameters, products, max(cost.kept for cost, _ in of))
+
+
 def large_heads(known: Mapping[str, BlockCost | None]) -> list[str]:
     """Return a message for each block whose head needs more than twice the multiplications of its body.
 
@@ -74,21 +96,21 @@ def large_heads(known: Mapping[str, BlockCost | None]) -> list[str]:
     ]
 
 
-def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
+def _of_call(block: LocalBlock, network: LocalNetwork, takes: Takes) -> BlockCost | None:
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    inputs = [torch.zeros(_ROWS, *shape, dtype=dtype, device=device) for shape, dtype in block.takes]
+    inputs = [torch.zeros(_ROWS, *shape, dtype=dtype, device=device) for shape, dtype in takes]
     y = torch.arange(_ROWS, device=device) % network.classes
     seen: dict[int, int] = {
         p.untyped_storage().data_ptr(): 0 for p in (*block.parameters(), *block.buffers())
     }
     try:
         with evaluating(block), torch.enable_grad():
-            body = _Counter(seen)
+            body = _Counting(seen)
             with body:
                 made = block.body(*inputs)
             activity = made[0] if isinstance(made, tuple) else made
             handoff = block.handoff(activity) if block.loss is not None else activity
-            head = _Counter(seen)
+            head = _Counting(seen)
             with head:
                 _run_head(
                     block,
@@ -101,8 +123,8 @@ def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
         return None  # a body that needs other values than zeros, or a penalty that needs other views
     heads = [p for part in _heads(block) for p in part.parameters()]
     return BlockCost(
-        body.cost(sum(p.numel() for p in block.body.parameters()), len(block.calls)),
-        head.cost(sum(p.numel() for p in heads), len(block.calls)),
+        body.cost(sum(p.numel() for p in block.body.parameters())),
+        head.cost(sum(p.numel() for p in heads)),
     )
 
 
@@ -127,7 +149,7 @@ def _run_head(block: LocalBlock, out: Out, views: Views) -> None:
                 penalty(out, block, views)
 
 
-class _Counter:
+class _Counting:
     """Counts multiplications, and the bytes that autograd keeps.
 
     Args:
@@ -137,7 +159,7 @@ class _Counter:
     def __init__(self, seen: dict[int, int]) -> None:
         self._seen = seen
         self._before, self._bytes = sum(seen.values()), 0
-        self._operations = counter()
+        self._operations = OperationCounter()
         self._stack = ExitStack()
         self._kept: list[Tensor] = []  # alive until the end, so that no address is used twice
 
@@ -155,8 +177,7 @@ class _Counter:
         self._seen.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage().nbytes())
         return t
 
-    def cost(self, parameters: int, calls: int) -> Cost:
+    def cost(self, parameters: int) -> Cost:
         """Return the cost of the part, for one sample."""
         # two operations a multiplication
-        products = calls * self._operations.get_total_flops() // (2 * _ROWS)
-        return Cost(parameters, products, self._bytes // _ROWS)
+        return Cost(parameters, self._operations.get_total_flops() // (2 * _ROWS), self._bytes // _ROWS)

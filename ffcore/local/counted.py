@@ -20,7 +20,7 @@ from ffcore.interfaces import LabelledInput
 from ffcore.interfaces.rule import Call
 from ffcore.local.block import LocalBlock
 from ffcore.local.network import LocalNetwork
-from ffcore.local.operations import counter
+from ffcore.local.operations import OperationCounter
 from ffcore.local.passes import Pass
 from ffcore.local.plan import Place
 
@@ -66,7 +66,7 @@ class Counter:
         self.products: dict[str, int] = {}
         self.windows: dict[tuple[str, ...], Held] = {}
         self._network = network
-        self._operations = counter()
+        self._operations = OperationCounter()
         self._stack = ExitStack()
         self._current, self._last = OUTSIDE, 0
         every = [network, *network.learners.values()]  # blocks of `localize` are outside the module tree

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -32,7 +32,7 @@ from ffcore.interfaces import (
 )
 from ffcore.interfaces.modes import evaluating
 from ffcore.interfaces.structure import rows
-from ffcore.local.block import LocalBlock
+from ffcore.local.block import LocalBlock, Takes
 from ffcore.local.box import BoxStage
 from ffcore.local.box_use import counted_as
 from ffcore.local.loss import HeadLoss, PenaltyLoss, scores_of
@@ -61,14 +61,15 @@ _OBJECTIVES = {
 class Found:
     """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity.
 
-    ``inputs`` has shape and dtype of each input; ``calls`` has the index of each call among those of a pass.
+    ``inputs`` has shape and dtype of each input of the first call; ``calls`` those of all, by their index
+    among the calls of a pass.
     """
 
     in_shape: tuple[int, ...]
     handoff: tuple[int, ...]
     activity: Tensor
-    inputs: tuple[tuple[tuple[int, ...], torch.dtype], ...] = ()
-    calls: tuple[int, ...] = ()
+    inputs: Takes = ()
+    calls: Mapping[int, Takes] = field(default_factory=dict)
 
 
 def explore(
@@ -102,7 +103,7 @@ def explore(
         takes = tuple((tuple(x.shape[1:]), x.dtype) for x in inputs)
         seen = found.get(cast(LocalBlock, block)) or Found(in_shape, handoff, out.activity, takes)
         index = sum(len(each.calls) for each in found.values())
-        found[cast(LocalBlock, block)] = replace(seen, calls=(*seen.calls, index))
+        found[cast(LocalBlock, block)] = replace(seen, calls={**seen.calls, index: takes})
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])

@@ -361,6 +361,11 @@ class LocalNetwork(Routed, Observed):
         """Return a pass that measures goodness; the blocks of the plan learn."""
         if not isinstance(views, Views):
             raise wrong_views(views)
+        if removed := [block.name for block in self.blocks if block.removed]:
+            raise UserError(
+                f"this network was delocalized: the model has no local block {removed[0]} any more; use the "
+                "model, or call ffcore.localize again"
+            )
         if plan and self.task.features is not None and views.y is not None:
             views = replace(views, targets=int((views.y != IGNORED).sum()))
         return Pass(views, observers, plan, True, self._by_name, self.record, self.finite, upstream)

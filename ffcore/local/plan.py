@@ -89,35 +89,31 @@ def planned(
                 raise UserError(f"schedule: windows returned {windows}; block {block.name} is in two of them")
             plan[block] = Place(number, block is sharing[0], block is sharing[-1], rule)
         _refuse_idle_handoff(sharing[-1])
-    _refuse_torn(plan, blocks)
+    _refuse_open(plan, blocks)
     return plan
 
 
-def _refuse_torn(plan: Plan, blocks: Sequence[LocalBlock]) -> None:
-    """Raise if a window has not learned when another begins, or at the end: its last block has run before."""
+def _refuse_open(plan: Plan, blocks: Sequence[LocalBlock]) -> None:
+    """Raise if a block runs, or the pass ends, while another window has not learned yet.
+
+    This happens where blocks are called several times in a pass.
+    """
     if all(place.first and place.last for place in plan.values()):
         return
-    calls = sorted(
-        ((call, block) for block in blocks if block in plan for call in block.calls), key=itemgetter(0)
-    )
-    left: dict[int, LocalBlock] = {}  # the block that ran last in a window that has not learned
-    for _, block in calls:
-        place = plan[block]
-        torn = next((of for window, of in left.items() if window != place.window), None)
-        if torn is not None:
-            raise _torn(torn)
-        if place.last:
-            left.clear()
-        else:
-            left[place.window] = block
-    for block in left.values():
-        raise _torn(block)
+    calls = [(index, block) for block in blocks if block in plan for index in block.calls]
+    begun: LocalBlock | None = None  # the block that ran last, if its window has not learned yet
+    for _, block in sorted(calls, key=itemgetter(0)):
+        if begun is not None and plan[begun].window != plan[block].window:
+            raise _open(begun, f"block {block.name} runs")
+        begun = None if plan[block].last else block
+    if begun is not None:
+        raise _open(begun, "the pass ends")
 
 
-def _torn(block: LocalBlock) -> UserError:
+def _open(block: LocalBlock, when: str) -> UserError:
     return UserError(
-        f"schedule: block {block.name} is called several times in a pass, and the window that it shares does "
-        "not end after each of these calls; use the schedule joint, or windows that end with this block"
+        f"schedule: {when} before the window of block {block.name} has learned, since a block is called "
+        "several times in a pass; use windows of one block, or windows that end after each of these calls"
     )
 
 

@@ -23,7 +23,7 @@ from ffcore.errors import UserError
 from ffcore.interfaces import Algorithm, Block, Network, Out, Views
 from ffcore.interfaces.structure import rows
 from ffcore.local.network import LocalNetwork
-from ffcore.local.operations import counter
+from ffcore.local.operations import OperationCounter
 from ffcore.local.returned import evidence_of
 
 __all__ = ["Exit", "Stepwise", "exits_of", "multiplications"]
@@ -232,7 +232,7 @@ def multiplications(
         UserError: the algorithm does not compute evidence block by block.
     """
     walk, counted = Stepwise(algorithm, local, exits, x), []
-    with counter() as operations:
+    with OperationCounter() as operations:
         for _ in exits:
             walk.step()
             counted.append(operations.get_total_flops() // 2 // rows(x))  # two operations a multiplication

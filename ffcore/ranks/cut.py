@@ -24,7 +24,7 @@ from ffcore.interfaces import Progress, Schedule, Turn, Turns, Views
 from ffcore.interfaces.modes import evaluating
 from ffcore.local import LocalNetwork, Pass
 from ffcore.local.alone import divisible, parts
-from ffcore.local.operations import counter
+from ffcore.local.operations import OperationCounter
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ def counted(network: LocalNetwork, stages: Sequence[nn.Module]) -> list[float]:
         return [turns.operations[stage] / 4 for stage in stages]
     with evaluating(network), torch.no_grad():
         for stage in stages:
-            with counter() as operations:
+            with OperationCounter() as operations:
                 x = here.run([stage], x)
             costs.append(operations.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
     return costs
@@ -142,7 +142,7 @@ class _Counting(Turns):
         return self._counted(block, function)
 
     def _counted(self, block: nn.Module, function: Callable[[], T]) -> T:
-        with counter() as operations:
+        with OperationCounter() as operations:
             made = function()
         self.operations[block] += operations.get_total_flops()
         return made

@@ -26,10 +26,10 @@ def costs(run: RunRecord) -> Section | None:
     text = (
         "A head is what has parameters in the goodness and the penalties of its block: it is needed to "
         "learn, and to predict only if the block's evidence counts. Multiplications are those of a forward "
-        "pass of one sample in matrix products and convolutions, in all calls of the block. Bytes are those "
-        "that autograd keeps for backward in one call, for one sample; closed forms of gradients keep less. "
-        "Blocks with windows of their own never keep theirs at once. A dash: the block does not run on "
-        "zeros, so its costs were not counted."
+        "pass of one sample in matrix products and convolutions, in all calls of the block, for circuits in "
+        "one step. Bytes are those that autograd keeps for backward in the largest call, for one sample; "
+        "closed forms of gradients keep less. Blocks with windows of their own never keep theirs at once. A "
+        "dash: the block does not run on zeros, so its costs were not counted."
     )
     return Section("Costs", f"{markdown_table(columns, rows)}\n\n{text}")
 

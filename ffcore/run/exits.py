@@ -24,7 +24,7 @@ from ffcore.data.images import Dataset, Split
 from ffcore.errors import UserError, expect
 from ffcore.local.early import Early
 from ffcore.local.exits import Measured, Operation, candidates, cheapest, thresholds
-from ffcore.local.operations import counter
+from ffcore.local.operations import OperationCounter
 from ffcore.report.exit_record import ExitEntry, ExitRecord, Point, Tried, Way
 from ffcore.run.data import Data, differing
 from ffcore.run.directory import refuse_read_only, write_json
@@ -213,7 +213,7 @@ def _ways(
             made = net.local.read(net.algorithm.neutral(x))[name].argmax(1)
             return made, torch.zeros_like(made)
 
-        with counter() as operations:
+        with OperationCounter() as operations:
             read(some)
         number = operations.get_total_flops() // 2 // len(some)  # two operations a multiplication
         ways.append(_Way(f"readout {name}", read, (len(net.blocks),), (number,)))

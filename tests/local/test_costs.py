@@ -5,7 +5,6 @@ from torch import nn
 import ffcore
 from ffcore.local.costs import costs, large_heads
 
-LOSS = {"goodness": "linear-head", "objective": "cross-entropy"}
 SIM = {"kind": "similarity", "kernel": 1}
 
 
@@ -88,14 +87,19 @@ def test_a_block_that_the_model_calls_twice_has_the_multiplications_of_both_call
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+            self.layer = nn.Sequential(nn.Conv2d(5, 5, 3, padding=1, bias=False), nn.ReLU())
 
         def forward(self, x):
-            return self.layer(self.layer(x))
+            return self.layer(nn.functional.max_pool2d(self.layer(x), 2))
 
     net = ffcore.localize(
-        Twice(), "layer", example=torch.zeros(2, 6), classes=5, algorithm="channel-class", **LOSS
+        *(Twice(), "layer"),
+        example=torch.zeros(2, 5, 8, 8),
+        classes=5,
+        algorithm="channel-class",
+        goodness="channel-partition",
+        objective="cross-entropy",
     )
     cost = costs(net.local)["layer"]
-    assert cost.body.multiplications == 2 * 6 * 6
-    assert cost.head.multiplications == 2 * 6 * 5
+    assert cost.body.multiplications == 5 * 5 * 9 * (8 * 8 + 4 * 4)
+    assert cost.body.kept == 4 * 5 * (2 * 8 * 8)  # of the larger call: its input and its output

@@ -144,11 +144,12 @@ class Twice(nn.Module):
         ((0, 1, 2, 1), [range(1), range(1, 3)], "block2"),
         ((0, 1, 2, 1), [range(3)], "block2"),
         ((0, 1, 2, 3, 0, 2, 1, 3), [range(2), range(2, 4)], "block1"),
+        ((0, 1, 0, 2), [range(1), range(1, 3)], "block2"),
     ],
 )
 def test_a_window_that_a_second_call_leaves_open_is_refused_before_any_block_learns(order, windows, named):
     net = taught(LocalNetwork(Twice(order), (D,), 2))
-    with pytest.raises(UserError, match=f"^schedule: block {named} is called several times"):
+    with pytest.raises(UserError, match=f"^schedule: .* before the window of block {named} has learned"):
         net.plan(windows)
 
 
