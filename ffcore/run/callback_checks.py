@@ -274,9 +274,9 @@ def _prunes(callback: Any, given: Given) -> str | None:
     for name, p in given.module.network.named_parameters():
         if name.rpartition(".")[2] in kinds and not p.is_contiguous():
             return (
-                f"cannot view the weights of convolutions as vectors: {name} has its channels last in memory; "
-                "prune channels (pruning_fn: ln_structured, parameter_names: [weight], use_global_unstructured: "
-                "false), or give it parameters_to_prune from Python"
+                f"cannot view the weights of convolutions as vectors: {name} has its channels last in memory"
+                "; prune channels (pruning_fn: ln_structured, parameter_names: [weight], "
+                "use_global_unstructured: false), or give it parameters_to_prune from Python"
             )
     return None
 
