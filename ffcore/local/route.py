@@ -81,25 +81,6 @@ class Route(ABC):
         self.settle(network)
 
 
-class Refusing(Route):
-    """The route of a network that cannot be used: every pass raises `refusal`."""
-
-    measures = True
-    error: type[Exception] = RunError
-
-    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
-        """Raise `refusal`."""
-        raise self.error(self.refusal)
-
-    def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
-        """Raise `refusal`."""
-        raise self.error(self.refusal)
-
-    def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:
-        """Raise `refusal`."""
-        raise self.error(self.refusal)
-
-
 class Routed(nn.Module):
     """A network with a route: it finishes passes that have begun before its weights are used otherwise.
 

@@ -7,11 +7,12 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
+from ffcore.errors import RunError
 from ffcore.interfaces import Block, Turn, Turns, Views
 from ffcore.interfaces.structure import tensors
 from ffcore.local import LocalBlock, LocalNetwork, Pass
 from ffcore.local.returned import evidence_of
-from ffcore.local.route import Refusing, Route
+from ffcore.local.route import Route
 from ffcore.ranks.link import Receiving, Sending
 
 
@@ -104,7 +105,7 @@ class Span(Route):
                 link.abandon()
 
 
-class Failed(Refusing, Turns):
+class Failed(Route, Turns):
     """The network of a training that has failed on several ranks: its weights are not those of one moment.
 
     Args:
@@ -112,6 +113,7 @@ class Failed(Refusing, Turns):
     """
 
     copied = False
+    measures = True
     refusal = (
         "the training of this network has failed, and each of several ranks had a part of it: load the "
         "weights of a checkpoint, or make a new network, before you use, copy or train it"
@@ -120,13 +122,25 @@ class Failed(Refusing, Turns):
     def __init__(self, guards: Sequence[Any] = ()) -> None:
         self.guards = guards
 
+    def learn(self, network: LocalNetwork, here: Pass, stages: range) -> None:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
+    def read(self, network: LocalNetwork, here: Pass, handed_on: dict[Block, Tensor]) -> bool:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
+    def goodness(self, network: LocalNetwork, here: Pass, found: dict[Block, list[Tensor]]) -> None:
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
+
     def shared(self, *turns: Turn) -> NoReturn:
-        """Raise `refusal`."""
-        raise self.error(self.refusal)
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
 
     def own(self, block: nn.Module, function: Callable[[], Any]) -> NoReturn:
-        """Raise `refusal`."""
-        raise self.error(self.refusal)
+        """Raise: load weights first."""
+        raise RunError(self.refusal)
 
     def loaded(self, network: LocalNetwork) -> None:
         """Let the network be used again."""
