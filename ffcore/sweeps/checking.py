@@ -15,9 +15,7 @@ from ffcore.errors import UserError
 from ffcore.plugin import manager
 from ffcore.ranks import join
 from ffcore.recipe.errors import RecipeError
-from ffcore.recipe.load import dump
 from ffcore.recipe.schema import Recipe
-from ffcore.recipe.text import parse
 from ffcore.recipe.tree import FROM_PYTHON, Tree
 from ffcore.run import start
 from ffcore.run.train import Job, reporter
@@ -65,7 +63,7 @@ def _refuse_unknown(recipe: Recipe) -> None:
     Raises:
         UserError: with what to do instead.
     """
-    tree = Tree(parse(dump(recipe), recipe.name).data, {(): FROM_PYTHON})
+    tree = Tree(recipe.model_dump(mode="json"), {(): FROM_PYTHON})
     try:
         with manager.current().of_other_processes():
             Recipe.model_validate(tree.data)
