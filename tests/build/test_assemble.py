@@ -16,6 +16,7 @@ from ffcore_ff.negatives import WrongLabel
 from tests.chosen import of_each_name
 
 SHAPE, K = (1, 4, 4), 3
+CHOSEN = of_each_name()
 RECIPE = {
     "name": "test",
     "data": "digits",
@@ -189,10 +190,7 @@ def test_every_recipe_has_a_twin_that_backpropagates(more):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in of_each_name() else [pytest.mark.thorough])
-        for name in load.names()
-    ],
+    [pytest.param(name, marks=[] if name in CHOSEN else [pytest.mark.thorough]) for name in load.names()],
 )
 def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name):
     def built(*overrides):
