@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from choice import Choice
-from kept import HERE, costs, duration, percent
+from kept import HERE, duration, percent
+from steps import pair_of
 from tables import head, line, twin_of
 
 README = HERE.parents[1] / "README.md"
@@ -30,7 +31,7 @@ def table(choice: Choice) -> str:
         group = choice.best(variant)
         if group is None or group["epochs"] < group.planned:
             raise ValueError(f"README.md: no complete run of {variant} is kept")
-        pair = next((pair for pair in costs() if pair["loaded"][0][0] == group.name), None)
+        pair = pair_of(group.name)
         text += line(
             [
                 f"`{group.name}`",

@@ -12,6 +12,11 @@ from tables import head, line
 from ffcore.recipe.load import load
 
 
+def pair_of(name: str) -> dict[str, Any] | None:
+    """Returns the measured costs of a recipe's step and its twin's, if they are kept."""
+    return next((pair for pair in costs() if pair["loaded"][0][0] == name), None)
+
+
 def ratio(choice: Choice, pair: dict[str, Any], what: str) -> str:
     """Returns the ratio of a recipe's time to its twin's: ratio of step times × ratio of epochs."""
     (own, _), (twin, _) = pair["loaded"]

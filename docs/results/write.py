@@ -16,8 +16,8 @@ import details
 import headlines
 import pictures
 from choice import Choice
-from kept import HERE, costs, duration, percent
-from steps import ratio, what_it_costs
+from kept import HERE, duration, percent
+from steps import pair_of, ratio, what_it_costs
 from tables import Sources, again, families, not_run, tasks
 
 INTRODUCTION = """# Results
@@ -67,7 +67,7 @@ class Pages:
 
         def fill(match: re.Match[str]) -> str:
             name, epochs, what = match.groups()
-            pair = next((pair for pair in costs() if pair["loaded"][0][0] == name), None)
+            pair = pair_of(name)
             if pair is not None and what in ("step", "work"):
                 own, other = pair["ms" if what == "step" else "gflop"]
                 return f"{own / other:.1f}"
