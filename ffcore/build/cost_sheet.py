@@ -252,7 +252,7 @@ def _samples(net: Network, example: Any, samples: int, device: torch.device) -> 
         x = mapped(example, lambda t: t[torch.arange(samples) % count])
     else:
         x = random(net.shape)
-        takes = net.local.blocks[0].takes
+        takes = next(iter(net.local.blocks[0].calls.values()))
         if takes and not takes[0][1].is_floating_point and isinstance(x, Tensor):
             x = torch.zeros(x.shape, dtype=takes[0][1])
     return mapped(x, lambda t: t.to(device, dtype if t.is_floating_point() else t.dtype))

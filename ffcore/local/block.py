@@ -130,8 +130,7 @@ class LocalBlock(nn.Module):
         self._how_to_compile: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._compiled: Callable[..., _Made] | None = None
         self.info: Context | None = None
-        self.takes: Takes = ()
-        self.calls: Mapping[int, Takes] = {0: ()}  # by the index among all calls of a pass
+        self.calls: Mapping[int, Takes] = {0: ()}  # by the index among all calls of a pass, first call first
         self.features: int | None = None  # dimension of the features, in a task by position; see `Task`
         self.fixed_shape: tuple[int, ...] | None = None  # of every activity of one sample; None: any shape
         self.frozen = False

@@ -61,27 +61,6 @@ def costs(network: LocalNetwork) -> dict[str, BlockCost | None]:
     return {block.name: _of_block(block, network) for block in network.blocks}
 
 
-def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
-    made = [
-        (_of_call(block, network, takes), calls) for takes, calls in Counter(block.calls.values()).items()
-    ]
-    known = [(cost, calls) for cost, calls in made if cost is not None]
-    return (
-        None
-        if len(known) < len(made)
-        else BlockCost(
-            _sum([(cost.body, calls) for cost, calls in known]),
-            _sum([(cost.head, calls) for cost, calls in known]),
-        )
-    )
-
-
-def _sum(of: Sequence[tuple[Cost, int]]) -> Cost:
-    """Return the cost of all calls: of each kind of call its cost and their number."""
-    products = sum(cost.multiplications * calls for cost, calls in of)
-    return Cost(of[0][0].parameters, products, max(cost.kept for cost, _ in of))
-
-
 def large_heads(known: Mapping[str, BlockCost | None]) -> list[str]:
     """Return a message for each block whose head needs more than twice the multiplications of its body.
 
@@ -94,6 +73,23 @@ def large_heads(known: Mapping[str, BlockCost | None]) -> list[str]:
         for name, cost in known.items()
         if cost is not None and cost.head.multiplications > max(2 * cost.body.multiplications, NEGLIGIBLE)
     ]
+
+
+def _of_block(block: LocalBlock, network: LocalNetwork) -> BlockCost | None:
+    bodies, heads = [], []
+    for takes, calls in Counter(block.calls.values()).items():
+        cost = _of_call(block, network, takes)
+        if cost is None:
+            return None
+        bodies.append((cost.body, calls))
+        heads.append((cost.head, calls))
+    return BlockCost(_sum(bodies), _sum(heads))
+
+
+def _sum(of: Sequence[tuple[Cost, int]]) -> Cost:
+    """Return the cost of all calls: of each kind of call its cost and their number."""
+    products = sum(cost.multiplications * calls for cost, calls in of)
+    return Cost(of[0][0].parameters, products, max(cost.kept for cost, _ in of))
 
 
 def _of_call(block: LocalBlock, network: LocalNetwork, takes: Takes) -> BlockCost | None:
@@ -179,5 +175,4 @@ class _Counting:
 
     def cost(self, parameters: int) -> Cost:
         """Return the cost of the part, for one sample."""
-        # two operations a multiplication
-        return Cost(parameters, self._operations.get_total_flops() // (2 * _ROWS), self._bytes // _ROWS)
+        return Cost(parameters, self._operations.multiplications // _ROWS, self._bytes // _ROWS)

@@ -106,7 +106,7 @@ class Counter:
         Args:
             name: the block that runs from now on.
         """
-        total = self._operations.get_total_flops() // 2  # two operations a multiplication
+        total = self._operations.multiplications
         if total > self._last:
             self.products[self._current] = self.products.get(self._current, 0) + total - self._last
         before, self._current, self._last = self._current, name, total
@@ -126,7 +126,7 @@ class Counter:
         def inner(*args: Any) -> None:
             self.mark(self._current)
             function(*args)
-            self._last = self._operations.get_total_flops() // 2
+            self._last = self._operations.multiplications
 
         return inner
 

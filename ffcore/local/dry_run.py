@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, cast
 
 import torch
@@ -61,15 +62,13 @@ _OBJECTIVES = {
 class Found:
     """Result of the dry run for one block: shapes of one sample of its input and handoff, and an activity.
 
-    ``inputs`` has shape and dtype of each input of the first call; ``calls`` those of all, by their index
-    among the calls of a pass.
+    ``calls`` has shape and dtype of each input of every call, by its index among the calls of a pass.
     """
 
     in_shape: tuple[int, ...]
     handoff: tuple[int, ...]
     activity: Tensor
-    inputs: Takes = ()
-    calls: Mapping[int, Takes] = field(default_factory=dict)
+    calls: dict[int, Takes] = field(default_factory=dict)
 
 
 def explore(
@@ -90,6 +89,7 @@ def explore(
         UserError: when no block is called, or a black box refuses its input.
     """
     found: dict[LocalBlock, Found] = {}
+    indices = count()
 
     def note(block: Block, inputs: tuple[Tensor, ...], out: Out, views: Views) -> None:
         if block.goodness is not None and len(out.activity) != rows(x):
@@ -100,10 +100,8 @@ def explore(
             )
         in_shape = tuple(inputs[0].shape[1:]) if inputs else ()
         handoff = tuple(out.handoff.shape[1:])
-        takes = tuple((tuple(x.shape[1:]), x.dtype) for x in inputs)
-        seen = found.get(cast(LocalBlock, block)) or Found(in_shape, handoff, out.activity, takes)
-        index = sum(len(each.calls) for each in found.values())
-        found[cast(LocalBlock, block)] = replace(seen, calls={**seen.calls, index: takes})
+        seen = found.setdefault(cast(LocalBlock, block), Found(in_shape, handoff, out.activity))
+        seen.calls[next(indices)] = tuple((tuple(x.shape[1:]), x.dtype) for x in inputs)
 
     def place(stage: nn.Module, args: tuple[Any, ...]) -> None:
         shape = tuple(args[0].shape[1:])
@@ -152,7 +150,7 @@ def set_up(
         if block.name in names:
             raise UserError(f"network: the name {block.name!r} is taken twice; names are unique")
         names.add(block.name)
-        block.takes, block.calls = found[block].inputs, found[block].calls
+        block.calls = found[block].calls
         _refuse_targets(block, task)
         block.features = task.features if block.goodness is not None else None
         context = Context(

@@ -65,13 +65,13 @@ def _of_lstm_backward(*given: Any, **more: Any) -> int:
 
 
 class OperationCounter(FlopCounterMode):
-    """Counts operations, two for each multiplication, while it is entered.
+    """Counts multiplications while it is entered. torch counts two operations for each.
 
     In it, torch's layers for attention do not take the fast path of evaluation, one operation without parts.
 
     >>> with OperationCounter() as operations:
     ...     made = torch.rand(2, 3) @ torch.rand(3, 5)
-    >>> operations.get_total_flops() // 2
+    >>> operations.multiplications
     30
     """
 
@@ -86,6 +86,11 @@ class OperationCounter(FlopCounterMode):
         }
         super().__init__(display=False, custom_mapping=formulas)
         self._fast = True
+
+    @property
+    def multiplications(self) -> int:
+        """Number of multiplications so far; also while it is entered."""
+        return int(self.get_total_flops()) // 2
 
     def __enter__(self) -> Self:
         self._fast = torch.backends.mha.get_fastpath_enabled()

@@ -235,5 +235,5 @@ def multiplications(
     with OperationCounter() as operations:
         for _ in exits:
             walk.step()
-            counted.append(operations.get_total_flops() // 2 // rows(x))  # two operations a multiplication
+            counted.append(operations.multiplications // rows(x))
     return tuple(counted)

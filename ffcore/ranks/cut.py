@@ -120,20 +120,20 @@ def counted(network: LocalNetwork, stages: Sequence[nn.Module]) -> list[float]:
                 Pass(replace(views, learns=True)).run(network.stages, x)
         finally:
             del circuit.turns
-        return [turns.operations[stage] / 4 for stage in stages]
+        return [turns.products[stage] / 2 for stage in stages]
     with evaluating(network), torch.no_grad():
         for stage in stages:
             with OperationCounter() as operations:
                 x = here.run([stage], x)
-            costs.append(operations.get_total_flops() / 4)  # 2 samples, and 2 flops per multiplication
+            costs.append(operations.multiplications / 2)  # of two samples
     return costs
 
 
 class _Counting(Turns):
-    """Counts the operations of each block's turns."""
+    """Counts the multiplications of each block's turns."""
 
     def __init__(self) -> None:
-        self.operations = Counter[nn.Module]()
+        self.products = Counter[nn.Module]()
 
     def shared(self, *turns: Turn) -> list[Tensor]:
         return [self._counted(*turn) for turn in turns]
@@ -144,7 +144,7 @@ class _Counting(Turns):
     def _counted(self, block: nn.Module, function: Callable[[], T]) -> T:
         with OperationCounter() as operations:
             made = function()
-        self.operations[block] += operations.get_total_flops()
+        self.products[block] += operations.multiplications
         return made
 
 

@@ -215,7 +215,7 @@ def _ways(
 
         with OperationCounter() as operations:
             read(some)
-        number = operations.get_total_flops() // 2 // len(some)  # two operations a multiplication
+        number = operations.multiplications // len(some)
         ways.append(_Way(f"readout {name}", read, (len(net.blocks),), (number,)))
     return ways
 
