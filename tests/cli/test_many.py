@@ -124,6 +124,7 @@ def test_the_run_directory_is_printed_without_run_dir(asked, capsys):
     assert "ffcore run --resume runs/digits-ff-today`" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_resume_runs_the_failed_run_of_a_sweep_again(place, capsys):
     (place / "moody.py").write_text(PLUGIN)

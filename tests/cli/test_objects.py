@@ -22,11 +22,11 @@ def installed():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run with a module in its network and with a report."""
+    """A run with a module in its network."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     network = [nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.ReLU()), {"kind": "dense", "units": 30}]
     more = {"trainer": {"max_epochs": 1, "threads": 1}, "optimizer": torch.optim.Adam}
-    return ffcore.train("digits/ff", run_dir=folder, network=network, **more)
+    return ffcore.train("digits/ff", run_dir=folder, network=network, report=False, **more)
 
 
 def line(run):

@@ -81,6 +81,7 @@ def test_a_search_prints_its_trials_and_the_best_and_is_extended(place, capsys):
     assert "validation error" in repr(swept)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_grid_from_python_is_that_of_the_command(place, capsys):
     swept = ffcore.sweep(

@@ -25,6 +25,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_on_transformed_samples_equals_one_on_samples_changed_beforehand(tmp_path):
     how = {**SHORT, "data.validation": 0}  # of arrays other samples would be split off
     run = ffcore.train("digits/ff", run_dir=tmp_path / "a", **how, **{"data.transform": "changes:rows"})
@@ -64,6 +65,7 @@ def test_functions_that_do_not_return_samples_are_refused(tmp_path, function, me
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_function_from_python_is_given_again_to_load(tmp_path):
     run = ffcore.train(
         "digits/ff", run_dir=tmp_path / "a", **SHORT, **{"data.transform": lambda x: x.flatten(1)}
@@ -75,6 +77,7 @@ def test_a_function_from_python_is_given_again_to_load(tmp_path):
     assert loaded.predict(x).shape == (3,)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_floats_and_bytes_are_scaled_alike(tmp_path):
     run = ffcore.train(
         "digits/ff",

@@ -55,9 +55,9 @@ def test_a_step_by_hand_shows_three_blocks(capsys):
     ("name", "least"),
     [
         ("gpt", 0.98),
-        ("unet", 0.85),
-        ("gru", 0.9),
-        ("masked_tokens", 0.9),
+        pytest.param("unet", 0.85, marks=pytest.mark.thorough),
+        pytest.param("gru", 0.9, marks=pytest.mark.thorough),
+        pytest.param("masked_tokens", 0.9, marks=pytest.mark.thorough),
         ("regression", 0.95),
         ("graph", 0.9),
     ],
@@ -73,6 +73,7 @@ def test_a_process_without_torch_learns(capsys):
     assert "random weights" in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_device_adapts_and_forgets_less_with_a_memory(capsys):
     found = load("edge_adapt").main()
     for accuracies in found.values():

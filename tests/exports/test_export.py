@@ -97,6 +97,7 @@ def test_a_bundle_with_fixed_rows_has_no_dynamic_shape(tmp_path: Path) -> None:
         assert "Shape" not in {node.op_type for node in graph.node}
 
 
+@pytest.mark.thorough
 def test_sums_of_a_closed_form_are_state_and_its_solution_is_described(tmp_path: Path) -> None:
     content = about(export(network("closed form"), tmp_path / "b"))
     block, entry = next(iter(content["solutions"].items()))

@@ -41,6 +41,7 @@ def test_a_bundle_of_a_run_predicts_stored_values_as_the_run_does(run: Path, tmp
     assert np.array_equal(learner.predict(test.x), ffcore.load(run).predict(test.x))
 
 
+@pytest.mark.thorough
 def test_a_device_that_begins_with_the_runs_first_weights_learns_what_the_run_has(
     run: Path, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ def test_exporter_and_runtime_which_share_no_code_agree_on_the_format() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "forward-forward",
+        pytest.param("forward-forward", marks=pytest.mark.thorough),
         "hard negatives and a readout",
         pytest.param("channel classes", marks=pytest.mark.thorough),
     ],
@@ -129,6 +129,7 @@ def test_a_schedule_that_changes_in_every_step_has_a_graph_for_each_turn(tmp_pat
         assert losses == pytest.approx({name: float(loss) for name, loss in expected.items()}, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_device_continues_with_the_random_numbers_of_a_network_in_training(tmp_path: Path) -> None:
     net = network("forward-forward")
     optimizers = ffcore.optimizers(net, torch.optim.SGD, lr=0.05)

@@ -25,6 +25,9 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, {"lr": 1e-3, "betas": (0.8, 0.99)}),
 }
 
+TRACED = ("hard negatives and a readout", "closed form")
+"""Networks that CI traces too: they have random numbers, an optimiser of a readout, and sums of an epoch."""
+
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_is_that_of_learn(name: str) -> None:
@@ -103,7 +106,7 @@ def test_the_network_and_the_callers_random_numbers_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.thorough] if name == "predictive" else []) for name in NETWORKS],
+    [pytest.param(name, marks=[] if name in TRACED else [pytest.mark.thorough]) for name in NETWORKS],
 )
 def test_the_traced_step_takes_any_number_of_rows(name: str) -> None:
     x, y = samples(7)

@@ -78,6 +78,7 @@ def unlabelled():
     return sequences().numpy()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_recipe_learns_without_targets(tmp_path):
     run = ffcore.train(
         "digits/ff-unsupervised",

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ class Pool:
 
     def __init__(self, world):
         self.world = world
-        self._ranks = []
+        self._ranks = []  # a pipe to each
         self._log = Path()
 
     def __call__(self, work, *args, **kwargs):
@@ -37,10 +38,10 @@ class Pool:
             raise RuntimeError(f"{work}: a rank is gone: {self._log.read_text()[-2000:]}") from error
 
     def _answers(self, work, *args, each=None, **kwargs):
-        for rank, (_, pipe) in enumerate(self._ranks):
+        for rank, pipe in enumerate(self._ranks):
             pipe.send_bytes(pickle.dumps((work, args, {**kwargs, **(each[rank] if each else {})})))
         answers, end = [None] * self.world, time.monotonic() + ANSWER
-        waiting = {pipe: rank for rank, (_, pipe) in enumerate(self._ranks)}
+        waiting = {pipe: rank for rank, pipe in enumerate(self._ranks)}
         while waiting:
             ready = wait(list(waiting), timeout=max(0.0, end - time.monotonic()))
             for pipe in ready:
@@ -63,20 +64,33 @@ class Pool:
             port = free.getsockname()[1]
             self._log = Path(f"{here.address}-log")
             with self._log.open("w") as log:
-                for rank in range(self.world):
-                    words = [sys.executable, __file__, str(rank), str(self.world), str(port), here.address]
-                    # accept waits for the process: the connections are in the order of the ranks
-                    self._ranks.append((subprocess.Popen(words, stderr=log), here.accept()))
+                words = [sys.executable, __file__, str(self.world), str(port), here.address]
+                self._process = subprocess.Popen(words, stderr=log, start_new_session=True)
+                pipes = [here.accept() for _ in range(self.world)]
+                numbered = {pipe.recv(): pipe for pipe in pipes}
+                self._ranks = [numbered[rank] for rank in range(self.world)]
 
     def close(self):
-        for process, _ in self._ranks:
-            process.kill()
-            process.wait()
+        if self._ranks:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._ranks = []
+
+
+def start(world, port, address):
+    """Import once what all ranks need, then fork them: imports take longer than most tests."""
+    import ffcore.run.train  # noqa: F401
+
+    for rank in range(world):
+        if os.fork() == 0:
+            serve(rank, world, port, address)
+    for _ in range(world):
+        os.wait()
 
 
 def serve(rank, world, port, address):
     pipe = Client(address)
+    pipe.send(rank)
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -84,9 +98,11 @@ def serve(rank, world, port, address):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    # after the environment is set, which torch.distributed reads
     import torch
     import torch.distributed as dist
+    from lightning.pytorch.utilities import rank_zero_only
+
+    rank_zero_only.rank = rank  # Lightning was imported before the environment was set
 
     known = {}
     for name in ("work", "exchange", "levels"):
@@ -109,4 +125,4 @@ def serve(rank, world, port, address):
 
 
 if __name__ == "__main__":
-    serve(*map(int, sys.argv[1:4]), sys.argv[4])
+    start(*map(int, sys.argv[1:3]), sys.argv[3])

@@ -179,13 +179,13 @@ def call_twice(folder, *words):
 
 CASES = {
     "alone": lambda folder: finish(folder, ["-m", "ffcore"]),
-    "under torchrun": finish_again,
     "Ctrl-C": interrupt,
     "second killed": lambda folder: kill(folder, "second"),
-    "port in use": take_the_port,
-    "a program whose first run does not": call_twice,
 }
 THOROUGH = {
+    "under torchrun": finish_again,
+    "port in use": take_the_port,
+    "a program whose first run does not": call_twice,
     "first killed": lambda folder: kill(folder, "first"),
     "terminated": terminate,
     "a program whose first run fails": lambda folder: call_twice(folder, "fails"),
@@ -223,7 +223,7 @@ def same_results(some, others):
             assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-4, abs=1e-4), name
 
 
-@pytest.mark.parametrize("started", ["alone", "under torchrun"])
+@pytest.mark.parametrize("started", ["alone", pytest.param("under torchrun", marks=pytest.mark.thorough)])
 def test_two_ranks_write_one_directory_with_the_results_of_one_process(case, one, started):
     process, folder = case(started)
     assert process.code == 0, process.err
@@ -239,6 +239,7 @@ def test_two_ranks_write_one_directory_with_the_results_of_one_process(case, one
         assert "error" not in process.err
 
 
+@pytest.mark.thorough
 def test_a_run_that_torchrun_restarts_has_the_results_of_an_undisturbed_run_to_the_bit(case):
     undisturbed, (process, folder) = case("alone")[1] / "run", case("under torchrun")
     assert process.err.count("(exitcode: -9) local_rank: 1") == 1
@@ -279,6 +280,7 @@ def test_when_a_rank_is_killed_the_other_ends_and_the_run_can_be_resumed(case, w
     assert checkpoints.newest(folder / "run/checkpoints")[1] is not None
 
 
+@pytest.mark.thorough
 def test_a_port_in_use_is_named_and_nothing_is_left(case):
     process, folder = case("port in use")
     assert process.code == 2, process.err
@@ -303,6 +305,7 @@ def test_a_program_can_run_again_after_a_failed_run(case):
     assert process.out.splitlines()[-2:] == ["failed of its own", "second run finished"]
 
 
+@pytest.mark.thorough
 def test_another_number_of_devices_in_one_program_raises(case):
     process, folder = case("a program whose first run does not")
     assert process.code == 1, process.out

@@ -66,11 +66,10 @@ SHORT = ["network.0.units=[40, 30]", "network.0.steps=2", "algorithm.mixture=all
 @pytest.mark.parametrize(
     ("recipe", "overrides"),
     [
-        ("digits/ff", TWICE),
-        ("digits/ff-unsupervised", TWICE),
-        ("digits/pff", SHORT),
+        pytest.param("digits/ff", TWICE, id="hypotheses", marks=pytest.mark.thorough),
+        pytest.param("digits/ff-unsupervised", TWICE, id="readouts"),
+        pytest.param("digits/pff", SHORT, id="turns", marks=pytest.mark.thorough),
     ],
-    ids=["hypotheses", "readouts", "turns"],
 )
 def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(
     pool, four, work, tmp_path, recipe, overrides

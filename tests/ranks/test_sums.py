@@ -22,6 +22,7 @@ def test_all_ranks_have_the_same_sums_in_the_order_of_the_ranks(pool, exchange, 
             assert torch.equal(sum_, other)
 
 
+@pytest.mark.thorough
 def test_four_ranks_add_in_the_same_order(four, exchange):
     right = expected(exchange, 4)
     for made, _ in four("summed", 3):

@@ -69,6 +69,7 @@ def test_a_fit_and_the_boxes_before_it_are_counted_apart(tmp_path):
     assert quantise["fitting"]["calls"] == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_resumed_run_has_the_counts_of_an_uninterrupted_one(tmp_path):
     class Press(L.Callback):
         def on_train_epoch_start(self, trainer, module):

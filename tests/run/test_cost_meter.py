@@ -242,6 +242,7 @@ def test_finished_blocks_that_are_cached_cost_their_forward_pass_once(tmp_path, 
     assert learning["multiplications"] == SAMPLES * (learned + filled)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_resumed_run_has_the_costs_of_all_its_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("ffcore.run.metering.counters_of", lambda device: ([Steady()], {}))
 

@@ -156,6 +156,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_processes_measure_the_numbers_of_one(quick, tmp_path, monkeypatch, capsys):
     """360 and 89 samples in batches of 64: the number of batches, and the last batch, divide by nothing."""

@@ -10,6 +10,7 @@ import pytest
 KILLS = Path(__file__).parents[1] / "faults" / "kills.py"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_killed_runs_end_with_the_results_of_an_undisturbed_one():
     done = subprocess.run(

@@ -84,6 +84,7 @@ def test_readouts_learn_alone_after_the_epochs_of_all_blocks(tmp_path):
     assert losses_of(run) == {"dense1": [1], "dense2": [2]}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("schedule", "epoch"), [(STOPPING, 7), ({"kind": "greedy", "epochs": [4, 3], "patience": 2}, 5)]
 )

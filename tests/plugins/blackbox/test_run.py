@@ -30,6 +30,7 @@ def run(name, folder, **changes):
     return ffcore.train(name, run_dir=folder, **{**SMALL, **changes})
 
 
+@pytest.mark.thorough
 def test_digits_are_learned_around_a_sign(tmp_path):
     made = ffcore.train(
         "digits/blackbox-sign",

@@ -113,6 +113,7 @@ def test_digits_are_learned(undrawn, tmp_path, block, contribution):
     assert contribution == "sum" or "contribution.weights" in state["state_dict"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_convolutions_learn_digits(tmp_path):
     network = [{"kind": "conv", "channels": 20}, {"kind": "conv", "channels": 40, "stride": 2}]
     block = {"goodness": LEARNED, "handoff": "instance-norm", "penalties": REGULARISED}

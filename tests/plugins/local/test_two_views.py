@@ -50,6 +50,7 @@ def test_blocks_learn_without_labels_and_a_readout_reads_them(tmp_path):
     assert float(loss[-1]) < float(loss[0])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_targets(tmp_path):
     data = {
         "kind": "python",

@@ -103,6 +103,7 @@ def test_a_run_whose_conclusion_fails_keeps_its_results(undrawn, tmp_path, monke
     assert json.loads((tmp_path / "run" / "results.json").read_text())["concluded"] == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_samples_that_are_no_images_are_numbers_only(tmp_path, capsys):
     random = np.random.default_rng(0)
     x, y = random.random((120, 12)).astype(np.float32), np.arange(120) % 3

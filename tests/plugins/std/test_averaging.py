@@ -111,6 +111,7 @@ def test_a_run_validates_and_tests_the_average_and_learns_from_the_last_weights(
     assert line in summary(RunRecord.read(tmp_path / "1")).body
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_resumed_run_has_the_same_averages(tmp_path):
     class Press(L.Callback):
         def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
