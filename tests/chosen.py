@@ -1,6 +1,26 @@
-"""Recipes that stand for others."""
+"""Cases that stand for others."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
 
 from ffcore.recipe.load import names
+
+
+def thorough_but(kept: Collection[str], cases: Mapping[str, Any]) -> list[Any]:
+    """Return parameters of a test with their names; CI runs those that are kept.
+
+    A case that is a tuple has the values of several arguments.
+    """
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            id=name,
+            marks=[] if name in kept else [pytest.mark.thorough],
+        )
+        for name, case in cases.items()
+    ]
 
 
 def of_each_name() -> list[str]:

@@ -29,7 +29,7 @@ def table(choice: Choice) -> str:
     text = head("recipe | what | test error %: | by backprop %: | paper %: | time: | a step:")
     for variant, what in SHOWN.items():
         group = choice.best(variant)
-        if group is None or group["epochs"] < group.planned:
+        if group is None or not group.all_epochs:
             raise ValueError(f"README.md: no complete run of {variant} is kept")
         pair = pair_of(group.name)
         text += line(

@@ -21,7 +21,7 @@ from ffcore.interfaces import Algorithm, Context, LayerContribution, Progress, S
 from ffcore.local import LocalNetwork
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.optimizers import refuse_accumulated
-from ffcore.local.overlap import refuse_shared_windows
+from ffcore.local.overlap import refuse_overlap_in_windows
 from ffcore.local.stages import refuse_targets
 from ffcore.network import Network
 from ffcore.recipe.schema import Recipe
@@ -109,7 +109,7 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
     _refuse_idle_fits(network, schedule, epochs)
     with at_path("schedule"):  # the checks above have planned other epochs
         network.plan(schedule.windows(Progress(0, 0, epochs), len(network.learning)))
-    refuse_shared_windows(network, range(len(network.stages)))
+    refuse_overlap_in_windows(network, range(len(network.stages)))
     if recipe.trainer.accumulate > 1:
         refuse_accumulated(network)
     return module_of(net, recipe, makers(recipe.optimizer, builder.optimizers), augmentations, factor)

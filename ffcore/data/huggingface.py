@@ -191,7 +191,7 @@ def _side_by_side(what: str, names: Sequence[str], columns: list[np.ndarray]) ->
         return columns[0]
     for name, column in zip(names, columns, strict=True):
         if column.ndim != 1 or column.dtype.kind not in "iufb":
-            raise UserError(f"{what}: several columns make one row of numbers, but {name!r} is no number")
+            raise UserError(f"{what}: several columns make one row of numbers, but {name!r} is not a number")
     return np.stack([column.astype(np.float32) for column in columns], axis=1)
 
 

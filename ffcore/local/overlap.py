@@ -65,7 +65,7 @@ class Overlap(Route):
             network.observe(here.views, *here.observers)
             return
         if here.plan is not self._plan:
-            refuse_shared_windows(network, stages)
+            refuse_overlap_in_windows(network, stages)
             self._plan = here.plan
         if network.optimizers is not None:
             network.optimizers.network = ref(network)
@@ -214,8 +214,8 @@ def _set(options: Options, random: Sequence[Tensor], device: torch.device) -> No
         torch.cuda.set_rng_state(state, device)
 
 
-def refuse_shared_windows(network: LocalNetwork, stages: range) -> None:
-    """Raise if blocks before and after a box that overlaps learn together in the network's plan.
+def refuse_overlap_in_windows(network: LocalNetwork, stages: range) -> None:
+    """Raise if blocks before and after a box that overlaps learn in the same window of the network's plan.
 
     Raises:
         UserError: with the box.

@@ -17,6 +17,7 @@ from ffcore.engine.module import ForwardOnly
 from ffcore.errors import UserError
 from ffcore.interfaces import Task
 from ffcore.local.early import Early
+from ffcore.local.given import finite
 from ffcore.report.exit_record import ExitRecord
 from ffcore.run.estimator import TrainedEstimator, like
 from ffcore.run.predictor import Predictor
@@ -94,8 +95,10 @@ class EarlyPredictor(TrainedEstimator):
 
         Raises:
             UserError: the samples do not fit.
+            RunError: a score is NaN, as those of weights that are not finite.
         """
         scores, blocks = self._decided(x)
+        finite(scores)
         return Decided(*(like(x, each) for each in (scores.argmax(1), blocks, scores)))
 
     @property

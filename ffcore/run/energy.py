@@ -42,7 +42,7 @@ class CounterError(Exception):
 class Counter(ABC):
     """Energy of one device.
 
-    A counter that gives less than before, or no finite number, is lost: its energy is not reported, and
+    A counter that gives less than before, or a non-finite number, is lost: its energy is not reported, and
     `ffcore.CostMeter.missing` says why.
 
     Example:
@@ -299,7 +299,7 @@ class Polling:
     def _read(self, counter: Counter) -> float:
         joules, before = counter.joules(), self._last.get(counter.name)
         if not isinstance(joules, Real) or not math.isfinite(joules):
-            raise CounterError(f"joules() returned {shortened(joules)}, which is no finite number")
+            raise CounterError(f"joules() returned {shortened(joules)}, which is not a finite number")
         if before is not None and joules < before:
             raise CounterError(f"joules() returned {joules!r} after {before!r}; it should never fall")
         self._last[counter.name] = joules

@@ -12,7 +12,7 @@ class Hebbian(Unlabelled):
     """Blocks learn from samples alone, by a rule such as `soft-hebb`; readouts learn the targets.
 
     No loss, no negatives, no labels in the input. A readout reads the features of the blocks; with the
-    schedule `interleaved` it goes on learning after the blocks have finished.
+    schedule `interleaved` it continues to learn after the blocks have finished.
     """
 
     example_recipe: ClassVar[Mapping[str, Any]] = {

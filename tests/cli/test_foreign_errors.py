@@ -140,6 +140,7 @@ class Stops(lightning.Callback):
 """
 
 
+@pytest.mark.thorough
 def test_an_exit_of_the_process_is_an_error_of_a_run_and_of_a_sweep(tmp_path):
     (tmp_path / "leaving.py").write_text(EXITS)
     command = [sys.executable, "-m", "ffcore", "run", "digits/ff", "--seeds", "1", "--run-dir", "one"]

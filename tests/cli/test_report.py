@@ -152,6 +152,7 @@ def test_a_failed_section_is_reported(run, capsys, monkeypatch):
     assert "overview failed: RuntimeError: no ink" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_report_does_not_import_torch(tmp_path, bare):
     run = write_run(tmp_path / "run")
     (tmp_path / "several").mkdir()

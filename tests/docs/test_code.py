@@ -79,7 +79,13 @@ def run_page(page: Path) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("page", CODE, ids=name)
+def page_of_ci(page: Path) -> Any:
+    """Return a page as a parameter of a test; the two that take longest are thorough."""
+    long = name(page) in ("docs/edge.md", "docs/plugins/pff.md")
+    return pytest.param(page, id=name(page), marks=[pytest.mark.thorough] if long else [])
+
+
+@pytest.mark.parametrize("page", [page_of_ci(page) for page in CODE])
 def test_the_code_of_a_page_runs(page: Path) -> None:
     run_page(page)
 

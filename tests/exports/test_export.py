@@ -85,6 +85,7 @@ def test_a_step_of_onnx_runtime_is_that_of_torch(per_block: bool, tmp_path: Path
     )
 
 
+@pytest.mark.thorough
 def test_a_bundle_with_fixed_rows_has_no_dynamic_shape(tmp_path: Path) -> None:
     import onnx
 
@@ -124,6 +125,7 @@ def test_activities_are_those_of_torch(net: ffcore.Network, tmp_path: Path) -> N
         assert np.abs(made[f"activity/{name}"] - activity.numpy()).max() < 1e-5
 
 
+@pytest.mark.thorough
 def test_a_program_of_torch_predicts_and_learns(net: ffcore.Network, tmp_path: Path) -> None:
     folder = export(net, tmp_path / "b", to="torch")
     entry = about(folder)["predict"]
@@ -164,6 +166,7 @@ def of_body(body: nn.Module) -> tuple[ffcore.Network, Any]:
     return net, ffcore.optimizers(net, torch.optim.SGD, lr=0.1)
 
 
+@pytest.mark.thorough
 def test_a_network_of_foreign_modules_with_gradients_of_their_own_is_exported(tmp_path: Path) -> None:
     net, optimizers = of_body(Foreign(64, 4))
     assert export(net, tmp_path / "b", optimizers=optimizers).is_dir()

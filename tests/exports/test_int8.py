@@ -28,6 +28,7 @@ def test_stored_weights_are_integers_times_a_scale() -> None:
     assert made["b"].tolist() == [1]
 
 
+@pytest.mark.thorough
 def test_weights_of_a_prediction_take_a_quarter_of_the_memory(tmp_path: Path) -> None:
     net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=4)
     sizes = [

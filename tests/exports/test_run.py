@@ -56,6 +56,7 @@ def test_a_device_that_begins_with_the_runs_first_weights_learns_what_the_run_ha
     assert learner.evaluate(test.x, test.y) == pytest.approx(results["test"]["accuracy"], abs=0.015)
 
 
+@pytest.mark.thorough
 def test_the_command_lists_the_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run), "learn", "--out", str(tmp_path / "b"), "--epochs", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()

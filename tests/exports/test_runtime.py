@@ -63,6 +63,7 @@ def test_two_epochs_on_a_device_are_those_of_torch(name: str, tmp_path: Path) ->
     assert np.array_equal(learner.predict(x.numpy()), net.predict(x).numpy())
 
 
+@pytest.mark.thorough
 def test_layers_solved_in_closed_form_are_those_of_torch(tmp_path: Path) -> None:
     net = network("closed form")
     folder = export(net, tmp_path / "b", training=Training(epochs=1, batch_size=8))
@@ -78,6 +79,7 @@ def test_layers_solved_in_closed_form_are_those_of_torch(tmp_path: Path) -> None
     assert np.allclose(learner.scores(x.numpy()), net.scores(x).numpy(), atol=1e-3)
 
 
+@pytest.mark.thorough
 def test_weights_that_a_device_has_learned_go_back_to_torch(tmp_path: Path) -> None:
     net = network("forward-forward")
     learner = edge.Learner(edge.load(export(net, tmp_path / "b", training=Training(epochs=1, batch_size=8))))

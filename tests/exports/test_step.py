@@ -15,6 +15,7 @@ from ffcore.exports.golden import warmed
 from ffcore.exports.random import Noting
 from ffcore.exports.step import LearningStep
 from ffcore.exports.trace import program, traced
+from tests.chosen import thorough_but
 from tests.exports.conftest import FIRST, NETWORKS, batched, distance, network, samples
 
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -24,9 +25,6 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"lr": 1e-3, "weight_decay": 0.01}),
     "adamw": (torch.optim.AdamW, {"lr": 1e-3, "betas": (0.8, 0.99)}),
 }
-
-TRACED = ("hard negatives and a readout", "closed form")
-"""Networks that CI traces too: they have random numbers, an optimiser of a readout, and sums of an epoch."""
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -106,7 +104,7 @@ def test_the_network_and_the_callers_random_numbers_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in TRACED else [pytest.mark.thorough]) for name in NETWORKS],
+    thorough_but(["hard negatives and a readout", "closed form"], {name: name for name in NETWORKS}),
 )
 def test_the_traced_step_takes_any_number_of_rows(name: str) -> None:
     x, y = samples(7)

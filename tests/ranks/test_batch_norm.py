@@ -75,6 +75,7 @@ def test_copies_are_of_themselves_and_restore_leaves_nothing():
     assert "forward" not in vars(model[0])
 
 
+@pytest.mark.thorough
 def test_the_norms_of_a_localized_model_have_the_statistics_of_the_global_batch(pool, work):
     one = work.localized()
     for state in pool("localized", compiled=True):

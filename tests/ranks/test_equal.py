@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.chosen import thorough_but
+
 SMALL = {
     "ff": ("digits/ff", ["network.0.units=40"], 0.01),
     "ff hard": (
@@ -103,7 +105,10 @@ TUNED = {
 }
 
 
-@pytest.mark.parametrize(("options", "steps", "precision", "most"), TUNED.values(), ids=TUNED)
+@pytest.mark.parametrize(
+    ("options", "steps", "precision", "most"),
+    thorough_but(["double, uneven, accumulated and clipped"], TUNED),
+)
 @pytest.mark.parametrize(("recipe", "overrides", "lr"), SMALL.values(), ids=SMALL)
 def test_two_ranks_make_the_same_steps_as_one(
     pool, work, same_steps, recipe, overrides, lr, options, steps, precision, most

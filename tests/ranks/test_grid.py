@@ -8,6 +8,8 @@ import shutil
 import pytest
 import torch
 
+from tests.chosen import thorough_but
+
 GRID = {
     "ff": ("digits/ff", ["network.0.units=40"], 0.01),
     "ff, hypotheses and readouts": ("digits/ff-unsupervised", ["network.0.units=40"], 0.01),
@@ -36,7 +38,9 @@ TUNED = {
 }
 
 
-@pytest.mark.parametrize(("options", "steps", "precision", "most"), TUNED.values(), ids=TUNED)
+@pytest.mark.parametrize(
+    ("options", "steps", "precision", "most"), thorough_but(["double, uneven, accumulated"], TUNED)
+)
 @pytest.mark.parametrize(("recipe", "overrides", "lr"), GRID.values(), ids=GRID)
 def test_a_grid_makes_the_same_steps_as_one_process(
     four, work, same_steps, recipe, overrides, lr, options, steps, precision, most

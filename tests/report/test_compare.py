@@ -91,6 +91,7 @@ def test_many_runs_with_few_results_can_be_compared(tmp_path: Path) -> None:
     assert "None" not in text
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("drawn_once")
 def test_many_runs_can_be_drawn(tmp_path: Path) -> None:
     runs = [record(tmp_path / str(i), results={"seed": i}, epochs=i) for i in range(10)]

@@ -84,6 +84,7 @@ def test_every_picture_is_inside_as_vector_graphics(report: Path) -> None:
     assert all(ElementTree.fromstring(picture).tag.endswith("}svg") for picture in inside)
 
 
+@pytest.mark.thorough
 def test_page_is_the_same_when_written_again(written: Path, again: Path) -> None:
     first, second = written / "report.html", again / "report.html"
     assert second.read_bytes() == first.read_bytes()

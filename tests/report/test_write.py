@@ -88,7 +88,7 @@ def test_constant_goodness_can_be_drawn(fake_run: FakeRun, only: Only, value: fl
 
 
 @pytest.mark.usefixtures("drawn_once")
-@pytest.mark.parametrize("blocks", [1, 5, 20])
+@pytest.mark.parametrize("blocks", [1, pytest.param(5, marks=pytest.mark.thorough), 20])
 def test_any_depth_can_be_drawn(fake_run: FakeRun, blocks: int) -> None:
     messages: list[str] = []
     write_report(fake_run(blocks=blocks), messages.append)

@@ -89,6 +89,7 @@ def test_a_resumed_run_has_the_counts_of_an_uninterrupted_one(tmp_path):
     assert json.loads((tmp_path / "cut/results.json").read_text())["boxes"] == again.results["boxes"]
 
 
+@pytest.mark.thorough
 def test_a_run_without_arrays_gives_fewer_rows_to_a_box(tmp_path):
     rows = []
     for arrays in (True, False):

@@ -136,9 +136,9 @@ def test_a_counter_needs_no_more_than_a_name_a_source_and_joules():
     [
         (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
         (CounterError("unplugged"), "unplugged"),
-        (float("nan"), "joules() returned nan, which is no finite number"),
-        (float("inf"), "joules() returned inf, which is no finite number"),
-        (None, "joules() returned None, which is no finite number"),
+        (float("nan"), "joules() returned nan, which is not a finite number"),
+        (float("inf"), "joules() returned inf, which is not a finite number"),
+        (None, "joules() returned None, which is not a finite number"),
         (-1.0, "joules() returned -1.0 after 2.0; it should never fall"),
         (1.5, "joules() returned 1.5 after 2.0; it should never fall"),
     ],

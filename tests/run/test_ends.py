@@ -12,6 +12,7 @@ import torch
 import ffcore
 from ffcore.errors import TimeUpError, UserError
 from ffcore.run.train import train
+from tests.chosen import thorough_but
 
 PER_EPOCH = 13  # batches of 100 in 1,293 samples
 EARLY = {"kind": "EarlyStopping", "options": {"monitor": "val_accuracy", "mode": "max", "patience": 1}}
@@ -64,7 +65,7 @@ ENDS = {
     "another's, after an epoch": ({"trainer.callbacks": [end_at("on_train_epoch_end", 26)]}, 26),
     "another's, from the start": ({"trainer.callbacks": [end_at("on_fit_start", 0)]}, 1),
 }
-ALIKE = ("another's, as an epoch begins", "another's, after an epoch", "another's, from the start")
+KEPT = ("its last epoch", "steps, within a group of batches", "patience", "another's, within an epoch")
 CUTS = ["on_validation_start", "on_train_epoch_end", "on_train_end", "on_test_start"]
 
 
@@ -89,11 +90,8 @@ def assert_same(one, other):
         assert np.array_equal(own[key], value) if isinstance(value, np.ndarray) else own[key] == value, key
 
 
-@pytest.mark.parametrize(
-    "end", [pytest.param(end, marks=[pytest.mark.thorough] if end in ALIKE else []) for end in ENDS]
-)
-def test_the_last_epoch_is_always_validated_and_an_interruption_changes_nothing(quick, end):
-    more, steps = ENDS[end]
+@pytest.mark.parametrize(("more", "steps"), thorough_but(KEPT, ENDS))
+def test_the_last_epoch_is_always_validated_and_an_interruption_changes_nothing(quick, more, steps):
     more = {"trainer.max_epochs": 9, "trainer.validate_every": 5, **more}
     whole = quick(**more)
     assert whole.results["steps"] == steps

@@ -16,7 +16,7 @@ import ffcore
 from ffcore.cli.main import main
 from ffcore.data.digits import Digits
 from ffcore.data.images import Split
-from ffcore.errors import UserError
+from ffcore.errors import RunError, UserError
 from ffcore.report.exit_record import ExitRecord
 from ffcore.run import exits
 from ffcore.run.evaluate import evaluate
@@ -165,6 +165,15 @@ def test_without_thresholds_it_predicts_with_all_blocks(copied):
     decided = predictor.early().decide(RAW)
     assert decided.blocks.tolist() == [3] * 300
     assert np.array_equal(decided.scores, predictor.scores(RAW))
+
+
+def test_nan_scores_are_not_decided(chosen):
+    predictor = ffcore.load(chosen[0])
+    early = predictor.early()
+    with torch.no_grad():
+        next(predictor.module.parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match="the scores of sample 0 are NaN"):
+        early.decide(RAW)
 
 
 def test_a_run_without_exits_or_with_other_weights_is_refused(copied):

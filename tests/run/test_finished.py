@@ -81,6 +81,7 @@ def test_without_a_report_all_other_files_are_written_and_the_report_can_follow(
     manager.use(None)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("report", [True, False])
 def test_a_resumed_run_writes_its_report_on_request(tmp_path, report):
     with pytest.raises(TimeUpError):

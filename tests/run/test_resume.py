@@ -16,6 +16,7 @@ from ffcore.plugin import manager
 from ffcore.run import environment
 from ffcore.run.resume import resume
 from ffcore.run.train import train
+from tests.chosen import thorough_but
 
 PLUGIN = """
 from ffcore.plugin import hookimpl
@@ -61,6 +62,14 @@ RECIPES = {
         {"network.1.fit": 1, "network.1.overlap": True, "lr_schedule": {"kind": "cosine"}},
     ),
 }
+KEPT = (
+    "hard negatives and peers",
+    "greedy, cached",
+    "accumulated",
+    "best, augmented",
+    "predictive",
+    "black box, overlapping",
+)
 
 
 class CutError(RuntimeError):
@@ -111,7 +120,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("cuts", [[PER_EPOCH - 4, PER_EPOCH + 9]], ids=["within both epochs"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", thorough_but(KEPT, {name: name for name in RECIPES}))
 def test_interrupted_twice_and_resumed_is_the_same(quick, name, cuts):
     recipe, more = RECIPES[name]
     more = {**more, "trainer.checkpoint_every": 3}

@@ -223,6 +223,7 @@ def killed(line):
     raise RuntimeError("killed")
 
 
+@pytest.mark.thorough
 def test_workers_share_the_trials_of_a_study():
     url = "sqlite:///shared.db"
     first, second = begin("a", trials=2, storage=url), begin("b", trials=5, storage=url)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import ffcore
+from tests.chosen import thorough_but
 from tests.exports.c99.conftest import digits_net, one_sample, weights_of
 
 X = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(4))
@@ -65,7 +66,7 @@ def walk(net, in_c, samples):
     return worst
 
 
-@pytest.mark.parametrize(("make", "options"), OPTIMISERS.values(), ids=OPTIMISERS)
+@pytest.mark.parametrize(("make", "options"), thorough_but(["momentum, dampening", "adam"], OPTIMISERS))
 def test_steps_of_every_optimiser(compiled, make, options):
     net, in_c = both(compiled, {}, make, **options)
     before = in_c.weights.copy()
@@ -78,7 +79,7 @@ def test_steps_of_every_optimiser(compiled, make, options):
     assert (classes == net.predict(X).numpy()).mean() > 0.98
 
 
-@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("changes", thorough_but(["symba", "identity handoff, prefix"], NETWORKS))
 def test_steps_of_every_component(compiled, changes):
     net, in_c = both(compiled, changes, SGD, lr=0.01, momentum=0.5)
     before = in_c.weights.copy()

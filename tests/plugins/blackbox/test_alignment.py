@@ -95,6 +95,7 @@ def test_a_warped_digit_is_its_columns_in_order():
         WarpedDigits(channels=4)
 
 
+@pytest.mark.thorough
 def test_blocks_around_the_alignment_learn(tmp_path):
     recipe = load("digits/blackbox-align", ["data.noise=0.5", "trainer.max_epochs=30"])
     run = train(recipe, tmp_path / "run", report=False)

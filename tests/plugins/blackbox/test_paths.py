@@ -91,6 +91,7 @@ def test_non_finite_logits_are_an_error():
         BoxStage(ShortestPath(), "solver")(logits)
 
 
+@pytest.mark.thorough
 def test_blocks_around_the_solver_learn_whole_paths(tmp_path):
     options = ["data={kind: digit-maps, side: 4, train: 800, test: 200, batch_size: 50, validation: 0.1}"]
     recipe = load("digits/blackbox-path", [*options, "trainer.max_epochs=20"])
