@@ -30,7 +30,7 @@ TARGETS = {"mnist": 97.0, "cifar10": 70.0, "digits": 95.0}
 _ELSEWHERE = re.compile(r"data\.(root|download)|trainer\.(bar|threads|loggers\b.*|callbacks\b.*)|seed")
 """Settings that have a column of their own, or that no metric depends on."""
 
-_PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every")
+_PACE = ("trainer.max_epochs", "trainer.max_steps", "trainer.validate_every", "trainer.checkpoint_every")
 """Overrides whose effect has a column of its own, or none."""
 
 _NO_COST = re.compile(r"trainer\.(?!precision|clip|accumulate).*|.*\.(lr|start)")

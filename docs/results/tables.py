@@ -65,8 +65,9 @@ class Sources:
 
 
 def twin_of(group: Runs, choice: Choice) -> str:
-    """Returns the test error of the twin of these runs, if it ran on the same data."""
-    twin = choice.best(twins().get(group.name, ""))
+    """Returns the test error of the twin of these runs, with the same overrides if such a run is kept."""
+    name = twins().get(group.name, "")
+    twin = choice.best(name + group.variant.removeprefix(group.name)) or choice.best(name)
     other = any(word.startswith("data.") for word in group.overrides)
     return "–" if twin is None or other else measured(twin, "test")
 

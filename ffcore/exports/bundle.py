@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -106,6 +107,18 @@ def checksum(about: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in about.items() if key != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise if no directory can be made at a path; otherwise that would be found after minutes of tracing.
+
+    Raises:
+        UserError: with the parent that is a file, or that the user may not write to.
+    """
+    parent = next(each for each in folder.absolute().parents if each.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        reason = "may not be written to" if parent.is_dir() else "is not a directory"
+        raise UserError(f"{shortened(str(folder), 200)} cannot be written: {parent} {reason}")
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ffcore.errors import UserError, expect
 from ffcore.exports import predict
-from ffcore.exports.bundle import refuse_existing
+from ffcore.exports.bundle import refuse_existing, refuse_unwritable
 from ffcore.exports.exporter import Exporter, Options, To, What
 from ffcore.exports.onnx import needs_packages
 from ffcore.exports.profiles import PROFILES
@@ -101,6 +101,7 @@ def export(
         raise UserError(f"rows: the profile {profile} needs a fixed number of rows; give rows (--rows N)")
     target = Path(folder)
     refuse_existing(target, overwrite)
+    refuse_unwritable(target)
     if to == "onnx":
         needs_packages()
     predict.refuse(net)

@@ -57,7 +57,8 @@ def finite(scores: Tensor) -> Tensor:
 
 
 def _not_floats(kinds: set[str]) -> str:
-    return f"x: samples are {min(kinds)}; the network was built for floats: x.float()"
+    right = "x / 255, as ffcore.fit scales bytes" if kinds == {"torch.uint8"} else "x.float()"
+    return f"x: samples are {min(kinds)}; the network was built for floats: {right}"
 
 
 def _ranks(shape: Any) -> Any:

@@ -68,6 +68,7 @@ def test_other_targets_and_inputs_are_learned(name, least, capsys):
     assert capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_a_process_without_torch_learns(capsys):
     assert load("edge_learn").main() > 0.9
     assert "random weights" in capsys.readouterr().out

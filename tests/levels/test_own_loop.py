@@ -205,7 +205,7 @@ def test_a_trainer_refuses_samples_that_learn_refuses():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of few workers
         trainer = Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **options)
-        with pytest.raises(UserError, match=r"samples are torch\.uint8; the network was built for floats"):
+        with pytest.raises(UserError, match=r"are torch\.uint8; the network was built for floats: x / 255"):
             trainer.fit(module, loader)
 
 

@@ -40,6 +40,7 @@ def test_two_ranks_compute_what_one_process_does(pool, work, kind, shape, sizes,
             assert float(difference.max()) <= most, name
 
 
+@pytest.mark.thorough
 def test_both_ranks_have_the_same_running_statistics_to_the_bit(pool):
     first, second = pool("normed", "BatchNorm2d", IMAGES, [0, 5], {}, dtype=torch.float32)
     for name in ("running_mean", "running_var", "num_batches_tracked"):

@@ -41,7 +41,7 @@ TUNED = {
 @pytest.mark.parametrize(
     ("options", "steps", "precision", "most"), thorough_but(["double, uneven, accumulated"], TUNED)
 )
-@pytest.mark.parametrize(("recipe", "overrides", "lr"), GRID.values(), ids=GRID)
+@pytest.mark.parametrize(("recipe", "overrides", "lr"), thorough_but(["ff", "batch norm"], GRID))
 def test_a_grid_makes_the_same_steps_as_one_process(
     four, work, same_steps, recipe, overrides, lr, options, steps, precision, most
 ):
@@ -67,13 +67,15 @@ def test_each_rank_of_a_grid_holds_the_parameters_of_its_blocks_while_it_learns(
 SHORT = ["network.0.units=[40, 30]", "network.0.steps=2", "algorithm.mixture=all", "trainer.max_epochs=1"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("recipe", "overrides"),
     [
-        pytest.param("digits/ff", TWICE, id="hypotheses", marks=pytest.mark.thorough),
-        pytest.param("digits/ff-unsupervised", TWICE, id="readouts"),
-        pytest.param("digits/pff", SHORT, id="turns", marks=pytest.mark.thorough),
+        ("digits/ff", TWICE),
+        ("digits/ff-unsupervised", TWICE),
+        ("digits/pff", SHORT),
     ],
+    ids=["hypotheses", "readouts", "turns"],
 )
 def test_a_pipeline_validates_as_one_process_without_holding_all_blocks(
     pool, four, work, tmp_path, recipe, overrides

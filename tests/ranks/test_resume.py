@@ -56,6 +56,7 @@ def test_a_pipeline_is_resumed_in_one_process_and_back(pool, work, tmp_path):
     assert (back / "metrics.csv").read_text().count("\n") == 3
 
 
+@pytest.mark.thorough
 def test_a_pipeline_within_an_accumulation_is_resumed_as_data_parallel(pool, work, tmp_path):
     one, there = tmp_path / "one", tmp_path / "there"
     accumulated = [*SMALL, "trainer.accumulate=5", "trainer.precision=64-true"]

@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 
+from tests.chosen import thorough_but
+
 TOKENS = ["network.0.units=16", "network.1.heads=2", "network.1.repeat=2", "network.1.dropout=0"]
 DIGITS = (
     "data={kind: python, target: 'sklearn.datasets:load_digits', options: {return_X_y: true}, batch_size: 68"
@@ -41,7 +43,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("recipe", "overrides", "lr"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "lr"), thorough_but(["tokens with similar positions", "real numbers"], CASES)
+)
 def test_two_ranks_make_the_same_steps_as_one(pool, work, recipe, overrides, lr):
     arguments = [*overrides, "trainer.precision=64-true", f"optimizer={{kind: sgd, lr: {lr}}}"]
     one = work.learned(recipe, arguments, 8)

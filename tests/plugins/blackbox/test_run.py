@@ -52,7 +52,7 @@ def test_every_kind_trains_predicts_and_loads(tmp_path, name):
             stage.box.close()
 
 
-@pytest.mark.parametrize("name", ["quantise", "sklearn"])
+@pytest.mark.parametrize("name", ["quantise", pytest.param("sklearn", marks=pytest.mark.thorough)])
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(tmp_path, name):
     whole = run(f"digits/blackbox-{name}", tmp_path / "whole", **FEW)
 

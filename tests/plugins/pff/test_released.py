@@ -206,6 +206,7 @@ def test_a_row_has_a_step_of_the_mean_times_the_number_of_rows() -> None:
     assert of_mean.abs().max() > 1e-6
 
 
+@pytest.mark.thorough
 def test_one_mixture_of_all_classes_has_no_samples_by_class(tmp_path, capsys) -> None:
     run = ffcore.train(
         "digits/pff",
