@@ -61,8 +61,7 @@ def train(
         ffcore.errors.UserError: when the recipe, the data or an argument is wrong. Nothing has been written.
         ffcore.errors.TimeUpError: when ``max_time`` has passed; `resume` continues the run.
     """
-    from rich.console import Console
-
+    from ffcore.engine.bar import console_of
     from ffcore.files import CONFIG
     from ffcore.recipe.load import loaded
     from ffcore.run.again import again
@@ -79,13 +78,12 @@ def train(
         expect("run_dir", run_dir, (str, os.PathLike), "a path")
         expect("run_dir", os.fspath(run_dir) or None, str, "a path, or None for a new directory")
     directory = Path(run_dir) if run_dir is not None else None
-    console = Console(markup=False, highlight=False, emoji=False) if bar else None
     if auto_resume and directory is None:
         raise UserError("auto_resume: needs run_dir, the directory of the run")
     expect_time(max_time)
     options: Any = {
         "dataset": data,
-        "console": console,
+        "console": console_of(bar),
         "callbacks": callbacks,
         "report": report,
         "max_time": max_time,
@@ -131,8 +129,7 @@ def resume(
             of the run.
         ffcore.errors.TimeUpError: when ``max_time`` has passed.
     """
-    from rich.console import Console
-
+    from ffcore.engine.bar import console_of
     from ffcore.recipe.trainer import WHERE_DATA
     from ffcore.run.resume import resume as run_resume
     from ffcore.trust import trusting
@@ -152,7 +149,7 @@ def resume(
             overrides=[f"{path}={json.dumps(value)}" for path, value in where.items()],
             objects=overrides,
             dataset=data,
-            console=Console(markup=False, highlight=False, emoji=False) if bar else None,
+            console=console_of(bar),
             callbacks=callbacks,
             report=report,
             net=net,

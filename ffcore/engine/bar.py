@@ -17,6 +17,11 @@ from ffcore.engine.module import ForwardOnly
 _EVERY = 0.5  # seconds between two readings of the meters, since each one waits for the device
 
 
+def console_of(bar: bool) -> Console | None:
+    """Return the console for a progress bar and messages; None without a bar: messages are then warnings."""
+    return Console(markup=False, highlight=False, emoji=False) if bar else None
+
+
 class Bar(L.Callback):
     """Shows progress, validation accuracy, and the loss and separation of every block.
 

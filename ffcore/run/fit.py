@@ -13,7 +13,6 @@ from typing import Any
 import lightning as L
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from ffcore.build.given import objects_of
@@ -21,6 +20,7 @@ from ffcore.data.arrays import InMemory
 from ffcore.data.given import Held, Samples, read
 from ffcore.data.images import Dataset, Split
 from ffcore.data.split import permutation
+from ffcore.engine.bar import console_of
 from ffcore.errors import UserError, expect, expect_time
 from ffcore.interfaces import Task
 from ffcore.interfaces.modes import modes_kept
@@ -136,10 +136,9 @@ def fit(
             "trainer.select: 'best' selects on val; give test samples, which nothing is selected on"
         )
     folder = Path(run_dir) if run_dir is not None else None
-    console = Console(markup=False, highlight=False, emoji=False) if bar else None
     how: dict[str, Any] = {
         "dataset": data,
-        "console": console,
+        "console": console_of(bar),
         "callbacks": callbacks,
         "report": report,
         "max_time": max_time,

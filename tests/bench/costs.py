@@ -35,6 +35,9 @@ PAIRS: dict[str, tuple[tuple[int, ...], str, list[str]]] = {
     "mnist/ff-recurrent": (MNIST, "mnist/backprop", ["network=[{kind: dense, units: 2000, repeat: 3}]"]),
     "mnist/pff-small": (MNIST, "mnist/pff-small-backprop", []),
     "mnist/channel-tinycnn": (MNIST, "mnist/channel-tinycnn-backprop", []),
+    "mnist/predsim": (MNIST, "mnist/predsim-backprop", []),
+    "mnist/sigprop": (MNIST, "mnist/sigprop-backprop", []),
+    "cifar10/channel-fast": (CIFAR, "cifar10/channel-fast-backprop", []),
     "cifar10/channel-small": (CIFAR, "cifar10/channel-small-backprop", []),
 }
 """A recipe, and a recipe for backpropagation with the same layers, data and batch size."""
