@@ -170,14 +170,9 @@ class Runs:
         return max(self.planned, (self.paper or {}).get("epochs") or 0)
 
     @property
-    def all_epochs(self) -> bool:
-        """Whether these are runs with all epochs of the recipe."""
-        return bool(self["epochs"] >= self.planned)
-
-    @property
     def complete(self) -> bool:
         """Whether these are runs of the current recipe with all its epochs and without overrides."""
-        return self.all_epochs and not self.changed and self.variant == self.name
+        return self["epochs"] >= self.planned and not self.changed and self.variant == self.name
 
     def errors(self, split: str = "test") -> list[float]:
         """Returns the errors in percent."""
