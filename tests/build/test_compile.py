@@ -34,6 +34,7 @@ def learn(module, steps=3):
     return module.algorithm.scores(x, module.network)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_compiled_block_learns_and_predicts_the_same():

@@ -54,7 +54,7 @@ def test_a_step_by_hand_shows_three_blocks(capsys):
 @pytest.mark.parametrize(
     ("name", "least"),
     [
-        ("gpt", 0.98),
+        pytest.param("gpt", 0.98, marks=pytest.mark.thorough),
         pytest.param("unet", 0.85, marks=pytest.mark.thorough),
         pytest.param("gru", 0.9, marks=pytest.mark.thorough),
         pytest.param("masked_tokens", 0.9, marks=pytest.mark.thorough),

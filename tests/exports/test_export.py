@@ -193,6 +193,7 @@ def test_non_finite_weights_are_refused(tmp_path: Path) -> None:
         export(net, tmp_path / "b")
 
 
+@pytest.mark.thorough
 def test_a_bundle_is_replaced_only_on_request(net: ffcore.Network, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("mine")

@@ -21,6 +21,7 @@ def test_onehot_codes_are_exact() -> None:
     assert profiles.onehot(y, 4, torch.float32).tolist() == torch.eye(4)[y].tolist()
 
 
+@pytest.mark.thorough
 def test_a_step_keeps_to_the_operators_of_the_profile(tmp_path: Path) -> None:
     folder = export(network("local error signals"), tmp_path / "b", profile="minimal", rows=5)
     used = json.loads((folder / "bundle.json").read_text())["operators"]

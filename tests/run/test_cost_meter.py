@@ -261,6 +261,7 @@ def test_a_resumed_run_has_the_costs_of_all_its_parts(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run/results.json").read_text())["costs"] == results["costs"]
 
 
+@pytest.mark.thorough
 def test_energy_stands_in_the_tables_of_run_and_comparison(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ffcore.run.metering.counters_of", lambda device: ([Steady()], {"gpu": "no permission"})
