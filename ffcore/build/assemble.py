@@ -103,6 +103,8 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
         shape=form.shape,
         seed=recipe.seed,
     )
+    if form.plain:
+        net.floats = True
     if schedule.cache:
         _refuse_to_cache(recipe, algorithm, network)
     epochs = recipe.trainer.max_epochs

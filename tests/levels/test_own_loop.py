@@ -209,6 +209,14 @@ def test_a_trainer_refuses_samples_that_learn_refuses():
             trainer.fit(module, loader)
 
 
+def test_a_network_of_a_recipe_refuses_bytes():
+    net = ffcore.from_recipe("digits/ff", shape=(1, 8, 8), classes=4)
+    x, y = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.arange(6) % 4
+    for call in (lambda: net.learn(x, y), lambda: net.predict(x), lambda: ffcore.evaluate(net, (x, y))):
+        with pytest.raises(UserError, match=r"x / 255, as ffcore\.fit scales bytes"):
+            call()
+
+
 def test_a_trainer_takes_batches_of_several_sizes():
     torch.manual_seed(0)
     body = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
