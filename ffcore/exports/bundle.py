@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from torch import Tensor
 
 import ffcore
 from ffcore.errors import UserError, shortened
+from ffcore.run.directory import refuse_read_only
 
 FORMAT = 1
 GOLDEN, WEIGHTS, ABOUT = "golden.npz", "weights.npz", "bundle.json"
@@ -116,9 +116,9 @@ def refuse_unwritable(folder: Path) -> None:
         UserError: with the parent that is a file, or that the user may not write to.
     """
     parent = next(each for each in folder.absolute().parents if each.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        reason = "may not be written to" if parent.is_dir() else "is not a directory"
-        raise UserError(f"{shortened(str(folder), 200)} cannot be written: {parent} {reason}")
+    if not parent.is_dir():
+        raise UserError(f"{shortened(str(folder), 200)} cannot be written: {parent} is not a directory")
+    refuse_read_only(parent)
 
 
 def refuse_existing(folder: Path, overwrite: bool) -> None:

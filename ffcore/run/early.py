@@ -98,8 +98,7 @@ class EarlyPredictor(TrainedEstimator):
             RunError: a score is NaN, as those of weights that are not finite.
         """
         scores, blocks = self._decided(x)
-        finite(scores)
-        return Decided(*(like(x, each) for each in (scores.argmax(1), blocks, scores)))
+        return Decided(*(like(x, each) for each in (finite(scores).argmax(1), blocks, scores)))
 
     @property
     def _task(self) -> Task:
