@@ -8,18 +8,19 @@ import pytest
 from ffcore.recipe.load import names
 
 
-def thorough_but(kept: Collection[str], cases: Mapping[str, Any]) -> list[Any]:
+def thorough_but(kept: Collection[str], cases: Mapping[str, Any] | Collection[str]) -> list[Any]:
     """Return parameters of a test with their names; CI runs those that are kept.
 
-    A case that is a tuple has the values of several arguments.
+    A case that is a tuple has the values of several arguments; names without values are the values.
     """
+    named = cases if isinstance(cases, Mapping) else {name: name for name in cases}
     return [
         pytest.param(
             *(case if isinstance(case, tuple) else (case,)),
             id=name,
             marks=[] if name in kept else [pytest.mark.thorough],
         )
-        for name, case in cases.items()
+        for name, case in named.items()
     ]
 
 

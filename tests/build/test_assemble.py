@@ -13,10 +13,9 @@ from ffcore.recipe.schema import Recipe
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_ff.labels import Overlay
 from ffcore_ff.negatives import WrongLabel
-from tests.chosen import of_each_name
+from tests.chosen import of_each_name, thorough_but
 
 SHAPE, K = (1, 4, 4), 3
-CHOSEN = of_each_name()
 RECIPE = {
     "name": "test",
     "data": "digits",
@@ -190,7 +189,7 @@ def test_every_recipe_has_a_twin_that_backpropagates(more):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in CHOSEN else [pytest.mark.thorough]) for name in load.names()],
+    thorough_but(of_each_name(), load.names()),
 )
 def test_packaged_recipes_build_and_have_a_twin_unless_they_have_a_circuit(name):
     def built(*overrides):

@@ -76,7 +76,7 @@ def problems(tmp_path_factory, pytestconfig):
     return json.loads((folder / "problems.json").read_text())
 
 
-@pytest.mark.parametrize("name", thorough_but(KEPT, {name: name for name in RECIPES}))
+@pytest.mark.parametrize("name", thorough_but(KEPT, RECIPES))
 def test_a_recipe_keeps_to_one_device(problems, name):
     assert problems[name] == ""
 

@@ -22,6 +22,7 @@ import torch
 
 import ffcore
 from ffcore.plugin import manager
+from tests.chosen import thorough_but
 from tests.docs.pages import DOCS, blocks, name, pages
 from tests.docs.preludes import PRELUDES
 
@@ -79,13 +80,11 @@ def run_page(page: Path) -> dict[str, Any]:
     return names
 
 
-def page_of_ci(page: Path) -> Any:
-    """Return a page as a parameter of a test; the two that take longest are thorough."""
-    long = name(page) in ("docs/edge.md", "docs/plugins/pff.md")
-    return pytest.param(page, id=name(page), marks=[pytest.mark.thorough] if long else [])
+PAGES = {name(page): page for page in CODE}
+LONG = {"docs/edge.md", "docs/plugins/pff.md"}
 
 
-@pytest.mark.parametrize("page", [page_of_ci(page) for page in CODE])
+@pytest.mark.parametrize("page", thorough_but(PAGES.keys() - LONG, PAGES))
 def test_the_code_of_a_page_runs(page: Path) -> None:
     run_page(page)
 

@@ -104,7 +104,7 @@ def test_the_network_and_the_callers_random_numbers_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    thorough_but(["hard negatives and a readout", "closed form"], {name: name for name in NETWORKS}),
+    thorough_but(["hard negatives and a readout", "closed form"], list(NETWORKS)),
 )
 def test_the_traced_step_takes_any_number_of_rows(name: str) -> None:
     x, y = samples(7)

@@ -120,9 +120,8 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("cuts", [[PER_EPOCH - 4, PER_EPOCH + 9]], ids=["within both epochs"])
-@pytest.mark.parametrize("name", thorough_but(KEPT, {name: name for name in RECIPES}))
-def test_interrupted_twice_and_resumed_is_the_same(quick, name, cuts):
-    recipe, more = RECIPES[name]
+@pytest.mark.parametrize(("recipe", "more"), thorough_but(KEPT, RECIPES))
+def test_interrupted_twice_and_resumed_is_the_same(quick, recipe, more, cuts):
     more = {**more, "trainer.checkpoint_every": 3}
     whole = quick(recipe, **more).path
     part = whole.with_name("part")
