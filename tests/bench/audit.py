@@ -1,11 +1,12 @@
 """The energy audit of Spyra and Dzwinel (PPAM 2026) on this machine: recipes audit/*, beside their figures.
 
-    python tests/bench/audit.py --root DIR [--seeds 1] [--epochs N] [--device cuda] [RECIPE ...]
+    python tests/bench/audit.py --root DIR [--seeds 1] [--epochs N] [--device cuda] [--runs DIR] [RECIPE ...]
     python tests/bench/audit.py --write docs/audit.md
 
 A recipe and its twin run one after the other, each in a process of its own. With --epochs a run is cut: its
 rates and patience are those of a run of so many epochs. Rows are kept in docs/results/audit.json, and what is
 kept is not measured again; rows of another device or number of epochs belong into another file (--keep).
+With --runs, run directories stay, and the same command resumes a run that was stopped.
 Times are CPU times on one thread of a CPU, since other programs may run too, and those of a clock on a GPU,
 where the energy comes from NVML (pip install ffcore[energy]).
 """
@@ -58,13 +59,15 @@ THEIRS: dict[str, dict[str, str]] = {
 }
 
 
-def measured(recipe: str, seed: int, root: str, epochs: int | None, device: str) -> dict[str, Any]:
-    """Return the row of one run."""
+def measured(
+    recipe: str, seed: int, root: str, epochs: int | None, device: str, runs: Path | None
+) -> dict[str, Any]:
+    """Return the row of one run, whose directory is in runs, or temporary."""
     words = [f"seed={seed}", f"data.root={root}", f"trainer.accelerator={device}", "trainer.bar=false"]
     words += cut(recipe, epochs) if epochs else []
     words += ["trainer.threads=1"] if device == "cpu" else []
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = (runs or Path(folder)) / f"{recipe.replace('/', '-')}-{seed}"
         command = [
             sys.executable,
             "-m",
@@ -75,6 +78,7 @@ def measured(recipe: str, seed: int, root: str, epochs: int | None, device: str)
             "--run-dir",
             str(run),
             "--no-report",
+            "--auto-resume",
         ]
         if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
             raise SystemExit(f"{recipe}: failed")
@@ -194,7 +198,14 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         if recipe in kept and (twin := f"{recipe}-backprop") in kept
     ]
     lines += ["", f"Time relative to the twin's: {', '.join(ratios)}."] if ratios else []
-    machines = sorted({row["device"] for rows in kept.values() for row in rows.values()})
+    machines: dict[str, list[str]] = {}  # the recipes measured on each
+    for recipe, by_seed in sorted(kept.items()):
+        for device in sorted({row["device"] for row in by_seed.values()}):
+            machines.setdefault(device, []).append(f"`{recipe}`")
+    ours = [
+        device + (f" ({', '.join(recipes)})" if len(machines) > 1 else "")
+        for device, recipes in machines.items()
+    ]
     why = sorted(
         {
             f"{name}: {reason}"
@@ -203,7 +214,7 @@ def table(kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             for name, reason in row["missing"].items()
         }
     )
-    lines += ["", f"Our machine: {'; '.join(machines) or 'not measured yet'}. Theirs: NVIDIA A100-SXM4-40GB."]
+    lines += ["", f"Our machine: {'; '.join(ours) or 'not measured yet'}. Theirs: NVIDIA A100-SXM4-40GB."]
     return "\n".join([*lines, *([f"Energy that is not reported: {'; '.join(why)}."] if why else [])])
 
 
@@ -230,6 +241,7 @@ def main() -> None:
         "--epochs", type=int, help="cut runs to so many epochs, or so many for each layer that learns alone"
     )
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu")
+    parser.add_argument("--runs", type=Path, help="directory where runs stay, and are resumed")
     parser.add_argument("--keep", type=Path, default=KEPT, help="file of the rows")
     parser.add_argument("--write", type=Path, help="file for the page")
     options = parser.parse_args()
@@ -242,7 +254,7 @@ def main() -> None:
                     parser.error(f"{options.keep} has {recipe} of another --device or --epochs; give --keep")
                 print(f"{recipe}, seed {seed}: kept in {options.keep}", flush=True)
                 continue
-            row = measured(recipe, int(seed), options.root, options.epochs, options.device)
+            row = measured(recipe, int(seed), options.root, options.epochs, options.device, options.runs)
             kept = rows_in(options.keep)  # again: another process may have written meanwhile
             kept.setdefault(recipe, {})[seed] = row
             write_json(options.keep, kept)
