@@ -82,7 +82,8 @@ class Overlay(_OneHot):
     def join(self, x: Tensor, code: Tensor) -> Tensor:
         """Return V·N labelled rows, (N, *shape) and (V·N, K) → (V·N, *shape)."""
         if not x.is_floating_point():
-            raise ValueError(f"labels are written into floats, not into {x.dtype}; use x.float()")
+            right = "x / 255" if x.dtype == torch.uint8 else "x.float()"
+            raise ValueError(f"labels are written into floats, not into {x.dtype}; use {right}")
         base = x.clone(memory_format=torch.contiguous_format)
         flat = base.flatten(1)  # a view of it
         flat[:, : code.shape[1]] = 0

@@ -17,8 +17,9 @@ class LocalErrors(Algorithm):
     `items-head`, `prototypes` (Nøkland and Eidnes 2019, arXiv:1901.06656).
 
     Args:
-        output: whether a linear output layer, which learns by cross-entropy, follows the last block, as in
-            the paper. Without it the heads alone predict.
+        output: whether a recipe's network ends with a linear output layer, which learns by cross-entropy, as
+            in the paper. Without it the heads alone predict. An `ffcore.Network` has the blocks that it is
+            given.
     """
 
     reads: ClassVar[frozenset[Target]] = frozenset({"class", "labels", "values"})

@@ -92,10 +92,11 @@ def test_readouts_of_blocks_with_other_pixels_are_resized():
     assert net.evidence(x).shape == (3, 4, 8, 8, 3)
 
 
-def test_labels_are_not_written_into_tokens():
+@pytest.mark.parametrize(("dtype", "right"), [(torch.int64, r"x\.float\(\)"), (torch.uint8, "x / 255")])
+def test_labels_are_not_written_into_integers(dtype, right):
     block = ffcore.LocalBlock(nn.Linear(6, 4), "sum-squares", objective="logistic")
-    with pytest.raises(UserError, match=r"labels are written into floats, not into torch\.int64"):
-        ffcore.Network([block], "forward-forward", torch.zeros(2, 6, dtype=torch.int64), classes=3)
+    with pytest.raises(UserError, match=rf"labels are written into floats, not into {dtype}; use {right}"):
+        ffcore.Network([block], "forward-forward", torch.zeros(2, 6, dtype=dtype), classes=3)
 
 
 def test_tokens_are_predicted_and_measured_by_position():
