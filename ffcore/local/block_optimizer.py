@@ -109,9 +109,8 @@ class BlockOptimizer:
     def _apply(self) -> None:
         for parameter in self.parameters:
             gradient = parameter.grad
-            # Fused optimisers go through the memory of both tensors; other strides would pair wrong elements.
             if gradient is not None and gradient.stride() != parameter.stride():
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+                parameter.grad = _laid_out_as(parameter, gradient)
         if self.clip_value is not None:
             for parameter in self.parameters:
                 if parameter.grad is not None:  # torch's clip_grad_value_ goes over the gradient twice
@@ -123,6 +122,17 @@ class BlockOptimizer:
             torch.clear_autocast_cache()  # it holds casts of the old weights
         for parameter in self.parameters:
             parameter.grad = None
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Restore the state of the torch optimiser, in the memory layout of the parameters.
+
+        A state that has been sent between ranks, or saved on another device, may have another layout.
+        """
+        self.optimizer.load_state_dict(state)
+        for parameter, of_parameter in self.optimizer.state.items():
+            for key, value in of_parameter.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    of_parameter[key] = _laid_out_as(parameter, value)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the gradients that have been gathered since the last step, and their counts."""
@@ -191,3 +201,13 @@ class BlockOptimizer:
                     counts[i] = 0
             self._arriving = self.ranks.begin_sum(*own, counts)
         self.samples = self.updates = self.batches = 0
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a tensor with the strides of a parameter.
+
+    Fused optimisers go through the memory of all tensors in order: other strides would pair wrong elements.
+    """
+    if value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)

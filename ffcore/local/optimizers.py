@@ -89,7 +89,7 @@ class BlockOptimizers(torch.optim.Optimizer):
         if blocks.keys() != self.blocks.keys():
             raise ValueError(f"optimiser state of blocks {sorted(blocks)}, not of {sorted(self.blocks)}")
         for name, each in self.blocks.items():
-            each.optimizer.load_state_dict(blocks[name])
+            each.load_optimizer(blocks[name])
         self.param_groups = self._groups()  # load_state_dict of torch replaces the groups
 
     def __getstate__(self) -> dict[str, Any]:

@@ -236,3 +236,22 @@ def test_a_gradient_with_other_strides_makes_the_same_step(make):
             each.update(1)
         weights.append(weight.detach())
     torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam])
+def test_a_loaded_state_with_other_strides_makes_the_same_step(make):
+    options = {"momentum": 0.9} if make is torch.optim.SGD else {}
+    weights = []
+    for lies in (torch.clone, torch.Tensor.contiguous):  # a message between ranks is contiguous
+        torch.manual_seed(0)
+        weight = nn.Parameter(torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last))
+        each = BlockOptimizer([weight], make([weight], lr=0.1, fused=True, **options))
+        for _ in range(2):
+            weight.grad = torch.randn(4, 3, 2, 2)
+            each.update(1)
+            state = each.optimizer.state_dict()
+            for values in state["state"].values():
+                values.update({key: lies(v) for key, v in values.items() if isinstance(v, torch.Tensor)})
+            each.load_optimizer(state)
+        weights.append(weight.detach())
+    torch.testing.assert_close(*weights, rtol=0, atol=0)

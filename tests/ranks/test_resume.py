@@ -32,8 +32,12 @@ def stopped_after(answers):
 
 @pytest.mark.parametrize(
     ("recipe", "options"),
-    [("digits/ff", [*SMALL, *PIPELINE]), ("digits/ff", [*SMALL, *TWO]), ("digits/channel", [*NORMED, *TWO])],
-    ids=["pipeline", "data parallel", "running statistics and half a group"],
+    [
+        ("digits/channel", [*NORMED, *PIPELINE]),
+        ("digits/ff", [*SMALL, *TWO]),
+        ("digits/channel", [*NORMED, *TWO]),
+    ],
+    ids=["pipeline of convolutions", "data parallel", "running statistics and half a group"],
 )
 def test_a_resumed_run_has_the_results_of_an_uninterrupted_run(pool, tmp_path, recipe, options):
     through, cut = tmp_path / "through", tmp_path / "cut"
