@@ -137,6 +137,15 @@ def reported(error: BaseException) -> str:
     return f"{typed(error, 300)}{located(error)}"
 
 
+def running(error: BaseException, modules: Iterable[Any]) -> tuple[Any, tuple[Any, ...]] | None:
+    """Return the innermost of some torch modules that an error ended, and the arguments of its call."""
+    known = {id(module): module for module in modules}
+    for frame, _ in _frames(error):
+        if frame.f_code.co_name == "_call_impl" and (module := known.get(id(frame.f_locals.get("self")))):
+            return module, tuple(frame.f_locals.get("args", ()))
+    return None
+
+
 def explain(error: BaseException) -> str | None:
     """Return one line about an error that foreign code has raised or caused; None if it is ffcore's own."""
     frames = _frames(error)

@@ -56,6 +56,14 @@ class BlockStep:
     before: Mapping[str, Tensor] = field(default_factory=dict)
     after: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return the block's name and loss, and shapes; the tensors have too many numbers to be printed."""
+        shapes = {"activity": self.activity, "handoff": self.handoff, "goodness": self.goodness}
+        parts = [f"{name} {tuple(t.shape)}" for name, t in shapes.items() if t is not None]
+        losses = [f"{name} {float(value):.4g}" for name, value in self.losses.items()]
+        views = ", ".join(f"{role} {size}" for role, size in zip(self.roles, self.sizes, strict=True))
+        return f"BlockStep({self.block!r}, call {self.call}; views {views}; {', '.join([*parts, *losses])})"
+
     def of(self, t: Tensor, role: str) -> Tensor:
         """Return the rows of ``t`` (R, …) that belong to a view.
 

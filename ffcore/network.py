@@ -286,10 +286,11 @@ class Network(nn.Module):
         """Fit the black boxes that are due, at the beginning of an epoch; return whether any was fitted.
 
         Args:
-            batches: pairs (x, y), such as a loader, or a function that returns them anew with each call.
+            batches: one pair (x, y), or several, such as a loader, or a function that returns them anew.
             epoch: number of epochs learned so far.
         """
         kept = list(batches) if isinstance(batches, Iterator) else batches  # they are read for each box
+        kept = [kept] if isinstance(kept, tuple) and isinstance(kept[-1], Tensor | None) else kept
 
         def views() -> Iterator[Views]:
             for number, (x, y) in enumerate(kept() if callable(kept) else kept):
@@ -381,20 +382,19 @@ class Network(nn.Module):
 
     # -- state --------------------------------------------------------------------------------------------
 
-    def get_extra_state(self) -> dict[str, int]:
+    def get_extra_state(self) -> Tensor:
         """Return the number of batches, on which the random numbers depend."""
-        return {"batches": self.batches}
+        return torch.tensor(self.batches)
 
-    def set_extra_state(self, state: Mapping[str, int]) -> None:
-        """See `get_extra_state`."""
-        self.batches = state["batches"]
+    def set_extra_state(self, state: Tensor | Mapping[str, int]) -> None:
+        """See `get_extra_state`; states that were saved earlier are mappings."""
+        self.batches = int(state["batches"] if isinstance(state, Mapping) else state)
 
     def _advanced_parts(self) -> list[tuple[Component, LocalBlock | None]]:
         """Return the components with an ``advance``, each with its block; only blocks that learn advance."""
         home = {part: block for block in self.local.learners.values() for part in block.modules()}
         return [
             (part, home.get(part))
-            # `ffcore.localize` keeps blocks outside the module tree, so self.modules() alone misses them
-            for part in dict.fromkeys([*self.modules(), *home])
+            for part in dict.fromkeys([*self.modules(), *home])  # localize keeps blocks outside the modules
             if isinstance(part, Component) and type(part).advance is not Component.advance
         ]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ffcore.blame import reported, title
+from ffcore.blame import reported, running, title
 from ffcore.errors import FOREIGN, UserError, a, at_path, closest, expect, shortened
 from ffcore.interfaces import (
     Algorithm,
@@ -27,7 +27,7 @@ from ffcore.interfaces import (
     Task,
 )
 from ffcore.interfaces.contribution import NEEDS
-from ffcore.interfaces.structure import tensors
+from ffcore.interfaces.structure import shapes, tensors
 from ffcore.local.box import BoxStage
 from ffcore.local.dry_run import set_up_algorithm
 from ffcore.local.network import LocalNetwork
@@ -94,7 +94,10 @@ def local_network(
     except UserError:
         raise
     except FOREIGN as error:
-        raise UserError(f"a pass with inputs of shape {in_shape} failed: {reported(error)}") from error
+        what = f"a pass with inputs of shape {in_shape} failed"
+        if where := _refusal(error, module):
+            what = where if module is body else f"stage {where}"
+        raise UserError(f"{what}: {reported(error)}") from error
 
 
 def refuse_targets(algorithm: Algorithm, task: Task) -> None:
@@ -162,6 +165,17 @@ def _refuse_text(heads: Any) -> None:
         raise UserError(f"heads: should be a list of names of blocks, not {heads!r}")
 
 
+def _refusal(error: BaseException, body: nn.Module) -> str:
+    """Return the innermost module that an error ended, and the shape of a sample of its input; "" if none."""
+    if (found := running(error, body.modules())) is None:
+        return ""
+    module, args = found
+    name = next(name for name, each in body.named_modules() if each is module) or "network"
+    own = [each for each in args if isinstance(each, Tensor)]
+    shape = f" of shape {', '.join(str(shapes(each)) for each in own)}" if own else ""
+    return f"{name} ({type(module).__name__}): does not take an input{shape}"
+
+
 def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
     for i, stage in enumerate(body):
         if isinstance(stage, nn.Module) and not isinstance(stage, BlackBox):
@@ -170,9 +184,8 @@ def _stages(body: Sequence[Stage]) -> Iterator[nn.Module]:
             name = f"box{i + 1}"
             yield BoxStage(stage, name, f"stage {i}")
         else:
-            raise UserError(
-                f"stage {i}: should be a module, or a function that is a black box, not {stage!r}"
-            )
+            right = "a module, or a function that is a black box; for others see ffcore.local.BoxStage"
+            raise UserError(f"stage {i}: should be {right}; not {shortened(stage)}")
 
 
 def warn_of_what_stays_outside(local: LocalNetwork) -> None:

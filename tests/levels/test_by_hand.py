@@ -44,6 +44,7 @@ def test_every_block_shows_rows_of_both_views_and_what_moved():
     for name, gradient in step.gradients.items():
         torch.testing.assert_close(step.after[name], step.before[name] - 0.1 * gradient)
     torch.testing.assert_close(step.goodness, step.activity.square().sum(1))
+    assert repr(step).startswith("BlockStep('dense2', call 0; views positive 20, negative 20; activity (40, ")
 
 
 def test_each_call_of_a_circuits_block_is_shown():

@@ -11,6 +11,7 @@ from torch import nn
 import ffcore
 from ffcore.errors import RunError, UserError
 from ffcore.interfaces import BlackBox, Goodness, LayerContribution, LocalLoss, Views
+from ffcore.local import BoxStage
 from ffcore_blackbox.codes import WinnerTakeAll
 from ffcore_channel.objectives import CwC
 from ffcore_channel.partition import ChannelPartition
@@ -174,12 +175,19 @@ def test_parts_of_a_block_that_do_not_fit_are_refused(changes, complaint):
 MISFITS = {
     "an algorithm": ({"algorithm": SumSquares()}, "algorithm: a SumSquares is not an algorithm"),
     "no example": ({"example": None}, "example: should be a few samples"),
-    "an example of another shape": ({"example": torch.zeros(2, 63)}, "with inputs of shape"),
+    "an example of another shape": (
+        {"example": torch.zeros(2, 63)},
+        r"^stage 0\.body\.0 \(Linear\): does not take an input of shape \(63,\): RuntimeError: mat1",
+    ),
+    "a model in which shapes differ": (
+        {"stages": nn.Sequential(layer(64), nn.Sequential(nn.ReLU(), nn.Linear(99, 3)))},
+        r"^1\.1 \(Linear\): does not take an input of shape \(100,\): RuntimeError: mat1",
+    ),
     "an example of nothing": ({"example": torch.zeros(0, 64)}, "example: should be a few samples"),
     "too many classes": ({"classes": 65}, "65 classes do not fit"),
     "no classes": ({"classes": None}, "classes: should be the number"),
     "no block": ({"stages": [nn.Linear(64, 3)]}, "does not call any local block"),
-    "a number as a stage": ({"stages": [3]}, "stage 0: should be a module"),
+    "a number as a stage": ({"stages": [3]}, "stage 0: should be a module, .*see ffcore.local.BoxStage"),
     "a module twice": (
         {"stages": [ffcore.LocalBlock(SHARED, "sum-squares"), ffcore.LocalBlock(SHARED, "sum-squares")]},
         "block2 shares its parameter body.weight with",
@@ -446,3 +454,18 @@ def test_optimisers_without_anything_to_learn_are_refused():
 def test_a_stage_with_parameters_outside_blocks_is_named():
     with pytest.warns(UserWarning, match=r"not in any block and will not learn: 1\.weight, 1\.bias"):
         network([layer(64), nn.Linear(100, 30), layer(30)])
+
+
+def test_boxes_are_fitted_on_one_pair_or_on_several():
+    class Centred(BlackBox):
+        def fit(self, batches):
+            self.mean = torch.cat(list(batches)).mean(0)
+
+        def forward(self, x):
+            return x - getattr(self, "mean", 0)
+
+    x, y = digits()
+    for batches in ((x, y), [(x, y)], lambda: iter([(x, y)])):
+        box = Centred()
+        assert network([BoxStage(box), layer(64)]).fit_boxes(batches)
+        assert box.mean.shape == (64,)
