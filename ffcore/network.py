@@ -315,7 +315,7 @@ class Network(nn.Module):
         y = targets_of(self.task, y, next(tensors(x)))
         # On a GPU a check of values waits for the device: only in the first step.
         self.task.refuse(y, n, values=device.type == "cpu" or not number)
-        batch = Batch(x, y, torch.arange(n, device=y.device), 0, n)
+        batch = Batch(x, self.task.standardised(y), torch.arange(n, device=y.device), 0, n)
         batch.seed(seed, number)
         return batch
 

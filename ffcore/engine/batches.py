@@ -55,7 +55,7 @@ def as_batch(given: Any, ranks: Ranks, net: Network, first_of_epoch: bool = Fals
     sizes = ranks.objects(n)
     first = sum(sizes[: ranks.rank])
     index = torch.arange(first, first + n, device=y.device)
-    return Batch(x, y, index, first, sum(sizes))
+    return Batch(x, task.standardised(y), index, first, sum(sizes))
 
 
 def _without_targets(given: Any, task: Task) -> Any:

@@ -27,7 +27,7 @@ from ffcore.exports.golden import (
     warmed,
 )
 from ffcore.exports.onnx import Part, converted, operators, split
-from ffcore.exports.predict import Prediction
+from ffcore.exports.predict import Prediction, scores_of
 from ffcore.exports.profiles import refuse_operators
 from ffcore.exports.random import Draw
 from ffcore.exports.step import ROWS, LearningStep, names_of, own_names
@@ -156,7 +156,7 @@ class Exporter:
                 state = int8.stored(state, used) if store else state
             entry = self._onnx("predict", model)
         if not options.activities:
-            self.golden["scores"] = self.net.scores(self.x).double().numpy()
+            self.golden["scores"] = scores_of(self.net, self.x).double().numpy()
             if options.int8:
                 values = engine([self.models["predict.onnx"]], {**state, "x": self.x.numpy()})
                 self.golden["scores"] = values["scores"].astype(np.float64)

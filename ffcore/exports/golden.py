@@ -93,7 +93,7 @@ def refuse_difference(
             group["lr"] = base_rate(group)
     own.advance(progress)
     after, _ = step.run(x, y, torch.ones(()), warmed(step), Noting(x.shape[0], own.seed, own.batches))
-    batch = Batch(x, y, torch.arange(x.shape[0]), 0, x.shape[0])
+    batch = Batch(x, own.task.standardised(y), torch.arange(x.shape[0]), 0, x.shape[0])
     batch.seed(own.seed, own.batches)
     before = {name: value.clone() for name, value in own.state_dict().items() if isinstance(value, Tensor)}
     with DropoutFrom(batch.random()):

@@ -95,9 +95,15 @@ class _Run(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         if not self.activities:
-            return self.net(x)
+            return scores_of(self.net, x)
         made = self.net.local.outputs(self.net.algorithm.neutral(x))
         return [made[block.name].activity for block in self.net.local.blocks]
+
+
+def scores_of(net: Network, x: Tensor) -> Tensor:
+    """Return the scores that a bundle gives: of real numbers the predictions, in the units of the targets."""
+    scores: Tensor = net(x)
+    return net.task.predict(scores) if net.task.target == "values" else scores
 
 
 def refuse(net: Network) -> None:

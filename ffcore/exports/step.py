@@ -136,6 +136,7 @@ class LearningStep:
         with DropoutFrom(rng):
             for augmentation in self.augmentations:
                 x = augmentation(x, rng)
+            y = self.net.task.standardised(y)
             arguments = (Batch(x, y, torch.arange(x.shape[0]), 0, x.shape[0], rng=rng),)
             functional_call(self._module, {f"net.{name}": value for name, value in held.items()}, arguments)
         for block in self.solutions:

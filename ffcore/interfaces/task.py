@@ -112,11 +112,11 @@ class Task(ABC):
         return {}
 
     def standardised(self, y: Tensor) -> Tensor:
-        """Return targets as losses read them: the targets themselves."""
+        """Return targets as a `Batch` holds them and losses read them: the targets themselves."""
         return y
 
     def measured(self, rows: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the measures read of scores (n, K) and their targets: both themselves."""
+        """Return what the measures read of scores (n, K) and the targets of a batch: both themselves."""
         return rows, y
 
     def precise_measures(self) -> dict[str, Any]:

@@ -107,9 +107,8 @@ class Data:
         mean, std = _moments(config.standardise, train, images.scale)
         if images.by_column != "none":
             mean, std = _of_columns(train.x, images.scale)
-        if images.by_column == "all" and images.target.target == "values":
-            images, train, val = _standardised(images, train, val, task)
         if images.target.target == "values":
+            images, train, val = _standardised(images, train, val, task)
             _warn_of_scales(train.y.reshape(len(train), -1), images.classes)
         return cls(images, train, val, mean, std, recipe, stored)
 
@@ -235,9 +234,16 @@ def _moments(
 def _standardised(
     images: ImageSet, train: Split, val: Split | None, task: Task | None
 ) -> tuple[ImageSet, Split, Split | None]:
-    """Return the data set with standardised targets of real numbers, and its task with their statistics."""
-    known = task if isinstance(task, Regression) else None
+    """Return the data set with the targets that losses read, and the task with their statistics, if any.
+
+    The statistics are those of a trained network, of the data's task, or with ``scale: all`` of the training
+    samples.
+    """
+    given = (each for each in (task, images.task) if isinstance(each, Regression) and each.standardises)
+    known = next(given, None)
     if known is None:
+        if images.by_column != "all":
+            return images, train, val
         columns = images.target.columns
         mean, std = _of_columns(train.y.reshape(-1, columns))
         known = Regression(columns, mean, std)

@@ -68,13 +68,16 @@ class MultiLabel(Task):
 class Regression(Task):
     """Real numbers: y (N, K) floats; (N,) for one value.
 
-    With ``mean`` and ``std`` losses read (y − mean)/std, as data sets with ``scale: all`` give it;
-    predictions and measures are in the units of y.
+    With ``mean`` and ``std`` losses read (y − mean)/std. Targets, predictions and measures keep their units.
+    Data sets with ``scale: all`` take both from the training split.
 
     Args:
         values: numbers K of a sample.
         mean: mean of each value; None for 0.
         std: standard deviation of each value; None for 1.
+
+    Raises:
+        ValueError: when there is not a finite number for each value, or a standard deviation is not above 0.
     """
 
     target: ClassVar[Target] = "values"
@@ -89,6 +92,15 @@ class Regression(Task):
         for name, numbers in (("mean", self.mean), ("std", self.std)):
             if numbers is not None and len(numbers) != values:
                 raise ValueError(f"{name}: {len(numbers)} numbers for {values} values")
+            if numbers is not None and not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{name}: should be finite numbers, not {numbers}")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std: should be above 0, not {min(self.std)}")
+
+    @property
+    def standardises(self) -> bool:
+        """Whether losses read other numbers than the targets."""
+        return self.mean is not None or self.std is not None
 
     def refuse(self, y: Any, samples: int, values: bool = True) -> None:
         """See `Task.refuse`."""
@@ -105,19 +117,24 @@ class Regression(Task):
 
     def standardised(self, y: Tensor) -> Tensor:
         """Return (y − mean)/std."""
-        if self.mean is None or self.std is None:
+        if not self.standardises:
             return y
-        y = y.reshape(-1, self.columns)
-        return (y - y.new_tensor(self.mean)) / y.new_tensor(self.std)
+        mean, std = self._moments(y)
+        return (y.reshape(-1, self.columns) - mean) / std
 
     def measured(self, rows: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return both in the units of y."""
         return self._in_units(rows), self._in_units(y)
 
     def _in_units(self, values: Tensor) -> Tensor:
-        if self.mean is None or self.std is None:
+        if not self.standardises:
             return values
-        return values * values.new_tensor(self.std) + values.new_tensor(self.mean)
+        mean, std = self._moments(values)
+        return values * std + mean
+
+    def _moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = self.mean or [0.0] * self.columns, self.std or [1.0] * self.columns
+        return like.new_tensor(mean), like.new_tensor(std)
 
     def loss(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return the mean squared error."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 
 import ffcore
 from ffcore.cli.main import main
@@ -39,6 +40,19 @@ def test_a_bundle_of_a_run_predicts_stored_values_as_the_run_does(run: Path, tmp
     learner = edge.Learner(edge.load(ffcore.export(run, tmp_path / "b", "predict")))
     test = images(run).test
     assert np.array_equal(learner.predict(test.x), ffcore.load(run).predict(test.x))
+
+
+def test_a_bundle_of_a_regression_learns_from_and_predicts_stored_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    ffcore.train("tables/diabetes-regression", run_dir=path, report=False, **{"trainer.max_epochs": 2})
+    learner = edge.Learner(edge.load(ffcore.export(path, tmp_path / "b")))
+    test = load_diabetes(return_X_y=True)
+    x, y = (each.astype(np.float32) for each in test)
+    made = ffcore.load(path).predict(x)
+    np.testing.assert_allclose(learner.predict(x), made, rtol=1e-5)
+    assert learner.evaluate(x, y) == pytest.approx(np.square(made[:, 0] - y).mean(), rel=1e-5)
+    losses = learner.step(x[:32], y[:32])
+    assert max(losses.values()) < 3, "of standardised numbers"
 
 
 @pytest.mark.thorough

@@ -325,6 +325,58 @@ def test_a_cache_of_finished_blocks_changes_nothing_for_tokens(tmp_path, box):
     assert all(torch.equal(one[name], other[name]) for name in one if isinstance(one[name], torch.Tensor))
 
 
+def line():
+    """Samples (N, 5) and targets (N, 1) with the mean 10 and the standard deviation 2."""
+    x = torch.randn(600, 5, generator=torch.Generator().manual_seed(0))
+    return x, 10 + 2 * x[:, :1]
+
+
+def regressor(x):
+    torch.manual_seed(0)
+    block = ffcore.LocalBlock(nn.Linear(5, 32), "linear-head", objective="squared-error")
+    task = Regression(mean=[10.0], std=[2.0])
+    return ffcore.Network([block], "local-errors", example=x[:2], task=task)
+
+
+def test_losses_read_standardised_numbers_and_predictions_have_the_units_of_the_targets():
+    x, y = line()
+    net, plain = regressor(x), regressor(x)
+    plain.task.mean = plain.task.std = None
+    optimizers, others = (ffcore.optimizers(each, torch.optim.Adam, lr=1e-2) for each in (net, plain))
+    for rows in torch.arange(600).repeat(10).split(50):
+        losses = net.learn(x[rows], y[rows], optimizers)
+        assert losses == plain.learn(x[rows], (y[rows] - 10) / 2, others)
+    torch.testing.assert_close(net.predict(x), 10 + 2 * plain.predict(x))
+    measures = ffcore.evaluate(net, (x, y)).measures
+    assert measures["rmse"] == pytest.approx((net.predict(x) - y).square().mean().sqrt().item(), rel=1e-5)
+    assert measures["r2"] > 0.95
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_run_and_a_trainer_standardise_as_the_task_says(tmp_path):
+    x, y = line()
+    run = ffcore.fit(regressor(x), (x, y), test=(x, y), epochs=30, run_dir=tmp_path / "run", report=False)
+    found = ffcore.evaluate(run, (x, y)).measures["rmse"]
+    assert run.results.test.measures["rmse"] == pytest.approx(found, rel=1e-5)
+    assert found < 0.5
+    batches = DataLoader(TensorDataset(x, y), batch_size=50)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = L.Trainer(max_epochs=10, accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer.fit(ffcore.ForwardOnly(net := regressor(x), torch.optim.Adam, lr=1e-2), batches, batches)
+    found = (net.predict(x) - y).square().mean().sqrt().item()
+    assert trainer.callback_metrics["val_rmse"].item() == pytest.approx(found, rel=1e-5)
+    assert found < 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [({"std": [0.0]}, "std: should be above 0"), ({"mean": [float("nan")]}, "mean: should be finite")],
+)
+def test_impossible_moments_are_refused(options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        Regression(**options)
+
+
 def test_targets_need_not_be_contiguous():
     x, y = torch.rand(20, 3), torch.rand(2, 20).T
     block = ffcore.LocalBlock(nn.Linear(3, 8), "linear-head", objective="squared-error")
