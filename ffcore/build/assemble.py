@@ -64,8 +64,7 @@ def assembled_for(recipe: Recipe, form: Form, statistics: Statistics | None = No
         UserError: with the path in the recipe, when the parts do not fit together or do not fit the data.
     """
     task, classes = form.task, form.task.columns
-    factor = lr_factor(recipe.lr_schedule)
-    check_optimizer(recipe.optimizer, "optimizer")
+    factor = lr_factor(recipe.lr_schedule, check_optimizer(recipe.optimizer, "optimizer"))
     context = Context(
         form.shape,
         classes,

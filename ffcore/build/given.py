@@ -117,8 +117,8 @@ def around(
         UserError: when the network was built for other data.
     """
     refuse_misfit(net, form)
-    check_optimizer(recipe.optimizer, "optimizer")
+    factor = lr_factor(recipe.lr_schedule, check_optimizer(recipe.optimizer, "optimizer"))
     augmentations = augmentations_of(
         recipe, Context(form.shape, form.task.columns, task=form.task, statistics=statistics)
     )
-    return module_of(net, recipe, makers(recipe.optimizer, {}), augmentations, lr_factor(recipe.lr_schedule))
+    return module_of(net, recipe, makers(recipe.optimizer, {}), augmentations, factor)

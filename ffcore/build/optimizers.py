@@ -47,8 +47,8 @@ def new_optimizer(
     return made
 
 
-def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
-    """Test an optimiser on a small parameter, before anything is written.
+def check_optimizer(config: OptimizerConfig | None, path: str) -> float:
+    """Test an optimiser on a small parameter, before anything is written; return its learning rate.
 
     Args:
         config: its part of the recipe, or None.
@@ -58,7 +58,7 @@ def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
         UserError: with the path, when the optimiser cannot be made, or cannot step.
     """
     if config is None:
-        return
+        return 1.0
     parameter = nn.Parameter(torch.ones(2, 2))
     made = new_optimizer(config, [parameter], path)
     parameter.grad = torch.zeros(2, 2)
@@ -66,13 +66,15 @@ def check_optimizer(config: OptimizerConfig | None, path: str) -> None:
         made.step()
     except FOREIGN as error:
         raise UserError(f"{path}: {type(made).__name__} cannot step: {reported(error)}") from error
+    return float(made.param_groups[0].get("lr", 1.0))
 
 
-def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
+def lr_factor(config: LRSchedule, rate: float = 1.0) -> Callable[[float, int], float]:
     """Return the factor on learning rates, a function of the epoch and the number of epochs.
 
     Args:
         config: the recipe's ``lr_schedule``.
+        rate: the learning rate of its ``optimizer``, from which a scheduler of torch begins.
 
     Raises:
         UserError: when its options do not fit, or its factor at epoch 0 is not finite.
@@ -80,7 +82,9 @@ def lr_factor(config: LRSchedule) -> Callable[[float, int], float]:
     path = "lr_schedule"
     function, options = _called(config, path)
     try:
-        made = _factor_of(function, options) if isinstance(function, type) else partial(function, **options)
+        made: Callable[[float, int], float] = partial(function, **options)
+        if isinstance(function, type):
+            made = _factor_of(function, options, rate)
         first = _number(made(0.0, 1))
     except FOREIGN as error:
         hint = f"; write options beside kind: {function.__name__}" if isinstance(function, type) else ""
@@ -107,21 +111,22 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _factor_of(schedule: type[Any], options: Mapping[str, Any]) -> Callable[[float, int], float]:
-    """Return ``factor`` of a schedule, or the rates of a torch scheduler with a base rate of 1."""
+def _factor_of(schedule: type[Any], options: Mapping[str, Any], rate: float) -> Callable[[float, int], float]:
+    """Return ``factor`` of a schedule, or the rates of a torch scheduler divided by that of the optimiser."""
     if not issubclass(schedule, LRScheduler):
         factor: Callable[[float, int], float] = schedule(**options).factor
         return factor
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    rate = rate or 1.0
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=rate)
     scheduler = schedule(optimizer, **options)
-    factors = [optimizer.param_groups[0]["lr"]]  # after 0, 1, 2, … epochs
+    factors = [optimizer.param_groups[0]["lr"] / rate]  # after 0, 1, 2, … epochs
 
     # A torch scheduler only counts upwards; its rates are stored, so that any epoch can be asked for.
     def stepped(epoch: float, epochs: int) -> float:
         while len(factors) <= int(epoch):
             optimizer.step()
             scheduler.step()
-            factors.append(optimizer.param_groups[0]["lr"])
+            factors.append(optimizer.param_groups[0]["lr"] / rate)
         return float(factors[int(epoch)])
 
     stepped(1.0, 1)  # fails here for a scheduler that needs a metric, such as ReduceLROnPlateau

@@ -120,6 +120,12 @@ def refuse_unused(net: Network) -> None:
         )
 
 
+def refuse_unordered(net: Network, loader: Any) -> None:
+    """Raise `UserError` if a cache cannot be filled: loaders of torch may shuffle, and do not say how."""
+    if net.schedule.cache and not callable(getattr(loader, "in_order", None)):  # torch's has a boolean
+        raise UserError("schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false")
+
+
 def filled(
     network: LocalNetwork, algorithm: Algorithm, loader: Any, seed: int
 ) -> Cache | ReadoutCache | None:
@@ -127,13 +133,9 @@ def filled(
 
     With readouts, which read all blocks, that is until no block learns.
 
-    Raises:
-        UserError: when the loader has no order.
     """
     if not _due(network):
         return None
-    if not hasattr(loader, "in_order"):
-        raise UserError("schedule.cache: needs the loader of a run (ffcore.fit, a recipe); set it to false")
     if network.readouts:
         return ReadoutCache(network, algorithm, loader)
     return Cache(network, algorithm, loader, seed)

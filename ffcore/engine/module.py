@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ffcore.blame import explain
 from ffcore.engine.batches import as_batch
-from ffcore.engine.cache import Cache, ReadoutCache, filled, refuse_unused
+from ffcore.engine.cache import Cache, ReadoutCache, filled, refuse_unordered, refuse_unused
 from ffcore.engine.distribution import Distribution
 from ffcore.engine.judge import judge
 from ffcore.engine.measuring import Measuring, by_source
@@ -150,7 +150,7 @@ class ForwardOnly(L.LightningModule):
         else:
             refuse_others(made, self.network)
         self.network.optimizers = made
-        # base learning rates: an earlier fit may have scaled the rates, and has left them in the groups
+        # base learning rates: a fit that was interrupted has scaled the rates, and left them in the groups
         self._rates = [
             (b.optimizer, [g.setdefault("base_lr", g["lr"]) for g in b.optimizer.param_groups]) for b in made
         ]
@@ -211,6 +211,7 @@ class ForwardOnly(L.LightningModule):
         if "train.loss" in self.net.contribution.needs:
             losses = {name: of.get("loss", math.nan) for name, of in self.meter.read().items()}
             self.net.contribution.observe("train", by_source(self.net, losses, self.device), None, None)
+        self._log_losses()  # here, since callbacks read them before this module's on_train_epoch_end
 
     def on_train_epoch_start(self) -> None:
         """Reset the meter for the new epoch."""
@@ -219,19 +220,19 @@ class ForwardOnly(L.LightningModule):
         self.meter.reset(self.global_step)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's losses. Raises `RunError` if one of them is non-finite."""
-        losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
+        """Raise `RunError` if a loss of the epoch is non-finite."""
         if self.logs and (diverged := self.meter.divergence(self.distribution.ranks)) is not None:
             raise RunError(
                 f"block {diverged.block}: its loss is not finite since step {diverged.step}; the batches may "
                 "hold non-finite values, or the learning rate may be too high"
             )
+
+    def _log_losses(self) -> None:
+        losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
         if losses:
-            mean = sum(losses.values()) / len(losses)
-            self.log_dict(
-                {"train_loss": mean, **{f"{name}/loss": loss for name, loss in losses.items()}},
-                logger=self._logging,
-            )
+            named = {f"{name}/loss": loss for name, loss in losses.items()}
+            named["train_loss"] = sum(losses.values()) / len(losses)
+            self.log_dict(named, on_step=False, on_epoch=True, batch_size=1, logger=self._logging)
 
     def _keep_time(self, progress: Progress, batch_idx: int) -> None:
         if self.net.advance(progress):
@@ -309,6 +310,7 @@ class ForwardOnly(L.LightningModule):
                 "persistent_workers: black boxes that are fitted read the training set before the epoch, but "
                 "such a loader has only one iterator; set persistent_workers=False"
             )
+        refuse_unordered(self.net, self.trainer.train_dataloader)
         if self.meter not in self.network.observers or self.network.record == self.net.recorder:
             self._attach()  # `Network.learn` or another module has replaced the meter
         self.cached = None  # of other data
@@ -324,9 +326,13 @@ class ForwardOnly(L.LightningModule):
         self.restored = True
 
     def on_train_end(self) -> None:
-        """End the distribution, and free the cache."""
+        """End the distribution, free the cache, and restore the base learning rates."""
         self.distribution.end()
         self.cached = None
+        for optimizer, rates in self._rates:
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+                group.pop("base_lr", None)  # a later fit begins with what the user sets
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a faster path for one that Lightning sets about twenty times per step."""

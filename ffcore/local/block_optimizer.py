@@ -69,7 +69,11 @@ class BlockOptimizer:
     def update(self, samples: int) -> None:
         """Take the gradients of a mean over ``samples`` from ``.grad``; step if the group is complete."""
         if not self.gathers:
-            self._apply()
+            if samples:
+                self._apply()
+            else:  # a batch without targets: as in accumulation and on several ranks, there is no step
+                for parameter in self.parameters:
+                    parameter.grad = None
             return
         self.samples += samples
         self.updates += 1

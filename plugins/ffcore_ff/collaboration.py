@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ffcore.errors import UserError
 from ffcore.interfaces import Batch, Context, Network, Views
@@ -45,8 +45,9 @@ class LayerCollaboration(ForwardForward):
             ValueError: when no block reads the goodness of all layers.
         """
         super().connect(net)
-        losses = [getattr(getattr(block, "loss", None), "objective", None) for block in net.blocks]
-        if not any(isinstance(each, Collaborative) and each.of == "all" for each in losses):
+        blocks = (cast(nn.Module, block) for block in net.blocks)
+        parts = (part for block in blocks for part in block.modules())  # `weighted` contains an objective
+        if not any(isinstance(each, Collaborative) and each.of == "all" for each in parts):
             raise ValueError(
                 "layer-collaboration: no block reads the goodness of all layers: set block.objective to "
                 "{kind: collaborative, of: all}, or use the algorithm forward-forward"

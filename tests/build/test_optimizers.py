@@ -25,8 +25,8 @@ def optimizer(given):
     return new_optimizer(config, [nn.Parameter(torch.ones(2, 3))])
 
 
-def schedule(given):
-    return lr_factor(TypeAdapter(LRSchedule).validate_python(given))
+def schedule(given, rate=1.0):
+    return lr_factor(TypeAdapter(LRSchedule).validate_python(given), rate)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,16 @@ def test_a_function_that_takes_more_gets_it():
         ("cosine-annealing", lr_scheduler.CosineAnnealingLR, {"T_max": 5}),
         ("linear", lr_scheduler.LinearLR, {"start_factor": 0.5, "total_iters": 3}),
         ("torch.optim.lr_scheduler:StepLR", lr_scheduler.StepLR, {"step_size": 2}),
+        ("cosine-annealing", lr_scheduler.CosineAnnealingLR, {"T_max": 5, "eta_min": 0.1}),
+        (
+            "torch.optim.lr_scheduler:OneCycleLR",
+            lr_scheduler.OneCycleLR,
+            {"max_lr": 0.7, "total_steps": 7, "cycle_momentum": False},
+        ),
     ],
 )
 def test_a_scheduler_of_torch_is_stepped_once_an_epoch(name, kind, options):
-    factor = schedule({"kind": name, **options})
+    factor = schedule({"kind": name, **options}, rate=0.3)
     made = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.3)
     scheduler = kind(made, **options)
     rates = []

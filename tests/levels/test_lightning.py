@@ -18,6 +18,7 @@ from ffcore.interfaces import BlackBox
 from ffcore_ff.algorithm import ForwardForward
 from ffcore_ff.labels import Overlay
 from ffcore_ff.negatives import WrongLabel
+from ffcore_std.schedules import Greedy
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",
@@ -84,6 +85,58 @@ def test_batches_are_pairs_or_mappings_and_global_step_counts_them(as_mapping, t
     assert run.global_step == 2 * 12
     assert run.callback_metrics["val_accuracy"] > 0.15
     assert set(run.callback_metrics) >= {"train_loss", "block1/loss", "block3/loss"}
+
+
+def test_callbacks_read_the_losses_of_their_own_epoch(tmp_path):
+    class Read(L.Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_train_epoch_end(self, trainer, module):
+            self.seen.append(float(trainer.callback_metrics["train_loss"]))
+
+    each, last, read = [], module(lr=0.01), Read()
+    plain = module().net
+    optimizers = ffcore.optimizers(plain, torch.optim.Adam, lr=0.01)
+    trainer(tmp_path, callbacks=[read], enable_checkpointing=False, limit_val_batches=0).fit(
+        last, loader(), loader(600, 800)
+    )
+    for _ in range(2):
+        losses = [sum(plain.learn(x, y, optimizers).values()) / 2 for x, y in loader()]
+        each.append(float(sum(losses) / len(losses)))
+    assert read.seen == pytest.approx(each, rel=1e-5)
+
+
+def test_a_learning_rate_that_is_set_between_two_fits_is_used(tmp_path):
+    class Rates(L.Callback):
+        seen = ()
+
+        def on_train_batch_end(self, trainer, module, *args):
+            self.seen = {
+                g["lr"] for each in module.optimizers().blocks.values() for g in each.optimizer.param_groups
+            }
+
+    made, rates = module(), Rates()
+    optimizers = ffcore.optimizers(made.net, torch.optim.SGD, lr=0.1)
+    quiet = {"enable_checkpointing": False, "limit_val_batches": 0}
+    trainer(tmp_path, 1, [rates], **quiet).fit(
+        ffcore.ForwardOnly(made.net, optimizers), loader(), loader(600, 800)
+    )
+    assert rates.seen == {0.1}
+    for group in optimizers.param_groups:
+        group["lr"] = 0.001
+    trainer(tmp_path, 1, [rates], **quiet).fit(
+        ffcore.ForwardOnly(made.net, optimizers), loader(), loader(600, 800)
+    )
+    assert rates.seen == {0.001}
+
+
+def test_a_cache_needs_the_loader_of_a_run(tmp_path):
+    made = module(lr=0.01)
+    made.net.schedule = Greedy(cache=True)
+    with pytest.raises(UserError, match=r"schedule\.cache: needs the loader of a run"):
+        trainer(tmp_path, enable_checkpointing=False, limit_val_batches=0).fit(made, loader(), loader())
+    assert made.net.batches == 0
 
 
 def test_training_is_that_of_a_plain_loop_to_the_bit(tmp_path):

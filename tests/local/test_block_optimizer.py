@@ -71,6 +71,19 @@ def test_a_step_without_batches_does_nothing():
     torch.testing.assert_close(net.state_dict(), before, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_without_targets_makes_no_step(accumulate):
+    weight = nn.Parameter(torch.ones(3))
+    decayed = torch.optim.SGD([weight], lr=0.1, weight_decay=0.5)
+    each = BlockOptimizer([weight], decayed, accumulate=accumulate)
+    for _ in range(2):
+        weight.grad = torch.zeros(3)
+        each.update(0)
+        each.end_batch()
+    assert weight.grad is None
+    assert torch.equal(weight.detach(), torch.ones(3))
+
+
 class TwoRanks(Ranks):
     """Sums over two threads."""
 

@@ -73,6 +73,14 @@ def test_the_algorithm_needs_an_objective_that_reads_all_layers():
         network("previous")
 
 
+def test_a_weighted_objective_may_read_all_layers():
+    weighted = {"kind": "weighted", "objective": {"kind": "collaborative", "of": "all"}, "weight": 0.5}
+    block = ffcore.LocalBlock(nn.Linear(12, 4), "mean-squares", objective=weighted)
+    x = torch.rand(6, 12)
+    net = ffcore.Network([block], LayerCollaboration("overlay", "wrong-label"), example=x, classes=5)
+    net.learn(x, torch.arange(6) % 5, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
+
+
 def test_measuring_all_layers_leaves_modules_outside_the_blocks_alone():
     norm = nn.BatchNorm2d(1)
     norm.requires_grad_(False)
