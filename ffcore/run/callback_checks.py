@@ -262,6 +262,8 @@ def _averages(callback: Any, given: Given) -> str | None:
             "trains one more epoch for batch normalisation, in which the blocks would learn; use "
             "EMAWeightAveraging"
         )
+    if given.recipe.trainer.select != "last":
+        return "averages after the last validation, which selects other weights; set trainer.select: last"
     return None
 
 

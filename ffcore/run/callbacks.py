@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar, StochasticWeightAveraging
 from lightning.pytorch.loggers import Logger
 
 from ffcore.blame import located, placed, reported
@@ -81,6 +81,11 @@ class Callbacks:
             if (text := averages_of(callback)) is not None:
                 return {"averages": f"{text} ({type(callback).__name__})"}
         return {}
+
+    @property
+    def averages_last(self) -> bool:
+        """Whether a callback replaces the weights after the last validation, whose metrics are of others."""
+        return any(isinstance(each, StochasticWeightAveraging) for each in self._callbacks.values())
 
     def check(self, module: ForwardOnly, validated: bool) -> None:
         """Check that the callbacks can work in the run.

@@ -366,7 +366,7 @@ class Job:
             commits=[commit for commit in meta["commits"] if commit is not None],
             state=state,
             epoch=epoch,
-            val=val_metrics,
+            val=None if self.callbacks.averages_last else val_metrics,
             spent={**spent(), "peak_memory": peak},
             concluded={name: float(value) for name, value in concluded.items() if not value.shape},
         )

@@ -138,8 +138,15 @@ def test_weights_changed_by_callbacks_at_the_end_are_saved_and_tested(quick, cut
         assert_same(part, whole)
     from ffcore.run.evaluate import evaluate
 
-    tested = json.loads((whole / "results.json").read_text())["test"]
-    assert evaluate(whole)["per_block_accuracy"] == tested["per_block_accuracy"]
+    results = json.loads((whole / "results.json").read_text())
+    assert evaluate(whole)["per_block_accuracy"] == results["test"]["per_block_accuracy"]
+    assert results["val"] is None, "validation measured the weights before they were averaged"
+
+
+def test_averages_after_the_last_validation_are_not_selected_by_it(quick):
+    swa = {"kind": "StochasticWeightAveraging", "options": {"swa_lrs": 0.001, "swa_epoch_start": 1}}
+    with pytest.raises(UserError, match=r"callbacks\.0: Stochastic.* set trainer\.select: last"):
+        quick(**{"trainer.max_epochs": 3, "trainer.select": "best", "trainer.callbacks": [swa]})
 
 
 def test_a_damaged_checkpoint_never_replaces_a_good_one(quick, tmp_path):
