@@ -207,6 +207,7 @@ def set_up_readouts(
                 f"there are {', '.join(blocks)}"
             )
         taps[name] = tuple(blocks[tap] for tap in chosen)
+        _convert(body, next(iter(found.values())).activity)
         readout.info = place
         readout.rule.setup(place)
     return taps
@@ -264,6 +265,7 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
             block.goodness.setup(_of_rows(context, block.features, block.goodness.reads_views))
     block.to(activity.device)  # parameters made in setup: a localized model may be on a GPU already
     if block.goodness is not None:
+        _convert(block.goodness, activity)
         context = replace(
             context,
             goodness=block.goodness,
@@ -274,7 +276,13 @@ def _set_up_block(block: LocalBlock, context: Context, activity: Tensor) -> None
     if block.loss is not None:
         with _errors_named(context.name):
             _set_up_loss(block.loss, context)
-        block.loss.to(activity.device)
+        _convert(block.loss, activity)
+
+
+def _convert(part: nn.Module, activity: Tensor) -> None:
+    """Move what a setup has made to the device, and from the default dtype to that of a model in another."""
+    other = activity.is_floating_point() and activity.dtype != torch.get_default_dtype()
+    part.to(activity.device, activity.dtype if other else None)
 
 
 def _of_rows(context: Context, features: int | None, reads_views: bool) -> Context:

@@ -331,7 +331,11 @@ def test_blocks_follow_the_mode_of_the_model():
         (["stem"], {"goodness": SumSquares}, r"SumSquares is a class; give an instance"),
         (["stem"], {"objective": SumSquares()}, "a SumSquares is not an objective"),
         (["stem"], {"head": "stem"}, "head='stem' is also in at"),
-        (["middle.0"], {"example": torch.zeros(2, 3, 8, 8)}, "with inputs of shape .*channels"),
+        (
+            ["middle.0"],
+            {"example": torch.zeros(2, 3, 8, 8)},
+            r"Conv2d\): does not take .* \(3, 8, 8\): .*channels",
+        ),
         (["stem"], {"example": "x"}, "example: should be a few samples"),
         (["stem"], {"classes": 2.5}, "classes: should be the number of classes"),
     ],

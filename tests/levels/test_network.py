@@ -469,3 +469,15 @@ def test_boxes_are_fitted_on_one_pair_or_on_several():
         box = Centred()
         assert network([BoxStage(box), layer(64)]).fit_boxes(batches)
         assert box.mean.shape == (64,)
+
+
+def test_parts_that_are_made_in_setup_have_the_dtype_of_the_model():
+    x, y = (each[:50] for each in digits())
+    blocks = [
+        ffcore.LocalBlock(nn.Linear(inputs, 20).double(), "linear-head", objective="cross-entropy")
+        for inputs in (64, 20)
+    ]
+    readouts = {"all": "softmax"}
+    net = network(blocks, algorithm="local-errors", example=x.double(), readouts=readouts)
+    losses = net.learn(x.double(), y, ffcore.optimizers(net, torch.optim.SGD, lr=0.1))
+    assert {loss.dtype for loss in losses.values()} == {torch.float64}
