@@ -45,5 +45,6 @@ def refuse_untrusted(what: str) -> None:
     if not trusted():
         raise UserError(
             f"{what} is a pickle inside the checkpoint, and opening a pickle can run any code: if you trust "
-            "its author, use ffcore --trust VERB …, or trust=True from Python"
+            "its author, use ffcore --trust VERB …, trust=True from Python, or for load_state_dict "
+            "`with trusting():`, from ffcore.trust"
         )

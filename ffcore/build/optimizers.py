@@ -91,17 +91,17 @@ def lr_factor(config: LRSchedule, rate: float = 1.0) -> Callable[[float, int], f
         raise UserError(f"{path}: it does not return a factor: {reported(error)}{hint}") from error
     if not 0 <= first < math.inf:
         raise UserError(f"{path}: its factor is {first} at epoch 0; it should be a number ≥ 0")
+    return partial(_checked, made, path)  # not a closure: trained predictors can be pickled
 
-    def factor(epoch: float, epochs: int) -> float:
-        try:
-            value = _number(made(epoch, epochs))
-        except FOREIGN as error:
-            raise RunError(f"{path}: no factor at epoch {epoch:g}: {reported(error)}") from error
-        if not 0 <= value < math.inf:
-            raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a number ≥ 0")
-        return value
 
-    return factor
+def _checked(made: Callable[[float, int], float], path: str, epoch: float, epochs: int) -> float:
+    try:
+        value = _number(made(epoch, epochs))
+    except FOREIGN as error:
+        raise RunError(f"{path}: no factor at epoch {epoch:g}: {reported(error)}") from error
+    if not 0 <= value < math.inf:
+        raise RunError(f"{path}: its factor is {value} at epoch {epoch:g}; it should be a number ≥ 0")
+    return value
 
 
 def _number(value: Any) -> float:
@@ -112,25 +112,36 @@ def _number(value: Any) -> float:
 
 
 def _factor_of(schedule: type[Any], options: Mapping[str, Any], rate: float) -> Callable[[float, int], float]:
-    """Return ``factor`` of a schedule, or the rates of a torch scheduler divided by that of the optimiser."""
+    """Return ``factor`` of a schedule, or that of a torch scheduler."""
     if not issubclass(schedule, LRScheduler):
         factor: Callable[[float, int], float] = schedule(**options).factor
         return factor
-    rate = rate or 1.0
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=rate)
-    scheduler = schedule(optimizer, **options)
-    factors = [optimizer.param_groups[0]["lr"] / rate]  # after 0, 1, 2, … epochs
-
-    # A torch scheduler only counts upwards; its rates are stored, so that any epoch can be asked for.
-    def stepped(epoch: float, epochs: int) -> float:
-        while len(factors) <= int(epoch):
-            optimizer.step()
-            scheduler.step()
-            factors.append(optimizer.param_groups[0]["lr"] / rate)
-        return float(factors[int(epoch)])
-
+    stepped = _Stepped(schedule, options, rate or 1.0)
     stepped(1.0, 1)  # fails here for a scheduler that needs a metric, such as ReduceLROnPlateau
     return stepped
+
+
+class _Stepped:
+    """The rates of a torch scheduler, divided by that of the optimiser.
+
+    A torch scheduler only counts upwards; its rates are stored, so that any epoch can be asked for.
+    """
+
+    def __init__(self, schedule: type[LRScheduler], options: Mapping[str, Any], rate: float) -> None:
+        self._optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=rate)
+        self._scheduler = schedule(self._optimizer, **options)
+        self._rate = rate
+        self._factors = [self._factor()]  # after 0, 1, 2, … epochs
+
+    def __call__(self, epoch: float, epochs: int) -> float:
+        while len(self._factors) <= int(epoch):
+            self._optimizer.step()
+            self._scheduler.step()
+            self._factors.append(self._factor())
+        return self._factors[int(epoch)]
+
+    def _factor(self) -> float:
+        return float(self._optimizer.param_groups[0]["lr"]) / self._rate
 
 
 def _called(config: Spec | Call, path: str) -> tuple[Callable[..., Any], dict[str, Any]]:

@@ -60,6 +60,10 @@ class Task(ABC):
         given = ", ".join(f"{name}={value}" for name, value in self.options().items())
         return f"{type(self).__name__}({given})"
 
+    def __str__(self) -> str:
+        """Return the name of the class, for messages."""
+        return type(self).__name__
+
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments, which are attributes of the same names."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}

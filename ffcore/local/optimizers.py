@@ -269,6 +269,12 @@ def _refuse_sparse(block: LocalBlock) -> None:
 def _made(
     make: Make, parameters: list[nn.Parameter], name: str, options: dict[str, Any]
 ) -> torch.optim.Optimizer:
+    if isinstance(make, torch.optim.Optimizer):
+        kind = type(make).__name__
+        raise UserError(
+            f"optimizers: each block has an optimiser of its own: give the class and its options, as in "
+            f"ffcore.optimizers(net, torch.optim.{kind}, lr=…), not an optimiser {kind}(…)"
+        )
     if not callable(make):
         raise UserError(
             f"optimizers: block {name}: should be a torch optimiser class or a function of parameters, not "

@@ -51,6 +51,17 @@ class Spec(Validated):
             return record(self.object)
         return {"kind": self.kind, **self.options.model_dump(mode="json", by_alias=True)}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a registered component by its kind: the class of its options exists in this process only."""
+        if self.object is not None:
+            return Spec, (self.noun, self.kind, self.options, self.object)
+        options = self.options.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return _again, (self.noun, {"kind": self.kind, **options})
+
+
+def _again(noun: str, given: Mapping[str, Any]) -> Spec:
+    return Kind(noun).validate(given)
+
 
 def entry_of(noun: str, kind: str, also: Iterable[str] = ()) -> Entry:
     """The component of a kind: a registered name, or ``package.module:Class``.

@@ -226,7 +226,7 @@ def test_batches_that_do_not_fit_are_refused(batch, complaint):
 
 
 OPTIMIZERS = {
-    "an optimiser": (lambda net: torch.optim.SGD(net.parameters()), "should be a torch optimiser class"),
+    "an optimiser": (lambda net: torch.optim.SGD(net.parameters()), r"as in .*torch\.optim\.SGD, lr=…\)"),
     "a block that is not there": (lambda net: {"block3": torch.optim.SGD}, "there is no block 'block3'"),
     "a block without": (lambda net: {"block1": torch.optim.SGD}, "block block2 has none"),
     "something else": (lambda net: lambda p: 3, "should return a torch optimiser, not a int"),

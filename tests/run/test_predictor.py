@@ -1,5 +1,7 @@
 """A loaded run predicts with the accuracy in its results."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,12 @@ def test_it_has_the_accuracy_of_the_run_on_raw_digits(finished, test_split):
     assert accuracy(predictor, test_split) == pytest.approx(finished.results["test"]["accuracy"])
     assert predictor.classes == tuple("0123456789")
     assert predictor.shape == (1, 8, 8)
+
+
+def test_it_can_be_pickled(finished, test_split):
+    predictor = ffcore.load(finished.path)
+    copied = pickle.loads(pickle.dumps(predictor))
+    assert np.array_equal(copied.predict(test_split.x), predictor.predict(test_split.x))
 
 
 def test_it_takes_arrays_tensors_lists_and_flat_images(finished):
