@@ -176,7 +176,9 @@ def _misused(error: click.ClickException) -> int:
     hint = f" See {context.command_path} --help" if context is not None else ""
     if isinstance(error, click.NoSuchOption) and error.option_name in ("--plugin", "--debug", "--trust"):
         hint = f" Write it before the verb: ffcore {error.option_name} … VERB"
-    return _report(f"error: {one_line(error.format_message())}{hint}", error.exit_code)
+    message = one_line(error.format_message())
+    stop = "." if hint and not message.endswith((".", "?", "!")) else ""
+    return _report(f"error: {message}{stop}{hint}", error.exit_code)
 
 
 def _report(line: str, code: int) -> int:

@@ -74,7 +74,9 @@ def test_comparison_is_written_to_out(run, other, tmp_path, capsys):
 )
 def test_options_of_comparisons_raise_for_one_run(run, capsys, options, reason):
     assert main(["report", str(run), *options]) == 2
-    assert reason in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert reason in err
+    assert err.endswith(". See ffcore report --help\n")  # a full stop before the hint
     assert not (run / "report.md").exists()
 
 
