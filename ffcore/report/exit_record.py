@@ -22,6 +22,7 @@ class ExitEntry(Part):
         multiplications: of one sample, up to here.
         deviation: standard deviation of the margin on validation; None if it is 0, or at the last exit.
         threshold: margin from which a sample leaves; None: no sample leaves here, or it is the last exit.
+        share: fraction of the test samples that leave here; None for older runs.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ExitEntry(Part):
     multiplications: Whole
     deviation: Real | None
     threshold: Real | None
+    share: Share | None = None
 
 
 class Point(Part):

@@ -9,13 +9,13 @@ from ffcore.report.exit_record import ExitRecord, Point, Tried
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, Section
 from ffcore.report.style import INK, MUTED, NEGATIVE, POSITIVE, READOUTS, label, new_figure
-from ffcore.report.text import NOTHING, count, error, literal, markdown_table, number, short
+from ffcore.report.text import NOTHING, count, error, literal, markdown_table, number, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WAY_COLUMNS = ("prediction", "test error", "validation error", "blocks", "multiplications", "ms a sample")
-EXIT_COLUMNS = ("exit after", "blocks", "multiplications", "leaves from a margin of")
+EXIT_COLUMNS = ("exit after", "blocks", "multiplications", "leaves from a margin of", "share of test samples")
 
 
 def way_rows(record: ExitRecord) -> list[list[str]]:
@@ -44,11 +44,17 @@ def exit_rows(record: ExitRecord) -> list[list[str]]:
         record: the content of ``exits.json``.
     """
     rows = [
-        [each.name, str(each.blocks), count(each.multiplications), number(each.threshold)]
-        for each in record.exits[:-1]
+        [
+            each.name,
+            str(each.blocks),
+            count(each.multiplications),
+            number(each.threshold),
+            percent(each.share),
+        ]
+        for each in record.exits
     ]
-    last = record.exits[-1]
-    return [*rows, [last.name, str(last.blocks), count(last.multiplications), "all that are left"]]
+    rows[-1][3] = "all that are left"
+    return rows
 
 
 def notes(record: ExitRecord) -> list[str]:

@@ -137,7 +137,8 @@ def _chosen(
     on_test = [tested.at(of_t, early.blocks, products) for of_t in limits]
     ways = _ways(predictor, early, products, limits[chosen].tolist(), some)
     tell("timing predictions")
-    operations, times, right = _timed(ways, data, test)
+    operations, times, right, left = _timed(ways, data, test)
+    shares = left[1].bincount(minlength=len(early.exits)).double() / len(test)
     lost = right[0].double() - right[1].double()
     validated = [tried[-1], tried[chosen]]
     validated += _timed(ways[2:], data, val)[0] if len(ways) > 2 else []
@@ -158,9 +159,15 @@ def _chosen(
                 multiplications=number,
                 deviation=sigma if sigma > 0 and math.isfinite(sigma) else None,
                 threshold=_finite(limit),
+                share=share,
             )
-            for exit_, number, sigma, limit in zip(
-                early.exits, products, deviations, [*limits[chosen].tolist(), math.inf], strict=True
+            for exit_, number, sigma, limit, share in zip(
+                early.exits,
+                products,
+                deviations,
+                [*limits[chosen].tolist(), math.inf],
+                shares.tolist(),
+                strict=True,
             )
         ),
         tried=tuple(
@@ -222,8 +229,10 @@ def _ways(
 
 def _timed(
     ways: Sequence[_Way], data: Data, split: Split
-) -> tuple[list[Operation], list[float], list[Tensor]]:
-    """Returns what ways give on a split, their milliseconds of a sample, and where they are right, (N,)."""
+) -> tuple[list[Operation], list[float], list[Tensor], list[Tensor]]:
+    """Returns what ways give on a split, their milliseconds of a sample, and of each sample, (N,), whether it
+    is right and the index of its exit.
+    """
     right: list[list[Tensor]] = [[] for _ in ways]
     out: list[list[Tensor]] = [[] for _ in ways]
     seconds = [0.0 for _ in ways]
@@ -236,12 +245,11 @@ def _timed(
             seconds[index] += time.perf_counter() - start
             right[index].append(made == y)
             out[index].append(where)
-    joined = [torch.cat(each) for each in right]
+    joined, left = ([torch.cat(each) for each in of_ways] for of_ways in (right, out))
     operations = [
-        Operation.of(r, torch.cat(o), way.blocks, way.products)
-        for way, r, o in zip(ways, joined, out, strict=True)
+        Operation.of(r, o, way.blocks, way.products) for way, r, o in zip(ways, joined, left, strict=True)
     ]
-    return operations, [1000 * each / len(split) for each in seconds], joined
+    return operations, [1000 * each / len(split) for each in seconds], joined, left
 
 
 def _point(of: Operation) -> Point:

@@ -10,7 +10,7 @@ import pytest
 
 from ffcore.report import RunRecord, write_report
 from ffcore.report.exit_record import ExitRecord
-from ffcore.report.exits import exits, notes, way_rows
+from ffcore.report.exits import exit_rows, exits, notes, way_rows
 from ffcore.report.style import paper_style
 from tests.report.conftest import FakeRun, Only
 
@@ -80,6 +80,17 @@ def test_the_picture_has_both_splits_and_the_chosen_point(fake_run: FakeRun) -> 
     assert "test, readout a|b" in lines
     assert ax.get_xscale() == "log"
     assert "readout a\\|b" in section.body
+
+
+def test_exits_of_an_older_run_have_no_shares() -> None:
+    older = content()
+    assert [row[-2:] for row in exit_rows(ExitRecord.model_validate(older))] == [
+        ["2", "–"],
+        ["all that are left", "–"],
+    ]
+    for each, share in zip(older["exits"], (0.75, 0.25), strict=True):
+        each["share"] = share
+    assert [row[-1] for row in exit_rows(ExitRecord.model_validate(older))] == ["75.00 %", "25.00 %"]
 
 
 @pytest.mark.usefixtures("drawn_once")

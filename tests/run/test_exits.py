@@ -90,6 +90,12 @@ def test_what_is_measured_is_what_the_thresholds_promise(chosen):
     assert [each.multiplications for each in record.exits] == [first, first + later, first + 2 * later]
 
 
+def test_each_exit_has_the_share_of_the_test_samples_that_leave_there(chosen):
+    path, record = chosen
+    blocks = ffcore.load(path).early().decide(Digits().load().test.x).blocks
+    assert [each.share for each in record.exits] == pytest.approx([(blocks == b).mean() for b in (1, 2, 3)])
+
+
 def test_the_file_is_the_record_and_small_tolerances_cost_more(chosen, copied):
     assert ExitRecord.read(chosen[0]) == chosen[1]
     strict = choose_exits(copied, 0)
