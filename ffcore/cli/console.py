@@ -14,7 +14,8 @@ from rich.table import Table
 PIPED_WIDTH = 100
 _WIDEST = 10_000
 _REST = 14
-"""Minimum width of columns beside the first one, if they have so much text."""
+"""Minimum width of columns beside the first one, if they have so much text. Numbers and words of the head are
+never broken."""
 _GAP = 3
 """Width of the space between two columns."""
 _LEAST = 24
@@ -59,15 +60,37 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     rows = list(rows)
     widths = [max(cell_len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    least = [widths[0], *(min(width, _REST) for width in widths[1:])]
+    least = [widths[0]]
+    for i, width in enumerate(widths[1:], 1):
+        numbers = (word for row in rows for word in row[i].split() if word[0].isdecimal())
+        least.append(max(min(width, _REST), *map(cell_len, [*columns[i].split(), *numbers])))
     target = console()
     room = target.width - sum(least[1:]) - _GAP * len(columns)
     if target.is_terminal and _LEAST <= room < least[0]:
         least[0] = room
     target.width = max(target.width, sum(least) + _GAP * len(columns))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, width in zip(columns, least, strict=True):
-        table.add_column(column, overflow="fold", min_width=width)
+    for column, width in zip(
+        columns, _shared(target.width - _GAP * len(columns), least, widths), strict=True
+    ):
+        table.add_column(column, overflow="fold", width=width)
     for row in rows:
         table.add_row(*row)
     target.print(table)
+
+
+def _shared(room: int, least: Sequence[int], most: Sequence[int]) -> list[int]:
+    """Returns widths of columns from ``least`` to ``most`` that share the room, those that lack least first.
+
+    Rich would take from the widest columns, also what they cannot spare, and cut the last one.
+
+    >>> _shared(80, [35, 14, 7], [35, 60, 7])
+    [35, 38, 7]
+    """
+    widths, room = list(least), room - sum(least)
+    order = sorted(range(len(least)), key=lambda i: most[i] - least[i])
+    for left, i in zip(range(len(order), 0, -1), order, strict=True):
+        more = min(most[i] - least[i], max(room, 0) // left)
+        widths[i] += more
+        room -= more
+    return widths

@@ -82,6 +82,20 @@ def test_a_table_loses_nothing_in_a_narrow_terminal(ff, monkeypatch, capsys):
     assert "".join(line[:30].strip() for line in lines[3:]) == "".join(names)
 
 
+def test_numbers_in_the_last_column_are_never_cut(ff, monkeypatch, capsys):
+    from ffcore.cli import console
+
+    monkeypatch.setattr(console.Plain, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "cifar10/channel-resnet17-released-twin"
+    console.print_table(("recipe", "title", "paper"), [(name, "a title of many words " * 6, "34.86 %")])
+    console.print_table(("a", "b", "multiplications"), [(name, "words " * 20, "20,884,000,000,000")])
+    out = click.unstyle(capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    for whole in (name, "34.86 %", "20,884,000,000,000", "multiplications"):
+        assert whole in out
+
+
 def test_show_prints_a_recipe_that_loads_back(ff, tmp_path):
     code, out, _ = ff("show", "fake/ff", "trainer.max_epochs=7")
     assert code == 0
