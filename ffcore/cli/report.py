@@ -27,7 +27,7 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     recipes. For the directory of a sweep, its summary is written again.
     """
     from ffcore import report
-    from ffcore.cli.console import print_whole
+    from ffcore.cli.console import console, print_whole
     from ffcore.files import SUMMARY
 
     def complain(message: str) -> None:
@@ -53,7 +53,9 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         records = [report.RunRecord.read(run) for run in runs]
         written = None if out is None else report.write_comparison(records, out, force, complain)
         names = report.names_of_runs(records)
-        print_whole(report.compare_table([record.results for record in records], names))
+        target = console()
+        width = target.width if target.is_terminal else None
+        print_whole(report.compare_table([record.results for record in records], names, width))
         for line in report.better_alone(records, names):
             click.echo(line)
         if different := report.differences(records):

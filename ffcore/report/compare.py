@@ -11,12 +11,14 @@ import numpy as np
 from ffcore.errors import UserError
 from ffcore.files import RESULTS
 from ffcore.report.confusion import draw_confusion, matrix_of
+from ffcore.report.curves import has_measure
 from ffcore.report.differences import differences, grouped, names_of_runs
 from ffcore.report.document import Document
-from ffcore.report.evidence import better_alone, per_source
+from ffcore.report.evidence import better_alone
 from ffcore.report.goodness import draw_histograms, grid_of, measured_blocks
 from ffcore.report.images import draw_receptive, weights_of
 from ffcore.report.legend import shared_legend
+from ffcore.report.measure import Measure
 from ffcore.report.record import RunRecord
 from ffcore.report.section import Picture, Section
 from ffcore.report.spent import comparable
@@ -33,7 +35,7 @@ from ffcore.report.style import (
     paper_style,
 )
 from ffcore.report.table import compared
-from ffcore.report.text import NOTHING, code, error, literal, markdown_table, plural
+from ffcore.report.text import NOTHING, code, literal, markdown_table, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,19 +94,24 @@ def _check(folder: Path, force: bool) -> None:
 
 def _results(named: Named) -> Section:
     """Results."""
-    rows = compared([run.results for run in named.values()], list(map(literal, named)))
-    counters = ", ".join(comparable(run.results for run in named.values()))
+    runs = [run.results for run in named.values()]
+    rows = compared(runs, list(map(literal, named)))
+    measures = list(dict.fromkeys(map(Measure.of, runs)))
+    label = measures[0].label if len(measures) == 1 else "result"
     full = {
-        "test": "test error (%)",
+        "test": f"test {label}",
         "paper": "paper (%)",
-        "val.": "validation error (%)",
+        "val.": f"validation {label}",
         "time": "training time",
         "mult.": "multiplications to learn",
-        "energy": f"energy to learn ({counters})",
+        "energy": f"energy to learn ({', '.join(comparable(runs))})",
         "memory": "peak memory",
         "param.": "parameters",
     }
     table = markdown_table([full.get(key, key) for key in rows[0]], [list(row.values()) for row in rows])
+    if any(measure.headline for measure in measures):
+        better = [f"{measure.label}: {measure.better}." for measure in measures]
+        table += f"\n\n{literal(' '.join(better))}"
     sources = {run.get("paper", "source"): None for run in named.values() if run.get("paper", "source")}
     alone = [literal(line) for line in better_alone(list(named.values()), list(named))]
     papers = [f"The paper's result: {literal(source)}" for source in sources]
@@ -132,62 +139,84 @@ def _settings(named: Named) -> Section:
 
 def _curves(named: Named) -> Section | None:
     """Learning curves."""
-    available = {name: run for name, run in named.items() if len(run.series("val_accuracy")[0])}
+    available = {name: run for name, run in named.items() if has_measure(run)}
     if not available:
         return None
-    timed = [name for name, run in available.items() if len(run.series("seconds")[0])]
-    figure = new_figure(WIDE if timed else 4.8, 3.1)
-    _draw_errors(figure.add_subplot(1, 1 + bool(timed), 1), available, over_time=False)
-    if timed:
-        _draw_errors(figure.add_subplot(1, 2, 2), {name: available[name] for name in timed}, over_time=True)
+    measures = list(dict.fromkeys(Measure.of(run.results) for run in available.values()))
+    timed = any(_is_timed(run) for run in available.values())
+    figure = new_figure(WIDE if timed else 4.8, 3.1 * len(measures))
+    for i, measure in enumerate(measures):  # a row of plots for each
+        for over_time in (False, True)[: 1 + timed]:
+            ax = figure.add_subplot(len(measures), 1 + timed, i * (1 + timed) + 1 + over_time)
+            _draw_measure(ax, available, measure, over_time)
     shared_legend(figure, figure.axes, list(available), loc="outside upper right")
-    caption = "Validation error over epochs, and over the training time; diamonds are test errors."
+    of = ", ".join(measure.name for measure in measures)
+    caption = f"Validation {of} over epochs, and over the training time; diamonds are those of test data."
     return Section("Learning curves", "", [Picture("curves", figure, caption)])
 
 
-def _draw_errors(ax: Axes, named: Named, over_time: bool) -> None:
-    """Draw one line per run. Over time, a line ends at the last validation."""
+def _is_timed(run: RunRecord) -> bool:
+    return len(run.series("seconds")[0]) > 0
+
+
+def _draw_measure(ax: Axes, named: Named, measure: Measure, over_time: bool) -> None:
+    """Draw one line per run with this measure. Over time, a line ends at the last validation."""
     seen: list[float] = []
+    drawn: Named = {}
     for i, (name, run) in enumerate(named.items()):
-        epochs, accuracy = run.series("val_accuracy")
+        if Measure.of(run.results) != measure or (over_time and not _is_timed(run)):
+            continue
+        drawn[name] = run
+        epochs, stored = run.series(measure.column)
+        values = measure.shown(stored)
         # validations may be rarer than epochs, which have the times
         x = np.interp(epochs, *run.series("seconds")) if over_time else epochs
         colour = RUNS[i % len(RUNS)]
         dashes = ("-", "--", ":")[i // len(RUNS) % 3]  # more runs than colours differ in their dashes
-        ax.plot(x, 100 * (1 - accuracy), color=colour, ls=dashes, label=name, **mark(len(x)))
-        seen += (100 * (1 - accuracy)).tolist()
-        test, at = run.get("test", "accuracy"), run.get("epoch_selected")
+        ax.plot(x, values, color=colour, ls=dashes, label=name, **mark(len(x)))
+        seen += values.tolist()
+        test, at = measure.stored(run.results, "test"), run.get("epoch_selected")
         if test is not None:
             place = x[-1] if at is None else np.interp(at, epochs, x)
-            ax.plot([place], [100 * (1 - test)], "D", color=colour, mfc="white", ms=5)
-            seen.append(100 * (1 - test))
-    papers = {run.get("paper", "test_error") for run in named.values()} - {None}
-    if len(papers) == 1:  # with several papers their results are only in the table
+            ax.plot([place], [measure.shown(test)], "D", color=colour, mfc="white", ms=5)
+            seen.append(measure.shown(test))
+    papers = {run.get("paper", "test_error") for run in drawn.values()} - {None}
+    if (
+        len(papers) == 1 and measure.headline is None
+    ):  # with several papers their results are only in the table
         seen += papers
         ax.axhline(seen[-1], color=MUTED, lw=1, ls=(0, (4, 3)), label="test, paper")
     fit_scale(ax, seen)
-    ax.set_ylabel("error (%)")
+    ax.set_ylabel(measure.label)
     if over_time:
         ax.set_xlim(left=0)
         ax.set_xlabel("training time (s)")
-        ax.set_title("Validation error over time")
+        ax.set_title(f"Validation {measure.name} over time")
     else:
         epoch_axis(ax)
-        ax.set_title("Validation error over epochs")
+        ax.set_title(f"Validation {measure.name} over epochs")
 
 
 def _sources(named: Named) -> Section | None:
     """Blocks."""
-    accuracies = {name: per_source(run, "test") for name, run in named.items()}
-    sources = list(dict.fromkeys(source for own in accuracies.values() for source in own))
+    measures = {name: Measure.of(run.results) for name, run in named.items()}
+    alone = {name: measures[name].sources(run.results, "test") for name, run in named.items()}
+    sources = list(dict.fromkeys(source for own in alone.values() for source in own))
     # with one source per run this table would repeat the results
-    if all(len(own) < 2 for own in accuracies.values()):
+    if all(len(own) < 2 for own in alone.values()):
         return None
-    rows = [[literal(source), *(error(own.get(source)) for own in accuracies.values())] for source in sources]
-    rows.append(["**combined**", *(error(run.get("test", "accuracy")) for run in named.values())])
-    return Section(
-        "Test error of single blocks and combined", markdown_table(("", *map(literal, named)), rows)
+    rows = [
+        [literal(source), *(measures[name].text(own.get(source)) for name, own in alone.items())]
+        for source in sources
+    ]
+    combined = (
+        measures[name].text(measures[name].stored(run.results, "test")) for name, run in named.items()
     )
+    rows.append(["**combined**", *combined])
+    different = list(dict.fromkeys(measure.name for measure in measures.values()))
+    heads = [literal(name if len(different) == 1 else f"{name}: {measures[name].name}") for name in named]
+    title = f"Test {different[0] if len(different) == 1 else 'results'} of single blocks and combined"
+    return Section(title, markdown_table(("", *heads), rows))
 
 
 def _goodness(named: Named) -> Section | None:

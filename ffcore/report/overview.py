@@ -10,13 +10,14 @@ import numpy as np
 
 from ffcore.report.colours import colours_of
 from ffcore.report.confusion import draw_confusion, matrix_of
-from ffcore.report.curves import curve_of, draw_losses, has_error, has_losses
+from ffcore.report.curves import draw_losses, draw_measure, has_losses, has_measure
 from ffcore.report.goodness import draw_histograms, measured_blocks
 from ffcore.report.images import draw_mistakes, draw_receptive, mistakes_of, weights_of
 from ffcore.report.legend import shared_legend
+from ffcore.report.measure import Measure
 from ffcore.report.record import RunRecord
 from ffcore.report.style import MUTED, label, new_figure
-from ffcore.report.text import duration, error, number, plural
+from ffcore.report.text import duration, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -55,7 +56,7 @@ def overview(run: RunRecord) -> Figure:
 
 def _upper(run: RunRecord) -> list[Panel]:
     panels: list[tuple[bool, Panel]] = [
-        (has_error(run), (1.2, lambda cell, run: curve_of(run)(cell.add_subplot(), run))),
+        (has_measure(run), (1.2, lambda cell, run: draw_measure(cell.add_subplot(), run))),
         (has_losses(run), (1.2, lambda cell, run: draw_losses(cell.add_subplot(), run))),
         (matrix_of(run) is not None, (1.1, lambda cell, run: draw_confusion(cell.add_subplot(), run))),
     ]
@@ -148,13 +149,9 @@ def _inches(text: str, size: float) -> float:
 
 
 def _numbers(run: RunRecord) -> str:
-    accuracy, paper = run.get("test", "accuracy"), run.get("paper", "test_error")
-    headline = run.get("task", "headline")
-    first: tuple[str, Any, Callable[[Any], str]] = ("test error {}", accuracy, error)
-    if headline:
-        first = (f"test {headline} {{}}", run.get("test", headline), number)
+    measure, paper = Measure.of(run.results), run.get("paper", "test_error")
     parts: tuple[tuple[str, Any, Callable[[Any], str]], ...] = (
-        first,
+        (f"test {measure.name} {{}}", measure.stored(run.results, "test"), measure.text),
         ("paper {} %", paper, "{:.2f}".format),
         ("{}", run.get("parameters"), lambda n: plural(n, "parameter")),
         ("{}", run.get("epochs"), lambda n: plural(n, "epoch")),

@@ -34,14 +34,10 @@ def summary(run: RunRecord) -> Section:
 def _of_task(run: RunRecord) -> str:
     """Return the measures of a task other than the classification of samples."""
     rows = [
-        (name, number(value), number(run.get("val", name)))
+        (literal(name), number(value), number(run.get("val", name)))
         for name, value in (run.get("test") or {}).items()
         if name != "per_block" and not isinstance(value, list)
     ]
-    per_block = run.get("test", "per_block") or {}
-    headline = run.get("task", "headline")
-    rows += [(f"{headline} of {literal(name)}", number(value), NOTHING) for name, value in per_block.items()]
-    rows.append(("epochs", count(run.get("epochs")), NOTHING))
     return markdown_table(("", "test", "validation"), rows)
 
 
@@ -90,6 +86,7 @@ def _setting(run: RunRecord) -> str:
         ("evidence combined by", run.get("contribution")),
         ("learned until epoch", ", ".join(f"{k}: {v}" for k, v in (run.get("stopped") or {}).items())),
         ("weights from", _selected(run)),
+        ("epochs", _some(count, run.get("epochs")) if run.get("task") else None),  # else beside the paper's
         ("steps", _some(count, run.get("steps"))),
         ("training time", _some(duration, run.get("train_s"))),
         ("total time", _some(duration, run.get("wall_s"))),

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from ffcore.report.differences import grouped
+from ffcore.report.measure import Measure
 from ffcore.report.record import deep
 from ffcore.report.spent import comparable, energies, energy, multiplications, used
 from ffcore.report.text import (
@@ -93,16 +95,11 @@ def _of_task(results: Results, task: Results) -> Rows:
 
 
 def _sources(results: Results) -> Rows:
-    if task := results.get("task"):
-        own = deep(results, "test", "per_block") or {}
-        headline = task.get("headline")
-        return (
-            [(f"test {headline} of {name}", number(v), "") for name, v in own.items()] if len(own) > 1 else []
-        )
-    accuracies = deep(results, "test", "per_block_accuracy") or {}
-    if len(accuracies) < 2:
+    measure = Measure.of(results)
+    alone = measure.sources(results, "test")
+    if len(alone) < 2:
         return []
-    return [(f"test error of {name}", error(value), "") for name, value in accuracies.items()]
+    return [(f"test {measure.name} of {name}", measure.text(value), "") for name, value in alone.items()]
 
 
 def _cost(results: Results, paper: Results) -> Rows:
@@ -146,32 +143,82 @@ def _boxes(results: Results) -> Rows:
     ]
 
 
-def compare_table(results: Sequence[Results], names: Sequence[str] | None = None) -> Table:
+LEFT_OUT = ("memory", "mult.", "samples/s", "param.", "energy", "epochs", "time")
+"""Columns of a comparison that are left out in a narrow terminal, in this order."""
+_GAP = 2
+"""Width of the space between two columns of a comparison."""
+_LEAST = 32
+"""Longer names of runs wrap in a narrow terminal."""
+
+
+def compare_table(
+    results: Sequence[Results], names: Sequence[str] | None = None, width: int | None = None
+) -> Table:
     """Returns a table with a row per run. Columns without information are left out, such as equal seeds.
 
     Args:
         results: the content of each ``results.json``; any key may be missing.
         names: names of the runs; None for the names of their recipes.
+        width: in characters: the least important columns are left out until the table fits; None for all
+            columns. Numbers are never cut.
 
     Returns:
         A renderable for a rich console.
     """
     rows = compared(results, names)
     columns = list(rows[0]) if rows else []
+    widths = {
+        column: max(cell_len(column), *(cell_len(plain(row[column])) for row in rows)) for column in columns
+    }
+    left_out: list[str] = []
+
+    def missing() -> int:
+        """Return how many characters the terminal lacks."""
+        needs = sum(widths[column] + _GAP for column in columns if column not in left_out)
+        return 0 if width is None else needs - width
+
+    if columns and missing() > 0:
+        full, widths["run"] = widths["run"], min(widths["run"], _LEAST)
+        for column in filter(columns.__contains__, LEFT_OUT):
+            if missing() <= 0:
+                break
+            left_out.append(column)
+        widths["run"] = min(full, widths["run"] - min(missing(), 0))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    errors = "test, paper, val." if "paper" in columns else "test, val."
-    table.caption = f"{errors}: error in percent; time: training time"
-    if "energy" in columns:
-        table.caption += f"; energy: of learning ({', '.join(comparable(results))})"
-    table.caption_justify = "left"
-    for column in columns:
+    shown = [column for column in columns if column not in left_out]
+    table.caption, table.caption_justify = _caption(results, shown, left_out), "left"
+    for column in shown:
         if column == "run":
-            table.add_column(column, no_wrap=True)
+            table.add_column(column, overflow="fold", width=widths["run"])
+        elif column == "measure":
+            table.add_column(column, no_wrap=True, min_width=widths[column])
         else:
-            table.add_column(column, justify="right", no_wrap=True)
+            table.add_column(column, justify="right", no_wrap=True, min_width=widths[column])
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
+        table.add_row(*(_cell(row[column]) for column in shown))
     return table
+
+
+def _caption(results: Sequence[Results], columns: Sequence[str], left_out: Sequence[str]) -> str:
+    """Return what the columns are, and which ones are left out."""
+    measures = _measures(results)
+    names = ", ".join(name for name in ("test", "paper", "val.") if name in columns)
+    parts = [f"{names}: error in percent"]
+    if len(measures) > 1:
+        parts = [f"{measure.label}: {measure.better}" for measure in measures]
+    elif measures and measures[0].headline:
+        parts = [f"test, val.: {measures[0].label}, {measures[0].better}"]
+    if "time" in columns:
+        parts.append("time: training time")
+    if "energy" in columns:
+        parts.append(f"energy: of learning ({', '.join(comparable(results))})")
+    if left_out:
+        parts.append(f"not shown, for lack of width: {', '.join(left_out)}")
+    return "; ".join(parts)
+
+
+def _measures(results: Sequence[Results]) -> list[Measure]:
+    return list(dict.fromkeys(map(Measure.of, results)))
 
 
 def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> list[dict[str, str]]:
@@ -183,8 +230,7 @@ def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> 
     # columns without information
     idle = set() if papers else {"paper"}
     idle |= {name for name in ("mult.", "energy") if all(row[name] == NOTHING for row in rows)}
-    if len({row["seed"] for row in rows}) == 1:
-        idle.add("seed")
+    idle |= {name for name in ("seed", "measure") if len({row[name] for row in rows}) == 1}
     return [{key: cell for key, cell in row.items() if key not in idle} for row in rows]
 
 
@@ -212,20 +258,14 @@ def differences_table(differ: Mapping[str, Sequence[str]], names: Sequence[str])
     return table
 
 
-def _headline(run: Results, split: str) -> str:
-    """Return the error, or the headline of another task."""
-    if task := run.get("task"):
-        return number(deep(run, split, str(task.get("headline"))))
-    return _bare(error(deep(run, split, "accuracy")))
-
-
 def _metrics(run: Results, counters: Sequence[str]) -> dict[str, str]:
-    paper = deep(run, "paper", "test_error")
+    paper, measure = deep(run, "paper", "test_error"), Measure.of(run)
     return {
         "seed": str(run.get("seed", NOTHING)),
-        "test": _headline(run, "test"),
+        "measure": measure.label,
+        "test": _bare(measure.text(measure.stored(run, "test"))),
         "paper": _bare(percent(None if paper is None else paper / 100)),
-        "val.": _headline(run, "val"),
+        "val.": _bare(measure.text(measure.stored(run, "val"))),
         "epochs": count(run.get("epochs")),
         "time": clock(run.get("train_s")),
         "samples/s": count(run.get("samples_per_s")),

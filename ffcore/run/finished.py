@@ -80,6 +80,9 @@ class Run:
                 yield f"test {name}", number(value)
             if val is not None:
                 yield f"validation {headline}", number(val.measures.get(headline))
+            if len(test.per_block) > 1:
+                for name, value in test.per_block.items():
+                    yield f"test {headline} of {name}", number(value)
             return
         yield "test accuracy", percent(test.accuracy)
         if val is not None:

@@ -68,6 +68,7 @@ def test_predictors_take_and_return_stored_values(tmp_path):
     assert 1 - ((made - y) ** 2).mean() / y.var() > 0.95
     assert ffcore.evaluate(run.path, (x, y)).measures["r2"] > 0.95
     assert "test r2" in repr(run)
+    assert "test r2 of " in repr(run)
 
 
 def test_tokens_and_several_inputs_keep_their_types():

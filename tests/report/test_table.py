@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ffcore.report import RunRecord, compare_table, differences_table, results_table
 from ffcore.report.table import compared
-from tests.report.conftest import FakeRun
+from tests.report.conftest import FakeRun, as_task
 
 
 def printed(table: Any) -> str:
@@ -66,6 +66,32 @@ def test_runs_are_rows_and_fit_80_columns(fake_run: FakeRun) -> None:
     assert "2:05:00" in text
     assert "…" not in text
     assert "mnist-resnet" in text
+
+
+def test_errors_are_never_cut_and_other_columns_are_left_out(fake_run: FakeRun) -> None:
+    results = RunRecord.read(fake_run()).results
+    runs = [results, results | {"seed": 4}]
+    names = [f"a-recipe-of-a-long-name, seed {seed}" for seed in (3, 4)]
+    text = printed(compare_table(runs, names, 80))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert row(text, names[0]).startswith(f"{names[0]} 3 4.92 1.36 5.00 5 ")
+    assert "memory" not in row(text, "run")
+    assert "not shown, for lack of width: memory, " in " ".join(text.split())
+    narrow = printed(compare_table(runs, names, 40))
+    assert row(narrow, names[0][:20]).endswith("3 4.92 1.36 5.00")
+    assert "memory" in row(printed(compare_table(runs, ["a", "b"], 100)), "run")
+
+
+def test_the_measure_of_a_task_is_named(fake_run: FakeRun) -> None:
+    results = RunRecord.read(as_task(fake_run())).results
+    text = printed(compare_table([results, results]))
+    assert "test, val.: r2, larger is better" in text
+    assert "percent" not in text
+    text = printed(compare_table([results, {"test": {"accuracy": 0.75}}], ["a", "b"], 80))
+    assert row(text, "a").startswith("a 3 r2 0.9508")
+    assert row(text, "b").startswith("b – error (%) 25.00")
+    assert "r2: larger is better; error (%): smaller is better" in " ".join(text.split())
 
 
 def test_seed_has_a_column_only_if_it_differs(fake_run: FakeRun) -> None:
