@@ -27,6 +27,7 @@ INTERRUPTED = 130
 FORMAT = 2
 """Version of ``summary.json``; a newer version cannot be read. A grid is still written in format 1."""
 PICTURE = "summary.png"
+DEVIATION = "± is the sample standard deviation over seeds"
 RECIPE = "recipe.yaml"
 """In the directory of a search: its recipe, without overrides and values."""
 
@@ -305,13 +306,14 @@ def rows(sweep: Sweep) -> list[list[str]]:
 
 
 def remarks(sweep: Sweep) -> list[str]:
-    """Returns a line on points that cannot be compared, and one for every run that has failed."""
+    """Returns lines on points that cannot be compared, on every run that has failed, and on what ± is."""
     failed = [
         f"{run.name} failed with exit status {run.status}: {run.error}; its output is in {sweep.log_of(run)}"
         for run in sweep.runs
         if sweep.state(run) == "failed"
     ]
-    return [*_data_differ(sweep), *failed]
+    several = any("±" in cell for row in rows(sweep) for cell in row)
+    return [*_data_differ(sweep), *failed, *([DEVIATION] if several else [])]
 
 
 def _data_differ(sweep: Sweep) -> list[str]:

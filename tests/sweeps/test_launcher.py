@@ -167,6 +167,14 @@ def test_seeds_are_not_compared(sweep):
     assert sweeps.rows(several)[-1] == ["mean of 2", "13.00 ± 1.41", "20.00 ± 0.00", "", ""]
 
 
+def test_the_deviation_is_explained(sweep):
+    several, program = sweep(seeds=(1, 2))
+    assert sweeps.remarks(several) == []  # no run has finished
+    launcher.launch(several, program)
+    assert sweeps.remarks(several) == ["± is the sample standard deviation over seeds"]
+    assert sweeps.DEVIATION in (several.folder / "summary.md").read_text()
+
+
 def test_points_with_other_data_are_not_compared(sweep):
     noisy, program = sweep("data.label_noise=0,0.2")
     launcher.launch(noisy, program)
