@@ -24,7 +24,8 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
     """Write the report of a RUN again, or compare several.
 
     A comparison prints a table with a row per run, and a table of the settings that differ between their
-    recipes. For the directory of a sweep, its summary is written again.
+    recipes. For the directory of a sweep, its summary is written again; several sweeps are compared by the
+    means over their seeds.
     """
     from ffcore import report
     from ffcore.cli.console import console, print_whole
@@ -43,6 +44,13 @@ def command(runs: tuple[Path, ...], out: Path | None, force: bool) -> None:
         from ffcore.cli.sweeps import summarise_again
 
         summarise_again(runs[0])
+        return
+    if all((run / SUMMARY).is_file() for run in runs):
+        from ffcore.cli.sweeps import compare_sweeps
+
+        if out is not None:
+            raise click.UsageError("--out needs several runs: name directories of runs in the sweeps")
+        compare_sweeps(runs)
         return
     if len(runs) == 1:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,3 +96,19 @@ def summarise_again(folder: Path) -> None:
         sweep.mark()
         sweep.write()
     print_sweep(sweep)
+
+
+def compare_sweeps(folders: Sequence[Path]) -> None:
+    """Print a table with the means of several sweeps; nothing is written.
+
+    Raises:
+        UserError: a summary is damaged, or one is a search.
+    """
+    from ffcore.cli.console import print_table
+    from ffcore.sweeps.several import compared
+    from ffcore.sweeps.sweep import DEVIATION, Sweep
+
+    head, rows = compared([Sweep.read(folder) for folder in folders])
+    print_table(head, rows)
+    if any("±" in cell for row in rows for cell in row):
+        click.echo(DEVIATION)

@@ -12,7 +12,7 @@ from ffcore.plugin import manager
 from ffcore.run import directory
 from ffcore.sweeps.grid import SweepRun
 from ffcore.sweeps.sweep import Sweep
-from tests.report.conftest import write_run
+from tests.report.conftest import as_task, write_run
 
 
 @pytest.fixture
@@ -132,6 +132,30 @@ def test_the_summary_is_not_changed_during_the_sweep(several, capsys):
 def test_a_sweep_is_not_compared_with_a_run(several, other, capsys):
     assert main(["report", str(several), str(other)]) == 2
     assert "is the directory of a sweep: name a run directory in it" in capsys.readouterr().err
+
+
+def test_sweeps_are_compared_by_their_means(several, tmp_path, capsys):
+    other = tmp_path / "another"
+    other.mkdir()
+    runs = [SweepRun(f"seed-{seed}", (), (f"seed={seed}",), seed) for seed in (1, 2)]
+    Sweep(other, "digits/backprop", runs).write()
+    for one in runs:
+        write_run(other / one.name)
+    before = (several / "summary.json").read_bytes()
+    assert main(["report", str(several), str(other)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "sweep runs test error (%) val. error (%)" in lines
+    assert "digits/ff 1 4.92 5.00" in lines
+    assert "digits/backprop 2 4.92 ± 0.00 5.00 ± 0.00" in lines
+    assert "± is the sample standard deviation over seeds" in lines
+    assert (several / "summary.json").read_bytes() == before
+    as_task(other / "seed-1")
+    as_task(other / "seed-2")
+    assert main(["report", str(several), str(other)]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "digits/ff 1 error (%) 4.92 5.00" in lines
+    assert "digits/backprop 2 r2 0.9508 ± 0.0000 0.9500 ± 0.0000" in lines
+    assert main(["report", str(several), str(other), "--out", str(tmp_path / "new")]) == 2
 
 
 def test_a_damaged_summary_is_named(several, capsys):
