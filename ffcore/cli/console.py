@@ -16,6 +16,8 @@ _WIDEST = 10_000
 _REST = 14
 """Minimum width of columns beside the first one, if they have so much text. Numbers and words of the head are
 never broken."""
+_SHORT = 10
+"""The same in a terminal that is too narrow for it."""
 _GAP = 3
 """Width of the space between two columns."""
 _LEAST = 24
@@ -60,12 +62,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """
     rows = list(rows)
     widths = [max(cell_len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    least = [widths[0]]
-    for i, width in enumerate(widths[1:], 1):
-        numbers = (word for row in rows for word in row[i].split() if word[0].isdecimal())
-        least.append(max(min(width, _REST), *map(cell_len, [*columns[i].split(), *numbers])))
     target = console()
-    room = target.width - sum(least[1:]) - _GAP * len(columns)
+    for rest in (_REST, _SHORT):
+        least = [widths[0]]
+        for i, width in enumerate(widths[1:], 1):
+            numbers = (word for row in rows for word in row[i].split() if word[0].isdecimal())
+            least.append(max(min(width, rest), *map(cell_len, [*columns[i].split(), *numbers])))
+        room = target.width - sum(least[1:]) - _GAP * len(columns)
+        if not target.is_terminal or room >= min(least[0], _LEAST):
+            break
     if target.is_terminal and _LEAST <= room < least[0]:
         least[0] = room
     target.width = max(target.width, sum(least) + _GAP * len(columns))

@@ -90,6 +90,8 @@ def test_numbers_in_the_last_column_are_never_cut(ff, monkeypatch, capsys):
     name = "cifar10/channel-resnet17-released-twin"
     console.print_table(("recipe", "title", "paper"), [(name, "a title of many words " * 6, "34.86 %")])
     console.print_table(("a", "b", "multiplications"), [(name, "words " * 20, "20,884,000,000,000")])
+    heads = ("prediction", "test error", "validation error", "blocks", "multiplications", "ms a sample")
+    console.print_table(heads, [("all blocks", "11.67 %", "6.94 %", "3.00", "5,082,000", "0.282")])
     out = click.unstyle(capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
     for whole in (name, "34.86 %", "20,884,000,000,000", "multiplications"):
