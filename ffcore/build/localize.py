@@ -103,7 +103,8 @@ def localize(
     for name, part in model.named_modules():
         if isinstance(vars(part).get("forward"), Detour):
             raise UserError(
-                f"localize: {name} of this model has a local block already; name all sub-modules in one call"
+                f"localize: {name} of this model has a local block already; name all sub-modules in one "
+                "call, or undo the one before with ffcore.delocalize(model)"
             )
     blocks: dict[str, LocalBlock] = {}
     try:

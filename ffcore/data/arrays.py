@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from ffcore.data.digest import sha256
-from ffcore.data.images import Dataset, ImageSet, Split
+from ffcore.data.images import Dataset, ImageSet, Split, first_not_finite
 from ffcore.data.labels import are_names, indexed
 from ffcore.data.split import stratified
 from ffcore.errors import UserError, expect, expect_count, first_line
@@ -233,7 +233,8 @@ def _samples(what: str, value: Any) -> np.ndarray:
         with np.errstate(over="ignore"):  # overflows to inf, which raises below
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
-            raise UserError(f"{what} has values that are not finite (NaN or infinite)")
+            first = first_not_finite(x)
+            raise UserError(f"{what}: sample {first} has values that are not finite (NaN or infinite)")
         if _channels_last(x.shape):
             raise UserError(_TRANSPOSE.format(what=what, shape=x.shape))
         return x

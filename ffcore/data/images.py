@@ -220,6 +220,11 @@ def form(x: Any) -> Any:
     return mapped(x, lambda each: f"{each.shape[1:]} {each.dtype}")
 
 
+def first_not_finite(x: np.ndarray) -> int:
+    """Return the index of the first sample that has a value which is NaN or infinite."""
+    return next(i for i, sample in enumerate(x) if not np.isfinite(sample).all())
+
+
 def _check(what: str, split: Split, classes: int, task: Task | None) -> None:
     y = split.y
     known = (np.uint8, np.float32, np.int64)
@@ -236,8 +241,8 @@ def _check(what: str, split: Split, classes: int, task: Task | None) -> None:
             raise UserError(f"{what}: samples of shape {x.shape[1:]} have no values")
         if x.dtype == np.float32 and not (np.isfinite(x.min()) and np.isfinite(x.max())):
             raise UserError(
-                f"{what}: samples have values that are not finite (NaN or infinite); fill them in; a mask "
-                "can be a further input"
+                f"{what}: sample {first_not_finite(x)} has values that are not finite (NaN or infinite); "
+                "fill them in; a mask can be a further input"
             )
     if task is not None:
         _check_targets(what, y, task)

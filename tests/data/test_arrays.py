@@ -61,8 +61,8 @@ def with_nan() -> np.ndarray:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x_train": with_nan()}, "x_train has values that are not finite"),
-        ({"x_train": FLOATS * 1e300}, "x_train has values that are not finite"),
+        ({"x_train": with_nan()}, "x_train: sample . has values that are not finite"),
+        ({"x_train": FLOATS * 1e300}, "x_train: sample . has values that are not finite"),
         ({"x_train": FLOATS[:, 0]}, "x_train is float64 .10,."),
         ({"x_train": GREY.astype(np.int64)}, "x_train is int64"),
         ({"x_train": np.zeros((10, 8, 8, 3), np.uint8)}, "channels last"),
