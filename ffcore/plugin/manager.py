@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import os
 import shlex
 import sys
@@ -316,6 +317,20 @@ def options() -> list[str]:
 def command(*words: str) -> str:
     """Returns an ffcore command line for the user, with the plugin files in use."""
     return shlex.join(["ffcore", *options(), *words])
+
+
+def files_in(command_line: str) -> list[str]:
+    """Returns the plugin files that a command line of ffcore loads.
+
+    >>> files_in("ffcore --plugin mine.py --plugin=a/b.py run digits/ff")
+    ['mine.py', 'a/b.py']
+    """
+    try:
+        words = shlex.split(command_line)
+    except ValueError:  # a quote without its end: not a command line that ffcore has recorded
+        return []
+    after = [word for before, word in itertools.pairwise(words) if before == "--plugin"]
+    return after + [word.removeprefix("--plugin=") for word in words if word.startswith("--plugin=")]
 
 
 def use(plugins: Plugins | None) -> None:
