@@ -9,7 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ffcore.errors import UserError, closest, shortened
+from ffcore.plugin import manager
+from ffcore.recipe.load import load
 from ffcore.run import directory
+from ffcore.run.recorded import explained
 from ffcore.sweeps import grid, ranges
 from ffcore.sweeps import search as searches
 from ffcore.sweeps.search import CHOSEN, SAMPLERS, Search
@@ -170,13 +173,15 @@ def reopened(folder: Path, *, trials: int | None = None, storage: str | None = N
         storage: of a search, the URL of its storage, if that has moved or has a password.
 
     Raises:
-        UserError: it is no sweep, or an option does not fit it.
+        UserError: it is no sweep, an option does not fit it, or a recipe that it has still to run is not
+            valid, for example since a plugin is not loaded.
     """
     sweep = Sweep.read(folder)
     if sweep.search is None:
         for name, value in (("trials", trials), ("storage", storage)):
             if value is not None:
                 raise UserError(f"{option(name)}: {folder} is a grid, not a search")
+        _refuse_invalid(sweep)
         return sweep
     if trials is not None:
         _refuse_trials(trials)
@@ -194,4 +199,25 @@ def reopened(folder: Path, *, trials: int | None = None, storage: str | None = N
         raise UserError(
             f"{folder}: the password of its storage {sweep.search.storage} is not stored: give {needed}"
         )
+    _refuse_invalid(sweep)
     return sweep
+
+
+def _refuse_invalid(sweep: Sweep) -> None:
+    """Raise if a recipe that a sweep has still to run is not valid; otherwise its runs would fail for good.
+
+    Raises:
+        UserError: with the plugin that is not loaded, if that is the reason.
+    """
+    search = sweep.search
+    try:
+        with manager.current().of_other_processes():  # that of a run
+            for run in sweep.runs:
+                given_up = search is not None and sweep.state(run) in ("pruned", "failed")
+                if sweep.results(run) is None and not given_up:
+                    load(str(sweep.recipe_of(run)))
+            if search is not None and sum(one.state != "running" for one in search.found) < search.trials:
+                tried = searches.tried(search.parsed(), search.overrides, search.seeds)
+                grid.check(str(sweep.folder / RECIPE), tried, lambda recipe: None)
+    except UserError as error:
+        raise explained(error, sweep.folder, sweep.command) from None
