@@ -43,6 +43,7 @@ class Trial(BaseModel):
         value: the validation error in percent, or the headline of another task; if pruned, the last one.
         values: the value of each parameter, as in an override.
         worker: host and directory of another worker; None for our own trials.
+        error: why it has failed, if no run of it was started or its runs have no value.
     """
 
     number: Whole
@@ -50,6 +51,7 @@ class Trial(BaseModel):
     value: float | None = None
     values: dict[str, str]
     worker: str | None = None
+    error: str | None = None
 
 
 class Search(BaseModel):

@@ -41,6 +41,9 @@ ALIVE_S = 30.0
 _ATTEMPTS = 4
 _ATTRIBUTE = "ffcore"
 _GIVEN_UP = "given up"
+_ERROR = "error"
+_LONGEST = 1000
+"""Characters of an error in the storage; MySQL stores at most 2047 of an attribute."""
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "done",
     TrialState.PRUNED: "pruned",
@@ -135,8 +138,10 @@ class Study:
                 if not self._trial(number).state.is_finished():
                     self._storage.set_trial_user_attr(self._id_of(number), "alive", self._alive)
 
-    def tell(self, number: int, state: State, value: float | None = None) -> None:
-        """End a trial: "done" with a value, "pruned" or "failed".
+    def tell(
+        self, number: int, state: State, value: float | None = None, *, error: str | None = None
+    ) -> None:
+        """End a trial: "done" with a value, "pruned" or "failed", with an error that no run has.
 
         A trial that another worker has given up gets a second entry: its result is not lost.
         """
@@ -144,6 +149,8 @@ class Study:
         with self._using():
             trial = self._trial(number)
             if not trial.state.is_finished():
+                if error is not None:
+                    self._storage.set_trial_user_attr(self._id_of(number), _ERROR, error[:_LONGEST])
                 self._study.tell(number, value, state=to)
             elif _GIVEN_UP in trial.user_attrs and state == "done" and "again" not in trial.user_attrs:
                 again = optuna.trial.create_trial(
@@ -173,6 +180,7 @@ class Study:
                     value=one.value if one.state is TrialState.COMPLETE else _last(one),
                     values={path: text_of(value) for path, value in one.params.items()},
                     worker=_name(one.user_attrs.get("worker"), self._worker),
+                    error=one.user_attrs.get(_ERROR),
                 )
                 for one in self._trials()
                 if _GIVEN_UP not in one.user_attrs

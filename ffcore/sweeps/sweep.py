@@ -306,11 +306,15 @@ def rows(sweep: Sweep) -> list[list[str]]:
 
 
 def remarks(sweep: Sweep) -> list[str]:
-    """Returns lines on points that cannot be compared, on every run that has failed, and on what ± is."""
+    """Returns lines on points that cannot be compared, on every run or trial that has failed, and on ±."""
     failed = [
         f"{run.name} failed with exit status {run.status}: {run.error}; its output is in {sweep.log_of(run)}"
         for run in sweep.runs
         if sweep.state(run) == "failed"
+    ]
+    found = sweep.search.found if sweep.search is not None else []
+    failed += [
+        f"trial-{trial.number:04d} failed: {trial.error}" for trial in found if trial.error is not None
     ]
     several = any("±" in cell for row in rows(sweep) for cell in row)
     return [*_data_differ(sweep), *failed, *([DEVIATION] if several else [])]

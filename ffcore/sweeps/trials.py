@@ -121,7 +121,8 @@ class Asked:
         try:
             runs = self._search.runs(number, values, self._sweep.folder / RECIPE)
         except UserError as error:
-            self._study.tell(number, "failed")
+            self._study.tell(number, "failed", error=one_line(error))
+            self._refresh()
             self._say(f"trial-{number:04d}: failed: {one_line(error)}")
             return None
         self._sweep.runs += runs
@@ -142,7 +143,7 @@ class Asked:
             if math.isfinite(value):
                 self._study.tell(number, "done", value)
             else:
-                self._study.tell(number, "failed")  # its validation has no value
+                self._study.tell(number, "failed", error="its validation has no value")
         elif states <= {"done", "pruned"}:
             self._study.tell(number, "pruned")
         elif "failed" in states and states <= {"done", "pruned", "failed", "not started"}:

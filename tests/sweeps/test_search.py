@@ -180,6 +180,18 @@ def test_a_failed_trial_does_not_end_the_search():
     assert launch(begin("none", RANGE, "title=fail", trials=2)) == 1
 
 
+def test_the_reason_of_a_trial_that_began_no_run_is_in_the_summary(monkeypatch, tmp_path):
+    sweep = begin(trials=1)
+
+    def refused(*given):
+        raise UserError("units: too many")
+
+    monkeypatch.setattr(Search, "runs", refused)
+    assert launch(sweep) == 1
+    assert Sweep.read(sweep.folder).search.found[0].error == "units: too many"
+    assert "trial-0000 failed: units: too many" in (tmp_path / "search" / "summary.md").read_text()
+
+
 def test_a_trial_worse_than_the_median_is_pruned():
     sweep = begin("search", RANGE, "title=prune", trials=7, prune=True)
     assert launch(sweep) == 0
