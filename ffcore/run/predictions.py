@@ -13,7 +13,7 @@ import numpy as np
 
 from ffcore.errors import UserError
 from ffcore.files import write_whole
-from ffcore.reading import expanded, read_arrays
+from ffcore.reading import expanded, names_of_arrays, read_arrays
 from ffcore.run.predictor import Predictor
 
 
@@ -126,5 +126,7 @@ def _samples(path: Path, dtype: Any) -> Any:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read as an array: {error}") from error
     if path.suffix == ".npz":
-        return read_arrays(path, ("x",))["x"]
+        if "x" not in (arrays := read_arrays(path, ("x",))):
+            raise UserError(f"{path}: has no array x; it has {', '.join(names_of_arrays(path)) or 'none'}")
+        return arrays["x"]
     raise UserError(f"{path}: should be .npy, or .npz with an array x")

@@ -14,6 +14,7 @@ import ffcore
 from ffcore.data.arrays import InMemory
 from ffcore.errors import UserError
 from ffcore.run.estimator import like
+from ffcore.run.predictions import predictions
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,13 @@ def test_samples_other_than_numbers_raise(predictor, x):
 def test_other_objects_and_a_single_sample_are_explained(predictor, x, match):
     with pytest.raises(UserError, match=f"^x: .*{match}"):
         predictor.predict(x)
+
+
+@pytest.mark.parametrize(("arrays", "has"), [({"z": np.zeros((2, 1, 8, 8))}, "z"), ({}, "none")])
+def test_a_file_without_the_array_x_is_explained(finished, tmp_path, arrays, has):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(UserError, match=rf"x\.npz: has no array x; it has {has}$"):
+        predictions(finished.path, tmp_path / "x.npz")
 
 
 def test_classes_are_numbers_from_zero(predictor):
