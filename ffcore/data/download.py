@@ -24,6 +24,25 @@ def data_home() -> Path:
     return expanded(os.environ.get("FFCORE_DATA") or pooch.os_cache("ffcore"))
 
 
+def home_of(name: str, root: str | os.PathLike[str] | None, *, download: bool | None) -> Path:
+    """Returns the directory for a data set: the given one, or that for all data sets.
+
+    Args:
+        name: the data set.
+        root: the given directory; None if none was given.
+        download: whether missing files are downloaded, and the directory is made; None if they cannot be.
+
+    Raises:
+        UserError: the given directory does not exist.
+    """
+    base = expanded(root) if root else data_home()
+    if root and not download and not base.is_dir():
+        problem = "is not a directory" if base.exists() else "there is no such directory"
+        instead = "" if download is None else ", or data.download=true to download them"
+        raise UserError(f"{name}: data.root: {base}: {problem}; give the directory of the files{instead}")
+    return base
+
+
 def fetch(file: str, mirrors: Sequence[str], checksum: str, folder: Path) -> Path:
     """Download `file` into `folder`, from the first mirror that has it.
 
@@ -94,7 +113,7 @@ def find_folder(
     Raises:
         UserError: some files are missing, or all of them and they could not be downloaded.
     """
-    base = expanded(root) if root else data_home()
+    base = home_of(name, root, download=download)
     for place in (base / folder, base):
         missing = [file for file in files if not (place / file).is_file()]
         if not missing:

@@ -9,12 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from ffcore.data.digest import sha256
-from ffcore.data.download import data_home, fetch
+from ffcore.data.download import fetch, home_of
 from ffcore.data.idx import read_idx
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.errors import UserError
 from ffcore.options import FilePath
-from ffcore.reading import expanded
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -55,7 +54,7 @@ class IdxSet(Dataset):
         Raises:
             UserError: a file is missing, damaged, of the wrong shape, or could not be downloaded.
         """
-        root = expanded(self.root) if self.root else data_home()
+        root = home_of(self.name, self.root, download=self.download)
         paths = {part: [self._find(root, file) for file in files] for part, files in FILES.items()}
         return ImageSet(
             name=self.name,

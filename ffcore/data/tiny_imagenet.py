@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ffcore.data.digest import sha256
-from ffcore.data.download import data_home
+from ffcore.data.download import data_home, home_of
 from ffcore.data.images import Dataset, ImageSet, Split
 from ffcore.data.packed import pack
 from ffcore.errors import UserError, closest, first_line
@@ -100,7 +100,7 @@ class TinyImageNet(Dataset):
 
     @property
     def _folders(self) -> tuple[Path, Path]:
-        root = expanded(self.root) if self.root else data_home()
+        root = home_of("tiny-imagenet", self.root, download=None)
         return root / FOLDER, root
 
     def _find(self) -> Path:

@@ -37,7 +37,7 @@ def refused(override, capsys, recipe="digits/ff", *more):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ("data={kind: tiny-imagenet, root: nowhere}", ["nowhere/tiny-imagenet-200", "data.root=DIRECTORY"]),
+        ("data={kind: tiny-imagenet, root: nowhere}", ["data.root: nowhere: there is no such directory"]),
         ("data={kind: tiny-imagenet, root: tiny}", ["n01_1.JPEG: not a readable image"]),
         ("data={kind: tiny-imagenet, download: true}", ["data.download", "cache"]),
         ("data.augment=[{kind: resized-crop, scale: [0.5, 0.1]}]", ["data.augment.0", "in order"]),

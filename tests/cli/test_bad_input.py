@@ -216,7 +216,11 @@ CASES = {
     "no arrays": (run("data={kind: arrays, path: gone.npz}"), "gone.npz: no such file", "data.path"),
     "not arrays": (run("data={kind: arrays, path: file}"), "file: not an .npz file"),
     "root without files": (["run", "mnist/ff", "data.root=empty"], TRAIN, "empty", "data.download=true"),
-    "no root": (["run", "mnist/ff", "data.root=gone", "data.download=false"], TRAIN, "data.root=DIRECTORY"),
+    "no root": (
+        ["run", "mnist/ff", "data.root=gone", "data.download=false"],
+        "data.root: gone: there is no such directory",
+        "data.download=true",
+    ),
     "truncated": (["run", "mnist/ff", "data.root=cut"], f"cut/{TRAIN}", "expected 23536 bytes", "found 1000"),
     "labels for images": (["run", "mnist/ff", "data.root=swapped"], f"swapped/{TRAIN}", "(N, 28, 28)"),
     # callbacks and loggers

@@ -53,7 +53,10 @@ REFUSED = {
         "with trainer.max_epochs=1",
         "3 blocks need 3 epochs",
     ),
-    "data of a sweep": (["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"], "data.root=DIRECTORY"),
+    "data of a sweep": (
+        ["run", "mnist/ff", "data.root=gone", "--seeds", "1,2"],
+        "data.root: gone: there is no such",
+    ),
     "the start of a sweep": ([*RUN, "start.run=gone", "--seeds", "1,2"], "error: start.run: ", "'gone'"),
     "callbacks of a sweep": ([*RUN, "trainer.callbacks=[None]", "--seeds", "1,2"], "trainer.callbacks.0"),
     "devices of a sweep": ([*RUN, "trainer.devices=999", "--seeds", "1,2"], "trainer.devices: 999"),
