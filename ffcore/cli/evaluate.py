@@ -13,7 +13,8 @@ from ffcore.cli import options
 from ffcore.cli.folder import Folder
 from ffcore.cli.ranks import failed
 from ffcore.errors import RunError, UserError
-from ffcore.files import ANALYSIS, EXITS, RESULTS
+from ffcore.files import ANALYSIS, CHECKPOINTS, EXITS, RESULTS
+from ffcore.plugin import manager
 from ffcore.report.text import number, plain
 
 
@@ -95,6 +96,8 @@ def command(
         return failed(error, rank)
     if rank == 0:  # all ranks have the same numbers
         _print(run_dir, metrics, split, as_json)
+        if not (run_dir / RESULTS).is_file():
+            click.echo(_unfinished(run_dir), err=as_json)
     return 0
 
 
@@ -252,6 +255,20 @@ def _analysis(
         for line in table.notes:
             click.echo(line)
     click.echo(f"\nwritten: {run_dir / ANALYSIS}; {_next(run_dir, 'the pictures')}")
+
+
+def _unfinished(run_dir: Path) -> str:
+    """Return how far a run is that is not finished, and the command that resumes it."""
+    from ffcore.run import checkpoints
+    from ffcore.run.recorded import recorded
+
+    trainer = recorded(run_dir).trainer
+    state = checkpoints.read(run_dir / CHECKPOINTS / f"{trainer.select}.ckpt")
+    again = manager.command("run", "--resume", str(run_dir))
+    return (
+        f"the run is not finished: its checkpoint is that of epoch {state['ffcore']['epochs']} of "
+        f"{trainer.max_epochs}; resume it with `{again}`"
+    )
 
 
 def _next(run_dir: Path, what: str) -> str:

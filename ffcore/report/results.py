@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from ffcore.errors import UserError
 from ffcore.files import CONFIG, RESULTS, SUMMARY
+from ffcore.plugin import manager
 from ffcore.reading import read_json
 from ffcore.report.cost_record import Costs
 from ffcore.report.keyed import Record, fields_of
@@ -286,7 +287,10 @@ def _file(path: Path) -> Path:
         if file.exists():
             return file  # what is not a regular file is refused when it is read
         if (path / CONFIG).is_file():
-            raise UserError(f"the run in {str(path)!r} is not finished: it has no {RESULTS}")
+            again = manager.command("run", "--resume", str(path))
+            raise UserError(
+                f"the run in {str(path)!r} is not finished: it has no {RESULTS}; resume it with `{again}`"
+            )
         if (path / SUMMARY).exists() and not (path / SUMMARY).is_file():
             raise UserError(f"{path / SUMMARY}: not a regular file")
         if (path / SUMMARY).is_file():

@@ -1,5 +1,6 @@
 """Ctrl-C ends a run between two batches; so does a non-finite loss."""
 
+import json
 import signal
 import time
 
@@ -46,6 +47,15 @@ def test_the_step_is_finished_and_saved(press, tmp_path, capsys, what):
     assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 5
     assert not (folder / "results.json").exists()
     assert main(["eval", str(folder)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("the run is not finished: its checkpoint is that of epoch ")
+    assert line.endswith(f"; {resume_hint}")
+    assert main(["eval", str(folder), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)
+    assert line in err
+    assert main(["report", str(folder)]) == 2
+    assert f"it has no results.json; {resume_hint}" in capsys.readouterr().err
 
 
 def test_a_second_ctrl_c_ends_at_once(press, tmp_path, capsys):
