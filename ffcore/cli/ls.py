@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ffcore.cli.console import print_table
-from ffcore.errors import UserError
+from ffcore.cli.verbs import VERBS
+from ffcore.errors import UserError, closest
 from ffcore.options import FLOAT32, LARGEST, MOST, MOST_SEED
 from ffcore.plugin import manager
 from ffcore.plugin.nouns import Noun, find_noun
@@ -19,8 +20,22 @@ from ffcore.plugin.registry import Entry
 @click.argument("noun", default="recipe")
 @click.argument("kind", required=False)
 def command(noun: str, kind: str | None) -> None:
-    """List recipes, components (`ls goodness`), or the options of one (`ls objective logistic`)."""
-    sort = find_noun(noun)
+    """List recipes, components (`ls goodness`), or the options of one (`ls objective logistic`).
+
+    A part of a name chooses recipes: `ls digits`.
+    """
+    try:
+        sort = find_noun(noun)
+    except UserError:
+        if kind is not None or not ("/" in noun or _recipes(noun)):
+            raise
+        sort, kind = find_noun("recipe"), noun
+    if sort.name == "recipe":
+        _print_recipes(kind or "")
+        return
+    if sort.name == "command" and kind in VERBS:
+        click.echo(f"`ffcore {kind} --help` shows its options")
+        return
     if kind is not None:
         rows = _options(sort, kind)
         if rows:
@@ -28,13 +43,31 @@ def command(noun: str, kind: str | None) -> None:
         else:
             click.echo(f"{kind} has no options in a recipe")
         return
-    if sort.name == "recipe":
-        from ffcore.recipe.load import names  # the recipe's models take a third of this command's time
+    components = [_component(entry) for entry in manager.current().registry.entries(sort.name)]
+    if sort.name == "command":
+        components = [(name, verb.help, "ffcore") for name, verb in VERBS.items()] + components
+    print_table((sort.name.replace("_", " "), "summary", "plugin"), components)
 
-        print_table(("recipe", "title", "paper"), [_recipe(name) for name in names()])
-        return
-    entries = manager.current().registry.entries(sort.name)
-    print_table((sort.name.replace("_", " "), "summary", "plugin"), map(_component, entries))
+
+def _recipes(part: str) -> list[str]:
+    """Return the recipes that have a part in their name."""
+    from ffcore.recipe.load import names  # the recipe's models take a third of this command's time
+
+    return [name for name in names() if part in name]
+
+
+def _print_recipes(part: str) -> None:
+    """Print the recipes that have a part in their name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not (found := _recipes(part)):
+        near = hint if (hint := closest(part, _recipes(""))).endswith("?") else "; `ffcore ls` lists all"
+        raise UserError(f"no recipe has {part!r} in its name{near}")
+    print_table(("recipe", "title", "paper"), [_recipe(name) for name in found])
+    if part in found:
+        click.echo(f"`ffcore show {part}` prints the recipe")
 
 
 def _component(entry: Entry) -> tuple[str, str, str]:

@@ -50,6 +50,22 @@ def test_ls_lists_components_of_a_noun(ff):
     assert "did you mean 'objective'" in ff("ls", "objectve")[2]
 
 
+@pytest.mark.parametrize("words", [["digits/ff"], ["recipe", "digits/ff"]])
+def test_recipes_are_chosen_by_a_part_of_their_name(ff, words):
+    code, out, _ = ff("ls", *words)
+    names = [line.split()[0] for line in out.splitlines() if line.startswith(" digits")]
+    assert code == 0
+    assert {"digits/ff", "digits/ff-unsupervised"} <= set(names)
+    assert all("digits/ff" in name for name in names)
+    assert "`ffcore show digits/ff` prints the recipe" in out
+    assert "no recipe has 'zzz' in its name; `ffcore ls` lists all" in ff("ls", "recipe", "zzz")[2]
+
+
+def test_verbs_are_listed_and_their_help_is_named(ff):
+    assert "Train and evaluate a recipe." in ff("ls", "command")[1]
+    assert ff("ls", "command", "run")[:2] == (0, "`ffcore run --help` shows its options\n")
+
+
 @pytest.mark.parametrize(("given", "width"), [("140", 140), ("0", 100), ("many", 100), (None, 100)])
 def test_a_table_in_a_pipe_has_the_width_of_columns(monkeypatch, given, width):
     from ffcore.cli.console import console
