@@ -9,7 +9,9 @@ import errno
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -92,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": shlex.join(["ffcore", *words]),
         "program": program,
     }
+    if argv is None:
+        warnings.showwarning = _shower(state)
     code = _run(words, state)
     try:
         stdout.flush()
@@ -100,6 +104,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _unwritten(error)
         stdout.discard()  # the command has reported an error, perhaps this one
     return code
+
+
+def _shower(state: Mapping[str, Any]) -> Callable[..., None]:
+    """Returns what prints a warning in one line; with --debug as Python does, with its place in the code."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if state["debug"]:
+            shown(message, category, *where, **more)
+            return
+        with suppress(OSError):  # as Python does: the command does not end if stderr is closed
+            click.echo(f"warning: {one_line(message)}", err=True)
+
+    return show
 
 
 def _run(words: Sequence[str], state: dict[str, Any]) -> int:

@@ -297,6 +297,17 @@ def test_debug_shows_the_traceback(ff, monkeypatch):
         ff("--debug", "ls")
 
 
+def test_a_warning_is_one_line_and_debug_shows_its_place(tmp_path):
+    file = tmp_path / "warny.py"
+    hook = "from ffcore.plugin import hookimpl\n@hookimpl\ndef ffcore_register(registry): pass\n"
+    file.write_text(f"import warnings\nwarnings.warn('two\\nlines')\n{hook}")
+    words = ["--plugin", str(file), "plugins"]
+    for debug, expected in (([], "warning: two lines\n"), (["--debug"], f"{file}:2: UserWarning: two\n")):
+        call = [sys.executable, "-m", "ffcore", *debug, *words]
+        done = subprocess.run(call, capture_output=True, text=True, check=True)
+        assert done.stderr.startswith(expected)
+
+
 @pytest.mark.parametrize("installed", [True, False], ids=["installed-plugins", "fake-plugin"])
 def test_light_verbs_do_not_import_torch(installed, tmp_path):
     prefix = [] if installed else ["--plugin", FAKE]
