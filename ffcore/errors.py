@@ -128,19 +128,26 @@ def shortened(value: object, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def closest(name: str, known: Iterable[str]) -> str:
+def closest(name: str, known: Iterable[str], listed_by: str | None = None) -> str:
     """Return the end of an error message: ``; did you mean 'x'?`` or the list of known names.
 
     >>> closest("overlya", ["overlay", "fourier"])
     "; did you mean 'overlay'?"
     >>> closest("zzz", ["overlay", "fourier"])
     '; known: fourier, overlay'
+
+    Args:
+        name: the unknown name.
+        known: the known ones.
+        listed_by: of many known names, the command that lists them, in place of the list.
     """
     names = sorted(known)
     same = [each for each in names if each.lower() == name.lower()]
     near = same or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
+    if listed_by is not None:
+        return f"; `{listed_by}` lists all"
     return f"; known: {', '.join(names)}" if names else ""
 
 

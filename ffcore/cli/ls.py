@@ -63,8 +63,7 @@ def _print_recipes(part: str) -> None:
         UserError: there is none.
     """
     if not (found := _recipes(part)):
-        near = hint if (hint := closest(part, _recipes(""))).endswith("?") else "; `ffcore ls` lists all"
-        raise UserError(f"no recipe has {part!r} in its name{near}")
+        raise UserError(f"no recipe has {part!r} in its name{closest(part, _recipes(''), 'ffcore ls')}")
     print_table(("recipe", "title", "paper"), [_recipe(name) for name in found])
     if part in found:
         click.echo(f"`ffcore show {part}` prints the recipe")

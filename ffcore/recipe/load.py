@@ -72,7 +72,7 @@ def find(name_or_path: str) -> Path:
             return packaged  # without a list of all recipes, which takes longer than reading one
     known = _known()
     if name_or_path not in known:
-        given, hint = shortened(name_or_path, 200), closest(name_or_path[:200], known)
+        given, hint = shortened(name_or_path, 200), closest(name_or_path[:200], known, "ffcore ls")
         broken = "".join(
             f"; plugin {name} is broken: {why}" for name, why in manager.current().broken.items()
         )

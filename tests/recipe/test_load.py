@@ -55,6 +55,7 @@ def test_packaged_recipes_are_found_by_their_path():
 
 def test_an_unknown_recipe_gives_the_nearest_name():
     assert "there is no recipe 'fake/fff'; did you mean 'fake/ff'?" in message("fake/fff")
+    assert message("/tmp").endswith("no recipe '/tmp'; `ffcore ls` lists all; a path should end in .yaml")
     assert message("no.yaml") == "there is no recipe file 'no.yaml'"
 
 
