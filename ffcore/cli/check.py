@@ -89,7 +89,7 @@ def _cases(plugin: str) -> list[Case]:
             raise UserError(f"plugin file {plugin}: it registers no component")
         return made
     names = [plugin]
-    if (project := Path(plugin) / "pyproject.toml").is_file():
+    if has_folder := (project := Path(plugin) / "pyproject.toml").is_file():
         names = list(_entry_points(project))
         if not names:
             raise UserError(f"{project}: it has no [project.entry-points.{GROUP!r}]")
@@ -97,7 +97,7 @@ def _cases(plugin: str) -> list[Case]:
     for name in names:
         if name in plugins.broken:
             raise UserError(f"plugin {name}: {plugins.broken[name]}")
-        if names != [plugin] and name not in {info.name for info in plugins.infos}:
+        if has_folder and name not in {info.name for info in plugins.infos}:
             raise UserError(f"plugin {name} is not installed; install it first: pip install -e {plugin}")
     found = [case for name in names for case in cases(plugin=name)]
     if not found:

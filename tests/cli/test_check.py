@@ -101,3 +101,10 @@ def test_what_cannot_be_checked_is_refused(check, capsys, tmp_path):
     )
     assert main(["check", str(tmp_path)]) == 2
     assert "plugin not-installed is not installed" in capsys.readouterr().err
+
+
+def test_the_package_of_a_new_plugin_is_to_be_installed_first(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "plugin", "my-thing", "--noun", "goodness"]) == 0
+    assert main(["check", "my-thing"]) == 2
+    assert "my-thing is not installed; install it first: pip install -e my-thing" in capsys.readouterr().err
