@@ -126,7 +126,7 @@ class Predictor(TrainedEstimator):
             self.module = ForwardOnly(net, torch.optim.SGD)  # the optimiser is required, but never used
         if self.recipe.trainer.precision == "64-true":
             self.module.double()
-        load_weights(self.module, state, file)
+        load_weights(self.module, state, file, is_given=net is not None)
         self.module.to(self.device).eval()
         self.module.net.eval()  # not a sub-module of the module
 

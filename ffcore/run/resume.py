@@ -17,6 +17,7 @@ from ffcore.build.names import of_existing_run
 from ffcore.data.images import Dataset
 from ffcore.errors import UserError
 from ffcore.network import Network
+from ffcore.plugin import manager
 from ffcore.ranks import join, where
 from ffcore.reading import read_json
 from ffcore.recipe.schema import Recipe
@@ -68,12 +69,7 @@ def resume(
     config = run_dir / files.CONFIG
     if not config.is_file():
         raise UserError(f"{run_dir}: not a run directory: it has no {files.CONFIG}")
-    if (run_dir / files.RESULTS).exists():
-        try:
-            read_json(run_dir / files.RESULTS)
-        except UserError as error:
-            raise UserError(f"{run_dir}: {error}; delete {files.RESULTS} to resume the run") from error
-        raise UserError(f"{run_dir}: the run is finished; `ffcore report` shows it")
+    _refuse_finished(run_dir, net)
     refuse_overrides(run_dir, overrides)
     if net is not None:
         objects = {**(objects or {}), **objects_of(net)}
@@ -117,6 +113,22 @@ def resume(
             (run_dir / files.EXITS).unlink(missing_ok=True)
             (run_dir / files.ANALYSIS).unlink(missing_ok=True)
         return job.run(run_dir, group, loggers, console, max_time, started, newest, state, report=report)
+
+
+def _refuse_finished(run_dir: Path, net: Network | None) -> None:
+    if not (run_dir / files.RESULTS).exists():
+        return
+    try:
+        read_json(run_dir / files.RESULTS)
+    except UserError as error:
+        raise UserError(f"{run_dir}: {error}; delete {files.RESULTS} to resume the run") from error
+    onwards = f"begin another run with start.run={run_dir}"
+    if net is not None:
+        onwards = f"ffcore.load({str(run_dir)!r}, net=net), net.train(), ffcore.fit(net, …) elsewhere"
+    raise UserError(
+        f"{run_dir}: the run is finished; `{manager.command('report', str(run_dir))}` shows it; to train "
+        f"on from its weights: {onwards}"
+    )
 
 
 def _own(

@@ -240,13 +240,23 @@ def refuse_incomplete(path: Path, content: Mapping[str, Any]) -> None:
             raise UserError(f"{refused}: {name} is {content[name]}, but loops.fit_loop has {count}")
 
 
-def load_weights(module: ForwardOnly, content: Mapping[str, Any], path: Path) -> None:
+def load_weights(
+    module: ForwardOnly, content: Mapping[str, Any], path: Path, *, is_given: bool = False
+) -> None:
     """Load the weights of a checkpoint into a module.
+
+    Args:
+        module: gets the weights.
+        content: of the checkpoint.
+        path: of the checkpoint.
+        is_given: whether the network of the module was given from Python, and not made from the recipe.
 
     Raises:
         UserError: they do not fit.
     """
     own, where = module.state_dict(), f"{path.parent.parent}: {path.name} does not fit {CONFIG}"
+    if is_given:
+        where = f"net: does not fit {path}; make it in the same way as that of the run"
     for name, value in content["state_dict"].items():
         # torch would drop the imaginary part with a warning
         if isinstance(value, Tensor) and value.is_complex() and not _is_complex(own.get(name)):

@@ -25,9 +25,9 @@ def digits():
     return (data.data / 16).astype(np.float32), data.target
 
 
-def network():
+def network(units=80):
     torch.manual_seed(0)
-    sizes = [(64, 80), (80, 80)]
+    sizes = [(64, units), (units, units)]
     blocks = [
         ffcore.LocalBlock(
             nn.Sequential(nn.Linear(*size), nn.ReLU()), "sum-squares", objective="logistic", handoff="rms"
@@ -106,6 +106,22 @@ def test_a_run_is_loaded_with_a_new_network(run):
     )
     with pytest.raises(UserError, match=r"was given from Python .*net=…"):
         ffcore.load(run.path)
+    with pytest.raises(
+        UserError, match=r"^net: does not fit .*last\.ckpt; make it in the same way as that of"
+    ):
+        ffcore.load(run.path, net=network(units=70))
+
+
+def test_how_to_train_on_from_a_finished_run_is_said_and_works(run, tmp_path):
+    with pytest.raises(
+        UserError, match=r"finished.*ffcore\.load\(.*, net=net\), net\.train\(\), ffcore\.fit"
+    ):
+        fit(run_dir=run.path, epochs=9, resume=True)
+    net = network()
+    ffcore.load(run.path, net=net)
+    net.train()
+    again = fit(net, run_dir=tmp_path / "again", epochs=1)
+    assert again.results.test.accuracy > fit(run_dir=tmp_path / "new", epochs=1).results.test.accuracy
 
 
 class StopAt(Callback):

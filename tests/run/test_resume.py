@@ -222,7 +222,7 @@ def test_damaged_results_are_named_on_resume(quick):
 
 
 def test_a_finished_run_is_not_resumed(finished):
-    with pytest.raises(UserError, match="the run is finished"):
+    with pytest.raises(UserError, match=r"the run is finished; .* to train on .* with start\.run=.*run"):
         ffcore.resume(finished.path)
 
 
