@@ -144,6 +144,8 @@ def fit(
         "max_time": max_time,
     }
     with modes_kept(net):  # what is measured in the end leaves it in evaluation mode
+        if not net.training:  # as `ffcore.load` returns it
+            net.train()
         if not resume:
             return train(recipe, folder, **how, net=net)
         if folder is None:

@@ -113,14 +113,14 @@ def test_a_run_is_loaded_with_a_new_network(run):
 
 
 def test_how_to_train_on_from_a_finished_run_is_said_and_works(run, tmp_path):
-    with pytest.raises(
-        UserError, match=r"finished.*ffcore\.load\(.*, net=net\), net\.train\(\), ffcore\.fit"
-    ):
+    with pytest.raises(UserError, match=r"finished.*ffcore\.load\(.*, net=net\), ffcore\.fit"):
         fit(run_dir=run.path, epochs=9, resume=True)
     net = network()
     ffcore.load(run.path, net=net)
-    net.train()
+    seen = []
+    net.blocks[0].body.register_forward_hook(lambda body, *_: seen.append(body.training))
     again = fit(net, run_dir=tmp_path / "again", epochs=1)
+    assert any(seen)
     assert again.results.test.accuracy > fit(run_dir=tmp_path / "new", epochs=1).results.test.accuracy
 
 
