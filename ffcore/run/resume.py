@@ -124,7 +124,7 @@ def _refuse_finished(run_dir: Path, net: Network | None) -> None:
         raise UserError(f"{run_dir}: {error}; delete {files.RESULTS} to resume the run") from error
     onwards = f"begin another run with start.run={run_dir}"
     if net is not None:
-        onwards = f"ffcore.load({str(run_dir)!r}, net=net), ffcore.fit(net, …) elsewhere"
+        onwards = f"ffcore.load({str(run_dir)!r}, net=net), ffcore.fit(net, …) into another directory"
     raise UserError(
         f"{run_dir}: the run is finished; `{manager.command('report', str(run_dir))}` shows it; to train "
         f"on from its weights: {onwards}"
