@@ -294,7 +294,10 @@ def test_a_resumed_run_names_the_plugin_that_it_needs(capsys):
     ffcore.plugin.manager.use(None)
     capsys.readouterr()
     assert main(["run", "--resume", "run"]) == 2
-    assert "ffcore --plugin mine.py run" in capsys.readouterr().err
+    assert (
+        "it used the plugin file mine.py, which is not loaded; give `ffcore --plugin mine.py"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("damage", ["missing", "text"])
