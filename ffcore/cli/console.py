@@ -51,7 +51,8 @@ def console() -> Console:
 def print_whole(table: Table) -> None:
     """Print a table; the console is widened where columns that do not wrap would be cut."""
     target = console()
-    target.width = max(target.width, Measurement.get(target, target.options, table).minimum)
+    unlimited = target.options.update(max_width=10_000)  # rich never measures more than this
+    target.width = max(target.width, Measurement.get(target, unlimited, table).minimum)
     target.print(table)
 
 

@@ -84,6 +84,20 @@ def test_long_names_are_not_cut_in_a_pipe(ff, capsys):
     assert name in capsys.readouterr().out
 
 
+def test_columns_that_do_not_wrap_widen_a_pipe(capsys, monkeypatch):
+    from rich.table import Table
+
+    from ffcore.cli.console import print_whole
+
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table()
+    for i in range(9):
+        table.add_column(f"column{i}", no_wrap=True, min_width=10)
+    table.add_row(*[f"{number},000,000" for number in range(9)])
+    print_whole(table)
+    assert "8,000,000" in capsys.readouterr().out
+
+
 def test_a_table_loses_nothing_in_a_narrow_terminal(ff, monkeypatch, capsys):
     from ffcore.cli import console
 
