@@ -51,7 +51,7 @@ def console() -> Console:
 def print_whole(table: Table) -> None:
     """Print a table; the console is widened where columns that do not wrap would be cut."""
     target = console()
-    unlimited = target.options.update(max_width=10_000)  # rich never measures more than this
+    unlimited = target.options.update(max_width=_WIDEST)  # rich limits what it measures to the maximum
     target.width = max(target.width, Measurement.get(target, unlimited, table).minimum)
     target.print(table)
 

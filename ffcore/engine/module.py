@@ -6,7 +6,6 @@ N samples; K classes.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -208,10 +207,13 @@ class ForwardOnly(L.LightningModule):
         self.net.end_epoch(self.distribution.learning, self.distribution.owns)
         self.meter.gather(self.distribution.ranks)
         self.distribution.settle(self)
+        losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
         if "train.loss" in self.net.contribution.needs:
-            losses = {name: of.get("loss", math.nan) for name, of in self.meter.read().items()}
             self.net.contribution.observe("train", by_source(self.net, losses, self.device), None, None)
-        self._log_losses()  # here, since callbacks read them before this module's on_train_epoch_end
+        if losses:  # logged here, since callbacks read them before this module's on_train_epoch_end
+            named = {f"{name}/loss": loss for name, loss in losses.items()}
+            named["train_loss"] = sum(losses.values()) / len(losses)
+            self.log_dict(named, on_step=False, on_epoch=True, batch_size=1, logger=self._logging)
 
     def on_train_epoch_start(self) -> None:
         """Reset the meter for the new epoch."""
@@ -226,13 +228,6 @@ class ForwardOnly(L.LightningModule):
                 f"block {diverged.block}: its loss is not finite since step {diverged.step}; the batches may "
                 "hold non-finite values, or the learning rate may be too high"
             )
-
-    def _log_losses(self) -> None:
-        losses = {name: of["loss"] for name, of in self.meter.read().items() if "loss" in of}
-        if losses:
-            named = {f"{name}/loss": loss for name, loss in losses.items()}
-            named["train_loss"] = sum(losses.values()) / len(losses)
-            self.log_dict(named, on_step=False, on_epoch=True, batch_size=1, logger=self._logging)
 
     def _keep_time(self, progress: Progress, batch_idx: int) -> None:
         if self.net.advance(progress):

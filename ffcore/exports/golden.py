@@ -20,7 +20,7 @@ from ffcore.exports.onnx import session_of
 from ffcore.exports.optimizers import base_rate
 from ffcore.exports.random import DropoutFrom, Noting
 from ffcore.exports.step import LearningStep, copied
-from ffcore.interfaces import Batch, Progress
+from ffcore.interfaces import Progress
 from ffcore.local.optimizers import BlockOptimizers
 from ffcore.network import Network
 
@@ -93,8 +93,7 @@ def refuse_difference(
             group["lr"] = base_rate(group)
     own.advance(progress)
     after, _ = step.run(x, y, torch.ones(()), warmed(step), Noting(x.shape[0], own.seed, own.batches))
-    batch = Batch(x, own.task.standardised(y), torch.arange(x.shape[0]), 0, x.shape[0])
-    batch.seed(own.seed, own.batches)
+    batch = own.batch(x, y, own.seed, own.batches)
     before = {name: value.clone() for name, value in own.state_dict().items() if isinstance(value, Tensor)}
     with DropoutFrom(batch.random()):
         own.algorithm.learn(batch, own.local)

@@ -72,8 +72,7 @@ class BlockOptimizer:
             if samples:
                 self._apply()
             else:  # a batch without targets: as in accumulation and on several ranks, there is no step
-                for parameter in self.parameters:
-                    parameter.grad = None
+                self.optimizer.zero_grad()
             return
         self.samples += samples
         self.updates += 1

@@ -96,7 +96,7 @@ def _results(named: Named) -> Section:
     """Results."""
     runs = [run.results for run in named.values()]
     rows = compared(runs, list(map(literal, named)))
-    measures = list(dict.fromkeys(map(Measure.of, runs)))
+    measures = Measure.distinct(runs)
     label = measures[0].label if len(measures) == 1 else "result"
     full = {
         "test": f"test {label}",
@@ -142,7 +142,7 @@ def _curves(named: Named) -> Section | None:
     available = {name: run for name, run in named.items() if has_measure(run)}
     if not available:
         return None
-    measures = list(dict.fromkeys(Measure.of(run.results) for run in available.values()))
+    measures = Measure.distinct(run.results for run in available.values())
     timed = any(_is_timed(run) for run in available.values())
     figure = new_figure(WIDE if timed else 4.8, 3.1 * len(measures))
     for i, measure in enumerate(measures):  # a row of plots for each
@@ -181,9 +181,8 @@ def _draw_measure(ax: Axes, named: Named, measure: Measure, over_time: bool) -> 
             ax.plot([place], [measure.shown(test)], "D", color=colour, mfc="white", ms=5)
             seen.append(measure.shown(test))
     papers = {run.get("paper", "test_error") for run in drawn.values()} - {None}
-    if (
-        len(papers) == 1 and measure.headline is None
-    ):  # with several papers their results are only in the table
+    # with several papers their results are only in the table
+    if len(papers) == 1 and measure.headline is None:
         seen += papers
         ax.axhline(seen[-1], color=MUTED, lw=1, ls=(0, (4, 3)), label="test, paper")
     fit_scale(ax, seen)

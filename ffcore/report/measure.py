@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,6 +33,11 @@ class Measure:
         """
         task = results.get("task")
         return cls(str(task.get("headline")), bool(task.get("lower"))) if task else cls()
+
+    @classmethod
+    def distinct(cls, runs: Iterable[Mapping[str, Any]]) -> list[Measure]:
+        """Returns the measures of several runs, each once."""
+        return list(dict.fromkeys(map(cls.of, runs)))
 
     @property
     def name(self) -> str:

@@ -71,8 +71,8 @@ def _title(results: Results) -> Text:
 
 
 def _quality(results: Results, paper: Results) -> Rows:
-    if task := results.get("task"):
-        return _of_task(results, task)
+    if results.get("task"):
+        return _of_task(results)
     test, val = deep(results, "test", "accuracy"), deep(results, "val", "accuracy")
     of_paper = None if paper.get("test_error") is None else 1 - paper["test_error"] / 100
     rows = [
@@ -82,7 +82,7 @@ def _quality(results: Results, paper: Results) -> Rows:
     return rows if val is None else [*rows, ("validation accuracy", percent(val), "")]
 
 
-def _of_task(results: Results, task: Results) -> Rows:
+def _of_task(results: Results) -> Rows:
     """Return the measures of a task other than the classification of samples."""
     test = results.get("test") or {}
     rows = [
@@ -90,8 +90,9 @@ def _of_task(results: Results, task: Results) -> Rows:
         for name, value in test.items()
         if name != "per_block" and not isinstance(value, list)
     ]
-    val = deep(results, "val", str(task.get("headline")))
-    return rows if val is None else [*rows, (f"validation {task.get('headline')}", number(val), "")]
+    measure = Measure.of(results)
+    val = measure.stored(results, "val")
+    return rows if val is None else [*rows, (f"validation {measure.name}", measure.text(val), "")]
 
 
 def _sources(results: Results) -> Rows:
@@ -201,7 +202,7 @@ def compare_table(
 
 def _caption(results: Sequence[Results], columns: Sequence[str], left_out: Sequence[str]) -> str:
     """Return what the columns are, and which ones are left out."""
-    measures = _measures(results)
+    measures = Measure.distinct(results)
     names = ", ".join(name for name in ("test", "paper", "val.") if name in columns)
     parts = [f"{names}: error in percent"]
     if len(measures) > 1:
@@ -215,10 +216,6 @@ def _caption(results: Sequence[Results], columns: Sequence[str], left_out: Seque
     if left_out:
         parts.append(f"not shown, for lack of width: {', '.join(left_out)}")
     return "; ".join(parts)
-
-
-def _measures(results: Sequence[Results]) -> list[Measure]:
-    return list(dict.fromkeys(map(Measure.of, results)))
 
 
 def compared(results: Sequence[Results], names: Sequence[str] | None = None) -> list[dict[str, str]]:

@@ -174,7 +174,7 @@ def _row(sweep: Sweep, search: Search, trial: Trial) -> list[str]:
     values = [short_value(trial.values.get(path, NOTHING)) for path in search.ranges]
     runs = sweep.trials.get(trial.number, [])
     name = f"trial-{trial.number:04d}" + (" elsewhere" if trial.worker is not None else "")
-    digits = 2 if search.headline is None else 4
+    digits = sweep.digits
     own = shown(sweep, runs)[1]
     if trial.state == "done":
         mark = " (best val.)" if trial is search.best else ""
@@ -192,7 +192,7 @@ def _row(sweep: Sweep, search: Search, trial: Trial) -> list[str]:
 
 
 def _tests(sweep: Sweep, runs: Sequence[SweepRun]) -> str:
-    return plus_minus(shown(sweep, runs)[0], 2 if _search(sweep).headline is None else 4)
+    return plus_minus(shown(sweep, runs)[0], sweep.digits)
 
 
 def _search(sweep: Sweep) -> Search:

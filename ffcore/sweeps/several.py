@@ -25,8 +25,7 @@ def compared(sweeps: Sequence[Sweep]) -> tuple[tuple[str, ...], list[list[str]]]
     for sweep, name, measure in zip(sweeps, names, measures, strict=True):
         for point, runs in sweep.points().items():
             tests, vals = shown(sweep, runs)
-            digits = 4 if measure.headline else 2
-            values = [plus_minus(tests, digits), plus_minus(vals, digits)]
+            values = [plus_minus(tests, sweep.digits), plus_minus(vals, sweep.digits)]
             rows.append([" ".join([name, *point]), str(len(tests)), measure.label, *values])
     if len(set(measures)) > 1:
         return ("sweep", "runs", "measure", "test", "val."), rows

@@ -152,6 +152,11 @@ class Sweep:
         return next((task for task in found if task is not None), None)
 
     @property
+    def digits(self) -> int:
+        """Digits after the decimal point of a value: an error in percent has two, a headline four."""
+        return 2 if self.task is None else 4
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The head of the table of `rows`."""
         if self.search is not None:
@@ -291,7 +296,7 @@ def rows(sweep: Sweep) -> list[list[str]]:
 
         return search_report.rows(sweep)
     made: list[list[str]] = []
-    best, digits = best_points(sweep), 2 if sweep.task is None else 4
+    best, digits = best_points(sweep), sweep.digits
     for point, runs in sweep.points().items():
         mark = " (best val.)" if point in best else ""
         for run in runs:
@@ -342,8 +347,7 @@ def _cells(sweep: Sweep, run: SweepRun) -> list[str]:
     if sweep.results(run) is None:
         return [sweep.state(run), *[NOTHING] * 3]
     metrics = sweep.metrics(run)
-    digits = 2 if sweep.task is None else 4
-    cells = [plus_minus(values, digits) for values in shown(sweep, [run])]
+    cells = [plus_minus(values, sweep.digits) for values in shown(sweep, [run])]
     return [*cells, count(metrics["epochs"]), clock(metrics["wall_s"])]
 
 
